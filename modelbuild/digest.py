@@ -1,0 +1,48 @@
+"""Digests: `sha256:<hex>` of artifacts, `xxh3:<hex>` (xxh3-128) of sources, tensors and recipe keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import xxhash
+
+CHUNK = 4 << 20
+
+
+def sha256(data: bytes | bytearray | memoryview) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def xxh3(data: bytes | bytearray | memoryview) -> str:
+    return "xxh3:" + xxhash.xxh3_128_hexdigest(data)
+
+
+class Xxh3:
+    """A running xxh3-128."""
+
+    def __init__(self) -> None:
+        self._state = xxhash.xxh3_128()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self._state.update(data)
+
+    def digest(self) -> str:
+        return "xxh3:" + self._state.hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON spelling of a value: sorted keys, no spaces, UTF-8. What digests of structures are taken over."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def file_xxh3(path: str) -> str:
+    """Digest a whole file in bounded memory."""
+    state = Xxh3()
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            state.update(view[:count])
+    return state.digest()

@@ -1,0 +1,91 @@
+"""Say what is wrong, where, and what to do: the one error type and the one function that renders it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class Error(Exception):
+    """Bad input, a failed step or a broken file: something a user can act on.
+
+    what     the fault, lower case, no full stop, names in single quotes
+    path     the file it stands in, as a user would write it; line and column count from 1
+    source   the text of that line; `width` characters from `column` on are underlined
+    facts    (label, text) pairs, shown aligned below
+    hint     what to do about it
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        source: str | None = None,
+        width: int = 1,
+        facts: Sequence[tuple[str, str]] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.path = path
+        self.line = line
+        self.column = column
+        self.source = source
+        self.width = width
+        self.facts = tuple(facts)
+        self.hint = hint
+
+    @property
+    def place(self) -> str:
+        parts = [self.path, self.line, self.column if self.line else None]
+        return ":".join(str(part) for part in parts if part is not None)
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+class Errors(Exception):
+    """Several errors found in one pass; never empty."""
+
+    def __init__(self, errors: Sequence[Error]) -> None:
+        super().__init__(f"{len(errors)} errors")
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n\n".join(render(error) for error in self.errors)
+
+
+def render(error: Error, severity: str = "error") -> str:
+    """Lay out one error: `error: place: what`, the source line, aligned facts, the hint."""
+    lines = [f"{severity}: {error.place}: {error.what}" if error.place else f"{severity}: {error.what}"]
+    if error.source is not None and error.line is not None:
+        gutter = f"  {error.line} | "
+        lines.append(gutter + error.source.rstrip("\r\n"))
+        if error.column is not None:
+            pad = "".join("\t" if ch == "\t" else " " for ch in error.source[: error.column - 1])
+            lines.append(" " * (len(gutter) - 2) + "| " + pad + "^" * max(1, error.width))
+    rows = [*error.facts, *([("hint", error.hint)] if error.hint else [])]
+    label_width = max((len(label) for label, _ in rows), default=0)
+    for label, text in rows:
+        first, *rest = text.split("\n")
+        lines.append(f"  {label:<{label_width}}  {first}")
+        lines.extend(" " * (label_width + 4) + more for more in rest)
+    return "\n".join(lines)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known word, or None when nothing is near."""
+    by_fold = {word.casefold(): word for word in known}
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    return f"did you mean '{by_fold[near[0]]}'?" if near else None
+
+
+def listed(names: Iterable[str], limit: int = 12) -> str:
+    """Names for a fact line, comma-separated; past `limit` the middle is cut."""
+    words = list(names)
+    if len(words) > limit:
+        words = [*words[: limit - 2], "…", words[-1]]
+    return ", ".join(words)
