@@ -1,0 +1,92 @@
+"""The file system and the environment as planning sees them: every look is written down, so that a kept plan can be checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from modelbuild.digest import xxh3
+
+Kind = Literal["file", "folder"]
+Look = tuple[str, str, str]
+"""(verb, path or variable, what was seen)"""
+
+
+def kind(path: str) -> Kind | None:
+    """What stands at `path`, links followed; None for nothing and for anything that is neither file nor folder."""
+    if os.path.isdir(path):
+        return "folder"
+    return "file" if os.path.isfile(path) else None
+
+
+def entries(path: str) -> tuple[tuple[str, Kind, bool], ...]:
+    """(name, kind, is a link) of a folder's files and folders, by name; what is neither (a dangling link too) is left out."""
+    found: list[tuple[str, Kind, bool]] = []
+    with os.scandir(path) as scan:
+        for entry in scan:
+            link = entry.is_symlink()
+            try:
+                if entry.is_dir():
+                    found.append((entry.name, "folder", link))
+                elif entry.is_file():
+                    found.append((entry.name, "file", link))
+            except OSError:
+                continue
+    return tuple(sorted(found))
+
+
+class Observed:
+    """Looks at files for the planner. Paths are absolute; OSError comes through as it is."""
+
+    def __init__(self) -> None:
+        self._looks: dict[tuple[str, str], str] = {}
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a small text file."""
+        with open(path, "rb") as file:
+            data = file.read()
+        self._looks["read", path] = xxh3(data)
+        return data
+
+    def kind(self, path: str) -> Kind | None:
+        seen = kind(path)
+        self._looks["kind", path] = seen or ""
+        return seen
+
+    def entries(self, path: str) -> tuple[tuple[str, Kind, bool], ...]:
+        seen = entries(path)
+        self._looks["entries", path] = _listing(seen)
+        return seen
+
+    def env(self, name: str) -> str | None:
+        seen = os.environ.get(name)
+        self._looks["env", name] = "" if seen is None else "=" + seen
+        return seen
+
+    def looks(self) -> list[Look]:
+        return [(verb, subject, seen) for (verb, subject), seen in self._looks.items()]
+
+
+def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
+    """Whether every look would see the same again; `file_digest` answers for files read (from a stat cache)."""
+    for verb, subject, seen in looks:
+        try:
+            if verb == "read":
+                now = file_digest(subject)
+            elif verb == "kind":
+                now = kind(subject) or ""
+            elif verb == "entries":
+                now = _listing(entries(subject))
+            else:
+                value = os.environ.get(subject)
+                now = "" if value is None else "=" + value
+        except OSError:
+            return False
+        if now != seen:
+            return False
+    return True
+
+
+def _listing(found: tuple[tuple[str, Kind, bool], ...]) -> str:
+    return xxh3("\0".join(f"{name}\0{what}\0{link}" for name, what, link in found).encode("utf-8", "surrogateescape"))
