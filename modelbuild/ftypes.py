@@ -1,41 +1,22 @@
-"""The whole-file mixes of `llama-quantize`: which names there are, how they are spelled, and which can be built today."""
+"""File types: the whole-file mixes of llama.cpp, which quant each tensor of a file gets, and the names people write."""
 
 from __future__ import annotations
 
-import difflib
+FTYPES = {
+    "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3_K_S": 11, "q3_K_M": 12,
+    "q3_K_L": 13, "q4_K_S": 14, "q4_K_M": 15, "q5_K_S": 16, "q5_K_M": 17, "q6_K": 18, "q2_K_S": 21, "iq4_nl": 25,
+    "iq4_xs": 30, "bf16": 32, "tq1_0": 36, "tq2_0": 37, "mxfp4_moe": 38,
+}  # fmt: skip
+"""Canonical spelling -> `general.file_type` (llama.h, enum llama_ftype)."""
 
+ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
+
+KNOWN = tuple(FTYPES)
 AVAILABLE = ("f32", "f16", "bf16", "q8_0", "q4_K_S", "q4_K_M", "q6_K")
 
-KNOWN = (
-    *("f32", "f16", "bf16", "q8_0", "q6_K", "q5_K_M", "q5_K_S", "q5_1", "q5_0", "q4_K_M", "q4_K_S", "q4_1", "q4_0"),
-    *("q3_K_L", "q3_K_M", "q3_K_S", "q2_K", "q2_K_S", "iq4_nl", "iq4_xs", "tq1_0", "tq2_0", "mxfp4_moe"),
-)
-
-TENSOR_TYPES = (
-    *("f32", "f16", "bf16", "q8_0", "q6_K", "q5_K", "q5_1", "q5_0", "q4_K", "q4_1", "q4_0", "q3_K", "q2_K"),
-    *("iq4_nl", "iq4_xs", "tq1_0", "tq2_0", "mxfp4"),
-)
-"""What a rule of a mix of one's own may ask for."""
-
-_ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
-_SPELLINGS = {name.casefold(): name for name in KNOWN} | _ALIASES
-_TENSOR_SPELLINGS = {name.casefold(): name for name in TENSOR_TYPES}
-_COMMON = ("q4_K_M", "q5_K_M", "q3_K_M", "q8_0", "q6_K", "f16")
+_BY_FOLD = {name.lower(): name for name in KNOWN} | ALIASES
 
 
 def canonical(name: str) -> str | None:
-    """Spell an ftype as everything else here does, whatever its case; None for a name that llama.cpp doesn't know."""
-    return _SPELLINGS.get(name.casefold())
-
-
-def canonical_tensor_type(name: str) -> str | None:
-    return _TENSOR_SPELLINGS.get(name.casefold())
-
-
-def nearest(name: str) -> str | None:
-    """The known ftype that a misspelled one means; of several equally near ones the commonest."""
-    folded = name.casefold()
-    ranked = [*_COMMON, *(known for known in KNOWN if known not in _COMMON)]
-    ratios = {known: difflib.SequenceMatcher(None, folded, known.casefold()).ratio() for known in ranked}
-    best = max(ranked, key=ratios.__getitem__)
-    return best if ratios[best] >= 0.5 else None
+    """The spelling DESIGN uses for an ftype in any case, or None for a word that is none."""
+    return _BY_FOLD.get(name.lower())
