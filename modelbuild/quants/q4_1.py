@@ -1,0 +1,36 @@
+"""q4_1: 32 levels of 4 bits from a minimum up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelbuild.quants._numpy import Bytes, Floats
+
+GGML_TYPE = 3
+BLOCK = 32
+BYTES = 20
+HALVES = (0, 2)
+
+
+def quantize(values: Floats) -> Bytes:
+    """(quantize_row_q4_1_ref)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    x = n.columns(values, BLOCK)
+    low, high = n.extremes(x)
+    d = (high - low) / n.F(15)
+    q = np.minimum(n.truncated((x - low) * n.inverse(d) + n.F(0.5)).astype(np.int8), 15).astype(np.uint8).T
+    return np.concatenate([n.half(d), n.half(low), n.nibbles(q)], axis=1).reshape(-1)
+
+
+def dequantize(data: Bytes) -> Floats:
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    blocks = data.reshape(-1, BYTES)
+    d, low = n.widen(blocks[:, :2])[:, np.newaxis], n.widen(blocks[:, 2:4])[:, np.newaxis]
+    return (n.unnibbles(blocks[:, 4:]).astype(np.float32) * d + low).reshape(-1)
