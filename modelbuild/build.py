@@ -1,0 +1,239 @@
+"""One build: look up, run what is missing, publish what is finished. Knows steps, digests and blobs, and no models."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from modelbuild.action import Action, ActionResult, differences
+from modelbuild.errors import Error
+from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild.rebuilder import Rebuilder
+from modelbuild.scheduler import Finish, Scheduler
+from modelbuild.sources import Sources
+from modelbuild.store import Damaged, Range, Store
+
+Event = dict[str, Any]
+"""What a build tells as it goes: `event` names the kind, the rest is JSON-able."""
+
+
+class Made(NamedTuple):
+    """What running an action gave."""
+
+    result: ActionResult
+    tensors: tuple[tuple[str, Range], ...] = ()
+    computed: int = 0
+    reused: int = 0
+    written: int = 0
+
+
+Work = Callable[[Action, Step], Made]
+Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
+"""Put an output's manifest and blobs where they are served; says whether anything changed."""
+
+
+class Options(NamedTuple):
+    jobs: int = 1
+    keep_going: bool = False
+    force: bool = False
+    dry_run: bool = False
+    explain: bool = False
+
+
+class Build:
+    """Builds the outputs of a graph; `report` hears every event."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        store: Store,
+        sources: Sources,
+        project: str,
+        work: Work,
+        publish: Publish,
+        report: Callable[[Event], None],
+        options: Options,
+    ) -> None:
+        self._graph = graph
+        self._store = store
+        self._sources = sources
+        self._project = project
+        self._work = work
+        self._publish = publish
+        self._report = report
+        self._options = options
+        self._rebuilder = Rebuilder(store, sources.digest)
+        self._actions: dict[str, Action] = {}
+        self._targets = graph.targets()
+        self._awaited = {output: {output.manifest, *output.blobs} for output in graph.outputs}
+        self._outputs_of: dict[str, list[Output]] = {}
+        for output, steps in self._awaited.items():
+            for name in steps:
+                self._outputs_of.setdefault(name, []).append(output)
+        self._counts = {"ran": 0, "hit": 0, "failed": 0, "skipped": 0}
+        self._tensors = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
+        self._mutex = threading.Lock()
+        self.errors: list[Error] = []
+
+    def run(self) -> bool:
+        """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
+        begun = time.perf_counter()
+        self._hash_sources()
+        scheduler = Scheduler(self._graph, self._options.jobs, self._options.keep_going)
+        try:
+            scheduler.run(self._look_up, self._execute, self._finished, self._started)
+        finally:
+            self._remember()
+        self._report(
+            {"event": "summary", **self._counts, **self._tensors, "seconds": round(time.perf_counter() - begun, 4)}
+        )
+        return not self.errors
+
+    def _hash_sources(self) -> None:
+        sources = self._graph.sources()
+        self._sources.prepare(sources)
+        unread = self._sources.unhashed(sources)
+        large = sum(size for _, size in unread)
+        if large > 64 << 20:
+            self._report({"event": "hashing", "files": len(unread), "bytes": large})
+        for source, _ in unread:
+            self._sources.digest(source)
+
+    def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
+        actions = {step: self._rebuilder.action(step) for step in steps}
+        self._actions.update((step.name, action) for step, action in actions.items())
+        known = {} if self._options.force else self._rebuilder.known(actions)
+        self._rebuilder.results.update(known)
+        return known
+
+    def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
+        action = self._actions[step.name]
+        with self._store.lock(action.digest):
+            if not (again or self._options.force):
+                # Two builds at once: the other one may have made it while we waited for the lock.
+                if made := self._rebuilder.known({step: action}).get(step.name):
+                    self._rebuilder.results[step.name] = made
+                    return made, False
+            made_now = self._make(step, action)
+            self._store.record(action.digest, made_now.result, made_now.tensors)
+        with self._mutex:
+            self._rebuilder.results[step.name] = made_now.result
+            self._tensors["tensors_computed"] += made_now.computed
+            self._tensors["tensors_reused"] += made_now.reused
+            self._tensors["bytes_written"] += made_now.written
+        return made_now.result, True
+
+    def _make(self, step: Step, action: Action) -> Made:
+        while True:
+            for name in step.needs:
+                if self._store.path(self._rebuilder.results[name].artifact) is None:
+                    self._remake(name)
+            try:
+                return self._work(action, step)
+            except Damaged as damage:
+                names = [name for name in step.needs if self._rebuilder.results[name].artifact == damage.artifact]
+                if not names:
+                    raise
+                self._remake(names[0])
+
+    def _remake(self, name: str) -> None:
+        """Make once more an artifact that was dropped or damaged since it was recorded."""
+        before = self._rebuilder.results[name]
+        result, _ = self._execute(self._graph.steps[name], again=True)
+        if result != before:
+            raise Error(
+                f"step '{name}' made other bytes than before from the same inputs",
+                facts=[("before", before.artifact), ("now", result.artifact)],
+                hint="report this: steps must be deterministic",
+            )
+
+    def _started(self, step: Step) -> None:
+        event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
+        if self._options.explain:
+            event["because"] = self._because(step)
+        self._report(event)
+
+    def _because(self, step: Step) -> list[dict[str, str]]:
+        before = self._store.last(self._project, step.name)
+        if before is None:
+            return [{"field": "step", "before": "never built", "after": "new"}]
+        changed = differences(before, self._actions[step.name])
+        if not changed:
+            reason = "asked for with --force" if self._options.force else "no longer in the cache"
+            return [{"field": "artifact", "before": "built", "after": reason}]
+        return [{"field": field, "before": old, "after": new} for field, old, new in changed]
+
+    def _finished(self, finish: Finish) -> None:
+        step = finish.step
+        self._counts[finish.state] += 1
+        event: Event = {
+            "event": "step",
+            "step": step.name,
+            "kind": step.kind,
+            "state": finish.state,
+            "seconds": round(finish.seconds, 4),
+            "digest": finish.result.artifact if finish.result else None,
+            "targets": self._targets[step.name],
+        }
+        if finish.error is not None:
+            error = self._step_error(step, finish.error)
+            self.errors.append(error)
+            event["error"] = str(error)
+        self._report(event)
+        if finish.result is not None:
+            for output in self._outputs_of.get(step.name, ()):
+                self._awaited[output].discard(step.name)
+                if not self._awaited[output]:
+                    self._finish_output(output)
+
+    def _finish_output(self, output: Output) -> None:
+        results = self._rebuilder.results
+        manifest = results[output.manifest]
+        try:
+            changed = self._publish(output, manifest, [results[name] for name in output.blobs])
+        except Error as error:
+            self.errors.append(error)
+            self._counts["failed"] += 1
+            if not self._options.keep_going:
+                raise
+            return
+        for name in output.names:
+            self._report(
+                {"event": "variant", "name": name, "label": output.label, "manifest": manifest.artifact, "changed": changed}
+            )
+
+    def _step_error(self, step: Step, error: Exception) -> Error:
+        if not isinstance(error, Error):
+            raise error
+        needed = self._targets[step.name]
+        shown = ", ".join(f"'{label}'" for label in needed[:4]) + (f" and {len(needed) - 4} more" if len(needed) > 4 else "")
+        facts = [*error.facts, *([("needed by", shown)] if shown else [])]
+        if error.path:
+            facts = [("file", error.place), *facts]
+        return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
+
+    def _remember(self) -> None:
+        done = {name: self._actions[name] for name in self._rebuilder.results if name in self._actions}
+        self._store.remember_last(self._project, done)
+
+
+def dry_run(graph: Graph, store: Store, sources: Sources) -> list[tuple[Step, str]]:
+    """What a build would do: each step that has to run, and whether that is sure ('run') or hangs on another ('maybe')."""
+    sources.prepare(graph.sources())
+    rebuilder = Rebuilder(store, sources.digest)
+    plan: list[tuple[Step, str]] = []
+    for step in graph.steps.values():
+        if any(need not in rebuilder.results for need in step.needs):
+            plan.append((step, "maybe"))
+            continue
+        known = rebuilder.known({step: rebuilder.action(step)})
+        if step.name in known:
+            rebuilder.results.update(known)
+        else:
+            plan.append((step, "run"))
+    return plan
+
+

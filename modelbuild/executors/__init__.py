@@ -1,0 +1,1 @@
+"""Where steps run: each file here offers `connect(jobs) -> concurrent.futures.Executor`."""

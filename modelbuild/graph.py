@@ -1,0 +1,117 @@
+"""The build graph: steps, the sources they read, and the order between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from modelbuild.digest import canonical
+
+
+class Source(NamedTuple):
+    """A file the project reads. `form` says how its digest is taken: `bytes`, or a weights format with a digest per tensor."""
+
+    path: str
+    form: str
+
+
+class Step(NamedTuple):
+    """One thing to make, by name: what kind, from what, with which parameters. It names its inputs; an action knows their digests.
+
+    parameters  canonical JSON; kept as text because a build with nothing to do only digests it
+    inputs      (role, source or name of the step that makes it), in the order the step wants them
+    pool        `` for a quick step, `thread` for one that waits for files, `cores` for one that uses every core by itself
+    final       its artifact goes into the models folder, so it must be at hand even when nothing ran
+    """
+
+    name: str
+    kind: str
+    version: int
+    parameters: str
+    inputs: tuple[tuple[str, Source | str], ...]
+    pool: str = ""
+    final: bool = False
+
+    @property
+    def needs(self) -> Iterator[str]:
+        """Names of the steps whose artifacts this one reads."""
+        return (ref for _, ref in self.inputs if isinstance(ref, str))
+
+
+class Output(NamedTuple):
+    """A finished variant: the names it gets, and the steps that make its manifest, config and layers."""
+
+    label: str
+    names: tuple[str, ...]
+    manifest: str
+    blobs: tuple[str, ...]
+
+
+class Graph:
+    """Steps by name, every step after the steps it needs, and the outputs they lead to."""
+
+    def __init__(self, steps: Iterable[Step], outputs: Iterable[Output] = ()) -> None:
+        self.steps: dict[str, Step] = {}
+        for step in steps:
+            assert all(name in self.steps for name in step.needs), f"{step.name} comes before what it needs"
+            self.steps[step.name] = step
+        self.outputs = tuple(outputs)
+
+    def select(self, outputs: Iterable[Output]) -> Graph:
+        """The part of the graph that the given outputs need."""
+        chosen = tuple(outputs)
+        wanted: set[str] = set()
+        stack = [name for output in chosen for name in (output.manifest, *output.blobs)]
+        while stack:
+            name = stack.pop()
+            if name not in wanted:
+                wanted.add(name)
+                stack.extend(self.steps[name].needs)
+        return Graph((step for name, step in self.steps.items() if name in wanted), chosen)
+
+    def sources(self) -> dict[Source, None]:
+        """Every source, in the order of first use."""
+        return {ref: None for step in self.steps.values() for _, ref in step.inputs if isinstance(ref, Source)}
+
+    def targets(self) -> dict[str, list[str]]:
+        """For each step, the labels of the outputs that need it."""
+        found: dict[str, list[str]] = {name: [] for name in self.steps}
+        for output in self.outputs:
+            seen: set[str] = set()
+            stack = [output.manifest, *output.blobs]
+            while stack:
+                name = stack.pop()
+                if name not in seen:
+                    seen.add(name)
+                    found[name].append(output.label)
+                    stack.extend(self.steps[name].needs)
+        return found
+
+    def encode(self) -> bytes:
+        steps = [
+            [step.name, step.kind, step.version, step.parameters, *_encoded(step), step.pool, step.final]
+            for step in self.steps.values()
+        ]
+        return json.dumps([steps, self.outputs], separators=(",", ":")).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> Graph:
+        steps, outputs = json.loads(data)
+        graph = Graph(())
+        for name, kind, version, parameters, inputs, pool, final in steps:
+            refs = tuple((role, ref if isinstance(ref, str) else Source(*ref)) for role, ref in inputs)
+            graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final)
+        graph.outputs = tuple(
+            Output(label, tuple(names), manifest, tuple(blobs)) for label, names, manifest, blobs in outputs
+        )
+        return graph
+
+
+def _encoded(step: Step) -> Iterator[Any]:
+    yield [[role, ref] for role, ref in step.inputs]
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """Spell a step's parameters; keys whose value is None are left out."""
+    return canonical({key: value for key, value in values.items() if value is not None}).decode()

@@ -1,0 +1,300 @@
+"""The models folder: Ollama's blobs and manifests, written so that a server (or a second build) beside us never sees half of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from modelbuild import digest as digests
+from modelbuild.action import ActionResult
+from modelbuild.errors import Error
+from modelbuild.store import Store, lock_file
+
+SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
+
+
+def default_folder(env: str | None, home: str) -> str:
+    """Where Ollama keeps its models: `$OLLAMA_MODELS` (spaces and quotes trimmed, as Ollama does), else in the home folder."""
+    named = (env or "").strip(" \"'")
+    return os.path.abspath(named) if named else os.path.join(home, ".ollama", "models")
+
+
+class ModelsFolder:
+    """Writes models for one project, and remembers in the store what it wrote."""
+
+    def __init__(self, root: str, store: Store, project: str) -> None:
+        self.root = root
+        self._blobs = os.path.join(root, "blobs")
+        self._manifests = os.path.join(root, "manifests")
+        self._scratch = os.path.join(root, ".modelbuild")
+        self._store = store
+        self._project = project
+        self._written: dict[str, tuple[str, str]] | None = None
+        self._present: set[str] = set()
+        self._replaced: set[str] = set()
+
+    @property
+    def written(self) -> dict[str, tuple[str, str]]:
+        """name path -> (project, manifest digest) of every manifest we wrote into this folder."""
+        if self._written is None:
+            self._written = self._store.written(self.root)
+        return self._written
+
+    def scratch(self) -> str | None:
+        """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
+        self._make(self.root)
+        if os.stat(self.root).st_dev == os.stat(self._store.root).st_dev:
+            return None
+        self._make(self._scratch)
+        return self._scratch
+
+    def check_writable(self) -> None:
+        """Raise an Error that says what to do where this folder cannot be written."""
+        folder = self.root
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise self._refused(PermissionError(errno.EACCES, "permission denied"))
+
+    def publish(self, name: str, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        """Put the blobs, then the manifest `name` (`host/namespace/model/tag`). Returns whether anything changed.
+
+        A blob is complete and on disk before a manifest names it; the manifest changes at once or not at all.
+        """
+        path = os.path.join(self._manifests, *name.split("/"))
+        if self._same(path, manifest) and all(self._has(blob) for blob in blobs):
+            if self.written.get(name) != (self._project, manifest.artifact):
+                self._note(name, manifest)
+            return False
+        try:
+            with self._locked():
+                for blob in blobs:
+                    if not self._has(blob):
+                        self._put(blob)
+                self._replace(path, manifest)
+                self._note(name, manifest)
+        except OSError as error:
+            raise self._refused(error) from error
+        return True
+
+    def _note(self, name: str, manifest: ActionResult) -> None:
+        self._store.note_written(self.root, name, self._project, manifest.artifact)
+        self.written[name] = (self._project, manifest.artifact)
+
+    @staticmethod
+    def _same(path: str, manifest: ActionResult) -> bool:
+        try:
+            with open(path, "rb") as file:
+                return digests.sha256(file.read()) == manifest.artifact
+        except OSError:
+            return False
+
+    def _has(self, blob: ActionResult) -> bool:
+        if blob.artifact in self._present:
+            return True
+        try:
+            present = os.stat(self._blob_path(blob.artifact)).st_size == blob.size
+        except OSError:
+            return False
+        if present:
+            self._present.add(blob.artifact)
+        return present
+
+    def _blob_path(self, artifact: str) -> str:
+        return os.path.join(self._blobs, artifact.replace(":", "-"))
+
+    def _put(self, blob: ActionResult) -> None:
+        self._make(self._blobs)
+        source = self._store.path(blob.artifact)
+        if source is None:
+            raise Error(f"blob {blob.artifact} is gone from the cache", path=self._store.root, hint="build again")
+        target = self._blob_path(blob.artifact)
+        # Noted first: what a killed build leaves is still known as ours.
+        self._store.note_blob(self.root, blob.artifact)
+        with open(source, "rb") as file:
+            os.fsync(file.fileno())
+        with contextlib.suppress(PermissionError):
+            # A server deletes blobs without a manifest at its start, unless they are young.
+            os.utime(source)
+        if os.path.dirname(source) == self._scratch:
+            os.replace(source, target)
+            self._store.moved(blob.artifact, source, target)
+        elif not self._link(source, target):
+            self._copy(source, target, blob)
+        _sync_folder(self._blobs)
+        self._present.add(blob.artifact)
+
+    @staticmethod
+    def _link(source: str, target: str) -> bool:
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            # Shorter or longer than its digest allows: not what it says.
+            os.unlink(target)
+            os.link(source, target)
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                return False
+            raise
+        return True
+
+    def _copy(self, source: str, target: str, blob: ActionResult) -> None:
+        import hashlib
+
+        self._make(self._scratch)
+        with self._store.temporary(self._scratch) as (file, path), open(source, "rb", buffering=0) as original:
+            sha = hashlib.sha256()
+            while data := original.read(digests.CHUNK):
+                sha.update(data)
+                _write_all(file.fileno(), data)
+            if "sha256:" + sha.hexdigest() != blob.artifact:
+                self._store.forget(blob.artifact)
+                raise Error(f"blob {blob.artifact} is damaged", path=source, hint="it was dropped from the cache; build again")
+            os.fsync(file.fileno())
+            os.replace(path, target)
+
+    def _replace(self, path: str, manifest: ActionResult) -> None:
+        with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+            self._replaced |= named_blobs(file.read())
+        self._make(self._scratch)
+        self._make(os.path.dirname(path))
+        data = self._store.read(manifest.artifact)
+        with self._store.temporary(self._scratch) as (temporary, temporary_path):
+            _write_all(temporary.fileno(), data)
+            os.fsync(temporary.fileno())
+            os.replace(temporary_path, path)
+        _sync_folder(os.path.dirname(path))
+
+    def sweep(self) -> list[str]:
+        """Remove the blobs that only replaced manifests named and that we wrote; returns their digests."""
+        return self._sweep(self._replaced) if self._replaced else []
+
+    def _sweep(self, candidates: Collection[str]) -> list[str]:
+        ours = self._store.blobs_written(self.root)
+        candidates = [blob for blob in candidates if blob in ours]
+        if not candidates:
+            return []
+        removed = []
+        with self._locked():
+            used = self._used()
+            for blob in candidates:
+                if blob not in used:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self._blob_path(blob))
+                    removed.append(blob)
+            self._store.forget_written(self.root, blobs=removed)
+        self._present.difference_update(removed)
+        return removed
+
+    def _used(self) -> set[str]:
+        used: set[str] = set()
+        for path in self._manifest_files():
+            try:
+                with open(path, "rb") as file:
+                    used |= named_blobs(file.read())
+            except (OSError, ValueError):
+                # A manifest that cannot be read may name anything: as Ollama does, delete nothing then.
+                return {*self._store.blobs_written(self.root)}
+        return used
+
+    def _manifest_files(self) -> Iterator[str]:
+        for folder, _, files in os.walk(self._manifests):
+            for file in files:
+                yield os.path.join(folder, file)
+
+    def stale(self, declared: Collection[str]) -> list[str]:
+        """Names that this project wrote, has not declared, and that nobody has changed since."""
+        found = []
+        for name, (project, manifest) in sorted(self.written.items()):
+            if project == self._project and name not in declared:
+                path = os.path.join(self._manifests, *name.split("/"))
+                if self._same(path, ActionResult(manifest, 0)):
+                    found.append(name)
+        return found
+
+    def remove(self, names: Iterable[str]) -> list[str]:
+        """Remove manifests, then every blob that we wrote and no manifest names; returns the blobs' digests."""
+        names = list(names)
+        try:
+            with self._locked():
+                for name in names:
+                    path = os.path.join(self._manifests, *name.split("/"))
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                    folder = os.path.dirname(path)
+                    while folder != self.root:
+                        try:
+                            os.rmdir(folder)
+                        except OSError:
+                            break
+                        folder = os.path.dirname(folder)
+                self._store.forget_written(self.root, names=names)
+            for name in names:
+                self.written.pop(name, None)
+            return self._sweep(self._store.blobs_written(self.root))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def tidy(self) -> None:
+        """Leave nothing behind but blobs and manifests."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._scratch)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._make(self._scratch)
+        with lock_file(os.path.join(self._scratch, "lock")):
+            yield
+
+    def _make(self, folder: str) -> None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> Error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(self.root).free
+            return Error(
+                "no space left for the models folder",
+                path=self.root,
+                facts=[("free", f"{free:,} bytes")],
+                hint="free some space, or name another folder with --models; what is finished stays and is used again",
+            )
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
+            if os.path.abspath(self.root) == SERVICE_FOLDER:
+                hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
+            return Error("the models folder cannot be written: permission denied", path=self.root, hint=hint)
+        reason = (error.strerror or str(error)).lower()
+        return Error(f"the models folder cannot be written: {reason}", path=error.filename or self.root)
+
+
+def named_blobs(manifest: bytes) -> set[str]:
+    """Digests of the config and layers of a manifest, however it was written. Raises ValueError for what is none."""
+    value = json.loads(manifest)
+    if not isinstance(value, dict):
+        raise ValueError("not a manifest")
+    layers = [value.get("config"), *(value.get("layers") or [])]
+    return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+__all__ = ["ModelsFolder", "default_folder", "named_blobs"]

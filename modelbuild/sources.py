@@ -1,0 +1,154 @@
+"""Digests of the files a project reads, taken once: afterwards a stat tells whether the file is still the same."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from modelbuild import digest as digests
+from modelbuild.action import ABSENT
+from modelbuild.errors import Error
+from modelbuild.graph import Source
+from modelbuild.store import Store
+
+TICK = 0.02
+"""Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
+
+
+class Survey(NamedTuple):
+    """A weights file's digest, and what else was learned while reading it (opaque to the engine)."""
+
+    digest: str
+    detail: bytes
+
+
+Surveyor = Callable[[str], Survey]
+
+
+class Sources:
+    """Knows the digest of every source, through the store's stat cache."""
+
+    def __init__(self, store: Store, surveyors: Mapping[str, Surveyor]) -> None:
+        self._store = store
+        self._surveyors = surveyors
+        self._mutex = threading.Lock()
+        self._known: dict[Source, str] = {}
+        self._by_digest: dict[str, Source] = {}
+        self._cached: dict[tuple[str, str], tuple[str, str]] = {}
+        self.hashed_bytes = 0
+
+    def prepare(self, sources: Iterable[Source]) -> None:
+        """Load what the stat cache says of these sources, in one go."""
+        self._cached.update(self._store.files({source.path for source in sources}))
+
+    def unhashed(self, sources: Iterable[Source]) -> list[tuple[Source, int]]:
+        """The sources whose digest must be taken by reading them, with their sizes."""
+        found = []
+        for source in sources:
+            if self._peek(source) is None:
+                found.append((source, os.stat(source.path).st_size))
+        return found
+
+    def _peek(self, source: Source) -> str | None:
+        if known := self._known.get(source):
+            return known
+        try:
+            now = signature(os.stat(source.path))
+        except FileNotFoundError:
+            return self._know(source, ABSENT)
+        cached = self._cached.get((source.path, source.form))
+        return self._know(source, cached[1]) if cached and cached[0] == now else None
+
+    def digest(self, source: Source) -> str:
+        """The digest of a source; `absent` where there is no such file."""
+        return self._peek(source) or self._hash(source)
+
+    def file_digest(self, path: str) -> str:
+        return self.digest(Source(path, "bytes"))
+
+    def _hash(self, source: Source) -> str:
+        path = source.path
+        try:
+            before = os.stat(path)
+            # A file changed again within a tick of the clock would look the same: let the tick pass first.
+            young = before.st_mtime + TICK - time.time()
+            if 0 < young <= TICK:
+                time.sleep(young)
+                before = os.stat(path)
+            started = time.time()
+            detail = None
+            if source.form == "bytes":
+                digest = digests.file_xxh3(path)
+            else:
+                digest, detail = self._surveyors[source.form](path)
+            after = os.stat(path)
+        except FileNotFoundError:
+            return self._know(source, ABSENT)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if signature(before) != signature(after):
+            raise changed(path)
+        self.hashed_bytes += after.st_size
+        if _settled(after, started):
+            self._store.remember_file(path, source.form, signature(after), digest, detail)
+        elif detail is not None:
+            self._store.remember_file(path, source.form, "", digest, detail)
+        return self._know(source, digest)
+
+    def _know(self, source: Source, digest: str) -> str:
+        with self._mutex:
+            self._known[source] = digest
+            if digest != ABSENT:
+                self._by_digest.setdefault(digest, source)
+        return digest
+
+    def path(self, digest: str) -> str:
+        """Where the source of this digest lies now."""
+        return self._by_digest[digest].path
+
+    def survey(self, digest: str) -> bytes | None:
+        """What surveying the weights file of this digest found; None for a source of another form."""
+        source = self._by_digest.get(digest)
+        if source is None or source.form == "bytes":
+            return None
+        detail = self._store.survey(digest)
+        if detail is None:
+            # The store was cleaned meanwhile: look again.
+            detail = self._surveyors[source.form](source.path).detail
+        return detail
+
+    def surveyed(self) -> list[tuple[str, str]]:
+        """(digest, path) of every weights file this build knows."""
+        return [(digest, source.path) for digest, source in self._by_digest.items() if source.form != "bytes"]
+
+    def forget(self, path: str) -> None:
+        """What the stat cache said of this file was wrong."""
+        self._store.forget_file(path)
+        with self._mutex:
+            self._known = {source: digest for source, digest in self._known.items() if source.path != path}
+
+
+def signature(info: os.stat_result) -> str:
+    """What of a stat must stay the same for the bytes to be taken as the same."""
+    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}"
+
+
+def _settled(info: os.stat_result, started: float) -> bool:
+    # Whole seconds come from file systems with coarse stamps (FAT, HFS+): give those two seconds.
+    tick = 2.0 if info.st_mtime_ns % 1_000_000_000 == 0 else TICK
+    return max(info.st_mtime, info.st_ctime) + tick <= started + 1e-6
+
+
+def unreadable(path: str, error: OSError) -> Error:
+    return Error(f"cannot be read: {(error.strerror or str(error)).lower()}", path=path)
+
+
+def changed(path: str) -> Error:
+    return Error(
+        "source changed during the build",
+        path=path,
+        hint="nothing was recorded; build again when the file is at rest",
+    )

@@ -1,0 +1,29 @@
+"""Make the blob of one layer: a GGUF file from a recipe, a file taken as it is, or text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelbuild import manifest
+
+if TYPE_CHECKING:
+    from modelbuild.build import Made
+    from modelbuild.worker import Inputs
+
+VERSION = 1
+
+
+def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes | Made:
+    """Parameters say which text (`text`, `parameters` or `messages`); else the input's role says how the blob is made."""
+    if "text" in parameters:
+        return str(parameters["text"]).encode()
+    if "parameters" in parameters:
+        return manifest.params_blob(parameters["parameters"])
+    if "messages" in parameters:
+        return manifest.messages_blob(parameters["messages"])
+    if "file" in inputs.roles():
+        return inputs.copy("file", link=bool(parameters.get("link")))
+    from modelbuild.recipe import Recipe
+
+    return inputs.materialize(Recipe.decode(inputs.artifact("recipe")))

@@ -1,0 +1,23 @@
+"""Make the manifest: the one file that names a model's config and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.manifest import CONFIG, Layer, Manifest
+
+if TYPE_CHECKING:
+    from modelbuild.worker import Inputs
+
+VERSION = 1
+
+
+def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
+    """Parameters: `layers`, a list of [media type, display name of the base it comes from, or ""] for the inputs `0`, `1`, …"""
+    layers = []
+    for index, (media_type, origin) in enumerate(parameters["layers"]):
+        blob = inputs.entry(str(index))
+        layers.append(Layer(media_type, blob.artifact, blob.size, origin or None))
+    config = inputs.entry("config")
+    return Manifest(Layer(CONFIG, config.artifact, config.size, None), tuple(layers)).encode()

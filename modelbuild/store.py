@@ -1,0 +1,377 @@
+"""The store: artifacts by digest, and what is known about actions, tensors and files. It can be deleted at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelbuild import digest as digests
+from modelbuild.action import Action, ActionResult
+from modelbuild.errors import Error
+
+SCHEMA = 1
+_TABLES = """
+create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
+create table if not exists last (
+    project text, step text, digest text not null, action text not null, primary key (project, step)
+) without rowid;
+create table if not exists tensor (
+    key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
+) without rowid;
+create index if not exists tensor_blob on tensor (blob);
+create table if not exists file (
+    path text, form text, stat text not null, digest text not null, primary key (path, form)
+) without rowid;
+create table if not exists survey (digest text primary key, detail blob not null);
+create table if not exists place (blob text, path text, primary key (blob, path)) without rowid;
+create table if not exists kept (key text primary key, value blob not null);
+create table if not exists wrote (
+    folder text, name text, project text not null, manifest text not null, primary key (folder, name)
+) without rowid;
+create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
+"""
+
+
+class Range(NamedTuple):
+    """Where a tensor's bytes lie: in which blob, from where, how many, and their xxh3."""
+
+    blob: str
+    offset: int
+    length: int
+    xxh3: str
+
+
+class Damaged(Exception):
+    """An artifact's bytes are not those of its digest."""
+
+    def __init__(self, artifact: str) -> None:
+        super().__init__(artifact)
+        self.artifact = artifact
+
+
+class Store:
+    """Opens (and makes) the store in the folder `root`. Safe for threads and for several processes at once."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._blobs = os.path.join(root, "blobs")
+        self._locks = os.path.join(root, "locks")
+        self._mutex = threading.RLock()
+        try:
+            for folder in (self._blobs, self._locks):
+                os.makedirs(folder, exist_ok=True)
+            self._db = self._connect(os.path.join(root, "state.sqlite"))
+        except (OSError, sqlite3.Error) as error:
+            raise unusable(root, error) from error
+
+    def _connect(self, path: str) -> sqlite3.Connection:
+        db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+        try:
+            version = db.execute("pragma user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if "not a database" not in str(error) and "malformed" not in str(error):
+                raise
+            # Nothing is lost with the state but time.
+            db.close()
+            _remove_database(path)
+            return self._connect(path)
+        if version != SCHEMA:
+            if version:
+                db.close()
+                _remove_database(path)
+                return self._connect(path)
+            db.execute("pragma journal_mode = wal")
+            db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+        db.execute("pragma synchronous = normal")
+        return db
+
+    def close(self) -> None:
+        with self._mutex:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One change of state, whole or not at all."""
+        with self._mutex:
+            try:
+                self._db.execute("begin immediate")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("rollback")
+                    raise
+                self._db.execute("commit")
+            except sqlite3.Error as error:
+                raise unusable(self.root, error) from error
+
+    def rows(self, query: str, values: Sequence[str | int] = ()) -> list[tuple[Any, ...]]:
+        with self._mutex:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise unusable(self.root, error) from error
+
+    def _rows_in(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        wanted = list(values)
+        for start in range(0, len(wanted), 900):
+            part = wanted[start : start + 900]
+            yield from self.rows(query.format(",".join("?" * len(part))), part)
+
+    # Artifacts
+
+    def path(self, artifact: str) -> str | None:
+        """A file that holds the artifact: in the store, else in a models folder where it was put."""
+        own = self._own_path(artifact)
+        if os.path.exists(own):
+            return own
+        for (place,) in self.rows("select path from place where blob = ?", (artifact,)):
+            if os.path.exists(place):
+                return place
+        return None
+
+    def _own_path(self, artifact: str) -> str:
+        return os.path.join(self._blobs, artifact.replace(":", "-"))
+
+    def read(self, artifact: str) -> bytes:
+        """A small artifact's bytes, checked. Raises Damaged (and forgets it) where they are wrong or missing."""
+        path = self.path(artifact)
+        if path is not None:
+            with open(path, "rb") as file:
+                data = file.read()
+            if digests.sha256(data) == artifact:
+                return data
+            self.forget(artifact)
+        raise Damaged(artifact)
+
+    def put(self, data: bytes) -> ActionResult:
+        """Store a small artifact."""
+        artifact = digests.sha256(data)
+        own = self._own_path(artifact)
+        if not os.path.exists(own):
+            with self.temporary() as (file, path):
+                file.write(data)
+                file.close()
+                os.replace(path, own)
+        return ActionResult(artifact, len(data))
+
+    @contextlib.contextmanager
+    def temporary(self, folder: str | None = None) -> Iterator[tuple[tempfile._TemporaryFileWrapper[bytes], str]]:
+        """A file to write, in the store or in `folder`; what is still there afterwards is removed."""
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115
+            dir=folder or self._blobs, prefix=".tmp-", suffix=f"-{os.getpid()}", delete=False, buffering=0
+        )
+        try:
+            os.chmod(file.name, 0o644)
+            yield file, file.name
+        finally:
+            file.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file.name)
+
+    def place(self, path: str, artifact: str, folder: str | None) -> None:
+        """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""
+        target = self._own_path(artifact) if folder is None else os.path.join(folder, artifact.replace(":", "-"))
+        os.replace(path, target)
+        if folder is not None:
+            with self.transaction() as db:
+                db.execute("insert or ignore into place values (?, ?)", (artifact, target))
+
+    def moved(self, artifact: str, old: str, new: str) -> None:
+        """A place outside the store has another path now."""
+        with self.transaction() as db:
+            db.execute("delete from place where blob = ? and path = ?", (artifact, old))
+            db.execute("insert or ignore into place values (?, ?)", (artifact, new))
+
+    def forget(self, artifact: str) -> None:
+        """Drop a damaged or lost artifact and everything that is looked up through it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._own_path(artifact))
+        with self.transaction() as db:
+            db.execute("delete from tensor where blob = ?", (artifact,))
+            db.execute("delete from place where blob = ?", (artifact,))
+
+    def evict(self, limit: int) -> int:
+        """Bring the store under `limit` bytes, least recently used artifacts first. Returns the bytes freed."""
+        files: list[tuple[float, int, str]] = []
+        with os.scandir(self._blobs) as scan:
+            for entry in scan:
+                with contextlib.suppress(FileNotFoundError):
+                    info = entry.stat()
+                    if entry.name.startswith(".tmp-"):
+                        if not _writer_alive(entry.name):
+                            os.unlink(entry.path)
+                    elif info.st_nlink == 1:
+                        # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
+                        files.append((max(info.st_atime, info.st_mtime), info.st_size, entry.path))
+        total = sum(size for _, size, _ in files)
+        freed = 0
+        for _, size, path in sorted(files):
+            if total - freed <= limit:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+                freed += size
+        return freed
+
+    # Actions
+
+    def result(self, action: str) -> ActionResult | None:
+        rows = self.rows("select artifact, size from action where digest = ?", (action,))
+        return ActionResult(rows[0][0], int(rows[0][1])) if rows else None
+
+    def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
+        rows = self._rows_in("select digest, artifact, size from action where digest in ({})", actions)
+        return {action: ActionResult(artifact, int(size)) for action, artifact, size in rows}
+
+    def record(self, action: str, result: ActionResult, tensors: Iterable[tuple[str, Range]] = ()) -> None:
+        """Note what an action made, and where in it each tensor lies."""
+        with self.transaction() as db:
+            db.execute("insert or replace into action values (?, ?, ?)", (action, *result))
+            db.executemany("insert or replace into tensor values (?, ?, ?, ?, ?)", ((key, *at) for key, at in tensors))
+
+    def last(self, project: str, step: str) -> Action | None:
+        """The action that a step of a project was in the last build."""
+        rows = self.rows("select action from last where project = ? and step = ?", (project, step))
+        return Action.decode(rows[0][0]) if rows else None
+
+    def remember_last(self, project: str, actions: Mapping[str, Action]) -> None:
+        known = dict(self.rows("select step, digest from last where project = ?", (project,)))
+        new = [(step, action) for step, action in actions.items() if known.get(step) != action.digest]
+        if new:
+            with self.transaction() as db:
+                db.executemany(
+                    "insert or replace into last values (?, ?, ?, ?)",
+                    ((project, step, action.digest, action.encode()) for step, action in new),
+                )
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock that every process of this store sees; any death frees it."""
+        with lock_file(os.path.join(self._locks, name.replace(":", "-"))):
+            yield
+
+    # Tensors
+
+    def tensors(self, keys: Iterable[str]) -> dict[str, Range]:
+        rows = self._rows_in("select key, blob, offset, length, xxh3 from tensor where key in ({})", keys)
+        return {key: Range(blob, int(offset), int(length), xxh3) for key, blob, offset, length, xxh3 in rows}
+
+    # Files
+
+    def files(self, paths: Iterable[str]) -> dict[tuple[str, str], tuple[str, str]]:
+        """(path, form) -> (what stat said when it was hashed, digest)."""
+        rows = self._rows_in("select path, form, stat, digest from file where path in ({})", paths)
+        return {(path, form): (stat, digest) for path, form, stat, digest in rows}
+
+    def remember_file(self, path: str, form: str, stat: str, digest: str, detail: bytes | None) -> None:
+        with self.transaction() as db:
+            db.execute("insert or replace into file values (?, ?, ?, ?)", (path, form, stat, digest))
+            if detail is not None:
+                db.execute("insert or replace into survey values (?, ?)", (digest, detail))
+
+    def forget_file(self, path: str) -> None:
+        with self.transaction() as db:
+            db.execute("delete from file where path = ?", (path,))
+
+    def survey(self, digest: str) -> bytes | None:
+        """What was found in a weights file of this digest."""
+        rows = self.rows("select detail from survey where digest = ?", (digest,))
+        return bytes(rows[0][0]) if rows else None
+
+    # What we wrote into models folders
+
+    def written(self, folder: str) -> dict[str, tuple[str, str]]:
+        """name -> (project, manifest digest)"""
+        rows = self.rows("select name, project, manifest from wrote where folder = ?", (folder,))
+        return {name: (project, manifest) for name, project, manifest in rows}
+
+    def blobs_written(self, folder: str) -> set[str]:
+        return {blob for (blob,) in self.rows("select blob from wrote_blob where folder = ?", (folder,))}
+
+    def note_written(self, folder: str, name: str, project: str, manifest: str) -> None:
+        with self.transaction() as db:
+            db.execute("insert or replace into wrote values (?, ?, ?, ?)", (folder, name, project, manifest))
+
+    def note_blob(self, folder: str, blob: str) -> None:
+        with self.transaction() as db:
+            db.execute("insert or ignore into wrote_blob values (?, ?)", (folder, blob))
+
+    def forget_written(self, folder: str, names: Iterable[str] = (), blobs: Iterable[str] = ()) -> None:
+        with self.transaction() as db:
+            db.executemany("delete from wrote where folder = ? and name = ?", ((folder, name) for name in names))
+            db.executemany("delete from wrote_blob where folder = ? and blob = ?", ((folder, blob) for blob in blobs))
+
+
+class Kept:
+    """Values kept by key between runs: plans, validated projects."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, key: str) -> bytes | None:
+        row = self._store.rows("select value from kept where key = ?", (key,))
+        return bytes(row[0][0]) if row else None
+
+    def put(self, key: str, value: bytes) -> None:
+        with self._store.transaction() as db:
+            db.execute("insert or replace into kept values (?, ?)", (key, value))
+
+
+def unusable(root: str, error: Exception) -> Error:
+    """Say why the store cannot be used; an OSError or sqlite3 error in, an Error out."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "disk is full" in str(error):
+        return Error(
+            "no space left for the cache",
+            path=root,
+            hint="free some space, or name another folder with --cache or $MODELBUILD_CACHE",
+        )
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Error(
+        f"the cache cannot be used: {reason[:1].lower() + reason[1:]}",
+        path=root,
+        hint="name another folder with --cache or $MODELBUILD_CACHE, or make this one writable",
+    )
+
+
+def _remove_database(path: str) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def _writer_alive(name: str) -> bool:
+    try:
+        os.kill(int(name.rsplit("-", 1)[1]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def lock_file(path: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file that is there only while somebody holds it."""
+    import fcntl
+
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(descriptor)

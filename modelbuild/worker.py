@@ -1,0 +1,285 @@
+"""Run one action: open its inputs, call the step, take in what it made. Here engine and model side meet."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from modelbuild import digest as digests
+from modelbuild.action import ABSENT, Action, ActionResult
+from modelbuild.build import Event, Made
+from modelbuild.errors import Error
+from modelbuild.graph import Step
+from modelbuild.sources import Sources, Survey, changed, unreadable
+from modelbuild.store import Damaged, Range, Store
+
+if TYPE_CHECKING:
+    from modelbuild.materialize import Region
+    from modelbuild.recipe import Recipe
+    from modelbuild.tensor import TensorTable
+
+
+def surveyors() -> dict[str, Callable[[str], Survey]]:
+    """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
+
+    def surveyor(form: str) -> Callable[[str], Survey]:
+        def survey(path: str) -> Survey:
+            found = import_module(f"modelbuild.formats.{form}").survey(path)
+            return Survey(found.digest, found.table.encode())
+
+        return survey
+
+    return {form: surveyor(form) for form in ("safetensors", "gguf")}
+
+
+class Worker:
+    """Runs actions with the machine's means: `jobs` threads, `memory` bytes for tensors under way."""
+
+    def __init__(
+        self,
+        store: Store,
+        sources: Sources,
+        *,
+        jobs: int,
+        memory: int,
+        scratch: Callable[[], str | None],
+        report: Callable[[Event], None],
+        force: bool = False,
+    ) -> None:
+        self.store = store
+        self.sources = sources
+        self.jobs = jobs
+        self.memory = memory
+        self.scratch = scratch
+        self.report = report
+        self.force = force
+        self.stop = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, action: Action, step: Step) -> Made:
+        """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
+        module = import_module(f"modelbuild.steps.{'importing' if action.kind == 'import' else action.kind}")
+        try:
+            made = module.run(json.loads(action.parameters), Inputs(action, step, self))
+        except OSError as error:
+            raise self.failed(error) from error
+        if isinstance(made, Made):
+            return made
+        return Made(self.store.put(made), written=len(made))
+
+    def failed(self, error: OSError) -> Error:
+        place = error.filename if isinstance(error.filename, str) else self.scratch() or self.store.root
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free
+            return Error(
+                "no space left on the disk",
+                path=place,
+                facts=[("free", f"{free:,} bytes")],
+                hint="free some space, or name other folders with --cache and --models; what is finished stays and is used again",
+            )
+        return Error((error.strerror or str(error)).lower(), path=place)
+
+    def pool(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="tensor")
+        return self._pool
+
+    def close(self) -> None:
+        self.stop.set()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Inputs:
+    """What a step is given: its inputs by role. It sees no store, no path, no name of its own, no clock and no network."""
+
+    def __init__(self, action: Action, step: Step, worker: Worker) -> None:
+        self._digests = dict(action.inputs)
+        self._step = step
+        self._worker = worker
+
+    def roles(self) -> list[str]:
+        return list(self._digests)
+
+    def file(self, role: str) -> bytes | None:
+        """The bytes of a small source; None where it is absent. Raises Error where it isn't what it was when the build began."""
+        digest = self._digests.get(role, ABSENT)
+        if digest == ABSENT:
+            return None
+        path = self._worker.sources.path(digest)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if digests.xxh3(data) != digest:
+            raise self._changed(path)
+        return data
+
+    def artifact(self, role: str) -> bytes:
+        """The bytes of what another step made."""
+        return self._worker.store.read(self._digests[role])
+
+    def entry(self, role: str) -> ActionResult:
+        """Digest and size of what another step made."""
+        digest = self._digests[role]
+        path = self._worker.store.path(digest)
+        if path is None:
+            raise Damaged(digest)
+        return ActionResult(digest, os.stat(path).st_size)
+
+    def tables(self) -> list[tuple[str, TensorTable]]:
+        """The tensor tables of the weights files among the sources: (role, table)."""
+        from modelbuild.tensor import TensorTable
+
+        found = []
+        for role, digest in self._digests.items():
+            if digest.startswith("xxh3:") and (detail := self._worker.sources.survey(digest)) is not None:
+                found.append((role, TensorTable.decode(detail)))
+        return found
+
+    def copy(self, role: str, link: bool) -> Made:
+        """Take a source file as it is: by hard link if `link`, else by reflink where the file system can, else by a copy."""
+        import hashlib
+
+        worker, digest = self._worker, self._digests[role]
+        path = worker.sources.path(digest)
+        sha, check = hashlib.sha256(), digests.Xxh3()
+        size = os.stat(path).st_size
+        with worker.store.temporary(worker.scratch()) as (file, temporary):
+            cloned = link and _hard_link(path, temporary)
+            cloned = cloned or _reflink(path, file.fileno())
+            with open(path, "rb", buffering=0) as source:
+                done = 0
+                while data := source.read(digests.CHUNK):
+                    if worker.stop.is_set():
+                        raise KeyboardInterrupt
+                    sha.update(data)
+                    check.update(data)
+                    if not cloned:
+                        _write_all(file.fileno(), data)
+                    done += len(data)
+                    self._progress(done, size)
+            if check.digest() != digest:
+                raise self._changed(path)
+            result = ActionResult("sha256:" + sha.hexdigest(), done)
+            worker.store.place(temporary, result.artifact, worker.scratch())
+        return Made(result, written=0 if cloned else done)
+
+    def materialize(self, recipe: Recipe) -> Made:
+        """Make the GGUF file that a recipe describes."""
+        from modelbuild.materialize import Mismatch, Resources, materialize
+
+        worker = self._worker
+        leaves = Leaves(worker.sources)
+        blobs: dict[str, str] = {}
+
+        def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
+            return {} if worker.force else _at_hand(worker.store, keys, blobs)
+
+        resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
+        while True:
+            with worker.store.temporary(worker.scratch()) as (file, temporary):
+                try:
+                    made = materialize(recipe, file.fileno(), find=find, open_leaf=leaves.region, resources=resources)
+                except Mismatch as mismatch:
+                    if mismatch.region.path not in blobs:
+                        raise self._changed(mismatch.region.path) from mismatch
+                    # A damaged blob loses its entries, and its tensors are computed.
+                    worker.store.forget(blobs[mismatch.region.path])
+                    continue
+                worker.store.place(temporary, made.digest, worker.scratch())
+                tensors = tuple(
+                    (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
+                )
+                result = ActionResult(made.digest, made.size)
+                return Made(result, tensors, made.computed, made.reused, made.size)
+
+    def _progress(self, done: int, total: int) -> None:
+        self._worker.report({"event": "progress", "step": self._step.name, "done": done, "total": total})
+
+    def _changed(self, path: str) -> Error:
+        self._worker.sources.forget(path)
+        return changed(path)
+
+
+class Leaves:
+    """Where the bytes of leaves lie now, by digest, in the weights files of this build."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._regions: dict[str, Region] | None = None
+
+    def region(self, digest: str) -> Region:
+        if self._regions is None:
+            self._regions = dict(self._all())
+        try:
+            return self._regions[digest]
+        except KeyError:
+            raise Error(
+                f"no source holds the weights {digest} any more",
+                hint="put the checkpoint back where it was, or build with --force",
+            ) from None
+
+    def _all(self) -> Iterable[tuple[str, Region]]:
+        from modelbuild.materialize import Region
+        from modelbuild.tensor import TensorTable
+
+        for digest, path in self._sources.surveyed():
+            detail = self._sources.survey(digest)
+            if detail is not None:
+                for tensor in TensorTable.decode(detail).tensors.values():
+                    yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
+
+
+def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
+    """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
+    from modelbuild.materialize import Region
+
+    ranges = store.tensors(keys)
+    paths: dict[str, str | None] = {}
+    found = {}
+    for key, at in ranges.items():
+        if at.blob not in paths:
+            paths[at.blob] = store.path(at.blob)
+        path = paths[at.blob]
+        if path is not None:
+            blobs[path] = at.blob
+            found[key] = (Region(path, at.offset, at.length, at.blob), at.xxh3)
+    return found
+
+
+def _hard_link(source: str, temporary: str) -> bool:
+    name = temporary + ".link"
+    try:
+        os.link(source, name)
+    except OSError:
+        return False
+    os.replace(name, temporary)
+    return True
+
+
+def _reflink(source: str, descriptor: int) -> bool:
+    """Share the source's extents (btrfs, XFS); False where the file system can't."""
+    try:
+        import fcntl
+
+        ficlone = 0x40049409
+        with open(source, "rb") as file:
+            fcntl.ioctl(descriptor, ficlone, file.fileno())
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
