@@ -1,0 +1,21 @@
+// q4_K: d, dmin f16, 12 bytes of 6-bit scales and mins, 128 bytes of levels: of 64 elements, byte l holds l and l + 32. (quantize_row_q4_K_ref)
+
+static void q4_k_pack(const float *x, int blocks, uint8_t *y) {
+    struct found found[CHUNK / 32];
+    for (int j = 0; j < 8 * blocks; j += TOGETHER * LANES)
+        search_affine(x + 32 * j, (struct affine){32, 15, -1.0f, 0.1f, 20, 0}, found + j);
+    for (int b = 0; b < blocks; b++, x += 256, y += 144) {
+        uint8_t level[256];
+        affine_superblock(x, 15, found + 8 * b, y, level);
+        for (int c = 0; c < 4; c++)
+            for (int l = 0; l < 32; l++) y[16 + 32 * c + l] = (uint8_t)(level[64 * c + l] | level[64 * c + 32 + l] << 4);
+    }
+}
+
+static void q4_k_unpack(const uint8_t *y, float *x) {
+    for (int j = 0; j < 8; j++) {
+        float d, m;
+        affine_scale(y, j, &d, &m);
+        for (int l = 0; l < 32; l++) x[32 * j + l] = d * (float)(y[16 + j / 2 * 32 + l] >> j % 2 * 4 & 15) - m;
+    }
+}

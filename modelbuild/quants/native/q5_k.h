@@ -1,0 +1,29 @@
+// q5_K: as q4_K, with 32 bytes of fifth bits before the others: element i is bit i / 32 of byte i % 32. (quantize_row_q5_K_ref)
+
+static void q5_k_pack(const float *x, int blocks, uint8_t *y) {
+    struct found found[CHUNK / 32];
+    for (int j = 0; j < 8 * blocks; j += TOGETHER * LANES)
+        search_affine(x + 32 * j, (struct affine){32, 31, -0.5f, 0.1f, 15, 0}, found + j);
+    for (int b = 0; b < blocks; b++, x += 256, y += 176) {
+        uint8_t level[256];
+        affine_superblock(x, 31, found + 8 * b, y, level);
+        for (int l = 0; l < 32; l++) {
+            int fifth = 0;
+            for (int j = 0; j < 8; j++) fifth |= level[32 * j + l] >> 4 << j;
+            y[16 + l] = (uint8_t)fifth;
+        }
+        for (int c = 0; c < 4; c++)
+            for (int l = 0; l < 32; l++) y[48 + 32 * c + l] = (uint8_t)((level[64 * c + l] & 15) | level[64 * c + 32 + l] << 4);
+    }
+}
+
+static void q5_k_unpack(const uint8_t *y, float *x) {
+    for (int j = 0; j < 8; j++) {
+        float d, m;
+        affine_scale(y, j, &d, &m);
+        for (int l = 0; l < 32; l++) {
+            int level = (y[48 + j / 2 * 32 + l] >> j % 2 * 4 & 15) | (y[16 + l] >> j & 1) << 4;
+            x[32 * j + l] = d * (float)level - m;
+        }
+    }
+}

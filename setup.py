@@ -1,0 +1,27 @@
+"""The native kernels: an optional extension for the stable ABI. Without a C compiler the install goes through and numpy does their work."""
+
+import sysconfig
+from glob import glob
+
+from setuptools import Extension, setup
+
+FOLDER = "modelbuild/quants/native"
+
+# Free-threaded interpreters have no stable ABI.
+limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+setup(
+    ext_modules=[
+        Extension(
+            "modelbuild.quants._native",
+            sources=[f"{FOLDER}/{name}.c" for name in ("module", "avx512", "avx2", "portable")],
+            depends=[*glob(f"{FOLDER}/*.h"), "setup.py"],
+            define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
+            # No -march and no contraction to fused operations: the bytes must not depend on the machine. Errno would keep sqrtf a call.
+            extra_compile_args=["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-g0"],
+            py_limited_api=limited,
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
+)
