@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from modelbuild.action import Action, ActionResult, differences
 from modelbuild.errors import Error
-from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild.graph import Graph, Output, Step
 from modelbuild.rebuilder import Rebuilder
 from modelbuild.scheduler import Finish, Scheduler
 from modelbuild.sources import Sources
@@ -142,13 +142,18 @@ class Build:
     def _remake(self, name: str) -> None:
         """Make once more an artifact that was dropped or damaged since it was recorded."""
         before = self._rebuilder.results[name]
-        result, _ = self._execute(self._graph.steps[name], again=True)
+        step = self._graph.steps[name]
+        self._report({"event": "start", "step": name, "kind": step.kind, "targets": self._targets[name]})
+        begun = time.perf_counter()
+        result, _ = self._execute(step, again=True)
         if result != before:
             raise Error(
                 f"step '{name}' made other bytes than before from the same inputs",
                 facts=[("before", before.artifact), ("now", result.artifact)],
                 hint="report this: steps must be deterministic",
             )
+        self._counts["ran"] += 1
+        self._report(self._step_event(step, "ran", result, time.perf_counter() - begun))
 
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
@@ -169,15 +174,7 @@ class Build:
     def _finished(self, finish: Finish) -> None:
         step = finish.step
         self._counts[finish.state] += 1
-        event: Event = {
-            "event": "step",
-            "step": step.name,
-            "kind": step.kind,
-            "state": finish.state,
-            "seconds": round(finish.seconds, 4),
-            "digest": finish.result.artifact if finish.result else None,
-            "targets": self._targets[step.name],
-        }
+        event = self._step_event(step, finish.state, finish.result, finish.seconds)
         if finish.error is not None:
             error = self._step_error(step, finish.error)
             self.errors.append(error)
@@ -189,11 +186,30 @@ class Build:
                 if not self._awaited[output]:
                     self._finish_output(output)
 
+    def _step_event(self, step: Step, state: str, result: ActionResult | None, seconds: float) -> Event:
+        return {
+            "event": "step",
+            "step": step.name,
+            "kind": step.kind,
+            "state": state,
+            "seconds": round(seconds, 4),
+            "digest": result.artifact if result else None,
+            "targets": self._targets[step.name],
+        }
+
     def _finish_output(self, output: Output) -> None:
         results = self._rebuilder.results
         manifest = results[output.manifest]
         try:
-            changed = self._publish(output, manifest, [results[name] for name in output.blobs])
+            while True:
+                try:
+                    changed = self._publish(output, manifest, [results[name] for name in output.blobs])
+                    break
+                except Damaged as damage:
+                    steps = [
+                        name for name in (output.manifest, *output.blobs) if results[name].artifact == damage.artifact
+                    ]
+                    self._remake(steps[0])
         except Error as error:
             self.errors.append(error)
             self._counts["failed"] += 1
@@ -202,14 +218,22 @@ class Build:
             return
         for name in output.names:
             self._report(
-                {"event": "variant", "name": name, "label": output.label, "manifest": manifest.artifact, "changed": changed}
+                {
+                    "event": "variant",
+                    "name": name,
+                    "label": output.label,
+                    "manifest": manifest.artifact,
+                    "changed": changed,
+                }
             )
 
     def _step_error(self, step: Step, error: Exception) -> Error:
         if not isinstance(error, Error):
             raise error
         needed = self._targets[step.name]
-        shown = ", ".join(f"'{label}'" for label in needed[:4]) + (f" and {len(needed) - 4} more" if len(needed) > 4 else "")
+        shown = ", ".join(f"'{label}'" for label in needed[:4]) + (
+            f" and {len(needed) - 4} more" if len(needed) > 4 else ""
+        )
         facts = [*error.facts, *([("needed by", shown)] if shown else [])]
         if error.path:
             facts = [("file", error.place), *facts]
@@ -235,5 +259,3 @@ def dry_run(graph: Graph, store: Store, sources: Sources) -> list[tuple[Step, st
         else:
             plan.append((step, "run"))
     return plan
-
-

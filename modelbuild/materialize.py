@@ -208,7 +208,9 @@ def _run(
 class _Reader:
     """Computes chunks. Holds the open files, the turns in which a region's chunks are read, and spare buffers."""
 
-    def __init__(self, stop: threading.Event, constants: Mapping[str, bytes], open_leaf: Callable[[str], Region]) -> None:
+    def __init__(
+        self, stop: threading.Event, constants: Mapping[str, bytes], open_leaf: Callable[[str], Region]
+    ) -> None:
         self._stop = stop
         self._constants = constants
         self._open_leaf = open_leaf

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
-from modelbuild.store import Store, lock_file
+from modelbuild.store import Damaged, Store, lock_file
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 
@@ -34,6 +34,7 @@ class ModelsFolder:
         self._store = store
         self._project = project
         self._written: dict[str, tuple[str, str]] | None = None
+        self._places: set[str] | None = None
         self._present: set[str] = set()
         self._replaced: set[str] = set()
 
@@ -94,15 +95,23 @@ class ModelsFolder:
             return False
 
     def _has(self, blob: ActionResult) -> bool:
+        """Whether the blob stands here, whole. One that we didn't put (or that was found damaged) is hashed before it is believed."""
         if blob.artifact in self._present:
             return True
+        path = self._blob_path(blob.artifact)
         try:
-            present = os.stat(self._blob_path(blob.artifact)).st_size == blob.size
+            if os.stat(path).st_size != blob.size:
+                return False
+            if self._places is None:
+                self._places = self._store.places(self._blobs)
+            if blob.artifact not in self._places:
+                if _sha256(path) != blob.artifact:
+                    return False
+                self._store.note_place(blob.artifact, path)
         except OSError:
             return False
-        if present:
-            self._present.add(blob.artifact)
-        return present
+        self._present.add(blob.artifact)
+        return True
 
     def _blob_path(self, artifact: str) -> str:
         return os.path.join(self._blobs, artifact.replace(":", "-"))
@@ -111,7 +120,7 @@ class ModelsFolder:
         self._make(self._blobs)
         source = self._store.path(blob.artifact)
         if source is None:
-            raise Error(f"blob {blob.artifact} is gone from the cache", path=self._store.root, hint="build again")
+            raise Damaged(blob.artifact)
         target = self._blob_path(blob.artifact)
         # Noted first: what a killed build leaves is still known as ours.
         self._store.note_blob(self.root, blob.artifact)
@@ -122,40 +131,29 @@ class ModelsFolder:
             os.utime(source)
         if os.path.dirname(source) == self._scratch:
             os.replace(source, target)
-            self._store.moved(blob.artifact, source, target)
-        elif not self._link(source, target):
-            self._copy(source, target, blob)
+            self._store.forget_place(blob.artifact, source)
+        else:
+            self._make(self._scratch)
+            with self._store.temporary(self._scratch) as (file, path):
+                if not _link(source, path):
+                    self._copy(source, file.fileno(), blob)
+                os.replace(path, target)
         _sync_folder(self._blobs)
+        self._store.note_place(blob.artifact, target)
         self._present.add(blob.artifact)
 
-    @staticmethod
-    def _link(source: str, target: str) -> bool:
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            # Shorter or longer than its digest allows: not what it says.
-            os.unlink(target)
-            os.link(source, target)
-        except OSError as error:
-            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-                return False
-            raise
-        return True
-
-    def _copy(self, source: str, target: str, blob: ActionResult) -> None:
+    def _copy(self, source: str, descriptor: int, blob: ActionResult) -> None:
         import hashlib
 
-        self._make(self._scratch)
-        with self._store.temporary(self._scratch) as (file, path), open(source, "rb", buffering=0) as original:
-            sha = hashlib.sha256()
+        sha = hashlib.sha256()
+        with open(source, "rb", buffering=0) as original:
             while data := original.read(digests.CHUNK):
                 sha.update(data)
-                _write_all(file.fileno(), data)
-            if "sha256:" + sha.hexdigest() != blob.artifact:
-                self._store.forget(blob.artifact)
-                raise Error(f"blob {blob.artifact} is damaged", path=source, hint="it was dropped from the cache; build again")
-            os.fsync(file.fileno())
-            os.replace(path, target)
+                _write_all(descriptor, data)
+        if "sha256:" + sha.hexdigest() != blob.artifact:
+            self._store.forget(blob.artifact)
+            raise Damaged(blob.artifact)
+        os.fsync(descriptor)
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
@@ -281,6 +279,26 @@ def named_blobs(manifest: bytes) -> set[str]:
         raise ValueError("not a manifest")
     layers = [value.get("config"), *(value.get("layers") or [])]
     return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
+
+
+def _link(source: str, temporary: str) -> bool:
+    """Put a hard link to `source` in place of an empty temporary file."""
+    name = temporary + ".link"
+    try:
+        os.link(source, name)
+        os.replace(name, temporary)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            return False
+        raise
+    return True
+
+
+def _sha256(path: str) -> str:
+    import hashlib
+
+    with open(path, "rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -51,7 +51,9 @@ class Scheduler:
         self._stopped = False
         self._over: set[str] = set()
 
-    def run(self, look_up: LookUp, execute: Execute, finished: Callable[[Finish], None], started: Callable[[Step], None]) -> None:
+    def run(
+        self, look_up: LookUp, execute: Execute, finished: Callable[[Finish], None], started: Callable[[Step], None]
+    ) -> None:
         """Finish every step, or those that a failure leaves possible. The callbacks are called in this thread, `execute` in any."""
 
         def timed(step: Step) -> tuple[ActionResult, bool, float]:
@@ -59,7 +61,9 @@ class Scheduler:
             result, ran = execute(step)
             return result, ran, time.perf_counter() - begun
 
-        def close(step: Step, done: Done[tuple[ActionResult, bool, float]] | Future[tuple[ActionResult, bool, float]]) -> None:
+        def close(
+            step: Step, done: Done[tuple[ActionResult, bool, float]] | Future[tuple[ActionResult, bool, float]]
+        ) -> None:
             try:
                 result, ran, seconds = done.result()
             except Exception as error:

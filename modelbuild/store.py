@@ -179,14 +179,21 @@ class Store:
         target = self._own_path(artifact) if folder is None else os.path.join(folder, artifact.replace(":", "-"))
         os.replace(path, target)
         if folder is not None:
-            with self.transaction() as db:
-                db.execute("insert or ignore into place values (?, ?)", (artifact, target))
+            self.note_place(artifact, target)
 
-    def moved(self, artifact: str, old: str, new: str) -> None:
-        """A place outside the store has another path now."""
+    def places(self, folder: str) -> set[str]:
+        """The artifacts known to stand, whole, directly in `folder`."""
+        prefix = folder + os.sep
+        rows = self.rows("select blob, path from place where substr(path, 1, ?) = ?", (len(prefix), prefix))
+        return {blob for blob, path in rows if os.path.dirname(path) == folder}
+
+    def note_place(self, artifact: str, path: str) -> None:
         with self.transaction() as db:
-            db.execute("delete from place where blob = ? and path = ?", (artifact, old))
-            db.execute("insert or ignore into place values (?, ?)", (artifact, new))
+            db.execute("insert or ignore into place values (?, ?)", (artifact, path))
+
+    def forget_place(self, artifact: str, path: str) -> None:
+        with self.transaction() as db:
+            db.execute("delete from place where blob = ? and path = ?", (artifact, path))
 
     def forget(self, artifact: str) -> None:
         """Drop a damaged or lost artifact and everything that is looked up through it."""

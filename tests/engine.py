@@ -1,0 +1,86 @@
+"""A small project for tests of the engine: steps that join their inputs' texts, sources in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from modelbuild.action import Action
+from modelbuild.build import Build, Event, Made, Options
+from modelbuild.errors import Error
+from modelbuild.graph import Graph, Output, Source, Step, parameters
+from modelbuild.models import ModelsFolder
+from modelbuild.sources import Sources
+from modelbuild.store import Store
+
+
+class Toy:
+    """Builds graphs of joining steps; counts what ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(str(folder / "cache"))
+        self.events: list[Event] = []
+        self.ran: list[str] = []
+        self.errors: list[Error] = []
+        self.before_run: Callable[[Step], None] = lambda step: None
+
+    def write(self, name: str, text: str) -> Source:
+        path = self.folder / name
+        path.write_text(text)
+        # Old enough to be trusted without waiting for the clock's tick.
+        os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 10**9))
+        return Source(str(path), "bytes")
+
+    def work(self, action: Action, step: Step) -> Made:
+        self.ran.append(step.name)
+        self.before_run(step)
+        values = json.loads(action.parameters)
+        parts = []
+        for role, digest in action.inputs:
+            if digest.startswith("sha256:"):
+                parts.append(self.store.read(digest).decode())
+            elif digest != "absent":
+                source = next(ref for r, ref in step.inputs if r == role)
+                assert isinstance(source, Source)
+                parts.append(Path(source.path).read_text())
+        if values.get("fail"):
+            raise Error("no good", hint="do better")
+        text = values.get("text", "") + "".join(parts)
+        return Made(self.store.put(text[: values.get("cut", 1000)].encode()))
+
+    def build(self, graph: Graph, **options: object) -> list[str]:
+        """Run a build; returns the steps that ran."""
+        self.ran = []
+        self.events = []
+        folder = ModelsFolder(str(self.folder / "models"), self.store, "toy")
+        build = Build(
+            graph,
+            store=self.store,
+            sources=Sources(self.store, {}),
+            project="toy",
+            work=self.work,
+            publish=lambda output, manifest, blobs: any(
+                [folder.publish(f"h/n/{name}/latest", manifest, blobs) for name in output.names]
+            ),
+            report=self.events.append,
+            options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
+        )
+        build.run()
+        self.errors = build.errors
+        return self.ran
+
+    def states(self) -> dict[str, str]:
+        return {event["step"]: event["state"] for event in self.events if event["event"] == "step"}
+
+
+def join(name: str, *inputs: Source | str, pool: str = "", final: bool = False, **values: object) -> Step:
+    return Step(name, "join", 1, parameters(values), tuple((str(i), ref) for i, ref in enumerate(inputs)), pool, final)
+
+
+def model(graph_steps: list[Step], blobs: list[str]) -> Graph:
+    """A graph with one output; its manifest names the blobs only as Ollama's would (the text is not checked here)."""
+    manifest = Step("m/manifest", "join", 1, parameters({"text": "{}", "cut": 2}), tuple((b, b) for b in blobs))
+    return Graph([*graph_steps, manifest], [Output("m", ("m",), "m/manifest", tuple(blobs))])
