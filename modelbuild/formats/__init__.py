@@ -1,0 +1,120 @@
+"""Weights files: reading what they say of themselves, and taking the digest of every tensor in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import NamedTuple
+
+from modelbuild.digest import Xxh3, canonical, xxh3
+from modelbuild.errors import Error
+from modelbuild.tensor import Tensor, TensorTable
+
+CHUNK = 1 << 20
+BATCH = 8 << 20
+"""Bytes of neighbouring small tensors that one task hashes."""
+
+
+class Survey(NamedTuple):
+    """All that is kept of a weights file: its digest, and its table with the digest of every tensor."""
+
+    digest: str
+    table: TensorTable
+
+
+def digest_all(path: str, header: bytes, table: TensorTable, size: int, executor: Executor | None) -> Survey:
+    """Read the whole file once, in bounded memory, and take the digest of each tensor and of all that lies between.
+
+    header    the bytes before the tensors, which the file's digest covers
+    executor  runs the reading in parallel; it must have a free thread, since this waits for it
+    Raises Error where the file ends early.
+    """
+    tensors = sorted(table.tensors.values(), key=lambda tensor: tensor.offset)
+    gaps = _gaps(tensors, len(header), size)
+    regions = sorted([(tensor.offset, tensor.length) for tensor in tensors] + gaps)
+    with open(path, "rb", buffering=0) as file:
+        descriptor = file.fileno()
+        run = executor.map if executor is not None else map
+        digests = dict[tuple[int, int], str]()
+        for batch in run(lambda regions: _hash(path, descriptor, regions), _batches(regions)):
+            digests.update(batch)
+    known = {t.name: replace(t, digest=digests[t.offset, t.length]) for t in table.tensors.values()}
+    parts = [xxh3(header), *(digests[region] for region in regions)]
+    return Survey(xxh3(canonical(parts)), TensorTable(table.metadata, known))
+
+
+def _gaps(tensors: Iterable[Tensor], start: int, size: int) -> list[tuple[int, int]]:
+    found = []
+    for tensor in tensors:
+        if tensor.offset > start:
+            found.append((start, tensor.offset - start))
+        start = tensor.offset + tensor.length
+    if size > start:
+        found.append((start, size - start))
+    return found
+
+
+def _batches(regions: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    batch: list[tuple[int, int]] = []
+    size = 0
+    for region in regions:
+        batch.append(region)
+        size += region[1]
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _hash(path: str, file: int, regions: Sequence[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    buffer = bytearray(min(CHUNK, max(length for _, length in regions)))
+    digests = {}
+    with memoryview(buffer) as view:
+        for offset, length in regions:
+            state = Xxh3()
+            at, end = offset, offset + length
+            while at < end:
+                count = os.preadv(file, [view[: min(len(view), end - at)]], at)
+                if not count:
+                    raise Error("the file ends early: it was cut short while it was read", path=path)
+                state.update(view[:count])
+                at += count
+            digests[offset, length] = state.digest()
+    return digests
+
+
+def refuse_other(head: bytes, path: str, expected: str) -> None:
+    """Raise Error where the first bytes of a file are those of something else that is often found in its place."""
+    if head.startswith(b"version https://git-lfs"):
+        words = dict(line.split(" ", 1) for line in head.decode("utf-8", "replace").splitlines() if " " in line)
+        facts = [(label, words[label]) for label in ("oid", "size") if label in words]
+        raise Error(
+            "is a Git LFS pointer, not the weights it stands for",
+            path=path,
+            facts=facts,
+            hint="fetch the weights with 'git lfs pull'",
+        )
+    if not head:
+        raise Error(f"is empty, expected a {expected} file", path=path, hint="download it again")
+    for start, name, hint in _OTHERS:
+        if head.startswith(start) and name != expected:
+            raise Error(f"is a {name} file, expected {expected}", path=path, hint=hint)
+
+
+_PICKLE_HINT = (
+    "pickles can run code and are not read; load the model with transformers and save it with save_pretrained"
+)
+_OTHERS = (
+    (b"GGUF", "GGUF", "name it .gguf"),
+    (b"PK\x03\x04", "zip (a PyTorch checkpoint)", _PICKLE_HINT),
+    (b"\x80\x02", "pickle", _PICKLE_HINT),
+    (b"\x80\x03", "pickle", _PICKLE_HINT),
+    (b"\x80\x04", "pickle", _PICKLE_HINT),
+    (b"\x80\x05", "pickle", _PICKLE_HINT),
+    (b"<!DOCTYPE", "HTML", "the download was a web page; download the file itself"),
+    (b"<!doctype", "HTML", "the download was a web page; download the file itself"),
+    (b"<html", "HTML", "the download was a web page; download the file itself"),
+)

@@ -1,0 +1,328 @@
+"""GGUF files: typed metadata, then tensor infos, then the aligned bytes of the tensors; and the writer of their headers."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from math import prod
+from typing import Any, BinaryIO
+
+from modelbuild import formats, quants
+from modelbuild.errors import Error
+from modelbuild.formats.safetensors import shown
+from modelbuild.tensor import Shape, Tensor, TensorTable, byte_count
+
+MAGIC = b"GGUF"
+VERSION = 3
+ALIGNMENT = 32
+QUANTIZATION_VERSION = 2
+
+HEADER_LIMIT = 512 << 20
+"""Bytes. The largest real headers, of vocabularies of half a million tokens, take some 30 MB."""
+NAME_LIMIT = 63
+DIMENSION_LIMIT = 4
+
+SCALARS = {
+    "u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"), "bool": (7, "?"),
+    "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d"),
+}  # fmt: skip
+"""Our name of a value type -> (gguf.h, enum gguf_type; struct format)."""
+STRING, ARRAY = 8, 9
+
+_BY_ID = {number: (name, struct.Struct("<" + form)) for name, (number, form) in SCALARS.items()}
+_LENGTHS = [struct.pack("<Q", length) for length in range(256)]
+_U64 = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands before the tensors: `size` bytes, after which the data begins at a multiple of `alignment`."""
+
+    version: int
+    alignment: int
+    size: int
+    table: TensorTable
+
+
+def encode_value(form: str, value: Any) -> bytes:
+    """Spell a metadata value: its type as u32, then the payload, little endian.
+
+    form  u8 … f64, bool, str, or [u8] … [str] for an array; text may be str or bytes
+    Raises Error for a number that the type cannot hold.
+    """
+    try:
+        if form.startswith("["):
+            item = form[1:-1]
+            if item == "str":
+                return struct.pack("<IIQ", ARRAY, STRING, len(value)) + _strings(value)
+            number, code = SCALARS[item]
+            return struct.pack(f"<IIQ{len(value)}{code}", ARRAY, number, len(value), *value)
+        if form == "str":
+            return struct.pack("<I", STRING) + _strings([value])
+        number, code = SCALARS[form]
+        return struct.pack("<I" + code, number, value)
+    except (struct.error, OverflowError):
+        raise Error(f"expected a value that fits {form}, got {shown(value)}") from None
+
+
+def _strings(values: Sequence[str | bytes]) -> bytes:
+    parts = []
+    for value in values:
+        data = value.encode() if isinstance(value, str) else value
+        length = len(data)
+        parts.append(_LENGTHS[length] if length < 256 else _U64.pack(length))
+        parts.append(data)
+    return b"".join(parts)
+
+
+def decode_value(data: bytes) -> Any:
+    """The value that `encode_value` spelled, or that `read_header` took from a file: a number, bool, text or list of one of these.
+
+    Text that is not UTF-8 gets replacement characters.
+    """
+    (number,) = struct.unpack_from("<I", data)
+    at, count = 4, 1
+    if number == ARRAY:
+        number, count = struct.unpack_from("<IQ", data, 4)
+        at = 16
+    if number == STRING:
+        values: list[Any] = []
+        for _ in range(count):
+            (length,) = _U64.unpack_from(data, at)
+            values.append(data[at + 8 : at + 8 + length].decode("utf-8", "replace"))
+            at += 8 + length
+    else:
+        values = list(struct.unpack_from(f"<{count}{_BY_ID[number][1].format[1:]}", data, at))
+    return values if data[:4] == b"\x09\0\0\0" else values[0]
+
+
+def type_name(data: bytes) -> str:
+    """The type of an encoded value, as `encode_value` calls it."""
+    number, item = struct.unpack_from("<II", data.ljust(8, b"\0"))
+    names = {number: name for name, (number, _) in SCALARS.items()} | {STRING: "str"}
+    return f"[{names[item]}]" if number == ARRAY else names[number]
+
+
+def header(metadata: Mapping[str, bytes], tensors: Sequence[tuple[str, str, Shape]]) -> bytes:
+    """All that stands before the tensors, padded to 32 bytes; offsets are the running sum of the padded sizes.
+
+    tensors  (name, dtype, shape) in file order. Source: ggml gguf.cpp, gguf_write_out; gguf-py, GGUFWriter
+    """
+    parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(metadata))]
+    for key, value in metadata.items():
+        parts += (_strings([key]), value)
+    offset = 0
+    for name, dtype, shape in tensors:
+        kind = quants.get(dtype).ggml_type
+        parts += (_strings([name]), struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), kind, offset))
+        offset += padded(byte_count(dtype, shape))
+    data = b"".join(parts)
+    return data + bytes(-len(data) % ALIGNMENT)
+
+
+def padded(size: int, alignment: int = ALIGNMENT) -> int:
+    return -(-size // alignment) * alignment
+
+
+def read_header(path: str) -> Header:
+    """Read all that stands before the tensors, checking it against the file's size; digests are empty.
+
+    Raises Error for whatever llama.cpp refuses. Memory is bounded by the header's real length, never by a number in it.
+    Source: ggml gguf.cpp, gguf_init_from_reader
+    """
+    with open(path, "rb") as file:
+        return _read(_Reader(file, os.fstat(file.fileno()).st_size, path))
+
+
+def survey(path: str, executor: Executor | None = None) -> formats.Survey:
+    """Read a GGUF file whole: its table, the digest of each tensor, and the file's own."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        reader = _Reader(file, size, path)
+        table = _read(reader).table
+    return formats.digest_all(path, bytes(reader.data[: reader.at]), table, size, executor)
+
+
+class _Reader:
+    """The front of a file, read as far as somebody asked."""
+
+    def __init__(self, file: BinaryIO, size: int, path: str) -> None:
+        self.file = file
+        self.size = size
+        self.path = path
+        self.data = bytearray(file.read(min(size, 1 << 16)))
+        self.at = 0
+
+    def fill(self, end: int) -> None:
+        """Have everything before `end`."""
+        if end <= len(self.data):
+            return
+        if end > self.size:
+            raise Error(
+                "ends within its header",
+                path=self.path,
+                facts=[("expected", f"{end:,} bytes or more"), ("got", f"{self.size:,} bytes")],
+                hint="the download was cut short, or the file is damaged; get it again",
+            )
+        if end > HEADER_LIMIT:
+            raise Error(f"has a header longer than {HEADER_LIMIT:,} bytes, more than any model needs", path=self.path)
+        self.data += self.file.read(min(max(end - len(self.data), len(self.data)), self.size - len(self.data)))
+        if end > len(self.data):
+            raise Error("the file ends early: it was cut short while it was read", path=self.path)
+
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        self.fill(end)
+        data = bytes(self.data[self.at : end])
+        self.at = end
+        return data
+
+    def number(self, form: str) -> int:
+        return int(struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0])
+
+    def text(self, what: str) -> str:
+        data = self.take(self.number("Q"))
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Error(f"{what} is not UTF-8: {shown(data.decode('utf-8', 'replace'))}", path=self.path) from None
+
+    def value(self, key: str) -> bytes:
+        """An encoded value, not decoded further than it takes to find its end."""
+        start = self.at
+        number, count = self.number("I"), 1
+        if number == ARRAY:
+            number, count = self.number("I"), self.number("Q")
+        if number == STRING:
+            self._skip_strings(count)
+        elif number in _BY_ID:
+            name, form = _BY_ID[number]
+            payload = self.take(count * form.size)
+            if name == "bool" and payload.strip(b"\0\1"):
+                raise Error(f"key '{shown(key)}' holds a bool that is neither 0 nor 1", path=self.path)
+        else:
+            raise Error(f"key '{shown(key)}' has an unknown type {number}", path=self.path)
+        return bytes(self.data[start : self.at])
+
+    def _skip_strings(self, count: int) -> None:
+        unpack = _U64.unpack_from
+        at = self.at
+        while count:
+            try:
+                while count:
+                    at += 8 + unpack(self.data, at)[0]
+                    count -= 1
+            except (struct.error, OverflowError):
+                self.fill(at + 8)
+        self.fill(at)
+        self.at = at
+
+
+def _read(reader: _Reader) -> Header:
+    path = reader.path
+    formats.refuse_other(bytes(reader.data[:256]), path, "GGUF")
+    if reader.data[:4] != MAGIC:
+        magic = shown(reader.data[:4].decode("latin-1"))
+        raise Error(f"is no GGUF file: it starts with '{magic}', expected 'GGUF'", path=path)
+    reader.take(4)
+    version = reader.number("I")
+    if version == 1:
+        raise Error(
+            "is GGUF version 1, expected 2 or 3",
+            path=path,
+            hint="convert the model again with a llama.cpp from after August 2023",
+        )
+    if version and not version & 0xFFFF:
+        raise Error(
+            "is a big-endian GGUF file, expected little-endian", path=path, hint="convert it with 'gguf-convert-endian'"
+        )
+    if version not in (2, 3):
+        raise Error(f"is GGUF version {version}, expected 2 or 3", path=path)
+    tensor_count, value_count = reader.number("Q"), reader.number("Q")
+    room = reader.size - reader.at
+    for count, least, what in ((value_count, 13, "metadata values"), (tensor_count, 24, "tensors")):
+        if count * least > room:
+            raise Error(f"claims {count:,} {what}, more than its {reader.size:,} bytes can hold", path=path)
+    metadata: dict[str, bytes] = {}
+    for _ in range(value_count):
+        key = reader.text("a key")
+        if not key:
+            raise Error("has a metadata value without a key", path=path)
+        if key in metadata:
+            raise Error(f"holds the key '{shown(key)}' twice", path=path)
+        metadata[key] = reader.value(key)
+    alignment = _alignment(metadata, path)
+    infos = _infos(reader, tensor_count)
+    start = padded(reader.at, alignment)
+    return Header(version, alignment, reader.at, TensorTable(metadata, _place(infos, start, alignment, reader)))
+
+
+def _alignment(metadata: Mapping[str, bytes], path: str) -> int:
+    data = metadata.get("general.alignment")
+    if data is None:
+        return ALIGNMENT
+    if type_name(data) != "u32":
+        raise Error(f"general.alignment expects a u32, got {type_name(data)}", path=path)
+    value = int(decode_value(data))
+    if not value or value & (value - 1):
+        raise Error(f"general.alignment expects a power of two, got {value}", path=path)
+    return value
+
+
+def _infos(reader: _Reader, count: int) -> list[Tensor]:
+    """The tensors, their offsets still counted from the start of the data."""
+    path = reader.path
+    tensors: list[Tensor] = []
+    for _ in range(count):
+        name = reader.text("a tensor's name")
+        where = f"tensor '{shown(name)}'"
+        if len(name.encode()) > NAME_LIMIT:
+            raise Error(f"{where} has a name of {len(name.encode())} bytes, the most is {NAME_LIMIT}", path=path)
+        dimensions = reader.number("I")
+        if dimensions > DIMENSION_LIMIT:
+            raise Error(f"{where} has {dimensions} dimensions, the most is {DIMENSION_LIMIT}", path=path)
+        shape = tuple(reversed(struct.unpack(f"<{dimensions}Q", reader.take(8 * dimensions))))
+        if any(extent >= 1 << 63 for extent in shape) or prod(shape) >= 1 << 63:
+            raise Error(f"{where} has a shape no memory can hold: {list(shape)}", path=path)
+        number = reader.number("I")
+        quant = quants.by_ggml_type(number)
+        if quant is None:
+            raise Error(f"{where} has an unknown type {number}", path=path)
+        row = shape[-1] if shape else 1
+        if row % quant.block:
+            raise Error(
+                f"{where} has rows of {row} values, not a multiple of the {quant.block} of a {quant.name} block",
+                path=path,
+            )
+        tensors.append(Tensor(name, quant.name, shape, reader.number("Q"), prod(shape) // quant.block * quant.bytes))
+    return tensors
+
+
+def _place(tensors: list[Tensor], start: int, alignment: int, reader: _Reader) -> dict[str, Tensor]:
+    path = reader.path
+    placed: dict[str, Tensor] = {}
+    expected = 0
+    for tensor in tensors:
+        where = f"tensor '{shown(tensor.name)}'"
+        if tensor.name in placed:
+            raise Error(f"holds the {where} twice", path=path)
+        if tensor.offset != expected:
+            raise Error(
+                f"{where} is out of place: tensors follow one another, each at a multiple of {alignment}",
+                path=path,
+                facts=[("expected", f"offset {expected:,}"), ("got", f"offset {tensor.offset:,}")],
+            )
+        offset = start + tensor.offset
+        if offset + tensor.length > reader.size:
+            raise Error(
+                f"ends within {where}",
+                path=path,
+                facts=[("expected", f"{offset + tensor.length:,} bytes or more"), ("got", f"{reader.size:,} bytes")],
+                hint="the download was cut short; get the file again",
+            )
+        placed[tensor.name] = Tensor(tensor.name, tensor.dtype, tensor.shape, offset, tensor.length)
+        expected += padded(tensor.length, alignment)
+    return placed
