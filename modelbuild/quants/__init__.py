@@ -1,7 +1,8 @@
 """Block formats: what a quant is called, how its blocks are sized, and packing floats into them and back.
 
-A format is the file named after it: GGML_TYPE (ggml's id), BLOCK (elements), BYTES (of a block), HALVES (where in a block its f16 scales stand),
-`quantize` and `dequantize` in numpy, which are the specification. The native kernels give the same bytes, many times as fast.
+A format is the file named after it: GGML_TYPE (ggml's id), BLOCK (elements), BYTES (of a block), HALVES (where in a
+block its f16 scales stand), `quantize` and `dequantize` in numpy, which are the specification. The native kernels give
+the same bytes, many times as fast.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SOURCES = ("f32", "f16", "bf16")
 """The dtypes that can be quantized."""
 
 _STRETCH = 1 << 16
-"""Elements that the numpy path takes at a time; a multiple of every block, small enough that its temporaries stay in the caches."""
+"""Elements that the numpy path takes at a time: a multiple of every block, and its temporaries stay in the caches."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class NotFinite(ValueError):
 
 
 class Overflow(ValueError):
-    """A finite source does not fit: the f16 that element `index` (for block formats: the block that starts there) needs would be infinite."""
+    """A finite source is too large: element `index`, or a scale of the block that starts there, would become infinite."""
 
     def __init__(self, index: int) -> None:
-        super().__init__(f"element {index} is too large for this format")
+        super().__init__(f"the values from element {index} on are too large for this format")
         self.index = index
 
 
@@ -70,15 +71,16 @@ def get(name: str) -> Quant:
 
 
 def by_ggml_type(ggml_type: int) -> Quant | None:
-    """The quant with that id in ggml's `enum ggml_type`, as GGUF tensor tables hold it; None for an id that ggml does not know or has retired."""
+    """The quant with that id in ggml's `enum ggml_type`, as GGUF files hold it; None for an unknown or retired id."""
     return _by_ggml_type().get(ggml_type)
 
 
 def quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
     """Pack floats into blocks of `quant` (or cast them, where that is f32, f16 or bf16), byte for byte as ggml does.
 
-    source is little-endian f32, f16 or bf16, a whole number of blocks, at any alignment; out takes exactly the blocks and must not overlap it.
-    Raises NotFinite and Overflow; a cast to f32, f16 or bf16 has then written all of `out`, a block format need not have.
+    source is little-endian f32, f16 or bf16, a whole number of blocks, at any alignment; out takes exactly the blocks
+    and must not overlap it. Raises NotFinite and Overflow; a cast to f32, f16 or bf16 has then written all of `out`,
+    a block format need not have.
     Raises ValueError for a wrong size or an unknown dtype, KeyError for an unknown quant.
     """
     form = get(quant)
@@ -100,7 +102,10 @@ def quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffe
 
 
 def dequantize(quant: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
-    """Unpack blocks of `quant` into f32 (little endian, any alignment), in ggml's order of operations. Raises ValueError for a wrong size."""
+    """Unpack blocks of `quant` into little-endian f32, in ggml's order of operations.
+
+    Buffers have any alignment. Raises ValueError for a wrong size and for a quant that can only be carried.
+    """
     form = get(quant)
     if quant in _carried.SIZES:
         raise ValueError(f"{quant} can be copied, not read")
@@ -157,15 +162,17 @@ def _kernels() -> tuple[Any, str]:
         import warnings
 
         warnings.warn(
-            "the native kernels of modelbuild are not built here: numpy quantizes in their place, to the same bytes, 10 to 500 times slower; "
-            "to get them, install gcc or clang, then install modelbuild again (MODELBUILD_KERNELS=numpy silences this)",
+            "the native kernels of modelbuild are not built here: numpy quantizes in their place, to the same bytes, "
+            "10 to 500 times slower; to get them, install gcc or clang, then install modelbuild again "
+            "(MODELBUILD_KERNELS=numpy silences this)",
             RuntimeWarning,
             stacklevel=3,
         )
         return None, "numpy"
     usable = native.instruction_sets()
     if wanted and wanted not in usable:
-        raise Error(f"MODELBUILD_KERNELS: this processor does not have '{wanted}'", facts=[("usable", ", ".join((*usable, "numpy")))])
+        facts = [("usable", ", ".join((*usable, "numpy")))]
+        raise Error(f"MODELBUILD_KERNELS: this processor does not have '{wanted}'", facts=facts)
     return native, wanted or usable[0]
 
 
@@ -187,7 +194,8 @@ def _count(form: Quant, source: ReadableBuffer, dtype: str) -> int:
     """Elements in `source`."""
     size = memoryview(source).nbytes
     if size % form.bytes:
-        raise ValueError(f"{size} bytes are not a whole number of {dtype} {'values' if form.block == 1 else 'blocks'} of {form.bytes} bytes")
+        unit = "values" if form.block == 1 else "blocks"
+        raise ValueError(f"{size} bytes are not a whole number of {dtype} {unit} of {form.bytes} bytes")
     return size // form.bytes * form.block
 
 
@@ -200,38 +208,41 @@ def _check_size(form: Quant, count: int, size: int, what: str) -> None:
 
 
 def _numpy_quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> tuple[int, int]:
-    """As the native `quantize`: write the blocks; first position that is not finite, or -1; first position that overflows, or -1."""
+    """As the native `quantize`: the first positions that are not finite, that overflow; -1 for none."""
     import numpy as np
 
     from modelbuild.quants import _numpy
 
-    module = _module(quant)
+    form, reader, writer = get(quant), _module(dtype), _module(quant)
     nonfinite = _numpy.first_nonfinite(dtype, source)
-    if nonfinite >= 0 and module.BLOCK > 1:
+    if nonfinite >= 0 and form.block > 1:
         return nonfinite, -1
-    packed = np.frombuffer(out, np.uint8)
+    data, packed = _numpy.as_bytes(source), _numpy.as_bytes(out)
+    if quant == dtype:
+        packed[:] = data
+        return nonfinite, -1
     overflow = -1
-    step = _STRETCH * get(dtype).bytes
-    data = np.frombuffer(source, np.uint8)
-    for start in range(0, data.size, step):
-        first = start // get(dtype).bytes
-        values = _module(dtype).dequantize(data[start : start + step])
+    for start in range(0, data.size // reader.BYTES, _STRETCH):
+        values = reader.dequantize(data[start * reader.BYTES : (start + _STRETCH) * reader.BYTES])
         with np.errstate(all="ignore"):
-            piece = module.quantize(values) if quant != dtype else data[start : start + step]
-        at = first // module.BLOCK * module.BYTES
+            piece = writer.quantize(values)
+        at = start // form.block * form.bytes
         packed[at : at + piece.size] = piece
-        if overflow < 0 and quant != dtype:
-            block = _numpy.first_overflow(piece, module.BYTES, module.HALVES)
-            overflow = -1 if block < 0 else first + block * module.BLOCK
-    return nonfinite, overflow if nonfinite < 0 else -1
+        if nonfinite < 0 and overflow < 0:
+            halves = form.bytes, writer.HALVES
+            found = _numpy.first_nonfinite(quant, piece) if form.block == 1 else _numpy.first_overflow(piece, *halves)
+            overflow = start + found * form.block if found >= 0 else -1
+    return nonfinite, overflow
 
 
 def _numpy_dequantize(quant: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
     import numpy as np
 
+    from modelbuild.quants import _numpy
+
     module = _module(quant)
-    blocks = np.frombuffer(source, np.uint8).reshape(-1, module.BYTES)
-    values = np.frombuffer(out, np.uint8)
+    blocks = _numpy.as_bytes(source).reshape(-1, module.BYTES)
+    values = _numpy.as_bytes(out)
     step = _STRETCH // module.BLOCK
     for start in range(0, len(blocks), step):
         with np.errstate(all="ignore"):

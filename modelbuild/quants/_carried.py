@@ -1,4 +1,4 @@
-"""Sizes of the ggml types that a GGUF may hold and that we copy as they are: nothing here makes or reads their values."""
+"""Sizes of the ggml types that a GGUF may hold and that we copy as they are, never making or reading their values."""
 
 from __future__ import annotations
 

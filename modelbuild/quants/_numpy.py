@@ -1,12 +1,12 @@
 """What the numpy versions of the formats share: primitives, and the searches for scales.
 
-Everything is float32, one operation at a time, sums in the order of ggml-quants.c, which fixes every bit. Sub-blocks are columns:
-an array of `[n, m]` is m sub-blocks of n elements, and a row of it element i of each.
+Everything is float32, one operation at a time, sums in the order of ggml-quants.c, which fixes every bit. Sub-blocks
+are columns: an array of `[n, m]` is m sub-blocks of n elements, and a row of it element i of each.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,24 +16,30 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.integer[Any]]
+"""uint8, which numpy's stubs lose in `array & 15`."""
 
 F = np.float32
 EPSILON = F(1e-15)
 
-_EXPONENTS = {
-    "f16": (np.dtype("<u2"), 0x7C00),
-    "bf16": (np.dtype("<u2"), 0x7F80),
-    "f32": (np.dtype("<u4"), 0x7F800000),
-    "f64": (np.dtype("<u8"), 0x7FF0000000000000),
+_EXPONENTS: dict[str, tuple[npt.DTypeLike, int]] = {
+    "f16": ("<u2", 0x7C00),
+    "bf16": ("<u2", 0x7F80),
+    "f32": ("<u4", 0x7F800000),
+    "f64": ("<u8", 0x7FF0000000000000),
 }
+
+
+def as_bytes(buffer: ReadableBuffer) -> npt.NDArray[np.uint8]:
+    """The buffer itself, as an array; writable if it is."""
+    return np.frombuffer(memoryview(buffer).cast("B"), np.uint8)
 
 
 def first_nonfinite(dtype: str, source: ReadableBuffer) -> int:
     kind, exponent = _EXPONENTS[dtype]
-    bits = np.frombuffer(source, kind)
+    bits: npt.NDArray[Any] = as_bytes(source).view(kind)
     for start in range(0, bits.size, 1 << 16):
-        bad = (bits[start : start + (1 << 16)] & kind.type(exponent)) == exponent
+        bad = (bits[start : start + (1 << 16)] & bits.dtype.type(exponent)) == exponent
         if bad.any():
             return start + int(bad.argmax())
     return -1
@@ -48,7 +54,7 @@ def first_overflow(blocks: Bytes, size: int, halves: tuple[int, ...]) -> int:
 
 
 def nearest(v: Floats) -> Ints:
-    """Round half to even by the bits of v + 1.5 * 2^23, which also defines the result for what doesn't fit: `nearest_int`."""
+    """Round half to even by the bits of v + 1.5 * 2^23; they define the result for what doesn't fit, too: `nearest_int`."""
     return ((v + F(12582912.0)).view(np.int32) & 0x7FFFFF) - 0x400000
 
 
@@ -132,7 +138,7 @@ def unnibbles(packed: Bytes) -> Bytes:
 
 
 def symmetric_search(x: Floats, n: int, weights: Floats | None = None) -> tuple[Floats, Ints]:
-    """The scale, and levels 0..2n-1 of it, with the least weighted squared error among 19 candidates: `make_qx_quants` with rmse_type 1.
+    """Scale and levels 0..2n-1 with the least weighted squared error among 19 candidates: `make_qx_quants`, rmse_type 1.
 
     Weights are x*x unless given. A column of zeros (below 1e-15) has scale 0 and levels 0.
     """
@@ -192,7 +198,7 @@ def affine_search(
 ) -> tuple[Floats, Floats, Ints]:
     """Scale, negated minimum and levels 0..n with the least weighted error: `make_qkx2_quants`.
 
-    The candidates' inverse scales are (start + step * s + n) / range for s = 0..steps; the error is squared, or absolute.
+    The candidates' inverse scales are (start + step * s + n) / range for s = 0..steps. Errors are squared, or absolute.
     """
     low, high = extremes(x)
     sum_w = w[0]
@@ -233,7 +239,10 @@ def affine_search(
 
 
 def affine_superblocks(values: Floats, n: int, start: float, steps: int) -> tuple[Bytes, Bytes]:
-    """Head (d, dmin, 12 bytes of 6-bit scales and mins) `[blocks, 16]` and levels 0..n `[blocks, 256]` of q4_K (n = 15) and q5_K (n = 31)."""
+    """The 16 bytes that a block of q4_K (n = 15) or q5_K (n = 31) starts with, and its levels 0..n `[blocks, 256]`.
+
+    The bytes: d and dmin as f16, then 6-bit codes of 8 scales and 8 mins.
+    """
     x = columns(values, 32)
     w = np.sqrt(total(x * x) / F(32)) + np.abs(x)
     scale, minimum, searched = affine_search(x, w, n, start, 0.1, steps)

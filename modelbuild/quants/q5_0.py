@@ -32,6 +32,7 @@ def dequantize(data: Bytes) -> Floats:
     from modelbuild.quants import _numpy as n
 
     blocks = data.reshape(-1, BYTES)
-    fifth = np.unpackbits(blocks[:, 2:6], axis=1, bitorder="little")
+    fifth = np.unpackbits(blocks[:, 2:6].view(np.uint8), axis=1, bitorder="little")
     q = (n.unnibbles(blocks[:, 6:]) | fifth << 4).astype(np.float32) - n.F(16)
-    return (q * n.widen(blocks[:, :2])[:, np.newaxis]).reshape(-1)
+    values: Floats = q * n.widen(blocks[:, :2])[:, np.newaxis]
+    return values.reshape(-1)

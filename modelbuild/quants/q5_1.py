@@ -34,5 +34,7 @@ def dequantize(data: Bytes) -> Floats:
 
     blocks = data.reshape(-1, BYTES)
     d, low = n.widen(blocks[:, :2])[:, np.newaxis], n.widen(blocks[:, 2:4])[:, np.newaxis]
-    fifth = np.unpackbits(blocks[:, 4:8], axis=1, bitorder="little")
-    return ((n.unnibbles(blocks[:, 8:]) | fifth << 4).astype(np.float32) * d + low).reshape(-1)
+    fifth = np.unpackbits(blocks[:, 4:8].view(np.uint8), axis=1, bitorder="little")
+    q = n.unnibbles(blocks[:, 8:]) | fifth << 4
+    values: Floats = q.astype(np.float32) * d + low
+    return values.reshape(-1)

@@ -45,4 +45,5 @@ def dequantize(data: Bytes) -> Floats:
     low = blocks[:, :128].reshape(-1, 2, 2, 32)
     q = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256) | n.unpack_fours(blocks[:, 128:192]) << 4
     scale = n.widen(blocks[:, 208:])[:, np.newaxis] * blocks[:, 192:208].view(np.int8).astype(np.float32)
-    return (scale[:, :, np.newaxis] * (q.astype(np.float32) - n.F(32)).reshape(-1, 16, 16)).reshape(-1)
+    values: Floats = scale[:, :, np.newaxis] * (q.astype(np.float32) - n.F(32)).reshape(-1, 16, 16)
+    return values.reshape(-1)

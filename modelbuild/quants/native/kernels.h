@@ -1,13 +1,16 @@
 // The kernels of one instruction set: included once by avx512.c, avx2.c and portable.c, which define the vector operations.
 #include "lanes.h"
+#include "packing.h"
 #include "extremes.h"
 #include "search_affine.h"
 #include "search_symmetric.h"
+#include "search_descent.h"
 #include "q4_0.h"
 #include "q4_1.h"
 #include "q5_0.h"
 #include "q5_1.h"
 #include "q8_0.h"
+#include "q3_k.h"
 #include "q4_k.h"
 #include "q5_k.h"
 #include "q6_k.h"
@@ -18,6 +21,7 @@ static const struct format formats[] = {
     {Q5_0, 32, 22, {0, -1}, q5_0_pack, q5_0_unpack},
     {Q5_1, 32, 24, {0, 2}, q5_1_pack, q5_1_unpack},
     {Q8_0, 32, 34, {0, -1}, q8_0_pack, q8_0_unpack},
+    {Q3_K, 256, 110, {108, -1}, q3_k_pack, q3_k_unpack},
     {Q4_K, 256, 144, {0, 2}, q4_k_pack, q4_k_unpack},
     {Q5_K, 256, 176, {0, 2}, q5_k_pack, q5_k_unpack},
     {Q6_K, 256, 210, {208, -1}, q6_k_pack, q6_k_unpack},

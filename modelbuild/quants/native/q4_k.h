@@ -7,8 +7,7 @@ static void q4_k_pack(const float *x, int blocks, uint8_t *y) {
     for (int b = 0; b < blocks; b++, x += 256, y += 144) {
         uint8_t level[256];
         affine_superblock(x, 15, found + 8 * b, y, level);
-        for (int c = 0; c < 4; c++)
-            for (int l = 0; l < 32; l++) y[16 + 32 * c + l] = (uint8_t)(level[64 * c + l] | level[64 * c + 32 + l] << 4);
+        pack_pairs(level, y + 16);
     }
 }
 

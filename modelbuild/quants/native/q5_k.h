@@ -7,13 +7,8 @@ static void q5_k_pack(const float *x, int blocks, uint8_t *y) {
     for (int b = 0; b < blocks; b++, x += 256, y += 176) {
         uint8_t level[256];
         affine_superblock(x, 31, found + 8 * b, y, level);
-        for (int l = 0; l < 32; l++) {
-            int fifth = 0;
-            for (int j = 0; j < 8; j++) fifth |= level[32 * j + l] >> 4 << j;
-            y[16 + l] = (uint8_t)fifth;
-        }
-        for (int c = 0; c < 4; c++)
-            for (int l = 0; l < 32; l++) y[48 + 32 * c + l] = (uint8_t)((level[64 * c + l] & 15) | level[64 * c + 32 + l] << 4);
+        pack_bits(level, 4, y + 16);
+        pack_pairs(level, y + 48);
     }
 }
 
