@@ -1,0 +1,110 @@
+"""Names of models: `[host/][namespace/]model[:tag]`, as Ollama reads, shows and stores them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from modelbuild.errors import Error
+
+HOST = "registry.ollama.ai"
+NAMESPACE = "library"
+TAG = "latest"
+
+_PARTS = {
+    "host": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*"), 350, "letters, digits, '_', '-', '.' and ':'"),
+    "namespace": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*"), 80, "letters, digits, '_' and '-'"),
+    "model": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*"), 80, "letters, digits, '_', '-' and '.'"),
+    "tag": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*"), 80, "letters, digits, '_', '-' and '.'"),
+}
+"""Part -> its syntax, greatest length in bytes, and what it may hold (types/model/name.go, isValidPart)."""
+
+
+class Name(NamedTuple):
+    """A whole name. Made by `parse` or `from_path`, each of its parts is valid."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    def display(self) -> str:
+        """The shortest form, always with its tag: `llama3:latest`, `user/m:v1`, `host/library/m:latest`."""
+        short = f"{self.model}:{self.tag}"
+        if self.host.lower() != HOST:
+            return f"{self.host}/{self.namespace}/{short}"
+        return short if self.namespace.lower() == NAMESPACE else f"{self.namespace}/{short}"
+
+    def path(self) -> str:
+        """Where the manifest lies below `<models>/manifests`."""
+        return f"{self.host}/{self.namespace}/{self.model}/{self.tag}"
+
+    def folded(self) -> Name:
+        """What two names share that differ only by case, which a case-insensitive disk cannot tell apart."""
+        return Name(*(part.lower() for part in self))
+
+    def reserved(self) -> Error | None:
+        """A warning for a tag that Ollama takes off again before it looks the name up (internal/modelref)."""
+        tag = self.tag.lower()
+        if tag in ("local", "cloud") or tag.endswith("-cloud"):
+            return Error(
+                f"tag '{self.tag}' of '{self.display()}' is reserved: Ollama lists such a model but cannot run it",
+                hint="choose another tag than 'local', 'cloud' and '…-cloud'",
+            )
+        return None
+
+
+def parse(text: str, *, namespace: str = NAMESPACE) -> Name:
+    """Read a name, filling what it leaves out. Raises Error that says which part is wrong, without a place.
+
+    namespace  for names that give none
+    """
+    _, slash, last = text.rpartition("/")
+    rest, colon, tag = last.rpartition(":")
+    if not colon:
+        rest, tag = last, TAG
+    before = text[: len(text) - len(last)].removesuffix("/")
+    host = HOST
+    if slash:
+        before, slash, namespace = before.rpartition("/")
+        if slash:
+            host = before.partition("://")[2] if "://" in before else before
+    for part, value in (("host", host), ("namespace", namespace), ("model", rest), ("tag", tag)):
+        _check(part, value, text)
+    return Name(host, namespace, rest, tag)
+
+
+def from_path(path: str) -> Name | None:
+    """The name whose manifest lies at `host/namespace/model/tag`, or None where that is no name."""
+    parts = path.split("/")
+    if len(parts) != 4 or any(
+        not rule.fullmatch(part) or len(part) > limit
+        for part, (rule, limit, _) in zip(parts, _PARTS.values(), strict=True)
+    ):
+        return None
+    return Name(*parts)
+
+
+def _check(part: str, value: str, text: str) -> None:
+    rule, limit, allowed = _PARTS[part]
+    if rule.fullmatch(value) and len(value) <= limit:
+        return
+    shown = text if len(text) <= 120 else text[:119] + "…"
+    facts = [("form", "[host/][namespace/]model[:tag]")]
+    hint = None
+    if not value:
+        what = f"invalid model name '{shown}': the {part} is empty"
+    elif len(value) > limit and rule.fullmatch(value):
+        what = f"invalid model name '{shown}': the {part} is {len(value)} bytes long, expected at most {limit}"
+    elif not re.match("[A-Za-z0-9_]", value):
+        what = f"invalid model name '{shown}': the {part} '{value}' begins with '{value[0]}'"
+        facts.append(("expected", "a letter, a digit or '_'"))
+    else:
+        at = next(char for index, char in enumerate(value) if not rule.fullmatch(value[: index + 1]))
+        what = f"invalid model name '{shown}': the {part} '{value}' holds '{at}'"
+        facts.append(("expected", allowed))
+        if "@" in value:
+            hint = "a name holds no digest"
+        elif part == "namespace" and re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", value) and "/" in text:
+            hint = f"a host is followed by a namespace: '{value}/{NAMESPACE}/{text.rpartition('/')[2]}'"
+    raise Error(what, facts=facts, hint=hint)
