@@ -34,6 +34,10 @@ Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
 """Put an output's manifest and blobs where they are served; says whether anything changed."""
 
 
+class Stopped(Exception):
+    """The build was interrupted; a step gave up half way."""
+
+
 class Options(NamedTuple):
     jobs: int = 1
     keep_going: bool = False
@@ -56,6 +60,7 @@ class Build:
         publish: Publish,
         report: Callable[[Event], None],
         options: Options,
+        abort: Callable[[], None] = lambda: None,
     ) -> None:
         self._graph = graph
         self._store = store
@@ -65,6 +70,7 @@ class Build:
         self._publish = publish
         self._report = report
         self._options = options
+        self._abort = abort
         self._rebuilder = Rebuilder(store, sources.digest)
         self._actions: dict[str, Action] = {}
         self._targets = graph.targets()
@@ -82,7 +88,7 @@ class Build:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
         begun = time.perf_counter()
         self._hash_sources()
-        scheduler = Scheduler(self._graph, self._options.jobs, self._options.keep_going)
+        scheduler = Scheduler(self._graph, self._options.jobs, self._options.keep_going, self._abort)
         try:
             scheduler.run(self._look_up, self._execute, self._finished, self._started)
         finally:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from modelbuild import quants
+from modelbuild.build import Stopped
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Error
 from modelbuild.formats import gguf
@@ -42,10 +43,6 @@ class Mismatch(Exception):
         super().__init__(region.path)
         self.region = region
         self.digest = digest
-
-
-class Cancelled(Exception):
-    """The build was stopped."""
 
 
 class Span(NamedTuple):
@@ -121,7 +118,7 @@ class _Task(NamedTuple):
 
     entry: Entry
     first: int
-    count: int
+    elements: int
     at: int
     copy_from: Region | None
     xxh3: str
@@ -182,7 +179,7 @@ def _run(
         end = task.at + len(data)
         done += len(data)
         expression = task.entry.expression
-        if task.first + task.count == math.prod(expression.shape):
+        if task.first + task.elements == math.prod(expression.shape):
             spans.append(Span(expression.key, end - expression.size, expression.size, hasher.digest()))
         reader.give_back(data)
         resources.progress(done, total)
@@ -251,9 +248,9 @@ class _Reader:
         if task.copy_from is not None:
             quant = quants.get(expression.dtype)
             start = task.first // quant.block * quant.bytes
-            return self._read(task.copy_from, task.xxh3, entry.name, start, task.count // quant.block * quant.bytes)
+            return self._read(task.copy_from, task.xxh3, entry.name, start, task.elements // quant.block * quant.bytes)
         try:
-            data = self._evaluate(expression, entry.name, task.first, task.count)
+            data = self._evaluate(expression, entry.name, task.first, task.elements)
             if expression.operation != "quantize" and expression.dtype in ("f32", "f16", "bf16", "f64"):
                 bad = quants.first_nonfinite(expression.dtype, data)
                 if bad >= 0:
@@ -315,7 +312,7 @@ class _Reader:
             while tape.at != start and not self._aborted:
                 self._turn.wait()
             if self._aborted or self._stop.is_set():
-                raise Cancelled
+                raise Stopped
         # It is this chunk's turn: nobody else moves the tape until `at` does.
         got = 0
         with memoryview(data) as view:

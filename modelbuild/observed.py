@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from modelbuild.digest import xxh3
+from modelbuild.sources import signature
 
 Kind = Literal["file", "folder"]
 Look = tuple[str, str, str]
@@ -59,6 +60,12 @@ class Observed:
         self._looks["entries", path] = _listing(seen)
         return seen
 
+    def stat(self, path: str) -> str:
+        """Note a file whose head the planner reads itself: the same stat stands for the same head."""
+        seen = signature(os.stat(path))
+        self._looks["stat", path] = seen
+        return seen
+
     def env(self, name: str) -> str | None:
         seen = os.environ.get(name)
         self._looks["env", name] = "" if seen is None else "=" + seen
@@ -76,6 +83,8 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
                 now = file_digest(subject)
             elif verb == "kind":
                 now = kind(subject) or ""
+            elif verb == "stat":
+                now = signature(os.stat(subject))
             elif verb == "entries":
                 now = _listing(entries(subject))
             else:

@@ -32,12 +32,16 @@ Execute = Callable[[Step], tuple[ActionResult, bool]]
 
 
 class Scheduler:
-    """Walks a graph once. Quick steps run in the calling thread; the others in `jobs` threads, of those that use every core one at a time."""
+    """Walks a graph once.
 
-    def __init__(self, graph: Graph, jobs: int, keep_going: bool) -> None:
+    Quick steps run in the calling thread, the others in `jobs` threads; of those that use every core, one at a time.
+    """
+
+    def __init__(self, graph: Graph, jobs: int, keep_going: bool, abort: Callable[[], None]) -> None:
         self._graph = graph
         self._jobs = jobs
         self._keep_going = keep_going
+        self._abort = abort
         self._inline = Inline()
         self._threads: ThreadPoolExecutor | None = None
         self._missing = {name: len(set(step.needs)) for name, step in graph.steps.items()}
@@ -92,6 +96,10 @@ class Scheduler:
                 if self._running and not self._ready:
                     for future in self._first_done():
                         close(self._running.pop(future), future)
+        except BaseException:
+            # Steps under way are told to give up before they are waited for.
+            self._abort()
+            raise
         finally:
             if self._threads is not None:
                 self._threads.shutdown(wait=True, cancel_futures=True)

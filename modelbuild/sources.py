@@ -44,6 +44,9 @@ class Sources:
         """Load what the stat cache says of these sources, in one go."""
         self._cached.update(self._store.files({source.path for source in sources}))
 
+    def prepare_paths(self, paths: Iterable[str]) -> None:
+        self._cached.update(self._store.files(set(paths)))
+
     def unhashed(self, sources: Iterable[Source]) -> list[tuple[Source, int]]:
         """The sources whose digest must be taken by reading them, with their sizes."""
         found = []
@@ -105,9 +108,16 @@ class Sources:
                 self._by_digest.setdefault(digest, source)
         return digest
 
-    def path(self, digest: str) -> str:
-        """Where the source of this digest lies now."""
-        return self._by_digest[digest].path
+    def source(self, digest: str) -> Source:
+        """The source that has this digest."""
+        return self._by_digest[digest]
+
+    def holds(self, path: str, form: str, digest: str) -> bool:
+        """Whether a file, read as that form, has that digest."""
+        try:
+            return (digests.file_xxh3(path) if form == "bytes" else self._surveyors[form](path).digest) == digest
+        except Error:
+            return False
 
     def survey(self, digest: str) -> bytes | None:
         """What surveying the weights file of this digest found; None for a source of another form."""

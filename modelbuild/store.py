@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from modelbuild.action import Action, ActionResult
 from modelbuild.errors import Error
 
 SCHEMA = 1
+TEMPORARY = ".tmp-"
 _TABLES = """
 create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
 create table if not exists last (
@@ -160,13 +162,24 @@ class Store:
                 os.replace(path, own)
         return ActionResult(artifact, len(data))
 
+    @property
+    def scratch(self) -> str:
+        """The folder of temporary files."""
+        return self._blobs
+
     @contextlib.contextmanager
     def temporary(self, folder: str | None = None) -> Iterator[tuple[tempfile._TemporaryFileWrapper[bytes], str]]:
-        """A file to write, in the store or in `folder`; what is still there afterwards is removed."""
+        """A file to write, in the store or in `folder`; what is still there afterwards is removed.
+
+        It is locked while it is written, so that nobody takes it for what a killed build left.
+        """
+        import fcntl
+
         file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-            dir=folder or self._blobs, prefix=".tmp-", suffix=f"-{os.getpid()}", delete=False, buffering=0
+            dir=folder or self._blobs, prefix=TEMPORARY, delete=False, buffering=0
         )
         try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
             os.chmod(file.name, 0o644)
             yield file, file.name
         finally:
@@ -210,11 +223,8 @@ class Store:
             for entry in scan:
                 with contextlib.suppress(FileNotFoundError):
                     info = entry.stat()
-                    if entry.name.startswith(".tmp-"):
-                        if not _writer_alive(entry.name):
-                            os.unlink(entry.path)
-                    elif info.st_nlink == 1:
-                        # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
+                    # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
+                    if info.st_nlink == 1 and not entry.name.startswith(TEMPORARY):
                         files.append((max(info.st_atime, info.st_mtime), info.st_size, entry.path))
         total = sum(size for _, size, _ in files)
         freed = 0
@@ -353,14 +363,18 @@ def _remove_database(path: str) -> None:
             os.unlink(path + suffix)
 
 
-def _writer_alive(name: str) -> bool:
-    try:
-        os.kill(int(name.rsplit("-", 1)[1]), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except OSError:
-        return True
-    return True
+def clear_temporaries(folder: str) -> None:
+    """Remove the temporary files that killed builds left in a folder."""
+    import fcntl
+
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            # A minute's grace: a file is made a moment before it is locked.
+            if not entry.name.startswith(TEMPORARY) or time.time() - entry.stat().st_mtime < 60:
+                continue
+            with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(entry.path)
 
 
 @contextlib.contextmanager

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild.action import ABSENT, Action, ActionResult
-from modelbuild.build import Event, Made
+from modelbuild.build import Event, Made, Stopped
 from modelbuild.errors import Error
 from modelbuild.graph import Step
 from modelbuild.sources import Sources, Survey, changed, unreadable
-from modelbuild.store import Damaged, Range, Store
+from modelbuild.store import Damaged, Range, Store, clear_temporaries
 
 if TYPE_CHECKING:
     from modelbuild.materialize import Region
@@ -61,10 +61,15 @@ class Worker:
         self.report = report
         self.force = force
         self.stop = threading.Event()
+        self.ran = False
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
+        if not self.ran:
+            self.ran = True
+            for folder in filter(None, (self.store.scratch, self.scratch())):
+                clear_temporaries(folder)
         module = import_module(f"modelbuild.steps.{'importing' if action.kind == 'import' else action.kind}")
         try:
             made = module.run(json.loads(action.parameters), Inputs(action, step, self))
@@ -113,7 +118,7 @@ class Inputs:
         digest = self._digests.get(role, ABSENT)
         if digest == ABSENT:
             return None
-        path = self._worker.sources.path(digest)
+        path = self._worker.sources.source(digest).path
         try:
             with open(path, "rb") as file:
                 data = file.read()
@@ -150,25 +155,23 @@ class Inputs:
         import hashlib
 
         worker, digest = self._worker, self._digests[role]
-        path = worker.sources.path(digest)
-        sha, check = hashlib.sha256(), digests.Xxh3()
-        size = os.stat(path).st_size
+        source = worker.sources.source(digest)
+        sha = hashlib.sha256()
+        size = os.stat(source.path).st_size
+        done = 0
         with worker.store.temporary(worker.scratch()) as (file, temporary):
-            cloned = link and _hard_link(path, temporary)
-            cloned = cloned or _reflink(path, file.fileno())
-            with open(path, "rb", buffering=0) as source:
-                done = 0
-                while data := source.read(digests.CHUNK):
+            cloned = (link and _hard_link(source.path, temporary)) or _reflink(source.path, file.fileno())
+            with open(source.path, "rb", buffering=0) as original:
+                while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
-                        raise KeyboardInterrupt
+                        raise Stopped
                     sha.update(data)
-                    check.update(data)
                     if not cloned:
                         _write_all(file.fileno(), data)
                     done += len(data)
                     self._progress(done, size)
-            if check.digest() != digest:
-                raise self._changed(path)
+            if not worker.sources.holds(temporary, source.form, digest):
+                raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)
             worker.store.place(temporary, result.artifact, worker.scratch())
         return Made(result, written=0 if cloned else done)

@@ -27,7 +27,7 @@ def chain(toy: Toy, text: str = "weights", cut: int = 1000) -> Graph:
         [
             join("m/first", source, cut=cut),
             join("m/second", "m/first", text="2"),
-            join("m/layer", "m/second", final=True),
+            join("m/layer", "m/second", text="3", final=True),
         ],
         ["m/layer"],
     )

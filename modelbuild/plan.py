@@ -1,0 +1,558 @@
+"""From declared variants to the graph of steps. One of two modules where engine and model side meet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from modelbuild import manifest, modelfile
+from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.graph import Graph, Output, Source, Step, parameters
+from modelbuild.locate import Place
+from modelbuild.name import Name
+from modelbuild.observed import Observed
+from modelbuild.project import Project
+from modelbuild.variant import From, Variant
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer to be: its media type, the step that makes its blob, and the base it comes from, as Ollama displays it."""
+
+    media_type: str
+    step: str
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a FROM gives: layers, and what else is inherited.
+
+    recipe      the step that makes the recipe of the model layer, before quantization
+    finished    the step that makes the recipe of the model layer as it is
+    config      fields of the base's config that a model without a recipe takes over
+    unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    """
+
+    layers: tuple[Layer, ...]
+    recipe: str | None
+    finished: str | None
+    config: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    unquantized: bool
+
+
+def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
+    """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
+    planner = _Planner(project, observed, libraries)
+    outputs = []
+    errors: list[Error] = []
+    for variant in project.variants:
+        try:
+            outputs.append(planner.output(variant))
+        except Error as error:
+            if error not in errors:
+                errors.append(error)
+    if errors:
+        raise Errors(errors)
+    return Graph(planner.steps.values(), outputs), planner.warnings
+
+
+class _Planner:
+    def __init__(self, project: Project, observed: Observed, libraries: Sequence[str]) -> None:
+        self._project = project
+        self._observed = observed
+        self._libraries = libraries
+        self.steps: dict[str, Step] = {}
+        self.warnings: list[Error] = []
+        self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...]], str] = {}
+        self._planned: dict[str, Base | Error] = {}
+        self._outputs: dict[str, Output] = {}
+        self._open: list[Variant] = []
+        self._versions: dict[str, int] = {}
+
+    # Steps
+
+    def step(
+        self,
+        variant: Variant,
+        what: str,
+        kind: str,
+        values: Mapping[str, Any],
+        inputs: Iterable[tuple[str, Source | str]],
+        pool: str = "",
+        final: bool = False,
+    ) -> str:
+        """Declare a step, once: variants that ask for the same thing share it. Returns its name."""
+        text, refs = parameters(values), tuple(inputs)
+        key = (kind, text, refs)
+        if known := self._same.get(key):
+            return known
+        name = f"{variant.model}/{what}"
+        if name in self.steps:
+            name = f"{variant.label}/{what}"
+        base, number = name, 2
+        while name in self.steps:
+            name, number = f"{base}-{number}", number + 1
+        self.steps[name] = Step(name, kind, self._version(kind), text, refs, pool, final)
+        self._same[key] = name
+        return name
+
+    def _version(self, kind: str) -> int:
+        if kind not in self._versions:
+            module = "importing" if kind == "import" else kind
+            self._versions[kind] = import_module(f"modelbuild.steps.{module}").VERSION
+        return self._versions[kind]
+
+    # Variants
+
+    def output(self, variant: Variant) -> Output:
+        if variant.label not in self._outputs:
+            self._outputs[variant.label] = self._output(variant, self.variant(variant))
+        return self._outputs[variant.label]
+
+    def variant(self, variant: Variant) -> Base:
+        """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""
+        known = self._planned.get(variant.label)
+        if known is None:
+            if variant in self._open:
+                raise self._cycle(variant)
+            self._open.append(variant)
+            try:
+                known = self._layers(variant)
+            except Error as error:
+                known = error
+            finally:
+                self._open.pop()
+            self._planned[variant.label] = known
+        if isinstance(known, Error):
+            raise known
+        return known
+
+    def _cycle(self, variant: Variant) -> Error:
+        circle = [*self._open[self._open.index(variant) :], variant]
+        way = " -> ".join(f"'{each.label}'" for each in circle)
+        return self._from_place(variant).error(
+            f"'{variant.label}' derives from itself",
+            facts=[("circle", way)],
+            hint="one of them must be FROM something else",
+        )
+
+    @staticmethod
+    def _from_place(variant: Variant) -> Place:
+        return variant.froms[0].place if variant.froms else variant.table
+
+    def _layers(self, variant: Variant) -> Base:
+        base = self._base(variant)
+        base = self._quantized(variant, base)
+        layers = [layer for layer in base.layers if not self._cleared(variant, layer.media_type)]
+        for adapter in variant.adapters:
+            layers.append(
+                self._gguf_file(variant, manifest.ADAPTER, "adapter", adapter.path, adapter.text, adapter.place)
+            )
+        for draft in variant.drafts:
+            layers.append(self._gguf_file(variant, manifest.DRAFT, "draft", draft.path, draft.text, draft.place))
+        if variant.projector:
+            file = variant.projector
+            layers.append(self._gguf_file(variant, manifest.PROJECTOR, "projector", file.path, file.text, file.place))
+        if variant.template is not None:
+            layers = self._text(variant, layers, manifest.TEMPLATE, "template", {"text": variant.template})
+        if variant.system is not None:
+            layers = self._text(variant, layers, manifest.SYSTEM, "system", {"text": variant.system})
+        if variant.replaces_licenses:
+            layers = [layer for layer in layers if layer.media_type != manifest.LICENSE]
+        for text in variant.licenses:
+            layers.append(Layer(manifest.LICENSE, self._text_step(variant, "license", {"text": text})))
+        merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
+        merged.update(variant.parameters)
+        layers = [layer for layer in layers if layer.media_type != manifest.PARAMS]
+        if merged:
+            layers = self._text(variant, layers, manifest.PARAMS, "params", {"parameters": merged})
+        if variant.messages:
+            layers = self._text(variant, layers, manifest.MESSAGES, "messages", {"messages": variant.messages})
+        config = {key: value for key, value in base.config.items() if key not in variant.cleared}
+        given = {"renderer": variant.renderer, "parser": variant.parser, "requires": variant.requires}
+        config.update((key, value) for key, value in given.items() if value is not None)
+        return replace(base, layers=tuple(layers), parameters=merged, config=config)
+
+    @staticmethod
+    def _cleared(variant: Variant, media_type: str) -> bool:
+        keys = {
+            manifest.TEMPLATE: "template",
+            manifest.SYSTEM: "system",
+            manifest.MESSAGES: "messages",
+            manifest.ADAPTER: "adapters",
+            manifest.DRAFT: "draft",
+            manifest.PROJECTOR: "projector",
+        }
+        return keys.get(media_type) in variant.cleared
+
+    def _text_step(self, variant: Variant, what: str, values: Mapping[str, Any]) -> str:
+        return self.step(variant, what, "layer", values, (), final=True)
+
+    def _text(
+        self, variant: Variant, layers: Sequence[Layer], media_type: str, what: str, values: Mapping[str, Any]
+    ) -> list[Layer]:
+        """Put a layer at the end, in place of the one of its type."""
+        kept = [layer for layer in layers if layer.media_type != media_type]
+        return [*kept, Layer(media_type, self._text_step(variant, what, values))]
+
+    def _output(self, variant: Variant, base: Base) -> Output:
+        inputs = [("recipe", base.finished)] if base.finished else []
+        models = sum(layer.media_type == manifest.MODEL for layer in base.layers)
+        config = self.step(variant, "config", "config", {**base.config, "models": models}, inputs, final=True)
+        listing = [[layer.media_type, layer.origin] for layer in base.layers]
+        roles = [("config", config), *((str(i), layer.step) for i, layer in enumerate(base.layers))]
+        made = self.step(variant, "manifest", "manifest", {"layers": listing}, roles)
+        blobs = tuple(dict.fromkeys([config, *(layer.step for layer in base.layers)]))
+        return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
+
+    # Quantization
+
+    def _quantized(self, variant: Variant, base: Base) -> Base:
+        if variant.quantize is None or (variant.quantize_from_defaults and not base.unquantized):
+            return base
+        place = variant.place("quantize")
+        if base.recipe is None:
+            raise place.error(f"'{variant.label}' has no model to quantize")
+        recipe = self.step(
+            variant, "quantize", "quantize", {"ftype": variant.quantize}, [("recipe", base.recipe)], pool="thread"
+        )
+        model = self._model_layer(variant, recipe)
+        layers = tuple(model if layer.media_type == manifest.MODEL else layer for layer in base.layers)
+        return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)
+
+    def _model_layer(self, variant: Variant, recipe: str) -> Layer:
+        step = self.step(variant, "model", "layer", {}, [("recipe", recipe)], pool="cores", final=True)
+        return Layer(manifest.MODEL, step)
+
+    # FROM
+
+    def _base(self, variant: Variant) -> Base:
+        if not variant.froms:
+            raise variant.table.error(
+                f"'{variant.label}' derives from nothing",
+                hint='say from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
+            )
+        paths: list[tuple[From, str]] = []
+        names: list[From] = []
+        for line in variant.froms:
+            path = self._path(line)
+            if path is None:
+                names.append(line)
+            else:
+                paths.append((line, path))
+        if paths and names:
+            raise names[0].place.error(
+                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: one model cannot be made of both",
+                hint="Ollama would drop the file in silence; say projector or adapters in ModelBuild.toml for a file beside a model",
+            )
+        if len(names) > 1:
+            first, last = names[0], names[-1]
+            self.warnings.append(
+                first.place.error(f"FROM '{first.text}' counts for nothing: FROM '{last.text}' below replaces it")
+            )
+        return self._model(variant, names[-1]) if names else self._files(variant, paths)
+
+    def _path(self, line: From) -> str | None:
+        """The absolute path that a FROM means, or None where it means a model's name."""
+        path = modelfile.expand(line.text, line.folder)
+        kind = self._observed.kind(path)
+        if line.in_toml:
+            if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
+                return self._existing(line, path, kind)
+            return None
+        if kind is None:
+            if modelfile.looks_like_path(line.text) and not self._is_model(line.text):
+                return self._existing(line, path, kind)
+            return None
+        bare = not any(mark in line.text for mark in "/\\.~")
+        if bare and self._project.candidates(line.text):
+            raise line.place.error(
+                f"'{line.text}' is a {kind} here and a model of this project",
+                hint=f"write FROM ./{line.text} for the {kind}; rename one of them for the model",
+            )
+        return path
+
+    def _is_model(self, text: str) -> bool:
+        return bool(self._project.candidates(text)) or self._find_name(text) is not None
+
+    @staticmethod
+    def _existing(line: From, path: str, kind: str | None) -> str:
+        if kind is None:
+            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)])
+        return path
+
+    def _model(self, variant: Variant, line: From) -> Base:
+        candidates = [each for each in self._project.candidates(line.text) if each.label != variant.label]
+        if candidates:
+            return self._inherited(variant, line, candidates)
+        if self._project.candidates(line.text):
+            raise self._cycle_of_one(variant, line)
+        found = self._find_name(line.text)
+        if found is None:
+            raise self._unknown(line)
+        return self._from_library(variant, line, *found)
+
+    @staticmethod
+    def _cycle_of_one(variant: Variant, line: From) -> Error:
+        return line.place.error(
+            f"'{variant.label}' derives from itself",
+            hint="FROM must name a folder of weights, a GGUF file or another model",
+        )
+
+    def _inherited(self, variant: Variant, line: From, candidates: Sequence[Variant]) -> Base:
+        chosen = next((each for each in candidates if each.is_default), None)
+        if len(candidates) == 1:
+            chosen = candidates[0]
+        if chosen is None:
+            bases = [self.variant(each) for each in candidates]
+            if variant.quantize and bases[0].recipe and len({base.recipe for base in bases}) == 1:
+                chosen = candidates[0]
+            else:
+                raise line.place.error(
+                    f"'{line.text}' has {len(candidates)} rows and none is its default",
+                    facts=[("rows", listed(each.label for each in candidates))],
+                    hint=f"name one, as '{candidates[0].label}', or give the model a default row",
+                )
+        base = self.variant(chosen)
+        display = chosen.names[0].display()
+        return replace(base, layers=tuple(replace(layer, origin=display) for layer in base.layers))
+
+    def _unknown(self, line: From) -> Error:
+        known = self._project.words()
+        near = did_you_mean(line.text, known)
+        looked = [("looked in", folder) for folder in self._libraries]
+        try:
+            Name.parse(line.text)
+        except Error as error:
+            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
+        return line.place.error(
+            f"no model '{line.text}' in this project or the models folders",
+            facts=looked,
+            hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
+        )
+
+    # A name in a models folder
+
+    def _find_name(self, text: str) -> tuple[str, Name] | None:
+        """The models folder that holds a name not of this project."""
+        try:
+            name = Name.parse(text)
+        except Error:
+            return None
+        for folder in self._libraries:
+            if self._observed.kind(os.path.join(folder, "manifests", *name.path().split("/"))) == "file":
+                return folder, name
+        return None
+
+    def _from_library(self, variant: Variant, line: From, folder: str, name: Name) -> Base:
+        path = os.path.join(folder, "manifests", *name.path().split("/"))
+        found = self._read_manifest(line, path)
+        layers: list[Layer] = []
+        values: dict[str, Any] = {}
+        recipe = None
+        unquantized = False
+        for layer in found.layers:
+            blob = self._blob(line, path, folder, layer)
+            if layer.media_type == manifest.PARAMS:
+                values = {**self._json(line, blob), **values}
+            if layer.media_type == manifest.MODEL:
+                recipe = self._import(variant, (blob,))
+                unquantized = self._classify(line.place, line.text, blob).unquantized
+            step = self.step(
+                variant,
+                "base",
+                "layer",
+                {"link": True},
+                [("file", Source(blob, _form(layer.media_type)))],
+                "thread",
+                True,
+            )
+            layers.append(Layer(layer.media_type, step, name.display()))
+        config = self._json(line, self._blob(line, path, folder, found.config))
+        return Base(tuple(layers), recipe, None, {"base": config, **_inherited_config(config)}, values, unquantized)
+
+    def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
+        try:
+            return manifest.Manifest.parse(self._observed.read(path))
+        except (Error, OSError) as error:
+            what = error.what if isinstance(error, Error) else (error.strerror or str(error)).lower()
+            raise line.place.error(
+                f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
+            ) from error
+
+    def _blob(self, line: From, path: str, folder: str, layer: manifest.Layer) -> str:
+        blob = os.path.join(folder, "blobs", layer.digest.replace(":", "-"))
+        if self._observed.kind(blob) != "file":
+            raise line.place.error(
+                f"the model '{line.text}' lacks a blob",
+                facts=[("manifest", path), ("missing", blob)],
+                hint="pull it again",
+            )
+        return blob
+
+    def _json(self, line: From, path: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._observed.read(path))
+            if isinstance(value, dict):
+                return value
+        except (OSError, ValueError, RecursionError):
+            pass
+        raise line.place.error(f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)])
+
+    # Files
+
+    def _files(self, variant: Variant, paths: Sequence[tuple[From, str]]) -> Base:
+        folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
+        if folders and len(paths) > 1:
+            raise paths[1][0].place.error(
+                "more than one FROM, and one of them is a folder", hint="name one folder, or GGUF files only"
+            )
+        if folders:
+            line, folder = folders[0]
+            entries = [name for name, kind, _ in self._observed.entries(folder) if kind == "file"]
+            if any(name.endswith(".safetensors") for name in entries):
+                return self._checkpoint(variant, line, folder, entries)
+            ggufs = sorted(os.path.join(folder, name) for name in entries if name.endswith(".gguf"))
+            if not ggufs:
+                # The convert step knows what else a folder may hold, and says what is wrong with it.
+                return self._checkpoint(variant, line, folder, entries)
+            return self._ggufs(variant, [(line, path) for path in ggufs])
+        for line, path in paths:
+            if path.endswith(".safetensors"):
+                raise line.place.error(
+                    f"FROM '{line.text}' names one file of a checkpoint",
+                    hint=f"name its folder: {os.path.dirname(line.text) or '.'}",
+                )
+        return self._ggufs(variant, sorted(paths, key=lambda each: each[1]))
+
+    def _checkpoint(self, variant: Variant, line: From, folder: str, names: Sequence[str]) -> Base:
+        from modelbuild.steps import convert
+
+        nested = [
+            f"{sub}/{name}"
+            for sub, kind, _ in self._observed.entries(folder)
+            if kind == "folder" and sub == "additional_chat_templates"
+            for name, what, _ in self._observed.entries(os.path.join(folder, sub))
+            if what == "file"
+        ]
+        inputs = [
+            (
+                name,
+                Source(
+                    os.path.join(folder, *name.split("/")), "safetensors" if name.endswith(".safetensors") else "bytes"
+                ),
+            )
+            for name in convert.sources([*names, *nested])
+        ]
+        values = {"folder": os.path.basename(os.path.abspath(folder)), "outtype": variant.outtype or "source"}
+        recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
+        return Base((self._model_layer(variant, recipe),), recipe, recipe, {}, {}, True)
+
+    def _ggufs(self, variant: Variant, paths: Sequence[tuple[From, str]]) -> Base:
+        layers: list[Layer] = []
+        recipe = None
+        unquantized = False
+        for line, parts in _split_files(paths, self._observed):
+            found = self._classify(line.place, line.text, parts[0])
+            if found.role != "model":
+                media_type = manifest.ADAPTER if found.role == "adapter" else manifest.PROJECTOR
+                layers.append(self._as_it_is(variant, media_type, found.role, parts[0]))
+                continue
+            if recipe is not None:
+                raise line.place.error(
+                    "more than one model among the GGUF files",
+                    facts=[("second", line.text)],
+                    hint="name one model file, its projector and its adapters",
+                )
+            recipe, unquantized = self._import(variant, parts), found.unquantized
+            if len(parts) > 1:
+                layers.append(self._model_layer(variant, recipe))
+            else:
+                layers.append(self._as_it_is(variant, manifest.MODEL, "model", parts[0]))
+        if recipe is None:
+            line = paths[0][0]
+            raise line.place.error(
+                f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
+            )
+        return Base(tuple(layers), recipe, recipe, {}, {}, unquantized)
+
+    def _import(self, variant: Variant, parts: Sequence[str]) -> str:
+        inputs = [(f"{number:05}", Source(path, "gguf")) for number, path in enumerate(parts)]
+        return self.step(variant, "import", "import", {}, inputs, pool="thread")
+
+    def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> Layer:
+        values = {"link": True if variant.link == "hard" else None}
+        step = self.step(variant, what, "layer", values, [("file", Source(path, "gguf"))], "thread", True)
+        return Layer(media_type, step)
+
+    def _gguf_file(self, variant: Variant, media_type: str, what: str, path: str, text: str, place: Place) -> Layer:
+        kind = self._observed.kind(path)
+        if kind is None:
+            raise place.error(f"no such file: '{text}'", facts=[("looked at", path)])
+        if kind == "folder" or path.endswith(".safetensors"):
+            raise place.error(
+                f"{what} '{text}' is a safetensors adapter, which is not built yet"
+                if what == "adapter"
+                else f"{what} '{text}' is no GGUF file",
+                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py makes one of an adapter)"
+                if what == "adapter"
+                else "name a GGUF file",
+            )
+        found = self._classify(place, text, path)
+        if what != "draft" and found.role != what:
+            raise place.error(f"'{text}' is a {found.role}, not a {what}", facts=[("looked at", path)])
+        return self._as_it_is(variant, media_type, what, path)
+
+    def _classify(self, place: Place, text: str, path: str) -> Any:
+        """What a GGUF file holds, from its head."""
+        from modelbuild.formats import gguf
+
+        try:
+            self._observed.stat(path)
+            return gguf.classify(path)
+        except Error as error:
+            raise place.error(
+                f"'{text}': {error.what}", facts=[("file", path), *error.facts], hint=error.hint
+            ) from error
+        except OSError as error:
+            raise place.error(
+                f"'{text}' cannot be read: {(error.strerror or str(error)).lower()}", facts=[("file", path)]
+            ) from error
+
+
+def _form(media_type: str) -> str:
+    return "gguf" if media_type in (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER, manifest.DRAFT) else "bytes"
+
+
+def _inherited_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: config[key]
+        for key in ("renderer", "parser", "requires")
+        if isinstance(config.get(key), str) and config[key]
+    }
+
+
+def _without_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of an inherited config when the model layer is replaced."""
+    return {key: value for key, value in config.items() if key != "base"}
+
+
+def _split_files(paths: Sequence[tuple[From, str]], observed: Observed) -> list[tuple[From, tuple[str, ...]]]:
+    """Group the parts of split GGUF files, which one of them stands for."""
+    from modelbuild.formats import gguf
+
+    found: dict[tuple[str, ...], From] = {}
+    for line, path in paths:
+        folder = os.path.dirname(path)
+        names = gguf.parts(
+            os.path.basename(path), [name for name, kind, _ in observed.entries(folder) if kind == "file"]
+        )
+        found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
+    # A file that is whole comes before one of parts, each by its path.
+    return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]

@@ -1,0 +1,271 @@
+"""One run of the tool over one project: the store, the plan (kept from before where nothing changed), and builds of it."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from modelbuild import __version__
+from modelbuild.build import Build, Event, Options
+from modelbuild.digest import canonical, sha256
+from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.graph import Graph, Output
+from modelbuild.models import ModelsFolder, default_folder
+from modelbuild.observed import Observed, unchanged
+from modelbuild.sources import Sources
+from modelbuild.store import Kept, Store
+from modelbuild.worker import Worker, surveyors
+
+if TYPE_CHECKING:
+    from modelbuild.project import Project
+
+CACHE_LIMIT = 64 << 30
+"""Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that every command takes; None and empty for what the command line leaves open."""
+
+    folder: str = "."
+    file: str | None = None
+    models: str | None = None
+    cache: str | None = None
+    memory: int | None = None
+    name: str | None = None
+    quantize: str | None = None
+    vars: tuple[tuple[str, str], ...] = ()
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is kept of a project between runs."""
+
+    graph: Graph
+    root: str
+    models: str
+    words: Mapping[str, Sequence[str]]
+    default: Sequence[str]
+    warnings: Sequence[Error]
+
+
+class Session:
+    """Finds the project and opens the store. Raises Error or Errors for what is wrong with either."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.file = self._find()
+        self.store = Store(cache_folder(settings.cache))
+        self.sources = Sources(self.store, surveyors())
+        self._project: Project | None = None
+
+    def _find(self) -> str:
+        folder = os.path.abspath(self.settings.folder)
+        if not os.path.isdir(folder):
+            raise Error("no such folder", path=self.settings.folder)
+        if self.settings.file is not None:
+            file = os.path.join(folder, self.settings.file)
+            if not os.path.isfile(file):
+                raise Error("no such file", path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
+            return file
+        from modelbuild.project import find
+
+        found = find(folder)
+        if found is None:
+            raise Error(
+                "no ModelBuild.toml here or above, and no Modelfile here",
+                facts=[("looked in", folder)],
+                hint="`modelbuild init` writes one for the Modelfiles and weights of this folder",
+            )
+        return found
+
+    # The project and its plan
+
+    @property
+    def project(self) -> Project:
+        """The project, loaded and validated."""
+        if self._project is None:
+            self._project = self._load(Observed())
+        return self._project
+
+    def _load(self, observed: Observed) -> Project:
+        from modelbuild import project
+
+        options = project.Options(
+            vars=dict(self.settings.vars),
+            sets=self.settings.sets,
+            name=self.settings.name,
+            quantize=self.settings.quantize,
+        )
+        return project.load(self.file, observed=observed, keep=Kept(self.store), options=options)
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        settings = self.settings
+        asked = [
+            __version__,
+            self.file,
+            settings.vars,
+            settings.sets,
+            settings.name,
+            settings.quantize,
+            settings.models,
+        ]
+        key = "plan:" + sha256(canonical(asked))
+        kept = Kept(self.store)
+        looks = kept.get(key + ":looks")
+        if looks is not None:
+            seen = json.loads(looks)
+            self.sources.prepare_paths(subject for verb, subject, _ in seen if verb == "read")
+            if unchanged(seen, self.sources.file_digest):
+                value = kept.get(key)
+                if value is not None:
+                    return _decode(value)
+        observed = Observed()
+        plan = self._make(observed)
+        kept.put(key, _encode(plan))
+        kept.put(key + ":looks", json.dumps(observed.looks()).encode())
+        return plan
+
+    def _make(self, observed: Observed) -> _Plan:
+        from modelbuild.plan import plan
+
+        self._project = project = self._load(observed)
+        home = default_folder(observed.env("OLLAMA_MODELS"), os.path.expanduser("~"))
+        models = self.settings.models or project.models or home
+        models = os.path.abspath(os.path.join(self.settings.folder, models) if self.settings.models else models)
+        graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
+        default = [variant.label for variant in project.select(())]
+        return _Plan(graph, project.root, models, project.words(), default, [*project.warnings, *warnings])
+
+    @property
+    def graph(self) -> Graph:
+        return self._plan.graph
+
+    @property
+    def root(self) -> str:
+        return self._plan.root
+
+    @property
+    def warnings(self) -> list[Error]:
+        return list(self._plan.warnings)
+
+    @cached_property
+    def models(self) -> ModelsFolder:
+        return ModelsFolder(self._plan.models, self.store, self.file)
+
+    def select(self, targets: Sequence[str]) -> list[Output]:
+        """The outputs that the targets mean: variants, models, names, groups, globs over them; none means the default."""
+        plan = self._plan
+        if not targets:
+            wanted = set(plan.default)
+        else:
+            wanted = set()
+            unknown = []
+            for target in targets:
+                words = [target] if target in plan.words else fnmatch.filter(plan.words, target)
+                if not words:
+                    unknown.append(target)
+                wanted.update(label for word in words for label in plan.words[word])
+            if unknown:
+                raise Errors([self._unknown(target) for target in unknown])
+        return [output for output in plan.graph.outputs if output.label in wanted]
+
+    def _unknown(self, target: str) -> Error:
+        words = self._plan.words
+        models = [word for word in words if ":" not in word]
+        return Error(f"unknown target '{target}'", facts=[("known", listed(models))], hint=did_you_mean(target, words))
+
+    # Building
+
+    def build(self, outputs: Sequence[Output], options: Options, report: Callable[[Event], None]) -> list[Error]:
+        """Build outputs and publish them. Returns what went wrong; nothing is lost of what went well."""
+        models = self.models
+        models.check_writable()
+        worker = Worker(
+            self.store,
+            self.sources,
+            jobs=options.jobs,
+            memory=self.settings.memory or default_memory(),
+            scratch=models.scratch,
+            report=report,
+            force=options.force,
+        )
+        build = Build(
+            self.graph.select(outputs),
+            store=self.store,
+            sources=self.sources,
+            project=self.file,
+            work=worker.run,
+            publish=lambda output, manifest, blobs: any(
+                [models.publish(name, manifest, blobs) for name in output.names]
+            ),
+            report=report,
+            options=options,
+            abort=worker.stop.set,
+        )
+        try:
+            build.run()
+            models.sweep()
+        finally:
+            worker.close()
+            models.tidy()
+        if worker.ran:
+            self.store.evict(int(os.environ.get("MODELBUILD_CACHE_LIMIT", CACHE_LIMIT)))
+        return build.errors
+
+    def stale(self) -> list[str]:
+        """Names in the models folder that this project wrote and no longer declares."""
+        return self.models.stale({name for output in self.graph.outputs for name in output.names})
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def cache_folder(option: str | None) -> str:
+    """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
+    named = option or os.environ.get("MODELBUILD_CACHE")
+    if named:
+        return os.path.abspath(os.path.expanduser(named))
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "modelbuild")
+
+
+def default_memory() -> int:
+    """The lesser of 512 MiB and a quarter of the machine's memory, in bytes."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 512 << 20
+    return min(512 << 20, total // 4)
+
+
+def _encode(plan: _Plan) -> bytes:
+    warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
+    head = [plan.root, plan.models, plan.words, list(plan.default), warnings]
+    return json.dumps(head).encode() + b"\n" + plan.graph.encode()
+
+
+def _decode(value: bytes) -> _Plan:
+    head, _, graph = value.partition(b"\n")
+    root, models, words, default, warnings = json.loads(head)
+    found = [
+        Error(
+            what,
+            path=path,
+            line=line,
+            column=column,
+            source=source,
+            width=width,
+            facts=[tuple(f) for f in facts],
+            hint=hint,
+        )
+        for what, path, line, column, source, width, facts, hint in warnings
+    ]
+    return _Plan(Graph.decode(graph), root, models, words, default, found)
