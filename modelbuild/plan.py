@@ -14,6 +14,7 @@ from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
+from modelbuild.name import parse as parse_name
 from modelbuild.observed import Observed
 from modelbuild.project import Project
 from modelbuild.variant import From, Variant
@@ -328,7 +329,7 @@ class _Planner:
         near = did_you_mean(line.text, known)
         looked = [("looked in", folder) for folder in self._libraries]
         try:
-            Name.parse(line.text)
+            parse_name(line.text)
         except Error as error:
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
         return line.place.error(
@@ -342,7 +343,7 @@ class _Planner:
     def _find_name(self, text: str) -> tuple[str, Name] | None:
         """The models folder that holds a name not of this project."""
         try:
-            name = Name.parse(text)
+            name = parse_name(text)
         except Error:
             return None
         for folder in self._libraries:
@@ -379,7 +380,7 @@ class _Planner:
 
     def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
         try:
-            return manifest.Manifest.parse(self._observed.read(path))
+            return manifest.parse(self._observed.read(path))
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else (error.strerror or str(error)).lower()
             raise line.place.error(

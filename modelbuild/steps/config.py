@@ -1,0 +1,55 @@
+"""Make the config blob: what `ollama list` and `ollama show` say of a model without opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.manifest import config_blob, file_type_name, human_number
+
+if TYPE_CHECKING:
+    from modelbuild.worker import Inputs
+
+VERSION = 1
+
+
+def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
+    """From the recipe of the model layer; where that layer was taken over from elsewhere, from its `base` config.
+
+    Parameters: `renderer`, `parser`, `requires`; `models`, how many model layers there are; `base`.
+    """
+    given = {key: parameters.get(key) for key in ("renderer", "parser", "requires")}
+    if "recipe" not in inputs.roles():
+        base = parameters.get("base", {})
+        return config_blob(
+            family=_text(base, "model_family"),
+            families=[str(family) for family in base.get("model_families") or []],
+            model_type=_text(base, "model_type"),
+            file_type=_text(base, "file_type"),
+            **given,
+        )
+    from modelbuild.formats import gguf
+    from modelbuild.recipe import Recipe
+
+    recipe = Recipe.decode(inputs.artifact("recipe"))
+    family = _value(gguf, recipe.metadata, "general.architecture", "str")
+    file_type = _value(gguf, recipe.metadata, "general.file_type", "u32")
+    return config_blob(
+        family=family or "",
+        families=[family or ""] * int(parameters["models"]),
+        model_type=human_number(sum(prod(entry.shape) for entry in recipe.tensors)),
+        file_type=file_type_name(file_type),
+        **given,
+    )
+
+
+def _text(base: Mapping[str, Any], key: str) -> str:
+    value = base.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _value(gguf: Any, metadata: Mapping[str, bytes], key: str, form: str) -> Any:
+    """A metadata value of the type that Ollama reads it by; another type counts as missing."""
+    value = metadata.get(key)
+    return gguf.decode_value(value) if value is not None and gguf.type_name(value) == form else None
