@@ -486,14 +486,6 @@ def _short(text: str, limit: int = 40) -> str:
 # The meaning
 
 
-_REQUIRES = re.compile(
-    r"v?((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)"
-    r"(?:-(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
-    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?)"
-)
-"""golang.org/x/mod/semver: minor and patch may be left out, then without pre-release and build."""
-
-
 _PATHS = ("from", "adapter", "draft")
 _LISTS = (*_PATHS, "license", "message")
 
@@ -508,6 +500,7 @@ class _Meaning:
         self.last: dict[str, Command] = {}
         self.lists: dict[str, list[Command]] = {name: [] for name in _LISTS}
         self.parameters: dict[str, Any] = {}
+        self.requires: str | None = None
 
     def of(self, commands: tuple[Command, ...]) -> Modelfile:
         for command in commands:
@@ -524,12 +517,11 @@ class _Meaning:
             facts = [("first", f"line {adapters[0].line}"), ("reads", "Ollama keeps the last and drops the others")]
             hint = 'list them in ModelBuild.toml: adapters = [{ path = "…" }, { path = "…" }]'
             self.error(adapters[1], "second ADAPTER line, expected one", facts, hint)
-        requires = _REQUIRES.fullmatch(self.text("requires") or "")
         return Modelfile(
             self.source.path, self.source.text, commands,
             tuple(self.lists["from"]), tuple(adapters), tuple(self.lists["draft"]),
             self.text("template"), self.text("system"), self.text("renderer"), self.text("parser"),
-            requires[1] if requires else None,
+            self.requires,
             tuple(command.value for command in self.lists["license"]),
             tuple((command.key, command.value) for command in self.lists["message"]),
             self.parameters, tuple(self.errors), tuple(self.warnings),
@@ -548,8 +540,10 @@ class _Meaning:
         name, value = command.name, command.value
         self.once(command, name, name.upper())
         if name == "requires":
-            if not _REQUIRES.fullmatch(value):
-                self.error(command, f"REQUIRES expects a version such as '0.14.0', got '{_short(value)}'")
+            try:
+                self.requires = version(value)
+            except Error as fault:
+                self.error(command, fault.what)
         elif not value:
             self.warn(
                 command, f"an empty {name.upper()} counts as none and does not clear an inherited one",
@@ -634,7 +628,23 @@ def _at_value(
     )  # fmt: skip
 
 
-# Parameters
+# Versions and parameters
+
+
+_REQUIRES = re.compile(
+    r"v?((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)"
+    r"(?:-(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?)"
+)
+"""golang.org/x/mod/semver: minor and patch may be left out, then without pre-release and build."""
+
+
+def version(text: str) -> str:
+    """Read what REQUIRES gives, without its leading `v`. Raises Error without a place."""
+    match = _REQUIRES.fullmatch(text)
+    if match is None:
+        raise Error(f"REQUIRES expects a version such as '0.14.0', got '{_short(text)}'")
+    return match[1]
 
 
 _INT = re.compile(r"[+-]?[0-9]{1,40}")

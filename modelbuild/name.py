@@ -28,6 +28,36 @@ class Name(NamedTuple):
     model: str
     tag: str
 
+    @classmethod
+    def parse(cls, text: str, *, namespace: str = NAMESPACE) -> Name:
+        """Read a name, filling what it leaves out. Raises Error that says which part is wrong, without a place.
+
+        namespace  for names that give none
+        """
+        _, slash, last = text.rpartition("/")
+        rest, colon, tag = last.rpartition(":")
+        if not colon:
+            rest, tag = last, TAG
+        before = text[: len(text) - len(last)].removesuffix("/")
+        host = HOST
+        if slash:
+            before, slash, namespace = before.rpartition("/")
+            if slash:
+                host = before.partition("://")[2] if "://" in before else before
+        for part, value in (("host", host), ("namespace", namespace), ("model", rest), ("tag", tag)):
+            _check(part, value, text)
+        return cls(host, namespace, rest, tag)
+
+    @classmethod
+    def from_path(cls, path: str) -> Name:
+        """The name whose manifest lies at `host/namespace/model/tag`. Raises Error where that is no name."""
+        parts = path.split("/")
+        if len(parts) != len(_PARTS):
+            raise Error(f"'{path}' is no manifest's path", facts=[("form", "host/namespace/model/tag")])
+        for part, value in zip(_PARTS, parts, strict=True):
+            _check(part, value, path)
+        return cls(*parts)
+
     def display(self) -> str:
         """The shortest form, always with its tag: `llama3:latest`, `user/m:v1`, `host/library/m:latest`."""
         short = f"{self.model}:{self.tag}"
@@ -54,37 +84,6 @@ class Name(NamedTuple):
         return None
 
 
-def parse(text: str, *, namespace: str = NAMESPACE) -> Name:
-    """Read a name, filling what it leaves out. Raises Error that says which part is wrong, without a place.
-
-    namespace  for names that give none
-    """
-    _, slash, last = text.rpartition("/")
-    rest, colon, tag = last.rpartition(":")
-    if not colon:
-        rest, tag = last, TAG
-    before = text[: len(text) - len(last)].removesuffix("/")
-    host = HOST
-    if slash:
-        before, slash, namespace = before.rpartition("/")
-        if slash:
-            host = before.partition("://")[2] if "://" in before else before
-    for part, value in (("host", host), ("namespace", namespace), ("model", rest), ("tag", tag)):
-        _check(part, value, text)
-    return Name(host, namespace, rest, tag)
-
-
-def from_path(path: str) -> Name | None:
-    """The name whose manifest lies at `host/namespace/model/tag`, or None where that is no name."""
-    parts = path.split("/")
-    if len(parts) != 4 or any(
-        not rule.fullmatch(part) or len(part) > limit
-        for part, (rule, limit, _) in zip(parts, _PARTS.values(), strict=True)
-    ):
-        return None
-    return Name(*parts)
-
-
 def _check(part: str, value: str, text: str) -> None:
     rule, limit, allowed = _PARTS[part]
     if rule.fullmatch(value) and len(value) <= limit:
@@ -108,3 +107,6 @@ def _check(part: str, value: str, text: str) -> None:
         elif part == "namespace" and re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", value) and "/" in text:
             hint = f"a host is followed by a namespace: '{value}/{NAMESPACE}/{text.rpartition('/')[2]}'"
     raise Error(what, facts=facts, hint=hint)
+
+
+parse = Name.parse

@@ -1,0 +1,382 @@
+"""What Ollama's models folder holds: the exact bytes of manifest, config, params and messages, and how to read them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from modelbuild.errors import Error
+from modelbuild.name import Name
+
+MODEL = "application/vnd.ollama.image.model"
+PROJECTOR = "application/vnd.ollama.image.projector"
+ADAPTER = "application/vnd.ollama.image.adapter"
+DRAFT = "application/vnd.ollama.image.draft"
+TEMPLATE = "application/vnd.ollama.image.template"
+SYSTEM = "application/vnd.ollama.image.system"
+LICENSE = "application/vnd.ollama.image.license"
+PARAMS = "application/vnd.ollama.image.params"
+MESSAGES = "application/vnd.ollama.image.messages"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+LARGEST = 64 << 20
+"""Bytes of the largest manifest, config, params or messages that is read. Real ones have a few hundred."""
+
+
+class Layer(NamedTuple):
+    """An entry of a manifest.
+
+    from_  the base's name as Ollama displays it, on inherited layers alone
+    name   the tensor's, in models of safetensors (MLX), which we pass on and do not make
+    """
+
+    media_type: str
+    digest: str
+    size: int
+    from_: str | None = None
+    name: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        named = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        return named | {key: text for key, text in (("from", self.from_), ("name", self.name)) if text}
+
+
+class Manifest(NamedTuple):
+    """What a name stands for: a config, and layers in order."""
+
+    config: Layer
+    layers: tuple[Layer, ...]
+
+    def encode(self) -> bytes:
+        """The bytes that Ollama writes (manifest/manifest.go, WriteManifest)."""
+        layers = [layer.fields() for layer in self.layers]
+        return encode_json(
+            {"schemaVersion": 2, "mediaType": MANIFEST, "config": self.config.fields(), "layers": layers}
+        )
+
+    @classmethod
+    def parse(cls, data: bytes, path: str | None = None) -> Manifest:
+        """Read a manifest that anyone may have written. Raises Error.
+
+        Members that we do not know are passed over, as Ollama does. A digest comes back as `sha256:<lower hex>`.
+        """
+        value = _object(data, "manifest", path)
+        layers = value.get("layers")
+        if not isinstance(layers, list | None):
+            raise Error("manifest: 'layers' is no list", path=path)
+        return cls(
+            _read_layer(value.get("config"), "config", path),
+            tuple(_read_layer(layer, f"layers[{index}]", path) for index, layer in enumerate(layers or ())),
+        )
+
+
+# Go's JSON
+
+
+_ESCAPES = {
+    **{chr(code): f"\\u{code:04x}" for code in range(0x20)},
+    "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\",
+    "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029",
+}  # fmt: skip
+_ESCAPED = re.compile('[\0-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
+
+
+def encode_json(value: Any, *, sort_maps: bool = False) -> bytes:
+    """Spell a value as Go's json.Encoder does, final line feed included (encoding/json/encode.go).
+
+    sort_maps  order the keys by bytes, as Go orders a map's; a struct's keep their order
+    A float is a float64. Raises ValueError for one that is not finite, TypeError for what JSON has no form for.
+    """
+    parts: list[str] = []
+    _write(value, sort_maps, parts.append)
+    parts.append("\n")
+    return "".join(parts).encode()
+
+
+def _write(value: Any, sort_maps: bool, out: Callable[[str], None]) -> None:
+    if isinstance(value, str):
+        out(_string(value))
+    elif value is None or isinstance(value, bool):
+        out({None: "null", True: "true", False: "false"}[value])
+    elif isinstance(value, int):
+        out(str(value))
+    elif isinstance(value, float):
+        out(_number(value))
+    elif isinstance(value, Mapping):
+        mark = "{"
+        for key in sorted(value) if sort_maps else value:
+            out(mark + _string(key) + ":")
+            _write(value[key], sort_maps, out)
+            mark = ","
+        out("{}" if mark == "{" else "}")
+    elif isinstance(value, list | tuple):
+        mark = "["
+        for item in value:
+            out(mark)
+            _write(item, sort_maps, out)
+            mark = ","
+        out("[]" if mark == "[" else "]")
+    else:
+        raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def _string(text: str) -> str:
+    # A lone surrogate is what Go would have decoded to U+FFFD on the way in.
+    return '"' + _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], "\ufffd"), text) + '"'
+
+
+def _number(value: float) -> str:
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ValueError(f"no JSON for {value}")
+    digits, _, power = repr(abs(value)).partition("e")
+    sign = "-" if str(value).startswith("-") else ""
+    whole, _, fraction = digits.partition(".")
+    exponent = int(power or 0) - len(fraction)
+    digits = (whole + fraction).lstrip("0")
+    shown = digits.rstrip("0")
+    exponent += len(digits) - len(shown)
+    if not shown:
+        return sign + "0"
+    if not 1e-6 <= abs(value) < 1e21:
+        exponent += len(shown) - 1
+        point = "." if len(shown) > 1 else ""
+        return f"{sign}{shown[0]}{point}{shown[1:]}e{'-' if exponent < 0 else '+'}{abs(exponent)}"
+    if exponent >= 0:
+        return sign + shown + "0" * exponent
+    if -exponent >= len(shown):
+        return f"{sign}0.{shown:0>{-exponent}}"
+    return f"{sign}{shown[:exponent]}.{shown[exponent:]}"
+
+
+# Blobs
+
+
+def params_blob(parameters: Mapping[str, Any]) -> bytes:
+    """The bytes of a params layer (server/create.go, setParameters)."""
+    return encode_json(parameters, sort_maps=True)
+
+
+def messages_blob(messages: Iterable[tuple[str, str]]) -> bytes:
+    """The bytes of a messages layer, from (role, content) in order (server/create.go, setMessages)."""
+    return encode_json([{"role": role, "content": content} for role, content in messages])
+
+
+def config_blob(
+    *,
+    model_format: str = "gguf",
+    family: str = "",
+    families: Sequence[str] = (),
+    model_type: str = "",
+    file_type: str = "",
+    renderer: str | None = None,
+    parser: str | None = None,
+    requires: str | None = None,
+    remote_host: str | None = None,
+    remote_model: str | None = None,
+    capabilities: Sequence[str] = (),
+    context_length: int = 0,
+    embedding_length: int = 0,
+    base_name: str | None = None,
+    draft: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes of a config (types/model/config.go, ConfigV2). What is empty from `renderer` on is left out; no rootfs.
+
+    family, families  `general.architecture`; families has it once for each model layer
+    model_type        `human_number` of the number of weights
+    file_type         `file_type_name` of `general.file_type`
+    draft             of the draft layer: model_format, architecture, tensor_prefix, config
+    """
+    optional: dict[str, Any] = {
+        "renderer": renderer,
+        "parser": parser,
+        "requires": requires,
+        "remote_host": remote_host,
+        "remote_model": remote_model,
+        "capabilities": capabilities,
+        "context_length": context_length,
+        "embedding_length": embedding_length,
+        "base_name": base_name,
+    }
+    config: dict[str, Any] = {
+        "model_format": model_format,
+        "model_family": family,
+        "model_families": families or None,
+        "model_type": model_type,
+        "file_type": file_type,
+    }
+    config |= {key: value for key, value in optional.items() if value}
+    if draft is not None:
+        config["draft"] = {key: draft[key] for key in _DRAFT if draft.get(key)}
+    return encode_json(config | {"architecture": "amd64", "os": "linux"})
+
+
+_DRAFT = ("model_format", "architecture", "tensor_prefix", "config")
+
+
+def human_number(count: int) -> str:
+    """A number of weights as Ollama shows it: `8.0B`, `334M`, `1.24M`, `26K` (format/format.go, HumanNumber)."""
+    if count >= 1_000_000_000:
+        return f"{count // 1_000_000_000}B" if count % 1_000_000_000 == 0 else f"{count / 1e9:.1f}B"
+    if count >= 1_000_000:
+        return f"{count // 1_000_000}M" if count % 1_000_000 == 0 else f"{count / 1e6:.2f}M"
+    return f"{count / 1e3:.0f}K" if count >= 1000 else str(count)
+
+
+_FILE_TYPES = {
+    1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4",
+    40: "Q1_0",
+}  # fmt: skip
+
+
+def file_type_name(file_type: int | None) -> str:
+    """The name of a `general.file_type` stored as u32 (fs/ggml/type.go). F32 reads as unknown there, so it does here."""
+    return _FILE_TYPES.get(file_type or 0, "unknown")
+
+
+# Reading what others wrote
+
+
+_DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+
+
+def parse_params(data: bytes, path: str | None = None) -> dict[str, Any]:
+    """Read the parameters of a params layer. Raises Error. Numbers are what Go makes of them, float64."""
+    return _object(data, "params", path)
+
+
+def _object(data: bytes, what: str, path: str | None) -> dict[str, Any]:
+    if len(data) > LARGEST:
+        raise Error(f"{what} has {len(data)} bytes, expected at most {LARGEST}", path=path)
+    try:
+        value = json.loads(data.decode(), parse_int=_float64, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as fault:
+        raise Error(f"{what} is no JSON: {_reason(fault)}", path=path) from None
+    if not isinstance(value, dict):
+        raise Error(f"{what} is no JSON object", path=path)
+    return value
+
+
+def _reason(fault: ValueError | RecursionError) -> str:
+    if isinstance(fault, RecursionError):
+        return "nested too deeply"
+    if isinstance(fault, json.JSONDecodeError):
+        return f"{fault.msg.lower()} at byte {fault.pos}"
+    return "not UTF-8" if isinstance(fault, UnicodeDecodeError) else str(fault)
+
+
+def _float64(digits: str) -> int | float:
+    if len(digits) < 16:
+        return int(digits)
+    value = _finite(digits)
+    return int(value) if abs(value) < 1e21 else value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value - value != 0:
+        raise ValueError(f"number out of range: {digits[:40]}")
+    return value
+
+
+def _read_layer(value: object, what: str, path: str | None) -> Layer:
+    if not isinstance(value, dict):
+        raise Error(f"manifest: '{what}' is no object", path=path)
+    for key in ("mediaType", "digest", "from", "name"):
+        if not isinstance(value.get(key, ""), str):
+            raise Error(f"manifest: '{key}' of '{what}' is no text", path=path)
+    digest = value.get("digest", "")
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise Error(
+            f"manifest: '{what}' has no valid digest, got '{digest[:80]}'", path=path,
+            hint="a digest is 'sha256:' and 64 hexadecimal digits",
+        )  # fmt: skip
+    size = value.get("size", 0)
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
+        raise Error(f"manifest: 'size' of '{what}' is no number of bytes", path=path)
+    digest = "sha256:" + match[1].lower()
+    return Layer(value.get("mediaType", ""), digest, size, value.get("from") or None, value.get("name") or None)
+
+
+# The order of layers
+
+
+_T = TypeVar("_T")
+_ORDER = (TEMPLATE, SYSTEM, LICENSE, PARAMS, MESSAGES)
+_ADDED = (ADAPTER, DRAFT, LICENSE)
+
+
+def compose(base: Sequence[_T], new: Sequence[_T], media_type: Callable[[_T], str]) -> list[_T]:
+    """Put the layers of a model in Ollama's order (server/create.go, createModel), whatever stands for a layer.
+
+    base  the layers that FROM gives, in order: inherited ones, or model, projector and what was found out from them
+    new   the layers given on top, in any order
+
+    Adapters, drafts and licences are added; template, system and messages replace those of the base. Parameters are
+    always written anew, at their place near the end: where the base has any, `new` must hold the merged ones.
+    """
+    given = {media_type(layer) for layer in new}
+    if any(media_type(layer) == PARAMS for layer in base) and PARAMS not in given:
+        raise ValueError("the base has parameters, so there must be a new params layer that merges them")
+    replaced = given - set(_ADDED)
+    layers = [layer for layer in base if media_type(layer) not in replaced]
+    for kind in (ADAPTER, DRAFT, *_ORDER):
+        layers += [layer for layer in new if media_type(layer) == kind]
+    return layers
+
+
+def merge_parameters(base: Iterable[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay parameters over those of the base's params layers; of these the first to name one decides."""
+    merged = dict(given)
+    for parameters in base:
+        for key, value in parameters.items():
+            merged.setdefault(key, value)
+    return merged
+
+
+# The models folder
+
+
+def read(models: str, name: Name) -> Manifest | None:
+    """Read the manifest of a name in a models folder, or None where there is no such model. Raises Error."""
+    path = os.path.join(models, "manifests", *name)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as fault:
+        raise Error(f"cannot read the manifest: {fault.strerror}", path=path) from None
+    return Manifest.parse(data, path)
+
+
+def listing(models: str) -> list[Name]:
+    """The names in a models folder, in order. What is no manifest's path is passed over. Raises Error."""
+    found = []
+    folders = [("", os.path.join(models, "manifests"))]
+    for _ in range(4):
+        entries = [(f"{above}{entry.name}", entry) for above, folder in folders for entry in _entries(folder)]
+        folders = [(f"{relative}/", entry.path) for relative, entry in entries if entry.is_dir()]
+    for relative, entry in entries:
+        if entry.is_file():
+            with contextlib.suppress(Error):
+                found.append(Name.from_path(relative))
+    return sorted(found)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as scan:
+            return list(scan)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as fault:
+        raise Error(f"cannot list the models folder: {fault.strerror}", path=folder) from None
