@@ -60,8 +60,10 @@ class Sources:
             return known
         try:
             now = signature(os.stat(source.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return self._know(source, ABSENT)
+        except OSError as error:
+            raise unreadable(source.path, error) from error
         cached = self._cached.get((source.path, source.form))
         return self._know(source, cached[1]) if cached and cached[0] == now else None
 

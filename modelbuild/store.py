@@ -270,8 +270,15 @@ class Store:
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a lock that every process of this store sees; any death frees it."""
-        with lock_file(os.path.join(self._locks, name.replace(":", "-"))):
+        path = os.path.join(self._locks, name.replace(":", "-"))
+        try:
+            descriptor = _acquire(path)
+        except OSError as error:
+            raise unusable(self.root, error) from error
+        try:
             yield
+        finally:
+            _release(path, descriptor)
 
     # Tensors
 
@@ -380,6 +387,14 @@ def clear_temporaries(folder: str) -> None:
 @contextlib.contextmanager
 def lock_file(path: str) -> Iterator[None]:
     """Hold an exclusive lock on a file that is there only while somebody holds it."""
+    descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        _release(path, descriptor)
+
+
+def _acquire(path: str) -> int:
     import fcntl
 
     while True:
@@ -388,11 +403,11 @@ def lock_file(path: str) -> Iterator[None]:
         # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                break
+                return descriptor
         os.close(descriptor)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        os.close(descriptor)
+
+
+def _release(path: str, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    os.close(descriptor)

@@ -39,6 +39,9 @@ def surveyors() -> dict[str, Callable[[str], Survey]]:
     return {form: surveyor(form) for form in ("safetensors", "gguf")}
 
 
+_SPACE = "free some space, or name other folders with --cache and --models; what is finished stays and is used again"
+
+
 class Worker:
     """Runs actions with the machine's means: `jobs` threads, `memory` bytes for tensors under way."""
 
@@ -79,6 +82,18 @@ class Worker:
             return made
         return Made(self.store.put(made), written=len(made))
 
+    def need_space(self, size: int) -> None:
+        """Raise an Error before anything is computed where the result cannot fit."""
+        folder = self.scratch() or self.store.scratch
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise Error(
+                "no space left on the disk",
+                path=folder,
+                facts=[("needed", f"{size:,} bytes"), ("free", f"{free:,} bytes")],
+                hint=_SPACE,
+            )
+
     def failed(self, error: OSError) -> Error:
         place = error.filename if isinstance(error.filename, str) else self.scratch() or self.store.root
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -87,7 +102,7 @@ class Worker:
                 "no space left on the disk",
                 path=place,
                 facts=[("free", f"{free:,} bytes")],
-                hint="free some space, or name other folders with --cache and --models; what is finished stays and is used again",
+                hint=_SPACE,
             )
         return Error((error.strerror or str(error)).lower(), path=place)
 
@@ -178,9 +193,10 @@ class Inputs:
 
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
-        from modelbuild.materialize import Mismatch, Resources, materialize
+        from modelbuild.materialize import Mismatch, Resources, layout, materialize
 
         worker = self._worker
+        worker.need_space(layout(recipe)[2])
         leaves = Leaves(worker.sources)
         blobs: dict[str, str] = {}
 

@@ -42,7 +42,9 @@ class Weights:
         return recipe.leaf(digest, dtype, shape)
 
     def make(self, target: Path, *entries: tuple[str, Expression], **constants: bytes) -> Materialized:
-        made = Recipe(ARCHITECTURE, [Entry(name, x.shape, x) for name, x in entries], {xxh3(c): c for c in constants.values()})
+        made = Recipe(
+            ARCHITECTURE, [Entry(name, x.shape, x) for name, x in entries], {xxh3(c): c for c in constants.values()}
+        )
         with ThreadPoolExecutor(self.jobs) as pool, target.open("wb") as file:
             return materialize(
                 made,
@@ -190,7 +192,11 @@ def resident() -> int:
 def test_recipe_survives_encoding() -> None:
     x = recipe.quantize("q4_k", recipe.permute(recipe.leaf("xxh3:00", "bf16", (64, 256)), 4))
     data = bytes(32)
-    made = Recipe(ARCHITECTURE, [Entry("x", (64, 256), x), Entry("c", (8,), recipe.leaf(xxh3(data), "f32", (8,)))], {xxh3(data): data})
+    made = Recipe(
+        ARCHITECTURE,
+        [Entry("x", (64, 256), x), Entry("c", (8,), recipe.leaf(xxh3(data), "f32", (8,)))],
+        {xxh3(data): data},
+    )
     again = Recipe.decode(made.encode())
     assert again == made
     assert again.tensors[0].expression.key == x.key
