@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from modelbuild import manifest, modelfile
-from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.errors import Error, Errors, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
@@ -325,8 +325,7 @@ class _Planner:
         return replace(base, layers=tuple(replace(layer, origin=display) for layer in base.layers))
 
     def _unknown(self, line: From) -> Error:
-        known = self._project.words()
-        near = did_you_mean(line.text, known)
+        near = self._project.near(line.text)
         looked = [("looked in", folder) for folder in self._libraries]
         try:
             parse_name(line.text)
@@ -512,11 +511,11 @@ class _Planner:
 
     def _classify(self, place: Place, text: str, path: str) -> Any:
         """What a GGUF file holds, from its head."""
-        from modelbuild.formats import gguf
+        from modelbuild import ggufs
 
         try:
             self._observed.stat(path)
-            return gguf.classify(path)
+            return ggufs.classify(path)
         except Error as error:
             raise place.error(
                 f"'{text}': {error.what}", facts=[("file", path), *error.facts], hint=error.hint
@@ -546,12 +545,12 @@ def _without_model(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _split_files(paths: Sequence[tuple[From, str]], observed: Observed) -> list[tuple[From, tuple[str, ...]]]:
     """Group the parts of split GGUF files, which one of them stands for."""
-    from modelbuild.formats import gguf
+    from modelbuild import ggufs
 
     found: dict[tuple[str, ...], From] = {}
     for line, path in paths:
         folder = os.path.dirname(path)
-        names = gguf.parts(
+        names = ggufs.parts(
             os.path.basename(path), [name for name, kind, _ in observed.entries(folder) if kind == "file"]
         )
         found.setdefault(tuple(os.path.join(folder, name) for name in names), line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -44,3 +45,28 @@ class TensorTable:
 
     metadata: Mapping[str, bytes]
     tensors: Mapping[str, Tensor]
+
+    def encode(self) -> bytes:
+        """Spell the table: one line of JSON, then the metadata values back to back."""
+        head = {
+            "metadata": [[key, len(value)] for key, value in self.metadata.items()],
+            "tensors": [[t.name, t.dtype, t.shape, t.offset, t.length, t.digest] for t in self.tensors.values()],
+        }
+        line = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return b"".join([line, b"\n", *self.metadata.values()])
+
+    @staticmethod
+    def decode(data: bytes) -> TensorTable:
+        """Read what `encode` wrote."""
+        line, _, rest = data.partition(b"\n")
+        head = json.loads(line.decode("utf-8", "surrogatepass"))
+        metadata: dict[str, bytes] = {}
+        at = 0
+        for key, length in head["metadata"]:
+            metadata[key] = rest[at : at + length]
+            at += length
+        tensors = {
+            name: Tensor(name, dtype, tuple(shape), offset, length, digest)
+            for name, dtype, shape, offset, length, digest in head["tensors"]
+        }
+        return TensorTable(metadata, tensors)

@@ -1,0 +1,59 @@
+"""What GGUF files hold, told from their heads: a model, a projector or an adapter; and which files are parts of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+from modelbuild.errors import Error, listed
+from modelbuild.formats import gguf
+
+FLOATS = ("f32", "f16", "bf16", "f64")
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+
+
+class Contents(NamedTuple):
+    """What a file is for, and whether all its weights are floats."""
+
+    role: Literal["model", "projector", "adapter"]
+    unquantized: bool
+
+
+def classify(path: str) -> Contents:
+    """Read a file's head and say what it holds, by its content as Ollama does (server/create.go). Raises Error."""
+    table = gguf.read_header(path).table
+    floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
+    return Contents(_role(table.metadata), floats)
+
+
+def _role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
+    def value(key: str) -> object:
+        return gguf.decode_value(metadata[key]) if key in metadata else None
+
+    kind = value("general.type")
+    if kind == "adapter":
+        return "adapter"
+    architecture = value("general.architecture")
+    seeing = value(f"{architecture}.vision.block_count")
+    if kind in ("projector", "mmproj") or architecture == "clip":
+        return "projector"
+    if not value(f"{architecture}.block_count") and isinstance(seeing, int) and seeing > 0:
+        return "projector"
+    return "model"
+
+
+def parts(name: str, names: Collection[str]) -> list[str]:
+    """The files of a folder that make one GGUF with `name`, in order: itself, or all parts of a split one.
+
+    Raises Error where a part is missing.
+    """
+    found = _PART.fullmatch(name)
+    if not found:
+        return [name]
+    prefix, _, count = found.groups()
+    wanted = [f"{prefix}-{number + 1:05}-of-{count}.gguf" for number in range(min(int(count), 99_999))]
+    missing = [part for part in wanted if part not in names]
+    if missing:
+        raise Error(f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them")
+    return wanted or [name]
