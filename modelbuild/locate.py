@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelbuild.errors import Error
+
+if TYPE_CHECKING:
+    from modelbuild.modelfile import Command, Modelfile
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the root of the document: ("model", "chat", "adapters", 0, "path")"""
@@ -32,6 +38,55 @@ class Position(NamedTuple):
     column: int
     width: int
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was said: a key path of a TOML text, a command of a Modelfile, or an option of the command line.
+
+    file  as users see it: relative to the project, or the option itself
+    text  the TOML text, with LF line ends
+    """
+
+    file: str
+    text: str = field(default="", repr=False, compare=False)
+    key: Path = ()
+    modelfile: Modelfile | None = field(default=None, repr=False, compare=False)
+    command: Command | None = None
+
+    def at(self, *more: str | int) -> Place:
+        return Place(self.file, self.text, (*self.key, *more)) if self.text else self
+
+    def position(self, *, value: bool = True) -> tuple[int | None, int | None]:
+        """Line and column of the value, or of the key."""
+        if self.command:
+            return self.command.line, self.command.column
+        found = find(self.text, self.key, value=value)
+        return (found.line, found.column) if found else (None, None)
+
+    def error(
+        self, what: str, *, facts: Sequence[tuple[str, str]] = (), hint: str | None = None, value: bool = True
+    ) -> Error:
+        """An error about what stands here: about its value, or (`value=False`) about the key as such."""
+        if self.modelfile and self.command:
+            return self.modelfile.error(self.command, what, facts=facts, hint=hint)
+        line, column = self.position(value=value)
+        return Error(self._owner() + what, path=self.file, line=line, column=column, facts=facts, hint=hint)
+
+    def placed(self, error: Error) -> Error:
+        """Give an error its place, unless it has one."""
+        return error if error.path else self.error(error.what, facts=error.facts, hint=error.hint)
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, *self.position(value=False)) if part is not None)
+
+    def _owner(self) -> str:
+        match self.key:
+            case ("model" | "ftype" | "group" as table, str(name), *_):
+                return f"{table} '{name}': "
+            case ("defaults" | "project" | "vars" as table, _, *_):
+                return f"{table}: "
+        return ""
 
 
 def find(text: str, path: Path, *, value: bool = False) -> Position | None:

@@ -1,0 +1,211 @@
+"""The rows of a model's matrix: the product of its axes, less `exclude`, plus `include`, one of them the default."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelbuild import ftypes
+from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.layers import Layer, Said
+from modelbuild.locate import Place
+from modelbuild.variables import AXIS, Scalar, Scope, as_text, fill, got, has_references
+
+LIMIT = 100_000
+"""Rows of one matrix."""
+
+SHAPING = ("matrix", "include", "exclude", "default", "extends")
+"""Keys that make the rows, and so cannot depend on one."""
+
+NEVER_AXES = (*SHAPING, "name", "tag", "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One label per axis, the values behind them, and what `include` lays over the model for this row alone."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    values: tuple[Said, ...] = ()
+    extra: tuple[Layer, ...] = ()
+    is_default: bool = False
+
+    @property
+    def joined(self) -> str:
+        return "-".join(label for _, label in self.labels)
+
+    def scope(self) -> dict[str, Scalar]:
+        named: dict[str, Scalar] = {}
+        for (axis, label), (value, _) in zip(self.labels, self.values, strict=True):
+            named[f"matrix.{axis}"] = label
+            if isinstance(value, Scalar):
+                named[f"matrix.{axis}.value"] = value
+                if as_text(value) == label:  # a list of numbers: its labels are numbers too
+                    named[f"matrix.{axis}"] = value
+        return named
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """label -> value; `is_list` where the labels are the values, so that `include` may bring new ones."""
+
+    values: Mapping[str, Said]
+    is_list: bool
+
+
+def rows(
+    said: Mapping[str, Said], keys: Collection[str], scope: Scope, errors: list[Error]
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Make the rows of a model from its laid-over keys, and say which axes there are.
+
+    A model without a matrix has one row without labels. `keys` are those of a model; what is wrong goes to `errors`.
+    """
+    matrix = said.get("matrix")
+    axes: dict[str, Axis] = {}
+    for name, (values, place) in matrix.value.items() if matrix else ():
+        axis = _axis(name, values, place, scope, errors)
+        if axis:
+            axes[name] = axis
+    if not axes:
+        for key in ("include", "exclude", "default"):
+            if not matrix and key in said and said[key].value:
+                errors.append(said[key].place.error(f"'{key}' without a matrix", value=False))
+        return (Row(is_default=True),), ()
+    assert matrix
+    count = math.prod(len(axis.values) for axis in axes.values())
+    if count > LIMIT:
+        errors.append(matrix.place.error(f"the matrix has {count} rows, expected at most {LIMIT}", value=False))
+        return (), tuple(axes)
+    maker = _Maker(axes, keys, scope, errors)
+    for number, table in enumerate(said["exclude"].value if "exclude" in said else ()):
+        maker.exclude(table, said["exclude"].place.at(number))
+    for number, table in enumerate(said["include"].value if "include" in said else ()):
+        maker.include(table, said["include"].place.at(number))
+    if "default" in said and said["default"].value:
+        maker.default(said["default"])
+    if not maker.rows and not errors:
+        errors.append(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
+    return tuple(maker.rows), tuple(axes)
+
+
+def label(axis: str, value: Scalar) -> str:
+    """The label of a value that has none of its own: the value itself, ftypes in their canonical spelling."""
+    text = as_text(value)
+    return ftypes.canonical(text) or text if axis == "quantize" else text
+
+
+def _axis(name: str, values: Any, place: Place, scope: Scope, errors: list[Error]) -> Axis | None:
+    if values in ("", [], {}):  # cleared
+        return None
+    if name in NEVER_AXES or not AXIS.fullmatch(name):
+        why = "" if name in NEVER_AXES else ": expected letters, digits, '-' and '_'"
+        errors.append(place.error(f"'{name}' cannot be an axis{why}", value=False))
+        return None
+    if isinstance(values, dict):
+        return Axis({text: _filled(value, place.at(text), scope, errors) for text, value in values.items()}, False)
+    labelled: dict[str, Said] = {}
+    for number, raw in enumerate(values):
+        said = _filled(raw, place.at(number), scope, errors)
+        text = label(name, said.value)
+        if text in labelled:
+            errors.append(said.place.error(f"axis '{name}' has '{text}' twice"))
+        labelled[text] = said
+    return Axis(labelled, True)
+
+
+def _filled(value: Any, place: Place, scope: Scope, errors: list[Error]) -> Said:
+    if has_references(value):
+        try:
+            return Said(fill(value, scope), place)
+        except Error as error:
+            errors.append(place.placed(error))
+    return Said(value, place)
+
+
+class _Maker:
+    def __init__(self, axes: Mapping[str, Axis], keys: Collection[str], scope: Scope, errors: list[Error]) -> None:
+        self.axes = axes
+        self.keys = [key for key in keys if key not in SHAPING]
+        self.scope = scope
+        self.errors = errors
+        self.values = {name: dict(axis.values) for name, axis in axes.items()}
+        self.rows = [
+            Row(tuple(zip(axes, (text for text, _ in row), strict=True)), tuple(said for _, said in row))
+            for row in itertools.product(*(axis.values.items() for axis in axes.values()))
+        ]
+
+    def exclude(self, table: Mapping[str, Any], place: Place) -> None:
+        wanted = self._condition({axis: Said(value, place.at(axis)) for axis, value in table.items()})
+        if wanted is not None:
+            self.rows = [row for row in self.rows if not _matches(row, wanted)]
+
+    def include(self, table: Mapping[str, Any], place: Place) -> None:
+        condition = {key: Said(value, place.at(key)) for key, value in table.items() if key in self.axes}
+        extra = {key: value for key, value in table.items() if key not in self.axes}
+        wanted = self._condition(condition, adding=True)
+        for key in extra:
+            if key not in self.keys:
+                hint = did_you_mean(key, [*self.axes, *self.keys])
+                what = f"'{key}' is neither an axis of the matrix nor a key of a row"
+                self.errors.append(place.at(key).error(what, hint=hint, value=False))
+                wanted = None
+        if wanted is None:
+            return
+        added = (Layer(extra, place),) if extra else ()
+        hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
+        for number in hits:
+            self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)
+        missing = [axis for axis in self.axes if axis not in wanted]
+        if not hits and missing:
+            what = f"no row matches, and a new row needs a value for every axis: 'include' lacks {listed(missing)}"
+            self.errors.append(place.error(what))
+        elif not hits:
+            for labels in itertools.product(*(wanted[axis] for axis in self.axes)):
+                values = tuple(wanted[axis][text] for axis, text in zip(self.axes, labels, strict=True))
+                self.rows.append(Row(tuple(zip(self.axes, labels, strict=True)), values, added))
+            for axis, values_of_axis in wanted.items():
+                self.values[axis].update(values_of_axis)
+
+    def default(self, said: Said) -> None:
+        wanted = self._condition(said.value)
+        if wanted is None:
+            return
+        hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
+        if len(hits) == 1:
+            self.rows[hits[0]] = replace(self.rows[hits[0]], is_default=True)
+            return
+        named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
+        what = f"'default' fits {len(hits)} rows, expected one" if hits else "'default' fits no row"
+        self.errors.append(said.place.error(what, facts=[("rows", listed(named))], value=False))
+
+    def _condition(self, table: Mapping[str, Said], *, adding: bool = False) -> dict[str, dict[str, Said]] | None:
+        """axis -> label -> value that a table asks for; None where it names an axis or a label that isn't there."""
+        wanted: dict[str, dict[str, Said]] = {}
+        before = len(self.errors)
+        for name, (raw, place) in table.items():
+            axis = self.axes.get(name)
+            if axis is None:
+                facts, hint = [("axes", listed(self.axes))], did_you_mean(name, self.axes)
+                error = place.error(f"the matrix has no axis '{name}'", facts=facts, hint=hint, value=False)
+                self.errors.append(error)
+                continue
+            known = self.values[name]
+            wanted[name] = {}
+            for number, item in enumerate(raw if isinstance(raw, list) else [raw]):
+                here = place.at(number) if isinstance(raw, list) else place
+                said = _filled(item, here, self.scope, self.errors)
+                if not isinstance(said.value, Scalar):
+                    self.errors.append(here.error(f"'{name}' expects a label of the axis, got {got(said.value)}"))
+                    continue
+                text = label(name, said.value)
+                wanted[name][text] = known.get(text, said)
+                if text not in known and not (adding and axis.is_list):
+                    facts, hint = [("labels", listed(known))], did_you_mean(text, known)
+                    self.errors.append(here.error(f"axis '{name}' has no '{text}'", facts=facts, hint=hint))
+        return wanted if len(self.errors) == before else None
+
+
+def _matches(row: Row, wanted: Mapping[str, Mapping[str, Said]]) -> bool:
+    return all(text in wanted[axis] for axis, text in row.labels if axis in wanted)

@@ -1,0 +1,863 @@
+"""A project as declared: read its ModelBuild.toml and Modelfiles, and expand them into variants."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from modelbuild import __version__, matrix, modelfile, variables, variant
+from modelbuild.digest import xxh3
+from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.layers import Layer, Said, lay, put
+from modelbuild.locate import Place
+from modelbuild.matrix import Row
+from modelbuild.modelfile import Modelfile
+from modelbuild.name import Name
+from modelbuild.observed import Kind, Observed
+from modelbuild.variables import Scalar, Scope
+from modelbuild.variant import Variant
+
+FILE = "ModelBuild.toml"
+DEPTH_LIMIT = 100
+"""How many groups stand in one another, how many variables refer to one another, how many models extend one another."""
+
+_GLOB = re.compile(r"[*?\[]")
+_MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}")
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_NOT_COPIED = ("tags", "push", "extends")
+_TEXT_KEYS = frozenset(variant.KEYS) - frozenset(
+    ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "pre", "push")
+    + matrix.SHAPING
+)
+
+
+class Keep(Protocol):
+    """Where a checked text is kept, so that an old text needs no checking."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, value: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about the project.
+
+    vars            `--var NAME=VALUE`
+    sets            `--set MODEL.KEY=VALUE`, as written; MODEL may be a glob
+    name, quantize  `-t NAME` and `-q TYPE`, for the one model of a Modelfile
+    """
+
+    vars: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    name: str | None = None
+    quantize: str | None = None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a ModelBuild.toml (or one Modelfile), and all variants that it declares, in order.
+
+    root      the folder, absolute; file is the text read, absolute
+    models    the models folder that the TOML names, absolute; None where it names none
+    default   target patterns that no target at all stands for; empty: everything
+    warnings  errors that nobody need act on
+    """
+
+    root: str
+    file: str
+    name: str | None
+    namespace: str | None
+    models: str | None
+    default: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    variants: tuple[Variant, ...]
+    warnings: tuple[Error, ...] = ()
+
+    def select(self, targets: Sequence[str] = ()) -> tuple[Variant, ...]:
+        """The variants that targets name, in the project's order. Raises Errors for targets that name nothing.
+
+        A target is a group, a model, a variant, a full name with or without its tag, or a glob over all of these.
+        """
+        targets = targets or self.default
+        if not targets:
+            return self.variants
+        chosen: set[int] = set()
+        errors: list[Error] = []
+        for target in targets:
+            found = self._resolve(target)
+            if found is None:
+                errors.append(self.unknown(target))
+            else:
+                chosen |= found
+        if errors:
+            raise Errors(errors)
+        return tuple(each for number, each in enumerate(self.variants) if number in chosen)
+
+    def candidates(self, text: str) -> tuple[Variant, ...]:
+        """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
+        rows = [each for each in self.variants if each.model == text]
+        if rows:
+            return tuple(each for each in rows if each.is_default) or tuple(rows)
+        latest = self._names.get(f"{text}:latest", set()) if ":" not in text.rpartition("/")[2] else set()
+        return tuple(self.variants[number] for number in sorted(latest or self._names.get(text, set())))
+
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Every word that can be a target, globs aside -> the labels of the variants that it names."""
+        numbers = {**self._names, **{group: self._members(group) for group in self.groups}}
+        return {word: tuple(self.variants[number].label for number in sorted(found)) for word, found in numbers.items()}
+
+    def unknown(self, target: str) -> Error:
+        """The error for a target that names nothing here."""
+        what = "matches nothing" if _GLOB.search(target) else "is not a model, a variant or a group of this project"
+        models = list(dict.fromkeys(each.model for each in self.variants))
+        known = [*self.groups, *models]
+        return Error(f"'{target}' {what}", facts=[("known", listed(known))] if known else [], hint=self.near(target))
+
+    def near(self, text: str) -> str | None:
+        """A hint that names what a misspelled target or FROM was meant for."""
+        first = did_you_mean(text, [*self.groups, *(each.model for each in self.variants)])
+        return first or did_you_mean(text, self._names)
+
+    @cached_property
+    def _names(self) -> dict[str, set[int]]:
+        """Every spelling of every variant -> where it stands in `variants`."""
+        names: dict[str, set[int]] = {}
+        for number, each in enumerate(self.variants):
+            spellings = {each.model, each.label}
+            if each.row:
+                spellings.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
+            for name in each.names:
+                full = name.display()
+                spellings |= {full, full.rpartition(":")[0], f"{each.model}:{name.tag}"}
+            for spelling in spellings:
+                names.setdefault(spelling, set()).add(number)
+        return names
+
+    def _resolve(self, target: str) -> set[int] | None:
+        """Positions of the variants that a target means; None where it means nothing."""
+        if target in self.groups:
+            return self._members(target)
+        if target in self._names:
+            return self._names[target]
+        if not _GLOB.search(target):
+            return None
+        matches = re.compile(fnmatch.translate(target)).match
+        found = {number for name, numbers in self._names.items() if matches(name) for number in numbers}
+        for group in self.groups:
+            if matches(group):
+                found |= self._members(group)
+        return found or None
+
+    def _members(self, group: str) -> set[int]:
+        """What a group means. Inside a group its own name means the model of that name."""
+        found: set[int] = set()
+        seen = {group}
+        open_groups = [group]
+        while open_groups:
+            current = open_groups.pop()
+            for member in self.groups[current]:
+                if member in self.groups and member != current:
+                    if member not in seen:
+                        seen.add(member)
+                        open_groups.append(member)
+                elif member in self._names:
+                    found |= self._names[member]
+                elif _GLOB.search(member):
+                    matches = re.compile(fnmatch.translate(member)).match
+                    found.update(n for name, numbers in self._names.items() if matches(name) for n in numbers)
+        return found
+
+
+def find(start: str) -> str | None:
+    """The file of the project that a folder belongs to: the next ModelBuild.toml above, else the folder's own Modelfile.
+
+    The search ends with a folder that holds a `.git`.
+    """
+    folder = os.path.abspath(start)
+    while True:
+        if os.path.isfile(os.path.join(folder, FILE)):
+            return os.path.join(folder, FILE)
+        parent = os.path.dirname(folder)
+        if parent == folder or os.path.exists(os.path.join(folder, ".git")):
+            break
+        folder = parent
+    own = os.path.join(os.path.abspath(start), "Modelfile")
+    return own if os.path.isfile(own) else None
+
+
+def load(file: str, *, observed: Observed, keep: Keep, options: Options | None = None) -> Project:
+    """Read a ModelBuild.toml, or a Modelfile as a project of one model; `file` is absolute.
+
+    Raises Errors with everything that is wrong with the project, ordered by place, or Error.
+    """
+    return _Loader(file, observed, keep, options or Options()).load()
+
+
+class _Loader:
+    def __init__(self, file: str, observed: Observed, keep: Keep, options: Options) -> None:
+        self.file = file
+        self.root = os.path.dirname(file)
+        self.observed = observed
+        self.keep = keep
+        self.options = options
+        self.errors: list[Error] = []
+        self.warnings: list[Error] = []
+        self.vars: dict[str, Scalar] = {}
+        self.document: Mapping[str, Any] = {}
+        self.sets: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.malformed: frozenset[str] = frozenset()
+        self.top = Place(self.shown(file))
+        self.found: dict[str, str] = {}
+        self._modelfiles: dict[str, Modelfile | None] = {}
+        self._texts: dict[str, str] = {}
+        self._listings: dict[str, dict[str, tuple[Kind, bool]]] = {}
+
+    def load(self) -> Project:
+        is_toml = self.file.endswith(".toml")
+        data = self._read(self.file, None)
+        if is_toml and (self.options.name or self.options.quantize):
+            option = "-t" if self.options.name else "-q"
+            hint = "-f FILE names the Modelfile; in a ModelBuild.toml `name`, `tag` and `quantize` say it"
+            raise Error(f"'{option}' is for a Modelfile, got '{self.shown(self.file)}'", hint=hint)
+        text = self._decode(data) if is_toml else ""
+        self.top = Place(self.shown(self.file), text)
+        self._check(text)
+        self._variables()
+        table = self.document.get("project", {})
+        here = self.top.at("project")
+        folder = self.string(table, "models", here)
+        models = self.path(folder, here.at("models")) if folder else None
+        namespace = self.string(table, "namespace", here)
+        if namespace and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", namespace):
+            what = f"'{namespace}' cannot be a namespace: expected letters, digits, '_' and '-'"
+            self.errors.append(here.at("namespace").error(what))
+            namespace = ""
+        if is_toml:
+            self._discover(table, here, models)
+        else:
+            self._adopt(data)
+        variants = self._variants(namespace or None)
+        project = Project(
+            root=self.root,
+            file=self.file,
+            name=self.string(table, "name", here) or None,
+            namespace=namespace or None,
+            models=models,
+            default=self.strings(table.get("default", ()), here.at("default")),
+            groups={
+                name: self.strings(members, self.top.at("group", name))
+                for name, members in self.document.get("group", {}).items()
+            },
+            variants=tuple(variants),
+            warnings=(),
+        )
+        self._check_targets(project)
+        self.raise_errors()
+        object.__setattr__(project, "warnings", tuple(self._ordered(self.warnings)))
+        return project
+
+    # Errors
+
+    def raise_errors(self) -> None:
+        if self.errors:
+            raise Errors(self._ordered(self.errors))
+
+    def _ordered(self, errors: Iterable[Error]) -> list[Error]:
+        """Each error once, by its place; those of the project's own file come first."""
+        once = {(each.path, each.line, each.column, each.what): each for each in errors}
+        first = self.top.file
+        return sorted(once.values(), key=lambda e: (e.path != first, e.path or "", e.line or 0, e.column or 0))
+
+    def shown(self, path: str) -> str:
+        """A path as users see it: relative to the project."""
+        inside = self.root.rstrip(os.sep) + os.sep
+        return (path[len(inside) :] if path.startswith(inside) else os.path.relpath(path, self.root)).replace(os.sep, "/")
+
+    # Reading
+
+    def _read(self, path: str, place: Place | None) -> bytes:
+        shown = self.shown(path)
+        try:
+            kind = self.observed.kind(path)
+            if kind == "file":
+                return self.observed.read(path)
+        except (OSError, ValueError) as fault:
+            what = f"'{shown}' cannot be read: {(getattr(fault, 'strerror', None) or str(fault)).lower()}"
+            raise (place.error(what) if place else Error(what)) from None
+        what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
+        raise place.error(what) if place else Error(what)
+
+    def _decode(self, data: bytes) -> str:
+        try:
+            return data.decode().replace("\r\n", "\n")
+        except UnicodeDecodeError as fault:
+            line = data.count(b"\n", 0, fault.start) + 1
+            hint = "save the file as UTF-8"
+            raise Error("not TOML: the text is not UTF-8", path=self.shown(self.file), line=line, hint=hint) from None
+
+    def text(self, path: str, place: Place) -> str:
+        """The text of a `{ file = … }`, without a byte order mark."""
+        if path not in self._texts:
+            try:
+                self._texts[path] = self._read(path, place).decode("utf-8-sig")
+            except UnicodeDecodeError:
+                raise place.error(f"'{self.shown(path)}' is not UTF-8", hint="save the file as UTF-8") from None
+        return self._texts[path]
+
+    def modelfile(self, path: str, place: Place) -> Modelfile | None:
+        """Read a Modelfile; None where it cannot be used, which is then said once."""
+        if path not in self._modelfiles:
+            self._modelfiles[path] = None
+            try:
+                self._parse(path, self._read(path, place))
+            except Error as error:
+                self.errors.append(error)
+        return self._modelfiles[path]
+
+    def _parse(self, path: str, data: bytes) -> None:
+        read = modelfile.parse(data, self.shown(path))
+        self.errors += read.errors
+        self.warnings += read.warnings
+        self._modelfiles[path] = read
+
+    def path(self, text: str, place: Place) -> str | None:
+        try:
+            return modelfile.expand(text, self.root)
+        except Error as error:
+            self.errors.append(place.placed(error))
+            return None
+
+    # The TOML by itself
+
+    def _check(self, text: str) -> None:
+        """Parse and check the text and the `--set` options, or take what was kept of them."""
+        if not text and not self.options.sets:
+            return
+        key = "project:" + xxh3("\0".join((__version__, *self.options.sets, text)).encode())
+        kept = self.keep.get(key)
+        if kept is not None:
+            self.document, self.sets = json.loads(kept)
+            return
+        from modelbuild import schema
+
+        checked = schema.check(text, self.top.file)
+        self.document = checked.document
+        self.errors += checked.errors
+        self.sets = [self._parse_set(option) for option in self.options.sets]
+        for option, _, table in self.sets:
+            self.errors += schema.check_table(table, Place(f"--set {option}"), checked.document.get("ftype", {}))
+        if any(path[0] in ("project", "vars") for path in checked.malformed) or len(self.errors) > len(checked.errors):
+            self.raise_errors()
+        self.malformed = frozenset(str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1)
+        if not self.errors:
+            self.keep.put(key, json.dumps([self.document, self.sets], separators=(",", ":"), allow_nan=False).encode())
+
+    def _parse_set(self, option: str) -> tuple[str, str, dict[str, Any]]:
+        """Split `MODEL.KEY=VALUE`; VALUE is TOML, or a string as it stands."""
+        import tomllib
+
+        left, equals, text = option.partition("=")
+        parts = left.strip().split(".")
+        place = Place(f"--set {option}")
+        # A model's name may hold dots: the first part that is a key of a model ends it.
+        split = next((number for number in range(1, len(parts)) if parts[number] in variant.KEYS), None)
+        if not equals or len(parts) < 2:
+            raise place.error("expected MODEL.KEY=VALUE")
+        if split is None:
+            raise place.error(f"unknown key '{parts[-1]}'", hint=did_you_mean(parts[-1], variant.KEYS))
+        key = parts[split]
+        if key == "extends":
+            raise place.error("'extends' cannot be set from the command line")
+        value: Any
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError, KeyError):
+            value = text
+        if key in _TEXT_KEYS and isinstance(value, Scalar):
+            value = value if isinstance(value, str) else text
+        for name in reversed(parts[split + 1 :]):
+            value = {name: value}
+        return option, ".".join(parts[:split]), {key: value}
+
+    def _variables(self) -> None:
+        """Settle the value of every variable: `--var`, else the environment, else its default with variables filled in."""
+        declared: Mapping[str, Scalar] = self.document.get("vars", {})
+        for name in self.options.vars:
+            if name not in declared:
+                self.errors.append(Place(f"--var {name}").placed(variables.unknown(name, declared)))
+        given: dict[str, Scalar] = {}
+        for name, default in declared.items():
+            option = f"MODELBUILD_VAR_{name}"
+            raw = self.observed.env(option)
+            if name in self.options.vars:
+                option, raw = f"--var {name}", self.options.vars[name]
+            if raw is not None:
+                try:
+                    given[name] = _typed(raw, type(default))
+                except ValueError:
+                    what = f"expected {_TYPES[type(default)]}, got {variables.got(raw)}"
+                    hint = f"the type is that of its default, {variables.got(default)}"
+                    self.errors.append(Place(option).error(what, hint=hint))
+        self.vars = {**declared, **given}
+        settled = {name: value for name, value in self.vars.items() if name in given or not _refers(value)}
+        for name in declared:
+            self._settle(name, settled, [])
+        self.vars = settled
+
+    def _settle(self, name: str, settled: dict[str, Scalar], asking: list[str]) -> None:
+        if name in settled:
+            return
+        text = str(self.vars[name])
+        place = self.top.at("vars", name)
+        try:
+            if name in asking:
+                circle = " -> ".join([*asking[asking.index(name) :], name])
+                raise Error(f"'{name}' refers to itself: {circle}")
+            if len(asking) > DEPTH_LIMIT:
+                raise Error(f"variables refer to one another more than {DEPTH_LIMIT} deep")
+            for part in variables.parts(text):
+                if isinstance(part, variables.Reference) and part.name in self.vars:
+                    self._settle(part.name, settled, [*asking, name])
+            if name not in settled:
+                settled[name] = variables.fill(text, settled)
+        except Error as error:
+            self.errors.append(place.placed(error))
+            settled[name] = ""
+
+    def string(self, table: Mapping[str, Any], key: str, place: Place) -> str:
+        return self._filled(table.get(key, ""), place.at(key))
+
+    def strings(self, values: Sequence[str], place: Place) -> tuple[str, ...]:
+        return tuple(self._filled(value, place.at(number)) for number, value in enumerate(values))
+
+    def _filled(self, text: str, place: Place) -> str:
+        try:
+            return variables.as_text(variables.fill(text, self.vars))
+        except Error as error:
+            self.errors.append(place.placed(error))
+            return ""
+
+    # Modelfiles
+
+    def _adopt(self, data: bytes) -> None:
+        """Make a project of one Modelfile, named after it, or after its folder."""
+        name = _named(self.file)
+        place = Place(self.shown(self.file))
+        if name is None:
+            name = os.path.basename(self.root)
+        if self.options.name is None and not _MODEL.fullmatch(name):
+            hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
+            raise place.error(f"'{name}', after which the model would be named, is not a name", hint=hint)
+        self.found[name] = self.file
+        try:
+            self._modelfiles[self.file] = None
+            self._parse(self.file, data)
+        except Error as error:
+            self.errors.append(error)
+
+    def _discover(self, table: Mapping[str, Any], here: Place, models: str | None) -> None:
+        """Find the Modelfiles that the project's globs match, less those that a table names."""
+        patterns = self.strings(table["modelfiles"], here.at("modelfiles")) if "modelfiles" in table else ("Modelfile",)
+        named = {
+            path: name for name, each in self.document.get("model", {}).items() for path in self._named_modelfiles(each)
+        }
+        paths: dict[str, None] = {}
+        for number, pattern in enumerate(patterns):
+            place = here.at("modelfiles", number)
+            before = len(paths)
+            matched = False
+            try:
+                for path in self._glob(pattern, models, place):
+                    matched = True
+                    if path not in named:
+                        paths[path] = None
+            except OSError as fault:
+                what = f"'{self.shown(fault.filename)}' cannot be read: {(fault.strerror or '').lower()}"
+                self.errors.append(place.error(what))
+            if not matched and len(paths) == before and "modelfiles" in table and pattern:
+                self.warnings.append(place.error(f"'{pattern}' matches no file"))
+        template = self.string(table, "discover_as", here) or "{name}"
+        names: dict[str, list[str]] = {}
+        for path in sorted(paths):
+            given = _discovered_name(path, template)
+            if given is None:
+                what = f"no model can be named after '{self.shown(path)}'"
+                hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
+                self.errors.append(Error(what, path=here.file, hint=hint))
+            elif not _MODEL.fullmatch(given):
+                what = f"'{given}', after which the model would be named, is not a name"
+                hint = f'name it in a table: [model.NAME] with modelfile = "{self.shown(path)}"'
+                self.errors.append(Error(what, path=self.shown(path), hint=hint))
+            else:
+                names.setdefault(given, []).append(path)
+        for name, found in names.items():
+            declared = self.document.get("model", {}).get(name, {})
+            if len(found) > 1:
+                self.errors.append(self._two_of_one_name(name, found, sorted(paths)))
+            elif "modelfile" in declared:
+                what = f"'{self.shown(found[0])}' is found by that name too"
+                hint = "rename one of them, or say modelfile = … in a table of another name"
+                self.errors.append(self.top.at("model", name, "modelfile").error(what, hint=hint))
+            self.found[name] = found[0]
+
+    def _named_modelfiles(self, table: Mapping[str, Any]) -> Iterator[str]:
+        """The Modelfiles that a table names outright, for itself or for its rows."""
+        axis = table.get("matrix", {}).get("modelfile", ())
+        for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
+            if isinstance(text, str) and text:
+                try:
+                    yield modelfile.expand(variables.as_text(variables.fill(text, self.vars)), self.root)
+                except Error:  # said where the key is read
+                    continue
+
+    def _two_of_one_name(self, name: str, found: list[str], paths: list[str]) -> Error:
+        hint = f"give each a table of its own: [model.NAME] with modelfile = \"{self.shown(found[1])}\""
+        for template in ("{parent}-{folder}", "{folder}-{name}", "{parent}-{folder}-{name}"):
+            names = [_discovered_name(path, template) for path in paths]
+            if len(set(names)) == len(names) and all(each and _MODEL.fullmatch(each) for each in names):
+                hint = f'in [project]: discover_as = "{template}"'
+                break
+        facts = [("found", "\n".join(self.shown(path) for path in found[:12]))]
+        return Error(f"{len(found)} Modelfiles make a model '{name}'", path=self.top.file, facts=facts, hint=hint)
+
+    def _glob(self, pattern: str, models: str | None, place: Place) -> Iterator[str]:
+        """Files that a glob matches. Where it leaves the choice open, links, dot folders, the models folder and other
+        projects are passed over; a name spelled out is followed."""
+        if not pattern:
+            return
+        segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
+        start = os.path.abspath(os.sep) if pattern.startswith("/") else self.root
+        if pattern.startswith("~"):
+            start, segments = self.path(segments[0], place) or self.root, segments[1:]
+        if not segments or segments[-1] in ("**", ".."):
+            what = f"'{pattern}' names no file"
+            hint = f'end it in the name of the files: "{pattern.rstrip("/*.") or "models"}/**/Modelfile"'
+            self.errors.append(place.error(what, hint=hint))
+            return
+        todo = [(start, 0, False)]
+        seen = set(todo)
+
+        def visit(folder: str, at: int, chosen: bool) -> None:
+            if (folder, at, chosen) not in seen:
+                seen.add((folder, at, chosen))
+                todo.append((folder, at, chosen))
+
+        while todo:
+            folder, at, chosen = todo.pop()
+            segment, last = segments[at], at == len(segments) - 1
+            is_open = segment == "**" or bool(_GLOB.search(segment))
+            if not is_open and not chosen:
+                path = os.path.normpath(os.path.join(folder, segment))
+                kind = self.observed.kind(path)
+                if last and kind == "file":
+                    yield path
+                elif not last and kind == "folder":
+                    visit(path, at + 1, False)
+                continue
+            listing = self._listing(folder)
+            if chosen and (FILE in listing or folder == models) and folder != self.root:
+                continue
+            if segment == "**":
+                visit(folder, at + 1, True)
+            if not is_open:
+                entry = listing.get(segment) if segment != ".." else None
+                names = [(segment, entry)] if entry else []
+            elif segment == "**":
+                names = [(name, entry) for name, entry in listing.items() if entry[0] == "folder"]
+            else:
+                matches = re.compile(fnmatch.translate(segment)).match
+                names = [(name, entry) for name, entry in listing.items() if matches(name)]
+            for name, (kind, is_link) in names:
+                path = os.path.join(folder, name)
+                if is_link or (is_open and name.startswith(".") and kind == "folder"):
+                    continue
+                if segment == "**":
+                    visit(path, at, True)
+                elif last and kind == "file":
+                    yield path
+                elif not last and kind == "folder":
+                    visit(path, at + 1, True)
+
+    def _listing(self, folder: str) -> dict[str, tuple[Kind, bool]]:
+        if folder not in self._listings:
+            self._listings[folder] = {name: (kind, link) for name, kind, link in self.observed.entries(folder)}
+        return self._listings[folder]
+
+    # Models
+
+    def _variants(self, namespace: str | None) -> list[Variant]:
+        tables: Mapping[str, Any] = self.document.get("model", {})
+        models = dict.fromkeys(name for name in tables if not _GLOB.search(name))
+        models.update(dict.fromkeys(self.found))
+        globs = [
+            (re.compile(fnmatch.translate(name)).match, name, table) for name, table in tables.items() if _GLOB.search(name)
+        ]
+        unmatched = {name for _, name, _ in globs}
+        sets = [(re.compile(fnmatch.translate(pattern)).match, option, table) for option, pattern, table in self.sets]
+        unset = {option: pattern for option, pattern, _ in self.sets}
+        custom = frozenset(self.document.get("ftype", {}))
+        defaults = Layer(self.document.get("defaults", {}), self.top.at("defaults"))
+        variants: list[Variant] = []
+        common: dict[tuple[str, ...], dict[str, Said]] = {}
+        for model in models:
+            refining = {name: table for matches, name, table in globs if matches(model)}
+            if (matched := tuple(refining)) not in common:
+                unmatched.difference_update(matched)
+                tables_on_top = (Layer(table, self.top.at("model", name)) for name, table in refining.items())
+                common[matched] = lay([defaults, *tables_on_top])
+            chain, names = self._chain(model, models)
+            on_top = [Layer(table, Place(f"--set {option}")) for matches, option, table in sets if matches(model)]
+            for layer in on_top:
+                unset.pop(layer.place.file.removeprefix("--set "), None)
+            if not self.malformed.intersection((*matched, *names)):
+                said = lay([*chain, *on_top, *self._own_options()], common[matched])
+                variants += self._rows(model, said, on_top, namespace, custom)
+        for name in sorted(unmatched - self.malformed):
+            hint = did_you_mean(name.rstrip("*"), models)
+            self.warnings.append(self.top.at("model", name).error("matches no model", hint=hint, value=False))
+        for option, pattern in unset.items():
+            what = f"matches no model: '{pattern}'" if _GLOB.search(pattern) else f"unknown model '{pattern}'"
+            self.errors.append(Place(f"--set {option}").error(what, hint=did_you_mean(pattern, models)))
+        if not models and not self.errors:
+            what = "no model: neither a [model.NAME] nor a Modelfile"
+            self.warnings.append(Error(what, path=self.top.file))
+        self._check_names(variants)
+        return variants
+
+    def _own_options(self) -> Iterator[Layer]:
+        if self.options.name is not None:
+            # A tag is what follows the last ':', unless that ends a host's name.
+            name, colon, tag = self.options.name.rpartition(":")
+            is_tag = bool(colon) and "/" not in tag
+            table = {"name": name, "tag": tag} if is_tag else {"name": self.options.name}
+            yield Layer(table, Place(f"-t {self.options.name}"))
+        if self.options.quantize is not None:
+            yield Layer({"quantize": self.options.quantize}, Place(f"-q {self.options.quantize}"))
+
+    def _own(self, model: str) -> list[Layer]:
+        """What a model says itself: the Modelfile found by its name, then its table."""
+        layers = []
+        if model in self.found:
+            layers.append(Layer({"modelfile": self.found[model]}, Place(self.shown(self.found[model]))))
+        table = self.document.get("model", {}).get(model)
+        if table is not None:
+            layers.append(Layer(table, self.top.at("model", model)))
+        return layers
+
+    def _chain(self, model: str, models: Collection[str]) -> tuple[list[Layer], list[str]]:
+        """A model's own layers over those that it extends, and the models they are of."""
+        layers = self._own(model)
+        names = [model]
+        while True:
+            table = self.document.get("model", {}).get(names[-1], {})
+            if not table.get("extends"):
+                return layers, names
+            place = self.top.at("model", names[-1], "extends")
+            parent = self._filled(table["extends"], place)
+            if parent not in models:
+                if parent:
+                    what = f"'extends' names no model: '{parent}'"
+                    self.errors.append(place.error(what, hint=did_you_mean(parent, models)))
+                return layers, names
+            if parent in names or len(names) > DEPTH_LIMIT:
+                if parent == model:
+                    circle = " -> ".join([*names, parent])
+                    self.errors.append(place.error(f"'extends' goes round in a circle: {circle}"))
+                elif parent not in names:
+                    self.errors.append(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                return layers, [*names, *self.malformed]
+            names.append(parent)
+            inherited = [
+                Layer({key: value for key, value in table.items() if key not in _NOT_COPIED}, here)
+                for table, here in self._own(parent)
+            ]
+            layers = inherited + layers
+
+    def _rows(
+        self, model: str, said: Mapping[str, Said], on_top: Sequence[Layer], namespace: str | None, custom: Collection[str]
+    ) -> list[Variant]:
+        errors: list[Error] = []
+        rows, axes = matrix.rows(said, variant.KEYS, self.vars, errors)
+        for option, place in ((key, place) for table, place in on_top for key in table):
+            if option in axes:
+                hint = f"set the axis: --set '{model}.matrix.{option}=[…]'"
+                errors.append(place.error(f"'{option}' is an axis of model '{model}'", hint=hint))
+        table = self._place(model)
+        if self._has_lost_tags(model, rows):
+            hint = f"say which row is the default: [model.{model}.default]"
+            errors.append(said["tags"].place.error("'tags' are for the default row, and there is none", hint=hint))
+        named: list[tuple[Row, dict[str, Said], Scope, variant.Naming]] = []
+        for row in rows if not errors else ():
+            own = dict(said)
+            for (axis, _), (value, place) in zip(row.labels, row.values, strict=True):
+                if axis in variant.KEYS:
+                    put(own, axis, value, place)
+            if row.extra:
+                own = lay([*row.extra, *on_top], own)
+            scope: Scope = {**self.vars, **row.scope()} if row.labels else self.vars
+            naming = variant.name_row(model, row, own, scope, namespace, table, errors)
+            if naming:
+                named.append((row, own, scope, naming))
+        labels = self._labels(model, [(row, naming) for row, _, _, naming in named], table, errors)
+        built = []
+        for label, (row, own, scope, naming) in zip(labels, named, strict=True):
+            text = self._modelfile_of(own, scope, errors)
+            if not text and "modelfile" not in own and not ("from" in own and own["from"].value):
+                near = did_you_mean(model, self.found)
+                errors.append(table.error("neither 'from' nor 'modelfile'", hint=near, value=False))
+            built.append(
+                variant.build(
+                    model, label, naming.names, row, own, scope, table, text, self.root, self, custom, errors
+                )
+            )
+        self.errors += errors
+        return built
+
+    def _place(self, model: str) -> Place:
+        """Where a model is declared: its table, else its Modelfile."""
+        if model in self.document.get("model", {}):
+            return self.top.at("model", model)
+        return Place(self.shown(self.found[model]))
+
+    def _has_lost_tags(self, model: str, rows: Sequence[Row]) -> bool:
+        own = self.document.get("model", {}).get(model, {})
+        return bool(own.get("tags")) and bool(rows) and not any(row.is_default for row in rows)
+
+    def _labels(
+        self, model: str, named: Sequence[tuple[Row, variant.Naming]], table: Place, errors: list[Error]
+    ) -> list[str]:
+        """What rows are called: by tag where tags tell them apart, else by their labels."""
+        tags = [naming.tag if row.labels else "" for row, naming in named]
+        if len(set(tags)) < len(tags):
+            tags = [row.joined for row, _ in named]
+        if len(set(tags)) < len(tags):
+            twice = sorted({tag for tag in tags if tags.count(tag) > 1})
+            facts = [("labels", listed(twice))]
+            errors.append(table.at("matrix").error("several rows have the same labels", facts=facts, value=False))
+        return [f"{model}:{tag}" if tag else model for tag in tags]
+
+    def _modelfile_of(self, said: Mapping[str, Said], scope: Scope, errors: list[Error]) -> Modelfile | None:
+        if "modelfile" not in said or not said["modelfile"].value:
+            return None
+        value, place = said["modelfile"]
+        if value in self._modelfiles:
+            return self._modelfiles[value]
+        try:
+            return self.modelfile(modelfile.expand(variables.as_text(variables.fill(value, scope)), self.root), place)
+        except Error as error:
+            errors.append(place.placed(error))
+            return None
+
+    def _check_names(self, variants: Sequence[Variant]) -> None:
+        """Refuse two variants of one name; case does not tell names apart."""
+        owners: dict[Name, list[Variant]] = {}
+        for each in variants:
+            for name in each.names:
+                owners.setdefault(name.folded(), []).append(each)
+                if warning := name.reserved():
+                    self.warnings.append(each.table.placed(warning))
+        groups: dict[tuple[str, ...], tuple[Name, list[Variant]]] = {}
+        for folded, clashing in owners.items():
+            if len(clashing) > 1:
+                name = next(each for each in clashing[1].names if each.folded() == folded)
+                groups.setdefault(tuple(each.label for each in clashing), (name, clashing))
+        for labels, (name, clashing) in groups.items():
+            first, second = clashing[0], clashing[1]
+            places = [str(each.place("name")) for each in clashing]
+            pairs = [f"'{label}'  {place}" for label, place in zip(labels, places, strict=True)]
+            if len(pairs) > 8:
+                pairs = [*pairs[:7], f"… {len(pairs) - 7} more"]
+            hint = "give one of them another `name` or `tag`"
+            if first.model == second.model:
+                axes = [axis for axis, _ in first.row]
+                hint = "put every axis into `name` or `tag`: " + ", ".join(f"${{matrix.{axis}}}" for axis in axes)
+            what = f"{len(clashing)} variants are to be called '{name.display()}'"
+            place = second.place("name")
+            self.errors.append(place.error(what, facts=[("variants", "\n".join(pairs))], hint=hint))
+
+    # Targets
+
+    def _check_targets(self, project: Project) -> None:
+        """Refuse names that `default` and groups cannot mean; point out globs that match nothing."""
+        if self.malformed:
+            return
+        lists = [(("project", "default"), project.default)]
+        lists += [(("group", name), members) for name, members in project.groups.items()]
+        for key, members in lists:
+            for number, member in enumerate(members):
+                place = self.top.at(*key, number)
+                if not member or project._resolve(member) is not None:
+                    continue
+                if _GLOB.search(member):
+                    self.warnings.append(place.error(f"'{member}' matches nothing"))
+                elif not self.errors or member not in self._declared():
+                    error = project.unknown(member)
+                    self.errors.append(place.placed(error))
+        for name in project.groups:
+            circle = _circle(name, project.groups)
+            if circle and circle[0] == min(circle):
+                what = f"goes round in a circle: {' -> '.join([*circle, circle[0]])}"
+                self.errors.append(self.top.at("group", name).error(what, value=False))
+
+    def _declared(self) -> set[str]:
+        return {*self.document.get("model", {}), *self.found}
+
+
+def _named(path: str) -> str | None:
+    """The name that a Modelfile's own name gives; None where its folder does."""
+    base = os.path.basename(path)
+    if base.endswith(".Modelfile"):
+        return base.removesuffix(".Modelfile")
+    return base.removeprefix("Modelfile.") if base.startswith("Modelfile.") else None
+
+
+def _discovered_name(path: str, template: str) -> str | None:
+    folder = os.path.basename(os.path.dirname(path))
+    name = _named(path)
+    if name is None:
+        if os.path.basename(path) != "Modelfile":
+            return None
+        name = folder
+    parent = os.path.basename(os.path.dirname(os.path.dirname(path)))
+    return template.replace("{name}", name).replace("{folder}", folder).replace("{parent}", parent)
+
+
+def _typed(raw: str, wanted: type) -> Scalar:
+    """A variable's text in the type of its default. Raises ValueError."""
+    if wanted is bool:
+        if raw.lower() not in _BOOLS:
+            raise ValueError(raw)
+        return _BOOLS[raw.lower()]
+    if wanted is float and not math.isfinite(float(raw)):
+        raise ValueError(raw)
+    return raw if wanted is str else int(raw) if wanted is int else float(raw)
+
+
+def _refers(value: object) -> bool:
+    return variables.has_references(value)
+
+
+def _circle(start: str, groups: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """The shortest way from a group back to itself through other groups."""
+    came: dict[str, str | None] = {start: None}
+    todo = [start]
+    for group in todo:
+        for member in groups[group]:
+            if member == start and group != start:
+                path = [group]
+                while (before := came[path[-1]]) is not None:
+                    path.append(before)
+                return path[::-1]
+            if member in groups and member not in came:
+                came[member] = group
+                todo.append(member)
+    return None

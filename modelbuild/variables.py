@@ -1,0 +1,106 @@
+"""`${name}`, `${matrix.AXIS}` and `${matrix.AXIS.value}` in the strings of a ModelBuild.toml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from modelbuild.errors import Error, did_you_mean, listed
+
+Scalar = str | int | float | bool
+Scope = Mapping[str, Scalar]
+"""What may be named: `ctx`, `matrix.base`, `matrix.base.value`."""
+
+LENGTH_LIMIT = 1 << 20
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+AXIS = re.compile(r"[A-Za-z0-9_-]+")
+
+_ESCAPE_OR_REFERENCE = re.compile(r"\$\$\{|\$\{(?:([^{}\n]*)\})?")
+_REFERENCE = re.compile(rf"{NAME.pattern}|matrix\.{AXIS.pattern}(?:\.value)?")
+
+
+class Reference(NamedTuple):
+    name: str
+
+
+@lru_cache(maxsize=4096)
+def parts(text: str) -> tuple[str | Reference, ...]:
+    """Split a string at its references; `$${` stands for `${`. Raises Error, without a place, for a malformed one."""
+    found: list[str | Reference] = []
+    literal, at = "", 0
+    for match in _ESCAPE_OR_REFERENCE.finditer(text):
+        literal += text[at : match.start()]
+        at = match.end()
+        name = match.group(1)
+        if match.group() == "$${":
+            literal += "${"
+            continue
+        if name is None:
+            raise Error("'${' is not closed by a '}'", hint="write '$${' for a literal '${'")
+        if not _REFERENCE.fullmatch(name):
+            what = f"'${{{name}}}': expected the name of a variable, 'matrix.AXIS' or 'matrix.AXIS.value'"
+            raise Error(what, hint="write '$${' for a literal '${'")
+        if literal:
+            found.append(literal)
+            literal = ""
+        found.append(Reference(name))
+    literal += text[at:]
+    return (*found, literal) if literal else tuple(found)
+
+
+def fill(text: str, scope: Scope) -> Scalar:
+    """Replace the references; a text that is nothing but one takes its type. Raises Error, without a place."""
+    if "${" not in text:
+        return text
+    pieces = parts(text)
+    if len(pieces) == 1 and isinstance(pieces[0], Reference):
+        return _look_up(pieces[0].name, scope)
+    filled = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
+    if len(filled) > LENGTH_LIMIT:
+        raise Error(f"the text grows past {LENGTH_LIMIT} characters when its variables are filled in")
+    return filled
+
+
+def as_text(value: Scalar) -> str:
+    """A scalar as it reads inside a string, in a tag, as the label of a row."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def got(value: object) -> str:
+    """A value as an error names it."""
+    if isinstance(value, str):
+        return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
+    if isinstance(value, Scalar):
+        return as_text(value)
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+
+
+def has_references(value: object) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+def unknown(name: str, known: Collection[str]) -> Error:
+    """The error for a variable that [vars] does not declare."""
+    if not known:
+        return Error(f"unknown variable '{name}'", hint="variables are declared in [vars]")
+    return Error(f"unknown variable '{name}'", facts=[("known", listed(known))], hint=did_you_mean(name, known))
+
+
+def _look_up(name: str, scope: Scope) -> Scalar:
+    if name in scope:
+        return scope[name]
+    if not name.startswith("matrix."):
+        raise unknown(name, [known for known in scope if not known.startswith("matrix.")])
+    axis = name.split(".")[1]
+    axes = [known.split(".")[1] for known in scope if known.startswith("matrix.") and not known.endswith(".value")]
+    if not axes:
+        raise Error(f"'${{{name}}}' where there is no matrix")
+    if axis in axes:
+        raise Error(f"'${{{name}}}' is a table or a list, which cannot stand in a string")
+    raise Error(f"the matrix has no axis '{axis}'", facts=[("axes", listed(axes))], hint=did_you_mean(axis, axes))
