@@ -1,0 +1,320 @@
+"""Read the command line with click: options of all commands, the commands by their files, the default command, completion."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem, shell_complete
+
+from modelbuild import __version__, commands, ftypes
+from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, guarded, is_command
+from modelbuild.errors import Error, did_you_mean
+from modelbuild.report import Report
+from modelbuild.session import Settings
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # which older releases cannot subscript
+
+DEFAULT = "build"
+
+_FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def run(words: Sequence[str]) -> int:
+    """Parse and run; returns the exit code. Not by click's own `main`, which hides interrupts and closed pipes."""
+    root = _Root()
+    if instruction := os.environ.get(COMPLETE):
+        return shell_complete(root, {}, "modelbuild", COMPLETE, instruction)
+    try:
+        with root.make_context("modelbuild", sorted_q(words)) as context:
+            return int(root.invoke(context) or GOOD)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        Report(as_json="--json" in words).error(_explained(error))
+        return WRONG
+
+
+def sorted_q(words: Sequence[str]) -> list[str]:
+    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
+    found: list[str] = []
+    at = 0
+    while at < len(words) and words[at] != "--" and not is_command(words[at]):
+        word = words[at]
+        if word == "-q" and at + 1 < len(words) and _FTYPE_LIKE.fullmatch(words[at + 1]):
+            found += ["--quantize", words[at + 1]]
+            at += 1
+        elif word == "-q":
+            found.append("--quiet")
+        elif word.startswith("-q") and _FTYPE_LIKE.fullmatch(word[2:]):
+            found += ["--quantize", word[2:]]
+        else:
+            found.append(word)
+        at += 1
+    return [*found, *words[at:]]
+
+
+class Count(ParamType):
+    """A number from 1 on."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"expected a number from 1 on, got '{value}'", param, ctx)
+        return int(value)
+
+
+class Size(ParamType):
+    """A number of bytes: 512M, 2GiB, 1.5G, 1048576."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", value.strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"expected a size such as 512M or 2GiB, got '{value}'", param, ctx)
+        return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+class Pair(ParamType):
+    """NAME=VALUE."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, mark, text = value.partition("=")
+        if not mark or not name:
+            self.fail(f"expected NAME=VALUE, got '{value}'", param, ctx)
+        return name, text
+
+
+class Ftype(ParamType):
+    """An ftype; checked with the project, which may have mixes of its own."""
+
+    name = "type"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        words = (*ftypes.AVAILABLE, "none")
+        return [CompletionItem(word) for word in words if word.casefold().startswith(incomplete.casefold())]
+
+
+class Target(ParamType):
+    """A model, variant, name, group or glob of the project."""
+
+    name = "target"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in _targets(ctx) if word.startswith(incomplete)]
+
+
+def targets(required: bool = False) -> click.Argument:
+    return click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET]...", required=required)
+
+
+def common(hidden: bool) -> list[click.Parameter]:
+    """The options of every command; they may stand before it and behind it, where they are `hidden` from its help."""
+    folder = click.Path(file_okay=False)
+    quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
+    quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
+    return [
+        click.Option(["-C", "folder"], type=folder, metavar="DIR", help="Work as if started in DIR.", hidden=hidden),
+        click.Option(
+            ["-f", "--file"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Take this ModelBuild.toml or Modelfile.",
+            hidden=hidden,
+        ),
+        click.Option(["-t", "--name"], metavar="NAME", help="Name the result; with a Modelfile.", hidden=hidden),
+        click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
+        click.Option(
+            ["--set", "sets"],
+            multiple=True,
+            metavar="MODEL.KEY=VALUE",
+            help="Override a key of a model.",
+            hidden=hidden,
+        ),
+        click.Option(
+            ["--var", "vars"],
+            multiple=True,
+            type=Pair(),
+            metavar="NAME=VALUE",
+            help="Set a variable of [vars].",
+            hidden=hidden,
+        ),
+        click.Option(["--models"], type=folder, metavar="DIR", help="The models folder to write.", hidden=hidden),
+        click.Option(["--cache"], type=folder, metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
+        click.Option(
+            ["--memory"], type=Size(), metavar="SIZE", help="Memory for tensors under way (512M, 2GiB).", hidden=hidden
+        ),
+        click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
+        click.Option(quiet, is_flag=True, default=None, help="Print errors alone.", hidden=hidden),
+        click.Option(
+            ["-v", "--verbose"], is_flag=True, default=None, help="Print also what was found made.", hidden=hidden
+        ),
+        click.Option(
+            ["--color"],
+            type=click.Choice(["auto", "always", "never"]),
+            help="Colour on stderr; auto: on a terminal, unless NO_COLOR is set.",
+            hidden=hidden,
+        ),
+    ]
+
+
+_SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
+
+
+def _invocation(values: dict[str, Any]) -> Invocation:
+    given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
+    settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))
+    report = Report(
+        as_json=bool(values.get("as_json")),
+        quiet=bool(values.get("quiet")),
+        verbose=bool(values.get("verbose")),
+        color=values.get("color") or "auto",
+    )
+    return Invocation(settings, report)
+
+
+def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Options before and behind the command: what can be given several times adds up, else the later one holds."""
+    merged = dict(before)
+    for key, value in after.items():
+        if isinstance(value, tuple):
+            merged[key] = (*merged.get(key, ()), *value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def _command(name: str) -> click.Command:
+    module = import_module(f"modelbuild.commands.{name}")
+    parameters = module.parameters()
+    # A command's own meaning of an option wins: `clean --cache`.
+    taken = {option for parameter in parameters for option in parameter.opts}
+    shared = [parameter for parameter in common(hidden=True) if not taken.intersection(parameter.opts)]
+    names = {parameter.name for parameter in shared}
+
+    @click.pass_context
+    def callback(ctx: click.Context, /, **values: Any) -> int:
+        everywhere = {key: values.pop(key) for key in list(values) if key in names}
+        call = _invocation(_merged(ctx.obj, everywhere))
+        run: Callable[..., int] = module.run
+        return guarded(call, lambda call: run(call, **values))
+
+    return click.Command(
+        name,
+        params=[*parameters, *shared],
+        callback=callback,
+        help=module.__doc__,
+        epilog="Options of every command: modelbuild --help",
+        no_args_is_help=False,
+    )
+
+
+class _Root(click.Group):
+    """`modelbuild`: its commands are the files of `commands/`; without one it builds."""
+
+    def __init__(self) -> None:
+        version = click.Option(["--version"], is_flag=True, help="Print the version.")
+        super().__init__(
+            "modelbuild",
+            params=[*common(hidden=False), version],
+            callback=_root,
+            invoke_without_command=True,
+            help="Make local language models: weights, Modelfiles and one ModelBuild.toml in, models for Ollama and llama.cpp out.",
+            context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True, "obj": {}},
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(module.name for module in iter_modules(commands.__path__) if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return _command(name) if is_command(name) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if is_command(args[0]):
+            return args[0], _command(args[0]), args[1:]
+        return DEFAULT, _command(DEFAULT), args
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("modelbuild", "[OPTION]... [TARGET]...")
+        formatter.write_usage("modelbuild", "[OPTION]... COMMAND ...", prefix="   or: ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, parameters in (
+            ("Options of every command", self.get_params(ctx)),
+            ("Options of a build", [p for p in _command(DEFAULT).params if not getattr(p, "hidden", False)]),
+        ):
+            options = [parameter for parameter in parameters if isinstance(parameter, click.Option)]
+            records = [record for option in options if (record := option.get_help_record(ctx))]
+            with formatter.section(title):
+                formatter.write_dl(records)
+        self.format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        words = [] if incomplete.startswith("-") else [w for w in _targets(ctx) if w.startswith(incomplete)]
+        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, words)]
+
+
+@click.pass_context
+def _root(ctx: click.Context, /, version: bool, **values: Any) -> Any:
+    if version:
+        click.echo(f"modelbuild {__version__}")
+        ctx.exit()
+    ctx.obj = values
+    if ctx.invoked_subcommand is None:
+        build = _command(DEFAULT)
+        with build.make_context(DEFAULT, [], parent=ctx) as context:
+            return build.invoke(context)
+    return None
+
+
+def _targets(ctx: click.Context) -> list[str]:
+    """Words that name targets of the project, for completion: what goes wrong here must stay unseen."""
+    values: dict[str, Any] = {}
+    for each in (ctx.parent, ctx):
+        values = _merged(values, each.params if each else {})
+    call = _invocation(values)
+    try:
+        return sorted(call.session.project.words())
+    except Exception:
+        return []
+    finally:
+        call.close()
+
+
+def _explained(error: click.ClickException) -> Error:
+    """A usage error in the words and the form of our own."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    help_ = f"`{ctx.command_path} --help` shows what there is" if ctx else None
+    if isinstance(error, click.NoSuchOption):
+        known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
+        return Error(f"no such option '{error.option_name}'", hint=did_you_mean(error.option_name, known) or help_)
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        name = (
+            max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
+        )
+        return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
+    return Error(_plain(error.format_message()), hint=help_)
+
+
+def _plain(message: str) -> str:
+    text = message.rstrip(".")
+    return text[:1].lower() + text[1:]

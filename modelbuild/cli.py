@@ -1,0 +1,111 @@
+"""The command line: start quickly, run one command, turn every end into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from modelbuild import __version__
+
+if TYPE_CHECKING:
+    from modelbuild.report import Report
+    from modelbuild.session import Session, Settings
+
+GOOD = 0
+FAILED = 1
+WRONG = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""What a shell says of a program that a closed pipe ended (128 + SIGPIPE)."""
+
+COMPLETE = "_MODELBUILD_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
+
+class Invocation:
+    """What a command is run with: the options that all of them take, where to print, and the project once it is asked for."""
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self.settings = settings
+        self.report = report
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """Raises Error or Errors where there is no project or no usable store."""
+        if self._session is None:
+            from modelbuild.session import Session
+
+            self._session = Session(self.settings)
+            self.report.base = os.path.dirname(self._session.file)
+        return self._session
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = sys.argv[1:] if args is None else list(args)
+    try:
+        if words == ["--version"]:
+            sys.stdout.write(f"modelbuild {__version__}\n")
+            code = GOOD
+        elif _is_plain_build(words):
+            code = _build(words)
+        else:
+            from modelbuild import arguments
+
+            code = arguments.run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what is finished stays and is used again\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return code
+
+
+def _is_plain_build(words: Sequence[str]) -> bool:
+    """Whether there is nothing to parse: targets alone. Importing click takes longer than a build with nothing to do."""
+    if COMPLETE in os.environ or any(word.startswith("-") for word in words):
+        return False
+    return not (words and is_command(words[0]))
+
+
+def is_command(word: str) -> bool:
+    """Whether a word is a command: the name of a file in `commands/`."""
+    if not word.isidentifier() or word.startswith("_"):
+        return False
+    from importlib.util import find_spec
+
+    return find_spec(f"modelbuild.commands.{word}") is not None
+
+
+def _build(targets: Sequence[str]) -> int:
+    from modelbuild.commands import build
+    from modelbuild.report import Report
+    from modelbuild.session import Settings
+
+    return guarded(Invocation(Settings(), Report()), lambda call: build.run(call, targets=tuple(targets)))
+
+
+def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
+    """Run a command; what is wrong with its input is printed and gives exit code 2."""
+    from modelbuild.errors import Error, Errors
+
+    try:
+        return run(call)
+    except Error as error:
+        call.report.errors([error])
+    except Errors as errors:
+        call.report.errors(errors.errors)
+    finally:
+        call.close()
+    return WRONG

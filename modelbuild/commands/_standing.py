@@ -1,0 +1,172 @@
+"""What of a project stands already: looked up, with nothing run and no large file read for the first time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from modelbuild import ftypes, manifest
+from modelbuild.action import Action, ActionResult
+from modelbuild.digest import sha256
+from modelbuild.errors import Error
+from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild.manifest import Manifest
+from modelbuild.rebuilder import Rebuilder
+from modelbuild.session import Session
+from modelbuild.store import Damaged
+
+SMALL = 1 << 20
+"""Bytes of a file that is read without asking, although the stat cache does not know it."""
+
+State = Literal["yes", "changed", "no"]
+
+
+class Standing(NamedTuple):
+    """By step name: what was made of it before with just these inputs, and the action it is now, where that can be known."""
+
+    results: dict[str, ActionResult]
+    actions: dict[str, Action]
+
+
+def look_up(session: Session, graph: Graph) -> Standing:
+    """See which steps of a graph a build would find made."""
+    sources = graph.sources()
+    session.sources.prepare(sources)
+    unread = {source for source, size in session.sources.unhashed(sources) if size > SMALL}
+    rebuilder = Rebuilder(session.store, session.sources.digest)
+    actions: dict[str, Action] = {}
+    for step in graph.steps.values():
+        if all(ref not in unread if isinstance(ref, Source) else ref in rebuilder.results for _, ref in step.inputs):
+            actions[step.name] = rebuilder.action(step)
+            rebuilder.results.update(rebuilder.known({step: actions[step.name]}))
+    return Standing(rebuilder.results, actions)
+
+
+class Served(NamedTuple):
+    """A manifest as it lies in the models folder."""
+
+    digest: str
+    manifest: Manifest
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything that it names, as `ollama list` counts."""
+        return sum(layer.size for layer in (self.manifest.config, *self.manifest.layers))
+
+    @property
+    def model_blob(self) -> str | None:
+        return next((layer.digest for layer in self.manifest.layers if layer.media_type == manifest.MODEL), None)
+
+
+def served(session: Session, name: str) -> Served | None:
+    """What a name (`host/namespace/model/tag`) stands for in the models folder now."""
+    path = os.path.join(session.models.root, "manifests", *name.split("/"))
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        return Served(sha256(data), Manifest.parse(data, path))
+    except (OSError, Error):
+        return None
+
+
+def state(session: Session, output: Output, standing: Standing) -> State:
+    """Whether a variant is built: under all its names and as it would be now, otherwise than now, or not at all."""
+    found = [served(session, name) for name in output.names]
+    if not any(found):
+        return "no"
+    now = standing.results.get(output.manifest)
+    complete = all(_blobs_exist(session, each) for each in found if each)
+    return "yes" if now and complete and all(each and each.digest == now.artifact for each in found) else "changed"
+
+
+def _blobs_exist(session: Session, found: Served) -> bool:
+    named = (found.manifest.config, *found.manifest.layers)
+    return all(os.path.exists(blob_path(session, layer.digest)) for layer in named)
+
+
+def blob_path(session: Session, digest: str) -> str:
+    return os.path.join(session.models.root, "blobs", digest.replace(":", "-"))
+
+
+class PlannedLayer(NamedTuple):
+    """A layer of a variant's manifest, before it is made."""
+
+    media_type: str
+    origin: str
+    step: Step
+
+    @property
+    def kind(self) -> str:
+        return self.media_type.rpartition(".")[2]
+
+    def parameters(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.step.parameters)
+        return value
+
+
+def layers(graph: Graph, output: Output) -> list[PlannedLayer]:
+    """The layers that a variant's manifest will name, in order."""
+    step = graph.steps[output.manifest]
+    steps = {role: ref for role, ref in step.inputs if isinstance(ref, str)}
+    listed = json.loads(step.parameters)["layers"]
+    return [PlannedLayer(kind, origin, graph.steps[steps[str(n)]]) for n, (kind, origin) in enumerate(listed)]
+
+
+def recipe_step(graph: Graph, output: Output) -> Step | None:
+    """The step that makes the recipe of a variant's model as it is served; None for a model taken from a models folder."""
+    return next((graph.steps[ref] for ref in _needs(graph, output.manifest, "config", "recipe")), None)
+
+
+def _needs(graph: Graph, name: str, *roles: str) -> Iterator[str]:
+    for role in roles:
+        found = next((ref for r, ref in graph.steps[name].inputs if r == role and isinstance(ref, str)), None)
+        if found is None:
+            return
+        name = found
+    yield name
+
+
+def ftype(session: Session, output: Output, found: Served | None) -> str | None:
+    """The ftype of a variant's model: as it was asked for, else as its config says; None where neither tells."""
+    step = recipe_step(session.graph, output)
+    values = json.loads(step.parameters) if step else {}
+    asked = values.get("ftype") or ftypes.canonical(str(values.get("outtype")))
+    if asked or found is None:
+        return asked
+    try:
+        with open(blob_path(session, found.manifest.config.digest), "rb") as file:
+            named = str(json.loads(file.read()).get("file_type"))
+    except (OSError, ValueError, AttributeError):
+        return None
+    # Ollama has no name for f32: it reads as unknown, so the recipe must tell.
+    return ftypes.canonical(named) or _recipe_ftype(session, step)
+
+
+def _recipe_ftype(session: Session, step: Step | None) -> str | None:
+    from modelbuild.formats import gguf
+    from modelbuild.recipe import Recipe
+
+    if step is None:
+        return None
+    made = look_up(session, _up_to(session.graph, [step.name])).results.get(step.name)
+    if made is None:
+        return None
+    try:
+        value = Recipe.decode(session.store.read(made.artifact)).metadata.get("general.file_type")
+    except Damaged:
+        return None
+    number = gguf.decode_value(value) if value is not None else None
+    return next((name for name, known in ftypes.FTYPES.items() if known == number), None)
+
+
+def _up_to(graph: Graph, names: Iterable[str]) -> Graph:
+    wanted: set[str] = set()
+    stack = list(names)
+    while stack:
+        name = stack.pop()
+        if name not in wanted:
+            wanted.add(name)
+            stack.extend(graph.steps[name].needs)
+    return Graph(step for name, step in graph.steps.items() if name in wanted)

@@ -1,0 +1,101 @@
+"""Build the targets, or what the project builds by default.
+
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them.
+What is made already is used again; `build NAME` always means the target, also where a command has its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from modelbuild.build import Options
+from modelbuild.build import dry_run as would_run
+from modelbuild.cli import FAILED, GOOD, Invocation
+from modelbuild.errors import Error
+from modelbuild.graph import Output
+from modelbuild.report import plural
+from modelbuild.store import Damaged
+
+if TYPE_CHECKING:
+    import click
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    from modelbuild.arguments import Count, targets
+
+    return [
+        targets(),
+        click.Option(
+            ["-j", "--jobs"],
+            type=Count(),
+            metavar="N",
+            help="Run N at once; default: all cores.",
+        ),
+        click.Option(
+            ["-k", "--keep-going"], is_flag=True, help="After a failure, build what doesn't need the failed step."
+        ),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run, and run nothing."),
+        click.Option(["--force"], is_flag=True, help="Run every step, whatever is made already."),
+        click.Option(["--explain"], is_flag=True, help="Say of each step that runs what changed."),
+    ]
+
+
+def run(
+    call: Invocation,
+    targets: Sequence[str] = (),
+    jobs: int | None = None,
+    keep_going: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    explain: bool = False,
+) -> int:
+    session, report = call.session, call.report
+    outputs = session.select(targets)
+    for warning in session.warnings:
+        report.warning(warning)
+    if dry_run:
+        return _dry_run(call, outputs)
+    options = Options(jobs=jobs or cores(), keep_going=keep_going, force=force, explain=explain)
+    steps = len(session.graph.select(outputs).steps)
+    with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
+        try:
+            errors = session.build(outputs, options, progress)
+        except Error as error:
+            errors = [error]
+        progress.close(errors)
+    return FAILED if errors else GOOD
+
+
+def _dry_run(call: Invocation, outputs: Sequence[Output]) -> int:
+    session, report = call.session, call.report
+    plan = would_run(session.graph.select(outputs), session.store, session.sources)
+    if report.as_json:
+        for step, certainty in plan:
+            report.object({"event": "step", "step": step.name, "kind": step.kind, "state": f"would-{certainty}"})
+    elif plan:
+        report.result("\n".join(f"{certainty:<7}  {step.name}" for step, certainty in plan))
+    elif not report.quiet:
+        report.note(f"nothing would run: {plural(len(outputs), 'model')} up to date")
+    return GOOD
+
+
+def _model_size(call: Invocation, manifest: str) -> int | None:
+    """Bytes of everything that a manifest names."""
+    try:
+        value = json.loads(call.session.store.read(manifest))
+        return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
+    except (Damaged, OSError, ValueError):
+        return None
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

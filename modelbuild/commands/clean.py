@@ -1,0 +1,103 @@
+"""Remove from the models folder what this project wrote.
+
+What somebody else wrote, or changed since, stays. With --stale only names go that the project no longer declares. With
+--cache (behind the command) it is the cache that goes, of all projects, and nothing is lost but time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from modelbuild.cli import GOOD, Invocation
+from modelbuild.report import displayed, plural, size
+
+if TYPE_CHECKING:
+    import click
+
+    from modelbuild.store import Store
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    return [
+        click.Option(["--stale"], is_flag=True, help="Remove only names that are no longer declared."),
+        click.Option(["--cache", "whole_cache"], is_flag=True, help="Empty the cache instead."),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be removed, and remove nothing."),
+    ]
+
+
+def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_run: bool = False) -> int:
+    return _cache(call, dry_run) if whole_cache else _models(call, stale, dry_run)
+
+
+def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
+    session, report = call.session, call.report
+    models = session.models
+    names = session.stale() if stale else models.stale(())
+    sizes = dict(_sizes(models.root, session.store.blobs_written(models.root)))
+    blobs = models.remove(names) if names and not dry_run else []
+    models.tidy()
+    shown = [displayed(name) for name in names]
+    freed = sum(sizes.get(blob, 0) for blob in blobs)
+    if report.as_json:
+        report.data({"names": shown, "blobs": blobs, "bytes": freed, "dry_run": dry_run})
+        return GOOD
+    verb = "would remove" if dry_run else "removed"
+    if shown:
+        report.result("\n".join(f"{verb}  {name}" for name in shown))
+    if not dry_run:
+        report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}")
+    return GOOD
+
+
+def _sizes(root: str, blobs: Iterable[str]) -> Iterable[tuple[str, int]]:
+    for blob in blobs:
+        with contextlib.suppress(OSError):
+            yield blob, os.stat(os.path.join(root, "blobs", blob.replace(":", "-"))).st_size
+
+
+def _cache(call: Invocation, dry_run: bool) -> int:
+    from modelbuild.session import cache_folder
+    from modelbuild.store import Store
+
+    report = call.report
+    store = Store(cache_folder(call.settings.cache))
+    try:
+        files, total = _contents(store)
+        if not dry_run:
+            _empty(store, files)
+    finally:
+        store.close()
+    if report.as_json:
+        report.data({"cache": store.root, "artifacts": len(files), "bytes": total, "dry_run": dry_run})
+    else:
+        verb = "would remove" if dry_run else "removed"
+        report.result(f"{verb}  {plural(len(files), 'artifact')}, {size(total)}, from {store.root}")
+    return GOOD
+
+
+def _contents(store: Store) -> tuple[list[str], int]:
+    """Paths of the store's artifacts, and the bytes that are nobody else's."""
+    files, total = [], 0
+    with os.scandir(os.path.join(store.root, "blobs")) as scan:
+        for entry in scan:
+            with contextlib.suppress(FileNotFoundError):
+                info = entry.stat()
+                if not entry.name.startswith(".tmp-"):
+                    files.append(entry.path)
+                    total += info.st_size if info.st_nlink == 1 else 0
+    return files, total
+
+
+def _empty(store: Store, files: Iterable[str]) -> None:
+    # What was written into models folders stays known: else a later `clean` would not know its own.
+    with store.transaction() as db:
+        for forgotten in ("action", "last", "tensor", "file", "survey", "kept", "place"):
+            db.execute(f"delete from {forgotten}")
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,142 @@
+"""Print the graph of steps that the targets need.
+
+As text each step stands above those it needs; dot is for Graphviz, mermaid for Markdown pages, json for programs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.cli import GOOD, Invocation
+from modelbuild.graph import Graph, Source
+from modelbuild.report import displayed
+
+if TYPE_CHECKING:
+    import click
+
+FORMATS = ("text", "dot", "mermaid", "json")
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    from modelbuild.arguments import targets
+
+    return [
+        targets(),
+        click.Option(["--format", "form"], type=click.Choice(FORMATS), help="How to print it; default: text."),
+    ]
+
+
+def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None) -> int:
+    session = call.session
+    graph = session.graph.select(session.select(targets))
+    form = form or ("json" if call.report.as_json else "text")
+    if form == "json":
+        call.report.data(_json(graph, session.root))
+    else:
+        printers = {"text": _text, "dot": _dot, "mermaid": _mermaid}
+        call.report.result("\n".join(printers[form](graph, session.root)))
+    return GOOD
+
+
+def _shown(path: str, root: str) -> str:
+    return os.path.relpath(path, root) if path.startswith(root.rstrip(os.sep) + os.sep) else path
+
+
+def _text(graph: Graph, root: str) -> Iterator[str]:
+    told: set[str] = set()
+
+    def tree(name: str, indent: str) -> Iterator[str]:
+        again = name in told and any(True for _ in graph.steps[name].inputs)
+        yield f"{indent}{name}{'  (above)' if again else ''}"
+        if again:
+            return
+        told.add(name)
+        seen: set[str] = set()
+        for _, ref in graph.steps[name].inputs:
+            if isinstance(ref, Source):
+                yield f"{indent}  {_shown(ref.path, root)}"
+            elif ref not in seen:
+                seen.add(ref)
+                yield from tree(ref, indent + "  ")
+
+    for output in graph.outputs:
+        yield ", ".join(displayed(name) for name in output.names)
+        yield from tree(output.manifest, "  ")
+
+
+class _Nodes:
+    """Short ids for names of any spelling."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, str], str] = {}
+
+    def __call__(self, kind: str, name: str) -> str:
+        return self._ids.setdefault((kind, name), f"{kind}{len(self._ids)}")
+
+
+def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
+    """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs."""
+    for source in graph.sources():
+        yield "file", source.path, _shown(source.path, root), []
+    for step in graph.steps.values():
+        needs = [("file", ref.path) if isinstance(ref, Source) else ("step", ref) for _, ref in step.inputs]
+        yield "step", step.name, step.name, list(dict.fromkeys(needs))
+    for output in graph.outputs:
+        yield "name", output.label, "\n".join(displayed(name) for name in output.names), [("step", output.manifest)]
+
+
+def _dot(graph: Graph, root: str) -> Iterator[str]:
+    shapes = {"file": "note", "step": "box", "name": "ellipse"}
+    nodes = _Nodes()
+    yield "digraph modelbuild {"
+    yield "  rankdir=LR"
+    for kind, name, label, needs in _parts(graph, root):
+        text = json.dumps(label, ensure_ascii=False)
+        yield f"  {nodes(kind, name)} [shape={shapes[kind]}, label={text}]"
+        for need in needs:
+            yield f"  {nodes(*need)} -> {nodes(kind, name)}"
+    yield "}"
+
+
+def _mermaid(graph: Graph, root: str) -> Iterator[str]:
+    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])")}
+    nodes = _Nodes()
+    yield "flowchart LR"
+    for kind, name, label, needs in _parts(graph, root):
+        opening, closing = brackets[kind]
+        text = label.replace("&", "&amp;").replace('"', "&quot;").replace("\n", "<br>")
+        yield f'  {nodes(kind, name)}{opening}"{text}"{closing}'
+        for need in needs:
+            yield f"  {nodes(*need)} --> {nodes(kind, name)}"
+
+
+def _json(graph: Graph, root: str) -> dict[str, Any]:
+    steps = [
+        {
+            "step": step.name,
+            "kind": step.kind,
+            "parameters": json.loads(step.parameters),
+            "inputs": [
+                {"role": role, "source": _shown(ref.path, root)}
+                if isinstance(ref, Source)
+                else {"role": role, "step": ref}
+                for role, ref in step.inputs
+            ],
+        }
+        for step in graph.steps.values()
+    ]
+    variants = [
+        {
+            "label": output.label,
+            "names": [displayed(name) for name in output.names],
+            "manifest": output.manifest,
+            "blobs": list(output.blobs),
+        }
+        for output in graph.outputs
+    ]
+    return {"steps": steps, "variants": variants}

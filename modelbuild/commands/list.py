@@ -1,0 +1,70 @@
+"""List the variants of the project: name, type, size, what they derive from, whether they are built.
+
+Built is 'yes', 'no', or 'changed' for one that a build would make anew. With --json an array; its manifest, model blob
+and size are those of what is built now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.cli import GOOD, Invocation
+from modelbuild.graph import Output
+from modelbuild.report import displayed, size, table
+
+if TYPE_CHECKING:
+    import click
+
+    from modelbuild.commands._standing import Standing
+    from modelbuild.session import Session
+    from modelbuild.variant import Variant
+
+
+def parameters() -> list[click.Parameter]:
+    from modelbuild.arguments import targets
+
+    return [targets()]
+
+
+def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+    from modelbuild.commands import _standing
+
+    session = call.session
+    outputs = session.select(targets) if targets else session.graph.outputs
+    standing = _standing.look_up(session, session.graph.select(outputs))
+    variants = {variant.label: variant for variant in session.project.variants}
+    rows = [_entry(session, output, variants[output.label], standing) for output in outputs]
+    if call.report.as_json:
+        call.report.data(rows)
+    elif rows:
+        head = ["NAME", "MODEL", "TYPE", "SIZE", "FROM", "BUILT"]
+        call.report.result(table(head, [_cells(row) for row in rows], right=[3]))
+    else:
+        call.report.note("this project declares no models")
+    return GOOD
+
+
+def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
+    from modelbuild.commands import _standing
+
+    found = _standing.served(session, output.names[0])
+    return {
+        "name": displayed(output.names[0]),
+        "model": variant.model,
+        "manifest": found.digest if found else None,
+        "model_blob": found.model_blob if found else None,
+        "size_bytes": found.size if found else None,
+        "ftype": _standing.ftype(session, output, found),
+        "from": ", ".join(line.text for line in variant.froms),
+        "label": output.label,
+        "names": [displayed(name) for name in output.names],
+        "built": _standing.state(session, output, standing),
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    more = [name.rpartition(":")[2] for name in row["names"][1:]]
+    name = row["name"] + (f" ({', '.join(more)})" if more else "")
+    bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
+    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"], row["built"]]

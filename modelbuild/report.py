@@ -1,0 +1,445 @@
+"""The only printer: results go to stdout, everything else to stderr, as plain lines, live on a terminal, or as JSON objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from modelbuild.errors import Error, render
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+Color = Literal["auto", "always", "never"]
+Event = dict[str, Any]
+
+DELAY = 0.3
+"""Seconds that a build may take before its progress is drawn: importing rich would cost a quick one more than it takes."""
+
+_ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
+
+
+class Report:
+    """What the user sees. `quiet` leaves errors alone; `verbose` adds the steps that were found made."""
+
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        color: Color = "auto",
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.color = _colored(color, self.err)
+        self.base: str | None = None
+        self._begun = time.perf_counter()
+
+    def result(self, text: str) -> None:
+        """What the command was asked for, as text."""
+        self.out.write(text if text.endswith("\n") else text + "\n")
+
+    def data(self, value: Any) -> None:
+        """What the command was asked for, as JSON."""
+        self.result(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def object(self, event: Mapping[str, Any]) -> None:
+        """One line of a stream of JSON objects."""
+        self.out.write(json.dumps({"v": 1, **event}, ensure_ascii=False) + "\n")
+        self.out.flush()
+
+    def note(self, text: str) -> None:
+        """What is good to know beside the result."""
+        if not self.quiet:
+            self.err.write(text + "\n")
+
+    def error(self, error: Error) -> None:
+        self._trouble("error", "red", error)
+
+    def warning(self, error: Error) -> None:
+        if not self.quiet:
+            self._trouble("warning", "yellow", error)
+
+    def errors(self, errors: Iterable[Error]) -> None:
+        for number, error in enumerate(errors):
+            if number:
+                self.err.write("\n")
+            self.error(error)
+
+    def _trouble(self, severity: str, color: str, error: Error) -> None:
+        near = nearer(error, self.base, os.getcwd())
+        text = render(near, severity)
+        self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
+        if self.as_json:
+            self.object({"event": severity, "message": near.what, "place": near.place or None, "text": text})
+
+    def paint(self, text: str, color: str) -> str:
+        return f"\x1b[{_ANSI[color]}m{text}\x1b[0m" if self.color else text
+
+    @property
+    def seconds(self) -> float:
+        """Since the command began."""
+        return time.perf_counter() - self._begun
+
+    def building(self, steps: int, size: Callable[[str], int | None]) -> Progress:
+        """Follow a build of so many steps; `size` tells what the model of a manifest takes, in bytes."""
+        if self.as_json:
+            return Objects(self, steps, size)
+        if self.quiet:
+            return Progress(self, steps, size)
+        if self.err.isatty() and os.environ.get("TERM") != "dumb":
+            return Terminal(self, steps, size)
+        return Lines(self, steps, size)
+
+
+class Progress:
+    """Hears the events of a build; silent itself. `close` tells what came of it."""
+
+    def __init__(self, report: Report, steps: int, size: Callable[[str], int | None]) -> None:
+        self.report = report
+        self.steps = steps
+        self.size = size
+        self.summary: Event | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __call__(self, event: Event) -> None:
+        # Progress comes thousands of times and from every thread: nothing may be done here but what it needs.
+        if event["event"] == "summary":
+            self.summary = event
+        else:
+            self.hear(event)
+
+    def hear(self, event: Event) -> None:
+        """Take one event; `progress` comes from any thread, the others from the one that builds."""
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+
+    def close(self, errors: Sequence[Error]) -> None:
+        """The build is over: say what went wrong, and last the summary."""
+        self.stop()
+        self.report.errors(errors)
+        if self.summary is not None:
+            self.finish(self.summary)
+
+    def finish(self, summary: Event) -> None:
+        """Say the summary."""
+
+
+class Objects(Progress):
+    """One JSON object a line on stdout, for programs."""
+
+    def hear(self, event: Event) -> None:
+        if event["event"] == "variant":
+            event = {**event, "name": displayed(event["name"])}
+        if event["event"] != "progress":
+            self.report.object(event)
+
+    def finish(self, summary: Event) -> None:
+        self.report.object(summary)
+
+
+class Lines(Progress):
+    """Plain lines on stderr: a step that ran, a variant that is finished, the summary."""
+
+    def __init__(self, report: Report, steps: int, size: Callable[[str], int | None]) -> None:
+        super().__init__(report, steps, size)
+        self.tells_steps = True
+        self.variants: set[str] = set()
+        self.changed: set[str] = set()
+
+    def line(self, text: str) -> None:
+        self.report.err.write(text + "\n")
+
+    def hear(self, event: Event) -> None:
+        match event["event"]:
+            case "hashing":
+                files = plural(event["files"], "file")
+                self.line(f"reading {files} ({size(event['bytes'])}) for the first time or changed since")
+            case "start":
+                if reasons := event.get("because"):
+                    self.line("\n".join(because(event["step"], reasons)))
+            case "step":
+                self.step(event)
+            case "variant":
+                self.variant(event)
+
+    def step(self, event: Event) -> None:
+        state, verbose = event["state"], self.report.verbose
+        told = {"ran": self.tells_steps or verbose, "hit": verbose, "failed": True, "skipped": verbose}
+        if told[state]:
+            seconds = f"  {duration(event['seconds'])}" if state in ("ran", "failed") else ""
+            word = self.report.paint(f"{state:<7}", "red") if state == "failed" else f"{state:<7}"
+            self.line(f"{word}  {event['step']}{seconds}")
+
+    def variant(self, event: Event) -> None:
+        self.variants.add(event["label"])
+        if event["changed"]:
+            self.changed.add(event["label"])
+        if event["changed"] or self.report.verbose:
+            word = f"{'built' if event['changed'] else 'same':<7}"
+            bytes_ = self.size(event["manifest"])
+            name = displayed(event["name"])
+            self.line(
+                f"{self.report.paint(word, 'green')}  {name}" + (f"  {size(bytes_)}" if bytes_ is not None else "")
+            )
+
+    def finish(self, summary: Event) -> None:
+        self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds))
+
+
+class Terminal(Lines):
+    """Plain lines, and below them what is running now."""
+
+    def __init__(self, report: Report, steps: int, size: Callable[[str], int | None]) -> None:
+        super().__init__(report, steps, size)
+        self.tells_steps = False
+        self._mutex = threading.Lock()
+        self._running: dict[str, Running] = {}
+        self._done = 0
+        self._hashing: str | None = None
+        self._timer: threading.Timer | None = None
+        self._live: Live | None = None
+        self._stopped = False
+
+    def line(self, text: str) -> None:
+        with self._mutex:
+            if self._live is None:
+                self.report.err.write(text + "\n")
+            else:
+                from rich.text import Text
+
+                self._live.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def hear(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            if running := self._running.get(event["step"]):
+                running.done, running.total = event["done"], event["total"]
+            return
+        if kind == "hashing":
+            self._hashing = f"reading {plural(event['files'], 'file')}, {size(event['bytes'])}"
+            self._begin_soon()
+            return
+        if kind == "start":
+            self._running[event["step"]] = Running(event["step"])
+            self._begin_soon()
+        elif kind == "step":
+            self._done += 1
+            self._running.pop(event["step"], None)
+        self._hashing = None
+        super().hear(event)
+
+    def _begin_soon(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(DELAY, self._begin)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        with self._mutex:
+            if self._stopped:
+                return
+            console = Console(file=self.report.err, no_color=not self.report.color, highlight=False)
+            live = Live(
+                console=console,
+                get_renderable=self._picture,
+                refresh_per_second=8,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            live.start(refresh=True)
+            self._live = live
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        head = self._hashing or f"{self._done} of {plural(self.steps, 'step')}"
+        now = time.perf_counter()
+        table = Table.grid(padding=(0, 2))
+        for _ in range(2):
+            table.add_column(no_wrap=True)
+        for _ in range(3):
+            table.add_column(justify="right", no_wrap=True)
+        for running in list(self._running.values()):
+            done, total = running.done, running.total
+            if not total:
+                table.add_row(running.step, "", "", "", duration(now - running.begun))
+                continue
+            rate = running.rate(now)
+            table.add_row(
+                running.step,
+                ProgressBar(total=total, completed=done, width=24),
+                f"{size(done)} of {size(total)}",
+                f"{size(rate)}/s" if rate else "",
+                f"{clock((total - done) / rate)} left" if rate else "",
+            )
+        return Group(Text(f"{head}, {clock(self.report.seconds)}", style="bold"), table)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._mutex:
+            self._stopped = True
+            live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+
+class Running:
+    """A step under way: bytes done and in all, and how fast it has been in the last seconds."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+        self.begun = time.perf_counter()
+        self.done = 0
+        self.total = 0
+        self._seen: deque[tuple[float, int]] = deque(maxlen=32)
+
+    def rate(self, now: float) -> float:
+        """Bytes a second; 0 while nothing can be said."""
+        self._seen.append((now, self.done))
+        then, done = self._seen[0]
+        return (self.done - done) / (now - then) if now > then else 0.0
+
+
+def summed_up(summary: Event, variants: int, changed: int, seconds: float) -> str:
+    """A build in one line."""
+    took = duration(seconds)
+    if not (summary["ran"] or summary["failed"] or changed):
+        what = f"{plural(variants, 'model')} {'is' if variants == 1 else 'are'} up to date"
+        return f"nothing to do: {what} ({took})"
+    parts = [f"{plural(summary['ran'], 'step')} ran"]
+    parts += [
+        f"{summary[state]} {word}" for state, word in (("hit", "found made"), ("skipped", "skipped")) if summary[state]
+    ]
+    if summary["tensors_computed"] or summary["tensors_reused"]:
+        parts.append(f"{plural(summary['tensors_computed'], 'tensor')} computed, {summary['tensors_reused']} reused")
+    if summary["bytes_written"]:
+        parts.append(f"{size(summary['bytes_written'])} written")
+    if summary["failed"]:
+        head = f"{plural(summary['failed'], 'step')} failed after {took}"
+    else:
+        head = f"{plural(changed, 'model')} built in {took}"
+    return f"{head}: {', '.join(parts)}"
+
+
+def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs") -> list[str]:
+    """Why a step runs, field by field."""
+    lines = [f"{step} {doing} because"]
+    for reason in reasons:
+        lines.append(f"  {reason['field']}: {_short(reason['before'])} -> {_short(reason['after'])}")
+    return lines
+
+
+def _short(text: str) -> str:
+    """A value in one line: digests and long texts cut."""
+    algorithm, mark, digest = text.partition(":")
+    if mark and algorithm in ("sha256", "xxh3"):
+        return f"{algorithm}:{digest[:12]}"
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 60 else flat[:59] + "…"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Columns of text, two blanks apart; those numbered in `right` are set right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them, in powers of a thousand, as Ollama shows them."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 999.5 or unit == "TB":
+            break
+    return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours where it takes some."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def displayed(name: str) -> str:
+    """A name's path (`host/namespace/model/tag`) as Ollama shows it: without the parts that go without saying."""
+    from modelbuild.name import Name
+
+    return Name.from_path(name).display()
+
+
+def nearer(error: Error, base: str | None, cwd: str) -> Error:
+    """The error with its paths as seen from the working folder, where they lie in it; `base` is what its own start from."""
+
+    def near(path: str) -> str:
+        if base is not None and not os.path.isabs(path) and os.path.lexists(os.path.join(base, path)):
+            path = os.path.join(base, path)
+        if not path.startswith(cwd.rstrip(os.sep) + os.sep):
+            return path
+        return os.path.relpath(path, cwd)
+
+    facts = [(label, text if "\n" in text else near(text)) for label, text in error.facts]
+    return Error(
+        error.what,
+        path=error.path and near(error.path),
+        line=error.line,
+        column=error.column,
+        source=error.source,
+        width=error.width,
+        facts=facts,
+        hint=error.hint,
+    )
+
+
+def _colored(color: Color, stream: TextIO) -> bool:
+    if color != "auto":
+        return color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
