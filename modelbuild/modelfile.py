@@ -188,8 +188,8 @@ class _Source:
         return line, column, column + self.original(end) - self.original(start)
 
     def dropped(self, start: int, end: int) -> Sequence[int]:
-        """Offsets in the text of the characters dropped from seen[start:end], the gap before `start` not counted."""
-        first, last = bisect_right(self.drops, start), bisect_right(self.drops, end)
+        """Offsets in the text of the characters dropped from seen[start:end], those right before and after it included."""
+        first, last = bisect_left(self.drops, start), bisect_right(self.drops, end)
         return [self.drops[index] + index for index in range(first, last)]
 
     def error(self, offset: int, what: str, width: int = 1, facts: _Facts = (), hint: str | None = None) -> Error:
@@ -361,9 +361,8 @@ def _not_a_command(source: _Source, start: int, unquoted: Command | None) -> Err
         return source.error(start + len(name), f"expected a space after '{name}', got {_character(after)}")
     token = _TOKEN.match(text, start)[0]  # type: ignore[index]
     shown = _short(token)
-    if "\0" in source.text:
-        hint: str | None = "the file holds NUL characters: save it as UTF-8"
-    elif token.startswith("//"):
+    hint: str | None
+    if token.startswith("//"):
         hint = "a comment begins with '#'"
     else:
         hint = did_you_mean(name or token, [word.upper() for word in INSTRUCTIONS])
@@ -391,7 +390,7 @@ def _unclosed(source: _Source, begin: int, quote: str, opener: str) -> Error:
         hint = f"nothing may stand after the closing {quote}; a comment needs a line of its own"
     else:
         hint = f"close it with {quote} at the end of a line"
-    return source.error(begin, f"{quote} is never closed", len(quote), facts, hint)
+    return source.error(begin, f"the opening {quote} is never closed", len(quote), facts, hint)
 
 
 def _check_swallowed(
@@ -415,14 +414,14 @@ def _check_swallowed(
     if match is None:
         return
     line, _ = source.place(match.start())
-    what = f"{quote} is not closed before line {line}, which becomes part of {opener}"
+    what = f"the opening {quote} is not closed before line {line}, which becomes part of {opener}"
     facts = [(f"line {line}", _short(match[0].strip(" \t"), 60))]
+    inside = 'if that line does belong to it, write the value in triple quotes: """…"""' if quote == '"' else ""
     if swallowed:
-        hint = f"close the value with {quote}; if that line does belong to it, put the closing {quote} on a line of its own"
+        hint = f"close the value with {quote} at the end of its last line" + (f"; {inside}" if inside else "")
         errors.append(source.error(begin, what, len(quote), facts, hint))
     else:
-        hint = 'if that line does belong to the value, write it in triple quotes: """…"""'
-        warnings.append(source.error(begin, what, len(quote), facts, hint))
+        warnings.append(source.error(begin, what, len(quote), facts, inside))
 
 
 def _refuse_dropped(source: _Source, start: int, end: int, leading: int = 1) -> None:
@@ -450,7 +449,7 @@ def _invisible(source: _Source, index: int) -> Error:
     return Error(
         f"invisible character {_character(source.text[offset])} where an instruction stands",
         path=source.path, line=line, column=column, source=source.lines[line],
-        hint="remove it; text copied from a web page often holds such characters",
+        hint="save the file as UTF-8" if source.text[offset] == "\0" else "remove it; it may come from a web page",
     )  # fmt: skip
 
 
@@ -459,8 +458,8 @@ def _lost(source: _Source, lost: Sequence[int]) -> Error:
     names = dict.fromkeys(_character(source.text[offset]) for offset in lost)
     count = f"{len(lost)} characters are" if len(lost) > 1 else "a character is"
     return Error(
-        f"{count} dropped from the value, as Ollama drops what it cannot print: {listed(names, 6)}",
-        path=source.path, line=line, column=column, source=source.lines[line],
+        f"{count} lost from this value: Ollama drops what it cannot print",
+        path=source.path, line=line, column=column, source=source.lines[line], facts=[("lost", listed(names, 6))],
     )  # fmt: skip
 
 
@@ -575,7 +574,7 @@ class _Meaning:
     def parameter(self, command: Command) -> None:
         key = command.key
         if key in DEPRECATED:
-            self.warn(command, f"parameter '{key}' is deprecated: Ollama drops it")
+            self.warnings.append(self.at_key(command, unknown_parameter(key)))
             return
         if key not in PARAMETERS:
             self.unknown_parameter(command)
@@ -595,27 +594,33 @@ class _Meaning:
             self.single_quotes(command, "stop")
             return
         self.once(command, key, f"parameter '{key}'")
-        if isinstance(value, int) and value != int(command.value):
+        if PARAMETERS[key] == "int" and value != int(command.value):
             self.warn(command, f"'{command.value}' is stored as {value}: Ollama keeps numbers as float64")
         self.parameters[key] = value
 
     def unknown_parameter(self, command: Command) -> None:
-        key, facts, name = command.key, [], "from" if command.key == "model" else command.key
+        key = command.key
+        meant = "from" if key == "model" else key
         if not key:
-            what, hint = "'PARAMETER' is followed by more than one blank", "write 'PARAMETER name value'"
-            facts = [("reads", "Ollama takes what follows the first blank for the name, here an empty one")]
-        elif name in INSTRUCTIONS and key not in ("from", "parameter"):
-            what, hint = f"'{key}' is no parameter", f"write '{name.upper()} …'"
-            facts = [("reads", f"Ollama takes this line for {name.upper()}")]
+            fault = Error(
+                "'PARAMETER' is followed by more than one blank",
+                facts=[("reads", "Ollama takes what follows the first blank for the name, here an empty one")],
+                hint="write 'PARAMETER name value'",
+            )
+        elif meant in INSTRUCTIONS and key not in ("from", "parameter"):
+            fault = Error(
+                f"'{key}' is no parameter",
+                facts=[("reads", f"Ollama takes this line for {meant.upper()}")],
+                hint=f"write '{meant.upper()} …'",
+            )
         else:
             fault = unknown_parameter(key)
-            what, hint, facts = fault.what, fault.hint or "", list(fault.facts)
-        column = command.column + len("PARAMETER ")
-        self.errors.append(
-            Error(
-                what, path=self.source.path, line=command.line, column=column, source=self.source.lines[command.line],
-                width=len(key), facts=facts, hint=hint or None,
-            )
+        self.errors.append(self.at_key(command, fault))
+
+    def at_key(self, command: Command, fault: Error) -> Error:
+        return Error(
+            fault.what, path=self.source.path, line=command.line, column=command.column + len("PARAMETER "),
+            source=self.source.lines[command.line], width=len(command.key), facts=fault.facts, hint=fault.hint,
         )  # fmt: skip
 
 
@@ -702,11 +707,11 @@ def _float(value: object) -> float:
     if isinstance(value, str):
         if _NOT_FINITE.fullmatch(value):
             raise ValueError("a finite number")
-        if _HEX.fullmatch(value):
-            value = float.fromhex(value)
-        elif _DECIMAL.fullmatch(value):
+        if _HEX.fullmatch(value) or _DECIMAL.fullmatch(value):
             try:
-                value = float(value)
+                value = float.fromhex(value) if "x" in value.lower() else float(value)
+            except OverflowError:
+                raise ValueError("a number that fits float32") from None
             except ValueError:
                 raise ValueError("a number") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -734,15 +739,23 @@ def _strings(value: object) -> list[str]:
 
 def float32(value: float) -> float:
     """The shortest decimal that float32 cannot tell from `value`, as Go prints it. Raises ValueError past its range."""
-    try:
-        (near,) = struct.unpack("<f", struct.pack("<f", value))
-    except OverflowError:
-        raise ValueError("a number that fits float32") from None
-    for digits in range(6, 9):
-        short = float(f"{near:.{digits}g}")
-        if struct.unpack("<f", struct.pack("<f", short))[0] == near:
-            return short
+    near = _single(value)
+    if math.isinf(near):
+        raise ValueError("a number that fits float32")
+    for digits in range(1, 9):
+        # Above a power of two the floats lie twice as far apart as below, so a decimal above may be shorter.
+        for aim in (near, near * (1 + 2**-25)):
+            short = float(f"{aim:.{digits}g}")
+            if _single(short) == near:
+                return short
     return float(f"{near:.9g}")
+
+
+def _single(value: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except (OverflowError, struct.error):
+        return math.inf
 
 
 # Paths
