@@ -310,3 +310,66 @@ def pack_bits(levels: Bytes) -> Bytes:
 def unpack_bits(packed: Bytes) -> Bytes:
     """The inverse of `pack_bits`."""
     return np.stack([packed >> j & 1 for j in range(8)], axis=1).reshape(-1, 256)
+
+
+UNEVEN = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32)
+"""What the levels of the iq4 formats stand for: `kvalues_iq4nl`."""
+
+_BETWEEN = (UNEVEN[:-1] + UNEVEN[1:]) / F(2)
+
+E2M1 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
+"""Twice what the levels of mxfp4 stand for: `kvalues_mxfp4`."""
+
+
+def uneven_levels(v: Floats) -> Ints:
+    """The level whose value is nearest, of two the higher, and 15 for NaN: `best_index_int8`.
+
+    Its comparison of two differences is exact where it is close, so the middle between two values decides.
+    """
+    return np.searchsorted(_BETWEEN, v, side="right").astype(np.int32)
+
+
+def uneven_search(x: Floats) -> Floats:
+    """The scale with the least squared error, weighted by x*x, among 15 candidates: in `quantize_row_iq4_nl_impl`."""
+    value, magnitude = first_absmax(x)
+    w = x * x
+
+    def attempt(g: Floats) -> tuple[Floats, Floats]:
+        q = UNEVEN[uneven_levels(g * x)]
+        wq = w * q
+        return total(wq * x), total(wq * q)
+
+    sum_x, sum_2 = attempt(F(1) / (-value / UNEVEN[0]))
+    scale = np.where(sum_2 > 0, sum_x / sum_2, F(0))
+    best = scale * sum_x
+    for step in range(-7, 8):
+        sum_x, sum_2 = attempt((F(step) + UNEVEN[0]) / value)
+        better = (sum_2 > 0) & (sum_x * sum_x > best * sum_2)
+        scale = np.where(better, sum_x / sum_2, scale)
+        best = np.where(better, scale * sum_x, best)
+    return np.where(magnitude < EPSILON, F(0), scale)
+
+
+def floor_log2(v: Floats) -> Ints:
+    """floorf(log2f(v)) for v > 0. Just below a power of two 2^k the logarithm rounds up to k."""
+    fraction, exponent = np.frexp(v)  # fraction in 0.5..1
+    exponent = exponent.astype(np.int32)
+    spacing = np.where(exponent > 0, exponent - 1, -exponent)
+    # k - log2(v) is ulps * 2^-24 / ln 2, half the distance of floats next to k is 2^-24 * the power of two up to `spacing`
+    power = np.where(spacing > 0, np.ldexp(F(1), np.frexp(spacing.astype(np.float32))[1] - 1), F(0))
+    ulps = (F(1) - fraction) * F(2**24)
+    return np.where(ulps <= np.floor(power * F(0.6931472)), exponent, exponent - 1)
+
+
+def half_power_of_two(e: Bytes) -> Floats:
+    """2^(e - 128): `ggml_e8m0_to_fp32_half`."""
+    wide = e.astype(np.uint32)
+    return np.where(wide < 2, np.uint32(0x00200000) << wide, (wide - 1) << 23).astype(np.uint32).view(np.float32)
+
+
+def ternary(values: Floats) -> tuple[Bytes, Bytes]:
+    """Largest magnitude as f16 bytes `[blocks, 2]`, and 0, 1 or 2 for each value `[blocks, 256]`."""
+    x = values.reshape(-1, 256)
+    d = np.max(np.abs(x), axis=1)
+    trits = truncated(away(x * inverse(d)[:, np.newaxis])) + 1
+    return half(d), (trits & 3).astype(np.uint8)

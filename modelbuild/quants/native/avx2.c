@@ -23,6 +23,11 @@ INLINE vf larger(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 INLINE vf smaller(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE vi larger_int(vi a, vi b) { return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 INLINE vi smaller_int(vi a, vi b) { return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+INLINE vi plus_one(vi a, vm where) { return a - where; }
+INLINE vf look_up(const float *table, vi k) {           // of 16
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)k), high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), (__m256i)k);
+    return (vf)_mm256_blendv_ps(low, high, (__m256)(k << 28));
+}
 INLINE vf root(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
 INLINE vf rounded(vf a) { return (vf)_mm256_round_ps((__m256)a, 8); }
 INLINE vi truncated(vf a) { return (vi)_mm256_cvttps_epi32((__m256)a); }

@@ -23,6 +23,8 @@ INLINE vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vf smaller(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE vi larger_int(vi a, vi b) { return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 INLINE vi smaller_int(vi a, vi b) { return (vi)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+INLINE vi plus_one(vi a, vm where) { return (vi)_mm512_mask_add_epi32((__m512i)a, where, (__m512i)a, _mm512_set1_epi32(1)); }
+INLINE vf look_up(const float *table, vi k) { return (vf)_mm512_permutexvar_ps((__m512i)k, _mm512_load_ps(table)); }     // of 16
 INLINE vf root(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 INLINE vf rounded(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, 8); }
 INLINE vi truncated(vf a) { return (vi)_mm512_cvttps_epi32((__m512)a); }

@@ -20,6 +20,8 @@ INLINE vf larger(vf a, vf b) { return choose(less(b, a), a, b); }
 INLINE vf smaller(vf a, vf b) { return choose(less(a, b), a, b); }
 INLINE vi larger_int(vi a, vi b) { return choose_int((vm)(a > b), a, b); }
 INLINE vi smaller_int(vi a, vi b) { return choose_int((vm)(a < b), a, b); }
+INLINE vi plus_one(vi a, vm where) { return a - where; }
+INLINE vf look_up(const float *table, vi k) { return (vf){table[k[0]], table[k[1]], table[k[2]], table[k[3]]}; }        // of 16
 INLINE vf root(vf a) { for (int k = 0; k < 4; k++) a[k] = __builtin_sqrtf(a[k]); return a; }
 INLINE vf rounded(vf a) { return (a + MAGIC) - MAGIC; }
 INLINE vi truncated(vf a) {             // as x86 has it: what doesn't fit gives -2^31

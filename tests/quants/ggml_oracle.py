@@ -1,0 +1,41 @@
+"""ggml's own quantizers, by ctypes, from the llama.cpp build that MODELBUILD_LLAMA_CPP names."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from modelbuild.quants import Quant
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """libggml-base; skips the test where there is none."""
+    folder = os.environ.get("MODELBUILD_LLAMA_CPP")
+    if not folder:
+        pytest.skip("MODELBUILD_LLAMA_CPP does not name a llama.cpp build")
+    found = sorted(Path(folder).rglob("libggml-base.so"))
+    if not found:
+        pytest.skip(f"no libggml-base.so below {folder}")
+    lib = ctypes.CDLL(str(found[0]))
+    lib.ggml_quantize_init.argtypes = [ctypes.c_int]
+    lib.ggml_quantize_init.restype = None
+    lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p]
+    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
+    return lib
+
+
+def quantize(quant: Quant, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    lib = library()
+    out = np.zeros(values.size // quant.block * quant.bytes, np.uint8)
+    lib.ggml_quantize_init(quant.ggml_type)
+    rows = values.size // quant.block
+    size = lib.ggml_quantize_chunk(quant.ggml_type, values.ctypes.data, out.ctypes.data, 0, rows, quant.block, None)
+    assert size == out.size
+    return out

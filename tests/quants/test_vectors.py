@@ -1,0 +1,70 @@
+"""Bytes that were measured on ggml once, and are held to here."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from modelbuild import quants
+from tests.quants.quant_data import lcg
+from tests.quants.ways import BLOCKS, WAYS, pack
+
+VECTORS = {
+    "q4_0": ("53b2b9a2e078143f", "1d7c7f2ea983bb15"),
+    "q4_1": ("77d4db5e0f9baa8c", "ca4e3b8d7a7a44d1"),
+    "q5_0": ("7dd220459656ab5c", "f0e3b1aed493d3c7"),
+    "q5_1": ("bb1f006f7c098ccf", "6e239f93dcfe98c9"),
+    "q8_0": ("6a6a23c9b770a3f2", "7563702cff45282a"),
+    "q2_k": ("c712da4339f18aef", "8c439b3e07f99a86"),
+    "q3_k": ("8a0b35659f44534b", "c5d55aabe759452d"),
+    "q4_k": ("c42fb0a3ad5bbf12", "24edfc4ec4954c77"),
+    "q5_k": ("39d50ae792bd8613", "f981423f1156fcda"),
+    "q6_k": ("1b6a5b23793b93d3", "a9f3e4bf074e9d08"),
+    "iq4_nl": ("ced01cc424410faf", "ed59581ba219ec73"),
+    "iq4_xs": ("48926c48462a3ea5", "65824e32c80d1b13"),
+    "mxfp4": ("d7b86d05a0db62e3", "ac4f8e604ca18513"),
+    "tq1_0": ("715425f92c1c62b2", "a9798595f76fb51d"),
+    "tq2_0": ("a67fcec51bb50ce7", "247d4e45283209d7"),
+}
+"""The first 16 digits of the sha256 of what ggml makes of u / 8 and of (u * u) * u."""
+
+ZEROS = {
+    "q4_0": "0080" + "88" * 16,
+    "q5_0": "0080" + "ffffffff" + "00" * 16,
+    "iq4_nl": "0000" + "88" * 16,
+    "iq4_xs": "0080" + "aaaa" + "00" * 4 + "88" * 128,
+    "tq1_0": "80" * 48 + "7f" * 4 + "0000",
+    "tq2_0": "55" * 64 + "0000",
+}
+"""A block of zeros, where it is not all zero bytes."""
+
+
+def digest(data: object) -> str:
+    return sha256(data).hexdigest()[:16]  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def u() -> np.ndarray:
+    return lcg(16384, seed=1)
+
+
+def test_the_generator_gives_the_values_the_vectors_were_made_of(u):
+    assert digest(u * np.float32(0.125)) == "ebf25729ffe81d06"
+    assert digest((u * u) * u) == "2209e347a303e0a1"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("quant", BLOCKS)
+def test_every_way_gives_the_vectors_of_ggml(u, quant, way):
+    made = tuple(digest(pack(way, quant, "f32", values)[0]) for values in (u * np.float32(0.125), (u * u) * u))
+    assert made == VECTORS[quant]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("quant", BLOCKS)
+def test_zeros_pack_as_in_ggml(quant, way):
+    form = quants.get(quant)
+    expected = ZEROS.get(quant, "00" * form.bytes)
+    assert pack(way, quant, "f32", np.zeros(form.block, np.float32))[0].tobytes().hex() == expected
