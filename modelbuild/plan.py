@@ -6,10 +6,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
-from modelbuild import manifest, modelfile
+from modelbuild import manifest, modelfile, steps
 from modelbuild.errors import Error, Errors, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
@@ -18,6 +17,9 @@ from modelbuild.name import parse as parse_name
 from modelbuild.observed import Observed
 from modelbuild.project import Project
 from modelbuild.variant import From, Variant
+
+
+_OF_ROWS = ("quantize", "model", "config", "manifest")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class _Planner:
         key = (kind, text, refs)
         if known := self._same.get(key):
             return known
-        name = f"{variant.model}/{what}"
+        # What follows from the row's own values is named after the row, what rows tend to share after the model.
+        name = f"{variant.label if what in _OF_ROWS else variant.model}/{what}"
         if name in self.steps:
             name = f"{variant.label}/{what}"
         base, number = name, 2
@@ -105,8 +108,7 @@ class _Planner:
 
     def _version(self, kind: str) -> int:
         if kind not in self._versions:
-            module = "importing" if kind == "import" else kind
-            self._versions[kind] = import_module(f"modelbuild.steps.{module}").VERSION
+            self._versions[kind] = steps.module(kind).VERSION
         return self._versions[kind]
 
     # Variants
@@ -441,18 +443,34 @@ class _Planner:
             for name, what, _ in self._observed.entries(os.path.join(folder, sub))
             if what == "file"
         ]
-        inputs = [
-            (
-                name,
-                Source(
-                    os.path.join(folder, *name.split("/")), "safetensors" if name.endswith(".safetensors") else "bytes"
-                ),
-            )
+        index = os.path.join(folder, convert.INDEX)
+        try:
+            weights = convert.weights(names, self._observed.read(index) if convert.INDEX in names else None)
+        except Error as error:
+            raise self._of_file(line, folder, error) from error
+        except OSError as error:
+            raise line.place.error(
+                f"cannot be read: {(error.strerror or str(error)).lower()}", facts=[("file", index)]
+            ) from error
+        small = [
+            (name, Source(os.path.join(folder, *name.split("/")), "bytes"))
             for name in convert.sources([*names, *nested])
         ]
+        large = [(name, Source(os.path.join(folder, *name.split("/")), "safetensors")) for name in weights]
+        inputs = [*small, *large]
         values = {"folder": os.path.basename(os.path.abspath(folder)), "outtype": variant.outtype or "source"}
         recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
         return Base((self._model_layer(variant, recipe),), recipe, recipe, {}, {}, True)
+
+    @staticmethod
+    def _of_file(line: From, folder: str, error: Error) -> Error:
+        """An error in a file of a checkpoint, at the FROM that named its folder."""
+        file = os.path.join(folder, error.path) if error.path else folder
+        return line.place.error(
+            f"'{line.text}': {error.what}",
+            facts=[("file" if error.path else "folder", file), *error.facts],
+            hint=error.hint,
+        )
 
     def _ggufs(self, variant: Variant, paths: Sequence[tuple[From, str]]) -> Base:
         layers: list[Layer] = []
@@ -483,7 +501,8 @@ class _Planner:
         return Base(tuple(layers), recipe, recipe, {}, {}, unquantized)
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
-        inputs = [(f"{number:05}", Source(path, "gguf")) for number, path in enumerate(parts)]
+        # The name of a whole file decides nothing; those of parts say which part they are.
+        inputs = [(os.path.basename(path) if len(parts) > 1 else "file", Source(path, "gguf")) for path in parts]
         return self.step(variant, "import", "import", {}, inputs, pool="thread")
 
     def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> Layer:

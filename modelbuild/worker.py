@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
+from modelbuild import steps
 from modelbuild.action import ABSENT, Action, ActionResult
 from modelbuild.build import Event, Made, Stopped
 from modelbuild.errors import Error
@@ -73,7 +74,7 @@ class Worker:
             self.ran = True
             for folder in filter(None, (self.store.scratch, self.scratch())):
                 clear_temporaries(folder)
-        module = import_module(f"modelbuild.steps.{'importing' if action.kind == 'import' else action.kind}")
+        module = steps.module(action.kind)
         try:
             made = module.run(json.loads(action.parameters), Inputs(action, step, self))
         except OSError as error:
