@@ -1,0 +1,296 @@
+"""Architectures: which checkpoints are read, and what GGUF metadata and tensors come of them.
+
+An architecture is the file named after it. What it must hold is written down in `Architecture`; what many of them share is below.
+Source: llama.cpp conversion/base.py (TextModel), read for the release that llama-cpp-python 0.3.36 carries.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Protocol
+
+from modelbuild.checkpoint import Checkpoint, kind
+from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.formats.gguf import encode_value
+from modelbuild.recipe import Expression
+
+Config = Mapping[str, Any]
+Values = dict[str, bytes]
+
+
+class Architecture(Protocol):
+    """What a file of this folder holds."""
+
+    NAME: str
+    """`general.architecture`."""
+    CLASSES: tuple[str, ...]
+    """The names in `architectures` of config.json that this file reads."""
+
+    def complete(self, config: Config) -> Config:
+        """The configuration with what transformers 4.57.6 fills in where keys are missing."""
+
+    def parameters(self, config: Config, file_type: int) -> Values:
+        """The hyper-parameters, `general.file_type` among them, in the order of the file."""
+
+    def constants(self, config: Config) -> Mapping[str, bytes]:
+        """Tensors of f32 that no checkpoint holds, by name; they come first in the file."""
+
+    def tensors(self, config: Config, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
+        """The tensors of the file, before they get their final type, in its order. `sources` are those of the checkpoint in theirs."""
+
+    def tokenizer(self, config: Config, checkpoint: Checkpoint) -> Values:
+        """The `tokenizer.*` metadata."""
+
+
+def find(class_name: str) -> Architecture:
+    """The architecture that reads checkpoints of a class. Raises Error for one that no file reads."""
+    known = _by_class()
+    if class_name not in known:
+        raise Error(
+            f"architecture '{class_name}' is not built yet",
+            path="config.json",
+            facts=[("known", listed(sorted(known)))],
+            hint=did_you_mean(class_name, known),
+        )
+    architecture: Architecture = importlib.import_module(f"{__name__}.{known[class_name]}")
+    return architecture
+
+
+@cache
+def _by_class() -> dict[str, str]:
+    files = sorted(name[:-3] for name in os.listdir(os.path.dirname(__file__)) if name.endswith(".py"))
+    names = [name for name in files if not name.startswith("_")]
+    return {word: name for name in names for word in importlib.import_module(f"{__name__}.{name}").CLASSES}
+
+
+def class_of(config: Config) -> str:
+    """The class a configuration names. Raises Error where it names none."""
+    text = config.get("text_config")
+    for part in (text, config):
+        names = part.get("architectures") if isinstance(part, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    raise Error(
+        "'architectures' is missing: it says which kind of model this is",
+        path="config.json",
+        hint='take it from the model that this one was made from, such as ["LlamaForCausalLM"]',
+    )
+
+
+_ROPE_KEYS = {
+    "linear": {"factor"},
+    "dynamic": {"factor"},
+    "yarn": {"factor"},
+    "longrope": {"short_factor", "long_factor"},
+    "llama3": {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"},
+}
+
+
+def transformers_takes(config: Config, model_type: str) -> bool:
+    """Whether transformers reads a configuration as this type, and so fills in defaults.
+
+    It refuses one without a type or with half a rope_scaling; llama.cpp then goes on with the bare file (load_hparams).
+    """
+    scaling = config.get("rope_scaling")
+    if isinstance(scaling, dict):
+        name = scaling.get("type", scaling.get("rope_type"))
+        if not _ROPE_KEYS.get(str(name), set()) <= scaling.keys():
+            return False
+    return config.get("model_type") == model_type
+
+
+def first(config: Config, *keys: str) -> Any:
+    """The value of the first key that is there, even if it is null."""
+    return next((config[key] for key in keys if key in config), None)
+
+
+def number(config: Config, *keys: str) -> int:
+    """A count. Raises Error where none of the keys gives one."""
+    value = first(config, *keys)
+    if type(value) is not int or not 0 < value < 1 << 31:
+        key = next((key for key in keys if key in config), keys[-1])
+        got = f"got {kind(config[key])}" if key in config else "which is missing"
+        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path="config.json")
+    return value
+
+
+def rope_parameters(config: Config) -> dict[str, Any]:
+    """The rotary embedding's parameters, in today's form whatever the form they were written in (TextModel.__init__)."""
+    key = "rope_parameters" if "rope_parameters" in config else "rope_scaling"
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise Error(f"'{key}' expects an object, got {kind(found)}", path="config.json")
+    rope = dict(found)
+    if "full_attention" in rope or "sliding_attention" in rope:
+        return rope
+    theta = first(
+        config, "global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base"
+    )
+    local = first(
+        config, "local_rope_theta", "rope_local_theta", "rope_theta_local", "swa_rope_theta", "rope_local_base_freq"
+    )
+    if local is not None:
+        rope["sliding_attention"] = {"rope_theta": local}
+    for name, value in (
+        ("rope_theta", theta),
+        ("rope_type", rope.get("type")),
+        ("original_max_position_embeddings", first(config, "original_max_position_embeddings")),
+    ):
+        if name not in rope and value is not None:
+            rope[name] = value
+    return rope
+
+
+class Writer:
+    """Metadata under the name of an architecture."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: Values = {}
+
+    def put(self, key: str, form: str, value: Any) -> None:
+        """Write one value; nothing where there is none. Raises Error for one of another type."""
+        if value is None:
+            return
+        try:
+            self.values[f"{self.name}.{key}"] = encode_value(form, value)
+        except Error:
+            words = {"u32": "a whole number from 0", "f32": "a number"}
+            raise Error(
+                f"{self.name}.{key} expects {words.get(form, form)}, got {kind(value)}", path="config.json"
+            ) from None
+
+
+def base_parameters(name: str, config: Config, file_type: int) -> Values:
+    """The hyper-parameters that most architectures share, each where its source is there (TextModel.set_gguf_parameters)."""
+    out = Writer(name)
+    context = (
+        "max_position_embeddings",
+        "n_ctx",
+        "n_positions",
+        "max_length",
+        "max_sequence_length",
+        "model_max_length",
+    )
+    forward = (
+        "prefix_dense_intermediate_size",
+        "dense_intermediate_size",
+        "intermediate_size",
+        "n_inner",
+        "hidden_dim",
+    )
+    out.put("block_count", "u32", block_count(config))
+    out.put("context_length", "u32", first(config, *context))
+    out.put("embedding_length", "u32", first(config, "hidden_size", "n_embd", "dim"))
+    out.put("feed_forward_length", "u32", first(config, *forward))
+    out.put("attention.head_count", "u32", first(config, "num_attention_heads", "n_head", "n_heads"))
+    out.put("attention.head_count_kv", "u32", first(config, "num_key_value_heads", "n_kv_heads"))
+    if config.get("is_causal") is False:
+        out.put("attention.causal", "bool", False)
+    _rope(out, rope_parameters(config))
+    out.put("attention.layer_norm_rms_epsilon", "f32", first(config, "rms_norm_eps", "norm_eps"))
+    out.put(
+        "attention.layer_norm_epsilon", "f32", first(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    )
+    out.put("expert_count", "u32", first(config, "num_local_experts", "num_experts", "n_routed_experts"))
+    out.put("expert_used_count", "u32", first(config, "num_experts_per_tok", "num_experts_per_token", "top_k_experts"))
+    out.put("expert_group_count", "u32", config.get("n_group"))
+    out.put("expert_group_used_count", "u32", config.get("topk_group"))
+    out.put("expert_gating_func", "u32", _gating(config))
+    out.put("attention.key_length", "u32", config.get("head_dim"))
+    out.put("attention.value_length", "u32", config.get("head_dim"))
+    return out.values | {"general.file_type": encode_value("u32", file_type)}
+
+
+def block_count(config: Config) -> int:
+    return number(config, "n_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+
+def _rope(out: Writer, parameters: dict[str, Any]) -> None:
+    rope = parameters.get("full_attention", parameters)
+    kind_of, factor = rope.get("rope_type"), rope.get("factor")
+    if kind_of in ("linear", "yarn") and factor is not None:
+        out.put("rope.scaling.type", "str", kind_of)
+        out.put("rope.scaling.factor", "f32", factor)
+        if kind_of == "yarn":
+            out.put("rope.scaling.original_context_length", "u32", number(rope, "original_max_position_embeddings"))
+            out.put("rope.scaling.yarn_ext_factor", "f32", rope.get("extrapolation_factor"))
+            out.put("rope.scaling.yarn_attn_factor", "f32", first(rope, "attention_factor", "attn_factor"))
+            out.put("rope.scaling.yarn_beta_fast", "f32", rope.get("beta_fast"))
+            out.put("rope.scaling.yarn_beta_slow", "f32", rope.get("beta_slow"))
+    elif kind_of in ("su", "longrope"):
+        out.put("rope.scaling.type", "str", "longrope")
+    sections = parameters.get("mrope_section")
+    if sections is not None:
+        out.put("rope.dimension_sections", "[i32]", [*sections, 0, 0, 0, 0][:4])
+    out.put("rope.freq_base", "f32", rope.get("rope_theta"))
+    out.put("rope.freq_base_swa", "f32", parameters.get("sliding_attention", {}).get("rope_theta"))
+
+
+def _gating(config: Config) -> int | None:
+    keys = ("score_function", "scoring_func", "score_func", "moe_router_activation", "moe_router_activation_func")
+    name = first(config, *keys, "expert_selection_fn")
+    known = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
+    if name is None:
+        return None
+    if name not in known:
+        raise Error(f"the experts' gating expects one of {', '.join(known)}, got {kind(name)}", path="config.json")
+    return known[name]
+
+
+NAMES = {
+    "embed_tokens": "token_embd",
+    "norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+"""The names most checkpoints of transformers give their tensors, within a block or outside the blocks, and what GGUF calls them."""
+
+
+def rename(name: str, names: Mapping[str, str], blocks: int) -> str:
+    """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
+    stem, dot, suffix = name.rpartition(".")
+    parts = stem.removeprefix("model.").split(".")
+    known = None
+    if suffix in ("weight", "bias") and dot:
+        if parts[0] != "layers":
+            known = names.get(".".join(parts))
+        elif len(parts) > 2 and parts[1].isdecimal() and str(int(parts[1])) == parts[1] and int(parts[1]) < blocks:
+            known = names.get(".".join(parts[2:]))
+            known = known and f"blk.{parts[1]}.{known}"
+    if known is None:
+        raise Error(
+            f"tensor '{name}' cannot be mapped: this architecture has no such tensor",
+            facts=[("blocks", f"{blocks} (num_hidden_layers)")],
+            hint="config.json is not this checkpoint's, or the checkpoint holds more than the model: an adapter, a value head",
+        )
+    return f"{known}.{suffix}"
+
+
+def wanted(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+    """The checkpoint's tensors without those that no text model needs (filter_tensors, prepare_tensors)."""
+    starts = (
+        "mlp", "vit.", "vpm.", "siglip2.", "conformer.", "merger.", "resampler.", "sound_encoder.", "sound_projection.",
+        "speech_embeddings.",
+    )  # fmt: skip
+    parts = (
+        "visual.", "vision.", "audio.", "talker.", "vision_", "audio_", "token2wav.", "code2wav.", "projector.",
+        "pre_mm_projector_norm", "image_newline", "view_seperator", "patch_embed", "patch_merger.", "patch_merge_mlp.",
+        "model.connector.",
+    )  # fmt: skip
+    ends = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+    for name, source in sources.items():
+        if name.startswith(starts) or any(part in name for part in parts) or name.endswith(ends):
+            continue
+        yield name.replace("language_model.", ""), source

@@ -1,0 +1,150 @@
+"""Llama: LlamaForCausalLM, and whatever else was saved under its name."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+
+from modelbuild import tokenizer as tokenizers
+from modelbuild.architectures import (
+    NAMES,
+    Config,
+    Values,
+    Writer,
+    base_parameters,
+    block_count,
+    first,
+    number,
+    rename,
+    rope_parameters,
+    transformers_takes,
+    wanted,
+)
+from modelbuild.checkpoint import Checkpoint, kind
+from modelbuild.errors import Error
+from modelbuild.formats.gguf import encode_value
+from modelbuild.recipe import Expression, permute
+
+NAME = "llama"
+CLASSES = ("LlamaForCausalLM", "LLaMAForCausalLM")
+
+DEFAULTS = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+}
+
+
+def complete(config: Config) -> Config:
+    """(transformers, LlamaConfig)"""
+    if not transformers_takes(config, "llama"):
+        return config
+    full = {**DEFAULTS, **config}
+    heads = number(full, "num_attention_heads")
+    if full.get("num_key_value_heads") is None:
+        full["num_key_value_heads"] = heads
+    if full.get("head_dim") is None:
+        full["head_dim"] = number(full, "hidden_size") // heads
+    scaling = full.get("rope_scaling")
+    if isinstance(scaling, dict) and "type" in scaling:
+        full["rope_scaling"] = {**scaling, "rope_type": scaling["type"]}
+    return full
+
+
+def parameters(config: Config, file_type: int) -> Values:
+    out = Writer(NAME)
+    out.put("vocab_size", "u32", number(config, "vocab_size"))
+    out.put("rope.dimension_count", "u32", head_dim(config))
+    return base_parameters(NAME, config, file_type) | out.values
+
+
+def head_dim(config: Config) -> int:
+    if config.get("head_dim") is not None:
+        return number(config, "head_dim")
+    return number(config, "hidden_size") // number(config, "num_attention_heads")
+
+
+def tensors(config: Config, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+    heads = number(config, "n_heads", "num_attention_heads")
+    kv_heads = (
+        heads
+        if first(config, "n_kv_heads", "num_key_value_heads") is None
+        else number(config, "n_kv_heads", "num_key_value_heads")
+    )
+    for name, x in wanted(sources):
+        name = name.replace("text_model.", "")
+        for part, groups in (("q_proj", heads), ("k_proj", kv_heads)):
+            if name.endswith((f"{part}.weight", f"{part}.bias")):
+                try:
+                    x = permute(x, groups)
+                except ValueError as error:
+                    raise Error(f"tensor '{name}' does not fit its configuration: {error}") from None
+        yield rename(name, NAMES, block_count(config)), x
+
+
+def constants(config: Config) -> Mapping[str, bytes]:
+    """rope_freqs.weight: by how much llama3 scaling divides each rotary frequency, f32, head_dim / 2 values.
+
+    Every operation is rounded to f32, in torch's order (LlamaModel.generate_extra_tensors; a scalar over a tensor is the
+    scalar times its reciprocal).
+    """
+    parameters = rope_parameters(config)
+    rope = parameters.get("full_attention", parameters)
+    if str(rope.get("rope_type", "")).lower() != "llama3":
+        return {}
+    theta, factor = _float(rope, "rope_theta", 10000.0), _float(rope, "factor", 8.0)
+    low, high = _float(rope, "low_freq_factor", 1.0), _float(rope, "high_freq_factor", 4.0)
+    context = _float(rope, "original_max_position_embeddings", 8192)
+    dim = head_dim(config)
+    factors = []
+    for index in range(0, dim, 2):
+        frequency = f32(1 / f32(f32(theta) ** f32(index / dim)))
+        length = f32(f32(1 / frequency) * f32(2 * math.pi))
+        if length < f32(context / high):
+            factors.append(1.0)
+        elif length > f32(context / low):
+            factors.append(factor)
+        else:
+            smooth = f32(f32(f32(f32(1 / length) * f32(context)) - f32(low)) / f32(high - low))
+            factors.append(f32(1 / f32(f32(f32(1 - smooth) / f32(factor)) + smooth)))
+    return {"rope_freqs.weight": struct.pack(f"<{len(factors)}f", *factors)}
+
+
+def _float(rope: Mapping[str, object], key: str, default: float) -> float:
+    value = rope.get(key, default)
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise Error(f"rope scaling: '{key}' expects a number above 0, got {kind(value)}", path="config.json")
+    return value
+
+
+def f32(value: float) -> float:
+    """Round to the nearest f32."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def tokenizer(config: Config, checkpoint: Checkpoint) -> Values:
+    """(LlamaModel.set_vocab)"""
+    settings = checkpoint.tokenizer_config
+    values: Values = {}
+    if (prefix := settings.get("add_prefix_space")) is not None:
+        values["tokenizer.ggml.add_space_prefix"] = encode_value("bool", bool(prefix))
+    size = tokenizers.vocabulary_size(config)
+    vocabulary = tokenizers.sentencepiece(checkpoint, size)
+    if vocabulary is None and tokenizers.is_llama_hf(checkpoint.json("tokenizer.json") or {}):
+        vocabulary = tokenizers.llama_hf(checkpoint)
+    values |= vocabulary or tokenizers.byte_pairs(checkpoint, size)
+    if size == 32016:
+        # Code Llama.
+        values |= tokenizers.special_tokens(
+            checkpoint, types=("prefix", "suffix", "middle", "eot"), fixed={"eot": 32010}
+        )
+    if size == 49152:
+        # Small Granite models, and all that share their vocabulary.
+        values["tokenizer.ggml.add_bos_token"] = encode_value("bool", False)
+    return values

@@ -1,0 +1,230 @@
+"""Turn a checkpoint folder into the recipe of the file that llama.cpp's convert_hf_to_gguf.py writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from modelbuild import architectures, card, ftypes, recipe, tokenizer
+from modelbuild.checkpoint import Checkpoint, parse_json
+from modelbuild.digest import xxh3
+from modelbuild.errors import Error, listed
+from modelbuild.formats.gguf import QUANTIZATION_VERSION, encode_value
+from modelbuild.recipe import Entry, Expression, Recipe
+from modelbuild.tensor import Tensor, TensorTable
+
+VERSION = 1
+
+OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
+
+FILES = (
+    "config.json", "generation_config.json", "README.md", "tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+    "added_tokens.json", "special_tokens_map.json", "merges.txt", "chat_template.jinja", "chat_template.json",
+    "hf_quant_config.json", "tekken.json", "model.safetensors.index.json",
+)  # fmt: skip
+"""The small files that decide bytes, by being there or by not being there."""
+
+INDEX = "model.safetensors.index.json"
+
+
+class Inputs(Protocol):
+    """What this step needs of its inputs: small files and tables by their names in the folder."""
+
+    def roles(self) -> Sequence[str]: ...
+    def file(self, role: str, /) -> bytes | None: ...
+    def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+
+
+def sources(names: Iterable[str]) -> list[str]:
+    """The small files that a conversion depends on, there or not, given the folder's listing."""
+    templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
+    return [*FILES, *sorted(templates)]
+
+
+def weights(names: Sequence[str], index: bytes | None) -> list[str]:
+    """The weights files of a folder, given its listing and what its index holds.
+
+    Raises Error where there are none, or where the index names one that is not there.
+    """
+    if index is not None:
+        wanted = sorted(set(_weight_map(index).values()))
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise Error(
+                f"the checkpoint is not whole: {len(missing)} of {len(wanted)} weights files are missing",
+                path=INDEX,
+                facts=[("missing", listed(missing))],
+                hint="the download is not finished; get the missing files",
+            )
+        return wanted
+    found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
+    if found:
+        return found
+    pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+    if pickles:
+        raise Error(
+            f"the weights are pickles ('{pickles[0]}'), expected safetensors",
+            hint="pickles can run code and are not read; load the model with transformers and save it with save_pretrained",
+        )
+    raise Error("no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index")
+
+
+def _weight_map(index: bytes) -> dict[str, str]:
+    try:
+        text = index.decode()
+    except UnicodeDecodeError as error:
+        raise Error(f"expected UTF-8, got byte 0x{index[error.start]:02x} at {error.start}", path=INDEX) from None
+    found = parse_json(text, INDEX).get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
+    for name in found.values():
+        if name.startswith("/") or ".." in name.split("/"):
+            raise Error(f"'weight_map' names a file outside the folder: '{name}'", path=INDEX)
+    return found
+
+
+def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
+    """Make the recipe. Parameters: `outtype`, one of OUTTYPES; `folder`, the folder's name.
+
+    Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
+    """
+    checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"])
+    raw = checkpoint.config
+    _refuse_quantized(raw, checkpoint)
+    architecture = architectures.find(architectures.class_of(raw))
+    config = architecture.complete(raw)
+    tensors = _tensors(inputs.tables(), inputs.file(INDEX))
+    outtype = _outtype(parameters["outtype"], tensors)
+
+    constants = architecture.constants(config)
+    leaves = {name: xxh3(data) for name, data in constants.items()}
+    expressions = [(name, recipe.leaf(leaves[name], "f32", (len(data) // 4,))) for name, data in constants.items()]
+    expressions += architecture.tensors(config, {t.name: _leaf(t) for t in tensors.values()})
+    entries = _entries(expressions, outtype)
+    _check_blocks(entries, architectures.block_count(config))
+
+    metadata = {
+        "general.architecture": encode_value("str", architecture.NAME),
+        "general.type": encode_value("str", "model"),
+    }
+    metadata |= card.general(checkpoint, card.count_parameters((entry.name, entry.shape) for entry in entries))
+    metadata |= architecture.parameters(config, ftypes.FTYPES[outtype])
+    metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+    metadata |= architecture.tokenizer(config, checkpoint)
+    _check_vocabulary(entries, metadata)
+    return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
+
+
+def _refuse_quantized(config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    found = config.get("quantization_config")
+    method = found.get("quant_method") or found.get("quant_algo") if isinstance(found, dict) else None
+    if method is None and checkpoint.read("hf_quant_config.json") is not None:
+        method = "modelopt"
+    if method is not None:
+        raise Error(
+            f"the checkpoint is quantized already ({method}), which is not built yet",
+            path="config.json",
+            hint="start from the weights that it was quantized from",
+        )
+    if "draft_vocab_size" in config:
+        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+
+
+def _tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:
+    """All tensors of the checkpoint, file by file and by name in each (ModelBase.index_tensors)."""
+    found: dict[str, Tensor] = {}
+    home: dict[str, str] = {}
+    for file, table in sorted(tables):
+        for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
+            if name in found:
+                raise Error(f"tensor '{name}' is in two files", path=file, facts=[("also in", home[name])])
+            found[name] = tensor
+            home[name] = file
+    if index is not None:
+        expected = _weight_map(index)
+        missing = sorted(expected.keys() - found.keys())
+        extra = sorted(found.keys() - expected.keys())
+        if missing:
+            raise Error(
+                f"names {len(missing)} tensors that no weights file holds",
+                path=INDEX,
+                facts=[
+                    ("tensors", listed(missing)),
+                    ("expected in", listed(sorted({expected[name] for name in missing}))),
+                ],
+                hint="the download is not finished, or the index is another checkpoint's",
+            )
+        if extra:
+            raise Error(
+                f"does not name {len(extra)} tensors that the weights files hold",
+                path=INDEX,
+                facts=[("tensors", listed(extra)), ("in", listed(sorted({home[name] for name in extra})))],
+                hint="the index is another checkpoint's",
+            )
+    return found
+
+
+def _outtype(wanted: str, tensors: Mapping[str, Tensor]) -> str:
+    """The file's float type. `source` is the dtype of the first tensor with two dimensions, `auto` the first that has 16 bits."""
+    if wanted not in ("source", "auto"):
+        return wanted
+    known = ("f32", "f16", "bf16") if wanted == "source" else ("f16", "bf16")
+    matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
+    return next((dtype for dtype in matrices if dtype in known), "f16")
+
+
+def _leaf(tensor: Tensor) -> Expression:
+    return recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
+
+
+def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> list[Entry]:
+    entries: dict[str, Entry] = {}
+    for name, expression in expressions:
+        if name in entries:
+            raise Error(f"two tensors of the checkpoint are both '{name}'")
+        source = next(expression.leaves())
+        if source.dtype not in ftypes.FLOATS:
+            raise Error(
+                f"tensor '{name}' holds {source.dtype} values, expected f32, f16 or bf16",
+                hint="other dtypes are not built yet",
+            )
+        entries[name] = Entry(name, expression.shape, recipe.quantize(_type(name, expression, outtype), expression))
+    return list(entries.values())
+
+
+def _type(name: str, expression: Expression, outtype: str) -> str:
+    """The type a tensor is written in (ModelBase.prepare_tensors)."""
+    shape = expression.shape
+    plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
+    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
+        return "f32"
+    return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
+
+
+def _check_blocks(entries: Iterable[Entry], count: int) -> None:
+    names = {entry.name for entry in entries}
+    found = {ftypes.block_of(name) for name in names}
+    missing = [str(block) for block in range(count) if block not in found]
+    if missing:
+        raise Error(
+            f"the checkpoint lacks {len(missing)} of the {count} blocks that config.json tells of",
+            path="config.json",
+            facts=[("missing", listed(missing)), ("config.json", f"num_hidden_layers {count}")],
+        )
+    for name in ("token_embd.weight", "output_norm.weight"):
+        if name not in names:
+            raise Error(
+                f"the checkpoint lacks the tensor that '{name}' is made from",
+                hint="is it an adapter, or a part of a model?",
+            )
+
+
+def _check_vocabulary(entries: Iterable[Entry], metadata: Mapping[str, bytes]) -> None:
+    tokens = tokenizer.tokens_in(metadata)
+    for entry in entries:
+        if entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
+            raise Error(
+                f"'{entry.name}' has {entry.shape[0]:,} rows, but the vocabulary has {tokens:,} tokens",
+                path="config.json",
+                hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
+            )

@@ -1,0 +1,33 @@
+"""Turn GGUF files into a recipe of leaves; the parts of a split one become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from modelbuild import ftypes, recipe
+from modelbuild.formats import gguf
+from modelbuild.recipe import Entry, Recipe
+from modelbuild.tensor import TensorTable
+
+VERSION = 1
+
+
+class Inputs(Protocol):
+    """What this step needs of its inputs: the tables of the GGUF file or of its parts, by file name."""
+
+    def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+
+
+def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
+    """Make the recipe. There are no parameters."""
+    tables = inputs.tables()
+    split = len(tables) > 1 or gguf.is_part(tables[0][1])
+    table = gguf.merge(tables) if split else tables[0][1]
+    tensors = table.tensors.values()
+    # llama-gguf-split writes shapes as ggml holds them, without the ones that a file may end them with.
+    entries = [
+        Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, recipe.leaf(t.digest, t.dtype, t.shape))
+        for t in tensors
+    ]
+    return Recipe(table.metadata, entries).encode()
