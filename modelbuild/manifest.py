@@ -273,10 +273,7 @@ def _reason(fault: ValueError | RecursionError) -> str:
 
 
 def _float64(digits: str) -> int | float:
-    if len(digits) < 16:
-        return int(digits)
-    value = _finite(digits)
-    return int(value) if abs(value) < 1e21 else value
+    return int(digits) if len(digits) < 16 else _finite(digits)
 
 
 def _finite(digits: str) -> float:

@@ -700,7 +700,12 @@ def _int(value: object) -> int:
         raise ValueError("a whole number")
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError("a whole number of 64 bits")
-    return int(float(value))
+    # Past 2**53 Go prints the shortest digits that mean the same float64, then zeros, as repr does.
+    digits, _, power = repr(float(value)).partition("e+")
+    if not power:
+        return int(float(value))
+    whole, _, fraction = digits.partition(".")
+    return int(whole + fraction + "0" * (int(power) - len(fraction)))
 
 
 def _float(value: object) -> float:

@@ -165,6 +165,7 @@ def test_parameters_have_the_types_of_ollama() -> None:
         ("num_predict", "-1", -1),
         ("seed", "007", 7),
         ("seed", "9007199254740993", 9007199254740992),
+        ("seed", "-1234567890123456789", -1234567890123456800),
         ("temperature", "1", 1.0),
         ("temperature", "0.123456789", 0.12345679),
         ("temperature", ".5", 0.5),

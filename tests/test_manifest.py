@@ -1,0 +1,359 @@
+"""Blobs and manifests to the byte, and manifests that others wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelbuild import manifest
+from modelbuild.errors import Error
+from modelbuild.manifest import (
+    ADAPTER,
+    CONFIG,
+    DRAFT,
+    LICENSE,
+    MESSAGES,
+    MODEL,
+    PARAMS,
+    PROJECTOR,
+    SYSTEM,
+    TEMPLATE,
+    Layer,
+    Manifest,
+    compose,
+    config_blob,
+    encode_json,
+    file_type_name,
+    human_number,
+    merge_parameters,
+    messages_blob,
+    params_blob,
+    parse_params,
+)
+from modelbuild.modelfile import parse as parse_modelfile
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# Blobs whose digests stand in Ollama's own tests (server/routes_create_test.go)
+
+
+def test_the_config_of_an_empty_model_has_ollamas_digest() -> None:
+    blob = config_blob(
+        family="test", families=["test"], model_type=human_number(0), file_type=file_type_name(None)
+    )  # fmt: skip
+    assert sha256(blob) == "99759ad5b91e723db0393d698ffbb448b1b7df5ff6377a108c49254583b1bc8c"
+
+
+OWN = {"temperature": 1, "top_k": 10, "stop": ["USER:", "ASSISTANT:"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "digest"),
+    [
+        (OWN, "1d0ad71299d48c2fb7ae2b98e683643e771f8a5b72be34942af90d97a91c1e37"),
+        (merge_parameters([OWN], {"temperature": 0.6, "top_p": 0.7}),
+         "e29a7b3c47287a2489c895d21fe413c20f859a85d20e749492f52a838e36e1ba"),
+        (merge_parameters([OWN], {"temperature": 0.6, "top_p": 0.7, "stop": ["<|endoftext|>"]}),
+         "12f58bb75cb3042d69a7e013ab87fb3c3c7088f50ddc62f0c77bd332f0d44d35"),
+    ],
+    ids=["own", "merged", "list replaced"],
+)  # fmt: skip
+def test_params_have_ollamas_digest(parameters: dict[str, Any], digest: str) -> None:
+    assert sha256(params_blob(parameters)) == digest
+
+
+def test_params_of_a_modelfile_have_ollamas_digest() -> None:
+    read = parse_modelfile(
+        "FROM x\nPARAMETER top_p 0.7\nPARAMETER temperature 0.6\nPARAMETER stop <|endoftext|>\nPARAMETER top_k 10", "M"
+    )
+    assert params_blob(read.parameters) == (
+        b'{"stop":["\\u003c|endoftext|\\u003e"],"temperature":0.6,"top_k":10,"top_p":0.7}\n'
+    )
+    assert sha256(params_blob(read.parameters)).startswith("12f58bb7")
+
+
+@pytest.mark.parametrize(
+    ("messages", "digest"),
+    [
+        ([("assistant", "What is my purpose?"), ("user", "You run tests."), ("assistant", "Oh, my god.")],
+         "298baeaf6928a60cf666d88d64a1ba606feb43a2865687c39e40652e407bffc4"),
+        ([("assistant", "You're a test, Harry."), ("user", "I-I'm a what?"),
+          ("assistant", "A test. And a thumping good one at that, I'd wager.")],
+         "a60ecc9da299ec7ede453f99236e5577fd125e143689b646d9f0ddc9971bf4db"),
+    ],
+)  # fmt: skip
+def test_messages_have_ollamas_digest(messages: list[tuple[str, str]], digest: str) -> None:
+    assert sha256(messages_blob(messages)) == digest
+
+
+@pytest.mark.parametrize(
+    ("lines", "digest"),
+    [
+        ("TEMPLATE {{ .Prompt }}", "b507b9c2f6ca642bffcd06665ea7c91f235fd32daeefdf875a0f938db05fb315"),
+        ("TEMPLATE {{ .System }} {{ .Prompt }}", "fe7ac77b725cda2ccad03f88a880ecdfd7a33192d6cae08fce2c0ee1455991ed"),
+        ("SYSTEM Say hi!", "f29e82a8284dbdf5910b1555580ff60b04238b8da9d5e51159ada67a4d0d5851"),
+        ('SYSTEM "Say bye!"', "4c5f51faac758fecaff8db42f0b7382891a4d0c0bb885f7b86be88c814a7cc86"),
+        ("LICENSE MIT", "e5dcffe836b6ec8a58e492419b550e65fb8cbdc308503979e5dacb33ac7ea3b7"),
+        ('LICENSE """Apache-2.0"""', "2af71558e438db0b73a20beab92dc278a94e1bbe974c00c1a33e3ab62d53a608"),
+    ],
+)
+def test_texts_have_ollamas_digest(lines: str, digest: str) -> None:
+    read = parse_modelfile(f"FROM x\n{lines}\n", "Modelfile")
+    text = read.template or read.system or read.licenses[0]
+    assert sha256(text.encode()) == digest
+
+
+def test_the_stops_of_a_known_template_have_ollamas_digest() -> None:
+    stops = {"stop": ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]}
+    assert sha256(params_blob(stops)) == "0d79f567714c62c048378f2107fb332dabee0135d080c302d884317da9433cc5"
+
+
+# Go's JSON
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("<a> & b", r'"\u003ca\u003e \u0026 b"'),
+        ("\u2028\u2029", r'"\u2028\u2029"'),
+        ("\"\\/'", '"\\"\\\\/\'"'),
+        ("\n\r\t\b\f", r'"\n\r\t\b\f"'),
+        ("\x00\x01\x1f\x7f", '"\\u0000\\u0001\\u001f\x7f"'),
+        ("é你👋\xa0", '"é你👋\xa0"'),
+        ("\ud800", '"\ufffd"'),
+        (None, "null"),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        (-1, "-1"),
+        (1 << 53, "9007199254740992"),
+        (1.0, "1"),
+        (-0.0, "-0"),
+        (0.1, "0.1"),
+        (0.7, "0.7"),
+        (100.0, "100"),
+        (123456.789, "123456.789"),
+        (1e-5, "0.00001"),
+        (1.5e-6, "0.0000015"),
+        (1e-6, "0.000001"),
+        (9.99e-7, "9.99e-7"),
+        (1e-7, "1e-7"),
+        (1.25e-10, "1.25e-10"),
+        (1e20, "100000000000000000000"),
+        (123456789012345678901.0, "123456789012345680000"),
+        (1e21, "1e+21"),
+        (1.5e300, "1.5e+300"),
+        (5e-324, "5e-324"),
+        ([], "[]"),
+        ({}, "{}"),
+        ([1, [2.5, "a"]], '[1,[2.5,"a"]]'),
+        ({"b": 1, "a": {"d": 1, "c": 2}}, '{"b":1,"a":{"d":1,"c":2}}'),
+    ],
+)
+def test_json_is_spelt_as_go_spells_it(value: Any, text: str) -> None:
+    assert encode_json(value).decode() == text + "\n"
+
+
+def test_maps_are_ordered_by_bytes() -> None:
+    keys = ["b", "é", "a", "B", "_", "\U0001f44b", "\uffff"]
+    text = encode_json(dict.fromkeys(keys, 0), sort_maps=True).decode()
+    assert list(json.loads(text)) == sorted(keys, key=str.encode)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_reads_back(value: float) -> None:
+    text = encode_json(value).decode().strip()
+    assert float(text) == value
+    small = value and not 1e-6 <= abs(value) < 1e21
+    assert ("e" in text) == bool(small)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(
+    st.text(), each)))  # fmt: skip
+def test_json_reads_back(value: Any) -> None:
+    assert json.loads(encode_json(value, sort_maps=True)) == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_json_for_what_is_not_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="no JSON"):
+        encode_json([value])
+
+
+def test_no_json_for_other_types() -> None:
+    with pytest.raises(TypeError, match="no JSON for bytes"):
+        encode_json({"a": b""})
+
+
+# Config
+
+
+def test_a_config_leaves_out_what_is_empty() -> None:
+    blob = config_blob(family="llama", families=["llama"], model_type="8.0B", file_type="Q4_K_M")
+    assert blob == (
+        b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],"model_type":"8.0B",'
+        b'"file_type":"Q4_K_M","architecture":"amd64","os":"linux"}\n'
+    )
+
+
+def test_a_config_keeps_the_order_of_its_members() -> None:
+    blob = config_blob(
+        renderer="r", parser="p", requires="0.14.0", remote_host="h", remote_model="m", capabilities=["tools"],
+        context_length=1, embedding_length=2, base_name="b",
+        draft={"architecture": "llama", "model_format": "gguf", "tensor_prefix": ""},
+    )  # fmt: skip
+    assert blob == (
+        b'{"model_format":"gguf","model_family":"","model_families":null,"model_type":"","file_type":"","renderer":"r",'
+        b'"parser":"p","requires":"0.14.0","remote_host":"h","remote_model":"m","capabilities":["tools"],'
+        b'"context_length":1,"embedding_length":2,"base_name":"b","draft":{"model_format":"gguf","architecture":"llama"},'
+        b'"architecture":"amd64","os":"linux"}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (1000, "1K"), (1499, "1K"), (26_500, "26K"), (260_032, "260K"), (999_999, "1000K"),
+     (1_000_000, "1M"), (1_235_000, "1.24M"), (334_000_000, "334M"), (999_999_999, "1000.00M"),
+     (1_000_000_000, "1B"), (1_235_814_400, "1.2B"), (8_030_261_248, "8.0B"), (70_000_000_000, "70B")],
+)  # fmt: skip
+def test_a_number_of_weights_is_shown_as_ollama_shows_it(count: int, text: str) -> None:
+    assert human_number(count) == text
+
+
+@pytest.mark.parametrize(
+    ("file_type", "name"),
+    [(None, "unknown"), (0, "unknown"), (1, "F16"), (7, "Q8_0"), (15, "Q4_K_M"), (18, "Q6_K"), (30, "IQ4_XS"),
+     (32, "BF16"), (38, "MXFP4_MOE"), (4, "unknown"), (1024, "unknown")],
+)  # fmt: skip
+def test_a_file_type_has_ollamas_name(file_type: int | None, name: str) -> None:
+    assert file_type_name(file_type) == name
+
+
+# Manifests
+
+
+def test_a_manifest_has_ollamas_bytes() -> None:
+    made = Manifest(
+        Layer(CONFIG, DIGEST, 123), (Layer(MODEL, DIGEST, 1, "llama3:latest"), Layer(SYSTEM, DIGEST, 2))
+    )  # fmt: skip
+    assert (
+        made.encode()
+        == (
+            '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",'
+            f'"config":{{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"{DIGEST}","size":123}},'
+            f'"layers":[{{"mediaType":"application/vnd.ollama.image.model","digest":"{DIGEST}","size":1,"from":"llama3:latest"}},'
+            f'{{"mediaType":"application/vnd.ollama.image.system","digest":"{DIGEST}","size":2}}]}}\n'
+        ).encode()
+    )
+    assert Manifest.parse(made.encode()) == made
+
+
+def test_a_manifest_of_tensors_reads_back() -> None:
+    tensor = Layer("application/vnd.ollama.image.tensor", DIGEST, 5, None, "model.embed_tokens.weight")
+    made = Manifest(Layer(CONFIG, DIGEST, 1), (tensor,) * 2000)
+    assert Manifest.parse(made.encode()) == made
+
+
+def test_a_manifest_of_a_cloud_model_has_no_layers() -> None:
+    data = json.dumps({"config": {"digest": DIGEST, "size": 1}, "layers": None, "annotations": {"x": [1.5]}}).encode()
+    assert Manifest.parse(data) == Manifest(Layer("", DIGEST, 1), ())
+
+
+def test_a_digest_is_read_in_either_spelling() -> None:
+    data = json.dumps({"config": {"digest": DIGEST.replace(":", "-").upper().replace("SHA", "sha")}}).encode()
+    assert Manifest.parse(data).config.digest == DIGEST
+
+
+def test_params_are_the_float64_that_go_makes_of_them() -> None:
+    data = b'{"seed":9007199254740993,"top_k":40,"temperature":1.0,"a":1e2,"stop":["\\u003cx"],"big":1e22,"b":1234567890123456789}'
+    read = parse_params(data)
+    assert encode_json(read, sort_maps=True) == (
+        b'{"a":100,"b":1234567890123456800,"big":1e+22,"seed":9007199254740992,"stop":["\\u003cx"],"temperature":1,"top_k":40}\n'
+    )
+    assert isinstance(read["top_k"], int)
+
+
+# The order of layers
+
+
+def ordered(base: list[str], new: list[str]) -> list[str]:
+    """Layers as `type` or `type:mark`; what is new is marked `+`."""
+    layers = compose([(each, "") for each in base], [(each, "+") for each in new], lambda layer: layer[0])
+    return [media_type.rpartition(".")[2] + mark for media_type, mark in layers]
+
+
+def test_layers_of_a_file_come_in_ollamas_order() -> None:
+    new = [MESSAGES, LICENSE, PARAMS, DRAFT, SYSTEM, LICENSE, TEMPLATE, ADAPTER]
+    assert ordered([MODEL, PROJECTOR], new) == [
+        "model", "projector", "adapter+", "draft+", "template+", "system+", "license+", "license+", "params+", "messages+",
+    ]  # fmt: skip
+
+
+def test_inherited_layers_keep_their_places() -> None:
+    base = [MODEL, ADAPTER, LICENSE, TEMPLATE, SYSTEM, MESSAGES]
+    assert ordered(base, []) == ["model", "adapter", "license", "template", "system", "messages"]
+    assert ordered(base, [SYSTEM]) == ["model", "adapter", "license", "template", "messages", "system+"]
+    assert ordered(base, [LICENSE, ADAPTER]) == [
+        "model", "adapter", "license", "template", "system", "messages", "adapter+", "license+",
+    ]  # fmt: skip
+
+
+def test_parameters_always_move_to_the_end() -> None:
+    assert ordered([MODEL, PARAMS, SYSTEM], [PARAMS]) == ["model", "system", "params+"]
+    assert ordered([MODEL, PARAMS, PARAMS, MESSAGES], [PARAMS, MESSAGES]) == ["model", "params+", "messages+"]
+    with pytest.raises(ValueError, match="the base has parameters"):
+        ordered([MODEL, PARAMS], [SYSTEM])
+
+
+def test_unknown_layers_are_inherited() -> None:
+    assert ordered([MODEL, "application/vnd.ollama.image.embed"], [SYSTEM]) == ["model", "embed", "system+"]
+
+
+def test_of_several_params_layers_the_first_to_name_a_key_decides() -> None:
+    merged = merge_parameters([{"a": 1, "b": 1}, {"b": 2, "c": 2}], {"c": 3})
+    assert merged == {"a": 1, "b": 1, "c": 3}
+
+
+# The models folder
+
+
+def test_the_names_of_a_models_folder(tmp_path: Path) -> None:
+    made = Manifest(Layer(CONFIG, DIGEST, 1), ())
+    for path in ["registry.ollama.ai/library/b/latest", "registry.ollama.ai/library/a/8b", "host:5000/ns/m/t"]:
+        place = tmp_path / "manifests" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(made.encode())
+    (tmp_path / "manifests/registry.ollama.ai/library/a/.DS_Store").write_bytes(b"")
+    (tmp_path / "manifests/registry.ollama.ai/library/a/folder").mkdir()
+    (tmp_path / "manifests/registry.ollama.ai/stray").write_bytes(b"")
+    os.symlink("nowhere", tmp_path / "manifests/registry.ollama.ai/library/a/dangling")
+    found = manifest.listing(str(tmp_path))
+    assert [name.display() for name in found] == ["host:5000/ns/m:t", "a:8b", "b:latest"]
+    assert manifest.read(str(tmp_path), found[0]) == made
+    assert manifest.read(str(tmp_path), found[0]._replace(tag="other")) is None
+
+
+def test_a_missing_models_folder_has_no_names(tmp_path: Path) -> None:
+    assert manifest.listing(str(tmp_path / "none")) == []
+
+
+def test_a_damaged_manifest_says_where_it_lies(tmp_path: Path) -> None:
+    place = tmp_path / "manifests/registry.ollama.ai/library/a/latest"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b'{"config"')
+    with pytest.raises(Error, match="manifest is no JSON") as caught:
+        manifest.read(str(tmp_path), manifest.listing(str(tmp_path))[0])
+    assert caught.value.path == str(place)
