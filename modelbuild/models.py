@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
+from modelbuild.graph import Output
 from modelbuild.store import Damaged, Store, lock_file
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
@@ -61,6 +62,11 @@ class ModelsFolder:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise self._refused(PermissionError(errno.EACCES, "permission denied"))
 
+    def publish_all(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        """Publish an output under each of its names. Returns whether anything changed."""
+        changed = [self.publish(name, manifest, blobs) for name in output.names]
+        return any(changed)
+
     def publish(self, name: str, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put the blobs, then the manifest `name` (`host/namespace/model/tag`). Returns whether anything changed.
 
@@ -69,6 +75,9 @@ class ModelsFolder:
         path = os.path.join(self._manifests, *name.split("/"))
         if self._same(path, manifest) and all(self._has(blob) for blob in blobs):
             if self.written.get(name) != (self._project, manifest.artifact):
+                # The store was lost since we wrote this, or the folder moved: it is ours all the same.
+                for blob in blobs:
+                    self._store.note_blob(self.root, blob.artifact)
                 self._note(name, manifest)
             return False
         try:

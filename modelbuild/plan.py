@@ -18,7 +18,16 @@ from modelbuild.observed import Observed
 from modelbuild.project import Project
 from modelbuild.variant import From, Variant
 
-
+_TYPES = {
+    "template": manifest.TEMPLATE,
+    "system": manifest.SYSTEM,
+    "license": manifest.LICENSE,
+    "messages": manifest.MESSAGES,
+    "adapters": manifest.ADAPTER,
+    "draft": manifest.DRAFT,
+    "projector": manifest.PROJECTOR,
+}
+"""Key of a model -> the layer that it empties with `""`."""
 _OF_ROWS = ("quantize", "model", "config", "manifest")
 
 
@@ -39,6 +48,9 @@ class Base:
     finished    the step that makes the recipe of the model layer as it is
     config      fields of the base's config that a model without a recipe takes over
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    whole       the GGUF file that is the model layer if nothing is done to it
+
+    The model layer of a checkpoint or GGUF file has no step yet: which one depends on whether it is quantized.
     """
 
     layers: tuple[Layer, ...]
@@ -47,6 +59,7 @@ class Base:
     config: Mapping[str, Any]
     parameters: Mapping[str, Any]
     unquantized: bool
+    whole: str | None = None
 
 
 def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
@@ -151,58 +164,43 @@ class _Planner:
 
     def _layers(self, variant: Variant) -> Base:
         base = self._base(variant)
-        base = self._quantized(variant, base)
-        layers = [layer for layer in base.layers if not self._cleared(variant, layer.media_type)]
-        for adapter in variant.adapters:
-            layers.append(
-                self._gguf_file(variant, manifest.ADAPTER, "adapter", adapter.path, adapter.text, adapter.place)
-            )
-        for draft in variant.drafts:
-            layers.append(self._gguf_file(variant, manifest.DRAFT, "draft", draft.path, draft.text, draft.place))
-        if variant.projector:
-            file = variant.projector
-            layers.append(self._gguf_file(variant, manifest.PROJECTOR, "projector", file.path, file.text, file.place))
-        if variant.template is not None:
-            layers = self._text(variant, layers, manifest.TEMPLATE, "template", {"text": variant.template})
-        if variant.system is not None:
-            layers = self._text(variant, layers, manifest.SYSTEM, "system", {"text": variant.system})
-        if variant.replaces_licenses:
-            layers = [layer for layer in layers if layer.media_type != manifest.LICENSE]
-        for text in variant.licenses:
-            layers.append(Layer(manifest.LICENSE, self._text_step(variant, "license", {"text": text})))
+        base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
-        layers = [layer for layer in layers if layer.media_type != manifest.PARAMS]
-        if merged:
-            layers = self._text(variant, layers, manifest.PARAMS, "params", {"parameters": merged})
-        if variant.messages:
-            layers = self._text(variant, layers, manifest.MESSAGES, "messages", {"messages": variant.messages})
+        dropped = {manifest.PARAMS} | {_TYPES[key] for key in variant.cleared if key in _TYPES}
+        if variant.replaces_licenses:
+            dropped.add(manifest.LICENSE)
+        kept = [layer for layer in base.layers if layer.media_type not in dropped]
+        if variant.projector:
+            file = variant.projector
+            kept.append(self._gguf_file(variant, manifest.PROJECTOR, "projector", file.path, file.text, file.place))
+        new = [*self._files_beside(variant), *self._texts(variant, merged)]
+        layers = manifest.compose(kept, new, lambda layer: layer.media_type)
         config = {key: value for key, value in base.config.items() if key not in variant.cleared}
         given = {"renderer": variant.renderer, "parser": variant.parser, "requires": variant.requires}
         config.update((key, value) for key, value in given.items() if value is not None)
         return replace(base, layers=tuple(layers), parameters=merged, config=config)
 
-    @staticmethod
-    def _cleared(variant: Variant, media_type: str) -> bool:
-        keys = {
-            manifest.TEMPLATE: "template",
-            manifest.SYSTEM: "system",
-            manifest.MESSAGES: "messages",
-            manifest.ADAPTER: "adapters",
-            manifest.DRAFT: "draft",
-            manifest.PROJECTOR: "projector",
-        }
-        return keys.get(media_type) in variant.cleared
+    def _files_beside(self, variant: Variant) -> Iterable[Layer]:
+        for adapter in variant.adapters:
+            yield self._gguf_file(variant, manifest.ADAPTER, "adapter", adapter.path, adapter.text, adapter.place)
+        for draft in variant.drafts:
+            yield self._gguf_file(variant, manifest.DRAFT, "draft", draft.path, draft.text, draft.place)
 
-    def _text_step(self, variant: Variant, what: str, values: Mapping[str, Any]) -> str:
-        return self.step(variant, what, "layer", values, (), final=True)
+    def _texts(self, variant: Variant, merged: Mapping[str, Any]) -> Iterable[Layer]:
+        def layer(media_type: str, what: str, **values: Any) -> Layer:
+            return Layer(media_type, self.step(variant, what, "layer", values, (), final=True))
 
-    def _text(
-        self, variant: Variant, layers: Sequence[Layer], media_type: str, what: str, values: Mapping[str, Any]
-    ) -> list[Layer]:
-        """Put a layer at the end, in place of the one of its type."""
-        kept = [layer for layer in layers if layer.media_type != media_type]
-        return [*kept, Layer(media_type, self._text_step(variant, what, values))]
+        if variant.template is not None:
+            yield layer(manifest.TEMPLATE, "template", text=variant.template)
+        if variant.system is not None:
+            yield layer(manifest.SYSTEM, "system", text=variant.system)
+        for text in variant.licenses:
+            yield layer(manifest.LICENSE, "license", text=text)
+        if merged:
+            yield layer(manifest.PARAMS, "params", parameters=merged)
+        if variant.messages:
+            yield layer(manifest.MESSAGES, "messages", messages=variant.messages)
 
     def _output(self, variant: Variant, base: Base) -> Output:
         inputs = [("recipe", base.finished)] if base.finished else []
@@ -228,6 +226,17 @@ class _Planner:
         model = self._model_layer(variant, recipe)
         layers = tuple(model if layer.media_type == manifest.MODEL else layer for layer in base.layers)
         return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)
+
+    def _with_model(self, variant: Variant, base: Base) -> Base:
+        """Declare the step of a model layer that has none."""
+        layers = list(base.layers)
+        for number, layer in enumerate(layers):
+            if not layer.step:
+                if base.whole:
+                    layers[number] = self._as_it_is(variant, manifest.MODEL, "model", base.whole)
+                elif base.recipe:
+                    layers[number] = self._model_layer(variant, base.recipe)
+        return replace(base, layers=tuple(layers), whole=None)
 
     def _model_layer(self, variant: Variant, recipe: str) -> Layer:
         step = self.step(variant, "model", "layer", {}, [("recipe", recipe)], pool="cores", final=True)
@@ -381,7 +390,7 @@ class _Planner:
 
     def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
         try:
-            return manifest.parse(self._observed.read(path))
+            return manifest.Manifest.parse(self._observed.read(path))
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else (error.strerror or str(error)).lower()
             raise line.place.error(
@@ -460,7 +469,7 @@ class _Planner:
         inputs = [*small, *large]
         values = {"folder": os.path.basename(os.path.abspath(folder)), "outtype": variant.outtype or "source"}
         recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
-        return Base((self._model_layer(variant, recipe),), recipe, recipe, {}, {}, True)
+        return Base((Layer(manifest.MODEL, ""),), recipe, recipe, {}, {}, True)
 
     @staticmethod
     def _of_file(line: From, folder: str, error: Error) -> Error:
@@ -474,7 +483,7 @@ class _Planner:
 
     def _ggufs(self, variant: Variant, paths: Sequence[tuple[From, str]]) -> Base:
         layers: list[Layer] = []
-        recipe = None
+        recipe = whole = None
         unquantized = False
         for line, parts in _split_files(paths, self._observed):
             found = self._classify(line.place, line.text, parts[0])
@@ -489,16 +498,14 @@ class _Planner:
                     hint="name one model file, its projector and its adapters",
                 )
             recipe, unquantized = self._import(variant, parts), found.unquantized
-            if len(parts) > 1:
-                layers.append(self._model_layer(variant, recipe))
-            else:
-                layers.append(self._as_it_is(variant, manifest.MODEL, "model", parts[0]))
+            whole = parts[0] if len(parts) == 1 else None
+            layers.append(Layer(manifest.MODEL, ""))
         if recipe is None:
             line = paths[0][0]
             raise line.place.error(
                 f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
             )
-        return Base(tuple(layers), recipe, recipe, {}, {}, unquantized)
+        return Base(tuple(layers), recipe, recipe, {}, {}, unquantized, whole)
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
         # The name of a whole file decides nothing; those of parts say which part they are.

@@ -203,14 +203,14 @@ class Session:
             sources=self.sources,
             project=self.file,
             work=worker.run,
-            publish=lambda output, manifest, blobs: any(
-                [models.publish(name, manifest, blobs) for name in output.names]
-            ),
+            publish=models.publish_all,
             report=report,
             options=options,
             abort=worker.stop.set,
         )
         try:
+            if stale := self.stale():
+                report({"event": "stale", "names": stale})
             build.run()
             models.sweep()
         finally:

@@ -62,9 +62,7 @@ class Toy:
             sources=Sources(self.store, {}),
             project="toy",
             work=self.work,
-            publish=lambda output, manifest, blobs: any(
-                [folder.publish(f"h/n/{name}/latest", manifest, blobs) for name in output.names]
-            ),
+            publish=folder.publish_all,
             report=self.events.append,
             options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
         )
@@ -83,4 +81,4 @@ def join(name: str, *inputs: Source | str, pool: str = "", final: bool = False, 
 def model(graph_steps: list[Step], blobs: list[str]) -> Graph:
     """A graph with one output; its manifest names the blobs only as Ollama's would (the text is not checked here)."""
     manifest = Step("m/manifest", "join", 1, parameters({"text": "{}", "cut": 2}), tuple((b, b) for b in blobs))
-    return Graph([*graph_steps, manifest], [Output("m", ("m",), "m/manifest", tuple(blobs))])
+    return Graph([*graph_steps, manifest], [Output("m", ("h/n/m/latest",), "m/manifest", tuple(blobs))])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,15 +70,22 @@ def test_first_build_makes_everything_once(tmp_path: Path) -> None:
 
 
 def test_second_build_runs_nothing_and_opens_no_weight_file(project: Project) -> None:
-    weights = project.folder / "weights/model.safetensors"
-    before = weights.stat().st_atime_ns
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns))
-    project.build()
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns))
-    weights.chmod(0)
-    assert project.ran() == []
-    assert weights.stat().st_atime_ns == 0 != before
-    assert project.summary["bytes_written"] == 0
+    script = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from modelbuild.cli import main
+code = main(sys.argv[1:])
+heavy = {"numpy", "gguf", "pydantic", "rich", "safetensors"} & set(sys.modules)
+print(code, [path for path in opened if "weights" in path], heavy)
+"""
+    command = project.command("--json")
+    output = subprocess.run(
+        [sys.executable, "-c", script, *command[3:]], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.splitlines()[-1] == "0 [] set()"
+    assert '"ran": 0' in output.splitlines()[-2]
+    assert '"bytes_written": 0' in output.splitlines()[-2]
 
 
 def edit(project: Project, old: str, new: str, name: str = "Modelfile") -> None:
