@@ -118,7 +118,7 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 # Ollama keeps what Go's unicode.IsPrint holds for printable. Written out rather than asked of `str.isprintable`, so that
 # one text gives the same bytes under every version of Python. What Unicode has yet to assign is kept.
-_DROPPED = re.compile(
+_DROPPED = (
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f"
     "\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ud800-\uf8ff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
@@ -142,7 +142,7 @@ class _Lines:
     def __getitem__(self, line: int) -> str:
         """A line as it can be shown: without its end, and with a sign for each character that a terminal might obey."""
         end = self.starts[line] if line < len(self.starts) else len(self.text)
-        return _DROPPED.sub("\ufffd", self.text[self.starts[line - 1] : end].rstrip("\r\n"))
+        return re.sub(_DROPPED, "\ufffd", self.text[self.starts[line - 1] : end].rstrip("\r\n"))
 
 
 class _Source:
@@ -163,9 +163,9 @@ class _Source:
         self.drops: list[int] = []
         self.lines = _Lines(text)
         if not text.translate(_LAYOUT).isprintable():
-            self.drops = [match.start() - count for count, match in enumerate(_DROPPED.finditer(text))]
+            self.drops = [match.start() - count for count, match in enumerate(re.finditer(_DROPPED, text))]
             if self.drops:
-                self.seen = _DROPPED.sub("", text)
+                self.seen = re.sub(_DROPPED, "", text)
         if broken >= 0:
             line, column = self.lines.place(broken)
             warnings.append(
@@ -229,12 +229,11 @@ _CLOSE_3 = re.compile(r'"""[ \t]*(?=[\r\n]|\Z)')
 
 # A line inside a quoted value that was surely meant as a command: a parameter or message that is right in every part, or a
 # word in capitals. Prose may well begin with 'From' or 'system'.
-_MEANT = re.compile(
+_MEANT = (
     r"[ \t]*(?:(?i:PARAMETER)[ \t]+(?:" + "|".join([*PARAMETERS, *DEPRECATED]) + r")[ \t]+"
     r"|(?i:MESSAGE)[ \t]+(?:system|user|assistant)[ \t]+"
     r"|(?:FROM|ADAPTER|DRAFT|TEMPLATE|SYSTEM|LICENSE|RENDERER|PARSER|REQUIRES)[ \t]+)(?=[^ \t\r\n])([^\r\n]*)"
 )
-_MEANT_INSIDE = re.compile(r"(?<=[\r\n])" + _MEANT.pattern)
 
 
 def _commands(source: _Source, errors: list[Error], warnings: list[Error]) -> list[Command]:
@@ -404,13 +403,13 @@ def _check_swallowed(
     """
     text = source.seen
     begin_last = max(text.rfind("\n", begin, end), text.rfind("\r", begin, end)) + 1
-    match = _MEANT.match(text, begin_last, end)
+    match = re.compile(_MEANT).match(text, begin_last, end)
     swallowed = False
     if match is not None:
         closing = match[1].rstrip(" \t")
         swallowed = closing.startswith(quote) or (quote == '"' and closing.count('"') % 2 == 0)
     if not swallowed:
-        match = _MEANT_INSIDE.search(text, begin, end) if quote == '"' else None
+        match = re.compile(r"(?<=[\r\n])" + _MEANT).search(text, begin, end) if quote == '"' else None
     if match is None:
         return
     line, _ = source.place(match.start())
@@ -474,7 +473,7 @@ _NAMES = {
 def _character(char: str) -> str:
     if char in _NAMES:
         return _NAMES[char]
-    return f"U+{ord(char):04X}" if _DROPPED.match(char) else f"'{char}'"
+    return f"U+{ord(char):04X}" if re.match(_DROPPED, char) else f"'{char}'"
 
 
 def _short(text: str, limit: int = 40) -> str:
@@ -586,7 +585,7 @@ class _Meaning:
             return
         if key == "stop":
             self.parameters.setdefault(key, []).extend(value)
-            if _ESCAPE.search(command.value):
+            if re.search(_ESCAPE, command.value):
                 self.warn(
                     command, "a Modelfile has no escapes: the backslash is part of the text to stop at",
                     hint='for a line break, break the line inside """…"""',
@@ -636,7 +635,7 @@ def _at_value(
 # Versions and parameters
 
 
-_REQUIRES = re.compile(
+_REQUIRES = (
     r"v?((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)"
     r"(?:-(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?)"
@@ -646,19 +645,19 @@ _REQUIRES = re.compile(
 
 def version(text: str) -> str:
     """Read what REQUIRES gives, without its leading `v`. Raises Error without a place."""
-    match = _REQUIRES.fullmatch(text)
+    match = re.fullmatch(_REQUIRES, text)
     if match is None:
         raise Error(f"REQUIRES expects a version such as '0.14.0', got '{_short(text)}'")
     return match[1]
 
 
 _INT = re.compile(r"[+-]?[0-9]{1,40}")
-_DECIMAL = re.compile(r"[+-]?[0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9_]+)?")
-_HEX = re.compile(r"[+-]?0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]{1,9}")
-_NOT_FINITE = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE)
+_DECIMAL = r"[+-]?[0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9_]+)?"
+_HEX = r"[+-]?0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]{1,9}"
+_NOT_FINITE = r"(?i:[+-]?inf(?:inity)?|nan)"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
-_ESCAPE = re.compile(r"\\[nrt\"]")
+_ESCAPE = r"\\[nrt\"]"
 
 
 def parameter(name: str, value: object) -> Any:
@@ -710,9 +709,9 @@ def _int(value: object) -> int:
 
 def _float(value: object) -> float:
     if isinstance(value, str):
-        if _NOT_FINITE.fullmatch(value):
+        if re.fullmatch(_NOT_FINITE, value):
             raise ValueError("a finite number")
-        if _HEX.fullmatch(value) or _DECIMAL.fullmatch(value):
+        if re.fullmatch(_HEX, value) or re.fullmatch(_DECIMAL, value):
             try:
                 value = float.fromhex(value) if "x" in value.lower() else float(value)
             except OverflowError:
@@ -833,7 +832,7 @@ def _line(command: Command) -> str:
 
 
 def _quoted(value: str, words: str) -> str:
-    if lost := _DROPPED.search(value):
+    if lost := re.search(_DROPPED, value):
         raise Error(f"no Modelfile can hold {_character(lost[0])} in the value of {words}", hint="Ollama drops it")
     if "\n" in value or "\r" in value:
         if re.search(r'"""[ \t]*[\r\n]', value):
