@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from modelbuild.errors import Error, render
+from modelbuild.errors import Error, listed, render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,25 +67,33 @@ class Report:
         if not self.quiet:
             self.err.write(text + "\n")
 
-    def error(self, error: Error) -> None:
-        self._trouble("error", "red", error)
+    def error(self, error: Error, *, told: bool = False) -> None:
+        """Show an error; with --json also as an object, unless the JSON result has `told` of it."""
+        self._trouble("error", "red", error, told)
 
-    def warning(self, error: Error) -> None:
+    def warning(self, error: Error, *, told: bool = False) -> None:
         if not self.quiet:
-            self._trouble("warning", "yellow", error)
+            self._trouble("warning", "yellow", error, told)
 
-    def errors(self, errors: Iterable[Error]) -> None:
+    def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
         for number, error in enumerate(errors):
             if number:
                 self.err.write("\n")
-            self.error(error)
+            self.error(error, told=told)
 
-    def _trouble(self, severity: str, color: str, error: Error) -> None:
-        near = nearer(error, self.base, os.getcwd())
-        text = render(near, severity)
+    def _trouble(self, severity: str, color: str, error: Error, told: bool) -> None:
+        text = self.rendered(error, severity)
         self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
-        if self.as_json:
-            self.object({"event": severity, "message": near.what, "place": near.place or None, "text": text})
+        if self.as_json and not told:
+            self.object({"event": severity, **self.described(error, severity)})
+
+    def rendered(self, error: Error, severity: str = "error") -> str:
+        return render(nearer(error, self.base, os.getcwd()), severity)
+
+    def described(self, error: Error, severity: str = "error") -> Event:
+        """An error for programs."""
+        near = nearer(error, self.base, os.getcwd())
+        return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
     def paint(self, text: str, color: str) -> str:
         return f"\x1b[{_ANSI[color]}m{text}\x1b[0m" if self.color else text
@@ -114,6 +122,7 @@ class Progress:
         self.steps = steps
         self.size = size
         self.summary: Event | None = None
+        self.stale: list[str] = []
 
     def __enter__(self) -> Progress:
         return self
@@ -127,6 +136,9 @@ class Progress:
         # Progress comes thousands of times and from every thread: nothing may be done here but what it needs.
         if event["event"] == "summary":
             self.summary = event
+        elif event["event"] == "stale":
+            self.stale = [displayed(name) for name in event["names"]]
+            self.hear(event)
         else:
             self.hear(event)
 
@@ -140,6 +152,11 @@ class Progress:
         """The build is over: say what went wrong, and last the summary."""
         self.stop()
         self.report.errors(errors)
+        if self.stale and not self.report.as_json:
+            names = listed(f"'{name}'" for name in self.stale)
+            self.report.note(
+                f"no longer declared: {names}; `modelbuild clean --stale` removes what the project once built"
+            )
         if self.summary is not None:
             self.finish(self.summary)
 
@@ -414,15 +431,18 @@ def displayed(name: str) -> str:
     return Name.from_path(name).display()
 
 
+def near_path(path: str, folder: str) -> str:
+    """A path as seen from a folder, where it lies in it."""
+    return os.path.relpath(path, folder) if path.startswith(folder.rstrip(os.sep) + os.sep) else path
+
+
 def nearer(error: Error, base: str | None, cwd: str) -> Error:
     """The error with its paths as seen from the working folder, where they lie in it; `base` is what its own start from."""
 
     def near(path: str) -> str:
         if base is not None and not os.path.isabs(path) and os.path.lexists(os.path.join(base, path)):
             path = os.path.join(base, path)
-        if not path.startswith(cwd.rstrip(os.sep) + os.sep):
-            return path
-        return os.path.relpath(path, cwd)
+        return near_path(path, cwd)
 
     facts = [(label, text if "\n" in text else near(text)) for label, text in error.facts]
     return Error(

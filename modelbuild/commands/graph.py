@@ -6,13 +6,12 @@ As text each step stands above those it needs; dot is for Graphviz, mermaid for 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli import GOOD, Invocation
 from modelbuild.graph import Graph, Source
-from modelbuild.report import displayed
+from modelbuild.report import displayed, near_path
 
 if TYPE_CHECKING:
     import click
@@ -43,10 +42,6 @@ def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None) 
     return GOOD
 
 
-def _shown(path: str, root: str) -> str:
-    return os.path.relpath(path, root) if path.startswith(root.rstrip(os.sep) + os.sep) else path
-
-
 def _text(graph: Graph, root: str) -> Iterator[str]:
     told: set[str] = set()
 
@@ -59,7 +54,7 @@ def _text(graph: Graph, root: str) -> Iterator[str]:
         seen: set[str] = set()
         for _, ref in graph.steps[name].inputs:
             if isinstance(ref, Source):
-                yield f"{indent}  {_shown(ref.path, root)}"
+                yield f"{indent}  {near_path(ref.path, root)}"
             elif ref not in seen:
                 seen.add(ref)
                 yield from tree(ref, indent + "  ")
@@ -82,7 +77,7 @@ class _Nodes:
 def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
     """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs."""
     for source in graph.sources():
-        yield "file", source.path, _shown(source.path, root), []
+        yield "file", source.path, near_path(source.path, root), []
     for step in graph.steps.values():
         needs = [("file", ref.path) if isinstance(ref, Source) else ("step", ref) for _, ref in step.inputs]
         yield "step", step.name, step.name, list(dict.fromkeys(needs))
@@ -122,7 +117,7 @@ def _json(graph: Graph, root: str) -> dict[str, Any]:
             "kind": step.kind,
             "parameters": json.loads(step.parameters),
             "inputs": [
-                {"role": role, "source": _shown(ref.path, root)}
+                {"role": role, "source": near_path(ref.path, root)}
                 if isinstance(ref, Source)
                 else {"role": role, "step": ref}
                 for role, ref in step.inputs

@@ -1,0 +1,194 @@
+"""Write a ModelBuild.toml for the Modelfiles and weights of this folder.
+
+Looks through the folder and those in it; an existing ModelBuild.toml is never touched.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelbuild.cli import GOOD, Invocation
+from modelbuild.errors import Error
+from modelbuild.report import near_path, plural
+
+if TYPE_CHECKING:
+    import click
+
+FILE = "ModelBuild.toml"
+DEPTH = 6
+"""How many folders deep models are looked for."""
+
+_SKIPPED = ("node_modules", "__pycache__", "build", "dist", "venv")
+_PART = re.compile(r"(.*)-(\d{5})-of-\d{5}\.gguf")
+
+
+def parameters() -> list[click.Parameter]:
+    return []
+
+
+class Found(NamedTuple):
+    """What lies in a folder, by paths relative to it with `/`."""
+
+    modelfiles: list[str]
+    checkpoints: list[str]
+    ggufs: list[str]
+
+
+def run(call: Invocation) -> int:
+    folder = os.path.abspath(call.settings.folder)
+    if not os.path.isdir(folder):
+        raise Error("no such folder", path=call.settings.folder)
+    path = os.path.join(folder, FILE)
+    if os.path.lexists(path):
+        raise Error(f"there is a {FILE} already", path=path, hint="`modelbuild check` says whether it is right")
+    found = look(folder)
+    if not any(found):
+        raise Error(
+            "no Modelfiles and no weights here",
+            path=folder,
+            hint="put a Modelfile, a GGUF file or a checkpoint folder (config.json, *.safetensors) here first",
+        )
+    text = compose(folder, found)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=path) from error
+    kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
+    counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
+    if call.report.as_json:
+        call.report.data({"file": path, **found._asdict()})
+    else:
+        call.report.result(text)
+    call.report.note(f"wrote {near_path(path, os.getcwd())} for {counts}")
+    call.report.note(
+        "next: `modelbuild list` shows the models, `modelbuild check` what is wrong, `modelbuild` builds them"
+    )
+    return GOOD
+
+
+def look(folder: str) -> Found:
+    found = Found([], [], [])
+    base = os.path.abspath(folder)
+    for at, folders, files in os.walk(base):
+        relative = os.path.relpath(at, base).replace(os.sep, "/")
+        prefix = "" if relative == "." else relative + "/"
+        deep = prefix.count("/") >= DEPTH
+        folders[:] = [] if deep else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
+        if prefix and FILE in files:
+            folders[:] = []  # a project of its own
+            continue
+        weights = [name for name in files if name.endswith(".safetensors") and not name.startswith("adapter")]
+        if weights and "config.json" in files:
+            found.checkpoints.append(relative)
+        for name in sorted(files):
+            if _is_modelfile(name):
+                found.modelfiles.append(prefix + name)
+            elif name.endswith(".gguf") and _is_model(os.path.join(at, name)):
+                found.ggufs.append(prefix + name)
+    return found
+
+
+def _is_modelfile(name: str) -> bool:
+    return name == "Modelfile" or name.endswith(".Modelfile") or name.startswith("Modelfile.")
+
+
+def _is_model(path: str) -> bool:
+    """Whether a GGUF file is a model, or the first part of one; projectors and adapters belong to others."""
+    from modelbuild import ggufs
+
+    part = _PART.fullmatch(os.path.basename(path))
+    if part and int(part[2]) != 1:
+        return False
+    try:
+        return ggufs.classify(path).role == "model"
+    except (Error, OSError):
+        return False
+
+
+def compose(folder: str, found: Found) -> str:
+    """The text of the ModelBuild.toml."""
+    import tomli_w
+
+    name = _name(os.path.basename(folder)) or "models"
+    document: dict[str, Any] = {"project": {"name": name}}
+    if found.modelfiles and found.modelfiles != ["Modelfile"]:
+        document["project"]["modelfiles"] = list(_patterns(found.modelfiles))
+        if template := _discover_as(folder, found.modelfiles):
+            document["project"]["discover_as"] = template
+    used = set(_used(folder, found.modelfiles))
+    taken = {_named(path, folder, "{name}") for path in found.modelfiles}
+    models: dict[str, Any] = {}
+    for path in [*found.checkpoints, *found.ggufs]:
+        if os.path.normpath(os.path.join(folder, path)) in used or os.path.dirname(path) in found.checkpoints:
+            continue
+        model = _unique(_name(_stem(path)) or name, {*taken, *models})
+        models[model] = {"from": "." if path == "." else f"./{path}"}
+        if path in found.checkpoints:
+            models[model]["quantize"] = "q4_K_M"
+    if models:
+        document["model"] = models
+    return tomli_w.dumps(document)
+
+
+def _patterns(paths: Sequence[str]) -> Iterator[str]:
+    """Globs that match the Modelfiles, below the one folder that holds them all."""
+    top = os.path.commonpath([os.path.dirname(path) for path in paths])
+    prefix = f"{top}/" if top else ""
+    names = [os.path.basename(path) for path in paths]
+    for pattern in ("Modelfile", "*.Modelfile", "Modelfile.*"):
+        if fnmatch.filter(names, pattern):
+            yield f"{prefix}**/{pattern}"
+
+
+def _discover_as(folder: str, paths: Sequence[str]) -> str | None:
+    """How to name Modelfiles so that no two have one name; None where the plain way does."""
+    for template in (None, "{parent}-{folder}", "{folder}-{name}", "{parent}-{folder}-{name}"):
+        names = [_named(path, folder, template or "{name}") for path in paths]
+        if len(set(names)) == len(names):
+            return template
+    return None
+
+
+def _named(path: str, folder: str, template: str) -> str:
+    *parents, base = os.path.join(folder, path).replace(os.sep, "/").split("/")
+    name = base.removesuffix(".Modelfile") if base.endswith(".Modelfile") else base.removeprefix("Modelfile.")
+    parts = {"folder": parents[-1], "parent": parents[-2] if len(parents) > 1 else ""}
+    return template.format(name=parts["folder"] if name == "Modelfile" else name, **parts)
+
+
+def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
+    """Absolute paths that the Modelfiles derive from or add."""
+    from modelbuild import modelfile
+
+    for path in paths:
+        whole = os.path.join(folder, path)
+        try:
+            with open(whole, "rb") as file:
+                read = modelfile.parse(file.read(), path)
+            for command in (*read.from_, *read.adapters, *read.drafts):
+                yield modelfile.expand(command.value, os.path.dirname(whole))
+        except (Error, OSError):
+            continue
+
+
+def _stem(path: str) -> str:
+    base = os.path.basename(path)
+    if part := _PART.fullmatch(base):
+        return part[1]
+    return base.removesuffix(".gguf")
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^a-z0-9_.-]+", "-", text.casefold()).strip("-.")
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    return found
