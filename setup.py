@@ -7,6 +7,9 @@ from setuptools import Extension, setup
 
 FOLDER = "modelbuild/quants/native"
 
+# No -march and no contraction to fused operations: the bytes must not depend on the machine. Errno would keep sqrtf a call.
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+
 # Free-threaded interpreters have no stable ABI.
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -17,8 +20,7 @@ setup(
             sources=[f"{FOLDER}/{name}.c" for name in ("module", "avx512", "avx2", "portable")],
             depends=[*glob(f"{FOLDER}/*.h"), "setup.py"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
-            # No -march and no contraction to fused operations: the bytes must not depend on the machine. Errno would keep sqrtf a call.
-            extra_compile_args=["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-g0"],
+            extra_compile_args=FLAGS,
             py_limited_api=limited,
             optional=True,
         )

@@ -68,8 +68,8 @@ static struct positions quantize(const struct format *format, int dtype, const u
             memset(buffer + n, 0, sizeof(float) * (size_t)(CHUNK - n));
         }
         if (!all_finite(x, CHUNK)) {
-            at.nonfinite = first + first_nonfinite(dtype, from, n);
-            return at;
+            int64_t position = first + first_nonfinite(dtype, from, n);
+            return (struct positions){position, -1};
         }
         format->pack(x, blocks, out);
         for (int h = 0; h < 2 && format->half[h] >= 0; h++)
