@@ -2,7 +2,7 @@
 
     pip install torch==2.13.0 transformers==4.57.6 sentencepiece protobuf safetensors
     python examples/model/train.py storyteller examples/storyteller       # ten minutes on two cores
-    python examples/model/train.py fable build/fable                      # three or four
+    python examples/model/train.py fable build/fable                      # two or three
 
 `storyteller` answers prompts and fits K-quants (every row is a multiple of 256); `fable` is small enough to lie in a
 repository as a GGUF and only tells stories. Seeds are fixed and torch's deterministic algorithms are on: the same torch
@@ -78,6 +78,7 @@ class Recipe:
     batch: int  # rows of `row` tokens a step; the last sixth of the steps takes rows of CONTEXT tokens, fewer of them
     row: int
     rate: float
+    threads: int
 
 
 RECIPES = {
@@ -94,6 +95,7 @@ RECIPES = {
         batch=16,
         row=256,
         rate=3e-3,
+        threads=2,
     ),
     "fable": Recipe(
         shape={
@@ -104,10 +106,11 @@ RECIPES = {
             "num_key_value_heads": 2,
         },
         prompts=False,
-        steps=1200,
+        steps=800,
         batch=16,
         row=256,
         rate=6e-3,
+        threads=1,  # too small for two to help
     ),
 }
 
@@ -212,7 +215,7 @@ def main() -> None:
 
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(2)
+    torch.set_num_threads(recipe.threads)
     tokenizer = train_tokenizer(folder)
     model = train(recipe, tokenizer).to(torch.bfloat16)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
