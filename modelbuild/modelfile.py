@@ -542,11 +542,22 @@ class _Meaning:
                 self.requires = version(value)
             except Error as fault:
                 self.error(command, fault.what)
+        elif value and name == "template":
+            self.template(command)
         elif not value:
             self.warn(
                 command, f"an empty {name.upper()} counts as none and does not clear an inherited one",
                 hint=f"to clear it: {name} = \"\" in ModelBuild.toml",
             )  # fmt: skip
+
+    def template(self, command: Command) -> None:
+        from modelbuild.template import check
+
+        path, line, column = self.source.path, command.line, command.value_column
+        try:
+            check(command.value, path=path, line=line, column=column, source=self.source.lines[line])
+        except Error as fault:
+            self.errors.append(fault)
 
     def once(self, command: Command, name: str, shown: str) -> None:
         if (earlier := self.last.get(name)) is not None:
@@ -653,7 +664,7 @@ def version(text: str) -> str:
 
 _INT = re.compile(r"[+-]?[0-9]{1,40}")
 _DECIMAL = r"[+-]?[0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9_]+)?"
-_HEX = r"[+-]?0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]{1,9}"
+_HEX = r"[+-]?0[xX](?:_?[0-9a-fA-F])*\.?(?:[0-9a-fA-F](?:_?[0-9a-fA-F])*)?[pP][+-]?[0-9]{1,9}"
 _NOT_FINITE = r"(?i:[+-]?inf(?:inity)?|nan)"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
@@ -713,7 +724,7 @@ def _float(value: object) -> float:
             raise ValueError("a finite number")
         if re.fullmatch(_HEX, value) or re.fullmatch(_DECIMAL, value):
             try:
-                value = float.fromhex(value) if "x" in value.lower() else float(value)
+                value = float.fromhex(value.replace("_", "")) if "x" in value.lower() else float(value)
             except OverflowError:
                 raise ValueError("a number that fits float32") from None
             except ValueError:

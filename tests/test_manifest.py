@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild import manifest
@@ -173,6 +173,7 @@ def test_maps_are_ordered_by_bytes() -> None:
     assert list(json.loads(text)) == sorted(keys, key=str.encode)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_reads_back(value: float) -> None:
     text = encode_json(value).decode().strip()
@@ -181,6 +182,7 @@ def test_a_float_reads_back(value: float) -> None:
     assert ("e" in text) == bool(small)
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(
     st.text(), each)))  # fmt: skip
 def test_json_reads_back(value: Any) -> None:

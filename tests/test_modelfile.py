@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild import modelfile
@@ -224,6 +224,7 @@ def test_a_value_of_toml_of_the_wrong_type_is_an_error(name: str, value: object)
         modelfile.parameter(name, value)
 
 
+@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_float32_is_the_shortest_decimal(value: float) -> None:
     numpy = pytest.importorskip("numpy")
@@ -356,6 +357,11 @@ FAULTS = {
     "stray_quote_swallows_several_lines": 'FROM x\nSYSTEM "kind\nparameter top_k 1\nMESSAGE user say "hi"\n',
     "triple_quote_swallows_a_line": 'FROM x\nSYSTEM """You are kind.\nTEMPLATE """{{ .Prompt }}"""\n',
     "quoted_text_holds_a_command": 'FROM x\nSYSTEM "Write a Dockerfile:\nFROM nginx\nand no more."\n',
+    "template_unclosed_action": "FROM x\nTEMPLATE {{ .System }} {{ .Prompt }\n",
+    "template_without_end": 'FROM x\nTEMPLATE """{{ if .System }}{{ .System }}\n{{ .Prompt }}"""\n',
+    "template_with_one_end_too_many": 'FROM x\nTEMPLATE """\n{{ .Prompt }}\n  {{ end }}\n"""\n',
+    "template_unknown_function": "FROM x\nTEMPLATE {{ .Prompt | lowercase }}\n",
+    "template_of_jinja": 'FROM x\nTEMPLATE """{% for m in messages %}\n{{ m[\'content\'] }}{% endfor %}"""\n',
     "adapter_twice": "FROM x\nADAPTER ./a\nADAPTER ./b\n",
     "requires_no_version": "FROM x\nREQUIRES ollama 0.14\n",
     "from_empty": "FROM \n",
@@ -481,6 +487,7 @@ def same(left: tuple[Command, ...] | list[Command]) -> Read:
     return [(each.name, each.key, each.value) for each in left]
 
 
+@settings(deadline=None)
 @given(st.lists(anything, max_size=5).map(lambda lines: [Command("from", "x"), *lines]))
 def test_what_is_printed_reads_back(lines: list[Command]) -> None:
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
@@ -115,6 +115,7 @@ def test_a_foreign_path_is_no_name(path: str) -> None:
         Name.from_path(path)
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(st.sampled_from("ab.-_:/@ 0"), max_size=30))
 def test_any_text_is_a_name_or_an_error(text: str) -> None:
     try:

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild import manifest
@@ -88,6 +88,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_manifest_or_an_error(data: bytes) -> None:
     try:
@@ -98,6 +99,7 @@ def test_any_bytes_are_a_manifest_or_an_error(data: bytes) -> None:
     assert Manifest.parse(read.encode()) == read
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_params_or_an_error(data: bytes) -> None:
     try:

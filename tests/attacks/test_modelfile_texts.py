@@ -73,6 +73,7 @@ def test_damaged_real_modelfiles(data: st.DataObject) -> None:
     check(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30).filter(lambda text: not text.startswith("~")))
 def test_any_argument_expands_to_an_absolute_path_or_an_error(argument: str) -> None:
     try:
