@@ -6,14 +6,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from modelbuild import __version__, commands, ftypes
-from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, guarded, is_command
+from modelbuild import __version__, ftypes
+from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.report import Report
 from modelbuild.session import Settings
@@ -241,7 +240,7 @@ class _Root(click.Group):
         )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in iter_modules(commands.__path__) if not module.name.startswith("_"))
+        return commands()
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return _command(name) if is_command(name) else None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from modelbuild.action import Action, ActionResult, differences
 from modelbuild.errors import Error
-from modelbuild.graph import Graph, Output, Step
+from modelbuild.graph import Graph, Output, Source, Step
 from modelbuild.rebuilder import Rebuilder
 from modelbuild.scheduler import Finish, Scheduler
 from modelbuild.sources import Sources
@@ -164,18 +164,9 @@ class Build:
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
         if self._options.explain:
-            event["because"] = self._because(step)
+            before = self._store.last(self._project, step.name)
+            event["because"] = reasons(step, before, self._actions[step.name], self._options.force)
         self._report(event)
-
-    def _because(self, step: Step) -> list[dict[str, str]]:
-        before = self._store.last(self._project, step.name)
-        if before is None:
-            return [{"field": "step", "before": "never built", "after": "new"}]
-        changed = differences(before, self._actions[step.name])
-        if not changed:
-            reason = "asked for with --force" if self._options.force else "no longer in the cache"
-            return [{"field": "artifact", "before": "built", "after": reason}]
-        return [{"field": field, "before": old, "after": new} for field, old, new in changed]
 
     def _finished(self, finish: Finish) -> None:
         step = finish.step
@@ -248,6 +239,21 @@ class Build:
     def _remember(self) -> None:
         done = {name: self._actions[name] for name in self._rebuilder.results if name in self._actions}
         self._store.remember_last(self._project, done)
+
+
+def reasons(step: Step, before: Action | None, now: Action, forced: bool = False) -> list[dict[str, str]]:
+    """Why a step runs: how it differs from the last build's action, field by field; an input with the file or step it is."""
+    if before is None:
+        return [{"field": "step", "before": "never built", "after": "new"}]
+    changed = differences(before, now)
+    if not changed:
+        reason = "asked for with --force" if forced else "no longer in the cache"
+        return [{"field": "artifact", "before": "built", "after": reason}]
+    inputs = {f"input '{role}'": ref.path if isinstance(ref, Source) else ref for role, ref in step.inputs}
+    return [
+        {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
+        for field, old, new in changed
+    ]
 
 
 def dry_run(graph: Graph, store: Store, sources: Sources) -> list[tuple[Step, str]]:

@@ -88,6 +88,15 @@ def is_command(word: str) -> bool:
     return find_spec(f"modelbuild.commands.{word}") is not None
 
 
+def commands() -> list[str]:
+    """The names of all commands."""
+    from pkgutil import iter_modules
+
+    import modelbuild.commands as folder
+
+    return sorted(module.name for module in iter_modules(folder.__path__) if not module.name.startswith("_"))
+
+
 def _build(targets: Sequence[str]) -> int:
     from modelbuild.commands import build
     from modelbuild.report import Report

@@ -373,7 +373,11 @@ def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs"
     """Why a step runs, field by field."""
     lines = [f"{step} {doing} because"]
     for reason in reasons:
-        lines.append(f"  {reason['field']}: {_short(reason['before'])} -> {_short(reason['after'])}")
+        field = reason["field"].replace(os.getcwd() + os.sep, "")
+        change = f"{_short(reason['before'])} -> {_short(reason['after'])}"
+        lines.append(
+            "  " + {"step": "it was never built", "artifact": reason["after"]}.get(field, f"{field}: {change}")
+        )
     return lines
 
 

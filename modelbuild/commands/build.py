@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from modelbuild.build import Options
 from modelbuild.build import dry_run as would_run
-from modelbuild.cli import FAILED, GOOD, Invocation
-from modelbuild.errors import Error
+from modelbuild.cli import FAILED, GOOD, Invocation, commands
+from modelbuild.errors import Error, Errors, did_you_mean
 from modelbuild.graph import Output
 from modelbuild.report import plural
 from modelbuild.store import Damaged
@@ -55,7 +55,10 @@ def run(
     explain: bool = False,
 ) -> int:
     session, report = call.session, call.report
-    outputs = session.select(targets)
+    try:
+        outputs = session.select(targets)
+    except Errors as errors:
+        raise Errors([_or_command(error, *targets[:1]) for error in errors.errors]) from None
     for warning in session.warnings:
         report.warning(warning)
     if dry_run:
@@ -64,11 +67,19 @@ def run(
     steps = len(session.graph.select(outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
-            errors = session.build(outputs, options, progress)
+            failures = session.build(outputs, options, progress)
         except Error as error:
-            errors = [error]
-        progress.close(errors)
-    return FAILED if errors else GOOD
+            failures = [error]
+        progress.close(failures)
+    return FAILED if failures else GOOD
+
+
+def _or_command(error: Error, word: str = "") -> Error:
+    """Of an unknown first target that is near a command, say so."""
+    if error.path or error.hint or not word or f"'{word}'" not in error.what:
+        return error
+    near = did_you_mean(word, commands())
+    return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
 
 
 def _dry_run(call: Invocation, outputs: Sequence[Output]) -> int:

@@ -49,7 +49,9 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     verb = "would remove" if dry_run else "removed"
     if shown:
         report.result("\n".join(f"{verb}  {name}" for name in shown))
-    if not dry_run:
+    if not names:
+        report.note("nothing to remove")
+    elif not dry_run:
         report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}")
     return GOOD
 

@@ -1,11 +1,13 @@
 """Print the graph of steps that the targets need.
 
-As text each step stands above those it needs; dot is for Graphviz, mermaid for Markdown pages, json for programs.
+As text each step stands above those it needs; dot is for Graphviz, mermaid for Markdown pages, json for programs. Files
+that are not there decide bytes too, by their absence: json names them, the pictures leave them out.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,8 @@ def _text(graph: Graph, root: str) -> Iterator[str]:
         seen: set[str] = set()
         for _, ref in graph.steps[name].inputs:
             if isinstance(ref, Source):
-                yield f"{indent}  {near_path(ref.path, root)}"
+                if os.path.exists(ref.path):
+                    yield f"{indent}  {near_path(ref.path, root)}"
             elif ref not in seen:
                 seen.add(ref)
                 yield from tree(ref, indent + "  ")
@@ -76,10 +79,16 @@ class _Nodes:
 
 def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
     """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs."""
+    there = {source.path for source in graph.sources() if os.path.exists(source.path)}
     for source in graph.sources():
-        yield "file", source.path, near_path(source.path, root), []
+        if source.path in there:
+            yield "file", source.path, near_path(source.path, root), []
     for step in graph.steps.values():
-        needs = [("file", ref.path) if isinstance(ref, Source) else ("step", ref) for _, ref in step.inputs]
+        needs = [
+            ("file", ref.path) if isinstance(ref, Source) else ("step", ref)
+            for _, ref in step.inputs
+            if not isinstance(ref, Source) or ref.path in there
+        ]
         yield "step", step.name, step.name, list(dict.fromkeys(needs))
     for output in graph.outputs:
         yield "name", output.label, "\n".join(displayed(name) for name in output.names), [("step", output.manifest)]
@@ -117,7 +126,7 @@ def _json(graph: Graph, root: str) -> dict[str, Any]:
             "kind": step.kind,
             "parameters": json.loads(step.parameters),
             "inputs": [
-                {"role": role, "source": near_path(ref.path, root)}
+                {"role": role, "source": near_path(ref.path, root), "exists": os.path.exists(ref.path)}
                 if isinstance(ref, Source)
                 else {"role": role, "step": ref}
                 for role, ref in step.inputs

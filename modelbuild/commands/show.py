@@ -146,7 +146,9 @@ class _Shown:
 
     def _messages(self, layer: PlannedLayer) -> Any:
         values = layer.parameters()
-        return values["messages"] if "messages" in values else json.loads(self._read(layer) or "[]")
+        if "messages" not in values:
+            return json.loads(self._read(layer) or "[]")
+        return [{"role": role, "content": content} for role, content in values["messages"]]
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         merged: dict[str, Any] = {}
@@ -271,8 +273,7 @@ def _modelfile(session: Session, output: Output) -> str:
         commands += [Command("parameter", item if isinstance(item, str) else json.dumps(item), name) for item in values]
     messages = shown.values().get("messages", {"value": []})["value"]
     for message in messages:
-        role, content = (message["role"], message["content"]) if isinstance(message, dict) else message
-        commands.append(Command("message", content, role))
+        commands.append(Command("message", message["content"], message["role"]))
     return "\n".join(head) + "\n" + modelfile.render(commands)
 
 
