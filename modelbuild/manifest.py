@@ -273,7 +273,7 @@ def _reason(fault: ValueError | RecursionError) -> str:
 
 
 def _float64(digits: str) -> int | float:
-    return int(digits) if len(digits) < 16 else _finite(digits)
+    return int(digits) if len(digits) < 16 and digits != "-0" else _finite(digits)
 
 
 def _finite(digits: str) -> float:

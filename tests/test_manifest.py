@@ -280,10 +280,10 @@ def test_a_digest_is_read_in_either_spelling() -> None:
 
 
 def test_params_are_the_float64_that_go_makes_of_them() -> None:
-    data = b'{"seed":9007199254740993,"top_k":40,"temperature":1.0,"a":1e2,"stop":["\\u003cx"],"big":1e22,"b":1234567890123456789}'
+    data = b'{"z":-0,"seed":9007199254740993,"top_k":40,"temperature":1.0,"a":1e2,"stop":["\\u003cx"],"big":1e22,"b":1234567890123456789}'
     read = parse_params(data)
     assert encode_json(read, sort_maps=True) == (
-        b'{"a":100,"b":1234567890123456800,"big":1e+22,"seed":9007199254740992,"stop":["\\u003cx"],"temperature":1,"top_k":40}\n'
+        b'{"a":100,"b":1234567890123456800,"big":1e+22,"seed":9007199254740992,"stop":["\\u003cx"],"temperature":1,"top_k":40,"z":-0}\n'
     )
     assert isinstance(read["top_k"], int)
 

@@ -77,14 +77,10 @@ def test_a_lone_surrogate_in_params_can_be_written_again() -> None:
     assert encode_json(parse_params(b'{"stop":["\\ud800"]}')) == '{"stop":["\ufffd"]}\n'.encode()
 
 
-json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(DIGEST),
-    lambda each: (
-        st.lists(each, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["config", "layers", "digest", "size", "mediaType", "from", "name", "x"]), each
-        )
-    ),
+KEYS = ["config", "layers", "digest", "size", "mediaType", "from", "name", "x"]
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(DIGEST)
+json_values: st.SearchStrategy[Any] = st.deferred(
+    lambda: leaves | st.lists(json_values, max_size=3) | st.dictionaries(st.sampled_from(KEYS), json_values, max_size=4)
 )
 
 
