@@ -45,6 +45,10 @@ class Mismatch(Exception):
         self.digest = digest
 
 
+class Gone(Exception):
+    """A file that the tensor index led to is no longer there."""
+
+
 class Span(NamedTuple):
     """Where a tensor lies in the file that was made, and the xxh3 of its bytes."""
 
@@ -248,7 +252,11 @@ class _Reader:
         if task.copy_from is not None:
             quant = quants.get(expression.dtype)
             start = task.first // quant.block * quant.bytes
-            return self._read(task.copy_from, task.xxh3, entry.name, start, task.elements // quant.block * quant.bytes)
+            size = task.elements // quant.block * quant.bytes
+            try:
+                return self._read(task.copy_from, task.xxh3, entry.name, start, size)
+            except FileNotFoundError as error:
+                raise Gone(task.copy_from.path) from error
         try:
             data = self._evaluate(expression, entry.name, task.first, task.elements)
             if expression.operation != "quantize" and expression.dtype in ("f32", "f16", "bf16", "f64"):

@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
-from modelbuild.store import Damaged, Store, lock_file
+from modelbuild.store import Damaged, Store, Temporary, lock_file
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 
@@ -127,42 +128,38 @@ class ModelsFolder:
 
     def _put(self, blob: ActionResult) -> None:
         self._make(self._blobs)
-        source = self._store.path(blob.artifact)
-        if source is None:
-            raise Damaged(blob.artifact)
         target = self._blob_path(blob.artifact)
         # Noted first: what a killed build leaves is still known as ours.
         self._store.note_blob(self.root, blob.artifact)
-        with open(source, "rb") as file:
-            os.fsync(file.fileno())
-        with contextlib.suppress(PermissionError):
-            # A server deletes blobs without a manifest at its start, unless they are young.
-            os.utime(source)
-        if os.path.dirname(source) == self._scratch:
-            os.replace(source, target)
-            self._store.forget_place(blob.artifact, source)
-        else:
-            self._make(self._scratch)
-            with self._store.temporary(self._scratch) as (file, path):
-                if not _link(source, path):
-                    self._copy(source, file.fileno(), blob)
-                os.replace(path, target)
+        with self._store.open(blob.artifact) as source:
+            os.fsync(source.fileno())
+            with contextlib.suppress(PermissionError):
+                # A server deletes blobs without a manifest at its start, unless they are young.
+                os.utime(source.name)
+            if os.path.dirname(source.name) == self._scratch:
+                os.replace(source.name, target)
+                self._store.forget_place(blob.artifact, source.name)
+            else:
+                self._make(self._scratch)
+                with self._store.temporary(self._scratch) as file:
+                    if not file.link(source.name):
+                        self._copy(source, file, blob)
+                    os.replace(file.path, target)
         _sync_folder(self._blobs)
         self._store.note_place(blob.artifact, target)
         self._present.add(blob.artifact)
 
-    def _copy(self, source: str, descriptor: int, blob: ActionResult) -> None:
+    def _copy(self, source: BinaryIO, file: Temporary, blob: ActionResult) -> None:
         import hashlib
 
         sha = hashlib.sha256()
-        with open(source, "rb", buffering=0) as original:
-            while data := original.read(digests.CHUNK):
-                sha.update(data)
-                _write_all(descriptor, data)
+        while data := source.read(digests.CHUNK):
+            sha.update(data)
+            file.write(data)
         if "sha256:" + sha.hexdigest() != blob.artifact:
             self._store.forget(blob.artifact)
             raise Damaged(blob.artifact)
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
@@ -170,10 +167,10 @@ class ModelsFolder:
         self._make(self._scratch)
         self._make(os.path.dirname(path))
         data = self._store.read(manifest.artifact)
-        with self._store.temporary(self._scratch) as (temporary, temporary_path):
-            _write_all(temporary.fileno(), data)
-            os.fsync(temporary.fileno())
-            os.replace(temporary_path, path)
+        with self._store.temporary(self._scratch) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+            os.replace(file.path, path)
         _sync_folder(os.path.dirname(path))
 
     def sweep(self) -> list[str]:
@@ -290,30 +287,11 @@ def named_blobs(manifest: bytes) -> set[str]:
     return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
 
 
-def _link(source: str, temporary: str) -> bool:
-    """Put a hard link to `source` in place of an empty temporary file."""
-    name = temporary + ".link"
-    try:
-        os.link(source, name)
-        os.replace(name, temporary)
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            return False
-        raise
-    return True
-
-
 def _sha256(path: str) -> str:
     import hashlib
 
     with open(path, "rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _sync_folder(path: str) -> None:

@@ -8,9 +8,8 @@ import os
 import sqlite3
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from modelbuild import digest as digests
 from modelbuild.action import Action, ActionResult
@@ -55,6 +54,55 @@ class Damaged(Exception):
     def __init__(self, artifact: str) -> None:
         super().__init__(artifact)
         self.artifact = artifact
+
+
+class Temporary:
+    """A new file in a folder, locked while it is written: nobody takes it for what a killed build left."""
+
+    def __init__(self, folder: str) -> None:
+        import fcntl
+
+        while True:
+            self._descriptor, self.path = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)
+            os.chmod(self._descriptor, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            # Somebody who clears up may have been quicker than the lock.
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(self.path).st_ino == os.fstat(self._descriptor).st_ino:
+                    return
+            os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def link(self, source: str) -> bool:
+        """Become a hard link to another file; False where that cannot be."""
+        import fcntl
+
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            os.link(source, self.path + ".link")
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                return False
+            raise
+        os.replace(self.path + ".link", self.path)
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        return True
+
+    def close(self) -> None:
+        """Remove the file, unless it has been renamed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        os.close(self._descriptor)
 
 
 class Store:
@@ -134,32 +182,40 @@ class Store:
             return own
         for (place,) in self.rows("select path from place where blob = ?", (artifact,)):
             if os.path.exists(place):
-                return place
+                return str(place)
         return None
 
     def _own_path(self, artifact: str) -> str:
         return os.path.join(self._blobs, artifact.replace(":", "-"))
 
+    def open(self, artifact: str) -> BinaryIO:
+        """Open an artifact, unbuffered and unchecked. Raises Damaged where it is not at hand."""
+        for _ in range(3):
+            path = self.path(artifact)
+            if path is None:
+                break
+            # Between the look and the opening another build may move it into its models folder.
+            with contextlib.suppress(FileNotFoundError):
+                return open(path, "rb", buffering=0)
+        raise Damaged(artifact)
+
     def read(self, artifact: str) -> bytes:
         """A small artifact's bytes, checked. Raises Damaged (and forgets it) where they are wrong or missing."""
-        path = self.path(artifact)
-        if path is not None:
-            with open(path, "rb") as file:
-                data = file.read()
-            if digests.sha256(data) == artifact:
-                return data
+        with self.open(artifact) as file:
+            data = file.read()
+        if digests.sha256(data) != artifact:
             self.forget(artifact)
-        raise Damaged(artifact)
+            raise Damaged(artifact)
+        return data
 
     def put(self, data: bytes) -> ActionResult:
         """Store a small artifact."""
         artifact = digests.sha256(data)
         own = self._own_path(artifact)
         if not os.path.exists(own):
-            with self.temporary() as (file, path):
+            with self.temporary() as file:
                 file.write(data)
-                file.close()
-                os.replace(path, own)
+                os.replace(file.path, own)
         return ActionResult(artifact, len(data))
 
     @property
@@ -168,24 +224,13 @@ class Store:
         return self._blobs
 
     @contextlib.contextmanager
-    def temporary(self, folder: str | None = None) -> Iterator[tuple[tempfile._TemporaryFileWrapper[bytes], str]]:
-        """A file to write, in the store or in `folder`; what is still there afterwards is removed.
-
-        It is locked while it is written, so that nobody takes it for what a killed build left.
-        """
-        import fcntl
-
-        file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-            dir=folder or self._blobs, prefix=TEMPORARY, delete=False, buffering=0
-        )
+    def temporary(self, folder: str | None = None) -> Iterator[Temporary]:
+        """A file to write, in the store or in `folder`; what is still there afterwards is removed."""
+        file = Temporary(folder or self._blobs)
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-            os.chmod(file.name, 0o644)
-            yield file, file.name
+            yield file
         finally:
             file.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file.name)
 
     def place(self, path: str, artifact: str, folder: str | None) -> None:
         """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""
@@ -376,12 +421,10 @@ def clear_temporaries(folder: str) -> None:
 
     with os.scandir(folder) as scan:
         for entry in scan:
-            # A minute's grace: a file is made a moment before it is locked.
-            if not entry.name.startswith(TEMPORARY) or time.time() - entry.stat().st_mtime < 60:
-                continue
-            with contextlib.suppress(OSError), open(entry.path, "rb") as file:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(entry.path)
+            if entry.name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
 
 
 @contextlib.contextmanager

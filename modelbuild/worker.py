@@ -19,7 +19,7 @@ from modelbuild.build import Event, Made, Stopped
 from modelbuild.errors import Error
 from modelbuild.graph import Step
 from modelbuild.sources import Sources, Survey, changed, unreadable
-from modelbuild.store import Damaged, Range, Store, clear_temporaries
+from modelbuild.store import Range, Store, clear_temporaries
 
 if TYPE_CHECKING:
     from modelbuild.materialize import Region
@@ -77,11 +77,9 @@ class Worker:
         module = steps.module(action.kind)
         try:
             made = module.run(json.loads(action.parameters), Inputs(action, step, self))
+            return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
         except OSError as error:
             raise self.failed(error) from error
-        if isinstance(made, Made):
-            return made
-        return Made(self.store.put(made), written=len(made))
 
     def need_space(self, size: int) -> None:
         """Raise an Error before anything is computed where the result cannot fit."""
@@ -151,10 +149,8 @@ class Inputs:
     def entry(self, role: str) -> ActionResult:
         """Digest and size of what another step made."""
         digest = self._digests[role]
-        path = self._worker.store.path(digest)
-        if path is None:
-            raise Damaged(digest)
-        return ActionResult(digest, os.stat(path).st_size)
+        with self._worker.store.open(digest) as file:
+            return ActionResult(digest, os.fstat(file.fileno()).st_size)
 
     def tables(self) -> list[tuple[str, TensorTable]]:
         """The tensor tables of the weights files among the sources: (role, table)."""
@@ -175,26 +171,26 @@ class Inputs:
         sha = hashlib.sha256()
         size = os.stat(source.path).st_size
         done = 0
-        with worker.store.temporary(worker.scratch()) as (file, temporary):
-            cloned = (link and _hard_link(source.path, temporary)) or _reflink(source.path, file.fileno())
+        with worker.store.temporary(worker.scratch()) as file:
+            cloned = (link and file.link(source.path)) or _reflink(source.path, file.fileno())
             with open(source.path, "rb", buffering=0) as original:
                 while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
                         raise Stopped
                     sha.update(data)
                     if not cloned:
-                        _write_all(file.fileno(), data)
+                        file.write(data)
                     done += len(data)
                     self._progress(done, size)
-            if not worker.sources.holds(temporary, source.form, digest):
+            if not worker.sources.holds(file.path, source.form, digest):
                 raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)
-            worker.store.place(temporary, result.artifact, worker.scratch())
+            worker.store.place(file.path, result.artifact, worker.scratch())
         return Made(result, written=0 if cloned else done)
 
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
-        from modelbuild.materialize import Mismatch, Resources, layout, materialize
+        from modelbuild.materialize import Gone, Mismatch, Resources, layout, materialize
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
@@ -206,16 +202,19 @@ class Inputs:
 
         resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
-            with worker.store.temporary(worker.scratch()) as (file, temporary):
+            with worker.store.temporary(worker.scratch()) as file:
                 try:
                     made = materialize(recipe, file.fileno(), find=find, open_leaf=leaves.region, resources=resources)
+                except Gone:
+                    # Another build moved or dropped a blob between the look-up and the reading: look again.
+                    continue
                 except Mismatch as mismatch:
                     if mismatch.region.path not in blobs:
                         raise self._changed(mismatch.region.path) from mismatch
                     # A damaged blob loses its entries, and its tensors are computed.
                     worker.store.forget(blobs[mismatch.region.path])
                     continue
-                worker.store.place(temporary, made.digest, worker.scratch())
+                worker.store.place(file.path, made.digest, worker.scratch())
                 tensors = tuple(
                     (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
                 )
@@ -276,16 +275,6 @@ def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[s
     return found
 
 
-def _hard_link(source: str, temporary: str) -> bool:
-    name = temporary + ".link"
-    try:
-        os.link(source, name)
-    except OSError:
-        return False
-    os.replace(name, temporary)
-    return True
-
-
 def _reflink(source: str, descriptor: int) -> bool:
     """Share the source's extents (btrfs, XFS); False where the file system can't."""
     try:
@@ -297,9 +286,3 @@ def _reflink(source: str, descriptor: int) -> bool:
     except (ImportError, OSError):
         return False
     return True
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

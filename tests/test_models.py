@@ -119,10 +119,10 @@ def test_blob_that_stood_there_before_is_not_ours_to_remove(folder: Folder) -> N
 def test_artifact_made_beside_the_models_is_moved_in(folder: Folder) -> None:
     folder.path.mkdir()
     (folder.path / ".modelbuild").mkdir()
-    with folder.store.temporary(str(folder.path / ".modelbuild")) as (file, path):
+    with folder.store.temporary(str(folder.path / ".modelbuild")) as file:
         file.write(b"large")
         result = ActionResult("sha256:" + hashlib.sha256(b"large").hexdigest(), 5)
-        folder.store.place(path, result.artifact, str(folder.path / ".modelbuild"))
+        folder.store.place(file.path, result.artifact, str(folder.path / ".modelbuild"))
     manifest = folder.store.put(b"{}")
     folder.models.publish("h/n/one/latest", manifest, [result])
     folder.models.tidy()
