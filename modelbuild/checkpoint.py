@@ -27,18 +27,13 @@ class Checkpoint:
     def text(self, name: str) -> str | None:
         """A text file, with line ends as Python reads them. Raises Error where it is not UTF-8."""
         data = self.read(name)
-        if data is None:
-            return None
-        try:
-            return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-        except UnicodeDecodeError as error:
-            raise Error(f"expected UTF-8, got byte 0x{data[error.start]:02x} at {error.start}", path=name) from None
+        return None if data is None else decoded(data, name).replace("\r\n", "\n").replace("\r", "\n")
 
     def json(self, name: str) -> dict[str, Any] | None:
         """A JSON file that holds an object. Raises Error for anything else."""
         if name not in self._parsed:
-            text = self.text(name)
-            self._parsed[name] = None if text is None else parse_json(text, name)
+            data = self.read(name)
+            self._parsed[name] = None if data is None else parse_json(decoded(data, name), name)
         return self._parsed[name]
 
     @cached_property
@@ -52,6 +47,14 @@ class Checkpoint:
     @cached_property
     def tokenizer_config(self) -> dict[str, Any]:
         return self.json("tokenizer_config.json") or {}
+
+
+def decoded(data: bytes, path: str) -> str:
+    """UTF-8 as text. Raises Error for anything else."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Error(f"expected UTF-8, got byte 0x{data[error.start]:02x} at {error.start}", path=path) from None
 
 
 def parse_json(text: str, path: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
 from modelbuild.recipe import Expression, permute
+from modelbuild.special_tokens import special_tokens
 
 NAME = "llama"
 CLASSES = ("LlamaForCausalLM", "LLaMAForCausalLM")
@@ -141,9 +142,7 @@ def tokenizer(config: Config, checkpoint: Checkpoint) -> Values:
     values |= vocabulary or tokenizers.byte_pairs(checkpoint, size)
     if size == 32016:
         # Code Llama.
-        values |= tokenizers.special_tokens(
-            checkpoint, types=("prefix", "suffix", "middle", "eot"), fixed={"eot": 32010}
-        )
+        values |= special_tokens(checkpoint, types=("prefix", "suffix", "middle", "eot"), fixed={"eot": 32010})
     if size == 49152:
         # Small Granite models, and all that share their vocabulary.
         values["tokenizer.ggml.add_bos_token"] = encode_value("bool", False)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any, BinaryIO
 
@@ -67,16 +68,15 @@ def encode_value(form: str, value: Any) -> bytes:
         return struct.pack("<I" + code, number, value)
     except (struct.error, OverflowError):
         raise Error(f"expected a value that fits {form}, got {shown(value)}") from None
+    except UnicodeEncodeError as error:
+        raise Error(f"expected Unicode text, got {shown(ascii(error.object))}") from None
 
 
 def _strings(values: Sequence[str | bytes]) -> bytes:
-    parts = []
-    for value in values:
-        data = value.encode() if isinstance(value, str) else value
-        length = len(data)
-        parts.append(_LENGTHS[length] if length < 256 else _U64.pack(length))
-        parts.append(data)
-    return b"".join(parts)
+    data = [value.encode() if isinstance(value, str) else value for value in values]
+    lengths = list(map(len, data))
+    prefixes = map(_LENGTHS.__getitem__ if max(lengths, default=0) < 256 else _U64.pack, lengths)
+    return b"".join(chain.from_iterable(zip(prefixes, data, strict=True)))
 
 
 def decode_value(data: bytes) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from modelbuild import architectures, card, ftypes, recipe, tokenizer
-from modelbuild.checkpoint import Checkpoint, parse_json
+from modelbuild.checkpoint import Checkpoint, decoded, parse_json
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, listed
 from modelbuild.formats.gguf import QUANTIZATION_VERSION, encode_value
@@ -70,11 +70,7 @@ def weights(names: Sequence[str], index: bytes | None) -> list[str]:
 
 
 def _weight_map(index: bytes) -> dict[str, str]:
-    try:
-        text = index.decode()
-    except UnicodeDecodeError as error:
-        raise Error(f"expected UTF-8, got byte 0x{index[error.start]:02x} at {error.start}", path=INDEX) from None
-    found = parse_json(text, INDEX).get("weight_map")
+    found = parse_json(decoded(index, INDEX), INDEX).get("weight_map")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
     for name in found.values():

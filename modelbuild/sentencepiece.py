@@ -1,0 +1,87 @@
+"""SentencePiece models: the pieces of a tokenizer.model, read from its protobuf."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from modelbuild.errors import Error
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+"""Types of pieces (sentencepiece_model.proto, SentencePiece.Type); llama.cpp's token types are the same numbers."""
+
+_FLOAT = struct.Struct("<f")
+
+
+class Piece(NamedTuple):
+    text: bytes
+    score: float
+    type: int
+
+
+def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
+    """The pieces of a model, in the order of their ids. Raises Error for what is no model."""
+    try:
+        found = [_piece(value) for field, value in _fields(data) if field == 1 and isinstance(value, bytes)]
+    except ValueError as error:
+        raise Error(f"is no SentencePiece model: {error}", path=path) from None
+    if sum(piece.type == UNKNOWN for piece in found) != 1:
+        raise Error("is no SentencePiece model: expected one unknown piece", path=path)
+    return found
+
+
+def _piece(data: bytes) -> Piece:
+    text, score, type_ = b"", 0.0, NORMAL
+    for field, value in _fields(data):
+        if field == 1 and isinstance(value, bytes):
+            text = value
+        elif field == 2 and isinstance(value, bytes) and len(value) == 4:
+            (score,) = _FLOAT.unpack(value)
+        elif field == 3 and isinstance(value, int):
+            type_ = value
+    if not text or not NORMAL <= type_ <= BYTE:
+        raise ValueError("it has a piece without text or of an unknown type")
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it has a piece that is not UTF-8") from None
+    return Piece(text, score, type_)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(number, value) of each field of a protobuf message: an int for a varint, bytes for all else."""
+    at, end = 0, len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag > 127:
+            tag, at = _varint(data, at - 1)
+        wire = tag & 7
+        if wire == 5:
+            length = 4
+        elif wire == 1:
+            length = 8
+        elif wire in (0, 2):
+            length, at = _varint(data, at)
+            if wire == 0:
+                yield tag >> 3, length
+                continue
+        else:
+            raise ValueError(f"it has a field of wire type {wire}")
+        if length > end - at:
+            raise ValueError("it ends early")
+        yield tag >> 3, data[at : at + length]
+        at += length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 64:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("it ends early")

@@ -1,0 +1,56 @@
+"""Run by the peers' Python: makes checkpoints, and converts folders with llama.cpp's own converter.
+
+Reads a list of jobs from standard input, one JSON object a line, and answers each with one line:
+    {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers
+    {"do": "convert", "folder", "outtype", "out"}                                 {"error": null | text}
+The environment names the source of llama.cpp: MODELBUILD_LLAMA_SRC.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, os.environ["MODELBUILD_LLAMA_SRC"])
+
+
+def make(job):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(job.get("seed", 0))
+    model = LlamaForCausalLM(LlamaConfig(**job["config"]))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Real weights have no two alike; norms start as ones.
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.to(getattr(torch, job.get("dtype", "bfloat16"))).save_pretrained(
+        job["folder"], max_shard_size=job.get("shard", "5GB"), safe_serialization=True
+    )
+
+
+def convert(job):
+    import convert_hf_to_gguf
+
+    sys.argv = ["convert", job["folder"], "--outtype", job["outtype"], "--outfile", job["out"]]
+    convert_hf_to_gguf.main()
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        error = None
+        try:
+            {"make": make, "convert": convert}[job["do"]](job)
+        except BaseException as caught:
+            traceback.print_exc()
+            error = f"{type(caught).__name__}: {caught}"
+        logging.disable(logging.INFO)
+        print(json.dumps({"error": error}), file=answers, flush=True)
+
+
+main()
