@@ -88,10 +88,6 @@ class Modelfile(NamedTuple):
         """An error that points at a command's value."""
         return _at_value(self.path, _Lines(self.text), command, what, facts, hint)
 
-    def find(self, name: str) -> Command | None:
-        """The command that decides: the last one of its name, if there is any."""
-        return next((command for command in reversed(self.commands) if command.name == name), None)
-
 
 def parse(data: str | bytes, path: str) -> Modelfile:
     """Read a Modelfile. Raises Error where Ollama's parser stops; see Modelfile.errors for the rest.
@@ -239,8 +235,7 @@ _MEANT = (
 def _commands(source: _Source, errors: list[Error], warnings: list[Error]) -> list[Command]:
     text = source.seen
     commands: list[Command] = []
-    unquoted: Command | None = None
-    position = 0
+    value_start = position = 0
     while True:
         blank = position
         position = start = _BLANK.match(text, blank).end()  # type: ignore[union-attr]
@@ -252,7 +247,7 @@ def _commands(source: _Source, errors: list[Error], warnings: list[Error]) -> li
         name = word[0].lower() if word else ""
         position = word.end() if word else start
         if name not in INSTRUCTIONS or text[position : position + 1] not in (" ", "\t"):
-            raise _not_a_command(source, start, unquoted)
+            raise _not_a_command(source, start, commands, value_start, blank)
         if source.drops:
             _refuse_dropped(source, start, position)
         position += 1
@@ -264,9 +259,7 @@ def _commands(source: _Source, errors: list[Error], warnings: list[Error]) -> li
         value, value_start, end = _value(source, position, text[start:position].rstrip(), errors, warnings)
         if source.drops and (lost := source.dropped(position, end)):
             warnings.append(_lost(source, lost))
-        command = Command(name, value, key, *source.span(start, value_start))
-        commands.append(command)
-        unquoted = command if value and text[value_start - 1] != '"' else None
+        commands.append(Command(name, value, key, *source.span(start, value_start)))
         position = end
     if not any(command.name == "from" or command.key == "model" for command in commands):
         raise Error(
@@ -349,7 +342,8 @@ def _role(source: _Source, position: int) -> tuple[str, int]:
 # What the grammar says of a fault
 
 
-def _not_a_command(source: _Source, start: int, unquoted: Command | None) -> Error:
+def _not_a_command(source: _Source, start: int, before: list[Command], value_start: int, value_end: int) -> Error:
+    """What to say of a line that is no command. It may be meant for the value before it, seen[value_start:value_end]."""
     text = source.seen
     word = _WORD.match(text, start)
     name = word[0] if word else ""
@@ -365,11 +359,14 @@ def _not_a_command(source: _Source, start: int, unquoted: Command | None) -> Err
         hint = "a comment begins with '#'"
     else:
         hint = did_you_mean(name or token, [word.upper() for word in INSTRUCTIONS])
-        if hint is None and unquoted is not None and unquoted.name in ("system", "template", "license", "message"):
-            hint = (
-                f'a value of several lines stands in triple quotes: {unquoted.name.upper()} """…""" '
-                f"(line {unquoted.line} ends with its line)"
-            )
+        if hint is None and before and before[-1].name in ("system", "template", "license", "message"):
+            opener, line = before[-1].name.upper(), source.place(value_end)[0]
+            if text[value_start - 1] != '"':
+                hint = f'the value of {opener} ends with line {line}; one of several lines stands in triple quotes: """…"""'
+            elif text[value_start - 3 : value_start] == '"""' and line > before[-1].line:
+                hint = f'the value of {opener} ends on line {line}, the first that ends in """'
+            elif line > before[-1].line:
+                hint = f'the value of {opener} ends on line {line}, the first that ends in "; triple quotes go further'
     return source.error(
         start, f"unknown instruction '{shown}'", len(shown),
         [("known", ", ".join(word.upper() for word in INSTRUCTIONS))], hint,

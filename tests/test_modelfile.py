@@ -313,6 +313,8 @@ def test_the_dropped_characters_are_those_that_unicode_calls_unprintable() -> No
 FAULTS = {
     "unknown_instruction": "FORM llama3\n",
     "unknown_instruction_after_unquoted_text": "FROM x\nSYSTEM You are a helpful\nassistant who explains.\n",
+    "unknown_instruction_after_inner_quotes": 'FROM x\nSYSTEM "Say\n"hello"\nand go on."\n',
+    "unknown_instruction_after_inner_triple_quotes": 'FROM x\nSYSTEM """Python:\ndef f():\n  """\n  Sum."""\n',
     "comment_with_slashes": "FROM x\n// the prompt\n",
     "no_space": "FROM: llama3\n",
     "no_value": "FROM x\nSYSTEM\nPARAMETER top_k 1\n",
