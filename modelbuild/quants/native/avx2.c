@@ -31,6 +31,11 @@ INLINE vf look_up(const float *table, vi k) {           // of 16
 INLINE vf root(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
 INLINE vf rounded(vf a) { return (vf)_mm256_round_ps((__m256)a, 8); }
 INLINE vi truncated(vf a) { return (vi)_mm256_cvttps_epi32((__m256)a); }
+INLINE void store_bytes(uint8_t *p, vi a) {
+    a &= 255;
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)a), _mm256_extracti128_si256((__m256i)a, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
 INLINE vf load_halves(const uint8_t *p) { return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 INLINE void store_halves(uint8_t *p, vf a) { _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph((__m256)a, 8)); }
 

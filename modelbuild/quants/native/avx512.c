@@ -28,6 +28,7 @@ INLINE vf look_up(const float *table, vi k) { return (vf)_mm512_permutexvar_ps((
 INLINE vf root(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 INLINE vf rounded(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, 8); }
 INLINE vi truncated(vf a) { return (vi)_mm512_cvttps_epi32((__m512)a); }
+INLINE void store_bytes(uint8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)a)); }
 INLINE vf load_halves(const uint8_t *p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 INLINE void store_halves(uint8_t *p, vf a) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph((__m512)a, 8)); }
 

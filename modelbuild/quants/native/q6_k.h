@@ -43,10 +43,13 @@ static void q6_k_pack(const float *x, int blocks, uint8_t *y) {
 }
 
 static void q6_k_unpack(const uint8_t *y, float *x) {
-    float d = load_half(y + 208);
-    for (int i = 0; i < 256; i++) {
-        int h = i / 128, j = i % 128;
-        int low = y[64 * h + j % 64] >> j / 64 * 4 & 15, high = y[128 + 32 * h + j % 32] >> j / 32 * 2 & 3;
-        x[i] = d * (float)(int8_t)y[192 + i / 16] * (float)((low | high << 4) - 32);
+    for (int j = 0; j < 16; j++) {
+        int h = j / 8, first = j % 8 * 16;
+        float scale = load_half(y + 208) * (float)(int8_t)y[192 + j];
+        const uint8_t *low = y + 64 * h + first % 64, *high = y + 128 + 32 * h + first % 32;
+        for (int i = 0; i < 16; i++) {
+            int level = (low[i] >> first / 64 * 4 & 15) | (high[i] >> first / 32 * 2 & 3) << 4;
+            x[16 * j + i] = scale * (float)(level - 32);
+        }
     }
 }

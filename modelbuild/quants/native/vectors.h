@@ -21,7 +21,6 @@ typedef uint8_t vb_unaligned __attribute__((vector_size(LANES), aligned(1), may_
 
 INLINE vf load(const void *p) { return *(const vf_unaligned *)p; }
 INLINE void store(void *p, vf a) { *(vf_unaligned *)p = a; }
-INLINE void store_bytes(uint8_t *p, vi a) { *(vb_unaligned *)p = __builtin_convertvector(a, vb_unaligned); }
 INLINE vf as_floats(vi a) { return __builtin_convertvector(a, vf); }
 INLINE vf absolute(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
