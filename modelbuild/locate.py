@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error
@@ -120,7 +121,8 @@ def position(text: str, span: Span) -> Position:
     )
 
 
-def index(text: str) -> dict[Path, Spot]:
+@lru_cache(maxsize=2)
+def index(text: str) -> Mapping[Path, Spot]:
     """Every path of a valid TOML text and where it was first said."""
     return _Scanner(text).document()
 

@@ -158,7 +158,10 @@ class _Maker:
         for number in hits:
             self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)
         missing = [axis for axis in self.axes if axis not in wanted]
-        if not hits and missing:
+        count = len(self.rows) + math.prod(len(values) for values in wanted.values())
+        if not hits and not missing and count > LIMIT:
+            self.errors.append(place.error(f"the matrix has {count} rows, expected at most {LIMIT}"))
+        elif not hits and missing:
             what = f"no row matches, and a new row needs a value for every axis: 'include' lacks {listed(missing)}"
             self.errors.append(place.error(what))
         elif not hits:

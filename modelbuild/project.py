@@ -14,21 +14,20 @@ from typing import Any, Protocol
 
 from modelbuild import __version__, matrix, modelfile, variables, variant
 from modelbuild.digest import xxh3
+from modelbuild.discovery import GLOB, PROJECT_FILE, Finder, name_after, telling_apart
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.layers import Layer, Said, lay, put
 from modelbuild.locate import Place
 from modelbuild.matrix import Row
 from modelbuild.modelfile import Modelfile
 from modelbuild.name import Name
-from modelbuild.observed import Kind, Observed
+from modelbuild.observed import Observed
 from modelbuild.variables import Scalar, Scope
 from modelbuild.variant import Variant
 
-FILE = "ModelBuild.toml"
 DEPTH_LIMIT = 100
 """How many groups stand in one another, how many variables refer to one another, how many models extend one another."""
 
-_GLOB = re.compile(r"[*?\[]")
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}")
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
@@ -80,7 +79,7 @@ class Project:
     default: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
     variants: tuple[Variant, ...]
-    warnings: tuple[Error, ...] = ()
+    warnings: tuple[Error, ...] = field(default=(), compare=False)
 
     def select(self, targets: Sequence[str] = ()) -> tuple[Variant, ...]:
         """The variants that targets name, in the project's order. Raises Errors for targets that name nothing.
@@ -117,9 +116,8 @@ class Project:
 
     def unknown(self, target: str) -> Error:
         """The error for a target that names nothing here."""
-        what = "matches nothing" if _GLOB.search(target) else "is not a model, a variant or a group of this project"
-        models = list(dict.fromkeys(each.model for each in self.variants))
-        known = [*self.groups, *models]
+        what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
+        known = dict.fromkeys([*self.groups, *(each.model for each in self.variants)])
         return Error(f"'{target}' {what}", facts=[("known", listed(known))] if known else [], hint=self.near(target))
 
     def near(self, text: str) -> str | None:
@@ -148,7 +146,7 @@ class Project:
             return self._members(target)
         if target in self._names:
             return self._names[target]
-        if not _GLOB.search(target):
+        if not GLOB.search(target):
             return None
         matches = re.compile(fnmatch.translate(target)).match
         found = {number for name, numbers in self._names.items() if matches(name) for number in numbers}
@@ -171,7 +169,7 @@ class Project:
                         open_groups.append(member)
                 elif member in self._names:
                     found |= self._names[member]
-                elif _GLOB.search(member):
+                elif GLOB.search(member):
                     matches = re.compile(fnmatch.translate(member)).match
                     found.update(n for name, numbers in self._names.items() if matches(name) for n in numbers)
         return found
@@ -184,8 +182,8 @@ def find(start: str) -> str | None:
     """
     folder = os.path.abspath(start)
     while True:
-        if os.path.isfile(os.path.join(folder, FILE)):
-            return os.path.join(folder, FILE)
+        if os.path.isfile(os.path.join(folder, PROJECT_FILE)):
+            return os.path.join(folder, PROJECT_FILE)
         parent = os.path.dirname(folder)
         if parent == folder or os.path.exists(os.path.join(folder, ".git")):
             break
@@ -219,7 +217,6 @@ class _Loader:
         self.found: dict[str, str] = {}
         self._modelfiles: dict[str, Modelfile | None] = {}
         self._texts: dict[str, str] = {}
-        self._listings: dict[str, dict[str, tuple[Kind, bool]]] = {}
 
     def load(self) -> Project:
         is_toml = self.file.endswith(".toml")
@@ -291,7 +288,7 @@ class _Loader:
             if kind == "file":
                 return self.observed.read(path)
         except (OSError, ValueError) as fault:
-            what = f"'{shown}' cannot be read: {(getattr(fault, 'strerror', None) or str(fault)).lower()}"
+            what = f"'{shown}' cannot be read: {_reason(fault)}"
             raise (place.error(what) if place else Error(what)) from None
         what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
         raise place.error(what) if place else Error(what)
@@ -343,8 +340,8 @@ class _Loader:
         if not text and not self.options.sets:
             return
         key = "project:" + xxh3("\0".join((__version__, *self.options.sets, text)).encode())
-        kept = self.keep.get(key)
-        if kept is not None:
+        digest, _, kept = (self.keep.get(key) or b"").partition(b"\n")
+        if digest == xxh3(kept).encode():
             self.document, self.sets = json.loads(kept)
             return
         from modelbuild import schema
@@ -352,14 +349,24 @@ class _Loader:
         checked = schema.check(text, self.top.file)
         self.document = checked.document
         self.errors += checked.errors
-        self.sets = [self._parse_set(option) for option in self.options.sets]
-        for option, _, table in self.sets:
-            self.errors += schema.check_table(table, Place(f"--set {option}"), checked.document.get("ftype", {}))
-        if any(path[0] in ("project", "vars") for path in checked.malformed) or len(self.errors) > len(checked.errors):
+        for option in self.options.sets:
+            try:
+                each = self._parse_set(option)
+            except Error as error:
+                self.errors.append(error)
+                continue
+            found = schema.check_table(each[2], Place(f"--set {option}"), variant.custom_ftypes(self.document))
+            self.errors += found
+            if not found:
+                self.sets.append(each)
+        if any(path[0] in ("project", "vars") for path in checked.malformed):
             self.raise_errors()
+        tables = self.document.get("model", {})
         self.malformed = frozenset(str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1)
+        self.malformed |= {name for name in tables if not GLOB.search(name) and not _MODEL.fullmatch(name)}
         if not self.errors:
-            self.keep.put(key, json.dumps([self.document, self.sets], separators=(",", ":"), allow_nan=False).encode())
+            data = json.dumps([self.document, self.sets], separators=(",", ":"), allow_nan=False).encode()
+            self.keep.put(key, xxh3(data).encode() + b"\n" + data)
 
     def _parse_set(self, option: str) -> tuple[str, str, dict[str, Any]]:
         """Split `MODEL.KEY=VALUE`; VALUE is TOML, or a string as it stands."""
@@ -411,7 +418,7 @@ class _Loader:
         settled = {name: value for name, value in self.vars.items() if name in given or not _refers(value)}
         for name in declared:
             self._settle(name, settled, [])
-        self.vars = settled
+        self.vars = {name: settled[name] for name in declared}
 
     def _settle(self, name: str, settled: dict[str, Scalar], asking: list[str]) -> None:
         if name in settled:
@@ -450,10 +457,8 @@ class _Loader:
 
     def _adopt(self, data: bytes) -> None:
         """Make a project of one Modelfile, named after it, or after its folder."""
-        name = _named(self.file)
         place = Place(self.shown(self.file))
-        if name is None:
-            name = os.path.basename(self.root)
+        name = name_after(self.file) or os.path.basename(self.root)
         if self.options.name is None and not _MODEL.fullmatch(name):
             hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
             raise place.error(f"'{name}', after which the model would be named, is not a name", hint=hint)
@@ -470,42 +475,40 @@ class _Loader:
         named = {
             path: name for name, each in self.document.get("model", {}).items() for path in self._named_modelfiles(each)
         }
-        paths: dict[str, None] = {}
+        finder = Finder(self.root, models, self.observed)
+        paths: set[str] = set()
         for number, pattern in enumerate(patterns):
             place = here.at("modelfiles", number)
-            before = len(paths)
-            matched = False
             try:
-                for path in self._glob(pattern, models, place):
-                    matched = True
-                    if path not in named:
-                        paths[path] = None
+                matched = set(finder.files(pattern)) if pattern else set()
+            except Error as error:
+                self.errors.append(place.placed(error))
+                continue
             except OSError as fault:
-                what = f"'{self.shown(fault.filename)}' cannot be read: {(fault.strerror or '').lower()}"
-                self.errors.append(place.error(what))
-            if not matched and len(paths) == before and "modelfiles" in table and pattern:
+                self.errors.append(place.error(f"'{self.shown(fault.filename)}' cannot be read: {_reason(fault)}"))
+                continue
+            paths |= matched - named.keys()
+            if not matched and "modelfiles" in table:
                 self.warnings.append(place.error(f"'{pattern}' matches no file"))
         template = self.string(table, "discover_as", here) or "{name}"
         names: dict[str, list[str]] = {}
         for path in sorted(paths):
-            given = _discovered_name(path, template)
-            if given is None:
-                what = f"no model can be named after '{self.shown(path)}'"
+            name = name_after(path, template)
+            if name is None:
                 hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
-                self.errors.append(Error(what, path=here.file, hint=hint))
-            elif not _MODEL.fullmatch(given):
-                what = f"'{given}', after which the model would be named, is not a name"
+                self.errors.append(Error("no model can be named after this file", path=self.shown(path), hint=hint))
+            elif not _MODEL.fullmatch(name):
+                what = f"'{name}', after which the model would be named, is not a name"
                 hint = f'name it in a table: [model.NAME] with modelfile = "{self.shown(path)}"'
                 self.errors.append(Error(what, path=self.shown(path), hint=hint))
             else:
-                names.setdefault(given, []).append(path)
+                names.setdefault(name, []).append(path)
         for name, found in names.items():
-            declared = self.document.get("model", {}).get(name, {})
             if len(found) > 1:
-                self.errors.append(self._two_of_one_name(name, found, sorted(paths)))
-            elif "modelfile" in declared:
+                self.errors.append(self._two_of_one_name(name, found, sorted(paths), here.at("modelfiles")))
+            elif "modelfile" in self.document.get("model", {}).get(name, {}):
                 what = f"'{self.shown(found[0])}' is found by that name too"
-                hint = "rename one of them, or say modelfile = … in a table of another name"
+                hint = "rename one of them, or name the found one in a table of its own"
                 self.errors.append(self.top.at("model", name, "modelfile").error(what, hint=hint))
             self.found[name] = found[0]
 
@@ -519,92 +522,27 @@ class _Loader:
                 except Error:  # said where the key is read
                     continue
 
-    def _two_of_one_name(self, name: str, found: list[str], paths: list[str]) -> Error:
-        hint = f"give each a table of its own: [model.NAME] with modelfile = \"{self.shown(found[1])}\""
-        for template in ("{parent}-{folder}", "{folder}-{name}", "{parent}-{folder}-{name}"):
-            names = [_discovered_name(path, template) for path in paths]
-            if len(set(names)) == len(names) and all(each and _MODEL.fullmatch(each) for each in names):
-                hint = f'in [project]: discover_as = "{template}"'
-                break
+    def _two_of_one_name(self, name: str, found: list[str], paths: list[str], place: Place) -> Error:
+        template = telling_apart(paths)
+        hint = f'in [project]: discover_as = "{template}"'
+        if template is None:
+            hint = f'give each a table of its own: [model.NAME] with modelfile = "{self.shown(found[1])}"'
         facts = [("found", "\n".join(self.shown(path) for path in found[:12]))]
-        return Error(f"{len(found)} Modelfiles make a model '{name}'", path=self.top.file, facts=facts, hint=hint)
-
-    def _glob(self, pattern: str, models: str | None, place: Place) -> Iterator[str]:
-        """Files that a glob matches. Where it leaves the choice open, links, dot folders, the models folder and other
-        projects are passed over; a name spelled out is followed."""
-        if not pattern:
-            return
-        segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
-        start = os.path.abspath(os.sep) if pattern.startswith("/") else self.root
-        if pattern.startswith("~"):
-            start, segments = self.path(segments[0], place) or self.root, segments[1:]
-        if not segments or segments[-1] in ("**", ".."):
-            what = f"'{pattern}' names no file"
-            hint = f'end it in the name of the files: "{pattern.rstrip("/*.") or "models"}/**/Modelfile"'
-            self.errors.append(place.error(what, hint=hint))
-            return
-        todo = [(start, 0, False)]
-        seen = set(todo)
-
-        def visit(folder: str, at: int, chosen: bool) -> None:
-            if (folder, at, chosen) not in seen:
-                seen.add((folder, at, chosen))
-                todo.append((folder, at, chosen))
-
-        while todo:
-            folder, at, chosen = todo.pop()
-            segment, last = segments[at], at == len(segments) - 1
-            is_open = segment == "**" or bool(_GLOB.search(segment))
-            if not is_open and not chosen:
-                path = os.path.normpath(os.path.join(folder, segment))
-                kind = self.observed.kind(path)
-                if last and kind == "file":
-                    yield path
-                elif not last and kind == "folder":
-                    visit(path, at + 1, False)
-                continue
-            listing = self._listing(folder)
-            if chosen and (FILE in listing or folder == models) and folder != self.root:
-                continue
-            if segment == "**":
-                visit(folder, at + 1, True)
-            if not is_open:
-                entry = listing.get(segment) if segment != ".." else None
-                names = [(segment, entry)] if entry else []
-            elif segment == "**":
-                names = [(name, entry) for name, entry in listing.items() if entry[0] == "folder"]
-            else:
-                matches = re.compile(fnmatch.translate(segment)).match
-                names = [(name, entry) for name, entry in listing.items() if matches(name)]
-            for name, (kind, is_link) in names:
-                path = os.path.join(folder, name)
-                if is_link or (is_open and name.startswith(".") and kind == "folder"):
-                    continue
-                if segment == "**":
-                    visit(path, at, True)
-                elif last and kind == "file":
-                    yield path
-                elif not last and kind == "folder":
-                    visit(path, at + 1, True)
-
-    def _listing(self, folder: str) -> dict[str, tuple[Kind, bool]]:
-        if folder not in self._listings:
-            self._listings[folder] = {name: (kind, link) for name, kind, link in self.observed.entries(folder)}
-        return self._listings[folder]
+        return place.error(f"{len(found)} Modelfiles make a model '{name}'", facts=facts, hint=hint)
 
     # Models
 
     def _variants(self, namespace: str | None) -> list[Variant]:
         tables: Mapping[str, Any] = self.document.get("model", {})
-        models = dict.fromkeys(name for name in tables if not _GLOB.search(name))
+        models = dict.fromkeys(name for name in tables if not GLOB.search(name))
         models.update(dict.fromkeys(self.found))
         globs = [
-            (re.compile(fnmatch.translate(name)).match, name, table) for name, table in tables.items() if _GLOB.search(name)
+            (re.compile(fnmatch.translate(name)).match, name, table) for name, table in tables.items() if GLOB.search(name)
         ]
         unmatched = {name for _, name, _ in globs}
         sets = [(re.compile(fnmatch.translate(pattern)).match, option, table) for option, pattern, table in self.sets]
         unset = {option: pattern for option, pattern, _ in self.sets}
-        custom = frozenset(self.document.get("ftype", {}))
+        custom = variant.custom_ftypes(self.document)
         defaults = Layer(self.document.get("defaults", {}), self.top.at("defaults"))
         variants: list[Variant] = []
         common: dict[tuple[str, ...], dict[str, Said]] = {}
@@ -614,18 +552,18 @@ class _Loader:
                 unmatched.difference_update(matched)
                 tables_on_top = (Layer(table, self.top.at("model", name)) for name, table in refining.items())
                 common[matched] = lay([defaults, *tables_on_top])
-            chain, names = self._chain(model, models)
+            chain = self._chain(model, models)
             on_top = [Layer(table, Place(f"--set {option}")) for matches, option, table in sets if matches(model)]
             for layer in on_top:
                 unset.pop(layer.place.file.removeprefix("--set "), None)
-            if not self.malformed.intersection((*matched, *names)):
+            if chain is not None and self.malformed.isdisjoint(matched):
                 said = lay([*chain, *on_top, *self._own_options()], common[matched])
                 variants += self._rows(model, said, on_top, namespace, custom)
         for name in sorted(unmatched - self.malformed):
             hint = did_you_mean(name.rstrip("*"), models)
             self.warnings.append(self.top.at("model", name).error("matches no model", hint=hint, value=False))
         for option, pattern in unset.items():
-            what = f"matches no model: '{pattern}'" if _GLOB.search(pattern) else f"unknown model '{pattern}'"
+            what = f"matches no model: '{pattern}'" if GLOB.search(pattern) else f"unknown model '{pattern}'"
             self.errors.append(Place(f"--set {option}").error(what, hint=did_you_mean(pattern, models)))
         if not models and not self.errors:
             what = "no model: neither a [model.NAME] nor a Modelfile"
@@ -653,28 +591,30 @@ class _Loader:
             layers.append(Layer(table, self.top.at("model", model)))
         return layers
 
-    def _chain(self, model: str, models: Collection[str]) -> tuple[list[Layer], list[str]]:
-        """A model's own layers over those that it extends, and the models they are of."""
+    def _chain(self, model: str, models: Collection[str]) -> list[Layer] | None:
+        """A model's own layers over those that it extends; None where one of them is wrong."""
         layers = self._own(model)
         names = [model]
         while True:
+            if names[-1] in self.malformed:
+                return None
             table = self.document.get("model", {}).get(names[-1], {})
             if not table.get("extends"):
-                return layers, names
+                return layers
             place = self.top.at("model", names[-1], "extends")
             parent = self._filled(table["extends"], place)
             if parent not in models:
                 if parent:
                     what = f"'extends' names no model: '{parent}'"
                     self.errors.append(place.error(what, hint=did_you_mean(parent, models)))
-                return layers, names
+                return None
             if parent in names or len(names) > DEPTH_LIMIT:
-                if parent == model:
+                if parent == model == next(each for each in models if each in names):
                     circle = " -> ".join([*names, parent])
                     self.errors.append(place.error(f"'extends' goes round in a circle: {circle}"))
                 elif parent not in names:
                     self.errors.append(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
-                return layers, [*names, *self.malformed]
+                return None
             names.append(parent)
             inherited = [
                 Layer({key: value for key, value in table.items() if key not in _NOT_COPIED}, here)
@@ -704,9 +644,7 @@ class _Loader:
             if row.extra:
                 own = lay([*row.extra, *on_top], own)
             scope: Scope = {**self.vars, **row.scope()} if row.labels else self.vars
-            naming = variant.name_row(model, row, own, scope, namespace, table, errors)
-            if naming:
-                named.append((row, own, scope, naming))
+            named.append((row, own, scope, variant.name_row(model, row, own, scope, namespace, table, errors)))
         labels = self._labels(model, [(row, naming) for row, _, _, naming in named], table, errors)
         built = []
         for label, (row, own, scope, naming) in zip(labels, named, strict=True):
@@ -788,47 +726,24 @@ class _Loader:
 
     def _check_targets(self, project: Project) -> None:
         """Refuse names that `default` and groups cannot mean; point out globs that match nothing."""
-        if self.malformed:
-            return
+        declared = {*self.document.get("model", {}), *self.found}
         lists = [(("project", "default"), project.default)]
         lists += [(("group", name), members) for name, members in project.groups.items()]
         for key, members in lists:
             for number, member in enumerate(members):
                 place = self.top.at(*key, number)
-                if not member or project._resolve(member) is not None:
+                if not member or member in project.groups or project._resolve(member) is not None:
                     continue
-                if _GLOB.search(member):
+                if GLOB.search(member):
                     self.warnings.append(place.error(f"'{member}' matches nothing"))
-                elif not self.errors or member not in self._declared():
-                    error = project.unknown(member)
-                    self.errors.append(place.placed(error))
+                elif member not in declared and not (self.errors and re.search("[:/]", member)):
+                    # Of a model that is wrong in itself nobody knows what its variants are called.
+                    self.errors.append(place.placed(project.unknown(member)))
         for name in project.groups:
             circle = _circle(name, project.groups)
             if circle and circle[0] == min(circle):
                 what = f"goes round in a circle: {' -> '.join([*circle, circle[0]])}"
                 self.errors.append(self.top.at("group", name).error(what, value=False))
-
-    def _declared(self) -> set[str]:
-        return {*self.document.get("model", {}), *self.found}
-
-
-def _named(path: str) -> str | None:
-    """The name that a Modelfile's own name gives; None where its folder does."""
-    base = os.path.basename(path)
-    if base.endswith(".Modelfile"):
-        return base.removesuffix(".Modelfile")
-    return base.removeprefix("Modelfile.") if base.startswith("Modelfile.") else None
-
-
-def _discovered_name(path: str, template: str) -> str | None:
-    folder = os.path.basename(os.path.dirname(path))
-    name = _named(path)
-    if name is None:
-        if os.path.basename(path) != "Modelfile":
-            return None
-        name = folder
-    parent = os.path.basename(os.path.dirname(os.path.dirname(path)))
-    return template.replace("{name}", name).replace("{folder}", folder).replace("{parent}", parent)
 
 
 def _typed(raw: str, wanted: type) -> Scalar:
@@ -840,6 +755,10 @@ def _typed(raw: str, wanted: type) -> Scalar:
     if wanted is float and not math.isfinite(float(raw)):
         raise ValueError(raw)
     return raw if wanted is str else int(raw) if wanted is int else float(raw)
+
+
+def _reason(fault: Exception) -> str:
+    return (getattr(fault, "strerror", None) or str(fault)).lower()
 
 
 def _refers(value: object) -> bool:

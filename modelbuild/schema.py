@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -175,7 +175,7 @@ class Document(_Table):
     group: dict[str, list[str]] = Field({}, description="Targets that stand for several others.")
 
 
-def _keys(table: type[BaseModel]) -> tuple[str, ...]:
+def keys(table: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in table.model_fields.items())
 
 
@@ -185,7 +185,7 @@ TENSOR_TYPES = (
 )
 """What a rule of a mix may ask for."""
 
-assert _keys(Model) and set(_keys(Model)) == set(variant.KEYS)
+assert keys(Model) and set(keys(Model)) == set(variant.KEYS)
 
 
 def json_schema() -> dict[str, Any]:
@@ -216,12 +216,17 @@ def check(text: str, file: str) -> Checked:
     for loc in malformed:
         _prune(document, loc)
     errors += _values(document, root)
+    for name, table in document.get("model", {}).items():
+        found = _row_errors(name, table, document, root)
+        errors += found
+        if found:
+            malformed.append(("model", name))
     return Checked(document, errors, frozenset(malformed))
 
 
-def check_table(table: Mapping[str, Any], place: Place, custom: Collection[str]) -> list[Error]:
+def check_table(table: Mapping[str, Any], place: Place, custom: frozenset[str]) -> list[Error]:
     """Check keys of a model that stand outside of the text; `custom` are the names of the text's own mixes."""
-    return _model_errors(table, place.at, frozenset(custom))
+    return _model_errors(table, place.at, custom)
 
 
 _DOCUMENT, _MODEL = TypeAdapter(Document), TypeAdapter(Model)
@@ -245,13 +250,19 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         source = text.split("\n")[line - 1]
         column = min(column or len(source) + 1, len(source) + 1)
         hint = _toml_hint(what, source)
+        what = re.sub(r"\('(.*?)',?\)", lambda found: f"'{found[1].replace(_BETWEEN_KEYS, '.')}'", what)
         what = f"not TOML: {what[:1].lower()}{what[1:]}"
         raise Error(what, path=file, line=line, column=column, source=source, hint=hint) from None
+
+
+_BETWEEN_KEYS = "', '"
 
 
 def _toml_hint(what: str, source: str) -> str | None:
     if what == "Invalid value" and re.search(r"=\s*[A-Za-z]", source):
         return "strings stand in quotes"
+    if what.startswith("Illegal character '\\n'"):
+        return "a string ends on its line, with the quote that begins it; a longer one stands in three quotes"
     if what.startswith("Unescaped '\\'"):
         return "in single quotes a backslash stands for itself: 'C:\\models'"
     if "twice" in what or "overwrite" in what:
@@ -276,7 +287,8 @@ def _structure(adapter: TypeAdapter[Any], document: Any, at: _At) -> tuple[list[
 def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> Error:
     name = spelled(loc)
     if kind == "extra_forbidden":
-        hint = _elsewhere(loc) or did_you_mean(str(loc[-1]), _known(loc))
+        near = did_you_mean(str(loc[-1]), _known(loc))
+        hint = near or _elsewhere(loc) if len(loc) == 1 else _elsewhere(loc) or near
         return place.error(f"unknown key '{loc[-1]}'", hint=hint, value=False)
     if kind == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
@@ -288,7 +300,7 @@ def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> 
 
 def spelled(loc: Path) -> str:
     """A key path as errors spell it, from its table on: `adapters[1].path`."""
-    skip = {"model": 2, "defaults": 1, "project": 1, "ftype": 2}.get(str(loc[0]), 0) if loc else 0
+    skip = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "group": 1, "ftype": 2}.get(str(loc[0]), 0) if loc else 0
     parts = loc[skip:] if len(loc) > skip else loc[-1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
@@ -297,33 +309,31 @@ def _known(loc: Path) -> tuple[str, ...]:
     """The keys of the table that the last key of a path stands in."""
     match loc:
         case (_,):
-            return _keys(Document)
+            return keys(Document)
         case ("project", _):
-            return _keys(Project)
+            return keys(Project)
         case ("defaults", _):
-            return _keys(Defaults)
+            return keys(Defaults)
         case ("ftype", _, _):
-            return _keys(Ftype)
+            return keys(Ftype)
         case ("model", _, _):
-            return _keys(Model)
+            return keys(Model)
         case (*_, "adapters", int(), _):
-            return _keys(Adapter)
+            return keys(Adapter)
         case (*_, "messages", int(), _):
-            return _keys(Message)
-    return _keys(FileText)
+            return keys(Message)
+    return keys(FileText)
 
 
 def _elsewhere(loc: Path) -> str | None:
     """A hint for a key that is right, in another table."""
     key = str(loc[-1])
-    if len(loc) == 2 and loc[0] == "defaults" and key in _keys(Model):
+    if len(loc) == 2 and loc[0] == "defaults" and key in keys(Model):
         return f"'{key}' belongs to a model: [model.NAME], or [model.\"*\"] for all of them"
     if len(loc) == 3 and loc[0] == "model" and key in modelfile.PARAMETERS:
         return f"parameters stand in a table of their own: parameters = {{ {key} = … }}"
-    if len(loc) == 1 and key in _keys(Project):
+    if len(loc) == 1 and key in keys(Project):
         return f"'{key}' belongs into [project]"
-    if len(loc) == 1 and key in ("models", "groups", "var", "variables", "default", "ftypes"):
-        return None
     return f"models stand in [model.NAME]: [model.{key}]" if len(loc) == 1 and WORD.fullmatch(key) else None
 
 
@@ -342,7 +352,7 @@ def _prune(document: dict[str, Any], loc: Path) -> None:
 def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
     errors: list[Error] = []
     names = document.get("vars", {})
-    custom = frozenset(document.get("ftype", {}))
+    custom = variant.custom_ftypes(document)
     for path, text in _strings(document):
         # A `${matrix.…}` is looked up per row.
         try:
@@ -371,18 +381,9 @@ def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
             what = f"'{name}' cannot name a group: expected letters, digits, '_', '-' and '.'"
             errors.append(root.at("group", name).error(what, value=False))
     errors += _table_values(document.get("defaults", {}), root.at("defaults").at, custom)
-    axes = {axis for table in document.get("model", {}).values() for axis in table.get("matrix", {})}
     for name, table in document.get("model", {}).items():
         here = root.at("model", name)
         errors += _table_values(table, here.at, custom)
-        for axis, values in table.get("matrix", {}).items():
-            labelled = values.items() if isinstance(values, dict) else enumerate(values)
-            for label, value in labelled:
-                errors += _axis_value(axis, value, here.at("matrix", axis, label), custom)
-        for number, entry in enumerate(table.get("include", ())):
-            extra = {key: value for key, value in entry.items() if key in variant.KEYS and key not in axes}
-            place = here.at("include", number)
-            errors += _model_errors(extra, place.at, custom)
         if not GLOB.search(name):
             if not all(WORD.fullmatch(part) for part in name.split("/")):
                 what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"
@@ -391,6 +392,22 @@ def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
         for key in ("modelfile", "extends"):
             if key in table:
                 errors.append(here.at(key).error(f"a glob table refines models, and takes no '{key}'", value=False))
+    return errors
+
+
+def _row_errors(name: str, table: Mapping[str, Any], document: Mapping[str, Any], root: Place) -> list[Error]:
+    """What is wrong with the values of axes, and with keys that `include` adds to rows."""
+    errors: list[Error] = []
+    here = root.at("model", name)
+    custom = variant.custom_ftypes(document)
+    for axis, values in table.get("matrix", {}).items():
+        for label, value in values.items() if isinstance(values, dict) else enumerate(values):
+            errors += _axis_value(axis, value, here.at("matrix", axis, label), custom)
+    # A key that is an axis somewhere may name a label of it here.
+    axes = {axis for each in document.get("model", {}).values() for axis in each.get("matrix", {})}
+    for number, entry in enumerate(table.get("include", ())):
+        extra = {key: value for key, value in entry.items() if key in variant.KEYS and key not in axes}
+        errors += _model_errors(extra, here.at("include", number).at, custom)
     return errors
 
 

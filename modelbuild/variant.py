@@ -141,21 +141,21 @@ class Naming:
 
 def name_row(
     model: str, row: Row, said: Mapping[str, Said], scope: Scope, namespace: str | None, table: Place, errors: list[Error]
-) -> Naming | None:
-    """Work out a row's names: `name:tag`, and for the default row `latest` and `tags`."""
+) -> Naming:
+    """Work out a row's names: `name:tag`, and for the default row `latest` and `tags`. What is wrong goes to `errors`."""
     read = _Reader(said, scope, errors)
-    before = len(errors)
     name = read.string("name") or model
     tag = read.string("tag") or row.joined or "latest"
     tags = list(read.strings("tags"))
-    if len(errors) > before:
-        return None
-    name_place, tag_place = (said[key].place if key in said else table for key in ("name", "tag"))
+    if errors:
+        return Naming((), row.joined)
+    name_place = said["name"].place if "name" in said else table
+    tag_place = next((said[key].place for key in ("tag", "matrix") if key in said), table)
     if ":" in name.rpartition("/")[2]:
         before_tag, _, wrong = name.rpartition(":")
         hint = f"say it with 'tag': name = \"{before_tag}\", tag = \"{wrong}\""
         errors.append(name_place.error(f"'name' takes no tag, got '{name}'", hint=hint))
-        return None
+        return Naming((), row.joined)
     if not row.is_default and not any("tags" in layer.table for layer in row.extra):
         tags = []
     elif row.is_default and row.labels:
@@ -175,10 +175,10 @@ def name_row(
             parsed = parse_name(f"{name}:{each}", namespace=namespace or NAMESPACE)
         except Error as error:
             errors.append(name_place.placed(error))
-            return None
+            break
         if parsed not in names:
             names.append(parsed)
-    return Naming(tuple(names), tag) if len(errors) == before else None
+    return Naming(tuple(names), tag)
 
 
 def build(
@@ -313,6 +313,11 @@ def ftype(value: Any, custom: Collection[str] = ()) -> str | None:
     return spelling
 
 
+def custom_ftypes(document: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the mixes that a ModelBuild.toml makes."""
+    return frozenset(name for name in document.get("ftype", {}) if not ftypes.canonical(name))
+
+
 def nearest_ftype(text: str) -> str | None:
     """A hint for a misspelled ftype; of equally near ones the `_M` mix, which is what people mean."""
     import difflib
@@ -338,7 +343,7 @@ def adapter_scale(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Error(f"'scale' expects a number, got {got(value)}")
     if value != 1:
-        raise not_built_yet(f"an adapter scale other than 1, got {as_text(value)}:")
+        raise not_built_yet("an adapter scale other than 1")
     return float(value)
 
 
@@ -459,7 +464,7 @@ class _Reader:
                 return ""
         filled = self._fill(value, place)
         if filled is True:
-            self.errors.append(place.error("expected a text or false, got true"))
+            self.errors.append(place.error("'template' expects a string, { file = … } or false, got true"))
         return "" if isinstance(filled, bool) else as_text(filled)
 
     def file(self, key: str) -> File | None:

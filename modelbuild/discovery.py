@@ -1,0 +1,117 @@
+"""Find Modelfiles by glob, and name models after them."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from modelbuild.errors import Error
+from modelbuild.observed import Kind, Observed
+
+GLOB = re.compile(r"[*?\[]")
+PROJECT_FILE = "ModelBuild.toml"
+
+
+class Finder:
+    """Looks for files below a project's root; each folder is listed once.
+
+    Where a glob leaves the choice open, links, dot folders, the models folder and other projects are passed over; what it
+    spells out is followed.
+    """
+
+    def __init__(self, root: str, models: str | None, observed: Observed) -> None:
+        self.root = root
+        self.models = models
+        self.observed = observed
+        self._listings: dict[str, dict[str, tuple[Kind, bool]]] = {}
+
+    def files(self, pattern: str) -> Iterator[str]:
+        """Absolute paths of the files that a glob matches. Raises Error without a place, and OSError."""
+        start = os.path.abspath(os.sep) if pattern.startswith("/") else self.root
+        segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
+        if not segments or segments[-1] in ("**", "..") or "\0" in pattern:
+            example = "/".join([*segments[:-1], "**", "Modelfile"]) if segments else "**/Modelfile"
+            raise Error(f"'{pattern}' names no file", hint=f'end it in the name of the files: "{example}"')
+        todo: list[tuple[str, int, bool]] = []
+        seen: set[tuple[str, int, bool]] = set()
+
+        def visit(folder: str, at: int, chosen: bool) -> None:
+            if (folder, at, chosen) not in seen:
+                seen.add((folder, at, chosen))
+                todo.append((folder, at, chosen))
+
+        visit(start, 0, False)
+        while todo:
+            folder, at, chosen = todo.pop()
+            segment, is_last = segments[at], at == len(segments) - 1
+            if chosen or GLOB.search(segment):
+                if chosen and self._is_passed_over(folder):
+                    continue
+                if segment == "**":
+                    visit(folder, at + 1, True)
+                for name in self._choices(folder, segment, is_last):
+                    path = os.path.join(folder, name)
+                    if is_last:
+                        yield path
+                    else:
+                        visit(path, at if segment == "**" else at + 1, True)
+            else:
+                path = os.path.normpath(os.path.join(folder, segment))
+                kind = self.observed.kind(path)
+                if is_last and kind == "file":
+                    yield path
+                elif not is_last and kind == "folder":
+                    visit(path, at + 1, False)
+
+    def _choices(self, folder: str, segment: str, is_last: bool) -> list[str]:
+        """Entries of a folder that a segment of a glob matches: files for the last segment, else folders."""
+        listing = self._listing(folder)
+        wanted = "file" if is_last else "folder"
+        if not GLOB.search(segment):
+            return [segment] if listing.get(segment) == (wanted, False) else []
+        matches = re.compile(fnmatch.translate(segment)).match
+        return [
+            name
+            for name, (kind, is_link) in listing.items()
+            if kind == wanted and not is_link and matches(name) and not (kind == "folder" and name.startswith("."))
+        ]
+
+    def _is_passed_over(self, folder: str) -> bool:
+        return folder != self.root and (folder == self.models or PROJECT_FILE in self._listing(folder))
+
+    def _listing(self, folder: str) -> dict[str, tuple[Kind, bool]]:
+        if folder not in self._listings:
+            self._listings[folder] = {name: (kind, is_link) for name, kind, is_link in self.observed.entries(folder)}
+        return self._listings[folder]
+
+
+def name_after(path: str, template: str = "{name}") -> str | None:
+    """The model that a Modelfile makes: `…/chat/Modelfile`, `chat.Modelfile` and `Modelfile.chat` make 'chat'.
+
+    template  `discover_as`: {name} is that name, {folder} the Modelfile's folder, {parent} the folder around that one
+    """
+    folder, base = os.path.split(path)
+    around, folder = os.path.split(folder)
+    if base == "Modelfile":
+        name = folder
+    elif base.endswith(".Modelfile"):
+        name = base.removesuffix(".Modelfile")
+    elif base.startswith("Modelfile."):
+        name = base.removeprefix("Modelfile.")
+    else:
+        return None
+    if template == "{name}":
+        return name
+    values = {"{name}": name, "{folder}": folder, "{parent}": os.path.basename(around)}
+    return re.sub(r"\{(?:name|folder|parent)\}", lambda found: values[found[0]], template)
+
+
+def telling_apart(paths: Sequence[str]) -> str | None:
+    """A `discover_as` that gives each Modelfile a name of its own."""
+    for template in ("{parent}-{folder}", "{folder}-{name}", "{parent}-{folder}-{name}"):
+        names = {name_after(path, template) for path in paths}
+        if len(names) == len(paths) and None not in names:
+            return template
+    return None

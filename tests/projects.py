@@ -1,0 +1,67 @@
+"""Small projects on disk for tests of the project side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from modelbuild import project
+from modelbuild.errors import Error, Errors, render
+from modelbuild.observed import Observed
+from modelbuild.project import Options, Project
+
+
+class Kept(dict[str, bytes]):
+    """The smallest `Keep`."""
+
+    def put(self, key: str, value: bytes) -> None:
+        self[key] = value
+
+
+def write(root: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files below a folder; a name that ends in '/' makes a folder, a text '-> x' a link."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir(exist_ok=True)
+        elif isinstance(text, bytes):
+            path.write_bytes(text)
+        elif text.startswith("-> "):
+            path.symlink_to(text[3:])
+        else:
+            path.write_text(text, encoding="utf-8", newline="")
+
+
+def load(
+    root: Path,
+    toml: str | None = None,
+    files: Mapping[str, str | bytes] | None = None,
+    *,
+    file: str = "ModelBuild.toml",
+    keep: Kept | None = None,
+    vars: Mapping[str, str] | None = None,
+    sets: tuple[str, ...] = (),
+    name: str | None = None,
+    quantize: str | None = None,
+    observed: Observed | None = None,
+) -> Project:
+    write(root, files or {})
+    if toml is not None:
+        (root / "ModelBuild.toml").write_text(toml, encoding="utf-8", newline="")
+    return project.load(
+        os.path.join(root, file),
+        observed=observed or Observed(),
+        keep=Kept() if keep is None else keep,
+        options=Options(vars or {}, sets, name, quantize),
+    )
+
+
+def complaint(root: Path, *args: object, **kwargs: object) -> str:
+    """The rendered errors of a project that is wrong, else its rendered warnings."""
+    try:
+        loaded = load(root, *args, **kwargs)  # type: ignore[arg-type]
+    except (Error, Errors) as error:
+        return f"{error}\n"
+    return "".join(f"{render(warning, 'warning')}\n" for warning in loaded.warnings)
