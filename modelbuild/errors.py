@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+LINE = 120
+"""Characters of a source line that are shown."""
+
 
 class Error(Exception):
     """Bad input, a failed step or a broken file: something a user can act on.
@@ -63,10 +66,11 @@ def render(error: Error, severity: str = "error") -> str:
     lines = [f"{severity}: {error.place}: {error.what}" if error.place else f"{severity}: {error.what}"]
     if error.source is not None and error.line is not None:
         gutter = f"  {error.line} | "
-        lines.append(gutter + error.source.rstrip("\r\n"))
-        if error.column is not None:
-            pad = "".join("\t" if ch == "\t" else " " for ch in error.source[: error.column - 1])
-            lines.append(" " * (len(gutter) - 2) + "| " + pad + "^" * max(1, error.width))
+        text, column, width = _cut(error.source.rstrip("\r\n"), error.column, error.width)
+        lines.append(gutter + text)
+        if column is not None:
+            pad = "".join("\t" if ch == "\t" else " " for ch in text[: column - 1])
+            lines.append(" " * (len(gutter) - 2) + "| " + pad + "^" * max(1, width))
     rows = [*error.facts, *([("hint", error.hint)] if error.hint else [])]
     label_width = max((len(label) for label, _ in rows), default=0)
     for label, text in rows:
@@ -74,6 +78,17 @@ def render(error: Error, severity: str = "error") -> str:
         lines.append(f"  {label:<{label_width}}  {first}")
         lines.extend(" " * (label_width + 4) + more for more in rest)
     return "\n".join(lines)
+
+
+def _cut(text: str, column: int | None, width: int) -> tuple[str, int | None, int]:
+    """The part of a long line around a column, with what is left of the column and the width."""
+    if len(text) <= LINE:
+        return text, column, width
+    start = max(0, min((column or 1) - 1 - LINE // 3, len(text) - LINE))
+    end = start + LINE
+    shown = ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
+    moved = None if column is None else column - start + (1 if start else 0)
+    return shown, moved, min(width, len(shown) - (moved or 1) + 1)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

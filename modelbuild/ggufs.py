@@ -14,17 +14,20 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 class Contents(NamedTuple):
-    """What a file is for, and whether all its weights are floats."""
+    """What a file is for, whether all its weights are floats, and its `general.architecture`."""
 
     role: Literal["model", "projector", "adapter"]
     unquantized: bool
+    architecture: str
 
 
 def classify(path: str) -> Contents:
     """Read a file's head and say what it holds, by its content as Ollama does (server/create.go). Raises Error."""
     table = gguf.read_header(path).table
     floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
-    return Contents(_role(table.metadata), floats)
+    named = table.metadata.get("general.architecture")
+    architecture = gguf.decode_value(named) if named else ""
+    return Contents(_role(table.metadata), floats, architecture if isinstance(architecture, str) else "")
 
 
 def _role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
@@ -55,5 +58,7 @@ def parts(name: str, names: Collection[str]) -> list[str]:
     wanted = [f"{prefix}-{number + 1:05}-of-{count}.gguf" for number in range(min(int(count), 99_999))]
     missing = [part for part in wanted if part not in names]
     if missing:
-        raise Error(f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them")
+        raise Error(
+            f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them"
+        )
     return wanted or [name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from modelbuild.errors import Error, Errors, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
-from modelbuild.name import parse as parse_name
 from modelbuild.observed import Observed
 from modelbuild.project import Project
 from modelbuild.variant import From, Variant
@@ -177,6 +175,11 @@ class _Planner:
         new = [*self._files_beside(variant), *self._texts(variant, merged)]
         layers = manifest.compose(kept, new, lambda layer: layer.media_type)
         config = {key: value for key, value in base.config.items() if key not in variant.cleared}
+        for draft in variant.drafts:
+            config["draft"] = {
+                "model_format": "gguf",
+                "architecture": self._classify(draft.place, draft.text, draft.path).architecture,
+            }
         given = {"renderer": variant.renderer, "parser": variant.parser, "requires": variant.requires}
         config.update((key, value) for key, value in given.items() if value is not None)
         return replace(base, layers=tuple(layers), parameters=merged, config=config)
@@ -339,7 +342,7 @@ class _Planner:
         near = self._project.near(line.text)
         looked = [("looked in", folder) for folder in self._libraries]
         try:
-            parse_name(line.text)
+            Name.parse(line.text)
         except Error as error:
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
         return line.place.error(
@@ -353,7 +356,7 @@ class _Planner:
     def _find_name(self, text: str) -> tuple[str, Name] | None:
         """The models folder that holds a name not of this project."""
         try:
-            name = parse_name(text)
+            name = Name.parse(text)
         except Error:
             return None
         for folder in self._libraries:
@@ -365,13 +368,13 @@ class _Planner:
         path = os.path.join(folder, "manifests", *name.path().split("/"))
         found = self._read_manifest(line, path)
         layers: list[Layer] = []
-        values: dict[str, Any] = {}
+        given: list[dict[str, Any]] = []
         recipe = None
         unquantized = False
         for layer in found.layers:
             blob = self._blob(line, path, folder, layer)
             if layer.media_type == manifest.PARAMS:
-                values = {**self._json(line, blob), **values}
+                given.append(self._object(line, blob))
             if layer.media_type == manifest.MODEL:
                 recipe = self._import(variant, (blob,))
                 unquantized = self._classify(line.place, line.text, blob).unquantized
@@ -385,7 +388,8 @@ class _Planner:
                 True,
             )
             layers.append(Layer(layer.media_type, step, name.display()))
-        config = self._json(line, self._blob(line, path, folder, found.config))
+        config = self._object(line, self._blob(line, path, folder, found.config))
+        values = manifest.merge_parameters(given, {})
         return Base(tuple(layers), recipe, None, {"base": config, **_inherited_config(config)}, values, unquantized)
 
     def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
@@ -407,14 +411,13 @@ class _Planner:
             )
         return blob
 
-    def _json(self, line: From, path: str) -> dict[str, Any]:
+    def _object(self, line: From, path: str) -> dict[str, Any]:
         try:
-            value = json.loads(self._observed.read(path))
-            if isinstance(value, dict):
-                return value
-        except (OSError, ValueError, RecursionError):
-            pass
-        raise line.place.error(f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)])
+            return manifest.parse_params(self._observed.read(path))
+        except (Error, OSError):
+            raise line.place.error(
+                f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)]
+            ) from None
 
     # Files
 
@@ -485,7 +488,7 @@ class _Planner:
         layers: list[Layer] = []
         recipe = whole = None
         unquantized = False
-        for line, parts in _split_files(paths, self._observed):
+        for line, parts in self._split_files(paths):
             found = self._classify(line.place, line.text, parts[0])
             if found.role != "model":
                 media_type = manifest.ADAPTER if found.role == "adapter" else manifest.PROJECTOR
@@ -506,6 +509,22 @@ class _Planner:
                 f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
             )
         return Base(tuple(layers), recipe, recipe, {}, {}, unquantized, whole)
+
+    def _split_files(self, paths: Sequence[tuple[From, str]]) -> list[tuple[From, tuple[str, ...]]]:
+        """Group the parts of split GGUF files, which one of them stands for."""
+        from modelbuild import ggufs
+
+        found: dict[tuple[str, ...], From] = {}
+        for line, path in paths:
+            folder = os.path.dirname(path)
+            beside = [name for name, kind, _ in self._observed.entries(folder) if kind == "file"]
+            try:
+                names = ggufs.parts(os.path.basename(path), beside)
+            except Error as error:
+                raise line.place.placed(error) from None
+            found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
+        # A file that is whole comes before one of parts, each by its path.
+        return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
         # The name of a whole file decides nothing; those of parts say which part they are.
@@ -532,7 +551,7 @@ class _Planner:
             )
         found = self._classify(place, text, path)
         if what != "draft" and found.role != what:
-            raise place.error(f"'{text}' is a {found.role}, not a {what}", facts=[("looked at", path)])
+            raise place.error(f"expected {_a(what)}, got {_a(found.role)}: '{text}'", facts=[("looked at", path)])
         return self._as_it_is(variant, media_type, what, path)
 
     def _classify(self, place: Place, text: str, path: str) -> Any:
@@ -552,33 +571,26 @@ class _Planner:
             ) from error
 
 
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
 def _form(media_type: str) -> str:
     return "gguf" if media_type in (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER, manifest.DRAFT) else "bytes"
 
 
 def _inherited_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    """What a config hands down, as far as it is what it should be (server/create.go)."""
+    texts = {
         key: config[key]
         for key in ("renderer", "parser", "requires")
         if isinstance(config.get(key), str) and config[key]
     }
+    lists = {key: config[key] for key in ("capabilities",) if isinstance(config.get(key), list) and config[key]}
+    drafts = {key: config[key] for key in ("draft",) if isinstance(config.get(key), dict)}
+    return texts | lists | drafts
 
 
 def _without_model(config: Mapping[str, Any]) -> dict[str, Any]:
     """What stays of an inherited config when the model layer is replaced."""
     return {key: value for key, value in config.items() if key != "base"}
-
-
-def _split_files(paths: Sequence[tuple[From, str]], observed: Observed) -> list[tuple[From, tuple[str, ...]]]:
-    """Group the parts of split GGUF files, which one of them stands for."""
-    from modelbuild import ggufs
-
-    found: dict[tuple[str, ...], From] = {}
-    for line, path in paths:
-        folder = os.path.dirname(path)
-        names = ggufs.parts(
-            os.path.basename(path), [name for name, kind, _ in observed.entries(folder) if kind == "file"]
-        )
-        found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
-    # A file that is whole comes before one of parts, each by its path.
-    return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]

@@ -17,9 +17,10 @@ VERSION = 1
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     """From the recipe of the model layer; where that layer was taken over from elsewhere, from its `base` config.
 
-    Parameters: `renderer`, `parser`, `requires`; `models`, how many model layers there are; `base`.
+    Parameters: `renderer`, `parser`, `requires`, `capabilities`, `draft`; `models`, how many model layers there are; `base`.
     """
-    given = {key: parameters.get(key) for key in ("renderer", "parser", "requires")}
+    keys = ("renderer", "parser", "requires", "capabilities", "draft")
+    given: dict[str, Any] = {key: parameters[key] for key in keys if key in parameters}
     if "recipe" not in inputs.roles():
         base = parameters.get("base", {})
         return config_blob(

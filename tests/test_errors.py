@@ -1,0 +1,47 @@
+"""How errors look."""
+
+from __future__ import annotations
+
+from modelbuild.errors import Error, Errors, did_you_mean, listed, render
+
+
+def test_error_has_place_line_facts_and_hint() -> None:
+    error = Error(
+        "parameter 'temperature' expects a number, got 'warm'",
+        path="Modelfile", line=3, column=23, source="PARAMETER temperature warm", width=4,
+        facts=[("known", "a\nb"), ("longer label", "c")], hint="say a number",
+    )  # fmt: skip
+    assert render(error) == (
+        "error: Modelfile:3:23: parameter 'temperature' expects a number, got 'warm'\n"
+        "  3 | PARAMETER temperature warm\n"
+        "    |                       ^^^^\n"
+        "  known         a\n"
+        "                b\n"
+        "  longer label  c\n"
+        "  hint          say a number"
+    )
+
+
+def test_tabs_keep_the_mark_under_its_word() -> None:
+    assert render(Error("x", path="f", line=1, column=3, source="\t\tab", width=2)).splitlines()[2] == "    | \t\t^^"
+
+
+def test_long_line_is_cut_around_the_column() -> None:
+    text = render(Error("x", path="f", line=1, column=2001, source="a" * 2000 + "b" * 2000, width=5))
+    shown, marks = text.splitlines()[1:]
+    assert len(shown) < 140
+    assert shown[marks.index("^")] == "b" and shown[marks.index("^") - 1] == "a"
+    assert marks.count("^") == 5
+
+
+def test_errors_are_kept_apart() -> None:
+    assert str(Errors([Error("a"), Error("b", path="f")])) == "error: a\n\nerror: f: b"
+
+
+def test_did_you_mean_finds_words_in_any_case() -> None:
+    assert did_you_mean("q4_k_n", ["q4_K_M", "q8_0"]) == "did you mean 'q4_K_M'?"
+    assert did_you_mean("zzz", ["q4_K_M"]) is None
+
+
+def test_long_lists_lose_their_middle() -> None:
+    assert listed(map(str, range(20)), 5) == "0, 1, 2, …, 19"

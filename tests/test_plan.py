@@ -1,0 +1,332 @@
+"""Planning: which steps a project becomes, what FROM means, and every error it can make. UPDATE_GOLDEN=1 writes the goldens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from modelbuild import manifest
+from modelbuild.digest import sha256
+from modelbuild.errors import Error, Errors
+from modelbuild.formats import gguf
+from modelbuild.graph import Graph, Source
+from modelbuild.observed import Observed
+from modelbuild.plan import plan
+from tests.projects import load, write
+
+GOLDEN = Path(__file__).parent / "golden/plan"
+
+
+def gguf_file(kind: str = "model", dtype: str = "f32", **metadata: str | int) -> bytes:
+    values = {"general.architecture": "llama", "general.type": kind, "llama.block_count": 1, **metadata}
+    encoded = {
+        key: gguf.encode_value("str" if isinstance(value, str) else "u32", value) for key, value in values.items()
+    }
+    data = {"f32": bytes(4 * 32 * 2), "q8_0": bytes(34 * 2)}[dtype]
+    return gguf.header(encoded, [("token_embd.weight", dtype, (2, 32))]) + data + bytes(-len(data) % 32)
+
+
+CHECKPOINT: dict[str, str | bytes] = {"weights/config.json": "{}", "weights/model.safetensors": b"x"}
+
+
+def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str, str | bytes]:
+    """A models folder with one model in it."""
+    blobs = {"model": gguf_file(), **layers}
+    config = manifest.config_blob(family="llama", families=["llama"], model_type="64", file_type="F16", renderer="odd")
+    files: dict[str, str | bytes] = {}
+    listed = []
+    for kind, data in blobs.items():
+        listed.append(manifest.Layer(f"application/vnd.ollama.image.{kind}", sha256(data), len(data)))
+        files[f"models/blobs/{sha256(data).replace(':', '-')}"] = data
+    files[f"models/blobs/{sha256(config).replace(':', '-')}"] = config
+    made = manifest.Manifest(manifest.Layer(manifest.CONFIG, sha256(config), len(config)), tuple(listed))
+    files[f"models/manifests/registry.ollama.ai/library/{name.replace(':', '/')}"] = made.encode()
+    return files
+
+
+def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> tuple[Graph, list[Error]]:
+    write(root, files or {})
+    project = load(root, toml)
+    return plan(project, Observed(), [str(root / "models")])
+
+
+def graph(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Graph:
+    return planned(root, toml, files)[0]
+
+
+def layers(made: Graph, label: str) -> list[tuple[str, str]]:
+    """(kind of layer, display name of the base it comes from) of an output's manifest, in order."""
+    output = next(output for output in made.outputs if output.label == label)
+    listing = json.loads(made.steps[output.manifest].parameters)["layers"]
+    return [(media_type.rpartition(".")[2], origin) for media_type, origin in listing]
+
+
+def kinds(made: Graph) -> list[str]:
+    return [step.kind for step in made.steps.values()]
+
+
+# What FROM means
+
+
+def test_folder_of_safetensors_is_converted(tmp_path: Path) -> None:
+    made = graph(tmp_path, '[model.a]\nfrom = "./weights"\n', CHECKPOINT)
+    assert kinds(made) == ["convert", "layer", "config", "manifest"]
+    (weights,) = [
+        ref for _, ref in made.steps["a/convert"].inputs if isinstance(ref, Source) and ref.form == "safetensors"
+    ]
+    assert weights.path == str(tmp_path / "weights/model.safetensors")
+
+
+def test_absent_files_that_decide_bytes_are_inputs(tmp_path: Path) -> None:
+    made = graph(tmp_path, '[model.a]\nfrom = "./weights"\n', CHECKPOINT)
+    roles = [role for role, _ in made.steps["a/convert"].inputs]
+    assert {"README.md", "generation_config.json", "chat_template.jinja", "tokenizer.model"} <= set(roles)
+
+
+def test_gguf_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    made = graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\n', {"x.gguf": gguf_file()})
+    assert kinds(made) == ["import", "layer", "config", "manifest"]
+    assert dict(made.steps["a/model"].inputs)["file"] == Source(str(tmp_path / "x.gguf"), "gguf")
+
+
+def test_rows_share_one_conversion(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\n[model.a.matrix]\nquantize = ["q8_0", "q4_K_M", "none"]\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert kinds(made).count("convert") == 1
+    assert kinds(made).count("quantize") == 2
+
+
+def test_default_quantize_leaves_quantized_files_alone(tmp_path: Path) -> None:
+    toml = '[defaults]\nquantize = "q4_K_M"\n[model.a]\nfrom = "./a.gguf"\n[model.b]\nfrom = "./b.gguf"\n[model.c]\nfrom = "b"\n'
+    made = graph(tmp_path, toml, {"a.gguf": gguf_file(dtype="q8_0"), "b.gguf": gguf_file()})
+    assert [name for name, step in made.steps.items() if step.kind == "quantize"] == ["b/quantize"]
+    assert layers(made, "c") == [("model", "b:latest")]
+
+
+def test_model_of_the_project_gives_its_layers_with_its_name(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\nsystem = "A"\nparameters = { top_k = 1 }\n[model.b]\nfrom = "a"\ntemplate = "T"\n'
+    made = graph(tmp_path, toml, {"x.gguf": gguf_file()})
+    assert layers(made, "a") == [("model", ""), ("system", ""), ("params", "")]
+    assert layers(made, "b") == [("model", "a:latest"), ("system", "a:latest"), ("template", ""), ("params", "")]
+
+
+def test_deriving_model_that_quantizes_starts_before_quantization(tmp_path: Path) -> None:
+    toml = (
+        '[model.a]\nfrom = "./weights"\nquantize = "q8_0"\nsystem = "A"\n[model.b]\nfrom = "a"\nquantize = "q4_K_M"\n'
+    )
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert dict(made.steps["b/quantize"].inputs) == {"recipe": "a/convert"}
+    assert layers(made, "b") == [("model", ""), ("system", "a:latest")]
+
+
+def test_model_means_its_default_row(tmp_path: Path) -> None:
+    toml = """
+[model.a]
+from = "./weights"
+[model.a.matrix]
+quantize = ["q8_0", "q4_K_M"]
+[model.a.default]
+quantize = "q4_K_M"
+[model.b]
+from = "a"
+system = "B"
+"""
+    assert layers(graph(tmp_path, toml, CHECKPOINT), "b")[0] == ("model", "a:q4_K_M")
+
+
+def test_rows_of_one_recipe_serve_a_model_that_quantizes(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\n[model.a.matrix]\nquantize = ["q8_0", "q4_K_M"]\n[model.b]\nfrom = "a"\nquantize = "q6_K"\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert dict(made.steps["b/quantize"].inputs) == {"recipe": "a/convert"}
+
+
+def test_name_in_a_models_folder_gives_its_layers(tmp_path: Path) -> None:
+    files = library(tmp_path, template=b"T", params=b'{"top_k":3,"stop":["x"]}\n')
+    made = graph(tmp_path, '[model.a]\nfrom = "base"\nparameters = { stop = ["y"] }\n', files)
+    assert layers(made, "a") == [("model", "base:latest"), ("template", "base:latest"), ("params", "")]
+    assert json.loads(made.steps["a/params"].parameters) == {"parameters": {"stop": ["y"], "top_k": 3}}
+    config = json.loads(made.steps["a/config"].parameters)
+    assert (config["renderer"], config["base"]["model_family"]) == ("odd", "llama")
+
+
+def test_name_in_a_models_folder_can_be_quantized(tmp_path: Path) -> None:
+    made = graph(tmp_path, '[model.a]\nfrom = "base"\nquantize = "q8_0"\n', library(tmp_path))
+    assert layers(made, "a") == [("model", "")]
+    assert "base" not in json.loads(made.steps["a/config"].parameters)
+
+
+def test_modelfile_path_wins_over_a_name(tmp_path: Path) -> None:
+    made = graph(
+        tmp_path, None, {"Modelfile": "FROM x.gguf\n", "x.gguf": gguf_file(), "ModelBuild.toml": "[project]\n"}
+    )
+    assert "import" in kinds(made)
+
+
+def test_projector_and_adapter_stand_where_ollama_puts_them(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\nprojector = "p.gguf"\nadapters = [{ path = "l.gguf" }]\ndraft = "d.gguf"\nsystem = "S"\n'
+    files = {
+        "x.gguf": gguf_file(),
+        "p.gguf": gguf_file("mmproj"),
+        "l.gguf": gguf_file("adapter"),
+        "d.gguf": gguf_file(**{"general.name": "draft"}),
+    }
+    kinds_ = [kind for kind, _ in layers(graph(tmp_path, toml, files), "a")]
+    assert kinds_ == ["model", "projector", "adapter", "draft", "system"]
+
+
+def test_config_tells_of_the_draft(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n'
+    made = graph(tmp_path, toml, {"x.gguf": gguf_file(), "d.gguf": gguf_file()})
+    assert json.loads(made.steps["a/config"].parameters)["draft"] == {"model_format": "gguf", "architecture": "llama"}
+
+
+def test_several_gguf_files_sort_by_path(tmp_path: Path) -> None:
+    files = {
+        "Modelfile": "FROM ./x.gguf\nFROM ./mmproj.gguf\n",
+        "x.gguf": gguf_file(),
+        "mmproj.gguf": gguf_file("mmproj"),
+    }
+    made = graph(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', files)
+    assert [kind for kind, _ in layers(made, "a")] == ["projector", "model"]
+
+
+def test_empty_text_clears_what_the_base_gives(tmp_path: Path) -> None:
+    toml = """
+[model.a]
+from = "./x.gguf"
+system = "A"
+template = "T"
+license = "L"
+parameters = { top_k = 1, stop = ["x"] }
+messages = [{ role = "user", content = "hi" }]
+[model.b]
+from = "a"
+system = ""
+template = false
+license = []
+messages = []
+parameters = { stop = [] }
+"""
+    made = graph(tmp_path, toml, {"x.gguf": gguf_file()})
+    assert [kind for kind, _ in layers(made, "a")] == ["model", "template", "system", "license", "params", "messages"]
+    assert layers(made, "b") == [("model", "a:latest"), ("params", "")]
+
+
+def test_split_gguf_becomes_one(tmp_path: Path) -> None:
+    parts = {f"x-{n:05}-of-00002.gguf": gguf_file(**{"split.no": n - 1, "split.count": 2}) for n in (1, 2)}
+    made = graph(tmp_path, '[model.a]\nfrom = "./x-00001-of-00002.gguf"\n', parts)
+    assert [role for role, _ in made.steps["a/import"].inputs] == ["x-00001-of-00002.gguf", "x-00002-of-00002.gguf"]
+    assert dict(made.steps["a/model"].inputs) == {"recipe": "a/import"}
+
+
+def test_name_that_the_project_no_longer_declares_is_just_a_name(tmp_path: Path) -> None:
+    made = graph(tmp_path, '[model.b]\nfrom = "gone"\n', library(tmp_path, "gone:latest"))
+    assert layers(made, "b") == [("model", "gone:latest")]
+
+
+# Errors
+
+
+ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
+    "nothing": ('[model.a]\nsystem = "S"\n', {}),
+    "missing_path": ('[model.a]\nfrom = "./nowhere"\n', {}),
+    "missing_path_in_modelfile": (
+        '[model.a]\nmodelfile = "Modelfile"\n',
+        {"Modelfile": "SYSTEM x\nFROM ./nowhere.gguf\n"},
+    ),
+    "unknown_model": ('[model.chat]\nfrom = "./x.gguf"\n[model.a]\nfrom = "chta"\n', {"x.gguf": gguf_file()}),
+    "registry_name": ('[model.a]\nfrom = "llama3.2:1b"\n', {}),
+    "not_a_name": ('[model.a]\nfrom = "no such thing!"\n', {}),
+    "cycle": ('[model.a]\nfrom = "b"\n[model.b]\nfrom = "c"\n[model.c]\nfrom = "a"\n', {}),
+    "cycle_of_one": ('[model.a]\nfrom = "a"\n', {}),
+    "rows_without_default": (
+        '[model.a]\nfrom = "./weights"\n[model.a.matrix]\nquantize = ["q8_0", "q4_K_M"]\n[model.b]\nfrom = "a"\n',
+        CHECKPOINT,
+    ),
+    "bare_word_is_path_and_model": (
+        '[model.a]\nmodelfile = "Modelfile"\n[model.weights]\nfrom = "./weights"\n',
+        {"Modelfile": "FROM weights\n", **CHECKPOINT},
+    ),
+    "name_and_file": (
+        '[model.a]\nmodelfile = "Modelfile"\n[model.b]\nfrom = "./x.gguf"\n',
+        {"Modelfile": "FROM b\nFROM ./x.gguf\n", "x.gguf": gguf_file()},
+    ),
+    "two_models": (
+        '[model.a]\nmodelfile = "Modelfile"\n',
+        {"Modelfile": "FROM ./x.gguf\nFROM ./y.gguf\n", "x.gguf": gguf_file(), "y.gguf": gguf_file(dtype="q8_0")},
+    ),
+    "two_folders": (
+        '[model.a]\nmodelfile = "Modelfile"\n',
+        {"Modelfile": "FROM ./weights\nFROM ./more\n", "more/model.safetensors": b"x", **CHECKPOINT},
+    ),
+    "projector_alone": ('[model.a]\nfrom = "./p.gguf"\n', {"p.gguf": gguf_file("mmproj")}),
+    "one_file_of_a_checkpoint": ('[model.a]\nfrom = "./weights/model.safetensors"\n', CHECKPOINT),
+    "empty_folder": ('[model.a]\nfrom = "./weights"\n', {"weights/": ""}),
+    "pickle_only": (
+        '[model.a]\nfrom = "./weights"\n',
+        {"weights/pytorch_model.bin": b"PK", "weights/config.json": "{}"},
+    ),
+    "missing_shard": (
+        '[model.a]\nfrom = "./weights"\n',
+        {
+            "weights/model.safetensors.index.json": '{"weight_map": {"a": "model-00001-of-00002.safetensors", '
+            '"b": "model-00002-of-00002.safetensors"}}',
+            "weights/model-00001-of-00002.safetensors": b"x",
+        },
+    ),
+    "index_is_no_json": (
+        '[model.a]\nfrom = "./weights"\n',
+        {**CHECKPOINT, "weights/model.safetensors.index.json": "{,"},
+    ),
+    "not_a_gguf": ('[model.a]\nfrom = "./x.gguf"\n', {"x.gguf": b"something else entirely"}),
+    "git_lfs_pointer": (
+        '[model.a]\nfrom = "./x.gguf"\n',
+        {"x.gguf": "version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 1234\n"},
+    ),
+    "cut_gguf": ('[model.a]\nfrom = "./x.gguf"\n', {"x.gguf": gguf_file()[:100]}),
+    "missing_part": ('[model.a]\nfrom = "./x-00001-of-00003.gguf"\n', {"x-00001-of-00003.gguf": gguf_file()}),
+    "safetensors_adapter": (
+        '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora" }]\n',
+        {"x.gguf": gguf_file(), "lora/adapter_model.safetensors": b"x"},
+    ),
+    "missing_adapter": ('[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora.gguf" }]\n', {"x.gguf": gguf_file()}),
+    "adapter_is_a_model": (
+        '[model.a]\nmodelfile = "Modelfile"\n',
+        {"Modelfile": "FROM ./x.gguf\nADAPTER ./y.gguf\n", "x.gguf": gguf_file(), "y.gguf": gguf_file()},
+    ),
+    "projector_is_a_folder": ('[model.a]\nfrom = "./x.gguf"\nprojector = "p"\n', {"x.gguf": gguf_file(), "p/": ""}),
+    "library_manifest_damaged": (
+        '[model.a]\nfrom = "base"\n',
+        {"models/manifests/registry.ollama.ai/library/base/latest": "{"},
+    ),
+    "library_blob_missing": (
+        '[model.a]\nfrom = "base"\n',
+        {
+            "models/manifests/registry.ollama.ai/library/base/latest": manifest.Manifest(
+                manifest.Layer(manifest.CONFIG, "sha256:" + "00" * 32, 1), ()
+            ).encode()
+        },
+    ),
+    "several_at_once": ('[model.a]\nfrom = "./nowhere"\n[model.b]\nfrom = "a"\n[model.c]\nfrom = "d"\n', {}),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_error_says_where_what_and_what_to_do(tmp_path: Path, case: str) -> None:
+    toml, files = ERRORS[case]
+    with pytest.raises((Error, Errors)) as caught:
+        planned(tmp_path, toml, files)
+    text = re.sub(r"(?:/[^\s']*)?" + re.escape(str(tmp_path)), "PROJECT", str(caught.value)) + "\n"
+    golden = GOLDEN / f"{case}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_every_golden_has_its_case() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(ERRORS)
