@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,16 +121,21 @@ def test_paths_that_hold_nul_or_go_on_for_ever(tmp_path: Path) -> None:
 
 def test_a_folder_tree_deeper_than_the_stack(tmp_path: Path) -> None:
     here = os.getcwd()
+    depth = 1300
     try:
         os.chdir(tmp_path)
-        for _ in range(1300):
+        for _ in range(depth):
             os.mkdir("d")
             os.chdir("d")
         Path("Modelfile").write_text(FROM)
-    finally:
+        loaded = load(tmp_path, '[project]\nmodelfiles = ["**/Modelfile"]\n')
+        assert [each.label for each in loaded.variants] == ["d"]
+    finally:  # pytest could not remove it
+        Path("Modelfile").unlink(missing_ok=True)
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
         os.chdir(here)
-    loaded = load(tmp_path, '[project]\nmodelfiles = ["**/Modelfile"]\n')
-    assert [each.label for each in loaded.variants] == ["d"]
 
 
 def test_a_modelfile_reached_by_two_ways_is_one(tmp_path: Path) -> None:
