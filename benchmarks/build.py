@@ -27,6 +27,9 @@ import synthetic
 MODELBUILD = [str(Path(sys.executable).parent / "modelbuild")]
 MIB = 1 << 20
 
+# Python keeps bytecode unless it is told not to; a tool that is run again and again is measured with it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 class Run(NamedTuple):
     """Wall and processor seconds, and the peak resident set in bytes (of the largest process, mapped pages included)."""
@@ -64,7 +67,7 @@ def in_turn(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[
             run = side()
             runs[name].append(run)
             print(
-                f"  {number + 1}: {name:<12} {run.seconds * 1000:10.1f} ms   cpu {run.cpu:6.2f} s   peak {run.peak / MIB:7.1f} MiB",
+                f"  {number + 1}: {name:<12} {run.seconds * 1000:10.1f} ms  cpu {run.cpu:6.2f} s  peak {run.peak / MIB:7.1f} MiB",
                 flush=True,
             )
     return runs
