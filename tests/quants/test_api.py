@@ -178,10 +178,12 @@ def test_buffers_of_every_kind_are_taken(tmp_path):
 @pytest.mark.skipif(native is None, reason="the native kernels are not built")
 def test_quantizing_loads_no_numpy():
     code = (
-        "import sys; from modelbuild import quants; out = bytearray(288);"
-        "assert quants.is_native(); quants.quantize('q4_k', 'f32', bytes(2048), out);"
-        "quants.dequantize('q4_k', out, bytearray(2048)); quants.first_nonfinite('f64', bytes(8));"
-        "quants.by_ggml_type(12); print('numpy' in sys.modules)"
+        "import sys; from modelbuild import quants; assert quants.is_native()\n"
+        "for form in map(quants.get, quants.names()):\n"
+        "    out = bytearray(512 // form.block * form.bytes)\n"
+        "    quants.quantize(form.name, 'f32', bytes(2048), out)\n"
+        "    quants.dequantize(form.name, out, bytearray(2048))\n"
+        "quants.first_nonfinite('f64', bytes(8)); quants.by_ggml_type(12); print('numpy' in sys.modules)"
     )
     done = run(code)
     assert (done.stdout.strip(), done.returncode) == ("False", 0), done.stderr

@@ -120,4 +120,4 @@ def test_the_kernels_and_the_modules_agree_on_sizes():
         assert form is not None
         assert (form.block, form.bytes) == (block, size)
         assert tuple(at for at in halves if at >= 0) == quants._module(form.name).HALVES
-    assert {row[0] for row in native.formats()} == {quants.get(name).ggml_type for name in BLOCKS}
+    assert {row[0] for row in native.formats()} == {quants.get(name).ggml_type for name in quants.names()}

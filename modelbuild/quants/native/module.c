@@ -75,14 +75,21 @@ static PyObject *instruction_sets(PyObject *self, PyObject *ignored) {
     return names;
 }
 
+static int add_format(PyObject *rows, const struct format *f) {
+    PyObject *row = Py_BuildValue("(iiiii)", f->ggml_type, f->block, f->bytes, f->half[0], f->half[1]);
+    int failed = !row || PyList_Append(rows, row);
+    Py_XDECREF(row);
+    return failed;
+}
+
 static PyObject *formats(PyObject *self, PyObject *ignored) {
     (void)self; (void)ignored;
+    static const struct format casts[] = {{F32, 1, 4, {-1, -1}, 0, 0}, {F16, 1, 2, {0, -1}, 0, 0}, {BF16, 1, 2, {-1, -1}, 0, 0}, {0}};
     PyObject *rows = PyList_New(0);
-    for (const struct format *f = kernels_portable.formats; rows && f->block; f++) {
-        PyObject *row = Py_BuildValue("(iiiii)", f->ggml_type, f->block, f->bytes, f->half[0], f->half[1]);
-        if (!row || PyList_Append(rows, row)) Py_CLEAR(rows);
-        Py_XDECREF(row);
-    }
+    for (const struct format *f = casts; rows && f->block; f++)
+        if (add_format(rows, f)) Py_CLEAR(rows);
+    for (const struct format *f = kernels_portable.formats; rows && f->block; f++)
+        if (add_format(rows, f)) Py_CLEAR(rows);
     return rows;
 }
 
@@ -175,7 +182,7 @@ static PyObject *py_first_nonfinite(PyObject *self, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"instruction_sets", instruction_sets, METH_NOARGS, "Names of the instruction sets usable here, best first."},
-    {"formats", formats, METH_NOARGS, "(ggml type, block, bytes, offset of an f16 scale, offset of another or -1) of every format with kernels."},
+    {"formats", formats, METH_NOARGS, "(ggml type, block, bytes, offset of an f16 scale, offset of another or -1) of every format that is made here."},
     {"quantize", py_quantize, METH_VARARGS, "quantize(instruction_set, ggml_type, dtype, source, out) -> (first not finite, first overflow), -1 for none."},
     {"dequantize", py_dequantize, METH_VARARGS, "dequantize(instruction_set, ggml_type, source, out): to f32."},
     {"first_nonfinite", py_first_nonfinite, METH_VARARGS, "first_nonfinite(instruction_set, dtype, source) -> position or -1."},
