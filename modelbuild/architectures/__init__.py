@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from modelbuild.checkpoint import Checkpoint, kind
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.errors import Error, listed
 from modelbuild.formats.gguf import encode_value
 from modelbuild.recipe import Expression
 
@@ -53,7 +53,6 @@ def find(class_name: str) -> Architecture:
             f"architecture '{class_name}' is not built yet",
             path="config.json",
             facts=[("known", listed(sorted(known)))],
-            hint=did_you_mean(class_name, known),
         )
     architecture: Architecture = importlib.import_module(f"{__name__}.{known[class_name]}")
     return architecture

@@ -60,13 +60,22 @@ def weights(names: Sequence[str], index: bytes | None) -> list[str]:
     found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
     if found:
         return found
+    if "adapter_config.json" in names:
+        raise Error(
+            "the folder holds an adapter, not a model",
+            hint="name the model's folder in FROM, and this one as its adapter",
+        )
     pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
     if pickles:
         raise Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
             hint="pickles can run code and are not read; load the model with transformers and save it with save_pretrained",
         )
-    raise Error("no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index")
+    others = sorted(name for name in names if name.endswith(".safetensors"))
+    raise Error(
+        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
+        facts=[("found", listed(others))] if others else [],
+    )
 
 
 def _weight_map(index: bytes) -> dict[str, str]:

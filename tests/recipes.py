@@ -1,4 +1,4 @@
-"""What the parity tests use of modelbuild: a folder's recipe, and a plain way to make a recipe's bytes."""
+"""A folder as the inputs of a step, and a plain way to make the bytes of a recipe: what the materializer is checked against."""
 
 from __future__ import annotations
 
