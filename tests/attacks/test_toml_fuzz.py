@@ -18,7 +18,7 @@ from modelbuild.project import Project
 from ..projects import Kept, load, write
 from ..test_schema import CASES, DESIGN
 
-quick = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
