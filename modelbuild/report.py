@@ -47,6 +47,10 @@ class Report:
         self.err = err or sys.stderr
         self.color = _colored(color, self.err)
         self.base: str | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Count the time from now."""
         self._begun = time.perf_counter()
 
     def result(self, text: str) -> None:

@@ -42,6 +42,7 @@ def parameters() -> list[click.Parameter]:
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run, and run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, whatever is made already."),
         click.Option(["--explain"], is_flag=True, help="Say of each step that runs what changed."),
+        click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
     ]
 
 
@@ -53,7 +54,12 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     explain: bool = False,
+    watch: bool = False,
 ) -> int:
+    if watch:
+        from modelbuild.commands import watch as watching
+
+        return watching.run(call, targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
     session, report = call.session, call.report
     try:
         outputs = session.select(targets)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli import GOOD, Invocation
+from modelbuild.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.errors import Error
 from modelbuild.report import near_path, plural
 
 if TYPE_CHECKING:
     import click
 
-FILE = "ModelBuild.toml"
 DEPTH = 6
 """How many folders deep models are looked for."""
 
@@ -42,9 +42,9 @@ def run(call: Invocation) -> int:
     folder = os.path.abspath(call.settings.folder)
     if not os.path.isdir(folder):
         raise Error("no such folder", path=call.settings.folder)
-    path = os.path.join(folder, FILE)
+    path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
-        raise Error(f"there is a {FILE} already", path=path, hint="`modelbuild check` says whether it is right")
+        raise Error(f"there is a {PROJECT_FILE} already", path=path, hint="`modelbuild check` says whether it is right")
     found = look(folder)
     if not any(found):
         raise Error(
@@ -79,22 +79,18 @@ def look(folder: str) -> Found:
         prefix = "" if relative == "." else relative + "/"
         deep = prefix.count("/") >= DEPTH
         folders[:] = [] if deep else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
-        if prefix and FILE in files:
+        if prefix and PROJECT_FILE in files:
             folders[:] = []  # a project of its own
             continue
         weights = [name for name in files if name.endswith(".safetensors") and not name.startswith("adapter")]
         if weights and "config.json" in files:
             found.checkpoints.append(relative)
         for name in sorted(files):
-            if _is_modelfile(name):
+            if name_after(os.path.join(at, name)):
                 found.modelfiles.append(prefix + name)
             elif name.endswith(".gguf") and _is_model(os.path.join(at, name)):
                 found.ggufs.append(prefix + name)
     return found
-
-
-def _is_modelfile(name: str) -> bool:
-    return name == "Modelfile" or name.endswith(".Modelfile") or name.startswith("Modelfile.")
 
 
 def _is_model(path: str) -> bool:
@@ -118,10 +114,11 @@ def compose(folder: str, found: Found) -> str:
     document: dict[str, Any] = {"project": {"name": name}}
     if found.modelfiles and found.modelfiles != ["Modelfile"]:
         document["project"]["modelfiles"] = list(_patterns(found.modelfiles))
-        if template := _discover_as(folder, found.modelfiles):
+        paths = [os.path.join(folder, path) for path in found.modelfiles]
+        if len({name_after(path) for path in paths}) < len(paths) and (template := telling_apart(paths)):
             document["project"]["discover_as"] = template
     used = set(_used(folder, found.modelfiles))
-    taken = {_named(path, folder, "{name}") for path in found.modelfiles}
+    taken = {name_after(os.path.join(folder, path)) for path in found.modelfiles}
     models: dict[str, Any] = {}
     for path in [*found.checkpoints, *found.ggufs]:
         if os.path.normpath(os.path.join(folder, path)) in used or os.path.dirname(path) in found.checkpoints:
@@ -143,22 +140,6 @@ def _patterns(paths: Sequence[str]) -> Iterator[str]:
     for pattern in ("Modelfile", "*.Modelfile", "Modelfile.*"):
         if fnmatch.filter(names, pattern):
             yield f"{prefix}**/{pattern}"
-
-
-def _discover_as(folder: str, paths: Sequence[str]) -> str | None:
-    """How to name Modelfiles so that no two have one name; None where the plain way does."""
-    for template in (None, "{parent}-{folder}", "{folder}-{name}", "{parent}-{folder}-{name}"):
-        names = [_named(path, folder, template or "{name}") for path in paths]
-        if len(set(names)) == len(names):
-            return template
-    return None
-
-
-def _named(path: str, folder: str, template: str) -> str:
-    *parents, base = os.path.join(folder, path).replace(os.sep, "/").split("/")
-    name = base.removesuffix(".Modelfile") if base.endswith(".Modelfile") else base.removeprefix("Modelfile.")
-    parts = {"folder": parents[-1], "parent": parents[-2] if len(parents) > 1 else ""}
-    return template.format(name=parts["folder"] if name == "Modelfile" else name, **parts)
 
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
@@ -187,7 +168,7 @@ def _name(text: str) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "-", text.casefold()).strip("-.")
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, taken: Collection[str | None]) -> str:
     found, number = name, 2
     while found in taken:
         found, number = f"{name}-{number}", number + 1

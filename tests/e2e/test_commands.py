@@ -345,7 +345,7 @@ def test_a_failed_step_is_1_and_the_summary_still_comes_last(tmp_path: Path) -> 
 
 def test_a_wrong_project_is_2_with_every_error_placed(tmp_path: Path) -> None:
     project = make(tmp_path)
-    project.write("ModelBuild.toml", TOML.replace('"q8_0", "q4', '"q8_1", "q4').replace("num_ctx =", "num_ctxx ="))
+    project.write("ModelBuild.toml", TOML.replace('"q8_0", "q4', '"q8_1", "q4').replace("temperature", "temprature"))
     golden("wrong_project", project)
     (project.folder / "models" / "deep").mkdir()
     code, out, err = run(project, "-C", "models/deep", "list", "--json")
@@ -383,6 +383,40 @@ def test_an_interrupt_stops_a_build_cleanly_and_loses_nothing(tmp_path: Path) ->
     assert not (project.models / "manifests").exists()
     project.build()
     project.check()
+
+
+def test_watch_builds_on_each_change_shows_what_is_wrong_once_and_goes_on(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    log = tmp_path / "log"  # in the project: what watch itself writes must not wake it for ever
+    with log.open("w") as out:
+        process = subprocess.Popen(project.command("--watch", "chat"), stdout=out, stderr=out)
+    try:
+        seen = after(log, 0, "Ctrl-C ends it")
+        project.write("models/chat/Modelfile", CHAT.replace("a test", "another test"))
+        seen = after(log, seen, "1 model built")
+        assert project.blob("chat:latest", "system") == b"You are another test."
+        project.write("models/chat/Modelfile", CHAT.replace("SYSTEM", "SYSTEMM"))
+        seen = after(log, seen, "did you mean 'SYSTEM'?")
+        time.sleep(1)
+        project.write("models/chat/Modelfile", CHAT)
+        after(log, seen, "1 model built")
+        assert project.blob("chat:latest", "system") == b"You are a test."
+        text = log.read_text()
+        assert (text.count("error:"), text.count("Ctrl-C"), text.count("nothing to do")) == (1, 1, 0)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def after(log: Path, seen: int, text: str) -> int:
+    """Wait until a text has been logged behind `seen`; returns where it ends."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        at = log.read_text().find(text, seen)
+        if at >= 0:
+            return at + len(text)
+        time.sleep(0.05)
+    raise AssertionError(f"{text!r} was not logged:\n{log.read_text()}")
 
 
 def test_a_reader_that_goes_away_is_no_error(built: Project) -> None:
