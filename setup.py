@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 FOLDER = "modelbuild/quants/native"
 
 # No -march and no contraction to fused operations: the bytes must not depend on the machine. Errno would keep sqrtf a call.
-FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+FLAGS = ["-std=gnu11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 
 # Free-threaded interpreters have no stable ABI.
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")

@@ -2,12 +2,17 @@
 #ifndef MODELBUILD_FORMAT_H
 #define MODELBUILD_FORMAT_H
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the kernels need a little-endian machine"
+#endif
+
+#if FLT_EVAL_METHOD != 0 || defined(__FAST_MATH__)
+#error "the kernels need float arithmetic as written: each operation rounded to float"
 #endif
 
 #ifdef __clang__

@@ -22,8 +22,17 @@ INLINE vi smaller_int(vi a, vi b) { return choose_int((vm)(a < b), a, b); }
 INLINE vi plus_one(vi a, vm where) { return a - where; }
 INLINE vf look_up(const float *table, vi k) { return (vf){table[k[0]], table[k[1]], table[k[2]], table[k[3]]}; }        // of 16
 INLINE vf rounded(vf a) { return (a + MAGIC) - MAGIC; }
-INLINE vf load_halves(const uint8_t *p) { return (vf){load_half(p), load_half(p + 2), load_half(p + 4), load_half(p + 6)}; }
-INLINE void store_halves(uint8_t *p, vf a) { for (int k = 0; k < 4; k++) store16(p + 2 * k, half_of(a[k])); }
+INLINE vf load_halves(const uint8_t *p) {                        // as widen
+    vi h = __builtin_convertvector(*(const vh_unaligned *)p, vi), a = (h & 0x7fff) << 13;
+    vi finite = (vi)((vf)a * 0x1p112f);
+    return (vf)(choose_int((vm)(a < 0x0f800000), finite, a | 0x7f800000) | (h & 0x8000) << 16);
+}
+INLINE void store_halves(uint8_t *p, vf v) {                    // as half_of
+    vi a = (vi)absolute(v), h = (a + (int)0xc8000fff + (a >> 13 & 1)) >> 13;
+    h = choose_int((vm)(a < 0x38800000), (vi)((vf)a + 0.5f), h);
+    h = choose_int((vm)(a < 0x477ff000), h, choose_int((vm)(a > 0x7f800000), (vi){0} + 0x7e00, (vi){0} + 0x7c00));
+    *(vh_unaligned *)p = __builtin_convertvector((h & 0x7fff) | ((vi)v >> 16 & 0x8000), vh_unaligned);
+}
 
 #if defined(__SSE2__)
 INLINE uint32_t lane_bits(vm m) { return (uint32_t)_mm_movemask_ps((__m128)m); }
