@@ -24,6 +24,9 @@ Event = dict[str, Any]
 DELAY = 0.3
 """Seconds that a build may take before its progress is drawn: importing rich would cost a quick one more than it takes."""
 
+WIDE = 84
+"""Columns of a terminal that has room for bars and rates."""
+
 _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
 
@@ -242,6 +245,7 @@ class Terminal(Lines):
         self._hashing: str | None = None
         self._timer: threading.Timer | None = None
         self._live: Live | None = None
+        self._wide = True
         self._stopped = False
 
     def line(self, text: str) -> None:
@@ -286,6 +290,7 @@ class Terminal(Lines):
             if self._stopped:
                 return
             console = Console(file=self.report.err, no_color=not self.report.color, highlight=False)
+            self._wide = console.width >= WIDE
             live = Live(
                 console=console,
                 get_renderable=self._picture,
@@ -305,25 +310,25 @@ class Terminal(Lines):
 
         head = self._hashing or f"{self._done} of {plural(self.steps, 'step')}"
         now = time.perf_counter()
-        table = Table.grid(padding=(0, 2))
-        for _ in range(2):
-            table.add_column(no_wrap=True)
-        for _ in range(3):
-            table.add_column(justify="right", no_wrap=True)
+        wide = self._wide
+        grid = Table.grid(padding=(0, 2))
+        for number in range(5 if wide else 3):
+            grid.add_column(justify="left" if number < (2 if wide else 1) else "right", no_wrap=True)
         for running in list(self._running.values()):
             done, total = running.done, running.total
-            if not total:
-                table.add_row(running.step, "", "", "", duration(now - running.begun))
-                continue
             rate = running.rate(now)
-            table.add_row(
-                running.step,
-                ProgressBar(total=total, completed=done, width=24),
-                f"{size(done)} of {size(total)}",
-                f"{size(rate)}/s" if rate else "",
-                f"{clock((total - done) / rate)} left" if rate else "",
+            bar: list[RenderableType] = [ProgressBar(total=total or 1, completed=done, width=24)] if total else [""]
+            speed = [f"{size(rate)}/s" if total and rate else ""]
+            left = (
+                f"{clock((total - done) / rate)} left"
+                if total and rate
+                else ""
+                if total
+                else duration(now - running.begun)
             )
-        return Group(Text(f"{head}, {clock(self.report.seconds)}", style="bold"), table)
+            cells = [f"{size(done)} of {size(total)}" if total else "", *(speed if wide else []), left]
+            grid.add_row(running.step, *(bar if wide else []), *cells)
+        return Group(Text(f"{head}, {clock(self.report.seconds)}", style="bold"), grid)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -352,12 +357,15 @@ class Running:
         return (self.done - done) / (now - then) if now > then else 0.0
 
 
+def nothing_to_do(models: int, seconds: float) -> str:
+    return f"nothing to do: {plural(models, 'model')} {'is' if models == 1 else 'are'} up to date ({duration(seconds)})"
+
+
 def summed_up(summary: Event, variants: int, changed: int, seconds: float) -> str:
     """A build in one line."""
     took = duration(seconds)
     if not (summary["ran"] or summary["failed"] or changed):
-        what = f"{plural(variants, 'model')} {'is' if variants == 1 else 'are'} up to date"
-        return f"nothing to do: {what} ({took})"
+        return nothing_to_do(variants, seconds)
     parts = [f"{plural(summary['ran'], 'step')} ran"]
     parts += [
         f"{summary[state]} {word}" for state, word in (("hit", "found made"), ("skipped", "skipped")) if summary[state]
@@ -368,8 +376,10 @@ def summed_up(summary: Event, variants: int, changed: int, seconds: float) -> st
         parts.append(f"{size(summary['bytes_written'])} written")
     if summary["failed"]:
         head = f"{plural(summary['failed'], 'step')} failed after {took}"
-    else:
+    elif changed:
         head = f"{plural(changed, 'model')} built in {took}"
+    else:
+        head = f"{plural(variants, 'model')} as before after {took}"
     return f"{head}: {', '.join(parts)}"
 
 

@@ -226,6 +226,14 @@ def test_only_published_counts_as_built() -> None:
     ) == ("1 model built in 0.10 s: 0 steps ran")
 
 
+def test_a_build_that_changes_no_model_says_so() -> None:
+    streams = Streams()
+    streams.build(
+        [step("ran"), variant(False), {**SUMMARY, "ran": 1, "hit": 0, "tensors_computed": 0, "tensors_reused": 0}]
+    )
+    assert streams.err.splitlines()[-1] == "1 model as before after 1.25 s: 1 step ran, 37.1 MB written"
+
+
 SCRIPT = """
 import sys, threading, time
 from modelbuild import report
