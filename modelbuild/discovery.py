@@ -1,4 +1,4 @@
-"""Find Modelfiles by glob, and name models after them."""
+"""Find projects, Modelfiles by glob, and the names of models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ from modelbuild.observed import Kind, Observed
 
 GLOB = re.compile(r"[*?\[]")
 PROJECT_FILE = "ModelBuild.toml"
+
+
+def find(start: str) -> str | None:
+    """The file of the project that a folder belongs to: the next ModelBuild.toml above, else the folder's own Modelfile.
+
+    The search ends with a folder that holds a `.git`.
+    """
+    folder = os.path.abspath(start)
+    while True:
+        if os.path.isfile(os.path.join(folder, PROJECT_FILE)):
+            return os.path.join(folder, PROJECT_FILE)
+        parent = os.path.dirname(folder)
+        if parent == folder or os.path.exists(os.path.join(folder, ".git")):
+            break
+        folder = parent
+    own = os.path.join(os.path.abspath(start), "Modelfile")
+    return own if os.path.isfile(own) else None
 
 
 class Finder:
@@ -69,6 +86,8 @@ class Finder:
         """Entries of a folder that a segment of a glob matches: files for the last segment, else folders."""
         listing = self._listing(folder)
         wanted = "file" if is_last else "folder"
+        if segment == "**":
+            return [name for name, found in listing.items() if found == ("folder", False) and name[0] != "."]
         if not GLOB.search(segment):
             return [segment] if listing.get(segment) == (wanted, False) else []
         matches = re.compile(fnmatch.translate(segment)).match

@@ -539,7 +539,7 @@ class _Reader:
         mode = self.checked("adapter_mode", adapter_mode) or "layer"
         given, place = self.said.get("adapters", (None, None))
         adapters: list[Adapter] = []
-        if text and given not in ("", []):
+        if text and text.adapters and given not in ("", []):
             # A second line is an error of the Modelfile itself.
             adapters += (Adapter(file.path, file.text, 1.0, mode, file.place) for file in self._files(text, text.adapters[:1]))
         for number, entry in enumerate(given or ()):
@@ -556,6 +556,4 @@ class _Reader:
         if "draft" in self.said:
             draft = self.file("draft")
             return (draft,) if draft else ()
-        if text is None:
-            return ()
-        return tuple(self._files(text, text.drafts))
+        return tuple(self._files(text, text.drafts)) if text and text.drafts else ()
