@@ -163,7 +163,7 @@ def _kernels() -> tuple[Any, str]:
 
         warnings.warn(
             "the native kernels of modelbuild are not built here: numpy quantizes in their place, to the same bytes, "
-            "10 to 500 times slower; to get them, install gcc or clang, then install modelbuild again "
+            "10 to 200 times slower; to get them, install gcc or clang, then install modelbuild again "
             "(MODELBUILD_KERNELS=numpy silences this)",
             RuntimeWarning,
             stacklevel=3,

@@ -13,7 +13,6 @@
 typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
 typedef float vf_unaligned __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
-typedef int32_t vi_unaligned __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
 typedef uint16_t vh_unaligned __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
 typedef uint8_t vb_unaligned __attribute__((vector_size(LANES), aligned(1), may_alias));
 
