@@ -55,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if words == ["--version"]:
             sys.stdout.write(f"modelbuild {__version__}\n")
             code = GOOD
+        elif any("\udc80" <= char <= "\udcff" for word in words for char in word):
+            code = _refuse_bytes(words)
         elif _is_plain_build(words):
             code = _build(words)
         else:
@@ -77,6 +79,17 @@ def _is_plain_build(words: Sequence[str]) -> bool:
     if COMPLETE in os.environ or any(word.startswith("-") for word in words):
         return False
     return not (words and is_command(words[0]))
+
+
+def _refuse_bytes(words: Sequence[str]) -> int:
+    """Say which argument is no text: bytes of a file name that no locale explains stand in it as lone surrogates."""
+    from modelbuild.errors import Error
+    from modelbuild.report import Report
+
+    bad = next(word for word in words if any("\udc80" <= char <= "\udcff" for char in word))
+    shown = bad.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    Report().error(Error(f"argument '{shown}' is not UTF-8", hint="rename the file, or set a UTF-8 locale"))
+    return WRONG
 
 
 def is_command(word: str) -> bool:

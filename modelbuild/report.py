@@ -27,6 +27,9 @@ DELAY = 0.3
 WIDE = 84
 """Columns of a terminal that has room for bars and rates."""
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
+"""What a name or a text of somebody else's must not do to the terminal."""
+
 _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
 
@@ -58,7 +61,7 @@ class Report:
 
     def result(self, text: str) -> None:
         """What the command was asked for, as text."""
-        self.out.write(text if text.endswith("\n") else text + "\n")
+        self._out(text if text.endswith("\n") else text + "\n")
 
     def data(self, value: Any) -> None:
         """What the command was asked for, as JSON."""
@@ -66,8 +69,16 @@ class Report:
 
     def object(self, event: Mapping[str, Any]) -> None:
         """One line of a stream of JSON objects."""
-        self.out.write(json.dumps({"v": 1, **event}, ensure_ascii=False) + "\n")
+        self._out(json.dumps({"v": 1, **event}, ensure_ascii=False) + "\n")
         self.out.flush()
+
+    def _out(self, text: str) -> None:
+        try:
+            self.out.write(text)
+        except UnicodeEncodeError:
+            # Names of files may hold bytes that are no text, and stdout need not be UTF-8.
+            encoding = self.out.encoding or "utf-8"
+            self.out.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
@@ -89,7 +100,7 @@ class Report:
             self.error(error, told=told)
 
     def _trouble(self, severity: str, color: str, error: Error, told: bool) -> None:
-        text = self.rendered(error, severity)
+        text = self.rendered(error, severity).translate(_CONTROLS)
         self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
         if self.as_json and not told:
             self.object({"event": severity, **self.described(error, severity)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,14 @@ def test_a_wrong_command_line_is_2_and_says_so_in_our_own_words(
     assert out == ""
     assert err.startswith(message)
     assert "Traceback" not in err and "Usage" not in err
+
+
+@pytest.mark.parametrize("words", [["a\udcff"], ["list", "-C", "\udc80"]])
+def test_an_argument_that_is_no_text_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.match(r"error: argument 'a?\\x(ff|80)' is not UTF-8\n", err)
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -226,6 +226,20 @@ def test_only_published_counts_as_built() -> None:
     ) == ("1 model built in 0.10 s: 0 steps ran")
 
 
+def test_an_error_that_quotes_control_characters_leaves_the_terminal_alone() -> None:
+    streams = Streams()
+    streams.report.error(Error("unknown target '\x1b[2J\x9b'", hint="a\tb"))
+    assert streams.err == "error: unknown target '\\x1b[2J\\x9b'\n  hint  a\tb\n"
+
+
+def test_results_that_stdout_cannot_spell_are_escaped() -> None:
+    raw = io.BytesIO()
+    report = Report(out=io.TextIOWrapper(raw, encoding="ascii"))
+    report.result("3 × \udcff")
+    report.object({"event": "error", "message": "…"})
+    assert raw.getvalue() == b'3 \\xd7 \\udcff\n{"v": 1, "event": "error", "message": "\\u2026"}\n'
+
+
 def test_a_build_that_changes_no_model_says_so() -> None:
     streams = Streams()
     streams.build(
