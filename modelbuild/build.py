@@ -84,6 +84,11 @@ class Build:
         self._mutex = threading.Lock()
         self.errors: list[Error] = []
 
+    @property
+    def results(self) -> dict[str, ActionResult]:
+        """What each finished step made, by name."""
+        return self._rebuilder.results
+
     def run(self) -> bool:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
         begun = time.perf_counter()
@@ -118,11 +123,12 @@ class Build:
     def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
         action = self._actions[step.name]
         with self._store.lock(action.digest):
-            if not (again or self._options.force):
-                # Two builds at once: the other one may have made it while we waited for the lock.
-                if made := self._rebuilder.known({step: action}).get(step.name):
-                    self._rebuilder.results[step.name] = made
-                    return made, False
+            fresh = again or self._options.force
+            # Two builds at once: the other one may have made it while we waited for the lock.
+            made = None if fresh else self._rebuilder.known({step: action}).get(step.name)
+            if made is not None:
+                self._rebuilder.results[step.name] = made
+                return made, False
             made_now = self._make(step, action)
             self._store.record(action.digest, made_now.result, made_now.tensors)
         with self._mutex:

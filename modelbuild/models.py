@@ -8,13 +8,12 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import BinaryIO
 
 from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
-from modelbuild.store import Damaged, Store, Temporary, lock_file
+from modelbuild.store import Store, lock_file
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 
@@ -67,6 +66,11 @@ class ModelsFolder:
         """Publish an output under each of its names. Returns whether anything changed."""
         changed = [self.publish(name, manifest, blobs) for name in output.names]
         return any(changed)
+
+    def files_of(self, output: Output, blobs: Iterable[str]) -> list[str]:
+        """The files that an output with these blobs stands in."""
+        manifests = [os.path.join(self._manifests, *name.split("/")) for name in output.names]
+        return [*manifests, *(self._blob_path(blob) for blob in blobs)]
 
     def publish(self, name: str, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put the blobs, then the manifest `name` (`host/namespace/model/tag`). Returns whether anything changed.
@@ -132,6 +136,7 @@ class ModelsFolder:
         # Noted first: what a killed build leaves is still known as ours.
         self._store.note_blob(self.root, blob.artifact)
         with self._store.open(blob.artifact) as source:
+            self._store.verify(blob.artifact, source)
             os.fsync(source.fileno())
             with contextlib.suppress(PermissionError):
                 # A server deletes blobs without a manifest at its start, unless they are young.
@@ -143,23 +148,13 @@ class ModelsFolder:
                 self._make(self._scratch)
                 with self._store.temporary(self._scratch) as file:
                     if not file.link(source.name):
-                        self._copy(source, file, blob)
+                        while data := source.read(digests.CHUNK):
+                            file.write(data)
+                        os.fsync(file.fileno())
                     os.replace(file.path, target)
         _sync_folder(self._blobs)
         self._store.note_place(blob.artifact, target)
         self._present.add(blob.artifact)
-
-    def _copy(self, source: BinaryIO, file: Temporary, blob: ActionResult) -> None:
-        import hashlib
-
-        sha = hashlib.sha256()
-        while data := source.read(digests.CHUNK):
-            sha.update(data)
-            file.write(data)
-        if "sha256:" + sha.hexdigest() != blob.artifact:
-            self._store.forget(blob.artifact)
-            raise Damaged(blob.artifact)
-        os.fsync(file.fileno())
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:

@@ -33,6 +33,6 @@ class Rebuilder:
         known = {}
         for step in steps:
             result = found.get(digests[step.name])
-            if result and (not step.final or self._store.path(result.artifact)):
+            if result and (not step.final or self._store.has(result)):
                 known[step.name] = result
         return known

@@ -16,8 +16,9 @@ from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output
 from modelbuild.models import ModelsFolder, default_folder
-from modelbuild.observed import Observed, unchanged
+from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.sources import Sources
+from modelbuild.stamp import Stamp, take
 from modelbuild.store import Kept, Store
 from modelbuild.worker import Worker, surveyors
 
@@ -45,14 +46,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is kept of a project between runs."""
+    """What is kept of a project between runs. The graph is decoded when it is asked for."""
 
-    graph: Graph
     root: str
     models: str
     words: Mapping[str, Sequence[str]]
     default: Sequence[str]
     warnings: Sequence[Error]
+    looks: Sequence[Look]
+    encoded_graph: bytes
+
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph.decode(self.encoded_graph)
 
 
 class Session:
@@ -64,6 +70,7 @@ class Session:
         self.store = Store(cache_folder(settings.cache))
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
+        self._targets: tuple[str, ...] = ()
 
     def _find(self) -> str:
         folder = os.path.abspath(self.settings.folder)
@@ -74,7 +81,7 @@ class Session:
             if not os.path.isfile(file):
                 raise Error("no such file", path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
             return file
-        from modelbuild.project import find
+        from modelbuild.discovery import find
 
         found = find(folder)
         if found is None:
@@ -106,7 +113,7 @@ class Session:
         return project.load(self.file, observed=observed, keep=Kept(self.store), options=options)
 
     @cached_property
-    def _plan(self) -> _Plan:
+    def _key(self) -> str:
         settings = self.settings
         asked = [
             __version__,
@@ -117,20 +124,19 @@ class Session:
             settings.quantize,
             settings.models,
         ]
-        key = "plan:" + sha256(canonical(asked))
+        return sha256(canonical(asked))
+
+    @cached_property
+    def _plan(self) -> _Plan:
         kept = Kept(self.store)
-        looks = kept.get(key + ":looks")
-        if looks is not None:
-            seen = json.loads(looks)
-            self.sources.prepare_paths(subject for verb, subject, _ in seen if verb == "read")
-            if unchanged(seen, self.sources.file_digest):
-                value = kept.get(key)
-                if value is not None:
-                    return _decode(value)
-        observed = Observed()
-        plan = self._make(observed)
-        kept.put(key, _encode(plan))
-        kept.put(key + ":looks", json.dumps(observed.looks()).encode())
+        value = kept.get("plan:" + self._key)
+        plan = _decode(value) if value is not None else None
+        if plan is not None:
+            self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
+            if unchanged(plan.looks, self.sources.file_digest):
+                return plan
+        plan = self._make(Observed())
+        kept.put("plan:" + self._key, _encode(plan))
         return plan
 
     def _make(self, observed: Observed) -> _Plan:
@@ -142,7 +148,8 @@ class Session:
         models = os.path.abspath(os.path.join(self.settings.folder, models) if self.settings.models else models)
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
         default = [variant.label for variant in project.select(())]
-        return _Plan(graph, project.root, models, project.words(), default, [*project.warnings, *warnings])
+        warnings = [*project.warnings, *warnings]
+        return _Plan(project.root, models, project.words(), default, warnings, observed.looks(), graph.encode())
 
     @property
     def graph(self) -> Graph:
@@ -160,9 +167,19 @@ class Session:
     def models(self) -> ModelsFolder:
         return ModelsFolder(self._plan.models, self.store, self.file)
 
+    def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
+        """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
+        value = Kept(self.store).get(self._stamp_key(targets))
+        stamp = Stamp.decode(value) if value is not None else None
+        return stamp if stamp is not None and stamp.holds() else None
+
+    def _stamp_key(self, targets: Sequence[str]) -> str:
+        return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
+
     def select(self, targets: Sequence[str]) -> list[Output]:
         """The outputs that the targets mean: variants, models, names, groups, globs over them; none means the default."""
         plan = self._plan
+        self._targets = tuple(targets)
         if not targets:
             wanted = set(plan.default)
         else:
@@ -197,8 +214,9 @@ class Session:
             report=report,
             force=options.force,
         )
+        graph = self.graph.select(outputs)
         build = Build(
-            self.graph.select(outputs),
+            graph,
             store=self.store,
             sources=self.sources,
             project=self.file,
@@ -208,8 +226,9 @@ class Session:
             options=options,
             abort=worker.stop.set,
         )
+        stale = self.stale()
         try:
-            if stale := self.stale():
+            if stale:
                 report({"event": "stale", "names": stale})
             build.run()
             models.sweep()
@@ -218,7 +237,19 @@ class Session:
             models.tidy()
         if worker.ran:
             self.store.evict(int(os.environ.get("MODELBUILD_CACHE_LIMIT", CACHE_LIMIT)))
+        if not (build.errors or stale or self._plan.warnings):
+            self._stamp(graph, build)
         return build.errors
+
+    def _stamp(self, graph: Graph, build: Build) -> None:
+        """Keep a stamp of what is finished, under the words it was asked for with."""
+        paths = {source.path for source in graph.sources()}
+        for output in graph.outputs:
+            blobs = [build.results[name].artifact for name in output.blobs]
+            paths.update(self.models.files_of(output, blobs))
+        stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, paths)
+        if stamp is not None:
+            Kept(self.store).put(self._stamp_key(self._targets), stamp.encode())
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""
@@ -248,13 +279,13 @@ def default_memory() -> int:
 
 def _encode(plan: _Plan) -> bytes:
     warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
-    head = [plan.root, plan.models, plan.words, list(plan.default), warnings]
-    return json.dumps(head).encode() + b"\n" + plan.graph.encode()
+    head = [plan.root, plan.models, plan.words, plan.default, warnings, plan.looks]
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.encoded_graph
 
 
 def _decode(value: bytes) -> _Plan:
     head, _, graph = value.partition(b"\n")
-    root, models, words, default, warnings = json.loads(head)
+    root, models, words, default, warnings, looks = json.loads(head)
     found = [
         Error(
             what,
@@ -268,4 +299,14 @@ def _decode(value: bytes) -> _Plan:
         )
         for what, path, line, column, source, width, facts, hint in warnings
     ]
-    return _Plan(Graph.decode(graph), root, models, words, default, found)
+    return _Plan(root, models, words, default, found, looks, graph)
+
+
+def code() -> str:
+    """The version, and in a checkout that is edited under one version, what was edited: other code plans anew."""
+    here = os.path.dirname(__file__)
+    with os.scandir(here) as modules, os.scandir(os.path.join(here, "steps")) as steps:
+        files = sorted(
+            (entry.name, entry.stat().st_mtime_ns) for entry in (*modules, *steps) if entry.name.endswith(".py")
+        )
+    return sha256(canonical([__version__, files]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import sqlite3
 import tempfile
@@ -113,6 +114,7 @@ class Store:
         self._blobs = os.path.join(root, "blobs")
         self._locks = os.path.join(root, "locks")
         self._mutex = threading.RLock()
+        self._made: set[str] = set()
         try:
             for folder in (self._blobs, self._locks):
                 os.makedirs(folder, exist_ok=True)
@@ -175,6 +177,30 @@ class Store:
 
     # Artifacts
 
+    def has(self, result: ActionResult) -> bool:
+        """Whether an artifact is at hand, by its size. One that isn't whole is forgotten."""
+        path = self.path(result.artifact)
+        if path is None:
+            return False
+        try:
+            whole = os.stat(path).st_size == result.size
+        except FileNotFoundError:
+            return False
+        if not whole:
+            self.forget(result.artifact)
+        return whole
+
+    def verify(self, artifact: str, file: BinaryIO) -> None:
+        """Hash an artifact, unless this process made it. Raises Damaged (and forgets it) where the bytes are wrong."""
+        if artifact not in self._made:
+            sha = hashlib.sha256()
+            while data := file.read(digests.CHUNK):
+                sha.update(data)
+            if "sha256:" + sha.hexdigest() != artifact:
+                self.forget(artifact)
+                raise Damaged(artifact)
+            file.seek(0)
+
     def path(self, artifact: str) -> str | None:
         """A file that holds the artifact: in the store, else in a models folder where it was put."""
         own = self._own_path(artifact)
@@ -216,6 +242,7 @@ class Store:
             with self.temporary() as file:
                 file.write(data)
                 os.replace(file.path, own)
+            self._made.add(artifact)
         return ActionResult(artifact, len(data))
 
     @property
@@ -236,6 +263,7 @@ class Store:
         """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""
         target = self._own_path(artifact) if folder is None else os.path.join(folder, artifact.replace(":", "-"))
         os.replace(path, target)
+        self._made.add(artifact)
         if folder is not None:
             self.note_place(artifact, target)
 
@@ -378,18 +406,21 @@ class Store:
 
 
 class Kept:
-    """Values kept by key between runs: plans, validated projects."""
+    """Values kept by key between runs: plans, validated projects, stamps. A damaged one counts as none."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def get(self, key: str) -> bytes | None:
-        row = self._store.rows("select value from kept where key = ?", (key,))
-        return bytes(row[0][0]) if row else None
+        rows = self._store.rows("select value from kept where key = ?", (key,))
+        if not rows:
+            return None
+        check, _, value = bytes(rows[0][0]).partition(b"\n")
+        return value if check == digests.xxh3(value).encode() else None
 
     def put(self, key: str, value: bytes) -> None:
         with self._store.transaction() as db:
-            db.execute("insert or replace into kept values (?, ?)", (key, value))
+            db.execute("insert or replace into kept values (?, ?)", (key, digests.xxh3(value).encode() + b"\n" + value))
 
 
 def unusable(root: str, error: Exception) -> Error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import project
+from modelbuild import discovery, project
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.project import Project
@@ -32,23 +32,23 @@ def names(loaded: Project) -> list[list[str]]:
 
 def test_find_goes_up_to_the_next_toml(tmp_path: Path) -> None:
     write(tmp_path, {"ModelBuild.toml": "", "a/ModelBuild.toml": "", "a/b/c/Modelfile": FROM})
-    assert project.find(str(tmp_path / "a/b/c")) == str(tmp_path / "a/ModelBuild.toml")
+    assert discovery.find(str(tmp_path / "a/b/c")) == str(tmp_path / "a/ModelBuild.toml")
 
 
 def test_find_stops_at_a_git_folder(tmp_path: Path) -> None:
     write(tmp_path, {"ModelBuild.toml": "", "a/.git/": "", "a/b/": ""})
-    assert project.find(str(tmp_path / "a/b")) is None
+    assert discovery.find(str(tmp_path / "a/b")) is None
 
 
 def test_find_looks_into_the_folder_that_holds_git(tmp_path: Path) -> None:
     write(tmp_path, {"a/ModelBuild.toml": "", "a/.git": "gitdir: elsewhere", "a/b/": ""})
-    assert project.find(str(tmp_path / "a/b")) == str(tmp_path / "a/ModelBuild.toml")
+    assert discovery.find(str(tmp_path / "a/b")) == str(tmp_path / "a/ModelBuild.toml")
 
 
 def test_find_falls_back_to_the_folders_own_modelfile(tmp_path: Path) -> None:
     write(tmp_path, {".git/": "", "a/Modelfile": FROM, "a/b/": ""})
-    assert project.find(str(tmp_path / "a")) == str(tmp_path / "a/Modelfile")
-    assert project.find(str(tmp_path / "a/b")) is None
+    assert discovery.find(str(tmp_path / "a")) == str(tmp_path / "a/Modelfile")
+    assert discovery.find(str(tmp_path / "a/b")) is None
 
 
 # A project of one Modelfile

@@ -16,7 +16,7 @@ from modelbuild.build import dry_run as would_run
 from modelbuild.cli import FAILED, GOOD, Invocation, commands
 from modelbuild.errors import Error, Errors, did_you_mean
 from modelbuild.graph import Output
-from modelbuild.report import plural
+from modelbuild.report import nothing_to_do, plural
 from modelbuild.store import Damaged
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ def run(
 
         return watching.run(call, targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
     session, report = call.session, call.report
+    if not (dry_run or force or report.as_json or report.verbose):
+        stamp = session.up_to_date(targets)
+        if stamp is not None:
+            report.note(nothing_to_do(stamp.models, report.seconds))
+            return GOOD
     try:
         outputs = session.select(targets)
     except Errors as errors:
