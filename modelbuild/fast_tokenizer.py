@@ -67,6 +67,11 @@ def content(value: Any) -> Any:
     return value.get("content") if isinstance(value, dict) else value
 
 
+def items(value: Any) -> list[Any]:
+    """The items of a list; none of anything else."""
+    return list(value) if isinstance(value, list) else []
+
+
 def token_id(value: Any, path: str) -> int:
     """The id of a token, a number or the digits of one. Raises Error for anything else."""
     number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
@@ -105,18 +110,18 @@ class FastTokenizer:
                 "the tokenizer is missing: expected tokenizer.model or tokenizer.json beside config.json",
                 hint="copy the tokenizer's files from the model that this one was made from",
             )
-        model = data.get("model")
-        if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+        model: Any = data.get("model")
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        if not isinstance(vocabulary, dict) or not set(map(type, vocabulary.values())) <= {int}:
             raise Error("expected a 'model' with a 'vocab' of texts and ids", path=FILE)
         self._data = data
-        self._model: dict[str, Any] = model
+        self._model = model
         self._config = checkpoint.tokenizer_config
         self._class = _class_name(checkpoint)
         self._ids: dict[str, int] = {}
-        self.vocabulary: dict[str, int] = model["vocab"]
+        self.vocabulary: dict[str, int] = vocabulary
         self.added: dict[int, Added] = {}
-        listed = data.get("added_tokens") or []
-        for entry in listed:
+        for entry in items(data.get("added_tokens")):
             self._add(Added.of(entry, FILE))
         named, more, decoder = _declared(checkpoint, self._class, data)
         special = _special(named, more, decoder)
@@ -226,7 +231,7 @@ class FastTokenizer:
             return Tokenizer.from_str(json.dumps(data))
         except Exception as error:
             # The library has no narrower class of errors.
-            raise Error(f"the tokenizers library cannot read it: {error}", path=FILE) from None
+            raise Error("the tokenizers library cannot read it", path=FILE, facts=[("because", str(error))]) from None
 
     def _pre_tokenizer(self) -> Any:
         state = self._data.get("pre_tokenizer")
@@ -277,8 +282,9 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if name is None:
         name = _CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
+        shown = f"'{name}'" if isinstance(name, str) else kind(name)
         raise Error(
-            f"tokenizer_class {kind(name)} is not built yet",
+            f"tokenizer_class {shown} is not built yet",
             path="tokenizer_config.json",
             facts=[("known", ", ".join(_CLASSES))],
         )
@@ -295,19 +301,19 @@ def _declared(
     if isinstance(padding, dict) and padding.get("pad_token"):
         named["pad"] = padding["pad_token"]
     named |= {name: config[f"{name}_token"] for name in SPECIAL if f"{name}_token" in config}
-    more = list(config.get("additional_special_tokens") or [])
-    extra = config.get("extra_special_tokens") or {}
-    more += list(extra.values()) if isinstance(extra, dict) else list(extra)
+    extra = config.get("extra_special_tokens")
+    more = items(config.get("additional_special_tokens"))
+    more += extra.values() if isinstance(extra, dict) else items(extra)
     if "added_tokens_decoder" in config:
         return named, more, {number: Added.of(entry, path) for number, entry in added_tokens_decoder(checkpoint)}
     # Folders from before added_tokens_decoder: special_tokens_map.json wins over the configuration.
     for key, value in (checkpoint.json("special_tokens_map.json") or {}).items():
         if key == "additional_special_tokens":
-            more += [item for item in value or [] if item not in more]
+            more += [item for item in items(value) if item not in more]
         else:
             named[key.removesuffix("_token")] = {**value, "special": True} if isinstance(value, dict) else value
-    listed = [entry for entry in data.get("added_tokens") or [] if isinstance(entry, dict)]
-    return named, more, {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in listed}
+    added = [entry for entry in items(data.get("added_tokens")) if isinstance(entry, dict)]
+    return named, more, {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in added}
 
 
 def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int, Added]) -> dict[str, Added]:

@@ -5,13 +5,13 @@ Source: gguf-py vocab.py (SpecialVocab) and gguf_writer.py (add_chat_template).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from string import ascii_letters, digits
 from typing import Any
 
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.fast_tokenizer import SPECIAL, content
+from modelbuild.fast_tokenizer import SPECIAL, content, items
 from modelbuild.formats.gguf import encode_value
 
 Values = dict[str, bytes]
@@ -52,6 +52,8 @@ def special_tokens(
 
 
 class _SpecialTokens:
+    """What the files say of special tokens: first the tokenizer itself, then tokenizer_config.json, then config.json."""
+
     def __init__(self, checkpoint: Checkpoint, count: int | None, types: tuple[str, ...]) -> None:
         self.count = count
         self.types = types
@@ -59,21 +61,22 @@ class _SpecialTokens:
         self.flags: dict[str, bool] = {}
         self.normalizer: dict[str, bool] = {}
         self.template: Any = None
-        tokenizer = checkpoint.json("tokenizer.json")
-        # The configuration is changed below by what the tokenizer says of itself.
-        config = dict(checkpoint.tokenizer_config)
+        tokenizer = checkpoint.json("tokenizer.json") or {}
+        # What the tokenizer does corrects what the configuration says, where there is one.
+        self._config = dict(checkpoint.tokenizer_config)
+        self._named = {name: self._config.get(f"{name}_token") for name in ("bos", "cls", "eos", "sep")}
         if tokenizer:
-            if isinstance(normalizer := tokenizer.get("normalizer"), dict):
-                self._normalizer(normalizer)
-            self._post_processor(tokenizer.get("post_processor"), config)
-        if config:
-            self._from_config(config, tokenizer or {}, checkpoint)
+            self._read_normalizer(tokenizer.get("normalizer"))
+            self._read_post_processor(tokenizer.get("post_processor"))
+        if self._config:
+            self._read_config(items(tokenizer.get("added_tokens")), checkpoint)
         root = checkpoint.config
         text = root.get("text_config")
-        text = text if isinstance(text, dict) else {}
         for name in self.types:
             value = root.get(f"{name}_token_id")
-            self.set_id(name, text.get(f"{name}_token_id") if value is None else value)
+            if value is None and isinstance(text, dict):
+                value = text.get(f"{name}_token_id")
+            self.set_id(name, value)
 
     def set_id(self, name: str, value: Any) -> None:
         if not isinstance(value, int):
@@ -83,23 +86,24 @@ class _SpecialTokens:
         if self.count is None or value < self.count:
             self.ids.setdefault(name, value)
 
-    def _from_config(self, config: dict[str, Any], tokenizer: dict[str, Any], checkpoint: Checkpoint) -> None:
+    def _read_config(self, added: Sequence[Any], checkpoint: Checkpoint) -> None:
+        config = self._config
         template = config["chat_template"] if "chat_template" in config else _template_files(checkpoint)
         self.template = template if isinstance(template, str | list) else None
-        added: dict[str, Any] = {}
-        for entry in tokenizer.get("added_tokens") or []:
+        ids: dict[str, Any] = {}
+        for entry in added:
             if isinstance(entry, dict) and isinstance(entry.get("content"), str):
-                added.setdefault(entry["content"], entry.get("id"))
+                ids.setdefault(entry["content"], entry.get("id"))
         for name in self.types:
             flag = config.get(f"add_{name}_token")
             if isinstance(flag, bool):
                 self.flags.setdefault(name, flag)
             text = content(config.get(f"{name}_token"))
             if isinstance(text, str):
-                self.set_id(name, added.get(text))
+                self.set_id(name, ids.get(text))
 
-    def _normalizer(self, normalizer: dict[str, Any]) -> None:
-        name = normalizer.get("type")
+    def _read_normalizer(self, normalizer: Any) -> None:
+        name = _of(normalizer, "type")
         if name == "Lowercase":
             self.normalizer["lowercase"] = True
         elif name == "StripAccents":
@@ -109,79 +113,76 @@ class _SpecialTokens:
                 if normalizer.get(flag) is not None:
                     self.normalizer[flag] = bool(normalizer[flag])
         elif name == "Sequence":
-            for part in normalizer.get("normalizers") or []:
-                self._normalizer(part)
+            for part in items(normalizer.get("normalizers")):
+                self._read_normalizer(part)
 
-    def _post_processor(self, processor: Any, config: dict[str, Any]) -> None:
-        bos, cls, eos, sep = (config.get(f"{name}_token") for name in ("bos", "cls", "eos", "sep"))
-        if not bos and cls and config:
-            config["bos_token"] = bos = cls
-        if not eos and sep and config:
-            config["eos_token"] = eos = sep
-        if not isinstance(processor, dict):
-            return
-        for part in processor.get("processors", [processor]):
-            kind_of = part.get("type")
-            if kind_of == "ByteLevel":
+    def _learn(self, name: str, text: Any) -> None:
+        self._named[name] = text
+        if self._config:
+            self._config[f"{name}_token"] = text
+
+    def _read_post_processor(self, processor: Any) -> None:
+        named = self._named
+        for name, other in (("bos", "cls"), ("eos", "sep")):
+            if not named[name] and named[other]:
+                self._learn(name, named[other])
+        parts = items(processor.get("processors", [processor])) if isinstance(processor, dict) else []
+        for part in parts:
+            name = _of(part, "type")
+            if name == "ByteLevel":
                 self.flags.setdefault("bos", False)
                 self.flags.setdefault("eos", False)
-            elif kind_of == "RobertaProcessing":
+            elif name == "RobertaProcessing":
                 self.flags |= {"bos": True, "eos": True, "sep": True}
-                if not cls and config:
-                    config["cls_token"] = cls = part.get("cls", [bos])[0]
-                if not sep and config:
-                    config["sep_token"] = sep = part.get("sep", [eos])[0]
-            elif kind_of == "TemplateProcessing":
-                bos, cls, eos, sep = self._template(part, config, bos, cls, eos, sep)
+                for key, other in (("cls", "bos"), ("sep", "eos")):
+                    if not named[key] and self._config:
+                        found = items(part.get(key))
+                        self._learn(key, found[0] if found else named[other])
+            elif name == "TemplateProcessing":
+                self._read_template(items(part.get("single")), items(part.get("pair")))
 
-    def _template(
-        self, part: dict[str, Any], config: dict[str, Any], bos: Any, cls: Any, eos: Any, sep: Any
-    ) -> tuple[Any, Any, Any, Any]:
+    def _read_template(self, single: list[Any], pair: list[Any]) -> None:
         """Whether a template puts special tokens first, last and between, judged by its ends alone."""
-        single, pair = part.get("single") or [], part.get("pair") or []
-        first = last = None
-        if len(single) > 1:
-            if first := _special_of(single[0]):
-                if not config:
-                    bos = first
-                elif first not in (bos, cls):
-                    if not bos:
-                        config["bos_token"] = bos = first
-                    if not cls:
-                        config["cls_token"] = cls = first
-                self.flags["bos"] = first in (bos, cls)
-            if last := _special_of(single[-1]):
-                if not config:
-                    eos = last
-                elif last != eos:
-                    # The token that ended a text until now is kept as the one that ends a turn.
-                    for name in ("eot", "eom"):
-                        if name not in self.types:
-                            self.types += (name,)
-                            config[f"{name}_token"] = eos
-                            break
-                    config["eos_token"] = eos = last
-                self.flags["eos"] = last == eos
-        if pair:
-            start = 1 if first and _special_of(pair[0]) == first else 0
-            stop = -1 if last and _special_of(pair[-1]) == last else None
-            inner = pair[start:stop]
-            if inner and _sequence_of(inner[0]) == "A" and _sequence_of(inner[-1]) == "B" and (between := inner[1:-1]):
-                ends = (sep, eos)
-                add = _special_of(between[0]) in ends and bool(_special_of(between[0])) and not last
-                add = add or (len(between) == 2 and bool(_special_of(between[1])) and _special_of(between[1]) in ends)
-                self.flags["sep"] = add
-                if add and not sep and config:
-                    config["sep_token"] = eos
-        return bos, cls, eos, sep
+        named = self._named
+        first = _special(single[0]) if len(single) > 1 else None
+        last = _special(single[-1]) if len(single) > 1 else None
+        if first:
+            if first not in (named["bos"], named["cls"]):
+                for name in ("bos", "cls") if self._config else ("bos",):
+                    if not named[name] or not self._config:
+                        self._learn(name, first)
+            self.flags["bos"] = first in (named["bos"], named["cls"])
+        if last:
+            if last != named["eos"]:
+                # The token that ended a text until now is kept as the one that ends a turn.
+                kept = next((name for name in ("eot", "eom") if name not in self.types), None)
+                if self._config and kept:
+                    self.types += (kept,)
+                    self._config[f"{kept}_token"] = named["eos"]
+                self._learn("eos", last)
+            self.flags["eos"] = True
+        start = 1 if pair and first and _special(pair[0]) == first else 0
+        stop = -1 if pair and last and _special(pair[-1]) == last else None
+        inner = pair[start:stop]
+        if len(inner) < 3 or (_of(inner[0], "Sequence", "id"), _of(inner[-1], "Sequence", "id")) != ("A", "B"):
+            return
+        between = [_special(part) for part in inner[1:-1]]
+        ends = [text for text in (named["sep"], named["eos"]) if text]
+        add = (between[0] in ends and not last) or (len(between) == 2 and between[1] in ends)
+        self.flags["sep"] = add
+        if add and not named["sep"] and self._config:
+            self._config["sep_token"] = named["eos"]
 
 
-def _special_of(entry: Any) -> Any:
-    return entry.get("SpecialToken", {}).get("id")
+def _of(value: Any, *keys: str) -> Any:
+    """What stands below some keys, one within the other; None where one of them is missing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
-def _sequence_of(entry: Any) -> Any:
-    return entry.get("Sequence", {}).get("id")
+def _special(part: Any) -> Any:
+    return _of(part, "SpecialToken", "id")
 
 
 def _template_files(checkpoint: Checkpoint) -> Any:
@@ -206,7 +207,7 @@ def _templates(template: Any) -> Values:
         if not isinstance(choice, dict) or not isinstance(choice.get("template"), str | None):
             raise Error("'chat_template' expects a text or a list of named templates", path="tokenizer_config.json")
         text = choice.get("template")
-        name = "".join(c if c in ascii_letters + digits else "_" for c in str(choice.get("name", "")))
+        name = re.sub("[^A-Za-z0-9]", "_", str(choice.get("name", "")))
         if not name or text is None:
             continue
         if name == "default":

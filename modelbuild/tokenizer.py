@@ -133,9 +133,9 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     loaded = FastTokenizer(checkpoint)
     texts = loaded.texts()
     count = size or len(texts)
-    if set(map(type, texts)) != {int} or min(texts) < 0 or max(texts) >= count:
+    if texts and not 0 <= min(texts) <= max(texts) < count:
         raise Error(
-            f"holds token {max(texts, key=str)}, but the model has room for {count} tokens",
+            f"holds token {max(texts)}, but the model has room for {count} tokens",
             path=FILE,
             facts=[("config.json", f"vocab_size {size}")],
             hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -39,7 +39,10 @@ class Architecture(Protocol):
         """Tensors of f32 that no checkpoint holds, by name; they come first in the file."""
 
     def tensors(self, config: Config, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
-        """The tensors of the file, before they get their final type, in its order. `sources` are those of the checkpoint in theirs."""
+        """The tensors of the file, before they get their final type, in its order.
+
+        sources  the checkpoint's tensors in their order, those left out that no model of text needs
+        """
 
     def tokenizer(self, config: Config, checkpoint: Checkpoint) -> Values:
         """The `tokenizer.*` metadata."""
@@ -144,63 +147,55 @@ def rope_parameters(config: Config) -> dict[str, Any]:
 
 
 class Writer:
-    """Metadata under the name of an architecture."""
+    """Metadata of an architecture, out of a configuration."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, config: Config) -> None:
         self.name = name
+        self.config = config
         self.values: Values = {}
 
-    def put(self, key: str, form: str, value: Any) -> None:
-        """Write one value; nothing where there is none. Raises Error for one of another type."""
+    def take(self, key: str, form: str, *sources: str) -> None:
+        """Write the value of the first key of the configuration that is there; nothing where it is null."""
+        source = next((source for source in sources if source in self.config), "")
+        self.put(key, form, self.config.get(source), source)
+
+    def put(self, key: str, form: str, value: Any, source: str) -> None:
+        """Write one value, which the configuration calls `source`. Raises Error for one of another type."""
         if value is None:
             return
         try:
             self.values[f"{self.name}.{key}"] = encode_value(form, value)
         except Error:
-            words = {"u32": "a whole number from 0", "f32": "a number"}
-            raise Error(
-                f"{self.name}.{key} expects {words.get(form, form)}, got {kind(value)}", path="config.json"
-            ) from None
+            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[form]
+            raise Error(f"'{source}' expects {words}, got {kind(value)}", path="config.json") from None
 
 
 def base_parameters(name: str, config: Config, file_type: int) -> Values:
     """The hyper-parameters that most architectures share, each where its source is there (TextModel.set_gguf_parameters)."""
-    out = Writer(name)
-    context = (
-        "max_position_embeddings",
-        "n_ctx",
-        "n_positions",
-        "max_length",
-        "max_sequence_length",
-        "model_max_length",
-    )
-    forward = (
-        "prefix_dense_intermediate_size",
-        "dense_intermediate_size",
-        "intermediate_size",
-        "n_inner",
-        "hidden_dim",
-    )
-    out.put("block_count", "u32", block_count(config))
-    out.put("context_length", "u32", first(config, *context))
-    out.put("embedding_length", "u32", first(config, "hidden_size", "n_embd", "dim"))
-    out.put("feed_forward_length", "u32", first(config, *forward))
-    out.put("attention.head_count", "u32", first(config, "num_attention_heads", "n_head", "n_heads"))
-    out.put("attention.head_count_kv", "u32", first(config, "num_key_value_heads", "n_kv_heads"))
+    out = Writer(name, config)
+    out.put("block_count", "u32", block_count(config), "num_hidden_layers")
+    out.take(
+        "context_length", "u32", "max_position_embeddings", "n_ctx", "n_positions", "max_length", "max_sequence_length", "model_max_length",
+    )  # fmt: skip
+    out.take("embedding_length", "u32", "hidden_size", "n_embd", "dim")
+    out.take(
+        "feed_forward_length", "u32",
+        "prefix_dense_intermediate_size", "dense_intermediate_size", "intermediate_size", "n_inner", "hidden_dim",
+    )  # fmt: skip
+    out.take("attention.head_count", "u32", "num_attention_heads", "n_head", "n_heads")
+    out.take("attention.head_count_kv", "u32", "num_key_value_heads", "n_kv_heads")
     if config.get("is_causal") is False:
-        out.put("attention.causal", "bool", False)
+        out.values[f"{name}.attention.causal"] = encode_value("bool", False)
     _rope(out, rope_parameters(config))
-    out.put("attention.layer_norm_rms_epsilon", "f32", first(config, "rms_norm_eps", "norm_eps"))
-    out.put(
-        "attention.layer_norm_epsilon", "f32", first(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
-    )
-    out.put("expert_count", "u32", first(config, "num_local_experts", "num_experts", "n_routed_experts"))
-    out.put("expert_used_count", "u32", first(config, "num_experts_per_tok", "num_experts_per_token", "top_k_experts"))
-    out.put("expert_group_count", "u32", config.get("n_group"))
-    out.put("expert_group_used_count", "u32", config.get("topk_group"))
-    out.put("expert_gating_func", "u32", _gating(config))
-    out.put("attention.key_length", "u32", config.get("head_dim"))
-    out.put("attention.value_length", "u32", config.get("head_dim"))
+    out.take("attention.layer_norm_rms_epsilon", "f32", "rms_norm_eps", "norm_eps")
+    out.take("attention.layer_norm_epsilon", "f32", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    out.take("expert_count", "u32", "num_local_experts", "num_experts", "n_routed_experts")
+    out.take("expert_used_count", "u32", "num_experts_per_tok", "num_experts_per_token", "top_k_experts")
+    out.take("expert_group_count", "u32", "n_group")
+    out.take("expert_group_used_count", "u32", "topk_group")
+    out.put("expert_gating_func", "u32", _gating(config), "scoring_func")
+    out.take("attention.key_length", "u32", "head_dim")
+    out.take("attention.value_length", "u32", "head_dim")
     return out.values | {"general.file_type": encode_value("u32", file_type)}
 
 
@@ -210,23 +205,30 @@ def block_count(config: Config) -> int:
 
 def _rope(out: Writer, parameters: dict[str, Any]) -> None:
     rope = parameters.get("full_attention", parameters)
+    sliding = parameters.get("sliding_attention", {})
+    if not isinstance(rope, dict) or not isinstance(sliding, dict):
+        raise Error("'rope_parameters' expects an object for each kind of attention", path="config.json")
     kind_of, factor = rope.get("rope_type"), rope.get("factor")
     if kind_of in ("linear", "yarn") and factor is not None:
-        out.put("rope.scaling.type", "str", kind_of)
-        out.put("rope.scaling.factor", "f32", factor)
+        out.values[f"{out.name}.rope.scaling.type"] = encode_value("str", kind_of)
+        out.put("rope.scaling.factor", "f32", factor, "factor")
         if kind_of == "yarn":
-            out.put("rope.scaling.original_context_length", "u32", number(rope, "original_max_position_embeddings"))
-            out.put("rope.scaling.yarn_ext_factor", "f32", rope.get("extrapolation_factor"))
-            out.put("rope.scaling.yarn_attn_factor", "f32", first(rope, "attention_factor", "attn_factor"))
-            out.put("rope.scaling.yarn_beta_fast", "f32", rope.get("beta_fast"))
-            out.put("rope.scaling.yarn_beta_slow", "f32", rope.get("beta_slow"))
+            context = "original_max_position_embeddings"
+            out.put("rope.scaling.original_context_length", "u32", number(rope, context), context)
+            for key, names in (
+                ("ext_factor", ("extrapolation_factor",)),
+                ("attn_factor", ("attention_factor", "attn_factor")),
+                ("beta_fast", ("beta_fast",)),
+                ("beta_slow", ("beta_slow",)),
+            ):
+                out.put(f"rope.scaling.yarn_{key}", "f32", first(rope, *names), names[0])
     elif kind_of in ("su", "longrope"):
-        out.put("rope.scaling.type", "str", "longrope")
+        out.values[f"{out.name}.rope.scaling.type"] = encode_value("str", "longrope")
     sections = parameters.get("mrope_section")
-    if sections is not None:
-        out.put("rope.dimension_sections", "[i32]", [*sections, 0, 0, 0, 0][:4])
-    out.put("rope.freq_base", "f32", rope.get("rope_theta"))
-    out.put("rope.freq_base_swa", "f32", parameters.get("sliding_attention", {}).get("rope_theta"))
+    if isinstance(sections, list):
+        out.put("rope.dimension_sections", "[i32]", [*sections, 0, 0, 0, 0][:4], "mrope_section")
+    out.put("rope.freq_base", "f32", rope.get("rope_theta"), "rope_theta")
+    out.put("rope.freq_base_swa", "f32", sliding.get("rope_theta"), "rope_theta")
 
 
 def _gating(config: Config) -> int | None:
@@ -235,7 +237,7 @@ def _gating(config: Config) -> int | None:
     known = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
     if name is None:
         return None
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise Error(f"the experts' gating expects one of {', '.join(known)}, got {kind(name)}", path="config.json")
     return known[name]
 
@@ -277,8 +279,8 @@ def rename(name: str, names: Mapping[str, str], blocks: int) -> str:
     return f"{known}.{suffix}"
 
 
-def wanted(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-    """The checkpoint's tensors without those that no text model needs (filter_tensors, prepare_tensors)."""
+def is_wanted(name: str) -> bool:
+    """Whether a model of text needs this tensor of a checkpoint (filter_tensors, prepare_tensors)."""
     starts = (
         "mlp", "vit.", "vpm.", "siglip2.", "conformer.", "merger.", "resampler.", "sound_encoder.", "sound_projection.",
         "speech_embeddings.",
@@ -289,7 +291,4 @@ def wanted(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]
         "model.connector.",
     )  # fmt: skip
     ends = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
-    for name, source in sources.items():
-        if name.startswith(starts) or any(part in name for part in parts) or name.endswith(ends):
-            continue
-        yield name.replace("language_model.", ""), source
+    return not (name.startswith(starts) or any(part in name for part in parts) or name.endswith(ends))

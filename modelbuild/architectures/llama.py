@@ -19,7 +19,6 @@ from modelbuild.architectures import (
     rename,
     rope_parameters,
     transformers_takes,
-    wanted,
 )
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
@@ -29,6 +28,8 @@ from modelbuild.special_tokens import special_tokens
 
 NAME = "llama"
 CLASSES = ("LlamaForCausalLM", "LLaMAForCausalLM")
+
+DIM_LIMIT = 1 << 16
 
 DEFAULTS = {
     "vocab_size": 32000,
@@ -59,9 +60,9 @@ def complete(config: Config) -> Config:
 
 
 def parameters(config: Config, file_type: int) -> Values:
-    out = Writer(NAME)
-    out.put("vocab_size", "u32", number(config, "vocab_size"))
-    out.put("rope.dimension_count", "u32", head_dim(config))
+    out = Writer(NAME, config)
+    out.put("vocab_size", "u32", number(config, "vocab_size"), "vocab_size")
+    out.put("rope.dimension_count", "u32", head_dim(config), "head_dim")
     return base_parameters(NAME, config, file_type) | out.values
 
 
@@ -73,19 +74,19 @@ def head_dim(config: Config) -> int:
 
 def tensors(config: Config, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
     heads = number(config, "n_heads", "num_attention_heads")
-    kv_heads = (
-        heads
-        if first(config, "n_kv_heads", "num_key_value_heads") is None
-        else number(config, "n_kv_heads", "num_key_value_heads")
-    )
-    for name, x in wanted(sources):
-        name = name.replace("text_model.", "")
+    shared = first(config, "n_kv_heads", "num_key_value_heads") is None
+    kv_heads = heads if shared else number(config, "n_kv_heads", "num_key_value_heads")
+    for source, x in sources.items():
+        name = source.replace("text_model.", "")
         for part, groups in (("q_proj", heads), ("k_proj", kv_heads)):
             if name.endswith((f"{part}.weight", f"{part}.bias")):
                 try:
                     x = permute(x, groups)
-                except ValueError as error:
-                    raise Error(f"tensor '{name}' does not fit its configuration: {error}") from None
+                except ValueError:
+                    raise Error(
+                        f"tensor '{source}' has {x.shape[0] if x.shape else 1} rows, which {groups} heads cannot share evenly",
+                        facts=[("config.json", f"num_attention_heads {heads}, num_key_value_heads {kv_heads}")],
+                    ) from None
         yield rename(name, NAMES, block_count(config)), x
 
 
@@ -97,12 +98,17 @@ def constants(config: Config) -> Mapping[str, bytes]:
     """
     parameters = rope_parameters(config)
     rope = parameters.get("full_attention", parameters)
-    if str(rope.get("rope_type", "")).lower() != "llama3":
+    if not isinstance(rope, dict) or str(rope.get("rope_type", "")).lower() != "llama3":
         return {}
     theta, factor = _float(rope, "rope_theta", 10000.0), _float(rope, "factor", 8.0)
     low, high = _float(rope, "low_freq_factor", 1.0), _float(rope, "high_freq_factor", 4.0)
     context = _float(rope, "original_max_position_embeddings", 8192)
     dim = head_dim(config)
+    if high <= low or dim > DIM_LIMIT:
+        what = (
+            f"a head_dim of at most {DIM_LIMIT}, got {dim}" if high > low else "high_freq_factor above low_freq_factor"
+        )
+        raise Error(f"llama3 rope scaling expects {what}", path="config.json")
     factors = []
     for index in range(0, dim, 2):
         frequency = f32(1 / f32(f32(theta) ** f32(index / dim)))
@@ -119,8 +125,10 @@ def constants(config: Config) -> Mapping[str, bytes]:
 
 def _float(rope: Mapping[str, object], key: str, default: float) -> float:
     value = rope.get(key, default)
-    if not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise Error(f"rope scaling: '{key}' expects a number above 0, got {kind(value)}", path="config.json")
+    if not isinstance(value, int | float) or not 1e-9 < value < 1e15:
+        raise Error(
+            f"llama3 rope scaling: '{key}' expects a number from 1e-9 to 1e15, got {kind(value)}", path="config.json"
+        )
     return value
 
 

@@ -100,21 +100,21 @@ def refuse_other(head: bytes, path: str, expected: str) -> None:
     if not head:
         raise Error(f"is empty, expected a {expected} file", path=path, hint="download it again")
     for start, name, hint in _OTHERS:
-        if head.startswith(start) and name != expected:
-            raise Error(f"is a {name} file, expected {expected}", path=path, hint=hint)
+        if head.startswith(start) and expected not in name:
+            raise Error(f"is {name}, expected {expected}", path=path, hint=hint)
 
 
 _PICKLE_HINT = (
     "pickles can run code and are not read; load the model with transformers and save it with save_pretrained"
 )
 _OTHERS = (
-    (b"GGUF", "GGUF", "name it .gguf"),
-    (b"PK\x03\x04", "zip (a PyTorch checkpoint)", _PICKLE_HINT),
-    (b"\x80\x02", "pickle", _PICKLE_HINT),
-    (b"\x80\x03", "pickle", _PICKLE_HINT),
-    (b"\x80\x04", "pickle", _PICKLE_HINT),
-    (b"\x80\x05", "pickle", _PICKLE_HINT),
-    (b"<!DOCTYPE", "HTML", "the download was a web page; download the file itself"),
-    (b"<!doctype", "HTML", "the download was a web page; download the file itself"),
-    (b"<html", "HTML", "the download was a web page; download the file itself"),
+    (b"GGUF", "a GGUF file", "name it .gguf"),
+    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint)", _PICKLE_HINT),
+    (b"\x80\x02", "a pickle", _PICKLE_HINT),
+    (b"\x80\x03", "a pickle", _PICKLE_HINT),
+    (b"\x80\x04", "a pickle", _PICKLE_HINT),
+    (b"\x80\x05", "a pickle", _PICKLE_HINT),
+    (b"<!DOCTYPE", "an HTML page", "the download was a web page; download the file itself"),
+    (b"<!doctype", "an HTML page", "the download was a web page; download the file itself"),
+    (b"<html", "an HTML page", "the download was a web page; download the file itself"),
 )

@@ -161,6 +161,11 @@ class _Reader:
         """Have everything before `end`."""
         if end <= len(self.data):
             return
+        if end > self.size + HEADER_LIMIT:
+            part = f"{end - self.at:,} bytes"
+            raise Error(
+                f"claims a text or a list of {part}, more than its {self.size:,} bytes can hold", path=self.path
+            )
         if end > self.size:
             raise Error(
                 "ends within its header",

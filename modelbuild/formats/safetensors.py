@@ -80,10 +80,13 @@ def _parse(text: bytes, path: str) -> dict[str, Any]:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except UnicodeDecodeError as error:
         raise Error(f"the header is not UTF-8 at byte {8 + error.start}", path=path) from None
-    except ValueError as error:
-        raise Error(f"the header is not JSON: {str(error)[:1].lower()}{str(error)[1:]}", path=path) from None
-    except RecursionError:
-        raise Error("the header is not a table of tensors: it is nested too deeply", path=path) from None
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise Error(f"the header is not JSON: {what} at byte {8 + error.pos}", path=path) from None
+    except (ValueError, RecursionError):
+        raise Error(
+            "the header is no table of tensors: it is nested too deeply, or a number in it is too long", path=path
+        ) from None
     assert isinstance(header, dict)
     return header
 

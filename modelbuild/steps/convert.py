@@ -99,14 +99,20 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     architecture = architectures.find(architectures.class_of(raw))
     config = architecture.complete(raw)
     tensors = _tensors(inputs.tables(), inputs.file(INDEX))
+    sources = {
+        name.replace("language_model.", ""): _leaf(tensor)
+        for name, tensor in tensors.items()
+        if architectures.is_wanted(name)
+    }
     outtype = _outtype(parameters["outtype"], tensors)
 
     constants = architecture.constants(config)
     leaves = {name: xxh3(data) for name, data in constants.items()}
     expressions = [(name, recipe.leaf(leaves[name], "f32", (len(data) // 4,))) for name, data in constants.items()]
-    expressions += architecture.tensors(config, {t.name: _leaf(t) for t in tensors.values()})
+    expressions += architecture.tensors(config, sources)
     entries = _entries(expressions, outtype)
     _check_blocks(entries, architectures.block_count(config))
+    _check_vocabulary(entries, tokenizer.vocabulary_size(config), "vocab_size")
 
     metadata = {
         "general.architecture": encode_value("str", architecture.NAME),
@@ -116,7 +122,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     metadata |= architecture.parameters(config, ftypes.FTYPES[outtype])
     metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
     metadata |= architecture.tokenizer(config, checkpoint)
-    _check_vocabulary(entries, metadata)
+    _check_vocabulary(entries, tokenizer.tokens_in(metadata), "the tokenizer")
     return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
 
 
@@ -127,7 +133,7 @@ def _refuse_quantized(config: Mapping[str, Any], checkpoint: Checkpoint) -> None
         method = "modelopt"
     if method is not None:
         raise Error(
-            f"the checkpoint is quantized already ({method}), which is not built yet",
+            f"the checkpoint is quantized already ({method}): reading such weights is not built yet",
             path="config.json",
             hint="start from the weights that it was quantized from",
         )
@@ -179,6 +185,11 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _leaf(tensor: Tensor) -> Expression:
+    if tensor.dtype not in ftypes.FLOATS:
+        raise Error(
+            f"tensor '{tensor.name}' holds {tensor.dtype} values, expected f32, f16 or bf16",
+            hint="other dtypes are not built yet",
+        )
     return recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
 
 
@@ -187,12 +198,6 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     for name, expression in expressions:
         if name in entries:
             raise Error(f"two tensors of the checkpoint are both '{name}'")
-        source = next(expression.leaves())
-        if source.dtype not in ftypes.FLOATS:
-            raise Error(
-                f"tensor '{name}' holds {source.dtype} values, expected f32, f16 or bf16",
-                hint="other dtypes are not built yet",
-            )
         entries[name] = Entry(name, expression.shape, recipe.quantize(_type(name, expression, outtype), expression))
     return list(entries.values())
 
@@ -208,13 +213,13 @@ def _type(name: str, expression: Expression, outtype: str) -> str:
 
 def _check_blocks(entries: Iterable[Entry], count: int) -> None:
     names = {entry.name for entry in entries}
-    found = {ftypes.block_of(name) for name in names}
-    missing = [str(block) for block in range(count) if block not in found]
-    if missing:
+    found = {ftypes.block_of(name) for name in names} - {None}
+    if len(found) != count:
+        first = next(block for block in range(count) if block not in found)
         raise Error(
-            f"the checkpoint lacks {len(missing)} of the {count} blocks that config.json tells of",
+            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
             path="config.json",
-            facts=[("missing", listed(missing)), ("config.json", f"num_hidden_layers {count}")],
+            facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:
@@ -224,12 +229,11 @@ def _check_blocks(entries: Iterable[Entry], count: int) -> None:
             )
 
 
-def _check_vocabulary(entries: Iterable[Entry], metadata: Mapping[str, bytes]) -> None:
-    tokens = tokenizer.tokens_in(metadata)
+def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str) -> None:
     for entry in entries:
-        if entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
+        if tokens is not None and entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
             raise Error(
-                f"'{entry.name}' has {entry.shape[0]:,} rows, but the vocabulary has {tokens:,} tokens",
+                f"'{entry.name}' expects {tokens:,} rows, one for each token of {source}, got {entry.shape[0]:,}",
                 path="config.json",
                 hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
             )
