@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,15 +21,14 @@ from modelbuild.matrix import Row
 from modelbuild.modelfile import Modelfile
 from modelbuild.name import Name
 from modelbuild.observed import Observed
+from modelbuild.targets import Targets
 from modelbuild.variables import Scalar, Scope
 from modelbuild.variant import Variant
 
 DEPTH_LIMIT = 100
-"""How many groups stand in one another, how many variables refer to one another, how many models extend one another."""
+"""How many models extend one another."""
 
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}")
-_TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
-_BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _NOT_COPIED = ("tags", "push", "extends")
 _TEXT_KEYS = frozenset(variant.KEYS) - frozenset(
     ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "pre", "push")
@@ -89,90 +87,28 @@ class Project:
         targets = targets or self.default
         if not targets:
             return self.variants
-        chosen: set[int] = set()
-        errors: list[Error] = []
-        for target in targets:
-            found = self._resolve(target)
-            if found is None:
-                errors.append(self.unknown(target))
-            else:
-                chosen |= found
+        found = [(target, self.targets.resolve(target)) for target in targets]
+        errors = [self.targets.unknown(target) for target, numbers in found if numbers is None]
         if errors:
             raise Errors(errors)
+        chosen = {number for _, numbers in found for number in numbers or ()}
         return tuple(each for number, each in enumerate(self.variants) if number in chosen)
 
     def candidates(self, text: str) -> tuple[Variant, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
-        rows = [each for each in self.variants if each.model == text]
-        if rows:
-            return tuple(each for each in rows if each.is_default) or tuple(rows)
-        latest = self._names.get(f"{text}:latest", set()) if ":" not in text.rpartition("/")[2] else set()
-        return tuple(self.variants[number] for number in sorted(latest or self._names.get(text, set())))
+        return self.targets.candidates(text)
 
     def words(self) -> dict[str, tuple[str, ...]]:
         """Every word that can be a target, globs aside -> the labels of the variants that it names."""
-        numbers = {**self._names, **{group: self._members(group) for group in self.groups}}
-        return {word: tuple(self.variants[number].label for number in sorted(found)) for word, found in numbers.items()}
-
-    def unknown(self, target: str) -> Error:
-        """The error for a target that names nothing here."""
-        what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
-        known = dict.fromkeys([*self.groups, *(each.model for each in self.variants)])
-        return Error(f"'{target}' {what}", facts=[("known", listed(known))] if known else [], hint=self.near(target))
+        return self.targets.words()
 
     def near(self, text: str) -> str | None:
         """A hint that names what a misspelled target or FROM was meant for."""
-        first = did_you_mean(text, [*self.groups, *(each.model for each in self.variants)])
-        return first or did_you_mean(text, self._names)
+        return self.targets.near(text)
 
     @cached_property
-    def _names(self) -> dict[str, set[int]]:
-        """Every spelling of every variant -> where it stands in `variants`."""
-        names: dict[str, set[int]] = {}
-        for number, each in enumerate(self.variants):
-            spellings = {each.model, each.label}
-            if each.row:
-                spellings.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
-            for name in each.names:
-                full = name.display()
-                spellings |= {full, full.rpartition(":")[0], f"{each.model}:{name.tag}"}
-            for spelling in spellings:
-                names.setdefault(spelling, set()).add(number)
-        return names
-
-    def _resolve(self, target: str) -> set[int] | None:
-        """Positions of the variants that a target means; None where it means nothing."""
-        if target in self.groups:
-            return self._members(target)
-        if target in self._names:
-            return self._names[target]
-        if not GLOB.search(target):
-            return None
-        matches = re.compile(fnmatch.translate(target)).match
-        found = {number for name, numbers in self._names.items() if matches(name) for number in numbers}
-        for group in self.groups:
-            if matches(group):
-                found |= self._members(group)
-        return found or None
-
-    def _members(self, group: str) -> set[int]:
-        """What a group means. Inside a group its own name means the model of that name."""
-        found: set[int] = set()
-        seen = {group}
-        open_groups = [group]
-        while open_groups:
-            current = open_groups.pop()
-            for member in self.groups[current]:
-                if member in self.groups and member != current:
-                    if member not in seen:
-                        seen.add(member)
-                        open_groups.append(member)
-                elif member in self._names:
-                    found |= self._names[member]
-                elif GLOB.search(member):
-                    matches = re.compile(fnmatch.translate(member)).match
-                    found.update(n for name, numbers in self._names.items() if matches(name) for n in numbers)
-        return found
+    def targets(self) -> Targets:
+        return Targets(self.groups, self.variants)
 
 
 def load(file: str, *, observed: Observed, keep: Keep, options: Options | None = None) -> Project:
@@ -338,7 +274,7 @@ class _Loader:
         """Parse and check the text and the `--set` options, or take what was kept of them."""
         if not text and not self.options.sets:
             return
-        key = "project:" + xxh3("\0".join((__version__, *self.options.sets, text)).encode())
+        key = "project:" + xxh3("\0".join((__version__, *self.options.sets, text)).encode("utf-8", "surrogatepass"))
         digest, _, kept = (self.keep.get(key) or b"").partition(b"\n")
         if digest == xxh3(kept).encode():
             self.document, self.sets = json.loads(kept)
@@ -408,36 +344,11 @@ class _Loader:
                 option, raw = f"--var {name}", self.options.vars[name]
             if raw is not None:
                 try:
-                    given[name] = _typed(raw, type(default))
-                except ValueError:
-                    what = f"expected {_TYPES[type(default)]}, got {variables.got(raw)}"
-                    hint = f"the type is that of its default, {variables.got(default)}"
-                    self.errors.append(Place(option).error(what, hint=hint))
-        self.vars = {**declared, **given}
-        settled = {name: value for name, value in self.vars.items() if name in given or not _refers(value)}
-        for name in declared:
-            self._settle(name, settled, [])
-        self.vars = {name: settled[name] for name in declared}
-
-    def _settle(self, name: str, settled: dict[str, Scalar], asking: list[str]) -> None:
-        if name in settled:
-            return
-        text = str(self.vars[name])
-        place = self.top.at("vars", name)
-        try:
-            if name in asking:
-                circle = " -> ".join([*asking[asking.index(name) :], name])
-                raise Error(f"'{name}' refers to itself: {circle}")
-            if len(asking) > DEPTH_LIMIT:
-                raise Error(f"variables refer to one another more than {DEPTH_LIMIT} deep")
-            for part in variables.parts(text):
-                if isinstance(part, variables.Reference) and part.name in self.vars:
-                    self._settle(part.name, settled, [*asking, name])
-            if name not in settled:
-                settled[name] = variables.fill(text, settled)
-        except Error as error:
-            self.errors.append(place.placed(error))
-            settled[name] = ""
+                    given[name] = variables.typed(raw, default)
+                except Error as error:
+                    self.errors.append(Place(option).placed(error))
+        self.vars, errors = variables.settle(declared, given)
+        self.errors += (self.top.at("vars", name).placed(error) for name, error in errors)
 
     def string(self, table: Mapping[str, Any], key: str, place: Place) -> str:
         return self._filled(table.get(key, ""), place.at(key))
@@ -727,57 +638,26 @@ class _Loader:
 
     def _check_targets(self, project: Project) -> None:
         """Refuse names that `default` and groups cannot mean; point out globs that match nothing."""
+        targets = project.targets
         declared = {*self.document.get("model", {}), *self.found}
         lists = [(("project", "default"), project.default)]
         lists += [(("group", name), members) for name, members in project.groups.items()]
         for key, members in lists:
             for number, member in enumerate(members):
                 place = self.top.at(*key, number)
-                if not member or member in project.groups or project._resolve(member) is not None:
+                if not member or member in project.groups or targets.resolve(member) is not None:
                     continue
                 if GLOB.search(member):
                     self.warnings.append(place.error(f"'{member}' matches nothing"))
                 elif member not in declared and not (self.errors and re.search("[:/]", member)):
                     # Of a model that is wrong in itself nobody knows what its variants are called.
-                    self.errors.append(place.placed(project.unknown(member)))
+                    self.errors.append(place.placed(targets.unknown(member)))
         for name in project.groups:
-            circle = _circle(name, project.groups)
-            if circle and circle[0] == min(circle):
-                what = f"goes round in a circle: {' -> '.join([*circle, circle[0]])}"
+            circle = targets.circle(name)
+            if circle and name == min(circle):
+                what = f"goes round in a circle: {' -> '.join([*circle, name])}"
                 self.errors.append(self.top.at("group", name).error(what, value=False))
-
-
-def _typed(raw: str, wanted: type) -> Scalar:
-    """A variable's text in the type of its default. Raises ValueError."""
-    if wanted is bool:
-        if raw.lower() not in _BOOLS:
-            raise ValueError(raw)
-        return _BOOLS[raw.lower()]
-    if wanted is float and not math.isfinite(float(raw)):
-        raise ValueError(raw)
-    return raw if wanted is str else int(raw) if wanted is int else float(raw)
 
 
 def _reason(fault: Exception) -> str:
     return (getattr(fault, "strerror", None) or str(fault)).lower()
-
-
-def _refers(value: object) -> bool:
-    return variables.has_references(value)
-
-
-def _circle(start: str, groups: Mapping[str, Sequence[str]]) -> list[str] | None:
-    """The shortest way from a group back to itself through other groups."""
-    came: dict[str, str | None] = {start: None}
-    todo = [start]
-    for group in todo:
-        for member in groups[group]:
-            if member == start and group != start:
-                path = [group]
-                while (before := came[path[-1]]) is not None:
-                    path.append(before)
-                return path[::-1]
-            if member in groups and member not in came:
-                came[member] = group
-                todo.append(member)
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ Scope = Mapping[str, Scalar]
 """What may be named: `ctx`, `matrix.base`, `matrix.base.value`."""
 
 LENGTH_LIMIT = 1 << 20
+DEPTH_LIMIT = 100
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -83,6 +85,59 @@ def got(value: object) -> str:
 
 def has_references(value: object) -> bool:
     return isinstance(value, str) and "${" in value
+
+
+def typed(raw: str, default: Scalar) -> Scalar:
+    """An overriding text in the type of the default. Raises Error, without a place."""
+    expected = "true or false"
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "false": False, "0": False}[raw.lower()]
+        if isinstance(default, int):
+            expected = "a whole number"
+            return int(raw)
+        if isinstance(default, float):
+            expected = "a number"
+            if math.isfinite(value := float(raw)):
+                return value
+            raise ValueError
+    except (ValueError, KeyError):
+        hint = f"the type is that of its default, {got(default)}"
+        raise Error(f"expected {expected}, got {got(raw)}", hint=hint) from None
+    return raw
+
+
+def settle(
+    declared: Mapping[str, Scalar], given: Mapping[str, Scalar]
+) -> tuple[dict[str, Scalar], list[tuple[str, Error]]]:
+    """Fill in the variables that defaults refer to; what overrides a default is taken as it stands.
+
+    Returns the values, and (name, error without a place) for those that cannot be settled, which count as "".
+    """
+    settled = {name: given.get(name, value) for name, value in declared.items()}
+    waiting = {name: str(value) for name, value in declared.items() if name not in given and has_references(value)}
+    errors: list[tuple[str, Error]] = []
+
+    def ask(name: str, asking: tuple[str, ...]) -> None:
+        try:
+            if name in asking:
+                raise Error(f"'{name}' refers to itself: {' -> '.join([*asking[asking.index(name) :], name])}")
+            if len(asking) > DEPTH_LIMIT:
+                raise Error(f"variables refer to one another more than {DEPTH_LIMIT} deep")
+            for part in parts(waiting[name]):
+                if isinstance(part, Reference) and part.name in waiting:
+                    ask(part.name, (*asking, name))
+            if name in waiting:
+                settled[name] = fill(waiting[name], settled)
+        except Error as error:
+            errors.append((name, error))
+            settled[name] = ""
+        waiting.pop(name, None)
+
+    for name in declared:
+        if name in waiting:
+            ask(name, ())
+    return settled, errors
 
 
 def unknown(name: str, known: Collection[str]) -> Error:
