@@ -92,12 +92,15 @@ class Build:
     def run(self) -> bool:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
         begun = time.perf_counter()
-        self._hash_sources()
         scheduler = Scheduler(self._graph, self._options.jobs, self._options.keep_going, self._abort)
         try:
-            scheduler.run(self._look_up, self._execute, self._finished, self._started)
-        finally:
-            self._remember()
+            self._hash_sources()
+            try:
+                scheduler.run(self._look_up, self._execute, self._finished, self._started)
+            finally:
+                self._remember()
+        except Error as error:
+            self.errors.append(error)
         self._report(
             {"event": "summary", **self._counts, **self._tensors, "seconds": round(time.perf_counter() - begun, 4)}
         )
@@ -214,10 +217,9 @@ class Build:
                     ]
                     self._remake(steps[0])
         except Error as error:
-            self.errors.append(error)
-            self._counts["failed"] += 1
             if not self._options.keep_going:
                 raise
+            self.errors.append(error)
             return
         for name in output.names:
             self._report(
@@ -239,7 +241,10 @@ class Build:
         )
         facts = [*error.facts, *([("needed by", shown)] if shown else [])]
         if error.path:
-            facts = [("file", error.place), *facts]
+            # A step knows its files by their roles alone.
+            sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
+            path = sources.get(error.path, error.path)
+            facts = [("file", path + error.place.removeprefix(error.path)), *facts]
         return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
 
     def _remember(self) -> None:

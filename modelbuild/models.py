@@ -13,7 +13,7 @@ from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
-from modelbuild.store import Store, lock_file
+from modelbuild.store import Store, clear_temporaries, lock_file
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 
@@ -38,6 +38,7 @@ class ModelsFolder:
         self._places: set[str] | None = None
         self._present: set[str] = set()
         self._replaced: set[str] = set()
+        self._cleared = False
 
     @property
     def written(self) -> dict[str, tuple[str, str]]:
@@ -57,8 +58,10 @@ class ModelsFolder:
     def check_writable(self) -> None:
         """Raise an Error that says what to do where this folder cannot be written."""
         folder = self.root
-        while not os.path.exists(folder):
+        while not os.path.lexists(folder):
             folder = os.path.dirname(folder)
+        if not os.path.isdir(folder):
+            raise self._refused(NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise self._refused(PermissionError(errno.EACCES, "permission denied"))
 
@@ -247,6 +250,9 @@ class ModelsFolder:
     def _locked(self) -> Iterator[None]:
         self._make(self._scratch)
         with lock_file(os.path.join(self._scratch, "lock")):
+            if not self._cleared:
+                self._cleared = True
+                clear_temporaries(self._scratch)
             yield
 
     def _make(self, folder: str) -> None:

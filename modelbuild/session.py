@@ -6,9 +6,8 @@ import fnmatch
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import __version__
 from modelbuild.build import Build, Event, Options
@@ -29,8 +28,7 @@ CACHE_LIMIT = 64 << 30
 """Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The options that every command takes; None and empty for what the command line leaves open."""
 
     folder: str = "."
@@ -44,9 +42,8 @@ class Settings:
     sets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is kept of a project between runs. The graph is decoded when it is asked for."""
+class _Plan(NamedTuple):
+    """What is kept of a project between runs."""
 
     root: str
     models: str
@@ -54,11 +51,7 @@ class _Plan:
     default: Sequence[str]
     warnings: Sequence[Error]
     looks: Sequence[Look]
-    encoded_graph: bytes
-
-    @cached_property
-    def graph(self) -> Graph:
-        return Graph.decode(self.encoded_graph)
+    graph: bytes
 
 
 class Session:
@@ -151,9 +144,13 @@ class Session:
         warnings = [*project.warnings, *warnings]
         return _Plan(project.root, models, project.words(), default, warnings, observed.looks(), graph.encode())
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
-        return self._plan.graph
+        return Graph.decode(self._plan.graph)
+
+    def words(self) -> Mapping[str, Sequence[str]]:
+        """Every word that can be a target, and the labels of the outputs it means."""
+        return self._plan.words
 
     @property
     def root(self) -> str:
@@ -192,7 +189,7 @@ class Session:
                 wanted.update(label for word in words for label in plan.words[word])
             if unknown:
                 raise Errors([self._unknown(target) for target in unknown])
-        return [output for output in plan.graph.outputs if output.label in wanted]
+        return [output for output in self.graph.outputs if output.label in wanted]
 
     def _unknown(self, target: str) -> Error:
         words = self._plan.words
@@ -280,7 +277,7 @@ def default_memory() -> int:
 def _encode(plan: _Plan) -> bytes:
     warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
     head = [plan.root, plan.models, plan.words, plan.default, warnings, plan.looks]
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.encoded_graph
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.graph
 
 
 def _decode(value: bytes) -> _Plan:

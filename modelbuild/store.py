@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
@@ -64,7 +63,8 @@ class Temporary:
         import fcntl
 
         while True:
-            self._descriptor, self.path = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)
+            self.path = os.path.join(folder, TEMPORARY + os.urandom(8).hex())
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             os.chmod(self._descriptor, 0o644)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             # Somebody who clears up may have been quicker than the lock.
@@ -291,14 +291,9 @@ class Store:
 
     def evict(self, limit: int) -> int:
         """Bring the store under `limit` bytes, least recently used artifacts first. Returns the bytes freed."""
-        files: list[tuple[float, int, str]] = []
-        with os.scandir(self._blobs) as scan:
-            for entry in scan:
-                with contextlib.suppress(FileNotFoundError):
-                    info = entry.stat()
-                    # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
-                    if info.st_nlink == 1 and not entry.name.startswith(TEMPORARY):
-                        files.append((max(info.st_atime, info.st_mtime), info.st_size, entry.path))
+        # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
+        own = [(path, info) for path, info in self.contents() if info.st_nlink == 1]
+        files = [(max(info.st_atime, info.st_mtime), info.st_size, path) for path, info in own]
         total = sum(size for _, size, _ in files)
         freed = 0
         for _, size, path in sorted(files):
@@ -308,6 +303,25 @@ class Store:
                 os.unlink(path)
                 freed += size
         return freed
+
+    def contents(self) -> list[tuple[str, os.stat_result]]:
+        """The files of the store's artifacts."""
+        found = []
+        with os.scandir(self._blobs) as scan:
+            for entry in scan:
+                with contextlib.suppress(FileNotFoundError):
+                    if not entry.name.startswith(TEMPORARY):
+                        found.append((entry.path, entry.stat()))
+        return found
+
+    def clear(self) -> None:
+        """Forget everything but what was written into models folders: else a later clean-up would not know its own."""
+        with self.transaction() as db:
+            for table in ("action", "last", "tensor", "file", "survey", "kept", "place"):
+                db.execute(f"delete from {table}")
+        for path, _ in self.contents():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     # Actions
 

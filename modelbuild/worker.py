@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ from modelbuild.sources import Sources, Survey, changed, unreadable
 from modelbuild.store import Range, Store, clear_temporaries
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from modelbuild.materialize import Region
     from modelbuild.recipe import Recipe
     from modelbuild.tensor import TensorTable
@@ -107,6 +108,8 @@ class Worker:
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="tensor")
         return self._pool
 

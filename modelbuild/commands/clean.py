@@ -17,8 +17,6 @@ from modelbuild.report import displayed, plural, size
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.store import Store
-
 
 def parameters() -> list[click.Parameter]:
     import click
@@ -69,37 +67,15 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     report = call.report
     store = Store(cache_folder(call.settings.cache))
     try:
-        files, total = _contents(store)
+        contents = store.contents()
+        total = sum(info.st_size for _, info in contents if info.st_nlink == 1)
         if not dry_run:
-            _empty(store, files)
+            store.clear()
     finally:
         store.close()
     if report.as_json:
-        report.data({"cache": store.root, "artifacts": len(files), "bytes": total, "dry_run": dry_run})
+        report.data({"cache": store.root, "artifacts": len(contents), "bytes": total, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
-        report.result(f"{verb}  {plural(len(files), 'artifact')}, {size(total)}, from {store.root}")
+        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
     return GOOD
-
-
-def _contents(store: Store) -> tuple[list[str], int]:
-    """Paths of the store's artifacts, and the bytes that are nobody else's."""
-    files, total = [], 0
-    with os.scandir(os.path.join(store.root, "blobs")) as scan:
-        for entry in scan:
-            with contextlib.suppress(FileNotFoundError):
-                info = entry.stat()
-                if not entry.name.startswith(".tmp-"):
-                    files.append(entry.path)
-                    total += info.st_size if info.st_nlink == 1 else 0
-    return files, total
-
-
-def _empty(store: Store, files: Iterable[str]) -> None:
-    # What was written into models folders stays known: else a later `clean` would not know its own.
-    with store.transaction() as db:
-        for forgotten in ("action", "last", "tensor", "file", "survey", "kept", "place"):
-            db.execute(f"delete from {forgotten}")
-    for path in files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
