@@ -207,9 +207,9 @@ class _Loader:
             if kind == "file":
                 return self.observed.read(path)
         except (OSError, ValueError) as fault:
-            what = f"'{self.shown(path)}' cannot be read: {_reason(fault)}"
+            what = f"'{self.shown(path) if place else path}' cannot be read: {_reason(fault)}"
             raise (place.error(what) if place else Error(what)) from None
-        shown = self.shown(path)
+        shown = self.shown(path) if place else path
         what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
         raise place.error(what) if place else Error(what)
 

@@ -63,5 +63,5 @@ def complaint(root: Path, *args: object, **kwargs: object) -> str:
     try:
         loaded = load(root, *args, **kwargs)  # type: ignore[arg-type]
     except (Error, Errors) as error:
-        return f"{error}\n"
+        return f"{error}\n".replace(str(root), "ROOT")
     return "".join(f"{render(warning, 'warning')}\n" for warning in loaded.warnings)
