@@ -65,3 +65,11 @@ def complaint(root: Path, *args: object, **kwargs: object) -> str:
     except (Error, Errors) as error:
         return f"{error}\n".replace(str(root), "ROOT")
     return "".join(f"{render(warning, 'warning')}\n" for warning in loaded.warnings)
+
+
+def labels(loaded: Project, *targets: str) -> list[str]:
+    return [variant.label for variant in loaded.select(targets)]
+
+
+def names(loaded: Project) -> list[list[str]]:
+    return [[name.display() for name in variant.names] for variant in loaded.variants]

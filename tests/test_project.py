@@ -8,23 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import discovery, project
+from modelbuild import discovery
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
-from modelbuild.project import Project
 
-from .projects import Kept, complaint, load, write
+from .projects import Kept, complaint, labels, load, names, write
 from .test_schema import check_golden
 
 FROM = "FROM ./weights\n"
-
-
-def labels(loaded: Project, *targets: str) -> list[str]:
-    return [variant.label for variant in loaded.select(targets)]
-
-
-def names(loaded: Project) -> list[list[str]]:
-    return [[name.display() for name in variant.names] for variant in loaded.variants]
 
 
 # Finding the project
@@ -169,163 +160,6 @@ def test_discover_as_tells_modelfiles_apart(tmp_path: Path) -> None:
     toml = '[project]\nmodelfiles = ["**/Modelfile", "**/*.Modelfile"]\ndiscover_as = "{parent}-{name}"\n'
     loaded = load(tmp_path, toml, {"x/a/Modelfile": FROM, "y/a/Modelfile": FROM, "y/z/b.Modelfile": FROM})
     assert labels(loaded) == ["x-a", "y-a", "y-b"]
-
-
-# Layers over layers
-
-
-def one(tmp_path: Path, toml: str, modelfile: str = FROM) -> project.Variant:
-    loaded = load(tmp_path, toml, {"m/Modelfile": modelfile})
-    assert len(loaded.variants) == 1
-    return loaded.variants[0]
-
-
-M = '[model.m]\nmodelfile = "m/Modelfile"\n'
-
-
-def test_toml_lies_over_the_modelfile(tmp_path: Path) -> None:
-    text = FROM + "PARAMETER temperature 0.5\nPARAMETER top_k 5\nPARAMETER stop a\nSYSTEM old\nLICENSE theirs\n"
-    toml = M + 'system = "new"\nparameters = { temperature = 0.2, stop = ["b", "c"] }\nlicense = "ours"\n'
-    made = one(tmp_path, toml, text)
-    assert made.parameters == {"temperature": 0.2, "top_k": 5, "stop": ["b", "c"]}
-    assert made.system == "new"
-    assert (made.licenses, made.replaces_licenses) == (("ours",), True)
-
-
-def test_the_modelfile_lies_over_defaults(tmp_path: Path) -> None:
-    text = FROM + "PARAMETER temperature 0.5\nSYSTEM own\nLICENSE theirs\nMESSAGE user hi\n"
-    defaults = (
-        '[defaults]\nsystem = "d"\ntemplate = "t"\nlicense = "ours"\nparameters = { temperature = 1, top_k = 2 }\n'
-        'messages = [{ role = "user", content = "d" }]\n'
-    )
-    made = one(tmp_path, defaults + M, text)
-    assert made.parameters == {"temperature": 0.5, "top_k": 2}
-    assert (made.system, made.template) == ("own", "t")
-    assert (made.licenses, made.replaces_licenses) == (("theirs",), False)
-    assert made.messages == (("user", "hi"),)
-
-
-def test_tables_merge_by_key_from_defaults_to_set(tmp_path: Path) -> None:
-    toml = (
-        '[defaults]\nparameters = { top_k = 1, top_p = 0.1, min_p = 0.1, seed = 1, num_ctx = 1, num_keep = 1 }\n'
-        '[model."*"]\nparameters = { top_p = 0.2, min_p = 0.2, seed = 2, num_ctx = 2, num_keep = 2 }\n'
-        '[model."a*"]\nparameters = { min_p = 0.3, seed = 3, num_ctx = 3, num_keep = 3 }\n'
-        '[model.base]\nfrom = "x"\nparameters = { seed = 4, num_ctx = 4, num_keep = 4 }\n'
-        '[model.abc]\nextends = "base"\nparameters = { num_ctx = 5, num_keep = 5 }\n'
-    )
-    loaded = load(tmp_path, toml, sets=("a?c.parameters.num_keep=6",))
-    assert loaded.select(["abc"])[0].parameters == {
-        "top_k": 1, "top_p": 0.2, "min_p": 0.3, "seed": 4, "num_ctx": 5, "num_keep": 6,
-    }  # fmt: skip
-
-
-def test_the_later_of_two_glob_tables_wins(tmp_path: Path) -> None:
-    toml = '[model."a*"]\nsystem = "1"\n[model.ab]\nfrom = "x"\n[model."*b"]\nsystem = "2"\n'
-    assert load(tmp_path, toml).variants[0].system == "2"
-
-
-def test_empty_values_clear(tmp_path: Path) -> None:
-    text = FROM + "SYSTEM s\nTEMPLATE t\nPARAMETER stop a\nPARAMETER seed 1\nLICENSE l\nMESSAGE user hi\nADAPTER ./a\n"
-    toml = M + (
-        'system = ""\ntemplate = false\nparameters = { stop = [], seed = "", top_k = "" }\nlicense = ""\nmessages = []\n'
-        'adapters = []\nrenderer = ""\nparser = ""\nrequires = ""\n'
-    )
-    made = one(tmp_path, toml, text)
-    assert (made.system, made.template, made.parameters, made.licenses) == (None, None, {}, ())
-    assert (made.messages, made.adapters) == ((), ())
-    assert made.cleared_parameters == {"stop", "seed", "top_k"}
-    assert made.replaces_licenses
-    expected = {"system", "template", "license", "messages", "adapters", "renderer", "parser", "requires"}
-    assert made.cleared == expected
-
-
-def test_nothing_said_clears_nothing(tmp_path: Path) -> None:
-    made = one(tmp_path, M)
-    assert made.cleared == frozenset()
-    assert made.cleared_parameters == frozenset()
-    assert (made.system, made.template, made.messages, made.licenses) == (None, None, None, ())
-    assert not made.replaces_licenses
-
-
-def test_toml_from_replaces_the_modelfiles(tmp_path: Path) -> None:
-    made = one(tmp_path, M + 'from = "./other"\n', "FROM ./a\nFROM ./b\n")
-    assert [(each.text, each.in_toml, each.folder) for each in made.froms] == [("./other", True, str(tmp_path))]
-    made = one(tmp_path, M, "FROM ./a\nFROM ./b\n")
-    folder = str(tmp_path / "m")
-    assert [(each.text, each.in_toml, each.folder) for each in made.froms] == [
-        ("./a", False, folder), ("./b", False, folder),
-    ]  # fmt: skip
-
-
-def test_adapters_follow_the_modelfiles_own(tmp_path: Path) -> None:
-    made = one(tmp_path, M + 'adapters = [{ path = "b.gguf", scale = 1 }, { path = "/c.gguf" }]\n', FROM + "ADAPTER a.gguf\n")
-    root = str(tmp_path)
-    assert [each.path for each in made.adapters] == [f"{root}/m/a.gguf", f"{root}/b.gguf", "/c.gguf"]
-    assert {(each.mode, each.scale) for each in made.adapters} == {("layer", 1.0)}
-    assert str(made.adapters[1].place) == "ModelBuild.toml:3:15"
-
-
-def test_files_and_words_are_taken_over(tmp_path: Path) -> None:
-    toml = M + (
-        'draft = "d.gguf"\nprojector = "p/mm.gguf"\nlink = "hard"\nrenderer = "r"\nparser = "p"\nrequires = "v0.14"\n'
-        'description = "what"\nouttype = "BF16"\ntags = ["v1"]\n'
-    )
-    made = one(tmp_path, toml, FROM + "DRAFT x.gguf\nREQUIRES 0.1.0\n")
-    assert [each.path for each in made.drafts] == [str(tmp_path / "d.gguf")]
-    assert made.projector is not None and made.projector.path == str(tmp_path / "p/mm.gguf")
-    assert (made.link, made.renderer, made.parser, made.requires) == ("hard", "r", "p", "0.14")
-    assert (made.description, made.outtype) == ("what", "bf16")
-    assert [each.path for each in one(tmp_path, M, FROM + "DRAFT x.gguf\n").drafts] == [str(tmp_path / "m/x.gguf")]
-
-
-def test_text_keys_take_files(tmp_path: Path) -> None:
-    toml = M + (
-        'system = { file = "${dir}/s.txt" }\ntemplate = { file = "t" }\nlicense = ["a", { file = "l" }]\n'
-        'messages = [{ role = "user", content = { file = "u" } }]\n[vars]\ndir = "texts"\n'
-    )
-    write(tmp_path, {"texts/s.txt": b"\xef\xbb\xbfs ${not} a variable\r\n", "t": "{{ .Prompt }}\n", "l": "L", "u": "U"})
-    made = one(tmp_path, toml)
-    assert made.system == "s ${not} a variable\r\n"
-    assert made.template == "{{ .Prompt }}\n"
-    assert made.licenses == ("a", "L")
-    assert made.messages == (("user", "U"),)
-
-
-def test_quantize_from_defaults_is_told_apart(tmp_path: Path) -> None:
-    defaults = '[defaults]\nquantize = "q4_k"\n'
-    made = one(tmp_path, defaults + M)
-    assert (made.quantize, made.quantize_from_defaults) == ("q4_K_M", True)
-    made = one(tmp_path, defaults + M + 'quantize = "Q8_0"\n')
-    assert (made.quantize, made.quantize_from_defaults) == ("q8_0", False)
-    made = one(tmp_path, defaults + M + 'quantize = "none"\n')
-    assert (made.quantize, made.quantize_from_defaults) == (None, False)
-
-
-def test_extends_copies_a_table_and_its_matrix_but_not_its_tags(tmp_path: Path) -> None:
-    toml = (
-        '[model.a]\nfrom = "./x"\nsystem = "s"\ntags = ["v1"]\nmatrix.quantize = ["q8_0", "f16"]\n'
-        'default.quantize = "f16"\nparameters = { seed = 1, top_k = 1 }\n'
-        '[model.b]\nextends = "a"\nparameters = { seed = 2 }\n'
-    )
-    loaded = load(tmp_path, toml)
-    assert names(loaded) == [["a:q8_0"], ["a:f16", "a:latest", "a:v1"], ["b:q8_0"], ["b:f16", "b:latest"]]
-    assert [dict(each.parameters) for each in loaded.select(["b"])] == [{"seed": 2, "top_k": 1}] * 2
-    assert {each.system for each in loaded.variants} == {"s"}
-
-
-def test_a_model_can_extend_a_found_one(tmp_path: Path) -> None:
-    toml = '[project]\nmodelfiles = ["a/Modelfile"]\n[model.b]\nextends = "a"\nparameters = { seed = 2 }\n'
-    loaded = load(tmp_path, toml, {"a/Modelfile": FROM + "SYSTEM s\nPARAMETER seed 1\nPARAMETER top_k 1\n"})
-    made = loaded.select(["b"])[0]
-    assert (made.system, made.parameters) == ("s", {"seed": 2, "top_k": 1})
-
-
-def test_an_empty_axis_clears_an_inherited_one(tmp_path: Path) -> None:
-    toml = (
-        '[model.a]\nfrom = "./x"\nmatrix.quantize = ["q8_0", "f16"]\nmatrix.tone = ["x"]\n'
-        '[model.b]\nextends = "a"\nmatrix.quantize = []\n'
-    )
-    assert labels(load(tmp_path, toml), "b") == ["b:x"]
 
 
 # Rows
@@ -490,89 +324,18 @@ def test_set_can_replace_an_axis(tmp_path: Path) -> None:
     assert labels(load(tmp_path, toml, sets=('m.matrix.quantize=["q6_K"]',))) == ["m:q6_K"]
 
 
-# Targets
-
-
-TARGETS = (
-    '[project]\nnamespace = "acme"\ndefault = ["chat*"]\n'
-    '[model.chat]\nfrom = "x"\nmatrix.quantize = ["q8_0", "f16"]\ndefault.quantize = "f16"\n'
-    '[model.chatty]\nfrom = "x"\ntags = ["v1"]\n'
-    '[model.other]\nfrom = "x"\nname = "${matrix.b}-bot"\ntag = "t"\nmatrix.b = ["s", "l"]\n'
-    '[group]\nall = ["inner", "other"]\ninner = ["chat:f16"]\nother = ["other", "chatty"]\nglob = ["*-bot"]\n'
-)
-
-
-@pytest.mark.parametrize(
-    ("targets", "expected"),
-    [
-        ((), ["chat:q8_0", "chat:f16", "chatty"]),
-        (("chat",), ["chat:q8_0", "chat:f16"]),
-        (("chat:f16",), ["chat:f16"]),
-        (("chat:latest",), ["chat:f16"]),
-        (("acme/chat:q8_0",), ["chat:q8_0"]),
-        (("acme/chat",), ["chat:q8_0", "chat:f16"]),
-        (("chatty:v1",), ["chatty"]),
-        (("other:s",), ["other:s"]),
-        (("acme/s-bot:t",), ["other:s"]),
-        (("other:t",), ["other:s", "other:l"]),
-        (("other", "chat:f16"), ["chat:f16", "chatty", "other:s", "other:l"]),
-        (("*:f16",), ["chat:f16"]),
-        (("*",), ["chat:q8_0", "chat:f16", "chatty", "other:s", "other:l"]),
-        (("inner",), ["chat:f16"]),
-        (("all",), ["chat:f16", "chatty", "other:s", "other:l"]),
-        (("glob",), ["other:s", "other:l"]),
-        (("in*",), ["chat:f16"]),
-    ],
-)
-def test_targets(tmp_path: Path, targets: tuple[str, ...], expected: list[str]) -> None:
-    assert labels(load(tmp_path, TARGETS), *targets) == expected
-
-
-def test_without_default_everything_is_built(tmp_path: Path) -> None:
-    assert labels(load(tmp_path, '[model.a]\nfrom = "x"\n[model.b]\nfrom = "x"\n')) == ["a", "b"]
-
-
-def test_all_unknown_targets_are_said_at_once(tmp_path: Path) -> None:
-    loaded = load(tmp_path, TARGETS)
-    with pytest.raises(Errors) as caught:
-        loaded.select(["chta", "chat", "z*"])
-    check_golden("target-unknown", f"{caught.value}\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("chat", ["chat:f16"]),
-        ("chat:q8_0", ["chat:q8_0"]),
-        ("chatty", ["chatty"]),
-        ("chatty:v1", ["chatty"]),
-        ("other", ["other:s", "other:l"]),
-        ("other:s", ["other:s"]),
-        ("acme/chat", ["chat:f16"]),
-        ("acme/chat:q8_0", ["chat:q8_0"]),
-        ("all", []),
-        ("llama3", []),
-        ("chat*", []),
-    ],
-)
-def test_from_means_a_default_row_or_offers_all(tmp_path: Path, text: str, expected: list[str]) -> None:
-    assert [each.label for each in load(tmp_path, TARGETS).candidates(text)] == expected
-
-
-def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
-    loaded = load(tmp_path, TARGETS)
-    assert loaded.near("chatt") == "did you mean 'chatty'?"
-    assert loaded.near("acme/s-bto:t") == "did you mean 'acme/s-bot:t'?"
-    assert loaded.near("llama3") is None
-
-
 # Keeping
+
+DESIGN_LIKE = (
+    '[project]\ndefault = ["chat*"]\n[model.chat]\nfrom = "x"\nmatrix.quantize = ["q8_0", "f16"]\n'
+    'default.quantize = "f16"\n[model.other]\nextends = "chat"\n[group]\nall = ["chat", "other"]\n'
+)
 
 
 def test_a_kept_text_needs_no_pydantic_and_no_tomllib(tmp_path: Path) -> None:
     import subprocess
 
-    write(tmp_path, {"ModelBuild.toml": TARGETS})
+    write(tmp_path, {"ModelBuild.toml": DESIGN_LIKE})
     script = (
         "import sys, os, pickle\n"
         "from modelbuild import project\n"
@@ -597,7 +360,7 @@ def test_a_kept_text_needs_no_pydantic_and_no_tomllib(tmp_path: Path) -> None:
 
 def test_kept_and_fresh_projects_are_equal(tmp_path: Path) -> None:
     keep = Kept()
-    toml = TARGETS + '[model.m]\nfrom = "y"\nsystem = "${x}"\n[vars]\nx = "é\\u2028"\n'
+    toml = DESIGN_LIKE + '[model.m]\nfrom = "y"\nsystem = "${x}"\n[vars]\nx = "é\\u2028"\n'
     fresh = load(tmp_path, toml, keep=keep, sets=("m.tags=['t']",))
     assert len(keep) == 1
     again = load(tmp_path, toml, keep=keep, sets=("m.tags=['t']",))
@@ -630,23 +393,6 @@ def test_no_file_is_read_twice(tmp_path: Path) -> None:
     )
     load(tmp_path, toml, {"L": "MIT", "a/Modelfile": FROM, "c/Modelfile": FROM}, observed=observed)
     assert observed.counts == {"ModelBuild.toml": 1, "L": 1, "a/Modelfile": 1, "c/Modelfile": 1}
-
-
-def test_places_are_known(tmp_path: Path) -> None:
-    toml = '[defaults]\nquantize = "f16"\n' + M + "parameters = { seed = 1 }\n[model.\"*\"]\nsystem = 'x'\n"
-    made = one(tmp_path, toml, FROM + "PARAMETER top_k 1\nLICENSE x\nTEMPLATE t\n")
-    places = {
-        "quantize": "ModelBuild.toml:2:1",
-        "system": "ModelBuild.toml:7:1",
-        "modelfile": "ModelBuild.toml:4:1",
-        "from": "m/Modelfile:1:1",
-        "license": "m/Modelfile:3:1",
-        "template": "m/Modelfile:4:1",
-        "projector": "ModelBuild.toml:3:8",
-    }
-    assert {key: str(made.place(key)) for key in places} == places
-    assert str(made.place("parameters", "seed")) == "ModelBuild.toml:5:16"
-    assert str(made.place("parameters", "top_k")) == "m/Modelfile:2:1"
 
 
 # Goldens: what only shows when a project is expanded

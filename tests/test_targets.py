@@ -1,0 +1,84 @@
+"""What words mean on the command line, in groups and in FROM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.errors import Errors
+
+from .projects import labels, load
+from .test_schema import check_golden
+
+TARGETS = (
+    '[project]\nnamespace = "acme"\ndefault = ["chat*"]\n'
+    '[model.chat]\nfrom = "x"\nmatrix.quantize = ["q8_0", "f16"]\ndefault.quantize = "f16"\n'
+    '[model.chatty]\nfrom = "x"\ntags = ["v1"]\n'
+    '[model.other]\nfrom = "x"\nname = "${matrix.b}-bot"\ntag = "t"\nmatrix.b = ["s", "l"]\n'
+    '[group]\nall = ["inner", "other"]\ninner = ["chat:f16"]\nother = ["other", "chatty"]\nglob = ["*-bot"]\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ((), ["chat:q8_0", "chat:f16", "chatty"]),
+        (("chat",), ["chat:q8_0", "chat:f16"]),
+        (("chat:f16",), ["chat:f16"]),
+        (("chat:latest",), ["chat:f16"]),
+        (("acme/chat:q8_0",), ["chat:q8_0"]),
+        (("acme/chat",), ["chat:q8_0", "chat:f16"]),
+        (("chatty:v1",), ["chatty"]),
+        (("other:s",), ["other:s"]),
+        (("acme/s-bot:t",), ["other:s"]),
+        (("other:t",), ["other:s", "other:l"]),
+        (("other", "chat:f16"), ["chat:f16", "chatty", "other:s", "other:l"]),
+        (("*:f16",), ["chat:f16"]),
+        (("*",), ["chat:q8_0", "chat:f16", "chatty", "other:s", "other:l"]),
+        (("inner",), ["chat:f16"]),
+        (("all",), ["chat:f16", "chatty", "other:s", "other:l"]),
+        (("glob",), ["other:s", "other:l"]),
+        (("in*",), ["chat:f16"]),
+    ],
+)
+def test_targets(tmp_path: Path, targets: tuple[str, ...], expected: list[str]) -> None:
+    assert labels(load(tmp_path, TARGETS), *targets) == expected
+
+
+def test_without_default_everything_is_built(tmp_path: Path) -> None:
+    assert labels(load(tmp_path, '[model.a]\nfrom = "x"\n[model.b]\nfrom = "x"\n')) == ["a", "b"]
+
+
+def test_all_unknown_targets_are_said_at_once(tmp_path: Path) -> None:
+    loaded = load(tmp_path, TARGETS)
+    with pytest.raises(Errors) as caught:
+        loaded.select(["chta", "chat", "z*"])
+    check_golden("target-unknown", f"{caught.value}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chat", ["chat:f16"]),
+        ("chat:q8_0", ["chat:q8_0"]),
+        ("chatty", ["chatty"]),
+        ("chatty:v1", ["chatty"]),
+        ("other", ["other:s", "other:l"]),
+        ("other:s", ["other:s"]),
+        ("acme/chat", ["chat:f16"]),
+        ("acme/chat:q8_0", ["chat:q8_0"]),
+        ("all", []),
+        ("llama3", []),
+        ("chat*", []),
+    ],
+)
+def test_from_means_a_default_row_or_offers_all(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert [each.label for each in load(tmp_path, TARGETS).candidates(text)] == expected
+
+
+def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
+    loaded = load(tmp_path, TARGETS)
+    assert loaded.near("chatt") == "did you mean 'chatty'?"
+    assert loaded.near("acme/s-bto:t") == "did you mean 'acme/s-bot:t'?"
+    assert loaded.near("llama3") is None
