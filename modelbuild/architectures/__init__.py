@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Protocol
@@ -246,36 +247,32 @@ NAMES = {
     "embed_tokens": "token_embd",
     "norm": "output_norm",
     "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
+    "layers.N.input_layernorm": "blk.N.attn_norm",
+    "layers.N.post_attention_layernorm": "blk.N.ffn_norm",
+    "layers.N.self_attn.q_proj": "blk.N.attn_q",
+    "layers.N.self_attn.k_proj": "blk.N.attn_k",
+    "layers.N.self_attn.v_proj": "blk.N.attn_v",
+    "layers.N.self_attn.o_proj": "blk.N.attn_output",
+    "layers.N.mlp.gate_proj": "blk.N.ffn_gate",
+    "layers.N.mlp.up_proj": "blk.N.ffn_up",
+    "layers.N.mlp.down_proj": "blk.N.ffn_down",
 }
-"""The names most checkpoints of transformers give their tensors, within a block or outside the blocks, and what GGUF calls them."""
+"""What most checkpoints of transformers call their tensors, and what GGUF calls them; N is the number of a block."""
 
 
 def rename(name: str, names: Mapping[str, str], blocks: int) -> str:
     """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
-    stem, dot, suffix = name.rpartition(".")
-    parts = stem.removeprefix("model.").split(".")
-    known = None
-    if suffix in ("weight", "bias") and dot:
-        if parts[0] != "layers":
-            known = names.get(".".join(parts))
-        elif len(parts) > 2 and parts[1].isdecimal() and str(int(parts[1])) == parts[1] and int(parts[1]) < blocks:
-            known = names.get(".".join(parts[2:]))
-            known = known and f"blk.{parts[1]}.{known}"
-    if known is None:
+    stem, _, suffix = name.removeprefix("model.").rpartition(".")
+    block = re.match(r"layers\.(0|[1-9][0-9]{0,9})\.", stem)
+    key = f"layers.N.{stem[block.end() :]}" if block else stem
+    in_range = int(block[1]) < blocks if block else not stem.startswith("layers.")
+    if key not in names or not in_range or suffix not in ("weight", "bias"):
         raise Error(
             f"tensor '{name}' cannot be mapped: this architecture has no such tensor",
             facts=[("blocks", f"{blocks} (num_hidden_layers)")],
             hint="config.json is not this checkpoint's, or the checkpoint holds more than the model: an adapter, a value head",
         )
+    known = names[key].replace("N", block[1]) if block else names[key]
     return f"{known}.{suffix}"
 
 
