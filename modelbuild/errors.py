@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 LINE = 120
@@ -93,6 +92,8 @@ def _cut(text: str, column: int | None, width: int) -> tuple[str, int | None, in
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest known word, or None when nothing is near."""
+    import difflib
+
     by_fold = {word.casefold(): word for word in known}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return f"did you mean '{by_fold[near[0]]}'?" if near else None

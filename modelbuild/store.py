@@ -64,7 +64,7 @@ class Temporary:
 
         while True:
             self.path = os.path.join(folder, TEMPORARY + os.urandom(8).hex())
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._descriptor = _create(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
             os.chmod(self._descriptor, 0o644)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             # Somebody who clears up may have been quicker than the lock.
@@ -123,24 +123,34 @@ class Store:
             raise unusable(root, error) from error
 
     def _connect(self, path: str) -> sqlite3.Connection:
+        db = self._opened(path)
+        if db is None:
+            # SQLite does not wait for others while the journal's mode changes: one process at a time makes the tables.
+            with lock_file(os.path.join(self._locks, "state")):
+                db = self._opened(path) or self._created(path)
+        db.execute("pragma synchronous = normal")
+        return db
+
+    @staticmethod
+    def _opened(path: str) -> sqlite3.Connection | None:
+        """The state as it is; None where there is none that we can use."""
         db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
         try:
-            version = db.execute("pragma user_version").fetchone()[0]
+            if db.execute("pragma user_version").fetchone()[0] == SCHEMA:
+                return db
         except sqlite3.DatabaseError as error:
             if "not a database" not in str(error) and "malformed" not in str(error):
                 raise
-            # Nothing is lost with the state but time.
-            db.close()
-            _remove_database(path)
-            return self._connect(path)
-        if version != SCHEMA:
-            if version:
-                db.close()
-                _remove_database(path)
-                return self._connect(path)
-            db.execute("pragma journal_mode = wal")
-            db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
-        db.execute("pragma synchronous = normal")
+        db.close()
+        return None
+
+    @staticmethod
+    def _created(path: str) -> sqlite3.Connection:
+        # What an older version kept, or what is no database: nothing is lost with it but time.
+        _remove_database(path)
+        db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+        db.execute("pragma journal_mode = wal")
+        db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
         return db
 
     def close(self) -> None:
@@ -486,13 +496,22 @@ def _acquire(path: str) -> int:
     import fcntl
 
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _create(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         os.close(descriptor)
+
+
+def _create(path: str, flags: int) -> int:
+    while True:
+        try:
+            return os.open(path, flags, 0o644)
+        except FileNotFoundError:
+            # A build that ends removes the folder of temporary files when it is empty.
+            os.makedirs(os.path.dirname(path), exist_ok=True)
 
 
 def _release(path: str, descriptor: int) -> None:
