@@ -34,10 +34,6 @@ Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
 """Put an output's manifest and blobs where they are served; says whether anything changed."""
 
 
-class Stopped(Exception):
-    """The build was interrupted; a step gave up half way."""
-
-
 class Options(NamedTuple):
     jobs: int = 1
     keep_going: bool = False

@@ -60,6 +60,10 @@ class Errors(Exception):
         return "\n\n".join(render(error) for error in self.errors)
 
 
+class Stopped(Exception):
+    """The build was interrupted; a step gave up half way."""
+
+
 def render(error: Error, severity: str = "error") -> str:
     """Lay out one error: `error: place: what`, the source line, aligned facts, the hint."""
     lines = [f"{severity}: {error.place}: {error.what}" if error.place else f"{severity}: {error.what}"]

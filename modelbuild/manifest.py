@@ -342,19 +342,6 @@ def merge_parameters(base: Iterable[Mapping[str, Any]], given: Mapping[str, Any]
 # The models folder
 
 
-def read(models: str, name: Name) -> Manifest | None:
-    """Read the manifest of a name in a models folder, or None where there is no such model. Raises Error."""
-    path = os.path.join(models, "manifests", *name)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except OSError as fault:
-        raise Error(f"cannot read the manifest: {fault.strerror}", path=path) from None
-    return Manifest.parse(data, path)
-
-
 def listing(models: str) -> list[Name]:
     """The names in a models folder, in order. What is no manifest's path is passed over. Raises Error."""
     found = []

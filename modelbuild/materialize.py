@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from modelbuild import quants
-from modelbuild.build import Stopped
 from modelbuild.digest import Xxh3
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Stopped
 from modelbuild.formats import gguf
 from modelbuild.recipe import Entry, Expression, Recipe
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelbuild import manifest, modelfile, steps
-from modelbuild.errors import Error, Errors, listed
+from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
@@ -339,7 +339,7 @@ class _Planner:
         return replace(base, layers=tuple(replace(layer, origin=display) for layer in base.layers))
 
     def _unknown(self, line: From) -> Error:
-        near = self._project.near(line.text)
+        near = self._project.near(line.text) or self._near_names(line.text)
         looked = [("looked in", folder) for folder in self._libraries]
         try:
             Name.parse(line.text)
@@ -350,6 +350,10 @@ class _Planner:
             facts=looked,
             hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
         )
+
+    def _near_names(self, text: str) -> str | None:
+        names = {name.display() for folder in self._libraries for name in manifest.listing(folder)}
+        return did_you_mean(text, [*names, *(name.removesuffix(":latest") for name in names)])
 
     # A name in a models folder
 

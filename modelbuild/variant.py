@@ -17,7 +17,6 @@ from modelbuild.locate import Place
 from modelbuild.matrix import Row
 from modelbuild.modelfile import Command, Modelfile
 from modelbuild.name import NAMESPACE, Name
-from modelbuild.name import parse as parse_name
 from modelbuild.variables import Scope, as_text, fill, got
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
@@ -172,7 +171,7 @@ def name_row(
                 errors.append(place.error(what))
             continue
         try:
-            parsed = parse_name(f"{name}:{each}", namespace=namespace or NAMESPACE)
+            parsed = Name.parse(f"{name}:{each}", namespace=namespace or NAMESPACE)
         except Error as error:
             errors.append(name_place.placed(error))
             break
@@ -354,13 +353,10 @@ def role(value: Any) -> str:
 def version(value: Any) -> str:
     """A version as REQUIRES takes it, without its leading `v`; "" clears."""
     text = as_text(value)
-    if not text:
-        return ""
-    if text.splitlines() == [text]:
-        read = modelfile.parse(f"FROM x\nREQUIRES {text}", "")
-        if read.requires and not read.errors:
-            return read.requires
-    raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}")
+    try:
+        return modelfile.version(text) if text else ""
+    except Error:
+        raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
 
 def parameter(name: str, value: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from modelbuild import digest as digests
 from modelbuild import steps
 from modelbuild.action import ABSENT, Action, ActionResult
-from modelbuild.build import Event, Made, Stopped
-from modelbuild.errors import Error
+from modelbuild.build import Event, Made
+from modelbuild.errors import Error, Stopped
 from modelbuild.graph import Step
 from modelbuild.sources import Sources, Survey, changed, unreadable
 from modelbuild.store import Range, Store, clear_temporaries
