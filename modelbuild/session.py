@@ -162,7 +162,9 @@ class Session:
 
     @cached_property
     def models(self) -> ModelsFolder:
-        return ModelsFolder(self._plan.models, self.store, self.file)
+        # A name given by -t is declared by nothing but that command line, so no other build may call it stale.
+        project = f"{self.file} -t {self.settings.name}" if self.settings.name else self.file
+        return ModelsFolder(self._plan.models, self.store, project)
 
     def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""

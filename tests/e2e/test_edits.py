@@ -242,3 +242,17 @@ def test_byte_flipped_in_an_indexed_blob_reaches_no_result(project: Project) -> 
     project.build(models=clean, cache=project.folder / "clean-cache")
     good = {path.read_bytes() for path in (clean / "blobs").iterdir()}
     assert blob in good
+
+
+def test_names_given_on_the_command_line_are_not_stale(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("Modelfile", "FROM ./weights\n")
+    project.checkpoint()
+    project.run("-t", "one", "-q", "q8_0")
+    project.run("-t", "two", "-q", "q4_K_M")
+    assert "no longer declared" not in project.errors
+    project.run("clean", "--stale")
+    assert {path.parent.name for path in (project.models / "manifests").rglob("latest")} == {"one", "two"}
+    project.run("-t", "one", "clean")
+    assert {path.parent.name for path in (project.models / "manifests").rglob("latest")} == {"two"}
+    project.check()
