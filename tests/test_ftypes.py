@@ -197,7 +197,7 @@ def recipe(kind: Kind, dtype: str = "bf16", **values: bytes) -> Recipe:
 def test_metadata_go_over_but_for_what_quantizing_changes() -> None:
     source = recipe(
         Kind(), **{
-            "general.file_type": encode_value("u32", 32), "split.no": encode_value("u16", 0), "general.alignment": encode_value("u32", 64),
+            "general.file_type": encode_value("u32", 32), "split.no": encode_value("u16", 0),
             "x": encode_value("str", "kept"),
         },
     )  # fmt: skip

@@ -94,7 +94,8 @@ def constants(config: Config) -> Mapping[str, bytes]:
     """rope_freqs.weight: by how much llama3 scaling divides each rotary frequency, f32, head_dim / 2 values.
 
     Every operation is rounded to f32, in torch's order (LlamaModel.generate_extra_tensors; a scalar over a tensor is the
-    scalar times its reciprocal).
+    scalar times its reciprocal). torch's own power is not always the nearest f32, and depends on the width of the machine's
+    vectors: with an unusual theta a factor or two may differ from one machine's llama.cpp in the last bit.
     """
     parameters = rope_parameters(config)
     rope = parameters.get("full_attention", parameters)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Error
@@ -118,3 +119,10 @@ _OTHERS = (
     (b"<!doctype", "an HTML page", "the download was a web page; download the file itself"),
     (b"<html", "an HTML page", "the download was a web page; download the file itself"),
 )
+
+
+def shown(value: Any) -> str:
+    """A value from a file, short and printable."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from modelbuild import formats, quants
 from modelbuild.errors import Error
-from modelbuild.formats.safetensors import shown
+from modelbuild.formats import shown
 from modelbuild.tensor import Shape, Tensor, TensorTable, byte_count
 
 MAGIC = b"GGUF"

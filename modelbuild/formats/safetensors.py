@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from modelbuild import formats
 from modelbuild.errors import Error
+from modelbuild.formats import shown
 from modelbuild.tensor import Tensor, TensorTable
 
 HEADER_LIMIT = 100_000_000
@@ -148,10 +149,3 @@ def _tensor(name: str, entry: Any, start: int, path: str) -> Tensor:
 
 def _counts(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)
-
-
-def shown(value: Any) -> str:
-    """A value from a file, short and printable."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 80 else text[:77] + "…"

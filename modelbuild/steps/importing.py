@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from modelbuild import ftypes, recipe
 from modelbuild.formats import gguf
+from modelbuild.formats.gguf import encode_value
 from modelbuild.recipe import Entry, Recipe
 from modelbuild.tensor import TensorTable
 
@@ -30,4 +31,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
         Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, recipe.leaf(t.digest, t.dtype, t.shape))
         for t in tensors
     ]
-    return Recipe(table.metadata, entries).encode()
+    # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.
+    ours = encode_value("u32", gguf.ALIGNMENT)
+    metadata = {key: value for key, value in table.metadata.items() if key != "general.alignment" or value == ours}
+    return Recipe(metadata, entries).encode()

@@ -45,9 +45,6 @@ def quantize(source: Recipe, ftype: str) -> Recipe:
     metadata = {key: value for key, value in source.metadata.items() if key not in dropped}
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
     metadata["general.file_type"] = encode_value("u32", FTYPES[ftype])
-    # Whatever the source's alignment, the file is laid out in steps of 32 bytes, and must not say otherwise.
-    if metadata.get("general.alignment") != encode_value("u32", 32):
-        metadata.pop("general.alignment", None)
     return Recipe(metadata, entries, source.constants)
 
 

@@ -131,6 +131,8 @@ def test_other_alignments_are_read(alignment: int, tmp_path: Path) -> None:
     two = table.tensors["two"]
     assert two.offset % alignment == 0
     assert np.frombuffer(data[two.offset : two.offset + two.length], np.float32).tolist() == [0, 1, 2, 3, 4]
+    made = recipes.imported(tmp_path, ["m.gguf"])
+    assert ("general.alignment" in made.metadata) == (alignment == 32), "what is made of it is laid out in steps of 32"
 
 
 def test_version_2_and_a_missing_end_of_padding_are_read(tmp_path: Path) -> None:
