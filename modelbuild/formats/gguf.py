@@ -6,16 +6,18 @@ import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import formats, quants
 from modelbuild.errors import Error
 from modelbuild.formats import shown
 from modelbuild.tensor import Shape, Tensor, TensorTable, byte_count
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 MAGIC = b"GGUF"
 VERSION = 3

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import Executor
 from math import prod
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import formats
 from modelbuild.errors import Error
 from modelbuild.formats import shown
 from modelbuild.tensor import Tensor, TensorTable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 HEADER_LIMIT = 100_000_000
 """Bytes; the safetensors library's own limit (MAX_HEADER_SIZE)."""
