@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.name import Name, parse
+from modelbuild.name import Name
 
 LONG = "8" * 80
 LONG_HOST = "3" * 350
@@ -34,7 +34,7 @@ LONG_HOST = "3" * 350
     ],
 )  # fmt: skip
 def test_a_valid_name(text: str, path: str, display: str) -> None:
-    name = parse(text)
+    name = Name.parse(text)
     assert (name.path(), name.display()) == (path, display)
     assert Name.parse(display).folded() == name.folded()
     assert Name.from_path(path) == name
@@ -75,13 +75,13 @@ def test_a_valid_name(text: str, path: str, display: str) -> None:
 )
 def test_an_invalid_name_says_which_part_is_wrong(text: str, part: str) -> None:
     with pytest.raises(Error) as caught:
-        parse(text)
+        Name.parse(text)
     assert caught.value.what.endswith(f"': the {part}")
 
 
 def test_an_invalid_name_is_shown_whole() -> None:
     with pytest.raises(Error) as caught:
-        parse("localhost:5000/m:v1")
+        Name.parse("localhost:5000/m:v1")
     assert render(caught.value) == (
         "error: invalid model name 'localhost:5000/m:v1': the namespace 'localhost:5000' holds ':'\n"
         "  form      [host/][namespace/]model[:tag]\n"
@@ -91,20 +91,20 @@ def test_an_invalid_name_is_shown_whole() -> None:
 
 
 def test_a_namespace_can_be_given_for_names_that_have_none() -> None:
-    assert parse("m", namespace="acme").display() == "acme/m:latest"
-    assert parse("other/m", namespace="acme").display() == "other/m:latest"
+    assert Name.parse("m", namespace="acme").display() == "acme/m:latest"
+    assert Name.parse("other/m", namespace="acme").display() == "other/m:latest"
 
 
 @pytest.mark.parametrize("tag", ["local", "cloud", "120b-cloud", "Local", "X-Cloud"])
 def test_a_reserved_tag_is_warned_of(tag: str) -> None:
-    warning = parse(f"m:{tag}").reserved()
+    warning = Name.parse(f"m:{tag}").reserved()
     assert warning is not None
     assert f"tag '{tag}' of 'm:{tag}' is reserved" in warning.what
 
 
 @pytest.mark.parametrize("tag", ["latest", "cloudy", "localhost", "cloud-1"])
 def test_other_tags_are_not(tag: str) -> None:
-    assert parse(f"m:{tag}").reserved() is None
+    assert Name.parse(f"m:{tag}").reserved() is None
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_a_foreign_path_is_no_name(path: str) -> None:
 @given(st.text() | st.text(st.sampled_from("ab.-_:/@ 0"), max_size=30))
 def test_any_text_is_a_name_or_an_error(text: str) -> None:
     try:
-        name = parse(text)
+        name = Name.parse(text)
     except Error:
         return
     assert len(name.path().split("/")) == 4
     assert not {"", ".", ".."} & set(name.path().split("/"))
-    assert parse(name.display()).folded() == name.folded()
+    assert Name.parse(name.display()).folded() == name.folded()
