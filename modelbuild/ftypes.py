@@ -22,7 +22,6 @@ FTYPES = {
 ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
-AVAILABLE = ("f32", "f16", "bf16", "q8_0", "q4_K_S", "q4_K_M", "q6_K")
 
 FLOATS = ("f32", "f16", "bf16")
 """File types that are no quantization: every tensor that may be quantized gets just this type."""
@@ -61,6 +60,21 @@ class Model:
         if self.architecture == "llama":
             return self.blocks == 80 and self.experts != 8 and self.heads != self.kv_heads
         return self.blocks == {"qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}.get(self.architecture)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What somebody wants otherwise than the rules have it; each field is a flag of llama-quantize.
+
+    tensors  (regular expression, quant): the first that is found in a tensor's name gives its quant (--tensor-type)
+    pure     every tensor gets the default quant (--pure)
+    """
+
+    tensors: tuple[tuple[str, str], ...] = ()
+    pure: bool = False
+    output_tensor_type: str | None = None
+    token_embedding_type: str | None = None
+    leave_output_tensor: bool = False
 
 
 UNKNOWN_RULES = ("glm5-next", "bailingmoe3")
@@ -107,21 +121,43 @@ def file_order(name: str) -> tuple[int, bytes]:
     return (-1 if block is None else block, name.encode())
 
 
-def choose(ftype: str, model: Model, tensors: Mapping[str, Shape], *, imatrix: bool = False) -> dict[str, str]:
+def choose(
+    ftype: str, model: Model, tensors: Mapping[str, Shape], *, imatrix: bool = False, mix: Mix | None = None
+) -> dict[str, str]:
     """The quant of each tensor that llama-quantize may change; the others keep their type.
 
     tensors  in file order: the rules count as they go
     imatrix  whether there is an importance matrix, which changes some of the rules
     Raises ValueError for a tensor of a model with experts whose block is none of the model's.
+    Source: llama_tensor_get_type
     """
+    mix = mix or Mix()
     default = default_quant(ftype)
     chosen = {}
     rules = _Rules(ftype, model, tensors, imatrix)
+    patterns = [(re.compile(pattern.lower()), quant) for pattern, quant in mix.tensors]
     for name, shape in tensors.items():
-        if quantizable(name, shape):
-            quant = default if ftype in FLOATS else _fallback(rules.quant(name, shape, default), shape[-1])
-            chosen[name] = quant
+        if not quantizable(name, shape) or (mix.leave_output_tensor and name == "output.weight"):
+            continue
+        named = next((quant for pattern, quant in patterns if pattern.search(name)), None)
+        category = _category(name)
+        if category == "embedding" and mix.token_embedding_type and (name == "token_embd.weight" or named is None):
+            chosen[name] = mix.token_embedding_type
+        elif category == "output" and mix.output_tensor_type:
+            chosen[name] = mix.output_tensor_type
+        elif ftype in FLOATS:
+            chosen[name] = default
+        elif named or mix.pure:
+            chosen[name] = _fallback(named or default, shape[-1])
+        else:
+            chosen[name] = _fallback(rules.quant(name, shape, default), shape[-1])
     return chosen
+
+
+def unfit(mix: Mix, names: Iterable[str]) -> str | None:
+    """The first pattern of a mix that no tensor's name fits."""
+    known = list(names)
+    return next((p for p, _ in mix.tensors if not any(re.search(p.lower(), name) for name in known)), None)
 
 
 def _fallback(quant: str, row: int) -> str:

@@ -299,11 +299,16 @@ class _Reader:
                 return memoryview(constant)[first // quant.block * quant.bytes :][:size]
             region = self._open_leaf(expression.digest)
             return self._read(region, expression.digest, name, first // quant.block * quant.bytes, size)
-        (operand,) = expression.operands
+        operand = expression.operands[0]
         source = self._evaluate(operand, name, first, count)
         out = self._buffer(size)
         if expression.operation == "permute":
             _permute(source, out, expression, count)
+        elif expression.operation == "dequantize":
+            quants.dequantize(operand.dtype, source, out)
+        elif len(expression.operands) == 2:
+            weights = self._constants[expression.operands[1].digest]
+            _quantize_weighted(source, out, expression, weights, first, count)
         else:
             quants.quantize(expression.dtype, operand.dtype, source, out)
         self.give_back(source)
@@ -360,7 +365,35 @@ def unit_of(expression: Expression) -> int:
     unit = quants.get(expression.dtype).block
     if expression.operation == "permute":
         unit = math.lcm(unit, math.prod(expression.shape) // int(expression.parameters[0]))
+    if len(expression.operands) == 2:
+        # Importance is given by column: whole rows.
+        return math.lcm(unit, expression.shape[-1], unit_of(expression.operands[0]))
     return math.lcm(unit, *(unit_of(operand) for operand in expression.operands))
+
+
+def _quantize_weighted(
+    source: bytearray | memoryview, out: bytearray, expression: Expression, weights: bytes, first: int, count: int
+) -> None:
+    """Quantize whole rows, each matrix of the tensor with its own row of weights."""
+    dtype = expression.operands[0].dtype
+    wide, narrow = quants.get(dtype), quants.get(expression.dtype)
+    columns = expression.shape[-1]
+    matrix = math.prod(expression.shape[-2:])
+    done = 0
+    with memoryview(source) as old, memoryview(out) as new:
+        while done < count:
+            index = (first + done) // matrix
+            part = min(count - done, (index + 1) * matrix - first - done)
+            importance = weights[4 * columns * index : 4 * columns * (index + 1)]
+            here = old[done // wide.block * wide.bytes :][: part // wide.block * wide.bytes]
+            there = new[done // narrow.block * narrow.bytes :][: part // narrow.block * narrow.bytes]
+            try:
+                quants.quantize(expression.dtype, dtype, here, there, weights=importance, columns=columns)
+            except quants.NotFinite as error:
+                raise quants.NotFinite(done + error.index) from error
+            except quants.Overflow as error:
+                raise quants.Overflow(done + error.index) from error
+            done += part
 
 
 def _permute(source: bytearray | memoryview, out: bytearray, expression: Expression, count: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from modelbuild.digest import canonical, xxh3
 from modelbuild.tensor import Shape, byte_count
 
-VERSIONS = {"leaf": 1, "cast": 1, "permute": 1, "quantize": 1}
+VERSIONS = {"leaf": 1, "cast": 1, "permute": 1, "quantize": 1, "dequantize": 1}
 """The version of each operation; one that makes other bytes than before gets the next number."""
 
 MAGIC = b"modelbuild recipe 1\n"
@@ -73,7 +73,16 @@ def leaf(digest: str, dtype: str, shape: Shape) -> Expression:
 
 def cast(dtype: str, x: Expression) -> Expression:
     """Round to another float type (f32, f16, bf16), nearest even; the identity where the dtype is the same."""
+    if x.dtype == dtype:
+        return x
+    x = _narrow(x)
     return x if x.dtype == dtype else Expression("cast", (), dtype, x.shape, (x,))
+
+
+def _narrow(x: Expression) -> Expression:
+    """See through a widening, which changes no value: whatever is made of it is the same as if made of its operand."""
+    widened = x.operation == "cast" and x.dtype == "f32" and x.operands[0].dtype in ("f16", "bf16")
+    return x.operands[0] if widened else x
 
 
 def permute(x: Expression, heads: int) -> Expression:
@@ -87,13 +96,29 @@ def permute(x: Expression, heads: int) -> Expression:
     return Expression("permute", (heads,), x.dtype, x.shape, (x,))
 
 
-def quantize(quant: str, x: Expression) -> Expression:
-    """Pack a float tensor into blocks of `quant`; the identity where it is of that type already."""
+WEIGHTED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs")
+"""The quants that an importance matrix changes."""
+
+
+def quantize(quant: str, x: Expression, weights: Expression | None = None) -> Expression:
+    """Pack a float tensor into blocks of `quant`; the identity where it is of that type already.
+
+    weights  f32, importance of each column, one row for each matrix of the tensor: [columns] or [experts, columns]
+    """
     if x.dtype == quant:
         return x
     if quant in ("f32", "f16", "bf16"):
         return cast(quant, x)
-    return Expression("quantize", (), quant, x.shape, (x,))
+    x = _narrow(x)
+    if weights is None or quant not in WEIGHTED:
+        return Expression("quantize", (), quant, x.shape, (x,))
+    assert prod(weights.shape) == prod(x.shape[:-2]) * x.shape[-1]
+    return Expression("quantize", (), quant, x.shape, (x, weights))
+
+
+def dequantize(x: Expression) -> Expression:
+    """Unpack a quantized tensor into f32."""
+    return Expression("dequantize", (), "f32", x.shape, (x,))
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,14 @@ def test_recipe_survives_encoding() -> None:
     assert again.tensors[0].expression.key == x.key
 
 
+def test_widening_is_no_detour() -> None:
+    leaf = recipe.leaf("xxh3:00", "bf16", (64, 256))
+    wide = recipe.cast("f32", leaf)
+    assert recipe.quantize("q4_k", wide).key == recipe.quantize("q4_k", leaf).key
+    assert recipe.cast("bf16", wide) == leaf
+    assert recipe.cast("f16", wide).key == recipe.cast("f16", leaf).key
+
+
 def test_keys_tell_different_bytes_apart() -> None:
     leaf = recipe.leaf("xxh3:00", "bf16", (64, 256))
     others = [
