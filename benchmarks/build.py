@@ -4,8 +4,10 @@
     python benchmarks/build.py edit      one PARAMETER changed, over 1.3 GB and over 1 MB of weights
     python benchmarks/build.py nothing   a build with nothing to do: ninja and make with as many targets
     python benchmarks/build.py start     modelbuild --version against python -c pass
+    python benchmarks/build.py types     an f16 GGUF to each of several types: llama-quantize with as many threads
+    python benchmarks/build.py ten       ten types of one model in one build, and each in a build of its own
 
-`cold` wants the peers that `.ci/peers` installs (source the `env` file it leaves); `nothing` wants ninja and make. The
+`cold` and `types` want the peers that `.ci/peers` installs (source the `env` file it leaves); `nothing` wants ninja and make. The
 `modelbuild` that is timed is the one of the Python that runs this script. Checkpoints are made once, in --work.
 """
 
@@ -211,17 +213,81 @@ def start(work: Path, rounds: int) -> None:
     ratio(runs, "modelbuild", "python")
 
 
+TYPES = ("q4_0", "q8_0", "q3_K_M", "q4_K_M", "q5_K_M", "q6_K")
+TEN = (*TYPES, "q4_K_S", "q5_K_S", "q3_K_S", "f16")
+
+
+def types(work: Path, rounds: int) -> None:
+    """An f16 GGUF of 1.3 GB to each of several types, as many threads on both sides."""
+    weights = made(work, "large", synthetic.LARGE)
+    (quantize,) = Path(os.environ["MODELBUILD_LLAMA_CPP"]).rglob("bin/llama-quantize")
+    source = work / "f16.gguf"
+    if not source.exists():
+        convert = Path(os.environ["MODELBUILD_LLAMA_SRC"]) / "convert_hf_to_gguf.py"
+        timed(
+            [
+                os.environ["MODELBUILD_PEERS_PYTHON"],
+                str(convert),
+                str(weights),
+                "--outfile",
+                str(source),
+                "--outtype",
+                "f16",
+            ]
+        )
+    theirs, ours = work / "theirs", work / "ours"
+    for name in TYPES:
+
+        def llama_quantize(name: str = name) -> Run:
+            shutil.rmtree(theirs, ignore_errors=True)
+            theirs.mkdir()
+            command = [str(quantize), str(source), str(theirs / "out.gguf"), name.upper(), str(os.cpu_count())]
+            return timed(command, sync=theirs)
+
+        def modelbuild(name: str = name) -> Run:
+            project(ours, source, f'[model.ours]\nmodelfile = "Modelfile"\nquantize = "{name}"\n')
+            return timed([*MODELBUILD, "-C", str(ours), "--cache", str(ours / "cache")], sync=ours)
+
+        print(f" {name}")
+        runs = in_turn(rounds, {"llama.cpp": llama_quantize, "modelbuild": modelbuild})
+        result = max((ours / "models/blobs").iterdir(), key=lambda path: path.stat().st_size)
+        same = subprocess.run(["cmp", str(theirs / "out.gguf"), str(result)], check=False).returncode == 0
+        medians(runs)
+        ratio(runs, "llama.cpp", "modelbuild")
+        print(f"  same bytes: {same}")
+
+
+def ten(work: Path, rounds: int) -> None:
+    """Ten types of one model in one build, against the sum of ten builds that share nothing."""
+    weights = made(work, "large", synthetic.LARGE)
+    folder = work / "ten"
+
+    def build(*names: str) -> Run:
+        listed = ", ".join(f'"{name}"' for name in names)
+        project(folder, weights, f'[model.ten]\nmodelfile = "Modelfile"\n[model.ten.matrix]\nquantize = [{listed}]\n')
+        return timed([*MODELBUILD, "-C", str(folder), "--cache", str(folder / "cache")], sync=folder)
+
+    def one_by_one() -> Run:
+        runs = [build(name) for name in TEN]
+        return Run(sum(run.seconds for run in runs), sum(run.cpu for run in runs), max(run.peak for run in runs))
+
+    runs = in_turn(rounds, {"one build": lambda: build(*TEN), "ten builds": one_by_one})
+    medians(runs)
+    ratio(runs, "one build", "ten builds")
+    shutil.rmtree(folder)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    benchmarks = {"cold": cold, "edit": edit, "nothing": nothing, "start": start}
+    benchmarks = {"cold": cold, "edit": edit, "nothing": nothing, "start": start, "types": types, "ten": ten}
     parser.add_argument("which", nargs="*", choices=[*benchmarks, []], help="default: all")
     parser.add_argument(
         "--work", type=Path, default=Path("build/benchmarks"), help="folder for what is made (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=0, help="default: 3 for cold, 15 for the others")
+    parser.add_argument("--rounds", type=int, default=0, help="default: 3 for cold, types and ten, 15 for the others")
     asked = parser.parse_args()
     folder = asked.work.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for name in asked.which or list(benchmarks):
         print(f"{name}: {benchmarks[name].__doc__}")
-        benchmarks[name](folder, asked.rounds or (3 if name == "cold" else 15))
+        benchmarks[name](folder, asked.rounds or (3 if name in ("cold", "types", "ten") else 15))
