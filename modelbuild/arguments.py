@@ -107,7 +107,7 @@ class Ftype(ParamType):
     name = "type"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        words = (*ftypes.AVAILABLE, "none")
+        words = (*ftypes.KNOWN, "none")
         return [CompletionItem(word) for word in words if word.casefold().startswith(incomplete.casefold())]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from modelbuild import __version__, matrix, modelfile, variables, variant
+from modelbuild import __version__, matrix, mixes, modelfile, variables, variant
 from modelbuild.digest import xxh3
 from modelbuild.discovery import GLOB, Finder, name_after, telling_apart
 from modelbuild.errors import Error, Errors, did_you_mean, listed
@@ -454,7 +454,7 @@ class _Loader:
         unmatched = {name for _, name, _ in globs}
         sets = [(re.compile(fnmatch.translate(pattern)).match, option, table) for option, pattern, table in self.sets]
         unset = {option: pattern for option, pattern, _ in self.sets}
-        custom = variant.custom_ftypes(self.document)
+        custom = mixes.read(self.document.get("ftype", {}), self.top, self.vars, self.errors)
         defaults = Layer(self.document.get("defaults", {}), self.top.at("defaults"))
         variants: list[Variant] = []
         common: dict[tuple[str, ...], dict[str, Said]] = {}
@@ -535,7 +535,7 @@ class _Loader:
             layers = inherited + layers
 
     def _rows(
-        self, model: str, said: dict[str, Said], on_top: Sequence[Layer], namespace: str | None, custom: Collection[str]
+        self, model: str, said: dict[str, Said], on_top: Sequence[Layer], namespace: str | None, custom: Mapping[str, Said]
     ) -> list[Variant]:
         errors: list[Error] = []
         rows, axes = matrix.rows(said, variant.KEYS, self.vars, errors)
@@ -569,8 +569,16 @@ class _Loader:
                     model, label, naming.names, row, own, scope, table, text, self.root, self, custom, errors
                 )
             )
+        if not errors and not any(each.quantize for each in built):
+            errors += self._unused_imatrices(built)
         self.errors += errors
         return built
+
+    def _unused_imatrices(self, unquantized: Sequence[Variant]) -> Iterator[Error]:
+        for each in unquantized:
+            if each.imatrix and not _is_shared(each.imatrix.place):
+                what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
+                yield each.imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
 
     def _place(self, model: str) -> Place:
         """Where a model is declared: its table, else its Modelfile."""
@@ -657,6 +665,11 @@ class _Loader:
             if circle and name == min(circle):
                 what = f"goes round in a circle: {' -> '.join([*circle, name])}"
                 self.errors.append(self.top.at("group", name).error(what, value=False))
+
+
+def _is_shared(place: Place) -> bool:
+    """Whether [defaults] or a glob table says it, and so for models that it may not fit."""
+    return place.key[:1] == ("defaults",) or (place.key[:1] == ("model",) and bool(GLOB.search(str(place.key[1]))))
 
 
 def _reason(fault: Exception) -> str:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import ftypes, modelfile, variables, variant
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild import ftypes, mixes, modelfile, quants, variables, variant
+from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import Path, Place
 from modelbuild.variant import OUTTYPES, RESERVED, ROLES
 
@@ -79,6 +79,11 @@ def _parameters_schema() -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _suggested(*known: str) -> Any:
+    """Words for an editor to offer, beside which any other may stand: in another case, of one's own, with variables."""
+    return WithJsonSchema({"anyOf": [{"enum": list(known)}, {"type": "string"}]})
+
+
 def _words(*known: str) -> Any:
     return WithJsonSchema({"anyOf": [{"enum": list(known)}, {"type": "string", "pattern": r"\$\{"}]})
 
@@ -97,7 +102,8 @@ class Message(_Table):
 
 
 Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
-Quantize = Annotated[str, WithJsonSchema({"anyOf": [{"enum": ["none", *ftypes.KNOWN]}, {"type": "string"}]})]
+Quantize = Annotated[str, _suggested("none", *ftypes.KNOWN)]
+TensorType = Annotated[str, _suggested(*quants.names())]
 Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
 Messages = Annotated[
     Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
@@ -109,12 +115,14 @@ Template = Annotated[_String | _FromFile | _Bool, _one_of("a string, { file = �
 
 
 class Defaults(_Table):
-    quantize: Quantize = Field("none", description="The ftype to quantize to, as `llama-quantize` names it; 'none': as it is.")
+    quantize: Quantize = Field(
+        "none", description="The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is."
+    )
     outtype: Annotated[str, _words(*OUTTYPES)] = Field(
         "source", description="The type that weights are converted to before quantization."
     )
-    imatrix: str = Field("", description="Importance matrix for quantization." + _LATER)
-    allow_requantize: Flag = Field(False, description="Quantize what is quantized already." + _LATER)
+    imatrix: str = Field("", description="Path of an importance matrix (imatrix, of either file form), for quantization.")
+    allow_requantize: Flag = Field(False, description="Quantize also what is quantized already, which adds a second error to the first.")
     adapter_mode: Annotated[str, _words("layer", "merge")] = Field("layer", description="The mode of adapters that say none.")
     system: Text = Field("", description="SYSTEM; \"\" clears an inherited one.")
     template: Template = Field("", description="TEMPLATE; false or \"\": none, also not the base's.")
@@ -162,15 +170,21 @@ class Project(_Table):
 
 
 class Ftype(_Table):
-    base: Quantize = Field(description="The ftype whose rules hold where none of `tensors` does.")
-    tensors: dict[str, str] = Field({}, description="Tensor name (a regular expression) -> type; the first match wins.")
+    base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(description="The ftype whose rules hold where nothing else does.")
+    tensors: dict[str, TensorType] = Field(
+        {}, description="Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type)."
+    )
+    pure: Flag = Field(False, description="Every tensor gets the base's main type, without its rules (--pure).")
+    output_tensor_type: TensorType = Field("", description="Type of the output tensor (--output-tensor-type).")
+    token_embedding_type: TensorType = Field("", description="Type of the token embeddings (--token-embedding-type).")
+    leave_output_tensor: Flag = Field(False, description="The output tensor stays as it is (--leave-output-tensor).")
 
 
 class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
     defaults: Defaults = Field(default_factory=Defaults.model_construct, description="For every model that doesn't say otherwise.")
     model: dict[str, Model] = Field({}, description="Models; a glob such as \"persona-*\" refines all it matches.")
-    ftype: dict[str, Ftype] = Field({}, description="Mixes of one's own." + _LATER)
+    ftype: dict[str, Ftype] = Field({}, description="Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise.")
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
     group: dict[str, list[str]] = Field({}, description="Targets that stand for several others.")
 
@@ -178,12 +192,6 @@ class Document(_Table):
 def keys(table: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in table.model_fields.items())
 
-
-TENSOR_TYPES = (
-    *("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_1", "q4_0", "q3_k", "q2_k"),
-    *("iq4_nl", "iq4_xs", "tq1_0", "tq2_0", "mxfp4"),
-)
-"""What a rule of a mix may ask for."""
 
 assert keys(Model) and set(keys(Model)) == set(variant.KEYS)
 
@@ -338,7 +346,7 @@ def _elsewhere(loc: Path) -> str | None:
 
 
 def _prune(document: dict[str, Any], loc: Path) -> None:
-    depth = 3 if loc[0] == "model" else 2
+    depth = 3 if loc[0] in ("model", "ftype") else 2
     table: Any = document
     for part in loc[: min(depth, len(loc)) - 1]:
         table = table.get(part) if isinstance(table, dict) else None
@@ -465,19 +473,11 @@ def _ftype_values(name: str, table: Mapping[str, Any], place: Place) -> Iterator
         yield place.error(what, value=False)
     elif ftypes.canonical(name) or name.casefold() == "none":
         yield place.error(f"'{name}' is an ftype already", hint="give the mix a name of its own", value=False)
-    base = table.get("base", "f16")
-    if not variables.has_references(base) and ftypes.canonical(base) is None:
-        facts = [("known", listed(ftypes.KNOWN, 30))]
-        yield place.at("base").error(f"unknown ftype {variables.got(base)}", facts=facts, hint=variant.nearest_ftype(base))
-    for pattern, kind in table.get("tensors", {}).items():
-        here = place.at("tensors", pattern)
+    for pattern in table.get("tensors", {}):
         try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as fault:
-            yield here.error(f"'{pattern}' is no regular expression: {fault}", value=False)
-        if not variables.has_references(kind) and kind.casefold() not in TENSOR_TYPES:
-            hint = did_you_mean(kind, TENSOR_TYPES)
-            yield here.error(f"unknown tensor type '{kind}'", facts=[("known", listed(TENSOR_TYPES, 30))], hint=hint)
+            mixes.check_pattern(pattern)
+        except Error as error:
+            yield place.at("tensors", pattern).error(error.what, value=False)
 
 
 def _strings(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:

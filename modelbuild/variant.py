@@ -31,7 +31,7 @@ KEYS = (
 )
 """Keys of a model; schema.Model says what each of them takes."""
 
-RESERVED = ("imatrix", "allow_requantize", "metadata", "pre", "push")
+RESERVED = ("metadata", "pre", "push")
 """Keys that are checked, and whose function comes later."""
 
 
@@ -74,7 +74,9 @@ class Variant:
     label       what targets and errors call it: 'chat', or 'chat:q4_K_M' for a row
     names       the names it is built under; the first is the main one
     froms       FROM lines in order, or the one `from` of the TOML that replaces them
-    quantize    canonical ftype; None for as it is
+    quantize    canonical ftype, or the name of a mix; None for as it is
+    mix         what that mix says, as mixes.read gives it, and mix_table where; `ftype` is what it starts from
+    imatrix     importance matrix; its `text` is what llama-quantize writes into the file
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
@@ -91,6 +93,9 @@ class Variant:
     outtype: str | None
     quantize: str | None
     quantize_from_defaults: bool
+    mix: Mapping[str, Any] | None
+    imatrix: File | None
+    allow_requantize: bool
     parameters: Mapping[str, Any]
     cleared_parameters: frozenset[str]
     system: str | None
@@ -107,8 +112,21 @@ class Variant:
     link: str | None
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
+    mix_table: Place | None = field(repr=False, compare=False)
     said: Mapping[str, Said] = field(repr=False, compare=False)
     modelfile: Modelfile | None = field(repr=False, compare=False)
+
+    @property
+    def ftype(self) -> str | None:
+        """The canonical ftype to quantize to: of a mix, its base."""
+        return self.mix.get("base") if self.mix is not None else self.quantize
+
+    def mix_place(self, pattern: str) -> Place | None:
+        """Where the rule for `pattern` of the variant's mix stands; None where it has no such rule."""
+        rules = self.mix.get("tensors", ()) if self.mix else ()
+        if self.mix_table is None or all(each != pattern for each, _ in rules):
+            return None
+        return self.mix_table.at("tensors", pattern)
 
     def place(self, key: str, name: str | None = None) -> Place:
         """Where a key of the variant was said (`place("parameters", "stop")`); where the model was, if nowhere."""
@@ -191,10 +209,13 @@ def build(
     text: Modelfile | None,
     root: str,
     files: Files,
-    custom_ftypes: Collection[str],
+    mixes: Mapping[str, Said],
     errors: list[Error],
 ) -> Variant:
-    """Put a variant together; what is wrong with a value goes to `errors`, and the value counts as not said."""
+    """Put a variant together; what is wrong with a value goes to `errors`, and the value counts as not said.
+
+    `mixes` are the project's own ftypes, as mixes.read gives them.
+    """
     if text:
         said = _without_defaults(said, text)
     read = _Reader(said, scope, errors, root, files)
@@ -210,7 +231,8 @@ def build(
             cleared.add(key)
         return (value or None) if value is not None else (inherited or None)
 
-    quantize = read.checked("quantize", lambda value: ftype(value, custom_ftypes))
+    quantize = read.checked("quantize", lambda value: ftype(value, mixes))
+    mix = mixes.get(quantize) if quantize else None
     messages = read.messages()
     if messages is None and text and text.messages:
         messages = tuple(text.messages)
@@ -226,6 +248,9 @@ def build(
         outtype=read.checked("outtype", outtype),
         quantize=quantize,
         quantize_from_defaults=bool(quantize) and _is_default(said["quantize"].place),
+        mix=mix.value if mix else None,
+        imatrix=read.file("imatrix"),
+        allow_requantize=read.checked("allow_requantize", allow_requantize) or False,
         parameters=parameters,
         cleared_parameters=cleared_parameters,
         system=either("system", read.text("system"), text.system if text else None),
@@ -242,6 +267,7 @@ def build(
         link=read.checked("link", link),
         cleared=frozenset(cleared),
         table=table,
+        mix_table=mix.place if mix else None,
         said=said,
         modelfile=text,
     )
@@ -297,18 +323,16 @@ def choice(value: Any, known: Sequence[str], noun: str) -> str:
 
 
 def ftype(value: Any, custom: Collection[str] = ()) -> str | None:
-    """The canonical spelling of what `quantize` asks for; None for 'none'."""
+    """The canonical spelling of what `quantize` asks for, or the name of a mix, of those in `custom`; None for 'none'."""
     text = as_text(value)
     if text.casefold() in ("", "none"):
         return None
     if text in custom:
-        raise not_built_yet(f"a mix of one's own (ftype '{text}')")
+        return text
     spelling = ftypes.canonical(text)
     if spelling is None:
         hint = did_you_mean(text, custom) or nearest_ftype(text)
-        raise Error(f"unknown ftype {got(text)}", facts=[("known", listed(ftypes.KNOWN, 30))], hint=hint)
-    if spelling not in ftypes.AVAILABLE:
-        raise Error(f"ftype '{spelling}' is not built yet", facts=[("built", listed(ftypes.AVAILABLE))])
+        raise Error(f"unknown ftype {got(text)}", facts=[("known", listed([*custom, *ftypes.KNOWN], 30))], hint=hint)
     return spelling
 
 
@@ -329,6 +353,20 @@ def nearest_ftype(text: str) -> str | None:
 
 def not_built_yet(thing: str) -> Error:
     return Error(f"{thing} is not built yet", hint="it is checked, and comes with a later version")
+
+
+def flag(key: str, value: Any) -> bool:
+    """True or false, or their names; "" is false."""
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "false": False, "": False}
+    if isinstance(value, str) and value in words:
+        return words[value]
+    raise Error(f"'{key}' expects true or false, got {got(value)}")
+
+
+def allow_requantize(value: Any) -> bool:
+    return flag("allow_requantize", value)
 
 
 def adapter_mode(value: Any) -> str:
@@ -376,7 +414,8 @@ def link(value: Any) -> str | None:
     return choice(value, LINKS, "link") if value != "" else None
 
 
-CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "allow_requantize": allow_requantize,
     "outtype": outtype,
     "adapter_mode": adapter_mode,
     "link": link,
@@ -430,7 +469,7 @@ class _Reader:
         values, place = self.said[key]
         return tuple(as_text(self._fill(value, place.at(number))) for number, value in enumerate(values or ()))
 
-    def checked(self, key: str, check: Callable[[Any], str | None]) -> str | None:
+    def checked(self, key: str, check: Callable[[Any], T]) -> T | None:
         if key not in self.said:
             return None
         value, place = self.said[key]

@@ -36,9 +36,13 @@ def test_every_key_of_the_project_has_a_row() -> None:
     assert set(rows("### [project]")) == set(schema.keys(schema.Project))
 
 
-def test_the_ftypes_that_are_built_are_named() -> None:
-    row = rows("### [model.NAME] and [defaults]")["quantize"]
-    assert all(f"`{name}`" in row for name in ftypes.AVAILABLE)
+def test_every_ftype_is_named() -> None:
+    section = PAGE[PAGE.index("An **ftype** is") : PAGE.index("A **text** is")]
+    assert all(f"`{name}`" in section for name in ftypes.KNOWN)
+
+
+def test_every_key_of_a_mix_has_a_row() -> None:
+    assert set(rows("## [ftype.NAME]")) == set(schema.keys(schema.Ftype))
 
 
 def test_the_first_example_is_a_project(tmp_path: Path) -> None:
@@ -64,6 +68,18 @@ def test_the_example_of_rows_is_what_it_says(tmp_path: Path) -> None:
         "release:small-terse-q8_0", "release:small-terse-q4_K_M", "release:small-kind-q8_0", "release:small-kind-q4_K_M",
         "release:large-terse-q4_K_M", "release:large-kind-q4_K_M", "release:small-terse-f16",
     ]  # fmt: skip
+
+
+def test_the_example_of_a_mix_is_a_mix(tmp_path: Path) -> None:
+    block = re.search(r"(?:^    .*\n)+", PAGE[PAGE.index("    [ftype.wide]") :], re.MULTILINE)
+    assert block is not None
+    plain, wide = load(tmp_path, re.sub("^    ", "", block[0], flags=re.MULTILINE)).variants
+    assert (plain.label, wide.label, plain.mix) == ("chat:q4_K_M", "chat:wide", None)
+    assert wide.mix == {
+        "base": "q4_K_M",
+        "tensors": [[r"attn_v\.weight$", "q6_k"], [r"blk\.[01]\.ffn_", "q8_0"]],
+        "token_embedding_type": "q8_0",
+    }
 
 
 def test_what_lies_over_what(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ CASES = {
     "missing-base": "[ftype.mine]\ntensors = {}\n",
     # values
     "value-ftype": MODEL + 'quantize = "q4_k_n"\n',
-    "value-ftype-later": MODEL + 'quantize = "Q5_K"\n',
+    "value-ftype-number": MODEL + 'quantize = "15"\n',
+    "value-ftype-mix": MODEL + 'quantize = "Mine"\n[ftype.mine]\nbase = "q4_K_M"\n',
+    "value-allow-requantize": MODEL + 'allow_requantize = "yes"\n',
     "value-outtype": MODEL + 'outtype = "f8"\n',
     "value-adapter-mode": MODEL + 'adapter_mode = "layers"\n',
     "value-adapter-merge": MODEL + 'adapters = [{ path = "./lora", mode = "merge" }]\n',
@@ -106,17 +108,26 @@ CASES = {
     "ftype-base": '[ftype.mine]\nbase = "q4"\n',
     "ftype-pattern": "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { '(' = 'q6_K' }\n",
     "ftype-type": "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { 'attn_v' = 'q6' }\n",
-    "ftype-used": MODEL + "quantize = 'mine'\n[ftype.mine]\nbase = 'q4_K_M'\n",
+    "ftype-type-of-files": "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { 'attn_v' = 'Q4_K_M' }\n",
+    "ftype-base-mix": "[ftype.mine]\nbase = 'q4_K_M'\n[ftype.other]\nbase = 'mine'\n",
+    "ftype-base-float": "[ftype.mine]\nbase = 'F16'\ntensors = { 'attn_v' = 'q8_0' }\n",
+    "ftype-flag": "[ftype.mine]\nbase = 'q4_K_M'\npure = 'no'\nleave_output_tensor = 1\n",
+    "ftype-flags-types": "[ftype.mine]\nbase = 'q4_K_M'\noutput_tensor_type = 'q7'\ntoken_embedding_type = 8\n",
+    "ftype-variable": "[ftype.mine]\nbase = '${b}'\ntensors = { 'attn_v' = '${t}' }\n[vars]\nb = 'q4'\nt = 'q6_k_m'\n",
+    "ftype-matrix": "[ftype.mine]\nbase = '${matrix.quantize}'\n",
+    # importance matrices
+    "imatrix-type": MODEL + "imatrix = true\n",
+    "imatrix-unused": MODEL + 'imatrix = "x.gguf"\n',
+    "imatrix-unused-in-rows": MODEL + 'matrix.imatrix = { none = "", wiki = "wiki.gguf", code = "code.gguf" }\n',
+    "imatrix-unused-inherited": MODEL + 'quantize = "q4_0"\nimatrix = "x.gguf"\n[model.b]\nextends = "chat"\nquantize = "none"\n',
     # keys whose function comes later
-    "later-imatrix": MODEL + 'imatrix = "x.dat"\n',
-    "later-allow-requantize": MODEL + "allow_requantize = true\n",
     "later-metadata": MODEL + 'metadata = { "general.author" = "me" }\n',
     "later-pre": MODEL + 'pre = ["make"]\n',
     "later-push": MODEL + 'push = ["registry.example.com/a/b:c"]\n',
-    "later-in-defaults": '[defaults]\nimatrix = "x.dat"\n',
+    "later-in-defaults": '[defaults]\nmetadata = { "general.author" = "me" }\n',
     "later-in-glob": '[model."a-*"]\npush = ["a/b"]\n',
-    "later-in-axis": MODEL + 'matrix.imatrix = { a = "a.dat", b = "b.dat" }\n',
-    "later-in-include": MODEL + 'matrix.quantize = ["q8_0"]\ninclude = [{ quantize = "q8_0", imatrix = "x.dat" }]\n',
+    "later-in-axis": MODEL + 'matrix.pre = { a = "a", b = "b" }\n',
+    "later-in-include": MODEL + 'matrix.quantize = ["q8_0"]\ninclude = [{ quantize = "q8_0", pre = "x" }]\n',
     # globs
     "glob-modelfile": '[model."a-*"]\nmodelfile = "x"\nextends = "b"\n',
     # variables
@@ -153,7 +164,7 @@ def test_every_error_of_a_text_has_a_line_and_a_column(tmp_path: Path) -> None:
 def test_all_errors_are_said_at_once_ordered_by_place(tmp_path: Path) -> None:
     text = complaint(
         tmp_path,
-        '[model.b]\nfrom = 1\n[model.a]\nfrom = "x"\nquantize = "q9"\nsystem = "${x}"\nimatrix = "y"\n'
+        '[model.b]\nfrom = 1\n[model.a]\nfrom = "x"\nquantize = "q9"\nsystem = "${x}"\npre = "y"\n'
         '[group]\nall = ["c"]\n',
     )
     lines = [line for line in text.splitlines() if line.startswith("error:")]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
+from modelbuild import ftypes
 from modelbuild.variant import Variant
 
 from .projects import labels, load, names, write
@@ -136,6 +140,110 @@ def test_quantize_from_defaults_is_told_apart(tmp_path: Path) -> None:
     assert (made.quantize, made.quantize_from_defaults) == ("q8_0", False)
     made = one(tmp_path, defaults + M + 'quantize = "none"\n')
     assert (made.quantize, made.quantize_from_defaults) == (None, False)
+
+
+@pytest.mark.parametrize("name", ftypes.KNOWN)
+def test_every_ftype_can_be_asked_for_in_any_case(tmp_path: Path, name: str) -> None:
+    made = one(tmp_path, M + f'quantize = "{name.swapcase()}"\n')
+    assert (made.quantize, made.ftype, made.mix) == (name, name, None)
+
+
+def test_aliases_of_ftypes_are_llama_cpps(tmp_path: Path) -> None:
+    toml = M + 'matrix.quantize = ["Q3_K", "q4_k", "Q5_K"]\n'
+    assert labels(load(tmp_path, toml, {"m/Modelfile": FROM})) == ["m:q3_K_M", "m:q4_K_M", "m:q5_K_M"]
+
+
+MIX = r"""
+[ftype.mine]
+leave_output_tensor = false
+token_embedding_type = "${embedding}"
+tensors = { 'ffn_.*_exps' = "Q4_K", 'attn_v\.weight$' = "q6_K", 'attn' = "${attention}" }
+base = "Q5_K"
+pure = "${pure}"
+[vars]
+embedding = "Q8_0"
+attention = "BF16"
+pure = true
+"""
+MINE = {
+    "base": "q5_K_M",
+    "tensors": [["ffn_.*_exps", "q4_k"], [r"attn_v\.weight$", "q6_k"], ["attn", "bf16"]],
+    "pure": True,
+    "token_embedding_type": "q8_0",
+}
+
+
+def test_a_mix_is_normalized_and_keeps_the_order_of_its_rules(tmp_path: Path) -> None:
+    made = one(tmp_path, M + 'quantize = "mine"\n' + MIX)
+    assert (made.quantize, made.ftype) == ("mine", "q5_K_M")
+    assert json.dumps(made.mix) == json.dumps(MINE)
+    full = MIX.replace("leave_output_tensor = false", 'leave_output_tensor = true\noutput_tensor_type = "F16"')
+    assert one(tmp_path, M + 'quantize = "mine"\n' + full).mix == {
+        **MINE, "leave_output_tensor": True, "output_tensor_type": "f16",
+    }  # fmt: skip
+
+
+def test_what_a_mix_does_not_say_is_left_out(tmp_path: Path) -> None:
+    says = 'base = "q4_0"\npure = false\ntensors = {}\noutput_tensor_type = ""\ntoken_embedding_type = ""\n'
+    assert one(tmp_path, f'{M}quantize = "a.b-C"\n[ftype."a.b-C"]\n{says}').mix == {"base": "q4_0"}
+
+
+def test_a_mix_can_stand_wherever_an_ftype_can(tmp_path: Path) -> None:
+    files = {"m/Modelfile": FROM}
+    made = one(tmp_path, '[defaults]\nquantize = "mine"\n' + M + MIX)
+    assert (made.quantize, made.quantize_from_defaults, made.mix) == ("mine", True, MINE)
+    rows = load(tmp_path, M + 'matrix.quantize = ["mine", "q8_0"]\ndefault.quantize = "mine"\n' + MIX, files)
+    assert names(rows) == [["m:mine", "m:latest"], ["m:q8_0"]]
+    assert [(each.label, each.ftype, each.mix) for each in rows.variants] == [("m:mine", "q5_K_M", MINE), ("m:q8_0", "q8_0", None)]
+    for option in ("m.quantize=mine", "*.quantize='mine'"):
+        assert load(tmp_path, M + MIX, files, sets=(option,)).variants[0].mix == MINE
+    included = M + 'matrix.tone = ["a"]\ninclude = [{ tone = "a", quantize = "${type}" }]\n' + MIX + 'type = "mine"\n'
+    assert load(tmp_path, included, files).variants[0].ftype == "q5_K_M"
+
+
+def test_rules_of_a_mix_have_places(tmp_path: Path) -> None:
+    made = one(tmp_path, M + 'quantize = "mine"\n' + MIX)
+    place = made.mix_place(r"attn_v\.weight$")
+    error = place and place.error("fits no tensor", value=False)
+    assert error is not None and (error.place, error.what) == ("ModelBuild.toml:8:37", "ftype 'mine': fits no tensor")
+    assert made.mix_place("attn_v") is None
+    assert one(tmp_path, M + 'quantize = "q8_0"\n' + MIX).mix_place("attn") is None
+
+
+def test_an_imatrix_keeps_the_path_as_written(tmp_path: Path) -> None:
+    made = one(tmp_path, M + 'quantize = "q4_0"\nimatrix = "./${dir}//x.gguf"\n[vars]\ndir = "cal"\n')
+    assert made.imatrix is not None
+    assert (made.imatrix.text, made.imatrix.path) == ("./cal//x.gguf", str(tmp_path / "cal/x.gguf"))
+    assert str(made.place("imatrix")) == "ModelBuild.toml:4:1"
+    assert one(tmp_path, M).imatrix is None
+
+
+def test_an_imatrix_of_defaults_is_for_the_models_that_quantize(tmp_path: Path) -> None:
+    for shared in ("[defaults]", '[model."*"]'):
+        toml = shared + '\nimatrix = "x.gguf"\n' + M + '[model.q]\nfrom = "m"\nquantize = "q4_0"\n'
+        assert [each.label for each in load(tmp_path, toml, {"m/Modelfile": FROM}).variants] == ["m", "q"]
+    cleared = one(tmp_path, '[defaults]\nimatrix = "x.gguf"\n' + M + 'quantize = "q4_0"\nimatrix = ""\n')
+    assert cleared.imatrix is None
+
+
+def test_rows_have_imatrices_of_their_own(tmp_path: Path) -> None:
+    toml = M + 'matrix = { quantize = ["none", "q4_0"], imatrix = { plain = "", wiki = "w.gguf" } }\n'
+    rows = load(tmp_path, toml, {"m/Modelfile": FROM}).variants
+    assert [(each.label, each.imatrix and each.imatrix.text) for each in rows] == [
+        ("m:none-plain", None), ("m:none-wiki", "w.gguf"), ("m:q4_0-plain", None), ("m:q4_0-wiki", "w.gguf"),
+    ]  # fmt: skip
+
+
+def test_requantizing_must_be_allowed(tmp_path: Path) -> None:
+    asked = [
+        one(tmp_path, M), one(tmp_path, M + "allow_requantize = false\n"), one(tmp_path, M + "allow_requantize = true\n"),
+        one(tmp_path, "[defaults]\nallow_requantize = true\n" + M),
+        one(tmp_path, M + 'allow_requantize = "${yes}"\n[vars]\nyes = true\n'),
+    ]  # fmt: skip
+    assert [each.allow_requantize for each in asked] == [False, False, True, True, True]
+    rows = load(tmp_path, M + "matrix.allow_requantize = [true, false]\n").variants
+    assert [(each.label, each.allow_requantize) for each in rows] == [("m:true", True), ("m:false", False)]
+    assert load(tmp_path, M, sets=("m.allow_requantize=true",)).variants[0].allow_requantize
 
 
 def test_extends_copies_a_table_and_its_matrix_but_not_its_tags(tmp_path: Path) -> None:

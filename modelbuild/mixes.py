@@ -1,0 +1,96 @@
+"""Mixes of one's own: what `[ftype.NAME]` says, checked and in one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from modelbuild import ftypes, quants
+from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.layers import Said
+from modelbuild.locate import Place
+from modelbuild.variables import Scope, as_text, fill, got
+from modelbuild.variant import flag, nearest_ftype
+
+
+def base(value: Any) -> str:
+    """The canonical ftype that a mix starts from. Raises Error, without a place."""
+    text = as_text(value)
+    spelling = ftypes.canonical(text)
+    if spelling is None:
+        facts = [("known", listed(ftypes.KNOWN, 30))]
+        hint = nearest_ftype(text) or "a mix starts from an ftype of llama.cpp"
+        raise Error(f"unknown ftype {got(text)}", facts=facts, hint=hint)
+    return spelling
+
+
+def tensor_type(value: Any) -> str:
+    """The quant of a tensor, as `quants.get` knows it. Raises Error, without a place."""
+    text = as_text(value)
+    quant = text.casefold()
+    if quant not in quants.names():
+        hint = did_you_mean(text, quants.names())
+        if whole := ftypes.canonical(text):
+            hint = f"'{text}' is a type of whole files, most of whose tensors are '{ftypes.default_quant(whole)}'"
+        raise Error(f"unknown tensor type {got(text)}", facts=[("known", listed(quants.names(), 30))], hint=hint)
+    return quant
+
+
+def optional_tensor_type(value: Any) -> str | None:
+    return tensor_type(value) if value != "" else None
+
+
+def check_pattern(text: str) -> None:
+    """Raise Error, without a place, for what is no regular expression."""
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as fault:
+        raise Error(f"'{text}' is no regular expression: {fault}") from None
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "base": base,
+    "tensors": tensor_type,
+    "pure": partial(flag, "pure"),
+    "output_tensor_type": optional_tensor_type,
+    "token_embedding_type": optional_tensor_type,
+    "leave_output_tensor": partial(flag, "leave_output_tensor"),
+}
+"""Key of a mix -> what gives its value (of `tensors`: each of them) as it counts, or raises Error without a place."""
+
+
+def read(tables: Mapping[str, Any], root: Place, scope: Scope, errors: list[Error]) -> dict[str, Said]:
+    """Fill in and check the mixes of a document that schema.check has passed; what is wrong goes to `errors`.
+
+    The value of each is {"base": ftype, "tensors": [[pattern, quant], …], "pure": true, "output_tensor_type": quant,
+    "token_embedding_type": quant, "leave_output_tensor": true}, without the keys that say nothing.
+    """
+
+    def settled(value: Any, place: Place, check: Callable[[Any], Any]) -> Any:
+        try:
+            return check(fill(value, scope) if isinstance(value, str) else value)
+        except Error as error:
+            errors.append(place.placed(error))
+            return None
+
+    mixes = {}
+    for name, table in tables.items():
+        here = root.at("ftype", name)
+        rules = table.get("tensors", {})
+        value: dict[str, Any] = {}
+        for key, check in _CHECKS.items():
+            found: Any = None
+            if key == "tensors":
+                found = [[each, settled(quant, here.at(key, each), check)] for each, quant in rules.items()]
+            elif key in table:
+                found = settled(table[key], here.at(key), check)
+            if found:
+                value[key] = found
+        if rules and value.get("base") in ftypes.FLOATS:
+            what = f"'tensors' does nothing: with base '{value['base']}' every tensor becomes {value['base']}"
+            hint = "start from a quantized base, and name what shall stay: '.*' = \"f16\""
+            errors.append(here.at("tensors").error(what, hint=hint, value=False))
+        mixes[name] = Said(value, here)
+    return mixes
