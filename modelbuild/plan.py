@@ -223,9 +223,17 @@ class _Planner:
         place = variant.place("quantize")
         if base.recipe is None:
             raise place.error(f"'{variant.label}' has no model to quantize")
-        recipe = self.step(
-            variant, "quantize", "quantize", {"ftype": variant.quantize}, [("recipe", base.recipe)], pool="thread"
-        )
+        values: dict[str, Any] = {"ftype": variant.ftype, "requantize": variant.allow_requantize or None}
+        inputs: list[tuple[str, Source | str]] = [("recipe", base.recipe)]
+        if variant.mix is not None:
+            values["mix"] = {key: value for key, value in variant.mix.items() if key != "base"}
+        if variant.imatrix is not None:
+            file = variant.imatrix
+            if self._observed.kind(file.path) != "file":
+                raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", file.path)])
+            values["imatrix"] = file.text
+            inputs.append(("imatrix", Source(file.path, "bytes")))
+        recipe = self.step(variant, "quantize", "quantize", values, inputs, pool="thread")
         model = self._model_layer(variant, recipe)
         layers = tuple(model if layer.media_type == manifest.MODEL else layer for layer in base.layers)
         return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)

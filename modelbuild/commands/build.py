@@ -11,16 +11,17 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.build import Options
-from modelbuild.build import dry_run as would_run
+from modelbuild.build import Options, due
 from modelbuild.cli import FAILED, GOOD, Invocation, commands
 from modelbuild.errors import Error, Errors, did_you_mean
 from modelbuild.graph import Output
-from modelbuild.report import nothing_to_do, plural
+from modelbuild.report import because, nothing_to_do, plural
 from modelbuild.store import Damaged
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -57,6 +58,8 @@ def run(
     watch: bool = False,
 ) -> int:
     if watch:
+        if dry_run:
+            raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
         from modelbuild.commands import watch as watching
 
         return watching.run(call, targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
@@ -73,7 +76,7 @@ def run(
     for warning in session.warnings:
         report.warning(warning)
     if dry_run:
-        return _dry_run(call, outputs)
+        return forecast(call, outputs, explain=explain, force=force)
     options = Options(jobs=jobs or cores(), keep_going=keep_going, force=force, explain=explain)
     steps = len(session.graph.select(outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
@@ -93,17 +96,34 @@ def _or_command(error: Error, word: str = "") -> Error:
     return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
 
 
-def _dry_run(call: Invocation, outputs: Sequence[Output]) -> int:
+def forecast(call: Invocation, outputs: Sequence[Output], *, explain: bool, force: bool = False) -> int:
+    """Print what a build would run, with the reasons if `explain`."""
     session, report = call.session, call.report
-    plan = would_run(session.graph.select(outputs), session.store, session.sources)
-    if report.as_json:
-        for step, certainty in plan:
-            report.object({"event": "step", "step": step.name, "kind": step.kind, "state": f"would-{certainty}"})
-    elif plan:
-        report.result("\n".join(f"{certainty:<7}  {step.name}" for step, certainty in plan))
-    elif not report.quiet:
-        report.note(f"nothing would run: {plural(len(outputs), 'model')} up to date")
+    graph = session.graph.select(outputs)
+    needed_by = graph.targets()
+    found = due(graph, session.store, session.sources, session.file, force)
+    for step, sure, reasons in found:
+        if report.as_json:
+            event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
+            event |= {"state": "would-run" if sure else "would-maybe"}
+            report.object(event | ({"because": reasons} if explain else {}))
+        elif explain:
+            report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
+        else:
+            report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
+    if not found and not report.as_json:
+        report.note(_nothing_would_run(session, outputs))
     return GOOD
+
+
+def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
+    from modelbuild.commands import _standing
+
+    standing = _standing.look_up(session, session.graph.select(outputs))
+    missing = [output for output in outputs if _standing.state(session, output, standing) != "yes"]
+    if missing:
+        return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
+    return f"nothing would run: {plural(len(outputs), 'model')} up to date"
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
