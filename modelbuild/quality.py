@@ -62,7 +62,7 @@ def is_exact(stored: Expression) -> bool:
 class Sums(NamedTuple):
     """What is added up over the elements of a tensor: squares of the weights and of the errors, the largest error.
 
-    signal is None where the type is one whose values we cannot read (and which therefore was copied).
+    signal is None where we cannot read values of the type, or where not all are finite; such a tensor was copied.
     """
 
     signal: float | None
@@ -170,9 +170,10 @@ def _sums(
                 del weights
                 reader.give_back(data)
                 progress(sum(x.size for x in (source, *(each.expression for each in changed))) * count // total)
+    squares = signal.value if readable and math.isfinite(signal.value) else None
     none = _Sum()
     found = [noise.get(each.expression.key, none) for each in comparison.stored]
-    return [Sums(signal.value if readable else None, each.value, each.largest) for each in found]
+    return [Sums(squares, each.value, each.largest) for each in found]
 
 
 class _Sum:
@@ -265,7 +266,7 @@ class Figures:
     def source_rms(self) -> float | None:
         """Root mean square of the weights themselves."""
         signal = self.sums.signal
-        return None if signal is None or not math.isfinite(signal) else math.sqrt(signal / max(1, self.weights))
+        return None if signal is None else math.sqrt(signal / max(1, self.weights))
 
     @property
     def snr_db(self) -> float | None:

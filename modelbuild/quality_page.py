@@ -121,7 +121,7 @@ def _heat(models: Sequence[Data]) -> str:
             f' data-columns="{len(kinds)}">{escape(model["name"])}</th>'
         )
         heads += [
-            f'<th scope="col"{_classes(kinds, kind)} data-model="{number}">{escape(kind).replace("_", "_<wbr>")}</th>'
+            f'<th scope="col"{_classes(kinds, kind)} data-model="{number}">{_heading(kind)}</th>'
             for kind in kinds
         ]
     blocks: dict[int | None, None] = {None: None} if any(_outside(model) for model in models) else {}
@@ -148,6 +148,11 @@ def _heat(models: Sequence[Data]) -> str:
         rows.append(f"<tr>{''.join(row)}</tr>")
     body = "\n".join(rows)
     return f"<thead><tr>{''.join(top)}</tr><tr>{''.join(heads)}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+
+
+def _heading(kind: str) -> str:
+    text = escape(kind)
+    return text.replace("_", "_<wbr>") if len(kind) > 8 else text
 
 
 def _kinds(model: Data) -> dict[str, bool]:

@@ -7,6 +7,7 @@ changed are there at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +51,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, html: str | None = None) -> int:
     session, report = call.session, call.report
+    file = _page_file(os.path.join(call.settings.folder, html)) if html is not None else None
     outputs = session.select(targets) if targets else session.graph.outputs
     try:
         built, rest = _built(session, outputs)
@@ -60,13 +62,13 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
     for label in rest:
         report.note(f"'{label}': nothing to compare, its weights are stored exactly as they came")
     data = [model.data() for model in models]
-    if html is not None:
-        _write(os.path.join(call.settings.folder, html), data)
-        report.note(f"wrote {html}: {plural(len(data), 'model')}")
     if report.as_json:
         report.data(data)
-    elif data and html is None:
+    elif data:
         report.result(_text(data, every=report.verbose))
+    if file is not None:
+        _write(file, data)
+        report.note(f"wrote {html}")
     return GOOD
 
 
@@ -314,13 +316,27 @@ def _figures(values: Mapping[str, Any]) -> list[str]:
 # Page
 
 
-def _write(path: str, data: Sequence[Mapping[str, Any]]) -> None:
+def _page_file(path: str) -> str:
+    """Where a page is to be written. Raises Error, before anything is computed, where it cannot be."""
+    file = os.path.realpath(path)
+    folder = os.path.dirname(file)
+    if not os.path.isdir(folder):
+        raise Error("no such folder", path=folder)
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise Error("expected the name of a file to write", path=path)
+    return file
+
+
+def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
     from modelbuild.quality_page import page
 
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{file}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(page(data))
-        os.replace(temporary, path)
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as made:
+            made.write(page(data))
+        os.replace(temporary, file)
     except OSError as error:
-        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=path) from error
+        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=file) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
