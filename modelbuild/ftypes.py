@@ -135,7 +135,7 @@ def choose(
     default = default_quant(ftype)
     chosen = {}
     rules = _Rules(ftype, model, tensors, imatrix)
-    patterns = [(re.compile(pattern.lower()), quant) for pattern, quant in mix.tensors]
+    patterns = [(re.compile(pattern, re.IGNORECASE), quant) for pattern, quant in mix.tensors]
     for name, shape in tensors.items():
         if not quantizable(name, shape) or (mix.leave_output_tensor and name == "output.weight"):
             continue
@@ -149,6 +149,9 @@ def choose(
             chosen[name] = default
         elif named or mix.pure:
             chosen[name] = _fallback(named or default, shape[-1])
+        elif category == "embedding" and rules.tied and mix.output_tensor_type:
+            # What gives out the tokens, where there is no tensor of its own for that.
+            chosen[name] = _fallback(mix.output_tensor_type, shape[-1])
         else:
             chosen[name] = _fallback(rules.quant(name, shape, default), shape[-1])
     return chosen
@@ -157,7 +160,7 @@ def choose(
 def unfit(mix: Mix, names: Iterable[str]) -> str | None:
     """The first pattern of a mix that no tensor's name fits."""
     known = list(names)
-    return next((p for p, _ in mix.tensors if not any(re.search(p.lower(), name) for name in known)), None)
+    return next((p for p, _ in mix.tensors if not any(re.search(p, name, re.IGNORECASE) for name in known)), None)
 
 
 def _fallback(quant: str, row: int) -> str:

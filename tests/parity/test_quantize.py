@@ -138,6 +138,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model(tmp_path_factory.mktemp("plain"), dtype="bf16", **SHAPES["llama"])  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def tied_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model(tmp_path_factory.mktemp("tied"), **SHAPES["tied"])  # type: ignore[arg-type]
+
+
 needs_tool = pytest.mark.skipif(
     "MODELBUILD_LLAMA_CPP" not in os.environ, reason="MODELBUILD_LLAMA_CPP names no llama.cpp build"
 )
@@ -160,6 +165,7 @@ MIXES: dict[str, tuple[Mix, tuple[str, ...]]] = {
         Mix(tensors=(("attn_v", "q6_k"), ("ffn_(up|down)", "q5_0"), ("blk\\.1\\.", "q8_0"))),
         ("--tensor-type", "attn_v=q6_k", "--tensor-type", "ffn_(up|down)=q5_0", "--tensor-type", "blk\\.1\\.=q8_0"),
     ),
+    "anchored": (Mix(tensors=((r"ATTN_V\.weight\Z", "q8_0"),)), ("--tensor-type", r"attn_v\.weight$=q8_0")),
     "all": (
         Mix(tensors=(("attn_k", "iq4_nl"),), output_tensor_type="f16", token_embedding_type="q4_0", pure=True),
         ("--tensor-type", "attn_k=iq4_nl", "--output-tensor-type", "f16", "--token-embedding-type", "q4_0", "--pure"),
@@ -171,9 +177,11 @@ MIXES: dict[str, tuple[Mix, tuple[str, ...]]] = {
 @needs_tool
 @pytest.mark.parametrize("ftype", ["q4_K_M", "q3_K_L", "f16"])
 @pytest.mark.parametrize("mix", MIXES)
-def test_mix_is_what_the_flags_give(plain: Model, mix: str, ftype: str) -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_mix_is_what_the_flags_give(plain: Model, tied_model: Model, tied: bool, mix: str, ftype: str) -> None:
     fields, flags = MIXES[mix]
-    assert plain.ours(ftype, fields) == plain.theirs(ftype, *flags)
+    model = tied_model if tied else plain
+    assert model.ours(ftype, fields) == model.theirs(ftype, *flags)
 
 
 def test_rule_that_fits_no_tensor_is_an_error(plain: Model) -> None:
