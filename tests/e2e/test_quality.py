@@ -232,6 +232,27 @@ def test_imported_gguf_has_nothing_to_compare(project: Project) -> None:
     assert "'taken': nothing to compare" in project.errors
 
 
+def test_requantized_import_is_compared_with_the_values_of_the_import(project: Project, tmp_path: Path) -> None:
+    (project.folder / "made.gguf").write_bytes(project.blob("base:q8_0", "model"))
+    again = '[model.again]\nfrom = "./made.gguf"\nquantize = "q4_K_M"\nallow_requantize = true\n'
+    project.write("ModelBuild.toml", '[project]\nname = "demo"\n' + again)
+    project.build()
+    (tmp_path / "again.gguf").write_bytes(project.blob("again:latest", "model"))
+    before, after = (
+        {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        for path in (project.folder / "made.gguf", tmp_path / "again.gguf")
+    )
+    types = set()
+    for told in quality(project)["again:latest"]["tensors"]:
+        tensors = [file[told["name"]] for file in (before, after)]
+        types.add((told["source_type"], told["type"]))
+        assert [told["source_type"], told["type"]] == [tensor.tensor_type.name.lower() for tensor in tensors]
+        source, stored = (gguf.quants.dequantize(x.data, x.tensor_type).astype(np.float64) for x in tensors)
+        assert told["rms_error"] == pytest.approx(np.sqrt(np.mean((stored - source) ** 2)), rel=1e-6)
+        assert told["max_error"] == pytest.approx(np.abs(stored - source).max(), rel=1e-5)
+    assert types == {("f32", "f32"), ("q8_0", "q8_0"), ("q8_0", "q5_0"), ("q8_0", "q4_k"), ("q8_0", "q6_k")}
+
+
 def test_what_is_not_built_is_an_error(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("ModelBuild.toml", TOML)
