@@ -1,8 +1,8 @@
 """Block formats: what a quant is called, how its blocks are sized, and packing floats into them and back.
 
 A format is the file named after it: GGML_TYPE (ggml's id), BLOCK (elements), BYTES (of a block), HALVES (where in a
-block its f16 scales stand), `quantize` and `dequantize` in numpy, which are the specification. The native kernels give
-the same bytes, many times as fast.
+block its f16 scales stand), `quantize` and `dequantize` in numpy, which are the specification; a format that an
+importance matrix changes has `quantize_weighted`, too. The native kernels give the same bytes, many times as fast.
 """
 
 from __future__ import annotations
@@ -75,13 +75,28 @@ def by_ggml_type(ggml_type: int) -> Quant | None:
     return _by_ggml_type().get(ggml_type)
 
 
-def quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
+@cache
+def takes_weights(quant: str) -> bool:
+    """Whether the weights of `quantize` change what is made; other formats ignore them. Raises KeyError."""
+    return quant not in _carried.SIZES and hasattr(_module(get(quant).name), "quantize_weighted")
+
+
+def quantize(
+    quant: str,
+    dtype: str,
+    source: ReadableBuffer,
+    out: WriteableBuffer,
+    weights: ReadableBuffer | None = None,
+    columns: int = 0,
+) -> None:
     """Pack floats into blocks of `quant` (or cast them, where that is f32, f16 or bf16), byte for byte as ggml does.
 
     source is little-endian f32, f16 or bf16, a whole number of blocks, at any alignment; out takes exactly the blocks
     and must not overlap it. Raises NotFinite and Overflow; a cast to f32, f16 or bf16 has then written all of `out`,
     a block format need not have.
-    Raises ValueError for a wrong size or an unknown dtype, KeyError for an unknown quant.
+    With weights, little-endian f32 that say how much each of `columns` matters (an importance matrix), source is a whole
+    number of rows of so many values, and a row a whole number of blocks.
+    Raises ValueError for a wrong size, an unknown dtype or a weight that is not finite, KeyError for an unknown quant.
     """
     form = get(quant)
     if dtype not in SOURCES:
@@ -90,11 +105,15 @@ def quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffe
         raise ValueError(f"{quant} can be copied, not made")
     count = _count(get(dtype), source, dtype)
     _check_size(form, count, memoryview(out).nbytes, "out")
+    if weights is not None:
+        _check_weights(form, count, weights, columns)
+        weights = weights if takes_weights(quant) else None
     native, instructions = _kernels()
     if native is not None and form.ggml_type in _native_types(native):
-        nonfinite, overflow = native.quantize(instructions, form.ggml_type, get(dtype).ggml_type, source, out)
+        kinds = form.ggml_type, get(dtype).ggml_type
+        nonfinite, overflow = native.quantize(instructions, *kinds, source, out, weights, columns)
     else:
-        nonfinite, overflow = _numpy_quantize(quant, dtype, source, out)
+        nonfinite, overflow = _numpy_quantize(quant, dtype, source, out, weights, columns)
     if nonfinite >= 0:
         raise NotFinite(nonfinite)
     if overflow >= 0:
@@ -207,7 +226,25 @@ def _check_size(form: Quant, count: int, size: int, what: str) -> None:
         raise ValueError(f"{what}: {count} values take {expected} bytes as {form.name}, got {size}")
 
 
-def _numpy_quantize(quant: str, dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> tuple[int, int]:
+def _check_weights(form: Quant, count: int, weights: ReadableBuffer, columns: int) -> None:
+    if columns <= 0 or columns % form.block:
+        raise ValueError(f"rows of {columns} values are not a multiple of the {form.block} of a {form.name} block")
+    if count % columns:
+        raise ValueError(f"{count} values are not a whole number of rows of {columns}")
+    if (size := memoryview(weights).nbytes) != 4 * columns:
+        raise ValueError(f"weights: {columns} columns take {4 * columns} bytes, got {size}")
+    if (bad := first_nonfinite("f32", weights)) >= 0:
+        raise ValueError(f"weights: that of column {bad} is not a finite number")
+
+
+def _numpy_quantize(
+    quant: str,
+    dtype: str,
+    source: ReadableBuffer,
+    out: WriteableBuffer,
+    weights: ReadableBuffer | None = None,
+    columns: int = 0,
+) -> tuple[int, int]:
     """As the native `quantize`: the first positions that are not finite, that overflow; -1 for none."""
     import numpy as np
 
@@ -222,10 +259,13 @@ def _numpy_quantize(quant: str, dtype: str, source: ReadableBuffer, out: Writeab
         packed[:] = data
         return nonfinite, -1
     overflow = -1
-    for start in range(0, data.size // reader.BYTES, _STRETCH):
-        values = reader.dequantize(data[start * reader.BYTES : (start + _STRETCH) * reader.BYTES])
+    importance = None if weights is None else _numpy.as_bytes(weights).view("<f4")
+    step = _STRETCH if weights is None else max(_STRETCH // columns, 1) * columns
+    for start in range(0, data.size // reader.BYTES, step):
+        values = reader.dequantize(data[start * reader.BYTES : (start + step) * reader.BYTES])
         with np.errstate(all="ignore"):
-            piece = writer.quantize(values)
+            rows = values.reshape(-1, columns or values.size)
+            piece = writer.quantize(values) if importance is None else writer.quantize_weighted(rows, importance)
         at = start // form.block * form.bytes
         packed[at : at + piece.size] = piece
         if nonfinite < 0 and overflow < 0:

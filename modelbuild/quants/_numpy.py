@@ -94,6 +94,17 @@ def total(terms: Floats) -> Floats:
     return sum
 
 
+def spread_weights(rows: Floats, importance: Floats, span: int, times: int, over: int) -> Floats:
+    """The weight of each value x of `[rows, columns]`: its column's importance times sqrt(v + x * x).
+
+    v is times * (the sum of squares of the `span` values that x is among) / over.
+    """
+    x = rows.reshape(-1, span)
+    sums = np.add.accumulate(x * x, axis=1)[:, -1:]
+    spread: Floats = np.sqrt(F(times) * sums / F(over) + x * x).reshape(rows.shape)
+    return importance * spread
+
+
 def first_absmax(x: Floats) -> tuple[Floats, Floats]:
     """Per column the value of the largest magnitude (of equal ones the first), and that magnitude."""
     magnitude = np.zeros(x.shape[1:], np.float32)
@@ -238,6 +249,63 @@ def affine_search(
     return np.where(flat, F(0), scale), -low, np.where(flat, 0, levels).astype(np.int32)
 
 
+def weighted_affine_search(x: Floats, w: Floats, n: int) -> tuple[Floats, Floats, Ints]:
+    """`make_qkx3_quants`, as it is called everywhere: `affine_search` among 37 candidates. Its weights are given."""
+    return affine_search(x, w, n, -0.9, 0.05, 36)
+
+
+def positive_search(x: Floats, w: Floats, n: int) -> tuple[Floats, Ints]:
+    """Scale and levels for what should be 0 or more, with the least weighted squared error: `make_qp_quants`.
+
+    The best of 9 scales, then one level moved at a time, up to five rounds. Levels are at most n; those of negative
+    values wrap to 255 and below, since the reference keeps them in a byte.
+    """
+    top = np.zeros(x.shape[1:], np.float32)
+    for row in x:
+        top = np.where(top > row, top, row)
+
+    def error(scale: Floats, levels: Ints) -> Floats:
+        d = x - scale * levels.astype(np.float32)
+        return total(w * d * d)
+
+    def at_most_n(v: Floats) -> Ints:
+        return np.minimum(nearest(v), n)
+
+    g = F(n) / top
+    best = error(F(1) / g, nearest(g * x) & 255)
+    for step in (-4, -3, -2, -1, 1, 2, 3, 4):
+        candidate = (F(0.1) * F(step) + F(n)) / top
+        e = error(F(1) / candidate, at_most_n(candidate * x))
+        better = e < best
+        best = np.where(better, e, best)
+        g = np.where(better, candidate, g)
+    levels = at_most_n(g * x)
+    l = levels.astype(np.float32)  # noqa: E741
+    sum_x, sum_2 = total(w * x * l), total(w * l * l)
+    levels &= 255
+    for _ in range(5):
+        moved = False
+        for i in range(len(x)):
+            l = levels[i].astype(np.float32)  # noqa: E741
+            a = sum_x - w[i] * x[i] * l
+            b = sum_2 - w[i] * l * l
+            level = at_most_n(x[i] * b / a)
+            move = (a > 0) & (b > 0) & (level != levels[i])
+            l = level.astype(np.float32)  # noqa: E741
+            a = a + w[i] * x[i] * l
+            b = b + w[i] * l * l
+            move &= a * a * sum_2 > sum_x * sum_x * b
+            levels[i] = np.where(move, level & 255, levels[i])
+            sum_x = np.where(move, a, sum_x)
+            sum_2 = np.where(move, b, sum_2)
+            moved |= bool(move.any())
+        if not moved:
+            break
+    dead = top < EPSILON
+    scale = np.where(sum_2 > 0, sum_x / sum_2, F(0))
+    return np.where(dead, F(0), scale), np.where(dead, 0, levels)
+
+
 def affine_superblocks(values: Floats, n: int, start: float, steps: int) -> tuple[Bytes, Bytes]:
     """The 16 bytes that a block of q4_K (n = 15) or q5_K (n = 31) starts with, and its levels 0..n `[blocks, 256]`.
 
@@ -247,17 +315,40 @@ def affine_superblocks(values: Floats, n: int, start: float, steps: int) -> tupl
     w = np.sqrt(total(x * x) / F(32)) + np.abs(x)
     scale, minimum, searched = affine_search(x, w, n, start, 0.1, steps)
 
-    def six_bit(v: Floats) -> tuple[Ints, Bytes, Floats]:
+    def six_bit(v: Floats) -> tuple[Floats, Ints]:
         per_block = columns(v, 8)
         top = largest(per_block)
         g = np.where(top > 0, F(63) / top, F(0))
-        d = half(top / F(63))
-        return np.minimum(nearest(g * per_block) & 255, 63), d, widen(d)
+        return top / F(63), np.minimum(nearest(g * per_block) & 255, 63)
 
-    s, d, wide = six_bit(scale)
-    m, dmin, wide_min = six_bit(minimum)
-    D = (wide * s.astype(np.float32)).T.reshape(-1)
-    M = (wide_min * m.astype(np.float32)).T.reshape(-1)
+    return _affine_superblocks(x, n, *six_bit(scale), *six_bit(minimum), searched)
+
+
+def weighted_affine_superblocks(rows: Floats, importance: Floats, n: int) -> tuple[Bytes, Bytes]:
+    """The same with importances of the columns; codes fit where nothing is negative, and are as found where not."""
+    x = columns(rows, 32)
+    w = columns(spread_weights(rows, importance, 256, 2, 256), 32)
+    scale, minimum, searched = weighted_affine_search(x, w, n)
+    sums = columns(total(w), 8)
+    d, s = positive_search(columns(scale, 8), sums, 63)
+    dmin, m = positive_search(columns(minimum, 8), sums, 63)
+
+    def fitting(codes: Ints) -> Ints:
+        if n == 31:
+            return np.minimum(codes, 63)
+        # q4_K does not clamp: bits 6 and 7 of codes 0..3 meet those of codes 4..7 that are packed there
+        return np.concatenate([codes[:4] & 63, codes[4:] & 63 | codes[:4] >> 6 << 4])
+
+    return _affine_superblocks(x, n, d, fitting(s), dmin, fitting(m), searched)
+
+
+def _affine_superblocks(
+    x: Floats, n: int, scale: Floats, s: Ints, minimum: Floats, m: Ints, searched: Ints
+) -> tuple[Bytes, Bytes]:
+    """Of scales and mins of the blocks, codes `[8, blocks]`, and the levels that stand where a scale is 0."""
+    d, dmin = half(scale), half(minimum)
+    D = (widen(d) * s.astype(np.float32)).T.reshape(-1)
+    M = (widen(dmin) * m.astype(np.float32)).T.reshape(-1)
     levels = np.where(D != 0, np.clip(nearest((x + M) / D), 0, n), searched)
     low, high = s[:4] | s[4:] >> 4 << 6, m[:4] | m[4:] >> 4 << 6
     codes = np.concatenate([low, high, s[4:] & 15 | (m[4:] & 15) << 4]).astype(np.uint8)
@@ -329,10 +420,13 @@ def uneven_levels(v: Floats) -> Ints:
     return np.searchsorted(_BETWEEN, v, side="right").astype(np.int32)
 
 
-def uneven_search(x: Floats) -> Floats:
-    """The scale with the least squared error, weighted by x*x, among 15 candidates: in `quantize_row_iq4_nl_impl`."""
+def uneven_search(x: Floats, weights: Floats | None = None) -> Floats:
+    """The scale with the least weighted squared error among 15 candidates: in `quantize_row_iq4_nl_impl`.
+
+    Weights are x*x unless given.
+    """
     value, magnitude = first_absmax(x)
-    w = x * x
+    w = x * x if weights is None else weights
 
     def attempt(g: Floats) -> tuple[Floats, Floats]:
         q = UNEVEN[uneven_levels(g * x)]

@@ -15,12 +15,22 @@ HALVES = (0,)
 
 def quantize(values: Floats) -> Bytes:
     """(quantize_row_iq4_nl_impl with blocks of 32)"""
+    return _pack(values, None)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    from modelbuild.quants import _numpy as n
+
+    return _pack(rows, n.spread_weights(rows, importance, BLOCK, 1, 16))
+
+
+def _pack(values: Floats, weights: Floats | None) -> Bytes:
     import numpy as np
 
     from modelbuild.quants import _numpy as n
 
     x = n.columns(values, BLOCK)
-    scale = n.uneven_search(x)
+    scale = n.uneven_search(x, None if weights is None else n.columns(weights, BLOCK))
     levels = n.uneven_levels(n.inverse(scale) * x).T.astype(np.uint8)
     return np.concatenate([n.half(scale), n.nibbles(levels)], axis=1).reshape(-1)
 

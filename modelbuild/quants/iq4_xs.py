@@ -15,12 +15,22 @@ HALVES = (0,)
 
 def quantize(values: Floats) -> Bytes:
     """(quantize_row_iq4_nl_impl with blocks of 256)"""
+    return _pack(values, None)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    from modelbuild.quants import _numpy as n
+
+    return _pack(rows, n.spread_weights(rows, importance, BLOCK, 1, 128))
+
+
+def _pack(values: Floats, weights: Floats | None) -> Bytes:
     import numpy as np
 
     from modelbuild.quants import _numpy as n
 
     x = n.columns(values, 32)
-    scales = n.columns(n.uneven_search(x), 8)
+    scales = n.columns(n.uneven_search(x, None if weights is None else n.columns(weights, 32)), 8)
     d = -n.first_absmax(scales)[0] / n.F(32)
     codes = np.clip(n.nearest(n.inverse(d) * scales), -32, 31)
     g = n.inverse(d * codes.astype(np.float32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelbuild.quants._numpy import Bytes, Floats
+    from modelbuild.quants._numpy import Bytes, Floats, Ints
 
 GGML_TYPE = 10
 BLOCK = 256
@@ -29,7 +29,30 @@ def quantize(values: Floats) -> Bytes:
     scale, minimum, searched = n.affine_search(x, np.abs(x), 3, -0.5, 0.1, 15, absolute=True)
     s, d = four_bit(scale)
     m, dmin = four_bit(minimum)
-    codes = (s | m << 4).astype(np.uint8)
+    return _pack(x, d, dmin, s | m << 4, searched)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q2_K_impl)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    x = n.columns(rows, 16)
+    w = n.columns(n.spread_weights(rows, importance, 256, 1, 256), 16)
+    scale, minimum, searched = n.weighted_affine_search(x, w, 3)
+    sums = n.columns(n.total(w), 16)
+    d, s = n.positive_search(n.columns(scale, 16), sums, 15)
+    dmin, m = n.positive_search(n.columns(minimum, 16), sums, 15)
+    return _pack(x, n.half(d), n.half(dmin), (s | m << 4).astype(np.uint8), searched)
+
+
+def _pack(x: Floats, d: Bytes, dmin: Bytes, codes: Bytes, searched: Ints) -> Bytes:
+    """Of columns, f16 bytes, codes `[16, blocks]`, and the levels that stand where a scale is 0."""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
     D = (n.widen(d) * (codes & 15).astype(np.float32)).T.reshape(-1)
     M = (n.widen(dmin) * (codes >> 4).astype(np.float32)).T.reshape(-1)
     levels = np.where(D != 0, np.clip(n.nearest((x + M) / D), 0, 3), searched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelbuild.quants._numpy import Bytes, Floats
+    from modelbuild.quants._numpy import Bytes, Floats, Ints
 
 GGML_TYPE = 11
 BLOCK = 256
@@ -27,6 +27,26 @@ def quantize(values: Floats) -> Bytes:
     codes = np.clip(n.nearest(g * scales).astype(np.int8), -32, 31)
     codes = np.where(value != 0, codes, np.int8(-32))
     d = np.where((value != 0)[:, np.newaxis], n.half(n.F(1) / g), np.uint8(0))
+    return _pack(x, d, codes.astype(np.int32), searched)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q3_K_impl)"""
+    from modelbuild.quants import _numpy as n
+
+    x = n.columns(rows, 16)
+    w = n.columns(n.spread_weights(rows, importance, 256, 2, 256), 16)
+    scale, searched = n.symmetric_search(x, 4, w)
+    d, codes = n.symmetric_search(n.columns(scale, 16), 32, n.columns(n.total(w), 16))
+    return _pack(x, n.half(d), codes - 32, searched)
+
+
+def _pack(x: Floats, d: Bytes, codes: Ints, searched: Ints) -> Bytes:
+    """Of columns, f16 bytes, codes -32..31 `[16, blocks]`, and the levels that stand where a scale is 0."""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
     D = (n.widen(d) * codes.astype(np.float32)).T.reshape(-1)
     levels = np.where(D != 0, np.clip(n.nearest(x / D), -4, 3) + 4, searched)
     q = levels.T.reshape(-1, 256).astype(np.uint8)

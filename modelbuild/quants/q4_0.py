@@ -22,6 +22,25 @@ def quantize(values: Floats) -> Bytes:
     x = n.columns(values, BLOCK)
     d = n.first_absmax(x)[0] / n.F(-8)
     q = np.minimum(n.truncated(x * n.inverse(d) + n.F(8.5)).astype(np.int8), 15).astype(np.uint8).T
+    return _pack(d, q)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q4_0_impl)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    w = n.spread_weights(rows, importance, rows.shape[1], 1, rows.shape[1])
+    d, levels = n.symmetric_search(n.columns(rows, BLOCK), 8, n.columns(w, BLOCK))
+    return _pack(d, levels.T.astype(np.uint8))
+
+
+def _pack(d: Floats, q: Bytes) -> Bytes:
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
     return np.concatenate([n.half(d), n.nibbles(q)], axis=1).reshape(-1)
 
 

@@ -23,6 +23,16 @@ def quantize(values: Floats) -> Bytes:
     return np.concatenate([head, n.pack_pairs(levels)], axis=1).reshape(-1)
 
 
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q4_K_impl)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    head, levels = n.weighted_affine_superblocks(rows, importance, 15)
+    return np.concatenate([head, n.pack_pairs(levels)], axis=1).reshape(-1)
+
+
 def dequantize(data: Bytes) -> Floats:
     from modelbuild.quants import _numpy as n
 

@@ -22,6 +22,25 @@ def quantize(values: Floats) -> Bytes:
     x = n.columns(values, BLOCK)
     d = n.first_absmax(x)[0] / n.F(-16)
     q = np.minimum(n.truncated(x * n.inverse(d) + n.F(16.5)).astype(np.int8), 31).astype(np.uint8).T
+    return _pack(d, q)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q5_0_impl)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    w = n.spread_weights(rows, importance, rows.shape[1], 1, rows.shape[1])
+    d, levels = n.symmetric_search(n.columns(rows, BLOCK), 16, n.columns(w, BLOCK))
+    return _pack(d, levels.T.astype(np.uint8))
+
+
+def _pack(d: Floats, q: Bytes) -> Bytes:
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
     fifth = np.packbits(q >> 4 & 1, axis=1, bitorder="little")
     return np.concatenate([n.half(d), fifth, n.nibbles(q & 15)], axis=1).reshape(-1)
 

@@ -23,6 +23,25 @@ def quantize(values: Floats) -> Bytes:
     low, high = n.extremes(x)
     d = (high - low) / n.F(31)
     q = n.truncated((x - low) * n.inverse(d) + n.F(0.5)).astype(np.uint8).T
+    return _pack(d, low, q)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q5_1_impl)"""
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
+    w = n.spread_weights(rows, importance, rows.shape[1], 1, rows.shape[1])
+    d, minimum, levels = n.weighted_affine_search(n.columns(rows, BLOCK), n.columns(w, BLOCK), 31)
+    return _pack(d, -minimum, levels.T.astype(np.uint8))
+
+
+def _pack(d: Floats, low: Floats, q: Bytes) -> Bytes:
+    import numpy as np
+
+    from modelbuild.quants import _numpy as n
+
     fifth = np.packbits(q >> 4 & 1, axis=1, bitorder="little")
     return np.concatenate([n.half(d), n.half(low), fifth, n.nibbles(q & 15)], axis=1).reshape(-1)
 

@@ -15,12 +15,23 @@ HALVES = (208,)
 
 def quantize(values: Floats) -> Bytes:
     """(quantize_row_q6_K_ref)"""
+    return _pack(values, None)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    """(quantize_row_q6_K_impl: importances are the weights)"""
+    import numpy as np
+
+    return _pack(rows, np.broadcast_to(importance, rows.shape))
+
+
+def _pack(values: Floats, weights: Floats | None) -> Bytes:
     import numpy as np
 
     from modelbuild.quants import _numpy as n
 
     x = n.columns(values, 16)
-    scale, searched = n.symmetric_search(x, 32)
+    scale, searched = n.symmetric_search(x, 32, None if weights is None else n.columns(weights, 16))
     scales = n.columns(scale, 16)
     value, magnitude = n.first_absmax(scales)
     g = n.F(-128) / value

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from modelbuild import quants
-from tests.quants.quant_data import families
-from tests.quants.ways import BLOCKS, NATIVE, native, pack, unpack
+from tests.quants.quant_data import families, importances
+from tests.quants.ways import BLOCKS, NATIVE, WEIGHTED, native, pack, unpack
 
 FAMILIES = [values for _, values in families(1 << 15, seed=21)]
+IMPORTANCES = [weights for _, weights in importances(1 << 12, seed=22)]
 DTYPES = {"f32": 4, "f16": 2, "bf16": 2}
 
 
@@ -40,6 +41,22 @@ def contents(random: np.random.Generator, count: int, dtype: str) -> npt.NDArray
     return half.view(np.uint8)
 
 
+def weights_and_columns(
+    random: np.random.Generator, quant: str, count: int
+) -> tuple[npt.NDArray[np.uint8] | None, int]:
+    """Weights for rows of such a length that `count` values are whole rows, half the time; else none."""
+    blocks = count // quants.get(quant).block
+    lengths = [n for n in range(1, blocks + 1) if blocks % n == 0 and n * quants.get(quant).block <= 1 << 12]
+    if quant not in WEIGHTED or not lengths or random.random() < 0.5:
+        return None, 0
+    columns = int(random.choice(lengths)) * quants.get(quant).block
+    of = IMPORTANCES[random.integers(len(IMPORTANCES))]
+    start = random.integers(0, of.size - columns + 1)
+    weights = exact(columns * 4, int(random.integers(0, 65)))
+    weights[:] = of[start : start + columns].view(np.uint8)
+    return weights, columns
+
+
 def attempt(random: np.random.Generator) -> None:
     way = str(random.choice(NATIVE))
     quant = str(random.choice([*BLOCKS, "f32", "f16", "bf16"]))
@@ -55,9 +72,10 @@ def attempt(random: np.random.Generator) -> None:
     )
     source[:] = data
     out[:] = 0xAA
-    found = native.quantize(way, form.ggml_type, quants.get(dtype).ggml_type, source, out)
-    expected, expected_found = pack("numpy", quant, dtype, data)
-    where = f"{way} {quant} from {dtype}, {count} values"
+    weights, columns = weights_and_columns(random, quant, count)
+    found = native.quantize(way, form.ggml_type, quants.get(dtype).ggml_type, source, out, weights, columns)
+    expected, expected_found = pack("numpy", quant, dtype, data, weights, columns)
+    where = f"{way} {quant} from {dtype}, {count} values, weights of {columns} columns"
     assert found == expected_found, (where, found, expected_found)
     if found[0] < 0:
         assert np.array_equal(out, expected), where

@@ -31,11 +31,15 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def quantize(quant: Quant, values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def quantize(
+    quant: Quant, values: npt.NDArray[np.float32], weights: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.uint8]:
+    """What ggml makes of the values, with weights as rows of so many."""
     lib = library()
     out = np.zeros(values.size // quant.block * quant.bytes, np.uint8)
     lib.ggml_quantize_init(quant.ggml_type)
-    rows = values.size // quant.block
-    size = lib.ggml_quantize_chunk(quant.ggml_type, values.ctypes.data, out.ctypes.data, 0, rows, quant.block, None)
+    columns = quant.block if weights is None else weights.size
+    arguments = quant.ggml_type, values.ctypes.data, out.ctypes.data, 0, values.size // columns, columns
+    size = lib.ggml_quantize_chunk(*arguments, None if weights is None else weights.ctypes.data)
     assert size == out.size
     return out

@@ -64,6 +64,34 @@ def families(count: int, seed: int = 0) -> Iterator[tuple[str, Floats]]:
     yield "random bits", np.where(np.isfinite(bits), bits, np.float32(0))
 
 
+def importances(columns: int, seed: int = 0) -> Iterator[tuple[str, Floats]]:
+    """(name, weights of the columns of a row), all finite; what an importance matrix holds, and what it should not."""
+    random = np.random.default_rng(seed)
+    gauss = random.standard_normal(columns)
+
+    def f32(values: npt.ArrayLike) -> Floats:
+        return np.asarray(values, dtype=np.float32)
+
+    yield "squares", f32(gauss * gauss)
+    yield "ones", np.ones(columns, np.float32)
+    yield "zeros", np.zeros(columns, np.float32)
+    yield "negative zeros", -np.zeros(columns, np.float32)
+    yield "half zeros", f32(np.where(np.arange(columns) // 16 % 2, 0, gauss * gauss))
+    yield "sparse", f32(np.where(random.random(columns) < 0.05, 1, 0))
+    yield "mixed exponents", f32(np.ldexp(gauss * gauss, random.integers(-30, 30, columns)))
+    yield "huge", f32(gauss * gauss * 1e37)
+    yield "subnormal", f32(gauss * gauss * 1e-40)
+    yield "of either sign", f32(gauss)
+
+
+def paired(count: int, columns: int, each: int, seed: int = 0) -> Iterator[tuple[str, Floats, Floats]]:
+    """(name, values, weights): every family with `each` importances in turn, so that each of these is met often."""
+    weights = list(importances(columns, seed))
+    for number, (name, values) in enumerate(families(count, seed)):
+        for of, chosen in (weights[(number * each + i) % len(weights)] for i in range(each)):
+            yield f"{name}, weights {of}", values, chosen
+
+
 def lcg(count: int, seed: int) -> Floats:
     """The generator of the test vectors: values in -1..1, exact in f32."""
     state, values = seed, []

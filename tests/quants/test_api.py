@@ -16,7 +16,7 @@ import pytest
 
 from modelbuild import quants
 from modelbuild.quants import NotFinite, Overflow
-from tests.quants.ways import BLOCKS, NATIVE, WAYS, native, pack
+from tests.quants.ways import BLOCKS, NATIVE, WAYS, WEIGHTED, native, pack
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +71,73 @@ def test_formats_that_are_only_carried_are_neither_made_nor_read():
 def test_wrong_sizes_are_value_errors(dtype, source, out, message):
     with pytest.raises(ValueError, match=message):
         quants.quantize("q4_k", dtype, bytes(source), bytearray(out))
+
+
+@pytest.mark.parametrize(
+    ("columns", "weights", "message"),
+    [
+        (256, np.ones(255), "weights: 256 columns take 1024 bytes, got 1020"),
+        (256, np.ones(512), "weights: 256 columns take 1024 bytes, got 2048"),
+        (0, np.ones(0), "rows of 0 values are not a multiple of the 256 of a q4_k block"),
+        (-256, np.ones(256), "rows of -256 values are not a multiple"),
+        (128, np.ones(128), "rows of 128 values are not a multiple of the 256 of a q4_k block"),
+        (768, np.ones(768), "1024 values are not a whole number of rows of 768"),
+        (2048, np.ones(2048), "1024 values are not a whole number of rows of 2048"),
+        (256, np.where(np.arange(256) < 200, 1, np.inf), "weights: that of column 200 is not a finite number"),
+        (256, np.where(np.arange(256) == 3, np.nan, 1), "weights: that of column 3 is not a finite number"),
+    ],
+)
+@pytest.mark.parametrize("quant", ["q4_k", "tq1_0"])
+def test_weights_that_fit_no_row_are_value_errors(quant, columns, weights, message):
+    out = bytearray(1024 // 256 * quants.get(quant).bytes)
+    with pytest.raises(ValueError, match=message.replace("q4_k", quant)):
+        quants.quantize(quant, "f32", bytes(4096), out, weights.astype(np.float32), columns)
+
+
+@pytest.mark.parametrize("way", NATIVE)
+def test_the_kernels_check_weights_themselves(way):
+    """Against our own mistakes: a wrong size must not become a read out of bounds."""
+    for columns, size in ((0, 0), (-256, 1024), (256, 1020), (256, 2048), (128, 512), (768, 3072), (1 << 62, 1024)):
+        with pytest.raises(ValueError, match="weights do not fit"):
+            native.quantize(way, 12, 0, bytes(4096), bytearray(576), bytes(size), columns)
+    for kind, size in ((8, 1088), (0, 4096), (1, 2048), (34, 216)):
+        with pytest.raises(ValueError, match="takes no weights"):
+            native.quantize(way, kind, 0, bytes(4096), bytearray(size), bytes(1024), 256)
+
+
+@pytest.mark.parametrize("quant", quants.names())
+def test_weights_change_what_takes_them_and_nothing_else(quant):
+    form = quants.get(quant)
+    values = np.random.default_rng(0).standard_normal(2048).astype(np.float32)
+    weights = (np.random.default_rng(1).standard_normal(512) ** 2).astype(np.float32)
+    plain, weighed = (np.zeros(2048 // form.block * form.bytes, np.uint8) for _ in range(2))
+    quants.quantize(quant, "f32", values, plain)
+    quants.quantize(quant, "f32", values, weighed, weights, 512)
+    assert quants.takes_weights(quant) == (not np.array_equal(plain, weighed))
+
+
+def test_what_can_only_be_carried_takes_no_weights():
+    assert not quants.takes_weights("iq2_xxs")
+    with pytest.raises(KeyError):
+        quants.takes_weights("q9_9")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("quant", WEIGHTED)
+def test_bad_values_are_found_with_weights_too(quant, way):
+    block = quants.get(quant).block
+    weights = np.ones(1280, np.float32)
+    for at in (0, 1279, 2559, 6399):
+        values = np.random.default_rng(0).standard_normal(6400).astype(np.float32)
+        values[at] = np.nan
+        assert pack(way, quant, "f32", values, weights, 1280)[1] == (at, -1)
+    values = np.random.default_rng(0).standard_normal(6400).astype(np.float32)
+    values[2 * 1280 :] *= 1e15
+    assert pack(way, quant, "f32", values, weights, 1280)[1] == (-1, 2 * 1280)
+    values[2 * 1280 :] = 0
+    values[1280 + block] = 1e15
+    found = pack(way, quant, "f32", values, weights, 1280)[1]
+    assert found == (-1, 1280 + block)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -182,6 +249,7 @@ def test_quantizing_loads_no_numpy():
         "for form in map(quants.get, quants.names()):\n"
         "    out = bytearray(512 // form.block * form.bytes)\n"
         "    quants.quantize(form.name, 'f32', bytes(2048), out)\n"
+        "    quants.quantize(form.name, 'f32', bytes(2048), out, bytes(1024), 256)\n"
         "    quants.dequantize(form.name, out, bytearray(2048))\n"
         "quants.first_nonfinite('f64', bytes(8)); quants.by_ggml_type(12); print('numpy' in sys.modules)"
     )

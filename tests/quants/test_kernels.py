@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from modelbuild import quants
-from tests.quants.quant_data import families
-from tests.quants.ways import BLOCKS, NATIVE, native, pack, unpack
+from tests.quants.quant_data import families, importances, paired
+from tests.quants.ways import BLOCKS, NATIVE, WEIGHTED, native, pack, unpack
 
 pytestmark = pytest.mark.skipif(native is None, reason="the native kernels are not built")
 
@@ -31,6 +31,60 @@ def test_kernels_equal_numpy_on_every_family(data, quant, way):
         expected, expected_found = pack("numpy", quant, "f32", values)
         assert np.array_equal(made, expected), name
         assert found == expected_found, name
+
+
+@pytest.mark.parametrize("quant", WEIGHTED)
+def test_kernels_equal_numpy_with_importances_on_every_family(quant):
+    for name, values, weights in paired(4096, 512, each=3, seed=9):
+        expected, expected_found = pack("numpy", quant, "f32", values, weights, 512)
+        for way in NATIVE:
+            made, found = pack(way, quant, "f32", values, weights, 512)
+            assert np.array_equal(made, expected), (name, way)
+            assert found == expected_found, (name, way)
+
+
+@pytest.mark.parametrize("quant", WEIGHTED)
+def test_kernels_equal_numpy_with_rows_of_every_length(quant):
+    """Rows end anywhere in the stretch that a kernel takes at a time, and several rows or a part of one are in it."""
+    block = quants.get(quant).block
+    random = np.random.default_rng(10)
+    for columns in [block * n for n in ((1, 2, 3, 7, 31, 33, 100) if block == 32 else (1, 2, 3, 4, 5, 9))]:
+        for rows in (1, 2, 5, 11):
+            values = random.standard_normal(rows * columns).astype(np.float32)
+            weights = (random.standard_normal(columns) ** 2).astype(np.float32)
+            expected = pack("numpy", quant, "f32", values, weights, columns)[0]
+            for way in NATIVE:
+                assert np.array_equal(pack(way, quant, "f32", values, weights, columns)[0], expected), (
+                    columns,
+                    rows,
+                    way,
+                )
+
+
+@pytest.mark.parametrize("quant", WEIGHTED)
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_kernels_weigh_halves_as_they_weigh_floats(quant, dtype):
+    columns, rows = 1280, 9
+    random = np.random.default_rng(11)
+    half = np.zeros(rows * columns, np.uint16)
+    quants.quantize(dtype, "f32", random.standard_normal(half.size).astype(np.float32), half)
+    wide = np.zeros(half.size, np.float32)
+    quants.dequantize(dtype, half, wide)
+    weights = (random.standard_normal(columns) ** 2).astype(np.float32)
+    expected = pack("numpy", quant, "f32", wide, weights, columns)[0]
+    for way in ("numpy", *NATIVE):
+        assert np.array_equal(pack(way, quant, dtype, half, weights, columns)[0], expected), way
+
+
+@pytest.mark.parametrize("way", NATIVE)
+@pytest.mark.parametrize("quant", WEIGHTED)
+def test_kernels_take_weights_of_any_alignment(quant, way):
+    values = np.random.default_rng(12).standard_normal(1536).astype(np.float32)
+    weights = next(importances(512))[1]
+    expected = pack("numpy", quant, "f32", values, weights, 512)[0]
+    for shift in range(1, 8):
+        source, moved = (memoryview(bytes(shift) + data.tobytes())[shift:] for data in (values, weights))
+        assert np.array_equal(pack(way, quant, "f32", source, moved, 512)[0], expected)
 
 
 @pytest.mark.parametrize("way", NATIVE)

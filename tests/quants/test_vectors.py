@@ -10,6 +10,7 @@ import pytest
 from modelbuild import quants
 from tests.quants.quant_data import lcg
 from tests.quants.ways import BLOCKS, WAYS, pack
+from tests.quants.ways import WEIGHTED as TAKE_WEIGHTS
 
 VECTORS = {
     "q4_0": ("53b2b9a2e078143f", "1d7c7f2ea983bb15"),
@@ -29,6 +30,21 @@ VECTORS = {
     "tq2_0": ("a67fcec51bb50ce7", "247d4e45283209d7"),
 }
 """The first 16 digits of the sha256 of what ggml makes of u / 8 and of (u * u) * u."""
+
+WEIGHTED = {
+    "q4_0": ("c63c145fdcfbb453", "5a339efc02c7aea4"),
+    "q4_1": ("b5469be2bb61fabe", "a35369b72c0999ab"),
+    "q5_0": ("1dc0abbb21b337aa", "ba6ca60739b137b9"),
+    "q5_1": ("083e252b555c8992", "a0a2b30f9e6b02d1"),
+    "q2_k": ("15321e881560cc32", "dbc79dc3f08a5e7f"),
+    "q3_k": ("54b928af7735a7e1", "5af972d722b90cba"),
+    "q4_k": ("1e76040b469bbcb2", "749fd529c554f8b0"),
+    "q5_k": ("de833722918b02e4", "4e7648c10d599896"),
+    "q6_k": ("38cb70ec6a7d4b1b", "b2a97ab19d8d5bff"),
+    "iq4_nl": ("060d081bb0c32342", "246e92cc7602fad0"),
+    "iq4_xs": ("79d7e3f1292b08cd", "addb07f23241bc1c"),
+}
+"""The same in 32 rows with an importance matrix: of each column |u| of the generator started at 7, plus 2^-10."""
 
 ZEROS = {
     "q4_0": "0080" + "88" * 16,
@@ -60,6 +76,20 @@ def test_the_generator_gives_the_values_the_vectors_were_made_of(u):
 def test_every_way_gives_the_vectors_of_ggml(u, quant, way):
     made = tuple(digest(pack(way, quant, "f32", values)[0]) for values in (u * np.float32(0.125), (u * u) * u))
     assert made == VECTORS[quant]
+
+
+def test_the_formats_that_ggml_weighs_take_weights():
+    assert set(TAKE_WEIGHTS) == set(WEIGHTED)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("quant", TAKE_WEIGHTS)
+def test_every_way_gives_the_vectors_of_ggml_with_an_importance_matrix(u, quant, way):
+    weights = np.abs(lcg(512, seed=7)) + np.float32(2**-10)
+    assert digest(weights) == "f89744be289f08a0"
+    values = u * np.float32(0.125), (u * u) * u
+    made = tuple(digest(pack(way, quant, "f32", each, weights, 512)[0]) for each in values)
+    assert made == WEIGHTED[quant]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -17,17 +17,20 @@ except ImportError:  # an install without a compiler
 NATIVE: tuple[str, ...] = native.instruction_sets() if native else ()
 WAYS = (*NATIVE, "numpy")
 BLOCKS = tuple(name for name in quants.names() if quants.get(name).block > 1)
+WEIGHTED = tuple(filter(quants.takes_weights, BLOCKS))
 
 
-def pack(way: str, quant: str, dtype: str, source: Any) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+def pack(
+    way: str, quant: str, dtype: str, source: Any, weights: Any = None, columns: int = 0
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
     """The packed bytes, and the first positions that are not finite and that overflow."""
     form = quants.get(quant)
     count = memoryview(source).nbytes // quants.get(dtype).bytes
     out = np.full(count // form.block * form.bytes, 0xAA, np.uint8)
     if way == "numpy":
-        found = quants._numpy_quantize(quant, dtype, source, out)
+        found = quants._numpy_quantize(quant, dtype, source, out, weights, columns)
     else:
-        found = native.quantize(way, form.ggml_type, quants.get(dtype).ggml_type, source, out)
+        found = native.quantize(way, form.ggml_type, quants.get(dtype).ggml_type, source, out, weights, columns)
     return out, found
 
 

@@ -53,8 +53,59 @@ static int64_t first_nonfinite(int dtype, const uint8_t *source, int64_t count) 
 
 static int overflows(const uint8_t *half) { return (half[1] & 0x7c) == 0x7c; }
 
-// Ends early at a value that is not finite. A scale that overflows is written like any other.
-static struct positions quantize(const struct format *format, int dtype, const uint8_t *source, int64_t count, uint8_t *out) {
+// Sums of squares, each in order, of 4 sequences that start `stride` apart: 4 at a time, since additions wait for one another
+INLINE void add_squares(const float *x, int stride, int n, float *sum) {
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < 4; k++) sum[k] += x[k * stride + i] * x[k * stride + i];
+}
+
+// The sums of squares of 4 rows; those from `rows` on are not there
+static void add_squares_of_rows(int dtype, const uint8_t *source, int64_t columns, int64_t rows, float *sum) {
+    enum { STRETCH = 256 };
+    float x[4 * STRETCH] __attribute__((aligned(64))) = {0};
+    for (int k = 0; k < 4; k++) sum[k] = 0;
+    for (int64_t first = 0; first < columns; first += STRETCH) {
+        int n = (int)(columns - first < STRETCH ? columns - first : STRETCH);
+        for (int64_t k = 0; k < 4 && k < rows; k++)
+            load_chunk(dtype, source + (size_t)(k * columns + first) * (size_t)size_of(dtype), n, x + k * STRETCH);
+        add_squares(x, STRETCH, n, sum);
+    }
+}
+
+// What weighing a chunk needs: the whole source, and of 4 rows from `row` on the sums of squares
+struct weigher { struct spread spread; struct importance importance; int dtype; const uint8_t *source; int64_t rows, row; float sum[4]; };
+
+// Weights of n elements x from `first` on, and zeros up to CHUNK
+static void weigh(struct weigher *by, const float *x, int64_t first, int n, float *w) {
+    const struct spread spread = by->spread;
+    int64_t columns = by->importance.columns;
+    for (int i = 0; i < n;) {
+        int64_t column = (first + i) % columns, run = columns - column < n - i ? columns - column : n - i;
+        memcpy(w + i, by->importance.of_column + 4 * column, 4 * (size_t)run);
+        i += (int)run;
+    }
+    memset(w + n, 0, sizeof(float) * (size_t)(CHUNK - n));
+    if (spread.times == 0) return;
+    int step = spread.span == WHOLE_ROW ? 32 : spread.span;
+    float sum[CHUNK / 32] = {0}, over = spread.span == WHOLE_ROW ? (float)columns : spread.over;
+    if (spread.span != WHOLE_ROW)
+        for (int j = 0; j < n / step; j += 4) add_squares(x + j * step, step, step, sum + j);
+    else for (int i = 0; i < n; i += step) {
+        int64_t row = (first + i) / columns;
+        if (row >= by->row + 4) {
+            by->row = row;
+            add_squares_of_rows(by->dtype, by->source + (size_t)(row * columns) * (size_t)size_of(by->dtype), columns, by->rows - row, by->sum);
+        }
+        sum[i / step] = by->sum[row - by->row];
+    }
+    for (int i = 0; i < n; i += step) {
+        vf v = SPLAT(spread.times * sum[i / step] / over);
+        for (int j = i; j < i + step; j += LANES) store(w + j, load(w + j) * root(v + load(x + j) * load(x + j)));
+    }
+}
+
+// With a weigher or NULL
+INLINE struct positions quantize_chunks(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct weigher *weigher, uint8_t *out) {
     float buffer[CHUNK] __attribute__((aligned(64)));
     int in_place = dtype == F32 && (uintptr_t)source % sizeof(float) == 0;
     struct positions at = {-1, -1};
@@ -71,7 +122,11 @@ static struct positions quantize(const struct format *format, int dtype, const u
             int64_t position = first + first_nonfinite(dtype, from, n);
             return (struct positions){position, -1};
         }
-        format->pack(x, blocks, out);
+        if (weigher) {
+            float weights[CHUNK] __attribute__((aligned(64)));
+            weigh(weigher, x, first, n, weights);
+            format->pack_weighted(x, weights, blocks, out);
+        } else format->pack(x, blocks, out);
         for (int h = 0; h < 2 && format->half[h] >= 0; h++)
             for (int b = 0; b < blocks; b++)
                 if (overflows(out + b * format->bytes + format->half[h])) {
@@ -81,6 +136,16 @@ static struct positions quantize(const struct format *format, int dtype, const u
         out += blocks * format->bytes;
     }
     return at;
+}
+
+// Both end early at a value that is not finite. A scale that overflows is written like any other.
+static struct positions quantize(const struct format *format, int dtype, const uint8_t *source, int64_t count, uint8_t *out) {
+    return quantize_chunks(format, dtype, source, count, NULL, out);
+}
+
+static struct positions quantize_weighted(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance, uint8_t *out) {
+    struct weigher weigher = {format->spread, importance, dtype, source, count / importance.columns, -4, {0}};
+    return quantize_chunks(format, dtype, source, count, &weigher, out);
 }
 
 // Writes everything, whatever it meets.

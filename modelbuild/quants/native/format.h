@@ -27,15 +27,30 @@ enum { CHUNK = 1024 };          // floats that a kernel takes at a time: 4 super
 
 // Write `blocks` blocks to y. x is aligned to 4, finite, and readable for CHUNK floats; what lies beyond the blocks is zero.
 typedef void pack_function(const float *x, int blocks, uint8_t *y);
+// The same with the weight of each element, any floats, in w as the elements are in x.
+typedef void pack_weighted_function(const float *x, const float *w, int blocks, uint8_t *y);
 // Read one block.
 typedef void unpack_function(const uint8_t *y, float *x);
+
+// How the weight of an element x comes from the importance of its column: times sqrt(v + x * x), where v is the sum of squares of the
+// `span` elements that x is among, times `times`, divided by `over`.
+struct spread {
+    int span;                   // WHOLE_ROW: as many as there are columns, and `over` is that, too
+    float times, over;          // times 0: the weight is the importance
+};
+enum { WHOLE_ROW = 0 };
 
 struct format {
     int ggml_type, block, bytes;
     int half[2];                // where in a block its f16 scales stand; -1: no further one
     pack_function *pack;
     unpack_function *unpack;
+    pack_weighted_function *pack_weighted;      // NULL: importances change nothing
+    struct spread spread;
 };
+
+// An importance matrix: f32 for each column of a row.
+struct importance { const uint8_t *of_column; int64_t columns; };
 
 struct positions { int64_t nonfinite, overflow; };      // the first element of each kind, or -1
 
@@ -44,6 +59,7 @@ struct kernels {
     const char *name;
     const struct format *formats;
     struct positions (*quantize)(const struct format *format, int dtype, const uint8_t *source, int64_t count, uint8_t *out);
+    struct positions (*quantize_weighted)(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance, uint8_t *out);
     struct positions (*cast)(int to, int dtype, const uint8_t *source, int64_t count, uint8_t *out);
     void (*dequantize)(const struct format *format, const uint8_t *source, int64_t blocks, uint8_t *out);
     int64_t (*first_nonfinite)(int dtype, const uint8_t *source, int64_t count);

@@ -1,9 +1,9 @@
 // iq4_xs: d f16, u16 of upper and 4 bytes of lower bits of 6-bit scales, 8 times 16 bytes of nibbles as in q4_0.
 // (quantize_row_iq4_nl_impl with blocks of 256)
 
-static void iq4_xs_pack(const float *x, int blocks, uint8_t *y) {
+INLINE void iq4_xs_blocks(const float *x, const float *w, int blocks, uint8_t *y) {
     float scales[CHUNK / 32];
-    for (int j = 0; j < 8 * blocks; j += LANES) store(scales + j, search_uneven(x + 32 * j));
+    for (int j = 0; j < 8 * blocks; j += LANES) store(scales + j, search_uneven(x + 32 * j, w ? w + 32 * j : NULL));
     for (int b = 0; b < blocks; b++, x += 256, y += 136) {
         const float *scale = scales + 8 * b;
         float value = 0, magnitude = 0;
@@ -27,6 +27,9 @@ static void iq4_xs_pack(const float *x, int blocks, uint8_t *y) {
         store16(y + 2, (uint16_t)high);
     }
 }
+
+static void iq4_xs_pack(const float *x, int blocks, uint8_t *y) { iq4_xs_blocks(x, NULL, blocks, y); }
+static void iq4_xs_pack_weighted(const float *x, const float *w, int blocks, uint8_t *y) { iq4_xs_blocks(x, w, blocks, y); }
 
 static void iq4_xs_unpack(const uint8_t *y, float *x) {
     for (int j = 0; j < 8; j++) {

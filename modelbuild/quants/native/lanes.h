@@ -30,6 +30,6 @@ INLINE vf inverse(vf d) { return choose(equal(d, SPLAT(0.0f)), SPLAT(0.0f), 1.0f
 // Round half away from zero, then to int: (int)roundf(a). Adding the largest float below 0.5 is exact for every a.
 INLINE vi away(vf a) { return truncated(a + (vf)(((vi)a & INT32_MIN) | 0x3effffff)); }
 
-// Scale, negated minimum and (to work the levels out again) inverse scale and minimum of the winning candidate of a sub-block's search.
-// flat: all its levels are 0.
-struct found { float scale, min, inverse, low; int flat; };
+// Scale, negated minimum and (to work the levels out again) inverse scale and minimum of the winning candidate of a sub-block's search;
+// where weights were given, their sum. flat: all its levels are 0.
+struct found { float scale, min, inverse, low, weight; int flat; };

@@ -84,7 +84,8 @@ static int add_format(PyObject *rows, const struct format *f) {
 
 static PyObject *formats(PyObject *self, PyObject *ignored) {
     (void)self; (void)ignored;
-    static const struct format casts[] = {{F32, 1, 4, {-1, -1}, 0, 0}, {F16, 1, 2, {0, -1}, 0, 0}, {BF16, 1, 2, {-1, -1}, 0, 0}, {0}};
+    static const struct format casts[] = {{.ggml_type = F32, .block = 1, .bytes = 4, .half = {-1, -1}}, {.ggml_type = F16, .block = 1, .bytes = 2, .half = {0, -1}},
+                                          {.ggml_type = BF16, .block = 1, .bytes = 2, .half = {-1, -1}}, {0}};
     PyObject *rows = PyList_New(0);
     for (const struct format *f = casts; rows && f->block; f++)
         if (add_format(rows, f)) Py_CLEAR(rows);
@@ -97,8 +98,9 @@ static PyObject *py_quantize(PyObject *self, PyObject *args) {
     (void)self;
     const char *name;
     int type, dtype;
-    PyObject *source_object, *out_object, *result = NULL;
-    if (!PyArg_ParseTuple(args, "siiOO:quantize", &name, &type, &dtype, &source_object, &out_object)) return NULL;
+    long long columns = 0;
+    PyObject *source_object, *out_object, *weights_object = Py_None, *result = NULL;
+    if (!PyArg_ParseTuple(args, "siiOO|OL:quantize", &name, &type, &dtype, &source_object, &out_object, &weights_object, &columns)) return NULL;
     const struct kernels *kernels = kernels_named(name);
     int size = kernels ? value_size(dtype, 0) : 0, casting = type == F32 || type == F16 || type == BF16;
     if (!size) return NULL;
@@ -106,22 +108,30 @@ static PyObject *py_quantize(PyObject *self, PyObject *args) {
     if (!casting && !format) return NULL;
     int block = casting ? 1 : format->block, bytes = casting ? value_size(type, 0) : format->bytes;
 
-    Py_buffer source, out;
+    Py_buffer source, out, weights = {0};
     if (PyObject_GetBuffer(source_object, &source, PyBUF_SIMPLE)) return NULL;
     if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE)) { PyBuffer_Release(&source); return NULL; }
+    int weighted = weights_object != Py_None;
+    if (weighted && PyObject_GetBuffer(weights_object, &weights, PyBUF_SIMPLE)) { PyBuffer_Release(&out); PyBuffer_Release(&source); return NULL; }
     int64_t count = source.len / size;
     if (source.len % size || count % block || out.len != count / block * bytes)
         PyErr_Format(PyExc_ValueError, "%zd bytes of ggml type %d do not make %zd bytes of type %d", source.len, dtype, out.len, type);
+    else if (weighted && (casting || !format->pack_weighted))
+        PyErr_Format(PyExc_ValueError, "ggml type %d takes no weights", type);
+    else if (weighted && (columns <= 0 || columns % block || count % columns || weights.len % 4 || weights.len / 4 != columns))
+        PyErr_Format(PyExc_ValueError, "%zd bytes of weights do not fit rows of %lld values", weights.len, columns);
     else {
         struct positions at;
         Py_BEGIN_ALLOW_THREADS
         uint64_t mode = enter_ieee_mode();
         if (casting) at = kernels->cast(type, dtype, source.buf, count, out.buf);
+        else if (weighted) at = kernels->quantize_weighted(format, dtype, source.buf, count, (struct importance){weights.buf, columns}, out.buf);
         else at = kernels->quantize(format, dtype, source.buf, count, out.buf);
         leave_ieee_mode(mode);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("(LL)", (long long)at.nonfinite, (long long)at.overflow);
     }
+    if (weighted) PyBuffer_Release(&weights);
     PyBuffer_Release(&out);
     PyBuffer_Release(&source);
     return result;
@@ -183,7 +193,7 @@ static PyObject *py_first_nonfinite(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"instruction_sets", instruction_sets, METH_NOARGS, "Names of the instruction sets usable here, best first."},
     {"formats", formats, METH_NOARGS, "(ggml type, block, bytes, offset of an f16 scale, offset of another or -1) of every format that is made here."},
-    {"quantize", py_quantize, METH_VARARGS, "quantize(instruction_set, ggml_type, dtype, source, out) -> (first not finite, first overflow), -1 for none."},
+    {"quantize", py_quantize, METH_VARARGS, "quantize(instruction_set, ggml_type, dtype, source, out, weights=None, columns=0) -> (first not finite, first overflow), -1 for none."},
     {"dequantize", py_dequantize, METH_VARARGS, "dequantize(instruction_set, ggml_type, source, out): to f32."},
     {"first_nonfinite", py_first_nonfinite, METH_VARARGS, "first_nonfinite(instruction_set, dtype, source) -> position or -1."},
     {NULL, NULL, 0, NULL},

@@ -16,6 +16,20 @@ static void q4_0_pack(const float *x, int blocks, uint8_t *y) {
     }
 }
 
+// (quantize_row_q4_0_impl)
+static void q4_0_pack_weighted(const float *x, const float *w, int blocks, uint8_t *y) {
+    for (; blocks > 0; blocks -= LANES, x += 32 * LANES, w += 32 * LANES) {
+        struct found found[LANES];
+        search_symmetric(x, w, 32, 8, found);
+        for (int k = 0; k < LANES && k < blocks; k++, y += 18) {
+            uint8_t level[32];
+            symmetric_levels_found(x + 32 * k, 32, 8, found + k, level);
+            store16(y, half_of(found[k].scale));
+            pack_nibbles(level, y + 2);
+        }
+    }
+}
+
 static void q4_0_unpack(const uint8_t *y, float *x) {
     float d = load_half(y);
     for (int i = 0; i < 16; i++) {

@@ -20,6 +20,21 @@ static void q4_1_pack(const float *x, int blocks, uint8_t *y) {
     }
 }
 
+// (quantize_row_q4_1_impl)
+static void q4_1_pack_weighted(const float *x, const float *w, int blocks, uint8_t *y) {
+    for (; blocks > 0; blocks -= TOGETHER * LANES, x += 32 * TOGETHER * LANES, w += 32 * TOGETHER * LANES) {
+        struct found found[TOGETHER * LANES];
+        search_affine(x, w, WEIGHTED_AFFINE(32, 15), found);
+        for (int k = 0; k < TOGETHER * LANES && k < blocks; k++, y += 20) {
+            uint8_t level[32];
+            affine_levels_found(x + 32 * k, 32, 15, found + k, level);
+            store16(y, half_of(found[k].scale));
+            store16(y + 2, half_of(-found[k].min));
+            pack_nibbles(level, y + 4);
+        }
+    }
+}
+
 static void q4_1_unpack(const uint8_t *y, float *x) {
     float d = load_half(y), low = load_half(y + 2);
     for (int i = 0; i < 16; i++) {

@@ -19,6 +19,20 @@ static void q5_0_pack(const float *x, int blocks, uint8_t *y) {
     }
 }
 
+// (quantize_row_q5_0_impl)
+static void q5_0_pack_weighted(const float *x, const float *w, int blocks, uint8_t *y) {
+    for (; blocks > 0; blocks -= LANES, x += 32 * LANES, w += 32 * LANES) {
+        struct found found[LANES];
+        search_symmetric(x, w, 32, 16, found);
+        for (int k = 0; k < LANES && k < blocks; k++, y += 22) {
+            uint8_t level[32];
+            symmetric_levels_found(x + 32 * k, 32, 16, found + k, level);
+            store16(y, half_of(found[k].scale));
+            pack_fifth_and_nibbles(level, y + 2);
+        }
+    }
+}
+
 static void q5_0_unpack(const uint8_t *y, float *x) {
     float d = load_half(y);
     uint32_t fifth;

@@ -38,7 +38,14 @@ INLINE void q6_k_superblock(const float *x, const struct found *found, uint8_t *
 
 static void q6_k_pack(const float *x, int blocks, uint8_t *y) {
     struct found found[CHUNK / 16];
-    for (int j = 0; j < 16 * blocks; j += LANES) search_symmetric(x + 16 * j, 32, found + j);
+    for (int j = 0; j < 16 * blocks; j += LANES) search_symmetric(x + 16 * j, NULL, 16, 32, found + j);
+    for (int b = 0; b < blocks; b++) q6_k_superblock(x + 256 * b, found + 16 * b, y + 210 * b);
+}
+
+// (quantize_row_q6_K_impl)
+static void q6_k_pack_weighted(const float *x, const float *w, int blocks, uint8_t *y) {
+    struct found found[CHUNK / 16];
+    for (int j = 0; j < 16 * blocks; j += LANES) search_symmetric(x + 16 * j, w + 16 * j, 16, 32, found + j);
     for (int b = 0; b < blocks; b++) q6_k_superblock(x + 256 * b, found + 16 * b, y + 210 * b);
 }
 

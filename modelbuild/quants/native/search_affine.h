@@ -1,4 +1,4 @@
-// Scale and minimum of sub-blocks with levels 0..top: make_qkx2_quants, one sub-block to a lane.
+// Scale and minimum of sub-blocks with levels 0..top: make_qkx2_quants and make_qkx3_quants, one sub-block to a lane.
 
 struct affine {
     int n;                      // elements of a sub-block: 16 or 32
@@ -7,29 +7,33 @@ struct affine {
     int steps;
     int absolute;               // q2_K: weights |x| and errors |d|; else weights sqrt(mean of x * x) + |x| and errors d * d
 };
+// The candidates where weights are given
+#define WEIGHTED_AFFINE(n, top) ((struct affine){n, top, -0.9f, 0.05f, 36, 0})
 
 INLINE vf penalty(vf d, int linear) { if (linear) return absolute(d); return d * d; }
 
 #define EACH_GROUP UNROLL(4) for (int g = 0; g < TOGETHER; g++)
 
-// For TOGETHER * LANES sub-blocks. The groups are interleaved to hide the latency of additions.
-INLINE void search_affine(const float *x, const struct affine how, struct found *out) {
+// For TOGETHER * LANES sub-blocks, with weights or NULL. The groups are interleaved to hide the latency of additions.
+INLINE void search_affine(const float *x, const float *weight, const struct affine how, struct found *out) {
     // One array: separate ones lie 4 KiB apart, which costs up to a factor 3 on Zen 4, depending on the address of the stack.
     struct { vf x, w, level; } e[32][TOGETHER];
     vf low[TOGETHER], high[TOGETHER], lowest[TOGETHER], sum_w[TOGETHER], sum_wx[TOGETHER];
     vf g_inverse[TOGETHER], scale[TOGETHER], error[TOGETHER], best_inverse[TOGETHER], best_low[TOGETHER];
     vm flat[TOGETHER];
     for (int g = 0; g < TOGETHER; g++) {
-        vf column[32], average = SPLAT(0.0f);
+        vf column[32], weights[32], average = SPLAT(0.0f);
         load_columns(x + how.n * LANES * g, how.n, column);
-        if (!how.absolute) {
+        if (weight) load_columns(weight + how.n * LANES * g, how.n, weights);
+        else if (!how.absolute) {
             for (int i = 0; i < how.n; i++) average += column[i] * column[i];
             average = root(average / (float)how.n);
         }
         vf a = column[0], b = column[0], sw, swx;
         for (int i = 0; i < how.n; i++) {
             vf v = column[i], w = absolute(v);
-            if (!how.absolute) w = average + w;
+            if (weight) w = weights[i];
+            else if (!how.absolute) w = average + w;
             e[i][g].x = v; e[i][g].w = w;
             a = smaller(v, a); b = larger(v, b);
             if (i == 0) { sw = w; swx = w * v; } else { sw += w; swx += w * v; }
@@ -107,6 +111,7 @@ INLINE void search_affine(const float *x, const struct affine how, struct found 
             out->min = -low[g][k];
             out->inverse = best_inverse[g][k];
             out->low = best_low[g][k];
+            if (weight) out->weight = sum_w[g][k] + 0.0f;       // the reference starts from 0, which makes a sum of -0 that
         }
     }
 #undef RANGE
@@ -120,18 +125,35 @@ INLINE void search_affine(const float *x, const struct affine how, struct found 
 #undef SUMS
 }
 
-// Levels of n elements with the final scale and minimum, natural order; with a scale of 0 those of the search stand.
-INLINE void affine_levels(const float *x, int n, int top, float d, float m, const struct found *found, uint8_t *level) {
+// Levels of n elements as the search found them, natural order
+INLINE void affine_levels_found(const float *x, int n, int top, const struct found *found, uint8_t *level) {
     for (int i = 0; i < n; i += LANES) {
-        vf v = load(x + i);
-        if (d != 0.0f) v = (v + m) / d;
-        else v = found->flat ? SPLAT(0.0f) : found->inverse * (v - found->low);
+        vf v = found->flat ? SPLAT(0.0f) : found->inverse * (load(x + i) - found->low);
         store_bytes(level + i, clamp(nearest_lanes(v), 0, top));
     }
 }
 
-// The 16 bytes that q4_K and q5_K blocks start with, d and dmin as f16 and 6-bit codes of 8 scales and mins, and 256 levels.
-INLINE void affine_superblock(const float *x, int top, const struct found *found, uint8_t *y, uint8_t *level) {
+// Levels of n elements with the final scale and minimum, natural order; with a scale of 0 those of the search stand.
+INLINE void affine_levels(const float *x, int n, int top, float d, float m, const struct found *found, uint8_t *level) {
+    if (d == 0.0f) affine_levels_found(x, n, top, found, level);
+    else for (int i = 0; i < n; i += LANES) store_bytes(level + i, clamp(nearest_lanes((load(x + i) + m) / d), 0, top));
+}
+
+// The 16 bytes that q4_K and q5_K blocks start with, d and dmin as f16 and 6-bit codes s and m of 8 scales and mins, and 256 levels.
+INLINE void affine_superblock(const float *x, int top, const struct found *found, uint16_t d, uint16_t dmin, const uint8_t *s, const uint8_t *m, uint8_t *y, uint8_t *level) {
+    uint8_t *codes = y + 4;
+    store16(y, d);
+    store16(y + 2, dmin);
+    for (int j = 0; j < 4; j++) {
+        codes[j] = (uint8_t)(s[j] | s[j + 4] >> 4 << 6);
+        codes[j + 4] = (uint8_t)(m[j] | m[j + 4] >> 4 << 6);
+        codes[j + 8] = (uint8_t)((s[j + 4] & 15) | (m[j + 4] & 15) << 4);
+    }
+    for (int j = 0; j < 8; j++) affine_levels(x + 32 * j, 32, top, widen(d) * s[j], widen(dmin) * m[j], found + j, level + 32 * j);
+}
+
+// With the scales and mins of a search without weights: the largest gets the code 63.
+INLINE void affine_superblock_by_largest(const float *x, int top, const struct found *found, uint8_t *y, uint8_t *level) {
     float top_scale = 0, top_min = 0;
     for (int j = 0; j < 8; j++) {
         if (found[j].scale > top_scale) top_scale = found[j].scale;
@@ -139,20 +161,13 @@ INLINE void affine_superblock(const float *x, int top, const struct found *found
     }
     float to_scale = top_scale > 0 ? 63.0f / top_scale : 0.0f, to_min = top_min > 0 ? 63.0f / top_min : 0.0f;
     uint16_t d = half_of(top_scale / 63.0f), dmin = half_of(top_min / 63.0f);
-    store16(y, d);
-    store16(y + 2, dmin);
-    uint8_t s[8], m[8], *codes = y + 4;
+    uint8_t s[8], m[8];
     for (int j = 0; j < 8; j++) {
         uint8_t a = (uint8_t)nearest(to_scale * found[j].scale), b = (uint8_t)nearest(to_min * found[j].min);
         s[j] = a > 63 ? 63 : a;
         m[j] = b > 63 ? 63 : b;
     }
-    for (int j = 0; j < 4; j++) {
-        codes[j] = (uint8_t)(s[j] | s[j + 4] >> 4 << 6);
-        codes[j + 4] = (uint8_t)(m[j] | m[j + 4] >> 4 << 6);
-        codes[j + 8] = (uint8_t)((s[j + 4] & 15) | (m[j + 4] & 15) << 4);
-    }
-    for (int j = 0; j < 8; j++) affine_levels(x + 32 * j, 32, top, widen(d) * s[j], widen(dmin) * m[j], found + j, level + 32 * j);
+    affine_superblock(x, top, found, d, dmin, s, m, y, level);
 }
 
 // Scale and minimum of sub-block j from those 16 bytes

@@ -13,15 +13,16 @@ INLINE vi uneven_level(vf v) {
     return plus_one(k, not(less(v, look_up(uneven_middle, k))));
 }
 
-// For LANES sub-blocks: the scale with the least squared error, weighted by x * x
-INLINE vf search_uneven(const float *x) {
+// For LANES sub-blocks, with weights, or NULL for x * x: the scale with the least squared error
+INLINE vf search_uneven(const float *x, const float *weight) {
     vf v[32], w[32], value = SPLAT(0.0f), magnitude = SPLAT(0.0f);
     load_columns(x, 32, v);
+    if (weight) load_columns(weight, 32, w);
     for (int i = 0; i < 32; i++) {
         vf a = absolute(v[i]);
         value = choose(less(magnitude, a), v[i], value);
         magnitude = larger(a, magnitude);
-        w[i] = v[i] * v[i];
+        if (!weight) w[i] = v[i] * v[i];
     }
     vf scale = SPLAT(0.0f), best = SPLAT(0.0f);
     for (int step = -8; step <= 7; step++) {            // -8 stands for the first candidate, which need not beat one
@@ -37,6 +38,7 @@ INLINE vf search_uneven(const float *x) {
         vf new_scale = sum_x / sum_2;
         scale = choose(better, new_scale, scale);
         best = choose(better, new_scale * sum_x, best);
+        if (step == -8) best = scale * sum_x;           // NaN where that is infinite: then no candidate beats it
     }
     return choose(less(magnitude, SPLAT(1e-15f)), SPLAT(0.0f), scale);
 }
