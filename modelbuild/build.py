@@ -38,7 +38,6 @@ class Options(NamedTuple):
     jobs: int = 1
     keep_going: bool = False
     force: bool = False
-    dry_run: bool = False
     explain: bool = False
 
 
@@ -248,14 +247,17 @@ class Build:
         self._store.remember_last(self._project, done)
 
 
+_FORCED = {"field": "artifact", "before": "built", "after": "asked for with --force"}
+_GONE = {"field": "artifact", "before": "built", "after": "no longer in the cache"}
+
+
 def reasons(step: Step, before: Action | None, now: Action, forced: bool = False) -> list[dict[str, str]]:
     """Why a step runs: how it differs from the last build's action, field by field; an input with the file or step it is."""
     if before is None:
         return [{"field": "step", "before": "never built", "after": "new"}]
     changed = differences(before, now)
     if not changed:
-        reason = "asked for with --force" if forced else "no longer in the cache"
-        return [{"field": "artifact", "before": "built", "after": reason}]
+        return [_FORCED if forced else _GONE]
     inputs = {f"input '{role}'": ref.path if isinstance(ref, Source) else ref for role, ref in step.inputs}
     return [
         {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
@@ -263,18 +265,37 @@ def reasons(step: Step, before: Action | None, now: Action, forced: bool = False
     ]
 
 
-def dry_run(graph: Graph, store: Store, sources: Sources) -> list[tuple[Step, str]]:
-    """What a build would do: each step that has to run, and whether that is sure ('run') or hangs on another ('maybe')."""
+class Due(NamedTuple):
+    """A step that a build would run: surely, or only if what it needs comes out otherwise than before; and why."""
+
+    step: Step
+    sure: bool
+    because: list[dict[str, str]]
+
+
+def due(graph: Graph, store: Store, sources: Sources, project: str, force: bool = False) -> list[Due]:
+    """What a build would do. Sources that were never read are read to know their digests, as a build would."""
     sources.prepare(graph.sources())
     rebuilder = Rebuilder(store, sources.digest)
-    plan: list[tuple[Step, str]] = []
+    found: dict[str, Due] = {}
     for step in graph.steps.values():
-        if any(need not in rebuilder.results for need in step.needs):
-            plan.append((step, "maybe"))
+        waiting = [(role, ref) for role, ref in step.inputs if isinstance(ref, str) and ref not in rebuilder.results]
+        before = store.last(project, step.name)
+        if waiting:
+            old = dict(before.inputs) if before else {}
+            because = [
+                {"field": f"input '{role}' ({ref})", "before": old.get(role, "none"), "after": "to be made"}
+                for role, ref in waiting
+            ]
+            found[step.name] = Due(step, force, [_FORCED] if force else because)
             continue
-        known = rebuilder.known({step: rebuilder.action(step)})
-        if step.name in known:
-            rebuilder.results.update(known)
-        else:
-            plan.append((step, "run"))
-    return plan
+        action = rebuilder.action(step)
+        known = rebuilder.known({step: action})
+        rebuilder.results.update(known)
+        if force or not known:
+            found[step.name] = Due(step, True, reasons(step, before, action, force))
+    for step in reversed(graph.steps.values()):
+        for name in step.needs if step.name in found else ():
+            if name not in found and store.path(rebuilder.results[name].artifact) is None:
+                found[name] = Due(graph.steps[name], found[step.name].sure, [_GONE])
+    return [found[name] for name in graph.steps if name in found]

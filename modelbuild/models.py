@@ -13,7 +13,7 @@ from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
-from modelbuild.store import Store, clear_temporaries, lock_file
+from modelbuild.store import Store, clear_temporaries, lock_file, standing
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 
@@ -21,7 +21,7 @@ SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
 def default_folder(env: str | None, home: str) -> str:
     """Where Ollama keeps its models: `$OLLAMA_MODELS` (spaces and quotes trimmed, as Ollama does), else in the home folder."""
     named = (env or "").strip(" \"'")
-    return os.path.abspath(named) if named else os.path.join(home, ".ollama", "models")
+    return named or os.path.join(home, ".ollama", "models")
 
 
 class ModelsFolder:
@@ -35,7 +35,7 @@ class ModelsFolder:
         self._store = store
         self._project = project
         self._written: dict[str, tuple[str, str]] | None = None
-        self._places: set[str] | None = None
+        self._places: dict[str, str] | None = None
         self._present: set[str] = set()
         self._replaced: set[str] = set()
         self._cleared = False
@@ -54,6 +54,10 @@ class ModelsFolder:
             return None
         self._make(self._scratch)
         return self._scratch
+
+    def doubt(self) -> None:
+        """Believe no blob unhashed, however untouched it looks."""
+        self._places = {}
 
     def check_writable(self) -> None:
         """Raise an Error that says what to do where this folder cannot be written."""
@@ -112,16 +116,17 @@ class ModelsFolder:
             return False
 
     def _has(self, blob: ActionResult) -> bool:
-        """Whether the blob stands here, whole. One that we didn't put (or that was found damaged) is hashed before it is believed."""
+        """Whether the blob stands here, whole. One that is not as we put it is hashed before it is believed."""
         if blob.artifact in self._present:
             return True
         path = self._blob_path(blob.artifact)
         try:
-            if os.stat(path).st_size != blob.size:
+            info = os.stat(path)
+            if info.st_size != blob.size:
                 return False
             if self._places is None:
                 self._places = self._store.places(self._blobs)
-            if blob.artifact not in self._places:
+            if self._places.get(blob.artifact) != standing(info):
                 if _sha256(path) != blob.artifact:
                     return False
                 self._store.note_place(blob.artifact, path)

@@ -13,7 +13,7 @@ from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
 from modelbuild.observed import Observed
-from modelbuild.project import Project
+from modelbuild.project import DEPTH_LIMIT, Project
 from modelbuild.variant import From, Variant
 
 _TYPES = {
@@ -135,6 +135,9 @@ class _Planner:
         if known is None:
             if variant in self._open:
                 raise self._cycle(variant)
+            if len(self._open) > DEPTH_LIMIT:
+                what = f"models derive from one another more than {DEPTH_LIMIT} deep"
+                raise self._from_place(variant).error(what)
             self._open.append(variant)
             try:
                 known = self._layers(variant)
@@ -509,7 +512,7 @@ class _Planner:
             if recipe is not None:
                 raise line.place.error(
                     "more than one model among the GGUF files",
-                    facts=[("second", line.text)],
+                    facts=[("second", parts[0])],
                     hint="name one model file, its projector and its adapters",
                 )
             recipe, unquantized = self._import(variant, parts), found.unquantized

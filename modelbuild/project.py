@@ -197,7 +197,9 @@ class _Loader:
     def shown(self, path: str) -> str:
         """A path as users see it: relative to the project."""
         inside = self.root.rstrip(os.sep) + os.sep
-        return (path[len(inside) :] if path.startswith(inside) else os.path.relpath(path, self.root)).replace(os.sep, "/")
+        return (path[len(inside) :] if path.startswith(inside) else os.path.relpath(path, self.root)).replace(
+            os.sep, "/"
+        )
 
     # Reading
 
@@ -215,7 +217,7 @@ class _Loader:
 
     def _decode(self, data: bytes) -> str:
         try:
-            return data.decode().replace("\r\n", "\n")
+            return data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as fault:
             line = data.count(b"\n", 0, fault.start) + 1
             hint = "save the file as UTF-8"
@@ -410,7 +412,7 @@ class _Loader:
                 self.errors.append(Error("no model can be named after this file", path=self.shown(path), hint=hint))
             elif not _MODEL.fullmatch(name):
                 what = f"'{name}', after which the model would be named, is not a name"
-                hint = f'name it in a table: [model.NAME] with modelfile = "{self.shown(path)}"'
+                hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(self.shown(path))}"
                 self.errors.append(Error(what, path=self.shown(path), hint=hint))
             else:
                 names.setdefault(name, []).append(path)
@@ -438,7 +440,7 @@ class _Loader:
         template = telling_apart(paths)
         hint = f'in [project]: discover_as = "{template}"'
         if template is None:
-            hint = f'give each a table of its own: [model.NAME] with modelfile = "{self.shown(found[1])}"'
+            hint = f"give each a table of its own: [model.NAME] with modelfile = {_quoted(self.shown(found[1]))}"
         facts = [("found", "\n".join(self.shown(path) for path in found[:12]))]
         return place.error(f"{len(found)} Modelfiles make a model '{name}'", facts=facts, hint=hint)
 
@@ -449,7 +451,9 @@ class _Loader:
         models = dict.fromkeys(name for name in tables if not GLOB.search(name))
         models.update(dict.fromkeys(self.found))
         globs = [
-            (re.compile(fnmatch.translate(name)).match, name, table) for name, table in tables.items() if GLOB.search(name)
+            (re.compile(fnmatch.translate(name)).match, name, table)
+            for name, table in tables.items()
+            if GLOB.search(name)
         ]
         unmatched = {name for _, name, _ in globs}
         sets = [(re.compile(fnmatch.translate(pattern)).match, option, table) for option, pattern, table in self.sets]
@@ -535,7 +539,12 @@ class _Loader:
             layers = inherited + layers
 
     def _rows(
-        self, model: str, said: dict[str, Said], on_top: Sequence[Layer], namespace: str | None, custom: Mapping[str, Said]
+        self,
+        model: str,
+        said: dict[str, Said],
+        on_top: Sequence[Layer],
+        namespace: str | None,
+        custom: Mapping[str, Said],
     ) -> list[Variant]:
         errors: list[Error] = []
         rows, axes = matrix.rows(said, variant.KEYS, self.vars, errors)
@@ -565,9 +574,7 @@ class _Loader:
                 near = did_you_mean(model, self.found)
                 errors.append(table.error("neither 'from' nor 'modelfile'", hint=near, value=False))
             built.append(
-                variant.build(
-                    model, label, naming.names, row, own, scope, table, text, self.root, self, custom, errors
-                )
+                variant.build(model, label, naming.names, row, own, scope, table, text, self.root, self, custom, errors)
             )
         if not errors and not any(each.quantize for each in built):
             errors += self._unused_imatrices(built)
@@ -670,6 +677,11 @@ class _Loader:
 def _is_shared(place: Place) -> bool:
     """Whether [defaults] or a glob table says it, and so for models that it may not fit."""
     return place.key[:1] == ("defaults",) or (place.key[:1] == ("model",) and bool(GLOB.search(str(place.key[1]))))
+
+
+def _quoted(text: str) -> str:
+    """A text as a basic string of TOML."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _reason(fault: Exception) -> str:

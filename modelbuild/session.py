@@ -60,7 +60,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.file = self._find()
-        self.store = Store(cache_folder(settings.cache))
+        self.store = Store(cache_folder(settings))
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
         self._targets: tuple[str, ...] = ()
@@ -70,9 +70,10 @@ class Session:
         if not os.path.isdir(folder):
             raise Error("no such folder", path=self.settings.folder)
         if self.settings.file is not None:
-            file = os.path.join(folder, self.settings.file)
+            file = os.path.normpath(os.path.join(folder, self.settings.file))
             if not os.path.isfile(file):
-                raise Error("no such file", path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
+                what = "is a folder" if os.path.isdir(file) else "no such file"
+                raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
             return file
         from modelbuild.discovery import find
 
@@ -115,9 +116,20 @@ class Session:
             settings.sets,
             settings.name,
             settings.quantize,
-            settings.models,
+            self._models_option(),
+            self._home(os.environ.get("OLLAMA_MODELS")),
+            os.path.expanduser("~"),
         ]
         return sha256(canonical(asked))
+
+    def _models_option(self) -> str | None:
+        """The models folder that the command line names."""
+        named = self.settings.models
+        return started_in(self.settings.folder, named) if named else None
+
+    def _home(self, env: str | None) -> str:
+        """The models folder of the user's Ollama."""
+        return os.path.abspath(os.path.join(self.settings.folder, default_folder(env, os.path.expanduser("~"))))
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -136,9 +148,8 @@ class Session:
         from modelbuild.plan import plan
 
         self._project = project = self._load(observed)
-        home = default_folder(observed.env("OLLAMA_MODELS"), os.path.expanduser("~"))
-        models = self.settings.models or project.models or home
-        models = os.path.abspath(os.path.join(self.settings.folder, models) if self.settings.models else models)
+        home = self._home(observed.env("OLLAMA_MODELS"))
+        models = self._models_option() or project.models or home
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
         default = [variant.label for variant in project.select(())]
         warnings = [*project.warnings, *warnings]
@@ -202,8 +213,11 @@ class Session:
 
     def build(self, outputs: Sequence[Output], options: Options, report: Callable[[Event], None]) -> list[Error]:
         """Build outputs and publish them. Returns what went wrong; nothing is lost of what went well."""
+        limit = cache_limit()
         models = self.models
         models.check_writable()
+        if options.force:
+            models.doubt()
         worker = Worker(
             self.store,
             self.sources,
@@ -235,7 +249,7 @@ class Session:
             worker.close()
             models.tidy()
         if worker.ran:
-            self.store.evict(int(os.environ.get("MODELBUILD_CACHE_LIMIT", CACHE_LIMIT)))
+            self.store.evict(limit)
         if not (build.errors or stale or self._plan.warnings):
             self._stamp(graph, build)
         return build.errors
@@ -258,13 +272,26 @@ class Session:
         self.store.close()
 
 
-def cache_folder(option: str | None) -> str:
+def cache_folder(settings: Settings) -> str:
     """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
-    named = option or os.environ.get("MODELBUILD_CACHE")
-    if named:
-        return os.path.abspath(os.path.expanduser(named))
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "modelbuild")
+    named = settings.cache or os.environ.get("MODELBUILD_CACHE")
+    if not named:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        named = os.path.join(home, "modelbuild")
+    return started_in(settings.folder, named)
+
+
+def started_in(folder: str, path: str) -> str:
+    """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+
+
+def cache_limit() -> int:
+    """Bytes of artifacts that the store keeps."""
+    named = os.environ.get("MODELBUILD_CACHE_LIMIT")
+    if named and not named.isdecimal():
+        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
+    return int(named) if named else CACHE_LIMIT
 
 
 def default_memory() -> int:
@@ -299,13 +326,3 @@ def _decode(value: bytes) -> _Plan:
         for what, path, line, column, source, width, facts, hint in warnings
     ]
     return _Plan(root, models, words, default, found, looks, graph)
-
-
-def code() -> str:
-    """The version, and in a checkout that is edited under one version, what was edited: other code plans anew."""
-    here = os.path.dirname(__file__)
-    with os.scandir(here) as modules, os.scandir(os.path.join(here, "steps")) as steps:
-        files = sorted(
-            (entry.name, entry.stat().st_mtime_ns) for entry in (*modules, *steps) if entry.name.endswith(".py")
-        )
-    return sha256(canonical([__version__, files]))

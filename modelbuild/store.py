@@ -15,7 +15,7 @@ from modelbuild import digest as digests
 from modelbuild.action import Action, ActionResult
 from modelbuild.errors import Error
 
-SCHEMA = 1
+SCHEMA = 2
 TEMPORARY = ".tmp-"
 _TABLES = """
 create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
@@ -30,7 +30,7 @@ create table if not exists file (
     path text, form text, stat text not null, digest text not null, primary key (path, form)
 ) without rowid;
 create table if not exists survey (digest text primary key, detail blob not null);
-create table if not exists place (blob text, path text, primary key (blob, path)) without rowid;
+create table if not exists place (blob text, path text, stat text not null, primary key (blob, path)) without rowid;
 create table if not exists kept (key text primary key, value blob not null);
 create table if not exists wrote (
     folder text, name text, project text not null, manifest text not null, primary key (folder, name)
@@ -214,10 +214,10 @@ class Store:
     def path(self, artifact: str) -> str | None:
         """A file that holds the artifact: in the store, else in a models folder where it was put."""
         own = self._own_path(artifact)
-        if os.path.exists(own):
+        if os.path.isfile(own):
             return own
         for (place,) in self.rows("select path from place where blob = ?", (artifact,)):
-            if os.path.exists(place):
+            if os.path.isfile(place):
                 return str(place)
         return None
 
@@ -248,7 +248,7 @@ class Store:
         """Store a small artifact."""
         artifact = digests.sha256(data)
         own = self._own_path(artifact)
-        if not os.path.exists(own):
+        if not _holds(own, data):
             with self.temporary() as file:
                 file.write(data)
                 os.replace(file.path, own)
@@ -277,15 +277,19 @@ class Store:
         if folder is not None:
             self.note_place(artifact, target)
 
-    def places(self, folder: str) -> set[str]:
-        """The artifacts known to stand, whole, directly in `folder`."""
+    def places(self, folder: str) -> dict[str, str]:
+        """artifact -> what `standing` said of it, of those known to be whole directly in `folder`."""
         prefix = folder + os.sep
-        rows = self.rows("select blob, path from place where substr(path, 1, ?) = ?", (len(prefix), prefix))
-        return {blob for blob, path in rows if os.path.dirname(path) == folder}
+        rows = self.rows("select blob, path, stat from place where substr(path, 1, ?) = ?", (len(prefix), prefix))
+        return {blob: stat for blob, path, stat in rows if os.path.dirname(path) == folder}
 
     def note_place(self, artifact: str, path: str) -> None:
+        try:
+            stat = standing(os.stat(path))
+        except FileNotFoundError:  # another build has moved it on, and noted where to
+            return
         with self.transaction() as db:
-            db.execute("insert or ignore into place values (?, ?)", (artifact, path))
+            db.execute("insert or replace into place values (?, ?, ?)", (artifact, path, stat))
 
     def forget_place(self, artifact: str, path: str) -> None:
         with self.transaction() as db:
@@ -309,7 +313,7 @@ class Store:
         for _, size, path in sorted(files):
             if total - freed <= limit:
                 break
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(path)
                 freed += size
         return freed
@@ -330,7 +334,7 @@ class Store:
             for table in ("action", "last", "tensor", "file", "survey", "kept", "place"):
                 db.execute(f"delete from {table}")
         for path, _ in self.contents():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(path)
 
     # Actions
@@ -445,6 +449,19 @@ class Kept:
     def put(self, key: str, value: bytes) -> None:
         with self._store.transaction() as db:
             db.execute("insert or replace into kept values (?, ?)", (key, digests.xxh3(value).encode() + b"\n" + value))
+
+
+def standing(info: os.stat_result) -> str:
+    """What of a blob's stat stays while nobody writes to it; a further link changes its ctime, and no byte."""
+    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}"
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:
+        return False
 
 
 def unusable(root: str, error: Exception) -> Error:

@@ -70,6 +70,10 @@ class Toy:
         self.errors = build.errors
         return self.ran
 
+    def artifact(self, text: str) -> Path:
+        """The store's file with this text."""
+        return next(path for path in (self.folder / "cache/blobs").iterdir() if path.read_text() == text)
+
     def states(self) -> dict[str, str]:
         return {event["step"]: event["state"] for event in self.events if event["event"] == "step"}
 

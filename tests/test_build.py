@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.build import dry_run
+from modelbuild.build import due
 from modelbuild.graph import Graph
 from modelbuild.sources import Sources
 from modelbuild.store import Store
@@ -199,10 +199,26 @@ def test_explain_tells_what_changed(toy: Toy) -> None:
 
 def test_dry_run_says_what_would_run(toy: Toy) -> None:
     graph = chain(toy)
-    plan = [(step.name, sure) for step, sure in dry_run(graph, toy.store, Sources(toy.store, {}))]
-    assert plan == [("m/first", "run"), ("m/second", "maybe"), ("m/layer", "maybe"), ("m/manifest", "maybe")]
+    assert forecast(toy, graph) == [("m/first", True), ("m/second", False), ("m/layer", False), ("m/manifest", False)]
     toy.build(graph)
-    assert dry_run(graph, toy.store, Sources(toy.store, {})) == []
+    assert forecast(toy, graph) == []
+    assert all(sure for _, sure in forecast(toy, graph, force=True))
+    assert [name for name, _ in forecast(toy, graph, force=True)] == list(graph.steps)
+
+
+def test_dry_run_names_dropped_intermediates_that_are_needed_again(toy: Toy) -> None:
+    toy.build(model([join("m/first", text="a"), join("m/layer", "m/first", text="b", final=True)], ["m/layer"]))
+    first = toy.artifact("a")
+    edited = model([join("m/first", text="a"), join("m/layer", "m/first", text="c", final=True)], ["m/layer"])
+    assert [name for name, _ in forecast(toy, edited)] == ["m/layer", "m/manifest"]
+    first.unlink()
+    names = [name for name, _ in forecast(toy, edited)]
+    assert names == ["m/first", "m/layer", "m/manifest"]
+    assert sorted(toy.build(edited)) == sorted(names)
+
+
+def forecast(toy: Toy, graph: Graph, force: bool = False) -> list[tuple[str, bool]]:
+    return [(each.step.name, each.sure) for each in due(graph, toy.store, Sources(toy.store, {}), "toy", force)]
 
 
 def test_kept_graph_is_the_same_graph(toy: Toy) -> None:

@@ -140,6 +140,7 @@ def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
         (["--var", "x"], "error: --var: expected NAME=VALUE, got 'x'"),
         (["--color", "red"], "error: --color: 'red' is not one of 'auto', 'always', 'never'"),
         (["list", "--name"], "error: option '--name' requires an argument"),
+        (["-n", "--watch"], "error: --dry-run and --watch do not go together"),
         (["schema", "x"], "error: got unexpected extra argument (x)"),
     ],
 )

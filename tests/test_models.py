@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,35 @@ def test_foreign_blob_of_the_right_size_is_hashed_before_it_is_believed(folder: 
     blob.write_text("Layer")
     folder.publish("one", "config", "layer")
     assert blob.read_text() == "layer"
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_blob_that_was_written_to_is_hashed_again(folder: Folder, made_again: bool) -> None:
+    folder.publish("one", "config", "layer")
+    blob = next(path for path in (folder.path / "blobs").iterdir() if path.read_text() == "layer")
+    blob.unlink()  # what lies in the store is another file than the damaged one
+    blob.write_text("LAYER")
+    folder.open()
+    assert folder.publish("one", "config", "layer")
+    assert folder.blobs() == {"config", "layer"}
+    stat = blob.stat()
+    blob.unlink()
+    blob.write_text("Layer")
+    os.utime(blob, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    folder.open()
+    if made_again:
+        folder.models.doubt()
+        assert folder.publish("one", "config", "layer")
+        assert folder.blobs() == {"config", "layer"}
+
+
+def test_store_puts_right_what_was_damaged_meanwhile(folder: Folder) -> None:
+    result = folder.store.put(b"layer")
+    own = folder.store.path(result.artifact)
+    assert own is not None
+    Path(own).write_text("LAYER")
+    folder.store.put(b"layer")
+    assert Path(own).read_text() == "layer"
 
 
 def test_blob_that_stood_there_before_is_not_ours_to_remove(folder: Folder) -> None:

@@ -232,6 +232,12 @@ def test_name_that_the_project_no_longer_declares_is_just_a_name(tmp_path: Path)
 # Errors
 
 
+def test_models_that_derive_from_one_another_without_end_are_an_error(tmp_path: Path) -> None:
+    tables = [f'[model.m{n}]\nfrom = "m{n + 1}"\n' for n in range(2000)]
+    with pytest.raises(Errors, match="more than 100 deep"):
+        graph(tmp_path, "".join(tables), {})
+
+
 ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "nothing": ('[model.a]\nsystem = "S"\n', {}),
     "missing_path": ('[model.a]\nfrom = "./nowhere"\n', {}),

@@ -74,6 +74,11 @@ def test_set_works_on_a_modelfile(tmp_path: Path) -> None:
     assert loaded.variants[0].parameters == {"top_k": 3}
 
 
+def test_a_byte_order_mark_counts_for_nothing(tmp_path: Path) -> None:
+    loaded = load(tmp_path, '\ufeff[model.a]\r\nfrom = "./w"\r\n')
+    assert labels(loaded) == ["a"]
+
+
 # Discovery
 
 
@@ -193,7 +198,7 @@ def test_an_axis_over_a_key_sets_it(tmp_path: Path) -> None:
 def test_labels_and_values_stand_in_strings(tmp_path: Path) -> None:
     toml = R.replace("./x", "${matrix.base.value}") + (
         'name = "acme/${matrix.base}-x"\ntag = "${matrix.quantize}"\nsystem = "I am ${matrix.base} in $${matrix.base}"\n'
-        "parameters = { num_ctx = \"${matrix.ctx.value}\", seed = \"${matrix.n}\" }\n"
+        'parameters = { num_ctx = "${matrix.ctx.value}", seed = "${matrix.n}" }\n'
         'matrix = { base = { s = "./base/1b", l = "./base/8b" }, quantize = ["q8_0"], ctx = { k = 4096 }, n = [7] }\n'
     )
     loaded = load(tmp_path, toml)
@@ -229,7 +234,10 @@ def test_an_included_row_can_be_the_default(tmp_path: Path) -> None:
 
 
 def test_the_default_row_gets_latest_and_tags(tmp_path: Path) -> None:
-    toml = R + 'tags = ["v1", "v${x}", "latest"]\nmatrix.quantize = ["q8_0", "q4_K_M"]\ndefault.quantize = "Q4_K"\n[vars]\nx = 2\n'
+    toml = (
+        R
+        + 'tags = ["v1", "v${x}", "latest"]\nmatrix.quantize = ["q8_0", "q4_K_M"]\ndefault.quantize = "Q4_K"\n[vars]\nx = 2\n'
+    )
     loaded = load(tmp_path, toml)
     assert names(loaded) == [["m:q8_0"], ["m:q4_K_M", "m:latest", "m:v1", "m:v2"]]
     assert [each.is_default for each in loaded.variants] == [False, True]
@@ -272,7 +280,10 @@ def test_variables_fill_any_string_and_keep_their_type(tmp_path: Path) -> None:
 def test_the_environment_overrides_a_variable_and_the_command_line_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toml = R + 'parameters = { num_ctx = "${ctx}", seed = "${seed}" }\nsystem = "${s}"\n[vars]\nctx = 1\nseed = 1\ns = "a"\n'
+    toml = (
+        R
+        + 'parameters = { num_ctx = "${ctx}", seed = "${seed}" }\nsystem = "${s}"\n[vars]\nctx = 1\nseed = 1\ns = "a"\n'
+    )
     monkeypatch.setenv("MODELBUILD_VAR_ctx", "2")
     monkeypatch.setenv("MODELBUILD_VAR_s", "${ctx}")
     observed = Observed()

@@ -65,7 +65,7 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.store import Store
 
     report = call.report
-    store = Store(cache_folder(call.settings.cache))
+    store = Store(cache_folder(call.settings))
     try:
         contents = store.contents()
         total = sum(info.st_size for _, info in contents if info.st_nlink == 1)
