@@ -355,11 +355,12 @@ WATCH = """<script>addEventListener("error", event => document.documentElement.d
 addEventListener("securitypolicyviolation", event => document.documentElement.dataset.wrong = event.blockedURI);</script>"""
 
 
-def rendered(page: Path, profile: Path, fragment: str = "") -> Page:
-    """The page after its script has run in a browser, in which nothing may have gone wrong."""
+def rendered(page: Path, profile: Path, fragment: str = "", then: str = "") -> Page:
+    """The page after its script, and `then` another, have run in a browser; nothing may have gone wrong."""
     assert CHROMIUM is not None
     watched = page.with_name("watched.html")
-    watched.write_text(page.read_text().replace("<title>", WATCH + "<title>"))
+    script = f"<script>{then}</script>" if then else ""
+    watched.write_text(page.read_text().replace("<title>", WATCH + "<title>").replace("</body>", script + "</body>"))
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"{watched.as_uri()}#{fragment}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -411,3 +412,31 @@ def test_page_in_a_browser_hides_a_model(built: Project, tmp_path: Path) -> None
     assert {cell["data-model"] for cell in cells_shown(found)} == {"1"}
     assert found.ids("count")["text"] == "21 of 63"
     assert (found.ids("cold")["text"], found.ids("warm")["text"]) == ("better", "worse")
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium (Debian package chromium)")
+def test_page_in_a_browser_sorts_finds_and_points(built: Project, tmp_path: Path) -> None:
+    path = tmp_path / "quality.html"
+    models: list[Mapping[str, Any]] = list(quality(built, "base", "--html", str(path)).values())
+    found = rendered(
+        path,
+        tmp_path / "profile",
+        then="""document.querySelector("th[data-key=max_error] button").click();
+        document.getElementById("find").value = "ATTN_V";
+        document.getElementById("find").dispatchEvent(new Event("input"));
+        document.querySelector("#maps td[data-tensor]").dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));""",
+    )
+    check_figures(found, models)
+    rows = found.within(found.within(found.ids("tensors"), "tbody")[0], "tr")
+    errors = [tensor_of(models, row)["max_error"] for row in rows]
+    assert errors == sorted(errors)
+    assert [row for row in rows if "hidden" not in row] == [row for row in rows if "attn_v" in row["text"]]
+    assert found.ids("count")["text"] == "6 of 63"
+    first = cells_shown(found)[0]
+    tip = found.ids("tip")
+    assert "hidden" not in tip
+    for model, line in zip(models, found.within(found.within(tip, "tbody")[0], "tr"), strict=True):
+        (tensor,) = [each for each in model["tensors"] if each["name"] == tensor_of(models, first)["name"]]
+        cells = [cell["text"] for cell in found.within(line, "td")]
+        assert cells == [model["name"], f"bf16 → {tensor['type']}", *(shown(tensor, measure) for measure in MEASURES)]
