@@ -110,7 +110,7 @@ def materialize(
     found = find([entry.expression.key for entry in recipe.tensors])
     sha = hashlib.sha256(header)
     os.pwrite(file, header, 0)
-    with _Reader(resources.stop, recipe.constants, open_leaf) as reader:
+    with Reader(resources.stop, recipe.constants, open_leaf) as reader:
         spans = _run(recipe, offsets, found, reader, file, sha.update, resources)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
     return Materialized("sha256:" + sha.hexdigest(), size, tuple(spans), len(recipe.tensors) - reused, reused)
@@ -144,7 +144,7 @@ def _run(
     recipe: Recipe,
     offsets: list[int],
     found: Mapping[str, tuple[Region, str]],
-    reader: _Reader,
+    reader: Reader,
     file: int,
     sha_update: Callable[[bytes | bytearray | memoryview], None],
     resources: Resources,
@@ -205,7 +205,7 @@ def _run(
     return spans
 
 
-class _Reader:
+class Reader:
     """Computes chunks. Holds the open files, the turns in which a region's chunks are read, and spare buffers."""
 
     def __init__(
@@ -220,7 +220,7 @@ class _Reader:
         self._tapes: dict[tuple[str, str], _Tape] = {}
         self._spare: list[bytearray] = []
 
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -257,7 +257,7 @@ class _Reader:
             except FileNotFoundError as error:
                 raise Gone(task.copy_from.path) from error
         try:
-            data = self._evaluate(expression, entry.name, task.first, task.elements)
+            data = self.evaluate(expression, entry.name, task.first, task.elements)
             if expression.operation != "quantize" and expression.dtype in ("f32", "f16", "bf16", "f64"):
                 bad = quants.first_nonfinite(expression.dtype, data)
                 if bad >= 0:
@@ -289,7 +289,7 @@ class _Reader:
             hint="the weights are damaged or were not trained to an end; get them again from where they come from",
         )
 
-    def _evaluate(self, expression: Expression, name: str, first: int, count: int) -> bytearray | memoryview:
+    def evaluate(self, expression: Expression, name: str, first: int, count: int) -> bytearray | memoryview:
         """Elements `first` to `first + count` of an expression; both are multiples of its unit."""
         quant = quants.get(expression.dtype)
         size = count // quant.block * quant.bytes
@@ -300,7 +300,7 @@ class _Reader:
             region = self._open_leaf(expression.digest)
             return self._read(region, expression.digest, name, first // quant.block * quant.bytes, size)
         operand = expression.operands[0]
-        source = self._evaluate(operand, name, first, count)
+        source = self.evaluate(operand, name, first, count)
         out = self._buffer(size)
         if expression.operation == "permute":
             _permute(source, out, expression, count)

@@ -21,7 +21,7 @@ from modelbuild import quants
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
 from modelbuild.materialize import Mismatch, Region, Resources, unit_of
-from modelbuild.materialize import _Reader as Reader
+from modelbuild.materialize import Reader
 from modelbuild.quants import _carried
 from modelbuild.recipe import Expression
 
@@ -162,7 +162,7 @@ def _sums(
                 if stop.is_set():
                     raise Stopped
                 count = min(step, total - first)
-                data = reader._evaluate(source, source.key, first, count)
+                data = reader.evaluate(source, source.key, first, count)
                 weights = _floats(source.dtype, data)
                 signal.add(weights, None, stretch)
                 for each, tape in tapes:
