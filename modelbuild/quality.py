@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild import quants
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
-from modelbuild.materialize import Mismatch, Region, Resources, unit_of
-from modelbuild.materialize import Reader
+from modelbuild.materialize import Mismatch, Reader, Region, Resources, unit_of
 from modelbuild.quants import _carried
 from modelbuild.recipe import Expression
 
