@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.build import Options, due
@@ -113,7 +113,24 @@ def forecast(call: Invocation, outputs: Sequence[Output], *, explain: bool, forc
             report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
     if not found and not report.as_json:
         report.note(_nothing_would_run(session, outputs))
-    return GOOD
+    return GOOD if explain else _models_to_be(call, outputs, {step.name for step, _, _ in found})
+
+
+def _models_to_be(call: Invocation, outputs: Sequence[Output], running: Collection[str]) -> int:
+    """Print the size of each model that would be made, and its tensors' types."""
+    from modelbuild.commands import _forecast
+
+    report, graph = call.report, call.session.graph
+    made = [output for output in outputs if any(graph.steps[name].pool and name in running for name in output.blobs)]
+    forecasts, errors = _forecast.forecast(graph.select(made), made)
+    if report.as_json:
+        for each in forecasts:
+            report.object({"event": "forecast", **each.data()})
+    else:
+        for line in _forecast.lines(forecasts, report.verbose):
+            report.result("\n" + line)
+    report.errors(errors, told=True)
+    return FAILED if errors else GOOD
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
