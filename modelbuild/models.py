@@ -247,7 +247,16 @@ class ModelsFolder:
             raise self._refused(error) from error
 
     def tidy(self) -> None:
-        """Leave nothing behind but blobs and manifests."""
+        """Leave nothing behind but blobs and manifests, and what a failed build made for the next one."""
+        with contextlib.suppress(OSError):
+            made = {name.replace("-", ":", 1) for name in os.listdir(self._scratch)} & self._present
+            if made:
+                # Made once more, though it stands among the blobs already.
+                with self._locked():
+                    for artifact in made:
+                        path = os.path.join(self._scratch, artifact.replace(":", "-"))
+                        os.unlink(path)
+                        self._store.forget_place(artifact, path)
         with contextlib.suppress(OSError):
             os.rmdir(self._scratch)
 

@@ -398,16 +398,16 @@ class Store:
         with self.transaction() as db:
             db.execute("insert or replace into file values (?, ?, ?, ?)", (path, form, stat, digest))
             if detail is not None:
-                db.execute("insert or replace into survey values (?, ?)", (digest, detail))
+                db.execute("insert or replace into survey values (?, ?)", (digest, _checked(detail)))
 
     def forget_file(self, path: str) -> None:
         with self.transaction() as db:
             db.execute("delete from file where path = ?", (path,))
 
     def survey(self, digest: str) -> bytes | None:
-        """What was found in a weights file of this digest."""
+        """What was found in a weights file of this digest. A damaged one counts as none."""
         rows = self.rows("select detail from survey where digest = ?", (digest,))
-        return bytes(rows[0][0]) if rows else None
+        return _unchecked(bytes(rows[0][0])) if rows else None
 
     # What we wrote into models folders
 
@@ -441,14 +441,20 @@ class Kept:
 
     def get(self, key: str) -> bytes | None:
         rows = self._store.rows("select value from kept where key = ?", (key,))
-        if not rows:
-            return None
-        check, _, value = bytes(rows[0][0]).partition(b"\n")
-        return value if check == digests.xxh3(value).encode() else None
+        return _unchecked(bytes(rows[0][0])) if rows else None
 
     def put(self, key: str, value: bytes) -> None:
         with self._store.transaction() as db:
-            db.execute("insert or replace into kept values (?, ?)", (key, digests.xxh3(value).encode() + b"\n" + value))
+            db.execute("insert or replace into kept values (?, ?)", (key, _checked(value)))
+
+
+def _checked(value: bytes) -> bytes:
+    return digests.xxh3(value).encode() + b"\n" + value
+
+
+def _unchecked(data: bytes) -> bytes | None:
+    check, _, value = data.partition(b"\n")
+    return value if check == digests.xxh3(value).encode() else None
 
 
 def standing(info: os.stat_result) -> str:

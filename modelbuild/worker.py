@@ -95,7 +95,9 @@ class Worker:
             )
 
     def failed(self, error: OSError) -> Error:
-        place = error.filename if isinstance(error.filename, str) else self.scratch() or self.store.root
+        # Of a rename the second name is what stands in the way.
+        named = error.filename2 or error.filename
+        place = named if isinstance(named, str) else self.scratch() or self.store.root
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free
             return Error(

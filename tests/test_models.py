@@ -108,8 +108,7 @@ def test_foreign_blob_of_the_right_size_is_hashed_before_it_is_believed(folder: 
     assert blob.read_text() == "layer"
 
 
-@pytest.mark.parametrize("made_again", [False, True])
-def test_blob_that_was_written_to_is_hashed_again(folder: Folder, made_again: bool) -> None:
+def test_blob_that_was_written_to_is_hashed_again(folder: Folder) -> None:
     folder.publish("one", "config", "layer")
     blob = next(path for path in (folder.path / "blobs").iterdir() if path.read_text() == "layer")
     blob.unlink()  # what lies in the store is another file than the damaged one
@@ -122,10 +121,9 @@ def test_blob_that_was_written_to_is_hashed_again(folder: Folder, made_again: bo
     blob.write_text("Layer")
     os.utime(blob, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     folder.open()
-    if made_again:
-        folder.models.doubt()
-        assert folder.publish("one", "config", "layer")
-        assert folder.blobs() == {"config", "layer"}
+    folder.models.doubt()
+    assert folder.publish("one", "config", "layer")
+    assert folder.blobs() == {"config", "layer"}
 
 
 def test_store_puts_right_what_was_damaged_meanwhile(folder: Folder) -> None:
@@ -158,6 +156,21 @@ def test_artifact_made_beside_the_models_is_moved_in(folder: Folder) -> None:
     folder.models.tidy()
     assert folder.store.path(result.artifact) == str(folder.path / "blobs" / result.artifact.replace(":", "-"))
     assert not (folder.path / ".modelbuild").exists()
+
+
+def test_artifact_made_once_more_beside_the_models_does_not_stay_there(folder: Folder) -> None:
+    folder.publish("one", "config", "layer")
+    scratch = folder.path / ".modelbuild"
+    for text in ("layer", "unfinished"):
+        scratch.mkdir(exist_ok=True)
+        with folder.store.temporary(str(scratch)) as file:
+            file.write(text.encode())
+            artifact = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+            folder.store.place(file.path, artifact, str(scratch))
+    folder.publish("one", "config", "layer")
+    folder.models.tidy()
+    assert [path.read_text() for path in scratch.iterdir()] == ["unfinished"]
+    assert len(folder.blobs()) == 2
 
 
 def test_manifest_where_a_file_stands_is_an_error(folder: Folder) -> None:
