@@ -14,15 +14,20 @@ import pytest
 from modelbuild.quants import Quant
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """libggml-base; skips the test where there is none."""
+def build() -> Path:
+    """The folder of the build; skips the test where there is none."""
     folder = os.environ.get("MODELBUILD_LLAMA_CPP")
     if not folder:
         pytest.skip("MODELBUILD_LLAMA_CPP does not name a llama.cpp build")
-    found = sorted(Path(folder).rglob("libggml-base.so"))
+    return Path(folder)
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """libggml-base; skips the test where there is none."""
+    found = sorted(build().rglob("libggml-base.so"))
     if not found:
-        pytest.skip(f"no libggml-base.so below {folder}")
+        pytest.skip(f"no libggml-base.so below {build()}")
     lib = ctypes.CDLL(str(found[0]))
     lib.ggml_quantize_init.argtypes = [ctypes.c_int]
     lib.ggml_quantize_init.restype = None
