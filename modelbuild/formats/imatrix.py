@@ -61,7 +61,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
     file.seek(0)
     if head.startswith(gguf.MAGIC):
         return _gguf(file, size, path)
-    formats.refuse_other(head, path, "importance matrix")
+    formats.refuse_other(head, path, "llama.cpp imatrix")
     return _Older(file, size, path).matrix()
 
 
