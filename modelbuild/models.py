@@ -248,15 +248,16 @@ class ModelsFolder:
 
     def tidy(self) -> None:
         """Leave nothing behind but blobs and manifests, and what a failed build made for the next one."""
-        with contextlib.suppress(OSError):
+        if not os.path.isdir(self._scratch):
+            return
+        # A killed build's lock and temporary files go with ours.
+        with contextlib.suppress(OSError, Error), self._locked():
             made = {name.replace("-", ":", 1) for name in os.listdir(self._scratch)} & self._present
-            if made:
+            for artifact in made:
                 # Made once more, though it stands among the blobs already.
-                with self._locked():
-                    for artifact in made:
-                        path = os.path.join(self._scratch, artifact.replace(":", "-"))
-                        os.unlink(path)
-                        self._store.forget_place(artifact, path)
+                path = os.path.join(self._scratch, artifact.replace(":", "-"))
+                os.unlink(path)
+                self._store.forget_place(artifact, path)
         with contextlib.suppress(OSError):
             os.rmdir(self._scratch)
 
