@@ -1,10 +1,11 @@
 """Megabytes of f32 input a second for each quant, against ggml_quantize_chunk in the same run.
 
-usage: python benchmarks/quantize.py [--kernels avx512|avx2|portable] [--megabytes 8] [--rounds 7] [--json] [QUANT ...]
+usage: python benchmarks/quantize.py [--kernels avx512|avx2|portable] [--megabytes 8] [--rounds 7] [--imatrix] [--json] [QUANT ...]
 
 One thread, CPU time. A round times ggml and then us on the same values (gaussian, scale 0.02), so that both see the same
 machine; the table has the medians over the rounds, and the median, smallest and largest ratio. f16 and bf16 are the same
 values from those types, still in bytes of f32. `threads` is the gain of two threads over one, by the clock.
+With --imatrix both sides get an importance matrix of random squares, in rows of 4096, and only the quants that take one run.
 MODELBUILD_LLAMA_CPP names a llama.cpp build (a folder with libggml-base.so somewhere below); without it only our side runs.
 """
 
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--kernels", choices=["avx512", "avx2", "portable", "numpy"])
     parser.add_argument("--megabytes", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--imatrix", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("quants", nargs="*")
     options = parser.parse_args()
@@ -85,8 +87,16 @@ def main() -> None:
     if unknown:
         sys.exit(f"unknown quant: {', '.join(unknown)}; known: {', '.join(quants.names())}")
     names = options.quants or sorted(quants.names(), key=lambda name: quants.get(name).ggml_type)
+    weights, columns = None, 0
+    if options.imatrix:
+        columns = 4096
+        weights = (np.random.default_rng(1).standard_normal(columns) ** 2).astype(np.float32)
+        names = [name for name in names if quants.takes_weights(name)]
     if not options.json:
-        print(f"{quants.instruction_set()}, {options.megabytes} MiB of f32, {options.rounds} rounds; MB/s")
+        with_imatrix = ", with an importance matrix" if options.imatrix else ""
+        print(
+            f"{quants.instruction_set()}, {options.megabytes} MiB of f32, {options.rounds} rounds{with_imatrix}; MB/s"
+        )
         print(
             f"{'quant':8}{'ggml':>8}{'ours':>8}{'ratio':>8}{'min':>7}{'max':>7}{'f16':>8}{'bf16':>8}{'dequant':>9}{'threads':>9}"
         )
@@ -98,27 +108,33 @@ def main() -> None:
         unpacked: list[float] = []
         gains: list[float] = []
         floats = np.zeros(count, np.float32)
-        rows = count // form.block
+        row = columns or form.block
         outs = [out, np.zeros_like(out)]
 
         def pack(index: int, name: str = name, outs: list[Any] = outs) -> None:
             for _ in range(2):
-                quants.quantize(name, "f32", values, outs[index])
+                quants.quantize(name, "f32", values, outs[index], weights, columns)
 
         for _ in range(options.rounds):
             if lib is not None and name not in ("f32", "f16", "bf16"):
                 lib.ggml_quantize_init(form.ggml_type)
-                arguments = (form.ggml_type, values.ctypes.data, out.ctypes.data, 0, rows, form.block, None)
+                matter = None if weights is None else weights.ctypes.data
+                arguments = (form.ggml_type, values.ctypes.data, out.ctypes.data, 0, count // row, row, matter)
                 theirs.append(seconds(lambda arguments=arguments: lib.ggml_quantize_chunk(*arguments)))
             for dtype, source in sources.items():
-                ours[dtype].append(seconds(lambda n=name, d=dtype, s=source, o=out: quants.quantize(n, d, s, o)))
+
+                def quantize(name: str = name, dtype: str = dtype, source: Any = source, out: Any = out) -> None:
+                    quants.quantize(name, dtype, source, out, weights, columns)
+
+                ours[dtype].append(seconds(quantize))
             unpacked.append(seconds(lambda n=name, o=out, f=floats: quants.dequantize(n, o, f)))
             one = seconds(lambda work=pack: on_threads(1, work), time.perf_counter)
             two = seconds(lambda work=pack: on_threads(2, work), time.perf_counter)
             gains.append(2 * one / two)
         ratios = [a / b for a, b in zip(theirs, ours["f32"], strict=False)]
-        row = {
+        line = {
             "quant": name,
+            "imatrix": options.imatrix,
             "kernels": quants.instruction_set(),
             "ggml": megabytes / statistics.median(theirs) if theirs else None,
             **{("ours" if d == "f32" else d): megabytes / statistics.median(spent) for d, spent in ours.items()},
@@ -129,13 +145,13 @@ def main() -> None:
             "two_threads": statistics.median(gains),
         }
         if options.json:
-            print(json.dumps(row), flush=True)
+            print(json.dumps(line), flush=True)
             continue
         shown = [
-            *(f"{row[key]:.0f}" if row[key] else "-" for key in ("ggml", "ours")),
-            *(f"{row[key]:.1f}" if row[key] else "-" for key in ("ratio", "ratio_min", "ratio_max")),
-            *(f"{row[key]:.0f}" for key in ("f16", "bf16", "dequantize")),
-            f"{row['two_threads']:.2f}",
+            *(f"{line[key]:.0f}" if line[key] else "-" for key in ("ggml", "ours")),
+            *(f"{line[key]:.1f}" if line[key] else "-" for key in ("ratio", "ratio_min", "ratio_max")),
+            *(f"{line[key]:.0f}" for key in ("f16", "bf16", "dequantize")),
+            f"{line['two_threads']:.2f}",
         ]
         widths = (8, 8, 8, 7, 7, 8, 8, 9, 9)
         print(f"{name:8}" + "".join(f"{text:>{width}}" for text, width in zip(shown, widths, strict=True)), flush=True)
