@@ -68,6 +68,7 @@ class Build:
         self._abort = abort
         self._rebuilder = Rebuilder(store, sources.digest)
         self._actions: dict[str, Action] = {}
+        self._unread: dict[Source, Error] = {}
         self._targets = graph.targets()
         self._awaited = {output: {output.manifest, *output.blobs} for output in graph.outputs}
         self._outputs_of: dict[str, list[Output]] = {}
@@ -109,16 +110,22 @@ class Build:
         if large > 64 << 20:
             self._report({"event": "hashing", "files": len(unread), "bytes": large})
         for source, _ in unread:
-            self._sources.digest(source)
+            try:
+                self._sources.digest(source)
+            except Error as error:
+                self._unread[source] = error
 
     def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
-        actions = {step: self._rebuilder.action(step) for step in steps}
+        actions = {step: self._rebuilder.action(step) for step in steps if self._unread.keys().isdisjoint(step.sources)}
         self._actions.update((step.name, action) for step, action in actions.items())
         known = {} if self._options.force else self._rebuilder.known(actions)
         self._rebuilder.results.update(known)
         return known
 
     def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
+        for source in step.sources:
+            if source in self._unread:
+                raise self._unread[source]
         action = self._actions[step.name]
         with self._store.lock(action.digest):
             fresh = again or self._options.force
@@ -167,7 +174,7 @@ class Build:
 
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
-        if self._options.explain:
+        if self._options.explain and step.name in self._actions:
             before = self._store.last(self._project, step.name)
             event["because"] = reasons(step, before, self._actions[step.name], self._options.force)
         self._report(event)

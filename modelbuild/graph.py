@@ -38,6 +38,11 @@ class Step(NamedTuple):
         """Names of the steps whose artifacts this one reads."""
         return (ref for _, ref in self.inputs if isinstance(ref, str))
 
+    @property
+    def sources(self) -> Iterator[Source]:
+        """The files it reads."""
+        return (ref for _, ref in self.inputs if isinstance(ref, Source))
+
 
 class Output(NamedTuple):
     """A finished variant: the names it gets, and the steps that make its manifest, config and layers."""
@@ -72,7 +77,7 @@ class Graph:
 
     def sources(self) -> dict[Source, None]:
         """Every source, in the order of first use."""
-        return {ref: None for step in self.steps.values() for _, ref in step.inputs if isinstance(ref, Source)}
+        return {source: None for step in self.steps.values() for source in step.sources}
 
     def targets(self) -> dict[str, list[str]]:
         """For each step, the labels of the outputs that need it."""

@@ -176,9 +176,9 @@ class Progress:
                 f"no longer declared: {names}; `modelbuild clean --stale` removes what the project once built"
             )
         if self.summary is not None:
-            self.finish(self.summary)
+            self.finish(self.summary, bool(errors))
 
-    def finish(self, summary: Event) -> None:
+    def finish(self, summary: Event, failed: bool) -> None:
         """Say the summary."""
 
 
@@ -191,7 +191,7 @@ class Objects(Progress):
         if event["event"] != "progress":
             self.report.object(event)
 
-    def finish(self, summary: Event) -> None:
+    def finish(self, summary: Event, failed: bool) -> None:
         self.report.object(summary)
 
 
@@ -240,8 +240,8 @@ class Lines(Progress):
                 f"{self.report.paint(word, 'green')}  {name}" + (f"  {size(bytes_)}" if bytes_ is not None else "")
             )
 
-    def finish(self, summary: Event) -> None:
-        self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds))
+    def finish(self, summary: Event, failed: bool) -> None:
+        self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds, failed))
 
 
 class Terminal(Lines):
@@ -372,10 +372,10 @@ def nothing_to_do(models: int, seconds: float) -> str:
     return f"nothing to do: {plural(models, 'model')} {'is' if models == 1 else 'are'} up to date ({duration(seconds)})"
 
 
-def summed_up(summary: Event, variants: int, changed: int, seconds: float) -> str:
+def summed_up(summary: Event, variants: int, changed: int, seconds: float, failed: bool = False) -> str:
     """A build in one line."""
     took = duration(seconds)
-    if not (summary["ran"] or summary["failed"] or changed):
+    if not (summary["ran"] or failed or summary["failed"] or changed):
         return nothing_to_do(variants, seconds)
     parts = [f"{plural(summary['ran'], 'step')} ran"]
     parts += [
@@ -387,6 +387,8 @@ def summed_up(summary: Event, variants: int, changed: int, seconds: float) -> st
         parts.append(f"{size(summary['bytes_written'])} written")
     if summary["failed"]:
         head = f"{plural(summary['failed'], 'step')} failed after {took}"
+    elif failed:
+        head = f"failed after {took}"
     elif changed:
         head = f"{plural(changed, 'model')} built in {took}"
     else:

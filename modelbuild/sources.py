@@ -48,11 +48,14 @@ class Sources:
         self._cached.update(self._store.files(set(paths)))
 
     def unhashed(self, sources: Iterable[Source]) -> list[tuple[Source, int]]:
-        """The sources whose digest must be taken by reading them, with their sizes."""
+        """The sources whose digest must be taken by reading them, with their sizes. What is wrong with one is said then."""
         found = []
         for source in sources:
-            if self._peek(source) is None:
-                found.append((source, os.stat(source.path).st_size))
+            try:
+                if self._peek(source) is None:
+                    found.append((source, os.stat(source.path).st_size))
+            except (Error, OSError):
+                found.append((source, 0))
         return found
 
     def _peek(self, source: Source) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.build import due
-from modelbuild.graph import Graph
+from modelbuild.graph import Graph, Source
 from modelbuild.sources import Sources
 from modelbuild.store import Store
 from tests.engine import Toy, join, model
@@ -100,6 +100,16 @@ def test_keep_going_finishes_what_it_can(toy: Toy) -> None:
     toy.build(graph, keep_going=True)
     assert toy.states()["m/more"] == "ran"
     assert toy.states()["m/two"] == "skipped"
+
+
+def test_unreadable_source_fails_the_steps_that_read_it(toy: Toy) -> None:
+    (toy.folder / "folder").mkdir()
+    bad = join("m/bad", Source(str(toy.folder / "folder"), "bytes"))
+    steps = [bad, join("m/good", toy.write("x", "x")), join("m/layer", "m/bad", final=True)]
+    assert toy.build(model([*steps], ["m/layer", "m/good"]), keep_going=True) == ["m/good"]
+    assert toy.states() == {"m/bad": "failed", "m/good": "ran", "m/layer": "skipped", "m/manifest": "skipped"}
+    assert str(toy.errors[0]).startswith("error: step 'm/bad' failed: cannot be read: is a directory\n  file       /")
+    assert "needed by  'm'" in str(toy.errors[0])
 
 
 def test_finished_steps_of_a_failed_build_are_kept(toy: Toy) -> None:

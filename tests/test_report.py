@@ -226,6 +226,11 @@ def test_only_published_counts_as_built() -> None:
     ) == ("1 model built in 0.10 s: 0 steps ran")
 
 
+def test_what_failed_outside_a_step_is_not_called_nothing_to_do() -> None:
+    nothing = {**SUMMARY, "ran": 0, "hit": 3, "tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
+    assert summed_up(nothing, 3, 0, 0.1, failed=True) == "failed after 0.10 s: 0 steps ran, 3 found made"
+
+
 def test_an_error_that_quotes_control_characters_leaves_the_terminal_alone() -> None:
     streams = Streams()
     streams.report.error(Error("unknown target '\x1b[2J\x9b'", hint="a\tb"))
