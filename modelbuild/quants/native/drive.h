@@ -105,7 +105,8 @@ static void weigh(struct weigher *by, const float *x, int64_t first, int n, floa
 }
 
 // With a weigher or NULL
-INLINE struct positions quantize_chunks(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct weigher *weigher, uint8_t *out) {
+INLINE struct positions quantize_chunks(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct weigher *weigher,
+                                        uint8_t *out) {
     float buffer[CHUNK] __attribute__((aligned(64)));
     int in_place = dtype == F32 && (uintptr_t)source % sizeof(float) == 0;
     struct positions at = {-1, -1};
@@ -143,7 +144,8 @@ static struct positions quantize(const struct format *format, int dtype, const u
     return quantize_chunks(format, dtype, source, count, NULL, out);
 }
 
-static struct positions quantize_weighted(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance, uint8_t *out) {
+static struct positions quantize_weighted(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance,
+                                          uint8_t *out) {
     struct weigher weigher = {format->spread, importance, dtype, source, count / importance.columns, -4, {0}};
     return quantize_chunks(format, dtype, source, count, &weigher, out);
 }

@@ -59,7 +59,8 @@ struct kernels {
     const char *name;
     const struct format *formats;
     struct positions (*quantize)(const struct format *format, int dtype, const uint8_t *source, int64_t count, uint8_t *out);
-    struct positions (*quantize_weighted)(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance, uint8_t *out);
+    struct positions (*quantize_weighted)(const struct format *format, int dtype, const uint8_t *source, int64_t count, struct importance importance,
+                                          uint8_t *out);
     struct positions (*cast)(int to, int dtype, const uint8_t *source, int64_t count, uint8_t *out);
     void (*dequantize)(const struct format *format, const uint8_t *source, int64_t blocks, uint8_t *out);
     int64_t (*first_nonfinite)(int dtype, const uint8_t *source, int64_t count);

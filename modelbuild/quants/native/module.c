@@ -112,7 +112,11 @@ static PyObject *py_quantize(PyObject *self, PyObject *args) {
     if (PyObject_GetBuffer(source_object, &source, PyBUF_SIMPLE)) return NULL;
     if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE)) { PyBuffer_Release(&source); return NULL; }
     int weighted = weights_object != Py_None;
-    if (weighted && PyObject_GetBuffer(weights_object, &weights, PyBUF_SIMPLE)) { PyBuffer_Release(&out); PyBuffer_Release(&source); return NULL; }
+    if (weighted && PyObject_GetBuffer(weights_object, &weights, PyBUF_SIMPLE)) {
+        PyBuffer_Release(&out);
+        PyBuffer_Release(&source);
+        return NULL;
+    }
     int64_t count = source.len / size;
     if (source.len % size || count % block || out.len != count / block * bytes)
         PyErr_Format(PyExc_ValueError, "%zd bytes of ggml type %d do not make %zd bytes of type %d", source.len, dtype, out.len, type);
@@ -193,7 +197,8 @@ static PyObject *py_first_nonfinite(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"instruction_sets", instruction_sets, METH_NOARGS, "Names of the instruction sets usable here, best first."},
     {"formats", formats, METH_NOARGS, "(ggml type, block, bytes, offset of an f16 scale, offset of another or -1) of every format that is made here."},
-    {"quantize", py_quantize, METH_VARARGS, "quantize(instruction_set, ggml_type, dtype, source, out, weights=None, columns=0) -> (first not finite, first overflow), -1 for none."},
+    {"quantize", py_quantize, METH_VARARGS,
+     "quantize(instruction_set, ggml_type, dtype, source, out, weights=None, columns=0) -> (first not finite, first overflow), -1 for none."},
     {"dequantize", py_dequantize, METH_VARARGS, "dequantize(instruction_set, ggml_type, source, out): to f32."},
     {"first_nonfinite", py_first_nonfinite, METH_VARARGS, "first_nonfinite(instruction_set, dtype, source) -> position or -1."},
     {NULL, NULL, 0, NULL},

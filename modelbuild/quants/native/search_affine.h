@@ -140,7 +140,8 @@ INLINE void affine_levels(const float *x, int n, int top, float d, float m, cons
 }
 
 // The 16 bytes that q4_K and q5_K blocks start with, d and dmin as f16 and 6-bit codes s and m of 8 scales and mins, and 256 levels.
-INLINE void affine_superblock(const float *x, int top, const struct found *found, uint16_t d, uint16_t dmin, const uint8_t *s, const uint8_t *m, uint8_t *y, uint8_t *level) {
+INLINE void affine_superblock(const float *x, int top, const struct found *found, uint16_t d, uint16_t dmin, const uint8_t *s, const uint8_t *m,
+                              uint8_t *y, uint8_t *level) {
     uint8_t *codes = y + 4;
     store16(y, d);
     store16(y + 2, dmin);
