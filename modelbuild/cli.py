@@ -51,6 +51,8 @@ class Invocation:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if args is None else list(args)
+    if sys.stdout is None or sys.stderr is None:
+        _stand_in()
     try:
         if words == ["--version"]:
             sys.stdout.write(f"modelbuild {__version__}\n")
@@ -68,10 +70,34 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted; what is finished stays and is used again\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _forget_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Only streams fail without a name: files are dealt with where they are written.
+        _forget_output()
+        from contextlib import suppress
+
+        with suppress(OSError):
+            sys.stderr.write(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}\n")
+        return FAILED
     return code
+
+
+def _stand_in() -> None:
+    """Give a closed stdout or stderr something to write to: else the next file that is opened would get its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 (as long as the process)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _forget_output() -> None:
+    """What is still buffered must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_plain_build(words: Sequence[str]) -> bool:
