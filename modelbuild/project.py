@@ -28,7 +28,8 @@ from modelbuild.variant import Variant
 DEPTH_LIMIT = 100
 """How many models extend one another."""
 
-_MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}")
+MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}")
+"""What a model can be named."""
 _NOT_COPIED = ("tags", "push", "extends")
 _TEXT_KEYS = frozenset(variant.KEYS) - frozenset(
     ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "pre", "push")
@@ -300,7 +301,7 @@ class _Loader:
             self.raise_errors()
         tables = self.document.get("model", {})
         self.malformed = frozenset(str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1)
-        self.malformed |= {name for name in tables if not GLOB.search(name) and not _MODEL.fullmatch(name)}
+        self.malformed |= {name for name in tables if not GLOB.search(name) and not MODEL.fullmatch(name)}
         if not self.errors:
             data = json.dumps([self.document, self.sets], separators=(",", ":"), allow_nan=False).encode()
             self.keep.put(key, xxh3(data).encode() + b"\n" + data)
@@ -371,7 +372,7 @@ class _Loader:
         """Make a project of one Modelfile, named after it, or after its folder."""
         place = Place(self.shown(self.file))
         name = name_after(self.file) or os.path.basename(self.root)
-        if self.options.name is None and not _MODEL.fullmatch(name):
+        if self.options.name is None and not MODEL.fullmatch(name):
             hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
             raise place.error(f"'{name}', after which the model would be named, is not a name", hint=hint)
         self.found[name] = self.file
@@ -410,7 +411,7 @@ class _Loader:
             if name is None:
                 hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
                 self.errors.append(Error("no model can be named after this file", path=self.shown(path), hint=hint))
-            elif not _MODEL.fullmatch(name):
+            elif not MODEL.fullmatch(name):
                 what = f"'{name}', after which the model would be named, is not a name"
                 hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(self.shown(path))}"
                 self.errors.append(Error(what, path=self.shown(path), hint=hint))

@@ -8,12 +8,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli import GOOD, Invocation
 from modelbuild.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.errors import Error
+from modelbuild.project import MODEL
 from modelbuild.report import near_path, plural
 
 if TYPE_CHECKING:
@@ -112,14 +114,21 @@ def compose(folder: str, found: Found) -> str:
 
     name = _name(os.path.basename(folder)) or "models"
     document: dict[str, Any] = {"project": {"name": name}}
-    if found.modelfiles and found.modelfiles != ["Modelfile"]:
-        document["project"]["modelfiles"] = list(_patterns(found.modelfiles))
-        paths = [os.path.join(folder, path) for path in found.modelfiles]
-        if len({name_after(path) for path in paths}) < len(paths) and (template := telling_apart(paths)):
+    wholes = [os.path.join(folder, path) for path in found.modelfiles]
+    template = None if len({name_after(path) for path in wholes}) == len(wholes) else telling_apart(wholes)
+    names = {path: name_after(os.path.join(folder, path), template or "{name}") or "" for path in found.modelfiles}
+    # What no model can be named after gets a table.
+    good = [path for path, own in names.items() if MODEL.fullmatch(own)]
+    if good and good != ["Modelfile"]:
+        document["project"]["modelfiles"] = list(_patterns(good))
+        if template:
             document["project"]["discover_as"] = template
     used = set(_used(folder, found.modelfiles))
-    taken = {name_after(os.path.join(folder, path)) for path in found.modelfiles}
+    taken = {names[path] for path in good}
     models: dict[str, Any] = {}
+    for path, own in names.items():
+        if path not in good:
+            models[_unique(_name(own) or name, {*taken, *models})] = {"modelfile": path}
     for path in [*found.checkpoints, *found.ggufs]:
         if os.path.normpath(os.path.join(folder, path)) in used or os.path.dirname(path) in found.checkpoints:
             continue
@@ -165,7 +174,8 @@ def _stem(path: str) -> str:
 
 
 def _name(text: str) -> str:
-    return re.sub(r"[^a-z0-9_.-]+", "-", text.casefold()).strip("-.")
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_.-]+", "-", plain.casefold()).strip("-.")
 
 
 def _unique(name: str, taken: Collection[str | None]) -> str:

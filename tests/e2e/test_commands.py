@@ -243,6 +243,18 @@ def test_init_names_modelfiles_apart(tmp_path: Path) -> None:
     assert [row["name"] for row in json.loads(out)] == ["a-chat:latest", "b-chat:latest"]
 
 
+def test_init_names_modelfiles_whose_folders_are_no_names(tmp_path: Path) -> None:
+    project = Project(tmp_path / "mono")
+    for place in ("my chat", "Ünï", "plain", 'x "y"'):
+        project.write(f"{place}/Modelfile", "FROM ../weights\n")
+    project.checkpoint()
+    assert run(project, "init")[0] == 0
+    code, out, err = run(project, "list", "--json")
+    assert (code, err) == (0, "")
+    names = {"my-chat:latest", "uni:latest", "plain:latest", "x-y:latest"}
+    assert {row["name"] for row in json.loads(out)} == names
+
+
 def test_init_in_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:
     golden("init_empty", Project(tmp_path), "init")
 
