@@ -129,7 +129,7 @@ def _weighted(
     columns = x.shape[-1]
     matrices = prod(x.shape[:-2])
     if weights is not None and len(weights) != 4 * columns * matrices:
-        if entry.name != "token_embd.weight":
+        if entry.name not in ("token_embd.weight", "per_layer_token_embd.weight"):
             raise Error(
                 f"the importance matrix does not fit '{entry.name}'",
                 path="imatrix",
