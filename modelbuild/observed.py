@@ -21,7 +21,11 @@ def kind(path: str) -> Kind | None:
     return "file" if os.path.isfile(path) else None
 
 
-def entries(path: str) -> tuple[tuple[str, Kind, bool], ...]:
+Listing = tuple[tuple[str, Kind, bool], ...]
+"""(name, kind, is a link) of each entry of a folder"""
+
+
+def entries(path: str) -> Listing:
     """(name, kind, is a link) of a folder's files and folders, by name; what is neither (a dangling link too) is left out."""
     found: list[tuple[str, Kind, bool]] = []
     with os.scandir(path) as scan:
@@ -55,7 +59,7 @@ class Observed:
         self._looks["kind", path] = seen or ""
         return seen
 
-    def entries(self, path: str) -> tuple[tuple[str, Kind, bool], ...]:
+    def entries(self, path: str) -> Listing:
         seen = entries(path)
         self._looks["entries", path] = _listing(seen)
         return seen
@@ -97,5 +101,5 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
     return True
 
 
-def _listing(found: tuple[tuple[str, Kind, bool], ...]) -> str:
+def _listing(found: Listing) -> str:
     return xxh3("\0".join(f"{name}\0{what}\0{link}" for name, what, link in found).encode("utf-8", "surrogateescape"))

@@ -12,7 +12,7 @@ from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
-from modelbuild.observed import Observed
+from modelbuild.observed import Listing, Observed
 from modelbuild.project import DEPTH_LIMIT, Project
 from modelbuild.variant import From, Variant
 
@@ -444,7 +444,7 @@ class _Planner:
             )
         if folders:
             line, folder = folders[0]
-            entries = [name for name, kind, _ in self._observed.entries(folder) if kind == "file"]
+            entries = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
             if any(name.endswith(".safetensors") for name in entries):
                 return self._checkpoint(variant, line, folder, entries)
             ggufs = sorted(os.path.join(folder, name) for name in entries if name.endswith(".gguf"))
@@ -460,14 +460,21 @@ class _Planner:
                 )
         return self._ggufs(variant, sorted(paths, key=lambda each: each[1]))
 
+    def _entries(self, line: From, folder: str) -> Listing:
+        try:
+            return self._observed.entries(folder)
+        except OSError as error:
+            what = f"'{line.text}' cannot be read: {(error.strerror or str(error)).lower()}"
+            raise line.place.error(what, facts=[("folder", folder)]) from error
+
     def _checkpoint(self, variant: Variant, line: From, folder: str, names: Sequence[str]) -> Base:
         from modelbuild.steps import convert
 
         nested = [
             f"{sub}/{name}"
-            for sub, kind, _ in self._observed.entries(folder)
+            for sub, kind, _ in self._entries(line, folder)
             if kind == "folder" and sub == "additional_chat_templates"
-            for name, what, _ in self._observed.entries(os.path.join(folder, sub))
+            for name, what, _ in self._entries(line, os.path.join(folder, sub))
             if what == "file"
         ]
         index = os.path.join(folder, convert.INDEX)
@@ -532,7 +539,7 @@ class _Planner:
         found: dict[tuple[str, ...], From] = {}
         for line, path in paths:
             folder = os.path.dirname(path)
-            beside = [name for name, kind, _ in self._observed.entries(folder) if kind == "file"]
+            beside = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
             try:
                 names = ggufs.parts(os.path.basename(path), beside)
             except Error as error:

@@ -15,7 +15,7 @@ from modelbuild.digest import sha256
 from modelbuild.errors import Error, Errors
 from modelbuild.formats import gguf
 from modelbuild.graph import Graph, Source
-from modelbuild.observed import Observed
+from modelbuild.observed import Listing, Observed
 from modelbuild.plan import plan
 from tests.projects import load, write
 
@@ -236,6 +236,17 @@ def test_models_that_derive_from_one_another_without_end_are_an_error(tmp_path: 
     tables = [f'[model.m{n}]\nfrom = "m{n + 1}"\n' for n in range(2000)]
     with pytest.raises(Errors, match="more than 100 deep"):
         graph(tmp_path, "".join(tables), {})
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_at_its_from(tmp_path: Path) -> None:
+    class Refusing(Observed):
+        def entries(self, path: str) -> Listing:
+            raise PermissionError(13, "Permission denied", path)
+
+    (tmp_path / "weights").mkdir()
+    project = load(tmp_path, '[model.a]\nfrom = "./weights"\n', {})
+    with pytest.raises(Errors, match=r"ModelBuild.toml:2:8: .*'./weights' cannot be read: permission denied"):
+        plan(project, Refusing(), [])
 
 
 ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
