@@ -88,6 +88,8 @@ class Scheduler:
                         else:
                             self._waiting.append(step)
                 for step in self._startable():
+                    if self._stopped:
+                        break
                     started(step)
                     if step.pool:
                         self._running[self._pool().submit(timed, step)] = step

@@ -94,6 +94,13 @@ def test_failure_names_step_and_targets_and_stops(toy: Toy) -> None:
     assert not (toy.folder / "models").exists()
 
 
+def test_nothing_is_started_after_a_failure(toy: Toy) -> None:
+    steps = [join(f"m/{number}", text=str(number), fail=True, final=True) for number in range(3)]
+    toy.build(model(steps, [step.name for step in steps]))
+    assert len(toy.errors) == 1
+    assert toy.states() == {"m/0": "failed", "m/1": "skipped", "m/2": "skipped", "m/manifest": "skipped"}
+
+
 def test_keep_going_finishes_what_it_can(toy: Toy) -> None:
     steps = [join("m/bad", fail=True), join("m/other", text="x"), join("m/more", "m/other"), join("m/layer", "m/bad")]
     graph = model([*steps, join("m/two", "m/more", "m/layer", final=True)], ["m/two"])
