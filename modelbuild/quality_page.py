@@ -121,8 +121,7 @@ def _heat(models: Sequence[Data]) -> str:
             f' data-columns="{len(kinds)}">{escape(model["name"])}</th>'
         )
         heads += [
-            f'<th scope="col"{_classes(kinds, kind)} data-model="{number}">{_heading(kind)}</th>'
-            for kind in kinds
+            f'<th scope="col"{_classes(kinds, kind)} data-model="{number}">{_heading(kind)}</th>' for kind in kinds
         ]
     blocks: dict[int | None, None] = {None: None} if any(_outside(model) for model in models) else {}
     blocks |= dict.fromkeys(

@@ -61,7 +61,8 @@ Flag = Annotated[_Bool | _String, _one_of("true or false")]
 Number = Annotated[_Number | _String, _one_of("a number")]
 Strings = Annotated[Annotated[list[str], Tag("\0list")] | _Empty, _one_of("a list of strings")]
 Labels = Annotated[
-    _String | _Number | _Bool | Annotated[list[Scalar], Tag("\0list")], _one_of("a label of the axis, or a list of them")
+    _String | _Number | _Bool | Annotated[list[Scalar], Tag("\0list")],
+    _one_of("a label of the axis, or a list of them"),
 ]
 Axis = Annotated[
     Annotated[list[Scalar], Tag("\0list")] | Annotated[dict[str, Any], Tag("\0table")] | _Empty,
@@ -108,25 +109,30 @@ Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("
 Messages = Annotated[
     Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
 ]
-Licenses = Annotated[
-    _String | _FromFile | Annotated[list[Text], Tag("\0list")], _one_of("a text or a list of texts")
-]
+Licenses = Annotated[_String | _FromFile | Annotated[list[Text], Tag("\0list")], _one_of("a text or a list of texts")]
 Template = Annotated[_String | _FromFile | _Bool, _one_of("a string, { file = … } or false")]
 
 
 class Defaults(_Table):
     quantize: Quantize = Field(
-        "none", description="The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is."
+        "none",
+        description="The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
     )
     outtype: Annotated[str, _words(*OUTTYPES)] = Field(
         "source", description="The type that weights are converted to before quantization."
     )
-    imatrix: str = Field("", description="Path of an importance matrix (imatrix, of either file form), for quantization.")
-    allow_requantize: Flag = Field(False, description="Quantize also what is quantized already, which adds a second error to the first.")
-    adapter_mode: Annotated[str, _words("layer", "merge")] = Field("layer", description="The mode of adapters that say none.")
-    system: Text = Field("", description="SYSTEM; \"\" clears an inherited one.")
-    template: Template = Field("", description="TEMPLATE; false or \"\": none, also not the base's.")
-    parameters: Parameters = Field({}, description="PARAMETERs by name, laid over the Modelfile's; \"\" clears one.")
+    imatrix: str = Field(
+        "", description="Path of an importance matrix (imatrix, of either file form), for quantization."
+    )
+    allow_requantize: Flag = Field(
+        False, description="Quantize also what is quantized already, which adds a second error to the first."
+    )
+    adapter_mode: Annotated[str, _words("layer", "merge")] = Field(
+        "layer", description="The mode of adapters that say none."
+    )
+    system: Text = Field("", description='SYSTEM; "" clears an inherited one.')
+    template: Template = Field("", description='TEMPLATE; false or "": none, also not the base\'s.')
+    parameters: Parameters = Field({}, description='PARAMETERs by name, laid over the Modelfile\'s; "" clears one.')
     messages: Messages = Field([], description="MESSAGEs; replace all inherited ones.")
     license: Licenses = Field([], description="LICENSEs; replace all inherited ones.")
     renderer: str = Field("", description="RENDERER, a name that Ollama knows.")
@@ -135,7 +141,8 @@ class Defaults(_Table):
     metadata: dict[str, Any] = Field({}, description="Keys of the GGUF to set." + _LATER)
     pre: Any = Field([], description="What runs before the model is built." + _LATER)
     link: Annotated[str, _words("copy", "hard")] = Field(
-        "copy", description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it."
+        "copy",
+        description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
     )
     tag: str = Field("latest", description="The tag; with a matrix by default the labels of the row, joined by '-'.")
     tags: Strings = Field([], description="Further tags of a model, or of the default row of its matrix.")
@@ -143,7 +150,9 @@ class Defaults(_Table):
 
 class Model(Defaults):
     modelfile: str = Field("", description="Path of the Modelfile, relative to the ModelBuild.toml.")
-    from_: str = Field("", alias="from", description="A path, a model of the project, or a model's name; replaces FROM.")
+    from_: str = Field(
+        "", alias="from", description="A path, a model of the project, or a model's name; replaces FROM."
+    )
     name: str = Field("", description="The name without its tag; default: the name of the table.")
     extends: str = Field("", description="A model whose table is copied first; not its tags and push.")
     adapters: Adapters = Field([], description="Adapters, after the Modelfile's own.")
@@ -164,15 +173,20 @@ class Project(_Table):
     name: str = Field("", description="The project's name, for reports.")
     namespace: str = Field("", description="The namespace of names that have none; default: library.")
     modelfiles: list[str] = Field(["Modelfile"], description="Globs of Modelfiles, each a model; ** is any depth.")
-    discover_as: str = Field("{name}", description="What a found Modelfile is called: {name}, {folder} and {parent} are filled in.")
+    discover_as: str = Field(
+        "{name}", description="What a found Modelfile is called: {name}, {folder} and {parent} are filled in."
+    )
     models: str = Field("", description="The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.")
     default: list[str] = Field([], description="What `modelbuild` builds when no target is named; default: everything.")
 
 
 class Ftype(_Table):
-    base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(description="The ftype whose rules hold where nothing else does.")
+    base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(
+        description="The ftype whose rules hold where nothing else does."
+    )
     tensors: dict[str, TensorType] = Field(
-        {}, description="Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type)."
+        {},
+        description="Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type).",
     )
     pure: Flag = Field(False, description="Every tensor gets the base's main type, without its rules (--pure).")
     output_tensor_type: TensorType = Field("", description="Type of the output tensor (--output-tensor-type).")
@@ -182,9 +196,13 @@ class Ftype(_Table):
 
 class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
-    defaults: Defaults = Field(default_factory=Defaults.model_construct, description="For every model that doesn't say otherwise.")
-    model: dict[str, Model] = Field({}, description="Models; a glob such as \"persona-*\" refines all it matches.")
-    ftype: dict[str, Ftype] = Field({}, description="Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise.")
+    defaults: Defaults = Field(
+        default_factory=Defaults.model_construct, description="For every model that doesn't say otherwise."
+    )
+    model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
+    ftype: dict[str, Ftype] = Field(
+        {}, description="Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise."
+    )
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
     group: dict[str, list[str]] = Field({}, description="Targets that stand for several others.")
 
@@ -308,7 +326,9 @@ def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> 
 
 def spelled(loc: Path) -> str:
     """A key path as errors spell it, from its table on: `adapters[1].path`."""
-    skip = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "group": 1, "ftype": 2}.get(str(loc[0]), 0) if loc else 0
+    skip = (
+        {"model": 2, "defaults": 1, "project": 1, "vars": 1, "group": 1, "ftype": 2}.get(str(loc[0]), 0) if loc else 0
+    )
     parts = loc[skip:] if len(loc) > skip else loc[-1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
@@ -489,4 +509,3 @@ def _strings(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from _strings(item, (*path, number))
-

@@ -17,6 +17,8 @@ from modelbuild.store import Store
 TICK = 0.02
 """Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
 
+DAY = 86400.0
+
 
 class Survey(NamedTuple):
     """A weights file's digest, and what else was learned while reading it (opaque to the engine)."""
@@ -82,9 +84,9 @@ class Sources:
         try:
             before = os.stat(path)
             # A file changed again within a tick of the clock would look the same: let the tick pass first.
-            young = before.st_mtime + TICK - time.time()
-            if 0 < young <= TICK:
-                time.sleep(young)
+            left = before.st_mtime + TICK - time.time()
+            if 0 < left <= TICK:
+                time.sleep(left)
                 before = os.stat(path)
             started = time.time()
             detail = None
@@ -100,7 +102,7 @@ class Sources:
         if signature(before) != signature(after):
             raise changed(path)
         self.hashed_bytes += after.st_size
-        if _settled(after, started):
+        if not young(after, started):
             self._store.remember_file(path, source.form, signature(after), digest, detail)
         elif detail is not None:
             self._store.remember_file(path, source.form, "", digest, detail)
@@ -151,10 +153,12 @@ def signature(info: os.stat_result) -> str:
     return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}"
 
 
-def _settled(info: os.stat_result, started: float) -> bool:
+def young(info: os.stat_result, now: float) -> bool:
+    """Whether a write at `now` might leave a file with the times that it has."""
     # Whole seconds come from file systems with coarse stamps (FAT, HFS+): give those two seconds.
     tick = 2.0 if info.st_mtime_ns % 1_000_000_000 == 0 else TICK
-    return max(info.st_mtime, info.st_ctime) + tick <= started + 1e-6
+    # A time that lies days ahead was set by hand, or by a clock that has been put right: no write will give it.
+    return any(now + 1e-6 < time + tick and time < now + DAY for time in (info.st_mtime, info.st_ctime))
 
 
 def unreadable(path: str, error: OSError) -> Error:

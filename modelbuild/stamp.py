@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from modelbuild.observed import Look
-from modelbuild.sources import TICK, signature
+from modelbuild.sources import signature, young
 
 
 class Stamp(NamedTuple):
@@ -69,9 +69,7 @@ def take(models: int, steps: int, looks: Iterable[Look], paths: Iterable[str]) -
                 return None
             files[path] = ""
             continue
-        # Whole seconds come from file systems with coarse stamps.
-        tick = TICK if info.st_mtime_ns % 1_000_000_000 else 2.0
-        if max(info.st_mtime, info.st_ctime) + tick > now:
+        if young(info, now):
             return None
         files[path] = signature(info)
     return Stamp(models, steps, files, environment)

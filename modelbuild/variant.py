@@ -157,7 +157,13 @@ class Naming:
 
 
 def name_row(
-    model: str, row: Row, said: Mapping[str, Said], scope: Scope, namespace: str | None, table: Place, errors: list[Error]
+    model: str,
+    row: Row,
+    said: Mapping[str, Said],
+    scope: Scope,
+    namespace: str | None,
+    table: Place,
+    errors: list[Error],
 ) -> Naming:
     """Work out a row's names: `name:tag`, and for the default row `latest` and `tags`. What is wrong goes to `errors`."""
     read = _Reader(said, scope, errors)
@@ -170,7 +176,7 @@ def name_row(
     tag_place = next((said[key].place for key in ("tag", "matrix") if key in said), table)
     if ":" in name.rpartition("/")[2]:
         before_tag, _, wrong = name.rpartition(":")
-        hint = f"say it with 'tag': name = \"{before_tag}\", tag = \"{wrong}\""
+        hint = f'say it with \'tag\': name = "{before_tag}", tag = "{wrong}"'
         errors.append(name_place.error(f"'name' takes no tag, got '{name}'", hint=hint))
         return Naming((), row.joined)
     if not row.is_default and not any("tags" in layer.table for layer in row.extra):
@@ -273,7 +279,18 @@ def build(
     )
 
 
-CLEARABLE = ("system", "template", "messages", "license", "renderer", "parser", "requires", "adapters", "draft", "projector")
+CLEARABLE = (
+    "system",
+    "template",
+    "messages",
+    "license",
+    "renderer",
+    "parser",
+    "requires",
+    "adapters",
+    "draft",
+    "projector",
+)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
@@ -576,7 +593,9 @@ class _Reader:
         adapters: list[Adapter] = []
         if text and text.adapters and given not in ("", []):
             # A second line is an error of the Modelfile itself.
-            adapters += (Adapter(file.path, file.text, 1.0, mode, file.place) for file in self._files(text, text.adapters[:1]))
+            adapters += (
+                Adapter(file.path, file.text, 1.0, mode, file.place) for file in self._files(text, text.adapters[:1])
+            )
         for number, entry in enumerate(given or ()):
             assert place
             here = place.at(number)

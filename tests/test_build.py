@@ -72,6 +72,18 @@ def test_same_size_rewrite_within_a_tick_is_seen(toy: Toy) -> None:
         assert "m/layer" in toy.build(graph)
 
 
+def test_a_file_from_the_future_is_hashed_once(toy: Toy) -> None:
+    source = toy.write("a.txt", "weights")
+    ahead = time.time() + 10**8
+    os.utime(source.path, (ahead, ahead))
+    time.sleep(0.05)
+    for hashed in (7, 0):
+        sources = Sources(toy.store, {})
+        sources.prepare([source])
+        sources.digest(source)
+        assert sources.hashed_bytes == hashed
+
+
 def test_force_runs_everything(toy: Toy) -> None:
     toy.build(chain(toy))
     assert len(toy.build(chain(toy), force=True)) == 4

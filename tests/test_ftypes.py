@@ -218,7 +218,11 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
     ("source", "ftype", "complaint"),
     [
         (recipe(Kind(), "q8_0"), "q4_K_M", "cannot make q4_K_M of tensor 'output.weight': it is q8_0 already"),
-        (recipe(Kind(), "i32"), "q8_0", "cannot make q8_0 of tensor 'output.weight': it is i32, which can only be copied"),
+        (
+            recipe(Kind(), "i32"),
+            "q8_0",
+            "cannot make q8_0 of tensor 'output.weight': it is i32, which can only be copied",
+        ),
         (recipe(Kind()), "q2_K_S", "ftype q2_K_S needs an importance matrix"),
         (Recipe({}, []), "q8_0", "a GGUF file without an architecture cannot be quantized"),
         (

@@ -22,7 +22,9 @@ axes = st.fixed_dictionaries(
     optional={
         "quantize": st.lists(st.sampled_from(list(FTYPES)), min_size=1, max_size=3, unique=True),
         "tone": st.lists(st.sampled_from(LABELS), min_size=1, max_size=3, unique=True),
-        "base": st.dictionaries(st.sampled_from(LABELS), st.sampled_from(["./x", "${v}/y", "z"]), min_size=1, max_size=3),
+        "base": st.dictionaries(
+            st.sampled_from(LABELS), st.sampled_from(["./x", "${v}/y", "z"]), min_size=1, max_size=3
+        ),
         "parameters": st.dictionaries(
             st.sampled_from(LABELS),
             st.fixed_dictionaries({}, optional={"seed": st.integers(0, 9), "num_ctx": st.just("${n}")}),
@@ -37,7 +39,9 @@ axes = st.fixed_dictionaries(
 def matrices(draw: st.DrawFn) -> dict[str, Any]:
     matrix = draw(axes)
     labels = {axis: list(values) for axis, values in matrix.items()}
-    some = st.fixed_dictionaries({}, optional={axis: st.sampled_from(each) for axis, each in labels.items()}).filter(bool)
+    some = st.fixed_dictionaries({}, optional={axis: st.sampled_from(each) for axis, each in labels.items()}).filter(
+        bool
+    )
     table = {"matrix": matrix, "exclude": draw(st.lists(some, max_size=2)), "include": []}
     for condition in draw(st.lists(some, max_size=2)):
         table["include"].append({**condition, "system": draw(st.sampled_from(["one", "two ${v}"]))})
@@ -99,7 +103,7 @@ def test_include_of_a_new_row_takes_lists_of_labels(tmp_path: Path) -> None:
 def test_a_later_entry_may_speak_of_an_included_row(tmp_path: Path) -> None:
     toml = (
         '[model.m]\nfrom = "x"\nmatrix.n = [1, 2]\n'
-        "include = [{ n = 3 }, { n = 3, parameters = { seed = \"${matrix.n}\" } }]\n"
+        'include = [{ n = 3 }, { n = 3, parameters = { seed = "${matrix.n}" } }]\n'
     )
     made = load(tmp_path, toml).variants
     assert [(each.label, dict(each.parameters)) for each in made] == [("m:1", {}), ("m:2", {}), ("m:3", {"seed": 3})]

@@ -41,8 +41,7 @@ CASES = {
     "key-message": MODEL + 'messages = [{ role = "user", contents = "hi", content = "x" }]\n',
     "key-file": MODEL + 'system = { file = "a", fil = "b" }\n',
     "key-ftype": '[ftype.mine]\nbase = "q4_K_M"\ntensor = {}\n',
-    "key-include": MODEL
-    + 'matrix.quantize = ["q8_0"]\n[[model.chat.include]]\nquantize = "q8_0"\nsytem = "x"\n',
+    "key-include": MODEL + 'matrix.quantize = ["q8_0"]\n[[model.chat.include]]\nquantize = "q8_0"\nsytem = "x"\n',
     # types
     "type-table": 'model = "chat"\n',
     "type-model": "[model]\nchat = 5\n",
@@ -119,7 +118,8 @@ CASES = {
     "imatrix-type": MODEL + "imatrix = true\n",
     "imatrix-unused": MODEL + 'imatrix = "x.gguf"\n',
     "imatrix-unused-in-rows": MODEL + 'matrix.imatrix = { none = "", wiki = "wiki.gguf", code = "code.gguf" }\n',
-    "imatrix-unused-inherited": MODEL + 'quantize = "q4_0"\nimatrix = "x.gguf"\n[model.b]\nextends = "chat"\nquantize = "none"\n',
+    "imatrix-unused-inherited": MODEL
+    + 'quantize = "q4_0"\nimatrix = "x.gguf"\n[model.b]\nextends = "chat"\nquantize = "none"\n',
     # keys whose function comes later
     "later-metadata": MODEL + 'metadata = { "general.author" = "me" }\n',
     "later-pre": MODEL + 'pre = ["make"]\n',
@@ -279,4 +279,6 @@ def test_json_schema_takes_the_designs_example_and_refuses_a_misspelling() -> No
     described = schema.json_schema()
     assert validate(described, tomllib.loads(DESIGN), described)
     assert not validate(described, tomllib.loads(DESIGN.replace("modelfile =", "modelfil =")), described)
-    assert not validate(described, tomllib.loads(DESIGN.replace('"q4_K_M"\n\n', "5\n").replace("8192", "[]")), described)
+    assert not validate(
+        described, tomllib.loads(DESIGN.replace('"q4_K_M"\n\n', "5\n").replace("8192", "[]")), described
+    )

@@ -48,7 +48,7 @@ def test_the_modelfile_lies_over_defaults(tmp_path: Path) -> None:
 
 def test_tables_merge_by_key_from_defaults_to_set(tmp_path: Path) -> None:
     toml = (
-        '[defaults]\nparameters = { top_k = 1, top_p = 0.1, min_p = 0.1, seed = 1, num_ctx = 1, num_keep = 1 }\n'
+        "[defaults]\nparameters = { top_k = 1, top_p = 0.1, min_p = 0.1, seed = 1, num_ctx = 1, num_keep = 1 }\n"
         '[model."*"]\nparameters = { top_p = 0.2, min_p = 0.2, seed = 2, num_ctx = 2, num_keep = 2 }\n'
         '[model."a*"]\nparameters = { min_p = 0.3, seed = 3, num_ctx = 3, num_keep = 3 }\n'
         '[model.base]\nfrom = "x"\nparameters = { seed = 4, num_ctx = 4, num_keep = 4 }\n'
@@ -99,7 +99,9 @@ def test_toml_from_replaces_the_modelfiles(tmp_path: Path) -> None:
 
 
 def test_adapters_follow_the_modelfiles_own(tmp_path: Path) -> None:
-    made = one(tmp_path, M + 'adapters = [{ path = "b.gguf", scale = 1 }, { path = "/c.gguf" }]\n', FROM + "ADAPTER a.gguf\n")
+    made = one(
+        tmp_path, M + 'adapters = [{ path = "b.gguf", scale = 1 }, { path = "/c.gguf" }]\n', FROM + "ADAPTER a.gguf\n"
+    )
     root = str(tmp_path)
     assert [each.path for each in made.adapters] == [f"{root}/m/a.gguf", f"{root}/b.gguf", "/c.gguf"]
     assert {(each.mode, each.scale) for each in made.adapters} == {("layer", 1.0)}
@@ -194,7 +196,10 @@ def test_a_mix_can_stand_wherever_an_ftype_can(tmp_path: Path) -> None:
     assert (made.quantize, made.quantize_from_defaults, made.mix) == ("mine", True, MINE)
     rows = load(tmp_path, M + 'matrix.quantize = ["mine", "q8_0"]\ndefault.quantize = "mine"\n' + MIX, files)
     assert names(rows) == [["m:mine", "m:latest"], ["m:q8_0"]]
-    assert [(each.label, each.ftype, each.mix) for each in rows.variants] == [("m:mine", "q5_K_M", MINE), ("m:q8_0", "q8_0", None)]
+    assert [(each.label, each.ftype, each.mix) for each in rows.variants] == [
+        ("m:mine", "q5_K_M", MINE),
+        ("m:q8_0", "q8_0", None),
+    ]
     for option in ("m.quantize=mine", "*.quantize='mine'"):
         assert load(tmp_path, M + MIX, files, sets=(option,)).variants[0].mix == MINE
     included = M + 'matrix.tone = ["a"]\ninclude = [{ tone = "a", quantize = "${type}" }]\n' + MIX + 'type = "mine"\n'

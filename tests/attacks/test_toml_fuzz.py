@@ -42,13 +42,52 @@ def outcome(root: Path, toml: str, **options: Any) -> Project | str:
 
 
 SNIPPETS = [
-    *("[model.a]\n", "[model.'a*']\n", "[defaults]\n", "[project]\n", "[vars]\n", "[group]\n", "[ftype.f]\n", "[model]\n"),
-    *('from = "m"\n', 'modelfile = "m/Modelfile"\n', 'extends = "b"\n', 'system = { file = "text" }\n', "template = false\n"),
-    *('quantize = "q8_0"\n', 'matrix.quantize = ["q8_0", "f16"]\n', 'matrix = { x = { l = "v" } }\n', "include = [{}]\n"),
+    *(
+        "[model.a]\n",
+        "[model.'a*']\n",
+        "[defaults]\n",
+        "[project]\n",
+        "[vars]\n",
+        "[group]\n",
+        "[ftype.f]\n",
+        "[model]\n",
+    ),
+    *(
+        'from = "m"\n',
+        'modelfile = "m/Modelfile"\n',
+        'extends = "b"\n',
+        'system = { file = "text" }\n',
+        "template = false\n",
+    ),
+    *(
+        'quantize = "q8_0"\n',
+        'matrix.quantize = ["q8_0", "f16"]\n',
+        'matrix = { x = { l = "v" } }\n',
+        "include = [{}]\n",
+    ),
     *('exclude = [{ quantize = "f16" }]\n', 'default = { x = "l" }\n', 'name = "${matrix.x}"\n', 'tags = ["t"]\n'),
     *('modelfiles = ["**/Modelfile"]\n', 'x = "${y}"\n', 'y = "${x}"\n', 'a = ["a", "g*"]\n', 'base = "q4_K_M"\n'),
-    *("parameters = { seed = 1 }\n", 'adapters = [{ path = "l" }]\n', "[[model.a.include]]\n", "[model.b]\n", "= 1\n", '"'),
-    *("\x00", "\ufeff", "\r\n", "'''", "🦙", "${", "\\u0000", "1979-05-27\n", "nan\n", "[model.a.matrix]\n", "[model.b.default]\n"),
+    *(
+        "parameters = { seed = 1 }\n",
+        'adapters = [{ path = "l" }]\n',
+        "[[model.a.include]]\n",
+        "[model.b]\n",
+        "= 1\n",
+        '"',
+    ),
+    *(
+        "\x00",
+        "\ufeff",
+        "\r\n",
+        "'''",
+        "🦙",
+        "${",
+        "\\u0000",
+        "1979-05-27\n",
+        "nan\n",
+        "[model.a.matrix]\n",
+        "[model.b.default]\n",
+    ),
 ]
 
 
@@ -69,7 +108,23 @@ def test_the_designs_example_cut_and_patched(root: Path, data: st.DataObject) ->
 
 
 words = st.sampled_from(
-    ["a", "b", "m", "a*", "x", "q8_0", "Q4_K", "f16", "none", "", "${v}", "${n}", "${matrix.x}", "${matrix.x.value}", "text"]
+    [
+        "a",
+        "b",
+        "m",
+        "a*",
+        "x",
+        "q8_0",
+        "Q4_K",
+        "f16",
+        "none",
+        "",
+        "${v}",
+        "${n}",
+        "${matrix.x}",
+        "${matrix.x.value}",
+        "text",
+    ]
 )
 scalars = words | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5)
 anything = st.recursive(
@@ -85,8 +140,12 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "modelfile": st.sampled_from(["m/Modelfile", "a/Modelfile", "none", "x", "${v}/Modelfile"]),
     "parameters": parameters,
     "messages": st.lists(st.fixed_dictionaries({"role": words | st.just("user"), "content": texts}), max_size=2),
-    "adapters": st.lists(st.fixed_dictionaries({"path": words}, optional={"scale": scalars, "mode": words}), max_size=2),
-    "matrix": st.dictionaries(st.sampled_from(["x", "quantize", "system", "parameters", "y", "name"]), axes, max_size=3),
+    "adapters": st.lists(
+        st.fixed_dictionaries({"path": words}, optional={"scale": scalars, "mode": words}), max_size=2
+    ),
+    "matrix": st.dictionaries(
+        st.sampled_from(["x", "quantize", "system", "parameters", "y", "name"]), axes, max_size=3
+    ),
     "include": st.lists(labels | st.dictionaries(st.sampled_from(variant.KEYS), anything, max_size=2), max_size=2),
     "exclude": st.lists(labels, max_size=2),
     "default": labels,
@@ -100,7 +159,9 @@ documents = st.fixed_dictionaries(
         "project": st.fixed_dictionaries(
             {},
             optional={
-                "modelfiles": st.lists(st.sampled_from(["**/Modelfile", "*/*", "m/**", "..", "", "[", "${v}", "/x/*", "~"])),
+                "modelfiles": st.lists(
+                    st.sampled_from(["**/Modelfile", "*/*", "m/**", "..", "", "[", "${v}", "/x/*", "~"])
+                ),
                 "default": st.lists(words, max_size=2),
                 "models": words,
                 "namespace": words,
@@ -111,7 +172,9 @@ documents = st.fixed_dictionaries(
         "model": st.dictionaries(st.sampled_from(["a", "b", "c/d", "a*", "*", "[", "x y"]), tables, max_size=4),
         "vars": st.fixed_dictionaries({}, optional={"v": scalars, "n": st.integers(0, 9), "w": words}),
         "group": st.dictionaries(words, st.lists(words, max_size=3), max_size=2),
-        "ftype": st.dictionaries(words, st.fixed_dictionaries({"base": words}, optional={"tensors": st.dictionaries(words, words)})),
+        "ftype": st.dictionaries(
+            words, st.fixed_dictionaries({"base": words}, optional={"tensors": st.dictionaries(words, words)})
+        ),
     },
 )
 
@@ -132,7 +195,11 @@ def test_documents_of_the_right_shape(root: Path, document: dict[str, Any]) -> N
         loaded.select()
 
 
-@given(st.dictionaries(words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype"]), anything, max_size=4))
+@given(
+    st.dictionaries(
+        words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype"]), anything, max_size=4
+    )
+)
 @quick
 def test_documents_of_any_shape(root: Path, document: dict[str, Any]) -> None:
     outcome(root, tomli_w.dumps(document))
@@ -151,7 +218,9 @@ def test_texts_with_a_piece_cut_out(root: Path, text: str, start: int, length: i
 
 
 @given(
-    st.lists(st.text(max_size=12) | st.builds("{}.{}={}".format, words, st.sampled_from(variant.KEYS), words), max_size=3),
+    st.lists(
+        st.text(max_size=12) | st.builds("{}.{}={}".format, words, st.sampled_from(variant.KEYS), words), max_size=3
+    ),
     st.dictionaries(words | st.sampled_from(["n", "v"]), st.text(max_size=5), max_size=2),
 )
 @quick

@@ -84,7 +84,9 @@ def test_a_glob_made_to_backtrack(tmp_path: Path) -> None:
 def test_a_regular_expression_made_to_backtrack_is_only_compiled(tmp_path: Path) -> None:
     load(tmp_path, "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { '(a+)+$' = 'q6_K' }\n[model.m]\nfrom = 'x'\n")
     nested = "(" * 3000 + ")" * 3000
-    assert "error: ModelBuild.toml" in complaint(tmp_path, f"[ftype.mine]\nbase = 'q8_0'\ntensors = {{ '{nested}' = 'q6_K' }}\n")
+    assert "error: ModelBuild.toml" in complaint(
+        tmp_path, f"[ftype.mine]\nbase = 'q8_0'\ntensors = {{ '{nested}' = 'q6_K' }}\n"
+    )
 
 
 def test_many_references_in_one_string(tmp_path: Path) -> None:
@@ -114,7 +116,9 @@ def test_paths_that_hold_nul_or_go_on_for_ever(tmp_path: Path) -> None:
     for path in ("a\\u0000b", "x/" * 5000, "~nobody-at-all/x", "a" * 300):
         for key in ("modelfile", "draft", "projector"):
             complaint(tmp_path, f'[model.a]\nfrom = "x"\n{key} = "{path}"\n')
-        complaint(tmp_path, f'[model.a]\nfrom = "x"\nsystem = {{ file = "{path}" }}\nadapters = [{{ path = "{path}" }}]\n')
+        complaint(
+            tmp_path, f'[model.a]\nfrom = "x"\nsystem = {{ file = "{path}" }}\nadapters = [{{ path = "{path}" }}]\n'
+        )
         complaint(tmp_path, f'[project]\nmodels = "{path}"\nmodelfiles = ["{path}", "{path}/*/M", "*/{path}"]\n')
 
 
@@ -139,7 +143,9 @@ def test_a_folder_tree_deeper_than_the_stack(tmp_path: Path) -> None:
 
 def test_a_modelfile_reached_by_two_ways_is_one(tmp_path: Path) -> None:
     write(tmp_path, {"a/Modelfile": FROM})
-    toml = '[project]\nmodelfiles = ["a/Modelfile", "*/Modelfile", "a/../a/Modelfile", "./a/Modelfile", "**/Modelfile"]\n'
+    toml = (
+        '[project]\nmodelfiles = ["a/Modelfile", "*/Modelfile", "a/../a/Modelfile", "./a/Modelfile", "**/Modelfile"]\n'
+    )
     assert [each.label for each in load(tmp_path, toml).variants] == ["a"]
 
 

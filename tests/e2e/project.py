@@ -114,5 +114,3 @@ def flip(path: Path, offset: int, mask: int = 1) -> None:
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ mask]))
-
-
