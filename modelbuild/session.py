@@ -66,11 +66,12 @@ class Session:
         self._targets: tuple[str, ...] = ()
 
     def _find(self) -> str:
-        folder = os.path.abspath(self.settings.folder)
+        folder = os.path.realpath(self.settings.folder)
         if not os.path.isdir(folder):
             raise Error("no such folder", path=self.settings.folder)
         if self.settings.file is not None:
-            file = os.path.normpath(os.path.join(folder, self.settings.file))
+            place, name = os.path.split(os.path.join(folder, self.settings.file))
+            file = os.path.join(os.path.realpath(place), name)
             if not os.path.isfile(file):
                 what = "is a folder" if os.path.isdir(file) else "no such file"
                 raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
@@ -129,7 +130,8 @@ class Session:
 
     def _home(self, env: str | None) -> str:
         """The models folder of the user's Ollama."""
-        return os.path.abspath(os.path.join(self.settings.folder, default_folder(env, os.path.expanduser("~"))))
+        named = default_folder(env, os.path.expanduser("~"))
+        return os.path.abspath(os.path.join(os.path.realpath(self.settings.folder), named))
 
     @cached_property
     def _plan(self) -> _Plan:
@@ -283,7 +285,7 @@ def cache_folder(settings: Settings) -> str:
 
 def started_in(folder: str, path: str) -> str:
     """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+    return os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path)))
 
 
 def cache_limit() -> int:

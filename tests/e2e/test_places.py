@@ -65,6 +65,15 @@ def test_a_modelfile_is_named_after_its_folder_however_it_is_reached(project: Pr
     assert project.manifest("chat:latest")
 
 
+def test_a_project_reached_through_a_link_is_the_same_project(project: Project) -> None:
+    (project.folder / "here/link").symlink_to(project.folder)
+    places = ("--cache", str(project.cache), "--models", str(project.models))
+    run(project.folder, *places)
+    for way in (("-C", "link"), ("-f", "link/ModelBuild.toml"), ("-C", "link/there", "-f", "../ModelBuild.toml")):
+        assert "nothing to do" in run(project.folder / "here", *places, *way)
+        assert "nothing would run" in run(project.folder / "here", *places, *way, "-n")
+
+
 def test_a_folder_in_place_of_a_file_is_called_one(project: Project) -> None:
     assert "chat: is a folder" in run(project.folder, "-f", "chat", code=2)
 
