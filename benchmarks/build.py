@@ -214,7 +214,7 @@ def start(work: Path, rounds: int) -> None:
 
 
 TYPES = ("q4_0", "q8_0", "q3_K_M", "q4_K_M", "q5_K_M", "q6_K")
-TEN = (*TYPES, "q4_K_S", "q5_K_S", "q3_K_S", "f16")
+TEN = (*TYPES, "q3_K_S", "q3_K_L", "q4_K_S", "q5_K_S")
 
 
 def types(work: Path, rounds: int) -> None:

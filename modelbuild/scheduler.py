@@ -76,6 +76,16 @@ class Scheduler:
                 finished(Finish(step, "ran" if ran else "hit", result, None, seconds))
                 self._release(step)
 
+        def start() -> None:
+            for step in self._startable():
+                if self._stopped:
+                    break
+                started(step)
+                if step.pool:
+                    self._running[self._pool().submit(timed, step)] = step
+                else:
+                    close(step, self._inline.submit(timed, step))
+
         try:
             while self._ready or self._waiting or self._running:
                 while self._ready:
@@ -87,17 +97,14 @@ class Scheduler:
                             self._release(step)
                         else:
                             self._waiting.append(step)
-                for step in self._startable():
-                    if self._stopped:
-                        break
-                    started(step)
-                    if step.pool:
-                        self._running[self._pool().submit(timed, step)] = step
-                    else:
-                        close(step, self._inline.submit(timed, step))
+                start()
                 if self._running and not self._ready:
-                    for future in self._first_done():
-                        close(self._running.pop(future), future)
+                    over = [(self._running.pop(future), future) for future in self._first_done()]
+                    if all(future.exception() is None for _, future in over):
+                        # What waits for a place runs already while these are published, which takes the disk's time.
+                        start()
+                    for step, future in over:
+                        close(step, future)
         except BaseException:
             # Steps under way are told to give up before they are waited for.
             self._abort()
