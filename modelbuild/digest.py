@@ -8,6 +8,8 @@ from typing import Any
 
 import xxhash
 
+from modelbuild import interrupt
+
 CHUNK = 4 << 20
 
 
@@ -44,5 +46,6 @@ def file_xxh3(path: str) -> str:
     view = memoryview(buffer)
     with open(path, "rb", buffering=0) as file:
         while count := file.readinto(buffer):
+            interrupt.check()
             state.update(view[:count])
     return state.digest()

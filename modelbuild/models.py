@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from modelbuild import digest as digests
+from modelbuild import interrupt
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
@@ -157,6 +158,7 @@ class ModelsFolder:
                 with self._store.temporary(self._scratch) as file:
                     if not file.link(source.name):
                         while data := source.read(digests.CHUNK):
+                            interrupt.check()
                             file.write(data)
                         os.fsync(file.fileno())
                     os.replace(file.path, target)

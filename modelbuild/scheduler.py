@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from modelbuild import interrupt
 from modelbuild.action import ActionResult
 from modelbuild.executors.inline import Done, Inline
 from modelbuild.graph import Graph, Step
@@ -80,6 +81,7 @@ class Scheduler:
             for step in self._startable():
                 if self._stopped:
                     break
+                interrupt.check()
                 started(step)
                 if step.pool:
                     self._running[self._pool().submit(timed, step)] = step
@@ -88,6 +90,7 @@ class Scheduler:
 
         try:
             while self._ready or self._waiting or self._running:
+                interrupt.check()
                 while self._ready:
                     batch, self._ready = self._ready, []
                     known = look_up(batch)
@@ -100,6 +103,7 @@ class Scheduler:
                 start()
                 if self._running and not self._ready:
                     over = [(self._running.pop(future), future) for future in self._first_done()]
+                    interrupt.check()
                     if all(future.exception() is None for _, future in over):
                         # What waits for a place runs already while these are published, which takes the disk's time.
                         start()

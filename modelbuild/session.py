@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import __version__
+from modelbuild import __version__, interrupt
 from modelbuild.build import Build, Event, Options
 from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
@@ -245,10 +245,12 @@ class Session:
         try:
             if stale:
                 report({"event": "stale", "names": stale})
-            build.run()
-            models.sweep()
+            with interrupt.deferred(worker.stop.set):
+                build.run()
+                models.sweep()
         finally:
             worker.close()
+            self.store.drop_unfinished()
             models.tidy()
         if worker.ran:
             self.store.evict(limit)

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from modelbuild import digest as digests
+from modelbuild import interrupt
 from modelbuild.action import Action, ActionResult
 from modelbuild.errors import Error
 
 SCHEMA = 2
 TEMPORARY = ".tmp-"
+_LINK = ".link"
 _TABLES = """
 create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
 create table if not exists last (
@@ -59,11 +61,11 @@ class Damaged(Exception):
 class Temporary:
     """A new file in a folder, locked while it is written: nobody takes it for what a killed build left."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, path: str) -> None:
         import fcntl
 
+        self.path = path
         while True:
-            self.path = os.path.join(folder, TEMPORARY + os.urandom(8).hex())
             self._descriptor = _create(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
             os.chmod(self._descriptor, 0o644)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -88,13 +90,13 @@ class Temporary:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         try:
-            os.link(source, self.path + ".link")
+            os.link(source, self.path + _LINK)
         except OSError as error:
             os.close(descriptor)
             if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                 return False
             raise
-        os.replace(self.path + ".link", self.path)
+        os.replace(self.path + _LINK, self.path)
         os.close(self._descriptor)
         self._descriptor = descriptor
         return True
@@ -115,6 +117,7 @@ class Store:
         self._locks = os.path.join(root, "locks")
         self._mutex = threading.RLock()
         self._made: set[str] = set()
+        self._unfinished: set[str] = set()
         try:
             for folder in (self._blobs, self._locks):
                 os.makedirs(folder, exist_ok=True)
@@ -205,6 +208,7 @@ class Store:
         if artifact not in self._made:
             sha = hashlib.sha256()
             while data := file.read(digests.CHUNK):
+                interrupt.check()
                 sha.update(data)
             if "sha256:" + sha.hexdigest() != artifact:
                 self.forget(artifact)
@@ -263,11 +267,22 @@ class Store:
     @contextlib.contextmanager
     def temporary(self, folder: str | None = None) -> Iterator[Temporary]:
         """A file to write, in the store or in `folder`; what is still there afterwards is removed."""
-        file = Temporary(folder or self._blobs)
+        path = os.path.join(folder or self._blobs, TEMPORARY + os.urandom(8).hex())
+        self._unfinished.add(path)
+        file = Temporary(path)
         try:
             yield file
         finally:
             file.close()
+            self._unfinished.discard(path)
+
+    def drop_unfinished(self) -> None:
+        """Remove temporary files that nobody writes any more: an interrupt can fall between making one and caring for it."""
+        while self._unfinished:
+            path = self._unfinished.pop()
+            for name in (path, path + _LINK):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
 
     def place(self, path: str, artifact: str, folder: str | None) -> None:
         """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild import interrupt
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Error
 from modelbuild.tensor import Tensor, TensorTable
@@ -80,6 +81,7 @@ def _hash(path: str, file: int, regions: Sequence[tuple[int, int]]) -> dict[tupl
             state = Xxh3()
             at, end = offset, offset + length
             while at < end:
+                interrupt.check()
                 count = os.preadv(file, [view[: min(len(view), end - at)]], at)
                 if not count:
                     raise Error("the file ends early: it was cut short while it was read", path=path)

@@ -19,6 +19,8 @@ from tests.e2e.project import Project
 KILLS = int(os.environ.get("MODELBUILD_KILLS", "25"))
 """SIGKILLs of the kill test; .ci/run asks for 100."""
 
+INTERRUPTS = 8
+
 TOML = """
 [defaults]
 quantize = "q8_0"
@@ -77,18 +79,24 @@ def test_killed_at_any_moment_the_next_build_goes_on(project: Project) -> None:
     assert not (project.models / ".modelbuild").exists() or not any((project.models / ".modelbuild").iterdir())
 
 
-def test_interrupt_is_clean(project: Project) -> None:
-    process = subprocess.Popen(project.command(), stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    first = process.stderr.readline()
-    assert first.startswith("ran")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode in (0, 130)
-    assert "Traceback" not in errors
-    if process.returncode:
-        assert "interrupted" in errors
-    assert not list(project.folder.rglob(".tmp-*"))
+def test_interrupts_are_clean(project: Project) -> None:
+    moments = random.Random(7)
+    for _ in range(INTERRUPTS):
+        shutil.rmtree(project.cache, ignore_errors=True)
+        process = subprocess.Popen(project.command(), stderr=subprocess.PIPE, text=True)
+        assert process.stderr
+        first = process.stderr.readline()
+        assert first.startswith("ran")
+        time.sleep(moments.uniform(0, 0.03))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode in (0, 130)
+        assert "Traceback" not in errors
+        if process.returncode:
+            assert "interrupted" in errors
+        assert not list(project.folder.rglob(".tmp-*"))
+    project.build()
+    project.check()
 
 
 def test_two_builds_at_once_share_the_work(project: Project) -> None:

@@ -1,0 +1,63 @@
+"""Ctrl-C is heard at once and raised where nothing is half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from modelbuild import interrupt
+from modelbuild.store import Store
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_deferred_interrupt_aborts_at_once_and_is_raised_at_the_check() -> None:
+    aborted = []
+    with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: aborted.append(True)):
+        press()
+        assert aborted == [True]
+        interrupt.check()
+        pytest.fail("the check let it pass")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    interrupt.check()
+
+
+def test_an_interrupt_that_met_no_check_is_raised_at_the_end() -> None:
+    passed = []
+    with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
+        press()
+        passed.append(True)
+    assert passed
+
+
+def test_a_second_interrupt_is_raised_where_it_falls() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
+        press()
+        press()
+        pytest.fail("the second was deferred too")
+
+
+def test_ignored_interrupts_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt.deferred(lambda: pytest.fail("heard")):
+            press()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_temporary_file_that_an_interrupt_left_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("modelbuild.store.Temporary.close", lambda self: press())
+        with pytest.raises(KeyboardInterrupt), store.temporary():
+            pass
+    assert list(tmp_path.rglob(".tmp-*"))
+    store.drop_unfinished()
+    assert not list(tmp_path.rglob(".tmp-*"))
+    store.close()
