@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild import quants
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
-from modelbuild.materialize import Mismatch, Reader, Region, Resources, unit_of
+from modelbuild.evaluate import Mismatch, Reader, Region, unit_of
+from modelbuild.materialize import Resources
 from modelbuild.quants import _carried
 from modelbuild.recipe import Expression
 

@@ -16,7 +16,10 @@ from typing import Any
 from modelbuild.digest import canonical, xxh3
 from modelbuild.tensor import Shape, byte_count
 
-VERSIONS = {"leaf": 1, "cast": 1, "permute": 1, "quantize": 1, "dequantize": 1}
+VERSIONS = {
+    "leaf": 1, "cast": 1, "permute": 1, "add_one": 1, "stack": 1, "slice": 1, "transpose": 1, "scale": 1, "mxfp4": 1, "quantize": 1,
+    "dequantize": 1,
+}  # fmt: skip
 """The version of each operation; one that makes other bytes than before gets the next number."""
 
 MAGIC = b"modelbuild recipe 1\n"
@@ -24,7 +27,7 @@ MAGIC = b"modelbuild recipe 1\n"
 
 @dataclass(frozen=True)
 class Expression:
-    """A tensor to be made. Build these with `leaf`, `cast`, `permute`, `quantize`, which check what they are given."""
+    """A tensor to be made. Build these with the functions below, which check what they are given."""
 
     operation: str
     parameters: tuple[Any, ...]
@@ -72,7 +75,10 @@ def leaf(digest: str, dtype: str, shape: Shape) -> Expression:
 
 
 def cast(dtype: str, x: Expression) -> Expression:
-    """Round to another float type (f32, f16, bf16), nearest even; the identity where the dtype is the same."""
+    """Round to another float type (f32, f16, bf16), nearest even; the identity where the dtype is the same.
+
+    What is no float of those three (f64, integers, f8_e4m3, f8_e5m2) can be cast to f32 alone.
+    """
     if x.dtype == dtype:
         return x
     x = _narrow(x)
@@ -94,6 +100,74 @@ def permute(x: Expression, heads: int) -> Expression:
     if heads < 1 or x.shape[0] % (2 * heads):
         raise ValueError(f"{x.shape[0]} rows cannot be permuted in {heads} heads of an even number of rows")
     return Expression("permute", (heads,), x.dtype, x.shape, (x,))
+
+
+def add_one(x: Expression) -> Expression:
+    """Add one to every value, in the dtype of the tensor (f16, f32); bf16 is widened to f32 first.
+
+    Source: llama.cpp conversion, GemmaModel.modify_tensors (norms are stored less one).
+    """
+    if x.dtype == "bf16":
+        x = cast("f32", x)
+    if x.dtype not in ("f32", "f16"):
+        raise ValueError(f"one cannot be added to {x.dtype} values")
+    return Expression("add_one", (), x.dtype, x.shape, (x,))
+
+
+def stack(xs: Sequence[Expression]) -> Expression:
+    """Lay tensors of one dtype and shape one after another: [n, *shape]. Raises ValueError where they differ."""
+    kinds = {(x.dtype, x.shape) for x in xs}
+    if len(kinds) != 1:
+        raise ValueError(f"tensors of {len(kinds)} dtypes or shapes cannot be stacked")
+    return Expression("stack", (), xs[0].dtype, (len(xs), *xs[0].shape), tuple(xs))
+
+
+def slice_(x: Expression, axis: int, start: int, stop: int, step: int = 1) -> Expression:
+    """Take indices `start`, `start + step`, … below `stop` of an axis. Raises ValueError where there are none such.
+
+    The axis is not that of the rows of a block format.
+    """
+    if not (0 <= axis < len(x.shape) and 0 <= start < stop <= x.shape[axis] and step > 0):
+        raise ValueError(f"no rows {start}:{stop}:{step} along axis {axis} of {list(x.shape)}")
+    extent = -(-(stop - start) // step)
+    if extent == x.shape[axis]:
+        return x
+    shape = (*x.shape[:axis], extent, *x.shape[axis + 1 :])
+    return Expression("slice", (axis, start, stop, step), x.dtype, shape, (x,))
+
+
+def transpose(x: Expression) -> Expression:
+    """Exchange the last two axes. Raises ValueError where there are not two."""
+    if len(x.shape) < 2:
+        raise ValueError(f"a tensor of shape {list(x.shape)} cannot be transposed")
+    return Expression("transpose", (), x.dtype, (*x.shape[:-2], x.shape[-1], x.shape[-2]), (x,))
+
+
+def scale(x: Expression, scales: Expression, block: tuple[int, int]) -> Expression:
+    """Multiply each block of `block` rows and columns by its scale, in f32: the values of an fp8 checkpoint.
+
+    x       [..., rows, columns]
+    scales  [..., rows / block, columns / block], rounded up
+    Source: llama.cpp conversion, ModelBase.dequant_model (dequant_simple). Raises ValueError where the shapes do not fit.
+    """
+    rows, columns = ((1, 1) + x.shape)[-2:]
+    fitting = (*x.shape[:-2], -(-rows // block[0]), -(-columns // block[1]))
+    if prod(fitting) != prod(scales.shape) or (len(x.shape) > 1 and fitting != scales.shape and prod(fitting) != 1):
+        raise ValueError(f"scales of shape {list(scales.shape)} do not fit {list(x.shape)} in blocks of {list(block)}")
+    scales = Expression(scales.operation, scales.parameters, scales.dtype, fitting, scales.operands)
+    return Expression("scale", block, "f32", x.shape, (cast("f32", x), cast("f32", scales)))
+
+
+def mxfp4(blocks: Expression, scales: Expression) -> Expression:
+    """Pack MXFP4 as checkpoints store it into ggml's blocks; no value changes.
+
+    blocks  u8 [..., rows, columns / 32, 16], element 2i in the low nibble of byte i and 2i + 1 in the high one
+    scales  u8 [..., rows, columns / 32], the exponent (E8M0) of each block
+    Source: llama.cpp conversion, GptOssModel.repack_mxfp4. Raises ValueError where dtypes or shapes do not fit.
+    """
+    if (blocks.dtype, scales.dtype) != ("u8", "u8") or blocks.shape != (*scales.shape, 16):
+        raise ValueError(f"MXFP4 blocks {list(blocks.shape)} and scales {list(scales.shape)} do not fit each other")
+    return Expression("mxfp4", (), "mxfp4", (*scales.shape[:-1], scales.shape[-1] * 32), (blocks, scales))
 
 
 WEIGHTED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs")

@@ -23,7 +23,7 @@ from modelbuild.store import Range, Store, clear_temporaries
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from modelbuild.materialize import Region
+    from modelbuild.evaluate import Region
     from modelbuild.recipe import Recipe
     from modelbuild.tensor import TensorTable
 
@@ -195,7 +195,8 @@ class Inputs:
 
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
-        from modelbuild.materialize import Gone, Mismatch, Resources, layout, materialize
+        from modelbuild.evaluate import Gone, Mismatch
+        from modelbuild.materialize import Resources, layout, materialize
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
@@ -253,7 +254,7 @@ class Leaves:
             ) from None
 
     def _all(self) -> Iterable[tuple[str, Region]]:
-        from modelbuild.materialize import Region
+        from modelbuild.evaluate import Region
         from modelbuild.tensor import TensorTable
 
         for digest, path in self._sources.surveyed():
@@ -265,7 +266,7 @@ class Leaves:
 
 def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
-    from modelbuild.materialize import Region
+    from modelbuild.evaluate import Region
 
     ranges = store.tensors(keys)
     paths: dict[str, str | None] = {}

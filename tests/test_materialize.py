@@ -16,8 +16,9 @@ import pytest
 from modelbuild import quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
+from modelbuild.evaluate import Mismatch, Region
 from modelbuild.formats import gguf
-from modelbuild.materialize import Materialized, Mismatch, Region, Resources, layout, materialize
+from modelbuild.materialize import Materialized, Resources, layout, materialize
 from modelbuild.recipe import Entry, Expression, Recipe
 
 ARCHITECTURE = {"general.architecture": gguf.encode_value("str", "llama")}

@@ -18,7 +18,8 @@ import pytest
 from modelbuild import quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Stopped
-from modelbuild.materialize import Mismatch, Region, Resources
+from modelbuild.evaluate import Mismatch, Region
+from modelbuild.materialize import Resources
 from modelbuild.quality import (
     MEASURES,
     Comparison,

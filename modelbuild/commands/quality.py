@@ -188,7 +188,8 @@ def _sums(call: Invocation, built: Sequence[_Built], jobs: int | None) -> dict[s
 
 def _stored(session: Session, built: _Built, numbers: Sequence[int]) -> list[Stored]:
     """Where tensors of a model lie in its blob; the blob is hashed where the tensor index doesn't know what they should be."""
-    from modelbuild.materialize import Region, layout
+    from modelbuild.evaluate import Region
+    from modelbuild.materialize import layout
     from modelbuild.quality import Stored
 
     if not numbers:
@@ -229,7 +230,8 @@ def _compared(
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
     from modelbuild import quality
     from modelbuild.commands.build import cores
-    from modelbuild.materialize import Mismatch, Resources
+    from modelbuild.evaluate import Mismatch
+    from modelbuild.materialize import Resources
     from modelbuild.report import Progress
     from modelbuild.session import default_memory
     from modelbuild.sources import unreadable

@@ -61,9 +61,14 @@ def names() -> tuple[str, ...]:
 
 @cache
 def get(name: str) -> Quant:
-    """The quant of that name (lower case), one that can be made or one that can only be carried. Raises KeyError."""
+    """The quant of that name (lower case): one that can be made, one that can only be carried, or what only checkpoints hold.
+
+    The last have no id in ggml: -1. Raises KeyError.
+    """
     if name in _carried.SIZES:
         return Quant(name, *_carried.SIZES[name])
+    if name in _carried.SOURCES:
+        return Quant(name, -1, 1, _carried.SOURCES[name])
     if name not in names():
         raise KeyError(name)
     module = _module(name)
@@ -135,6 +140,14 @@ def dequantize(quant: str, source: ReadableBuffer, out: WriteableBuffer) -> None
         native.dequantize(instructions, form.ggml_type, source, out)
     else:
         _numpy_dequantize(quant, source, out)
+
+
+def widen(dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
+    """Write integers, f64 or fp8 values as little-endian f32, rounded to nearest even. Raises ValueError for other dtypes."""
+    from modelbuild.quants import _widen
+
+    _check_size(get("f32"), _count(get(dtype), source, dtype), memoryview(out).nbytes, "out")
+    _widen.widen(dtype, source, out)
 
 
 def first_nonfinite(dtype: str, source: ReadableBuffer) -> int:

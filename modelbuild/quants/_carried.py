@@ -22,3 +22,6 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "q2_0": (42, 64, 18),
 }
 """name -> (ggml type id, elements of a block, bytes of a block), as `ggml.h` and `ggml-common.h` have them."""
+
+SOURCES: dict[str, int] = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "bool": 1, "f8_e4m3": 1, "f8_e5m2": 1, "f8_e8m0": 1}
+"""name -> bytes of a value; no GGUF holds these, checkpoints do."""

@@ -16,9 +16,10 @@ import pytest
 from modelbuild import quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
+from modelbuild.evaluate import Region
 from modelbuild.formats import gguf
 from modelbuild.ftypes import FTYPES, Mix
-from modelbuild.materialize import Region, Resources, materialize
+from modelbuild.materialize import Resources, materialize
 from modelbuild.recipe import Entry, Recipe
 from modelbuild.steps.quantize import Importance, quantize
 
