@@ -1,6 +1,6 @@
 """Architectures: which checkpoints are read, and what GGUF metadata and tensors come of them.
 
-An architecture is the file named after it. What it must hold is written down in `Architecture`; what many of them share is below.
+An architecture is the file named after it: a subclass of `Architecture`. What many of them share is below.
 Source: llama.cpp conversion/base.py (TextModel), read for the release that llama-cpp-python 0.3.36 carries.
 """
 
@@ -10,9 +10,10 @@ import importlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Any, Protocol
+from functools import cache, cached_property
+from typing import Any, ClassVar
 
+from modelbuild import tokenizer as tokenizers
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
 from modelbuild.formats.gguf import encode_value
@@ -22,51 +23,129 @@ Config = Mapping[str, Any]
 Values = dict[str, bytes]
 
 
-class Architecture(Protocol):
-    """What a file of this folder holds."""
+NAMES = {
+    "embed_tokens": "token_embd",
+    "norm": "output_norm",
+    "lm_head": "output",
+    "layers.N.input_layernorm": "blk.N.attn_norm",
+    "layers.N.post_attention_layernorm": "blk.N.ffn_norm",
+    "layers.N.self_attn.q_proj": "blk.N.attn_q",
+    "layers.N.self_attn.k_proj": "blk.N.attn_k",
+    "layers.N.self_attn.v_proj": "blk.N.attn_v",
+    "layers.N.self_attn.o_proj": "blk.N.attn_output",
+    "layers.N.mlp.gate_proj": "blk.N.ffn_gate",
+    "layers.N.mlp.up_proj": "blk.N.ffn_up",
+    "layers.N.mlp.down_proj": "blk.N.ffn_down",
+}
+"""What most checkpoints of transformers call their tensors, and what GGUF calls them; N is the number of a block."""
 
-    NAME: str
-    """`general.architecture`."""
-    CLASSES: tuple[str, ...]
-    """The names in `architectures` of config.json that this file reads."""
 
-    def complete(self, config: Config) -> Config:
-        """The configuration with what transformers 4.57.6 fills in where keys are missing."""
+class Architecture:
+    """One architecture, reading one checkpoint. A file of this folder holds a subclass, which says where it differs.
 
-    def parameters(self, config: Config, file_type: int) -> Values:
+    NAME        `general.architecture`
+    CLASSES     the names in `architectures` of config.json that it reads
+    MODEL_TYPE  the `model_type` under which transformers knows its configuration
+    DEFAULTS    what transformers 4.57.6 fills in where a configuration of that type lacks a key
+    NAMES       stems of the checkpoint's tensors -> stems of GGUF's; N is the number of a block
+    QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
+    """
+
+    NAME: ClassVar[str]
+    CLASSES: ClassVar[tuple[str, ...]] = ()
+    MODEL_TYPE: ClassVar[str] = ""
+    DEFAULTS: ClassVar[Config] = {}
+    NAMES: ClassVar[Mapping[str, str]] = NAMES
+    QUANTIZED: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.config = complete(checkpoint.config)
+
+    @classmethod
+    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """What transformers derives from other keys; `config` has the defaults."""
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Values:
+        """The `tokenizer.*` metadata: SentencePiece where there is a tokenizer.model, else byte pairs."""
+        size = tokenizers.vocabulary_size(self.config)
+        return tokenizers.sentencepiece(self.checkpoint, size) or tokenizers.byte_pairs(self.checkpoint, size)
+
+    def preface(self) -> Values:
+        """Metadata that stands before `general.type`."""
+        return {}
+
+    def parameters(self, file_type: int) -> Values:
         """The hyper-parameters, `general.file_type` among them, in the order of the file."""
+        return base_parameters(self.NAME, self.config, file_type)
 
-    def constants(self, config: Config) -> Mapping[str, bytes]:
-        """Tensors of f32 that no checkpoint holds, by name; they come first in the file."""
+    def constants(self) -> Mapping[str, bytes]:
+        """Tensors of f32 with one dimension that no checkpoint holds, by name; they come first in the file."""
+        return {}
 
-    def tensors(self, config: Config, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
         """The tensors of the file, before they get their final type, in its order.
 
-        sources  the checkpoint's tensors in their order, those left out that no model of text needs
+        sources  the checkpoint's tensors in their order, without those that no model of text needs
         """
+        for source, x in sources.items():
+            yield self.rename(source), x
 
-    def tokenizer(self, config: Config, checkpoint: Checkpoint) -> Values:
-        """The `tokenizer.*` metadata."""
+    def rename(self, source: str) -> str:
+        """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
+        return rename(source, self.NAMES, block_count(self.config))
 
 
-def find(class_name: str) -> Architecture:
+def find(class_name: str) -> type[Architecture]:
     """The architecture that reads checkpoints of a class. Raises Error for one that no file reads."""
-    known = _by_class()
-    if class_name not in known:
+    readers = {name: kind for kind in known() for name in kind.CLASSES}
+    if class_name not in readers:
         raise Error(
             f"architecture '{class_name}' is not built yet",
             path="config.json",
-            facts=[("known", listed(sorted(known)))],
+            facts=[("known", listed(sorted(readers)))],
         )
-    architecture: Architecture = importlib.import_module(f"{__name__}.{known[class_name]}")
-    return architecture
+    return readers[class_name]
 
 
 @cache
-def _by_class() -> dict[str, str]:
+def known() -> tuple[type[Architecture], ...]:
+    """Those that the files of this folder hold."""
     files = sorted(name[:-3] for name in os.listdir(os.path.dirname(__file__)) if name.endswith(".py"))
-    names = [name for name in files if not name.startswith("_")]
-    return {word: name for name in names for word in importlib.import_module(f"{__name__}.{name}").CLASSES}
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in files if not name.startswith("_")]
+    return tuple(
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Architecture) and value.__module__ == module.__name__
+    )
+
+
+def complete(config: Config) -> Config:
+    """The configuration as the converter sees it: filled in as transformers does, the text model's part over the rest.
+
+    Source: load_hparams, TextModel.__init__
+    """
+    whole = _filled(config)
+    for key in ("llm_config", "lm_config", "language_config", "text_config"):
+        part = config.get(key)
+        if isinstance(part, dict):
+            return {**whole, **_filled(part)}
+    return whole
+
+
+def _filled(config: Config) -> Config:
+    model_type = config.get("model_type")
+    owner = next((kind for kind in known() if model_type and model_type == kind.MODEL_TYPE), None)
+    if owner is None or not transformers_takes(config):
+        return config
+    full = owner.fill({**owner.DEFAULTS, **config})
+    scaling = full.get("rope_scaling")
+    if isinstance(scaling, dict) and "type" in scaling:
+        full["rope_scaling"] = {**scaling, "rope_type": scaling["type"]}
+    return full
 
 
 def class_of(config: Config) -> str:
@@ -92,17 +171,16 @@ _ROPE_KEYS = {
 }
 
 
-def transformers_takes(config: Config, model_type: str) -> bool:
-    """Whether transformers reads a configuration as this type, and so fills in defaults.
+def transformers_takes(config: Config) -> bool:
+    """Whether transformers reads a configuration, and so fills in defaults.
 
-    It refuses one without a type or with half a rope_scaling; llama.cpp then goes on with the bare file (load_hparams).
+    It refuses one with half a rope_scaling; llama.cpp then goes on with the bare file (load_hparams).
     """
     scaling = config.get("rope_scaling")
     if isinstance(scaling, dict):
         name = scaling.get("type", scaling.get("rope_type"))
-        if not _ROPE_KEYS.get(str(name), set()) <= scaling.keys():
-            return False
-    return config.get("model_type") == model_type
+        return _ROPE_KEYS.get(str(name), set()) <= scaling.keys()
+    return True
 
 
 def first(config: Config, *keys: str) -> Any:
@@ -241,23 +319,6 @@ def _gating(config: Config) -> int | None:
     if not isinstance(name, str) or name not in known:
         raise Error(f"the experts' gating expects one of {', '.join(known)}, got {kind(name)}", path="config.json")
     return known[name]
-
-
-NAMES = {
-    "embed_tokens": "token_embd",
-    "norm": "output_norm",
-    "lm_head": "output",
-    "layers.N.input_layernorm": "blk.N.attn_norm",
-    "layers.N.post_attention_layernorm": "blk.N.ffn_norm",
-    "layers.N.self_attn.q_proj": "blk.N.attn_q",
-    "layers.N.self_attn.k_proj": "blk.N.attn_k",
-    "layers.N.self_attn.v_proj": "blk.N.attn_v",
-    "layers.N.self_attn.o_proj": "blk.N.attn_output",
-    "layers.N.mlp.gate_proj": "blk.N.ffn_gate",
-    "layers.N.mlp.up_proj": "blk.N.ffn_up",
-    "layers.N.mlp.down_proj": "blk.N.ffn_down",
-}
-"""What most checkpoints of transformers call their tensors, and what GGUF calls them; N is the number of a block."""
 
 
 def rename(name: str, names: Mapping[str, str], blocks: int) -> str:

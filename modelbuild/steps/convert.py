@@ -95,9 +95,11 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     """
     checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"])
     raw = checkpoint.config
-    _refuse_quantized(raw, checkpoint)
-    architecture = architectures.find(architectures.class_of(raw))
-    config = architecture.complete(raw)
+    architecture = architectures.find(architectures.class_of(raw))(checkpoint)
+    _refuse_quantized(raw, checkpoint, architecture.QUANTIZED)
+    config = architecture.config
+    # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
+    vocabulary = architecture.tokenizer
     tensors = _tensors(inputs.tables(), inputs.file(INDEX))
     sources = {
         name.replace("language_model.", ""): _leaf(tensor)
@@ -106,32 +108,31 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     }
     outtype = _outtype(parameters["outtype"], tensors)
 
-    constants = architecture.constants(config)
+    constants = architecture.constants()
     leaves = {name: xxh3(data) for name, data in constants.items()}
     expressions = [(name, recipe.leaf(leaves[name], "f32", (len(data) // 4,))) for name, data in constants.items()]
-    expressions += architecture.tensors(config, sources)
+    expressions += architecture.tensors(sources)
     entries = _entries(expressions, outtype)
     _check_blocks(entries, architectures.block_count(config))
     _check_vocabulary(entries, tokenizer.vocabulary_size(config), "vocab_size")
 
-    metadata = {
-        "general.architecture": encode_value("str", architecture.NAME),
-        "general.type": encode_value("str", "model"),
-    }
+    metadata = {"general.architecture": encode_value("str", architecture.NAME)}
+    metadata |= architecture.preface()
+    metadata |= {"general.type": encode_value("str", "model")}
     metadata |= card.general(checkpoint, card.count_parameters((entry.name, entry.shape) for entry in entries))
-    metadata |= architecture.parameters(config, ftypes.FTYPES[outtype])
+    metadata |= architecture.parameters(ftypes.FTYPES[outtype])
     metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
-    metadata |= architecture.tokenizer(config, checkpoint)
+    metadata |= vocabulary
     _check_vocabulary(entries, tokenizer.tokens_in(metadata), "the tokenizer")
     return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
 
 
-def _refuse_quantized(config: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+def _refuse_quantized(config: Mapping[str, Any], checkpoint: Checkpoint, known: Sequence[str]) -> None:
     found = config.get("quantization_config")
     method = found.get("quant_method") or found.get("quant_algo") if isinstance(found, dict) else None
     if method is None and checkpoint.read("hf_quant_config.json") is not None:
         method = "modelopt"
-    if method is not None:
+    if method is not None and method not in known:
         raise Error(
             f"the checkpoint is quantized already ({method}): reading such weights is not built yet",
             path="config.json",
@@ -205,6 +206,8 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
+    if expression.dtype == "mxfp4":
+        return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
         return "f32"

@@ -5,19 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelbuild import architectures
-from modelbuild.architectures import llama
+from modelbuild.architectures import complete
+from modelbuild.architectures.llama import Llama
+from modelbuild.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import decode_value
 from modelbuild.recipe import Recipe, leaf
 
 from .. import checkpoints, recipes
+
+
+def llama(config: Mapping[str, Any]) -> Llama:
+    return Llama(Checkpoint({"config.json": json.dumps(config).encode()}.get))
 
 
 def values(recipe: Recipe) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def test_rope_freqs_are_llama_cpps(
 ) -> None:
     """The published Llama 3.1 8B, 3.2 1B and 3.2 3B."""
     config = {"rope_theta": 500000.0, "head_dim": head_dim, "rope_scaling": {**SCALING, "factor": factor}}
-    data = llama.constants(config)["rope_freqs.weight"]
+    data = llama(config).constants()["rope_freqs.weight"]
     found = struct.unpack(f"<{head_dim // 2}f", data)
     assert found[:ones] == (1.0,) * ones and found[ones] > 1
     if middle is not None:
@@ -140,11 +147,11 @@ def test_rope_freqs_are_a_constant_of_the_recipe(tmp_path: Path) -> None:
 
 def test_defaults_are_transformers(tmp_path: Path) -> None:
     drop = {"num_key_value_heads": None, "max_position_embeddings": None, "rms_norm_eps": None, "rope_theta": None}
-    full = llama.complete({**checkpoints.CONFIG, **drop, "head_dim": None})
+    full = complete({**checkpoints.CONFIG, **drop, "head_dim": None})
     assert (full["num_key_value_heads"], full["head_dim"]) == (8, 32)
-    bare = llama.complete({"model_type": "llama"})
+    bare = complete({"model_type": "llama"})
     assert (bare["max_position_embeddings"], bare["rms_norm_eps"], bare["head_dim"]) == (2048, 1e-6, 128)
-    assert "head_dim" not in llama.complete({"model_type": "other"})
+    assert "head_dim" not in complete({"model_type": "other"})
 
 
 def test_names_with_and_without_their_prefix() -> None:
@@ -153,7 +160,7 @@ def test_names_with_and_without_their_prefix() -> None:
         for name in ("layers.1.mlp.up_proj.weight", "model.norm.weight", "lm_head.weight")
     }
     config = {**checkpoints.CONFIG, "num_attention_heads": 2}
-    assert [name for name, _ in llama.tensors(config, sources)] == [
+    assert [name for name, _ in llama(config).tensors(sources)] == [
         "blk.1.ffn_up.weight",
         "output_norm.weight",
         "output.weight",
@@ -185,14 +192,12 @@ def test_tensors_that_no_model_of_text_needs_are_left_out(tmp_path: Path) -> Non
     assert recipes.converted(folder).encode() == before.encode()
 
 
-def test_every_architecture_holds_what_it_must() -> None:
-    known = architectures._by_class()
-    assert known["LlamaForCausalLM"] == "llama"
-    for word in known:
-        found = architectures.find(word)
-        assert word in found.CLASSES and found.NAME
-        for part in ("complete", "parameters", "constants", "tensors", "tokenizer"):
-            assert callable(getattr(found, part)), (word, part)
+def test_a_class_is_read_by_one_architecture() -> None:
+    found = [word for kind in architectures.known() for word in kind.CLASSES]
+    assert len(found) == len(set(found))
+    assert architectures.find("LlamaForCausalLM") is Llama
+    types = [kind.MODEL_TYPE for kind in architectures.known() if kind.MODEL_TYPE]
+    assert len(types) == len(set(types))
 
 
 def test_the_class_in_the_text_part_comes_first() -> None:
