@@ -63,6 +63,11 @@ class Architecture:
         self.config = complete(checkpoint.config)
 
     @classmethod
+    def takes(cls, config: Config) -> bool:
+        """Whether transformers reads a configuration of this type; the bare file counts where it does not."""
+        return transformers_takes(config)
+
+    @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """What transformers derives from other keys; `config` has the defaults."""
         return config
@@ -139,7 +144,7 @@ def complete(config: Config) -> Config:
 def _filled(config: Config) -> Config:
     model_type = config.get("model_type")
     owner = next((kind for kind in known() if model_type and model_type == kind.MODEL_TYPE), None)
-    if owner is None or not transformers_takes(config):
+    if owner is None or not owner.takes(config):
         return config
     full = owner.fill({**owner.DEFAULTS, **config})
     scaling = full.get("rope_scaling")
