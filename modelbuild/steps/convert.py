@@ -186,7 +186,8 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _leaf(tensor: Tensor) -> Expression:
-    if tensor.dtype not in ftypes.FLOATS:
+    # Bytes may be packed values, which the architecture knows; left as they are, they are numbers.
+    if tensor.dtype not in (*ftypes.FLOATS, "u8"):
         raise Error(
             f"tensor '{tensor.name}' holds {tensor.dtype} values, expected f32, f16 or bf16",
             hint="other dtypes are not built yet",
@@ -199,7 +200,8 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     for name, expression in expressions:
         if name in entries:
             raise Error(f"two tensors of the checkpoint are both '{name}'")
-        entries[name] = Entry(name, expression.shape, recipe.quantize(_type(name, expression, outtype), expression))
+        x = recipe.cast("f32", expression) if expression.dtype == "u8" else expression
+        entries[name] = Entry(name, x.shape, recipe.quantize(_type(name, x, outtype), x))
     return list(entries.values())
 
 
