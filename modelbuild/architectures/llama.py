@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import Architecture, Values, Writer, first, number, rope_parameters
@@ -21,7 +21,7 @@ DIM_LIMIT = 1 << 16
 
 class Llama(Architecture):
     NAME = "llama"
-    CLASSES = ("LlamaForCausalLM", "LLaMAForCausalLM")
+    CLASSES: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LLaMAForCausalLM")
     MODEL_TYPE = "llama"
     DEFAULTS = {
         "vocab_size": 32000,
