@@ -72,7 +72,12 @@ def case(changes: Mapping[str, Any] | None = None, *, biases: bool = False, tied
     return Case(config, dense(full, biases=biases, tied=tied), **options)
 
 
-FEW = dict.fromkeys(("num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta", "attention_multiplier", "embedding_multiplier", "residual_multiplier", "logits_scaling", "tie_word_embeddings", "bos_token_id", "eos_token_id"), ...)  # fmt: skip
+MULTIPLIERS = ("attention_multiplier", "embedding_multiplier", "residual_multiplier", "logits_scaling")
+FILLED = (
+    *MULTIPLIERS, "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta", "tie_word_embeddings",
+    "bos_token_id", "eos_token_id",
+)  # fmt: skip
+"""What transformers fills in."""
 
 CASES = {
     "tied": case(),
@@ -80,12 +85,12 @@ CASES = {
     "f32": case(dtype="f32"),
     "biases": case({"attention_bias": True, "mlp_bias": True}, biases=True),
     "a head size of its own": case({"head_dim": 16}),
-    "no multipliers": case({"num_key_value_heads": 4} | {k: ... for k in FEW if k.endswith(("_multiplier", "_scaling"))}),
+    "no multipliers": case(dict.fromkeys(MULTIPLIERS, ...)),
     "multipliers of zero and null": case(
         {"attention_multiplier": 0, "embedding_multiplier": 0.0, "residual_multiplier": None, "logits_scaling": 1},
         logits=False,
     ),
-    "few keys": case({**FEW, "num_key_value_heads": None}, logits=False),
+    "few keys": case({**dict.fromkeys(FILLED, ...), "num_key_value_heads": None}, logits=False),
     "another model_type": case({"model_type": "unheard-of"}, logits=False),
     "linear scaling": case({"rope_scaling": {"type": "linear", "factor": 2.0}}),
     "yarn": case(
