@@ -21,10 +21,10 @@ FORMS = {
 def widen(dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
     """Write the values of `source` as little-endian f32, rounded to nearest even.
 
-    Raises ValueError for a dtype that is none of FORMS, f8_e4m3 or f8_e5m2.
+    Raises ValueError for a dtype that is none of FORMS, f8_e4m3, f8_e5m2 or f8_e8m0.
     """
     to = np.frombuffer(memoryview(out), np.dtype("<f4"))
-    if dtype in ("f8_e4m3", "f8_e5m2"):
+    if dtype in ("f8_e4m3", "f8_e5m2", "f8_e8m0"):
         to[:] = _table(dtype)[np.frombuffer(memoryview(source), np.uint8)]
     elif dtype in FORMS:
         with np.errstate(over="ignore"):
@@ -35,8 +35,12 @@ def widen(dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
 
 @cache
 def _table(dtype: str) -> NDArray[np.float32]:
-    """The value of each of the 256 codes (OCP 8-bit floating point, as torch names them: float8_e4m3fn, float8_e5m2)."""
+    """The value of each of the 256 codes (OCP 8-bit floating point, as torch names them: float8_e4m3fn, float8_e5m2, float8_e8m0fnu)."""
     code = np.arange(256, dtype=np.int64)
+    if dtype == "f8_e8m0":
+        # Powers of two without a sign; the smallest is subnormal.
+        powers: NDArray[np.float32] = np.where(code < 255, np.ldexp(1.0, code - 127), np.nan).astype(np.float32)
+        return powers
     fraction_bits = 3 if dtype == "f8_e4m3" else 2
     bias = 7 if dtype == "f8_e4m3" else 15
     exponent = code >> fraction_bits & (127 >> fraction_bits)

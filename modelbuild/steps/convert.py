@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from modelbuild import architectures, card, ftypes, recipe, tokenizer
+from modelbuild import architectures, card, ftypes, recipe, scaled, tokenizer
+from modelbuild.architectures import Architecture
 from modelbuild.checkpoint import Checkpoint, decoded, parse_json
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, listed
@@ -96,17 +97,13 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"])
     raw = checkpoint.config
     architecture = architectures.find(architectures.class_of(raw))(checkpoint)
-    _refuse_quantized(raw, checkpoint, architecture.QUANTIZED)
     config = architecture.config
+    form = _form(checkpoint, architecture)
     # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
     vocabulary = architecture.tokenizer
-    tensors = _tensors(inputs.tables(), inputs.file(INDEX))
-    sources = {
-        name.replace("language_model.", ""): _leaf(tensor)
-        for name, tensor in tensors.items()
-        if architectures.is_wanted(name)
-    }
-    outtype = _outtype(parameters["outtype"], tensors)
+    tensors = _wanted(_tensors(inputs.tables(), inputs.file(INDEX)))
+    outtype = _outtype(parameters["outtype"], tensors, form)
+    sources = scaled.values(tensors, form, packed=bool(architecture.QUANTIZED))
 
     constants = architecture.constants()
     leaves = {name: xxh3(data) for name, data in constants.items()}
@@ -127,19 +124,17 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
 
 
-def _refuse_quantized(config: Mapping[str, Any], checkpoint: Checkpoint, known: Sequence[str]) -> None:
-    found = config.get("quantization_config")
-    method = found.get("quant_method") or found.get("quant_algo") if isinstance(found, dict) else None
-    if method is None and checkpoint.read("hf_quant_config.json") is not None:
-        method = "modelopt"
-    if method is not None and method not in known:
+def _form(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Form | None:
+    if "draft_vocab_size" in checkpoint.config:
+        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+    form = scaled.form_of(checkpoint, architecture.config)
+    if form is not None and not form.scales and form.method not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({method}): reading such weights is not built yet",
+            f"the checkpoint is quantized already ({form.method}), which is not read for this architecture",
             path="config.json",
             hint="start from the weights that it was quantized from",
         )
-    if "draft_vocab_size" in config:
-        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+    return form
 
 
 def _tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:
@@ -176,23 +171,30 @@ def _tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> 
     return found
 
 
-def _outtype(wanted: str, tensors: Mapping[str, Tensor]) -> str:
-    """The file's float type. `source` is the dtype of the first tensor with two dimensions, `auto` the first that has 16 bits."""
+def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that a model of text needs, under the names that they have in one."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if architectures.is_wanted(name):
+            short = name.replace("language_model.", "")
+            if short in found:
+                raise Error(f"two tensors of the checkpoint are both '{short}'")
+            found[short] = tensor
+    return found
+
+
+def _outtype(wanted: str, tensors: Mapping[str, Tensor], form: scaled.Form | None) -> str:
+    """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
+
+    Weights that are stored with scales have no float type of their own: their `source` is `auto`.
+    """
     if wanted not in ("source", "auto"):
         return wanted
-    known = ("f32", "f16", "bf16") if wanted == "source" else ("f16", "bf16")
+    known = {"f16": "f16", "bf16": "bf16"}
+    if wanted == "source" and form is None:
+        known |= {"f32": "f32", "f64": "f32"}
     matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
-    return next((dtype for dtype in matrices if dtype in known), "f16")
-
-
-def _leaf(tensor: Tensor) -> Expression:
-    # Bytes may be packed values, which the architecture knows; left as they are, they are numbers.
-    if tensor.dtype not in (*ftypes.FLOATS, "u8"):
-        raise Error(
-            f"tensor '{tensor.name}' holds {tensor.dtype} values, expected f32, f16 or bf16",
-            hint="other dtypes are not built yet",
-        )
-    return recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
+    return next((known[dtype] for dtype in matrices if dtype in known), "f16")
 
 
 def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> list[Entry]:

@@ -99,7 +99,6 @@ LIES: dict[str, Change] = {
     "config-deep": write("config.json", '{"a":' + "[" * 100_000),
     "architectures-missing": config(architectures=...),
     "architectures-empty": config(architectures=[]),
-    "architecture-unknown": config(architectures=["MambaForCausalLM"]),
     "quantized": config(quantization_config={"quant_method": "gptq", "bits": 4}),
     "quantized-modelopt": write("hf_quant_config.json", "{}"),
     "draft": config(draft_vocab_size=100),
@@ -123,8 +122,8 @@ LIES: dict[str, Change] = {
     "blocks-missing": config(num_hidden_layers=4),
     "embedding-missing": weights(lambda found: {k: v for k, v in found.items() if "embed" not in k}),
     "heads-wrong": config(num_attention_heads=7, head_dim=32),
-    "dtype-fp8": weights(lambda found: {**found, FIRST: ("F8_E4M3", (256, 256), bytes(65536))}),
-    "dtype-f64": weights(lambda found: {**found, FIRST: ("F64", (256, 256), bytes(8 * 65536))}),
+    "dtype-u32": weights(lambda found: {**found, FIRST: ("U32", (256, 256), bytes(4 * 65536))}),
+    "dtype-complex": weights(lambda found: {**found, FIRST: ("C64", (256, 256), bytes(8 * 65536))}),
     # hyper-parameters
     "heads-missing": config(num_attention_heads=None),
     "heads-no-number": config(num_attention_heads="8"),
@@ -193,6 +192,14 @@ def test_what_the_tokenizers_library_refuses_is_an_error(tmp_path: Path) -> None
     tokenizer_json(pre_tokenizer={"type": "X"})(folder)
     # What it says differs between its versions.
     assert "tokenizer.json: the tokenizers library cannot read it" in golden.complaint(lambda: convert_folder(folder))
+
+
+def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m")
+    config(architectures=["MambaForCausalLM"])(folder)
+    said = golden.complaint(lambda: convert_folder(folder))
+    assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not built yet\n  known  ")
+    assert "LlamaForCausalLM" in said
 
 
 def converts_or_complains(folder: Path) -> None:
