@@ -68,7 +68,6 @@ def plain(array: Array) -> Array:
     [
         ((100, 90), (3, 2), (40, 48)),
         ((4, 6), (1, 1), (128, 128)),
-        ((4, 6), (1, 1), (1 << 30, 1 << 30)),
         ((3, 50, 40), (3, 2, 2), (32, 32)),
         ((100, 90), (), None),
         ((100, 90), (1,), None),
@@ -99,6 +98,12 @@ def test_values_are_those_of_numpy(
     (found,) = values(known, FP8._replace(block=block), packed=False).items()
     assert found[0] == "a.weight"
     assert (made(found[1], data, tmp_path) == plain(weights) * wide).all()
+
+
+def test_a_block_larger_than_the_matrix_takes_no_memory() -> None:
+    known, _ = tensors(a__weight=("f8_e4m3", codes(4, 6)), a__weight_scale_inv=("f32", np.ones((1, 1), "<f4")))
+    (x,) = values(known, FP8._replace(block=(1 << 30, 1 << 30)), packed=False).values()
+    assert x.parameters == (4, 6)
 
 
 def test_scales_and_what_activations_need_are_no_tensors_of_the_model() -> None:
