@@ -1,0 +1,224 @@
+"""A zoo of tiny checkpoints, one file of cases for each `model_type`: no chance in them, and no torch needed to make them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ..checkpoints import SAFETENSORS_NAMES, encode, pieces, save, values
+
+DATA = Path(__file__).parents[2] / "../shared/data"
+
+NAMES = {
+    **SAFETENSORS_NAMES, "f64": "F64", "f8_e4m3": "F8_E4M3", "f8_e5m2": "F8_E5M2", "f8_e8m0": "F8_E8M0", "u8": "U8", "i8": "I8",
+    "i16": "I16", "i32": "I32", "i64": "I64", "bool": "BOOL",
+}  # fmt: skip
+"""dtype -> as safetensors spells it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One checkpoint.
+
+    config     config.json as it is written
+    shapes     tensor name -> shape; shards are filled in this order
+    dtype      f32, f16, bf16: of every tensor …
+    dtypes     … but these
+    tokenizer  "sentencepiece": a synthetic tokenizer.model of 288 pieces; "byte pairs": a synthetic tokenizer.json of 280 tokens;
+               else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent)
+    shards     how many weights files
+    files      further files of the folder, by name; they win over those that the tokenizer brings
+    logits     whether the runtime's logits are compared with transformers'
+    """
+
+    config: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+    dtype: str = "bf16"
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: str = "sentencepiece"
+    shards: int = 1
+    files: Mapping[str, str] = field(default_factory=dict)
+    logits: bool = True
+
+    @property
+    def pre(self) -> str | None:
+        """The pre-tokenizer that has to be named, since nobody knows the synthetic tokenizer.json."""
+        return "gpt-2" if self.tokenizer == "byte pairs" else None
+
+
+TOKENIZERS = {
+    "mistral": {"tokenizer.model": "mistral/tokenizer.model.v1"},
+    "mistral v3": {"tokenizer.model": "mistral/mistral_instruct_tokenizer_240323.model.v3"},
+    "llama-2, tokenizer.model": {"tokenizer.model": "llama-2/tokenizer.model"},
+}
+"""Tokenizers whose files have other names in the folder: name in the checkpoint -> below ../shared/data/tokenizers."""
+
+
+@cache
+def model_types() -> tuple[str, ...]:
+    """The files of cases."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))
+
+
+def cases(model_type: str) -> dict[str, Case]:
+    found = importlib.import_module(f"{__name__}.{model_type}").CASES
+    assert isinstance(found, dict)
+    return found
+
+
+def write(folder: Path, case: Case) -> Path:
+    """Write a checkpoint folder. Skips the test where its tokenizer is not at hand."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _tokenizer(folder, case.tokenizer)
+    (folder / "config.json").write_text(json.dumps(dict(case.config), indent=2))
+    for name, text in case.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, newline="")
+    names = list(case.shapes)
+    size = -(-len(names) // case.shards)
+    index = {}
+    for number in range(case.shards):
+        whole = case.shards == 1
+        file = "model.safetensors" if whole else f"model-{number + 1:05}-of-{case.shards:05}.safetensors"
+        part = names[number * size : (number + 1) * size]
+        found = {name: tensor(name, case.dtypes.get(name, case.dtype), case.shapes[name]) for name in part}
+        # Wide values first: then all of them are aligned.
+        wide = {"f64": 0, "i64": 0, "f32": 1, "i32": 1, "bf16": 2, "f16": 2, "i16": 2}
+        part.sort(key=lambda name: (wide.get(case.dtypes.get(name, case.dtype), 3), name))
+        save(folder / file, {name: found[name] for name in part}, {"format": "pt"})
+        index |= dict.fromkeys(part, file)
+    if case.shards > 1:
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    return folder
+
+
+def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...], bytes]:
+    """Values as a trained model might have them, by the tensor's name alone: norms near one, matrices below 0.2, embeddings larger."""
+    noise = values(int(np.prod(shape)), zlib.crc32(name.encode())) * np.float32(4)
+    if dtype in ("u8", "i8", "i16", "i32", "i64", "bool"):
+        form = {"u8": np.uint8, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "bool": np.bool_}
+        whole = np.floor((noise + 1) * np.float32(128)).astype(np.int64)
+        if name.endswith("_scales"):
+            whole = 120 + whole % 4
+        elif dtype != "u8":
+            whole = whole - 128 if dtype != "bool" else whole % 2
+        return NAMES[dtype], shape, whole.astype(form[dtype]).tobytes()
+    if dtype == "f8_e8m0":
+        return NAMES[dtype], shape, (120 + np.floor((noise + 1) * 2)).astype(np.uint8).tobytes()
+    if dtype in ("f8_e4m3", "f8_e5m2"):
+        return NAMES[dtype], shape, _nearest(noise * np.float32(448), dtype)
+    floats = _spread(name, len(shape), noise)
+    if dtype == "f64":
+        return NAMES[dtype], shape, floats.astype(np.float64).tobytes()
+    return NAMES[dtype], shape, encode(floats, dtype)
+
+
+def _spread(name: str, dimensions: int, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    if name.endswith(("_scale_inv", "_scale", ".scales")):
+        # Of values up to 448.
+        return (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448)
+    if "norm" in name and name.endswith("weight"):
+        return noise * np.float32(0.25) + np.float32(1)
+    if dimensions < 2:
+        return noise * np.float32(0.1)
+    if "embed_tokens" in name:
+        return noise
+    if "lm_head" in name:
+        return noise * np.float32(0.5)
+    return noise * np.float32(0.2)
+
+
+@cache
+def _eight_bit(dtype: str) -> NDArray[np.float32]:
+    """The 128 values of an 8-bit float without its sign, in order; those that are no numbers are infinite."""
+    exponent_bits, mantissa_bits, bias = {"f8_e4m3": (4, 3, 7), "f8_e5m2": (5, 2, 15)}[dtype]
+    found = []
+    for pattern in range(128):
+        exponent, mantissa = pattern >> mantissa_bits, pattern & (1 << mantissa_bits) - 1
+        part = mantissa / (1 << mantissa_bits)
+        found.append((1 + part) * 2.0 ** (exponent - bias) if exponent else part * 2.0 ** (1 - bias))
+    last = 127 if dtype == "f8_e4m3" else 124
+    assert exponent_bits + mantissa_bits == 7
+    return np.array([*found[:last], *[np.inf] * (128 - last)], np.float32)
+
+
+def _nearest(noise: NDArray[np.float32], dtype: str) -> bytes:
+    below = np.searchsorted(_eight_bit(dtype), np.abs(noise), side="right") - 1
+    return (below + np.where(noise < 0, 128, 0)).astype(np.uint8).tobytes()
+
+
+def _tokenizer(folder: Path, name: str) -> None:
+    if name == "sentencepiece":
+        (folder / "tokenizer.model").write_bytes(pieces(288))
+        return
+    if name == "byte pairs":
+        (folder / "tokenizer.json").write_text(json.dumps(byte_pairs(), ensure_ascii=False))
+        (folder / "tokenizer_config.json").write_text(json.dumps(BYTE_PAIRS_CONFIG))
+        return
+    below = DATA / "tokenizers"
+    files = TOKENIZERS.get(name)
+    if files is None:
+        files = {path.name: f"{name}/{path.name}" for path in (below / name).glob("*")}
+    if not files or not all((below / source).is_file() for source in files.values()):
+        pytest.skip(f"no ../shared/data/tokenizers/{name.split(' ')[0]} beside the repository")
+    for here, source in files.items():
+        (folder / here).write_bytes((below / source).read_bytes())
+
+
+BYTE_PAIRS_CONFIG = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": None,
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+    "clean_up_tokenization_spaces": False,
+}
+
+MERGES = (
+    "\u0120 t", "h e", "\u0120t he", "i n", "\u0120 a", "e r", "o n", "r e", "\u0120 w", "a t", "n d", "o u", "e n", "\u0120a nd", "in g",
+    "\u0120 b", "i s", "o r", "\u0120 \u0120", "l l",
+)  # fmt: skip
+
+
+def byte_pairs() -> dict[str, Any]:
+    """A tokenizer.json of GPT-2's kind: 256 bytes, 20 merges, four added tokens."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + n) for n, byte in enumerate(others)}}
+    vocabulary = [*(alphabet[byte] for byte in range(256)), *(merge.replace(" ", "") for merge in MERGES)]
+    added = [("<|endoftext|>", True), ("<|im_start|>", True), ("<|im_end|>", True), ("<tool_call>", False)]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": len(vocabulary) + number, "content": text, **flags, "special": special}
+            for number, (text, special) in enumerate(added)
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {text: number for number, text in enumerate(vocabulary)},
+            "merges": list(MERGES),
+        },
+    }
