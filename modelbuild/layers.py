@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelbuild.locate import Place
+from modelbuild.metadata import flat
 
 MERGED = ("parameters", "metadata", "matrix", "default")
 """Keys whose tables merge by key when one layer lies over another; every other value replaces."""
@@ -36,8 +37,10 @@ def put(laid: dict[str, Said], key: str, value: Any, place: Place) -> None:
     """Lay one value on top."""
     if key in MERGED:
         merged = dict(laid[key].value) if key in laid else {}
-        for name, item in value.items():
-            merged[name] = Said(item, place.at(name))
+        if key == "metadata":
+            merged.update((name, Said(item, place.at(*path))) for name, item, path in flat(value))
+        else:
+            merged.update((name, Said(item, place.at(name))) for name, item in value.items())
         laid[key] = Said(merged, place)
     else:
         laid[key] = Said(value, place)

@@ -13,7 +13,7 @@ from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
 from modelbuild.name import Name
 from modelbuild.observed import Listing, Observed
-from modelbuild.project import DEPTH_LIMIT, Project
+from modelbuild.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.variant import From, Variant
 
 _TYPES = {
@@ -48,7 +48,7 @@ class Base:
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
     whole       the GGUF file that is the model layer if nothing is done to it
 
-    The model layer of a checkpoint or GGUF file has no step yet: which one depends on whether it is quantized.
+    A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
 
     layers: tuple[Layer, ...]
@@ -164,7 +164,7 @@ class _Planner:
         return variant.froms[0].place if variant.froms else variant.table
 
     def _layers(self, variant: Variant) -> Base:
-        base = self._base(variant)
+        base = self._described(variant, self._base(variant))
         base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
@@ -218,6 +218,28 @@ class _Planner:
         blobs = tuple(dict.fromkeys([config, *(layer.step for layer in base.layers)]))
         return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
 
+    # Metadata
+
+    def _described(self, variant: Variant, base: Base) -> Base:
+        """Put the metadata that the variant sets into the recipes it starts from."""
+        own = any(not layer.step for layer in base.layers)
+        # What [defaults] says is for weights: models that stand on others take it over with theirs.
+        given = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
+        if not given:
+            return base
+        if base.recipe is None:
+            raise variant.place("metadata").error(f"'{variant.label}' has no model whose metadata could be set")
+        recipe = self._describe(variant, base.recipe, given)
+        finished = self._describe(variant, base.finished, given) if base.finished else recipe
+        layers = tuple(
+            Layer(manifest.MODEL, "") if layer.media_type == manifest.MODEL else layer for layer in base.layers
+        )
+        config = _without_model(base.config)
+        return replace(base, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
+
+    def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
+        return self.step(variant, "describe", "describe", {"metadata": given}, [("recipe", recipe)], pool="thread")
+
     # Quantization
 
     def _quantized(self, variant: Variant, base: Base) -> Base:
@@ -248,8 +270,8 @@ class _Planner:
             if not layer.step:
                 if base.whole:
                     layers[number] = self._as_it_is(variant, manifest.MODEL, "model", base.whole)
-                elif base.recipe:
-                    layers[number] = self._model_layer(variant, base.recipe)
+                elif base.finished:
+                    layers[number] = self._model_layer(variant, base.finished)
         return replace(base, layers=tuple(layers), whole=None)
 
     def _model_layer(self, variant: Variant, recipe: str) -> Layer:
@@ -314,6 +336,11 @@ class _Planner:
         return path
 
     def _model(self, variant: Variant, line: From) -> Base:
+        if variant.pre is not None and not is_shared(variant.place("pre")):
+            raise variant.place("pre").error(
+                f"'pre' is for weights, and '{variant.label}' is FROM a model",
+                hint=f"say it where '{line.text}' is declared",
+            )
         candidates = [each for each in self._project.candidates(line.text) if each.label != variant.label]
         if candidates:
             return self._inherited(variant, line, candidates)
@@ -492,7 +519,11 @@ class _Planner:
         ]
         large = [(name, Source(os.path.join(folder, *name.split("/")), "safetensors")) for name in weights]
         inputs = [*small, *large]
-        values = {"folder": os.path.basename(os.path.abspath(folder)), "outtype": variant.outtype or "source"}
+        values = {
+            "folder": os.path.basename(os.path.abspath(folder)),
+            "outtype": variant.outtype or "source",
+            "pre": variant.pre,
+        }
         recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
         return Base((Layer(manifest.MODEL, ""),), recipe, recipe, {}, {}, True)
 
@@ -524,6 +555,8 @@ class _Planner:
                 )
             recipe, unquantized = self._import(variant, parts), found.unquantized
             whole = parts[0] if len(parts) == 1 else None
+            if variant.pre is not None:
+                recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": variant.pre}), None
             layers.append(Layer(manifest.MODEL, ""))
         if recipe is None:
             line = paths[0][0]

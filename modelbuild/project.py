@@ -32,7 +32,7 @@ MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)
 """What a model can be named."""
 _NOT_COPIED = ("tags", "push", "extends")
 _TEXT_KEYS = frozenset(variant.KEYS) - frozenset(
-    ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "pre", "push")
+    ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "push")
     + matrix.SHAPING
 )
 
@@ -584,7 +584,7 @@ class _Loader:
 
     def _unused_imatrices(self, unquantized: Sequence[Variant]) -> Iterator[Error]:
         for each in unquantized:
-            if each.imatrix and not _is_shared(each.imatrix.place):
+            if each.imatrix and not is_shared(each.imatrix.place):
                 what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
                 yield each.imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
 
@@ -675,7 +675,7 @@ class _Loader:
                 self.errors.append(self.top.at("group", name).error(what, value=False))
 
 
-def _is_shared(place: Place) -> bool:
+def is_shared(place: Place) -> bool:
     """Whether [defaults] or a glob table says it, and so for models that it may not fit."""
     return place.key[:1] == ("defaults",) or (place.key[:1] == ("model",) and bool(GLOB.search(str(place.key[1]))))
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import ftypes, mixes, modelfile, quants, variables, variant
+from modelbuild import ftypes, metadata, mixes, modelfile, pretokenizers, quants, variables, variant
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import Path, Place
 from modelbuild.variant import OUTTYPES, RESERVED, ROLES
@@ -80,6 +80,17 @@ def _parameters_schema() -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _metadata_schema() -> dict[str, Any]:
+    file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
+    text: dict[str, Any] = {"anyOf": [{"type": "string"}, file]}
+    kinds: dict[str, dict[str, Any]] = {
+        "str": text, "i32": {"type": ["integer", "string"]}, "f32": {"type": ["number", "string"]}, "[str]": {"type": ["array", "string"]},
+    }  # fmt: skip
+    tables = {"type": ["array", "string"], "items": {"type": "object"}}
+    properties = {key: kinds.get(form, tables) for key, form in metadata.GENERAL.items()}
+    return {"type": "object", "properties": properties}
+
+
 def _suggested(*known: str) -> Any:
     """Words for an editor to offer, beside which any other may stand: in another case, of one's own, with variables."""
     return WithJsonSchema({"anyOf": [{"enum": list(known)}, {"type": "string"}]})
@@ -103,6 +114,7 @@ class Message(_Table):
 
 
 Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
+Metadata = Annotated[dict[str, Any], WithJsonSchema(_metadata_schema())]
 Quantize = Annotated[str, _suggested("none", *ftypes.KNOWN)]
 TensorType = Annotated[str, _suggested(*quants.names())]
 Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
@@ -138,8 +150,10 @@ class Defaults(_Table):
     renderer: str = Field("", description="RENDERER, a name that Ollama knows.")
     parser: str = Field("", description="PARSER, a name that Ollama knows.")
     requires: str = Field("", description="REQUIRES, the oldest version of Ollama that runs the model.")
-    metadata: dict[str, Any] = Field({}, description="Keys of the GGUF to set." + _LATER)
-    pre: Any = Field([], description="What runs before the model is built." + _LATER)
+    metadata: Metadata = Field({}, description='Keys of the GGUF file to set; "" takes one away.')
+    pre: Annotated[str, _suggested(*pretokenizers.NAMES)] = Field(
+        "", description="What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell."
+    )
     link: Annotated[str, _words("copy", "hard")] = Field(
         "copy",
         description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
@@ -477,6 +491,8 @@ def _table_values(table: Mapping[str, Any], at: _At, custom: frozenset[str]) -> 
             for name, item in raw.items():
                 if not (isinstance(item, list) and any(map(variables.has_references, item))):
                     value(item, here.at(name), partial(variant.parameter, name))
+        elif key == "metadata":
+            errors += _metadata_errors(raw, here)
         elif key == "adapters":
             for number, entry in enumerate(raw):
                 value(entry.get("mode", "layer"), here.at(number, "mode"), variant.adapter_mode)
@@ -485,6 +501,16 @@ def _table_values(table: Mapping[str, Any], at: _At, custom: frozenset[str]) -> 
             for number, entry in enumerate(raw):
                 value(entry["role"], here.at(number, "role"), variant.role)
     return errors
+
+
+def _metadata_errors(table: Mapping[str, Any], place: Place) -> Iterator[Error]:
+    for key, raw, path in metadata.flat(table):
+        try:
+            metadata.check_key(key)
+            if not any("${" in text for _, text in _strings(raw)):
+                metadata.check(key, raw)
+        except Error as error:
+            yield place.at(*path).placed(error)
 
 
 def _ftype_values(name: str, table: Mapping[str, Any], place: Place) -> Iterator[Error]:

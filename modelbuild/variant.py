@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from modelbuild import ftypes, modelfile
+from modelbuild import ftypes, metadata, modelfile, pretokenizers
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Said
 from modelbuild.locate import Place
@@ -31,7 +31,7 @@ KEYS = (
 )
 """Keys of a model; schema.Model says what each of them takes."""
 
-RESERVED = ("metadata", "pre", "push")
+RESERVED = ("push",)
 """Keys that are checked, and whose function comes later."""
 
 
@@ -77,6 +77,8 @@ class Variant:
     quantize    canonical ftype, or the name of a mix; None for as it is
     mix         what that mix says, as mixes.read gives it, and mix_table where; `ftype` is what it starts from
     imatrix     importance matrix; its `text` is what llama-quantize writes into the file
+    metadata    key -> value, of the GGUF; `default_metadata` are the keys of which [defaults] says it
+    pre         what the pre-tokenizer is called, where the project says it
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
@@ -96,6 +98,9 @@ class Variant:
     mix: Mapping[str, Any] | None
     imatrix: File | None
     allow_requantize: bool
+    metadata: Mapping[str, Any]
+    default_metadata: frozenset[str]
+    pre: str | None
     parameters: Mapping[str, Any]
     cleared_parameters: frozenset[str]
     system: str | None
@@ -257,6 +262,13 @@ def build(
         mix=mix.value if mix else None,
         imatrix=read.file("imatrix"),
         allow_requantize=read.checked("allow_requantize", allow_requantize) or False,
+        metadata=read.metadata(),
+        default_metadata=frozenset(
+            key
+            for key, (_, place) in (said["metadata"].value.items() if "metadata" in said else ())
+            if _is_default(place)
+        ),
+        pre=read.checked("pre", pre),
         parameters=parameters,
         cleared_parameters=cleared_parameters,
         system=either("system", read.text("system"), text.system if text else None),
@@ -431,8 +443,13 @@ def link(value: Any) -> str | None:
     return choice(value, LINKS, "link") if value != "" else None
 
 
+def pre(value: Any) -> str | None:
+    return choice(value, pretokenizers.NAMES, "pre-tokenizer") if value != "" else None
+
+
 CHECKS: Mapping[str, Callable[[Any], object]] = {
     "allow_requantize": allow_requantize,
+    "pre": pre,
     "outtype": outtype,
     "adapter_mode": adapter_mode,
     "link": link,
@@ -564,6 +581,30 @@ class _Reader:
             elif typed:
                 given[name] = typed[1]
         return given, frozenset(cleared)
+
+    def metadata(self) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for key, (value, place) in self.said["metadata"].value.items() if "metadata" in self.said else ():
+            before = len(self.errors)
+            filled = self._all_filled(value, place)
+            try:
+                checked = metadata.check(key, filled)
+                if metadata.is_file(checked):
+                    checked = metadata.check(key, self._text(checked, place))
+            except Error as error:
+                self.errors.append(place.placed(error))
+                continue
+            if len(self.errors) == before:
+                given[key] = checked
+        return given
+
+    def _all_filled(self, value: Any, place: Place) -> Any:
+        """A value with its variables filled in wherever they stand in it."""
+        if isinstance(value, list):
+            return [self._all_filled(item, place.at(number)) for number, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {name: self._all_filled(item, place.at(name)) for name, item in value.items()}
+        return self._fill(value, place)
 
     def messages(self) -> tuple[tuple[str, str], ...] | None:
         if "messages" not in self.said:

@@ -106,3 +106,14 @@ def test_what_lies_over_what(tmp_path: Path) -> None:
     assert system(without, own) == "4"
     assert system(without.replace('system = "4"\n', ""), own) == "3"
     assert system(without.replace('system = "4"\n', ""), "FROM x\n") == "2"
+
+
+def test_the_example_of_metadata_is_what_it_says(tmp_path: Path) -> None:
+    block = re.search(r"(?:^    .*\n)+", PAGE[PAGE.index("    [model.support]\n    from") :], re.MULTILINE)
+    assert block is not None
+    (support,) = load(tmp_path, re.sub("^    ", "", block[0], flags=re.MULTILINE), {"chat.jinja": "{{ x }}"}).variants
+    assert support.metadata == {
+        "general.name": "Support", "general.author": "Acme", "general.license": "apache-2.0", "general.tags": ["support", "chat"],
+        "general.base_models": [{"name": "Llama 3.2 1B", "organization": "Meta Llama"}], "tokenizer.chat_template": "{{ x }}",
+        "llama.context_length": 16384,
+    }  # fmt: skip

@@ -229,6 +229,72 @@ def test_name_that_the_project_no_longer_declares_is_just_a_name(tmp_path: Path)
     assert layers(made, "b") == [("model", "gone:latest")]
 
 
+# Metadata
+
+
+def described(made: Graph, label: str) -> list[dict[str, object]]:
+    """What is set in the recipe of an output's model layer, from the first step to the last."""
+    name = dict(made.steps[next(o for o in made.outputs if o.label == label).manifest].inputs)["0"]
+    found = []
+    while isinstance(name, str):
+        step = made.steps[name]
+        if step.kind == "describe":
+            found.insert(0, json.loads(step.parameters)["metadata"])
+        name = dict(step.inputs).get("recipe")
+    return found
+
+
+NAMED = 'metadata = { "general.name" = "N" }\n'
+
+
+def test_metadata_are_set_before_quantization_and_share_the_conversion(tmp_path: Path) -> None:
+    toml = f'[model.a]\nfrom = "./weights"\n{NAMED}[model.a.matrix]\nquantize = ["none", "q8_0"]\n[model.b]\nfrom = "./weights"\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert kinds(made).count("convert") == kinds(made).count("describe") == 1
+    assert dict(made.steps["a/describe"].inputs) == {"recipe": "a/convert"}
+    assert dict(made.steps["a:q8_0/quantize"].inputs) == {"recipe": "a/describe"}
+    assert [described(made, label) for label in ("a:none", "a:q8_0", "b")] == [[{"general.name": "N"}]] * 2 + [[]]
+
+
+def test_gguf_file_with_metadata_is_made_of_its_recipe(tmp_path: Path) -> None:
+    made = graph(tmp_path, f'[model.a]\nfrom = "./x.gguf"\n{NAMED}', {"x.gguf": gguf_file()})
+    assert kinds(made) == ["import", "describe", "layer", "config", "manifest"]
+    assert dict(made.steps["a/model"].inputs) == {"recipe": "a/describe"}
+
+
+def test_metadata_of_a_model_on_a_model_replace_its_model_layer(tmp_path: Path) -> None:
+    toml = f'[model.a]\nfrom = "./weights"\nquantize = "q8_0"\nsystem = "A"\n[model.b]\nfrom = "a"\n{NAMED}'
+    toml += '[model.c]\nfrom = "b"\nquantize = "q4_K_M"\n[model.d]\nfrom = "b"\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert layers(made, "b") == [("model", ""), ("system", "a:latest")]
+    assert dict(made.steps["b/model"].inputs) == {"recipe": "b/describe-2"}
+    assert dict(made.steps["b/describe-2"].inputs) == {"recipe": "a/quantize"}
+    assert dict(made.steps["c/quantize"].inputs) == {"recipe": "b/describe"}
+    assert layers(made, "d") == [("model", "b:latest"), ("system", "b:latest")]
+
+
+def test_metadata_of_a_model_of_a_models_folder(tmp_path: Path) -> None:
+    made = graph(tmp_path, f'[model.a]\nfrom = "base"\n{NAMED}', library(tmp_path, system=b"S"))
+    assert layers(made, "a") == [("model", ""), ("system", "base:latest")]
+    assert described(made, "a") == [{"general.name": "N"}]
+    assert "base" not in json.loads(made.steps["a/config"].parameters)
+
+
+def test_default_metadata_leave_models_on_models_alone(tmp_path: Path) -> None:
+    toml = f'[defaults]\n{NAMED}[model.a]\nfrom = "./x.gguf"\n[model.b]\nfrom = "a"\n[model.c]\nfrom = "base"\n'
+    made = graph(tmp_path, toml, {"x.gguf": gguf_file(), **library(tmp_path)})
+    assert layers(made, "b") == [("model", "a:latest")]
+    assert [described(made, label) for label in "abc"] == [[{"general.name": "N"}]] * 2 + [[]]
+
+
+def test_pre_tokenizer_is_for_the_conversion_and_for_gguf_files(tmp_path: Path) -> None:
+    toml = '[defaults]\npre = "Qwen2"\n[model.a]\nfrom = "./weights"\n[model.b]\nfrom = "./x.gguf"\n[model.c]\nfrom = "a"\n'
+    made = graph(tmp_path, toml, {**CHECKPOINT, "x.gguf": gguf_file()})
+    assert json.loads(made.steps["a/convert"].parameters)["pre"] == "qwen2"
+    assert described(made, "b") == [{"tokenizer.ggml.pre": "qwen2"}]
+    assert layers(made, "c") == [("model", "a:latest")]
+
+
 # Errors
 
 
@@ -329,6 +395,10 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
                 manifest.Layer(manifest.CONFIG, "sha256:" + "00" * 32, 1), ()
             ).encode()
         },
+    ),
+    "pre_on_a_model": (
+        '[model.a]\nfrom = "./x.gguf"\n[model.b]\nfrom = "a"\npre = "qwen2"\n',
+        {"x.gguf": gguf_file()},
     ),
     "several_at_once": ('[model.a]\nfrom = "./nowhere"\n[model.b]\nfrom = "a"\n[model.c]\nfrom = "d"\n', {}),
 }

@@ -82,7 +82,7 @@ def _recipes(graph: Graph) -> tuple[dict[str, Recipe], list[Error]]:
     heads = _Heads()
     for step in graph.steps.values():
         try:
-            if step.kind in ("convert", "import", "quantize"):
+            if step.kind in ("convert", "import", "describe", "quantize"):
                 inputs = _Inputs(step, heads, made)
                 if inputs.complete():
                     made[step.name] = steps.module(step.kind).run(json.loads(step.parameters), inputs)

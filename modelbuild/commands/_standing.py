@@ -131,6 +131,8 @@ def _needs(graph: Graph, name: str, *roles: str) -> Iterator[str]:
 def ftype(session: Session, output: Output, found: Served | None) -> str | None:
     """The ftype of a variant's model: as it was asked for, else as its config says; None where neither tells."""
     step = recipe_step(session.graph, output)
+    while step is not None and step.kind == "describe":
+        step = session.graph.steps[str(dict(step.inputs)["recipe"])]
     values = json.loads(step.parameters) if step else {}
     asked = values.get("ftype") or ftypes.canonical(str(values.get("outtype")))
     if asked or found is None:

@@ -150,8 +150,11 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "exclude": st.lists(labels, max_size=2),
     "default": labels,
     "tags": st.lists(words, max_size=2),
+    "metadata": st.dictionaries(
+        st.sampled_from(["general.name", "general", "acme.x", "general.tags"]) | words, anything, max_size=3
+    ),
 }
-LATER = ("imatrix", "allow_requantize", "metadata", "pre", "push")
+LATER = ("imatrix", "allow_requantize", "push")
 tables = st.fixed_dictionaries({}, optional={key: value for key, value in KEYS.items() if key not in LATER})
 documents = st.fixed_dictionaries(
     {},

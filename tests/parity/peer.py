@@ -2,7 +2,7 @@
 
 Reads a list of jobs from standard input, one JSON object a line, and answers each with one line:
     {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers
-    {"do": "convert", "folder", "outtype", "out"}                                 {"error": null | text}
+    {"do": "convert", "folder", "outtype", "out", "options"}                      {"error": null | text}
 The environment names the source of llama.cpp: MODELBUILD_LLAMA_SRC.
 """
 
@@ -34,7 +34,7 @@ def make(job):
 def convert(job):
     import convert_hf_to_gguf
 
-    sys.argv = ["convert", job["folder"], "--outtype", job["outtype"], "--outfile", job["out"]]
+    sys.argv = ["convert", job["folder"], "--outtype", job["outtype"], "--outfile", job["out"], *job.get("options", [])]
     convert_hf_to_gguf.main()
 
 
