@@ -17,12 +17,21 @@ class Checkpoint:
     read    the bytes of a file by its name in the folder, None where there is none
     names   the files there may be
     folder  the folder's own name, from which a model without a better one takes its name
+    pre     the name of its pre-tokenizer, where it is not to be found out
     """
 
-    def __init__(self, read: Callable[[str], bytes | None], names: Sequence[str] = (), folder: str = "") -> None:
+    def __init__(
+        self,
+        read: Callable[[str], bytes | None],
+        names: Sequence[str] = (),
+        folder: str = "",
+        *,
+        pre: str | None = None,
+    ) -> None:
         self.read = read
         self.names = tuple(names)
         self.folder = folder
+        self.pre = pre
         self._parsed: dict[str, dict[str, Any] | None] = {}
 
     def text(self, name: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from modelbuild import pretokenizers
 from modelbuild.checkpoint import Checkpoint, kind
-from modelbuild.errors import Error
+from modelbuild.errors import Error, listed
 
 FILE = "tokenizer.json"
 
@@ -170,22 +170,25 @@ class FastTokenizer:
             joined = [" ".join(piece.replace(" ", "\u0120") for piece in pair) for pair in merges]
         return joined
 
-    def pre_tokenizer(self) -> tuple[str, Any]:
+    def pre_tokenizer(self, given: str | None = None) -> tuple[str, Any]:
         """llama.cpp's name of the pre-tokenizer, and this tokenizer in the tokenizers library, able to deal with its added tokens.
 
+        given  the name, where it is not to be found out
         Raises Error for a pre-tokenizer that llama.cpp does not know. Source: conversion/base.py, get_vocab_base_pre
         """
         digest = ""
         for vocabulary, merges in filter(None, (self._needed(), (self.vocabulary, self._model.get("merges") or []))):
             library = self._library(vocabulary, merges)
+            if given is not None:
+                return given, library
             digest = hashlib.sha256(str(library.encode(pretokenizers.TEXT).ids).encode()).hexdigest()
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
         raise Error(
             "the pre-tokenizer is none that llama.cpp knows",
             path=FILE,
-            facts=[("hash", digest)],
-            hint="no program that reads GGUF could split text as this tokenizer does; was it changed after it was downloaded?",
+            facts=[("hash", digest), ("known", listed(pretokenizers.NAMES, len(pretokenizers.NAMES)))],
+            hint="set `pre` in ModelBuild.toml to the one that splits text as this tokenizer does, such as `pre = \"llama-bpe\"`: that of the model it was made from",
         )
 
     def _needed(self) -> tuple[Mapping[str, int], Sequence[str]] | None:

@@ -140,7 +140,7 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
             facts=[("config.json", f"vocab_size {size}")],
             hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
         )
-    pre, library = loaded.pre_tokenizer()
+    pre, library = loaded.pre_tokenizer(checkpoint.pre)
     types = [NORMAL] * count
     for number, token in loaded.added.items():
         text = token.content

@@ -90,11 +90,11 @@ def _weight_map(index: bytes) -> dict[str, str]:
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Make the recipe. Parameters: `outtype`, one of OUTTYPES; `folder`, the folder's name.
+    """Make the recipe. Parameters: `outtype`, one of OUTTYPES; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
 
     Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
     """
-    checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"])
+    checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"], pre=parameters.get("pre"))
     raw = checkpoint.config
     architecture = architectures.find(architectures.class_of(raw))(checkpoint)
     config = architecture.config
