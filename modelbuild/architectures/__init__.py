@@ -135,7 +135,7 @@ def complete(config: Config) -> Config:
     """
     whole = _filled(config)
     for key in ("llm_config", "lm_config", "language_config", "text_config"):
-        part = config.get(key)
+        part = whole.get(key)
         if isinstance(part, dict):
             return {**whole, **_filled(part)}
     return whole
