@@ -1,0 +1,136 @@
+"""What a chat template does, learned by rendering conversations with it: the text around the messages, however the Jinja is written."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from modelbuild.chat_templates._jinja import Refused, Template, Unsupported
+
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+ONE = (USER,)
+TWO = (USER, ASSISTANT, USER)
+THREE = (USER, ASSISTANT, USER, ASSISTANT, USER)
+
+BOS = ("<|begin_of_text|>", "<|startoftext|>", "<bos>", "<s>")
+"""Tokens with which templates begin as plain text. Ollama's runner adds the token that the tokenizer asks for."""
+LONGEST = 200
+"""Characters between messages. A system prompt of the template's own stands before all messages."""
+THOUGHT = "<think>\nqz0t\n</think>\n\nqz1t"
+"""A template that takes thoughts out of former answers does what none of our families does."""
+
+
+class System(NamedTuple):
+    """The text before a system message and after it, where that stands before the first user message, or the `last` one.
+
+    Before the last one, what stands before it is what stands before a user message; `before` is empty then.
+    """
+
+    before: str
+    after: str
+    last: bool = False
+
+
+class Turns(NamedTuple):
+    """What stands before and after a user's message (from the second on) and an assistant's, and where the model goes on."""
+
+    user: str
+    user_end: str
+    assistant: str
+    assistant_end: str
+    prompt: str
+
+
+class Shape(NamedTuple):
+    """The text around messages, without BOS at the beginning.
+
+    start   before the first user message where there is no system message
+    answer  from a user's message to the assistant's
+    ask     from an assistant's message to the user's
+    end     after the last user message
+    bos, eos  the texts of these tokens
+    system  None where the template refuses system messages or leaves them out
+    """
+
+    start: str
+    answer: str
+    ask: str
+    end: str
+    bos: str
+    eos: str
+    system: System | None = None
+
+    def around(self, roles: tuple[str, ...]) -> list[str]:
+        """The texts before, between and after the messages of a conversation, in the order in which they come out."""
+        system = self.system if roles[0] == SYSTEM else None
+        count = roles.count(USER)
+        texts = [self.start, *[self.answer, self.ask] * (count - 1), self.end]
+        if system is None:
+            return texts
+        if system.last:
+            return [*texts[:-1], system.after, self.end]
+        return [system.before, system.after, *texts[1:]]
+
+    def turns(self, user: str, assistant: str) -> Turns | None:
+        """Cut the texts between messages at what opens a user's message and an assistant's: two patterns."""
+        answer = re.fullmatch(rf"(.*?)({assistant})", self.answer, re.DOTALL)
+        ask = re.fullmatch(rf"(.*?)({user})", self.ask, re.DOTALL)
+        if answer is None or ask is None or not self.end.startswith(answer[1]):
+            return None
+        opening = self.start if re.fullmatch(user, self.start) and self.ask.endswith(self.start) else ask[2]
+        prompt = self.end[len(answer[1]) :]
+        if prompt.rstrip() != answer[2].rstrip():
+            return None
+        return Turns(opening, answer[1], answer[2], self.ask.removesuffix(opening), prompt)
+
+
+def learn(jinja: str, bos: str, eos: str) -> Shape | None:
+    """The shape of a template; None where it does more than to put text around messages, or cannot be read."""
+    try:
+        return _learn(Template(jinja), bos, eos)
+    except (Unsupported, Refused):
+        return None
+
+
+def _learn(template: Template, bos: str, eos: str) -> Shape | None:
+    names = {"bos_token": bos, "eos_token": eos}
+
+    def around(roles: tuple[str, ...], thought: bool = False) -> tuple[list[str], list[str]]:
+        """The texts around the messages and the roles, as both come out. What is left out has no place in them."""
+        contents = [THOUGHT if thought and role == ASSISTANT else f"qz{at}{role}" for at, role in enumerate(roles)]
+        messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+        text = template.render(messages, names)
+        text = next((text.removeprefix(token) for token in (bos, *BOS) if token and text.startswith(token)), text)
+        places = sorted((text.find(content), len(content), role) for content, role in zip(contents, roles, strict=True))
+        if any(text.count(content) > 1 for content in contents):
+            raise Unsupported("a message comes out twice")
+        texts, at = [], 0
+        for place, size, _ in places:
+            if place >= 0:
+                texts.append(text[at:place])
+                at = place + size
+        return [*texts, text[at:]], [role for place, _, role in places if place >= 0]
+
+    texts, order = around(THREE)
+    if order != list(THREE) or max(map(len, texts[1:])) > LONGEST:
+        return None
+    shape = Shape(texts[0], texts[1], texts[2], texts[-1], bos, eos)
+    for roles in (ONE, TWO, THREE):
+        if around(roles) != (shape.around(roles), list(roles)):
+            return None
+    if around(TWO, thought=True) != (shape.around(TWO), list(TWO)):
+        return None
+
+    try:
+        texts, order = around((SYSTEM, *THREE))
+    except Refused:
+        return shape
+    if SYSTEM not in order:
+        return shape if texts == shape.around(THREE) else None
+    last = order == [*THREE[:-1], SYSTEM, USER]
+    shape = shape._replace(system=System("", texts[-2], True) if last else System(texts[0], texts[1]))
+    for turns in (ONE, TWO, THREE):
+        expected = [*turns[:-1], SYSTEM, USER] if last else [SYSTEM, *turns]
+        if around((SYSTEM, *turns)) != (shape.around((SYSTEM, *turns)), expected):
+            return None
+    return shape

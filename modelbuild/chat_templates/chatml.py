@@ -1,0 +1,20 @@
+"""ChatML: each message between <|im_start|> with its role and <|im_end|>. Qwen 2 and 2.5, Hermes, Yi, and many fine-tunes."""
+
+from __future__ import annotations
+
+from modelbuild.chat_templates._go import by_role
+from modelbuild.chat_templates._shape import Shape, System
+
+STOP = ("<|im_start|>", "<|im_end|>")
+
+TURN = """<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+"""
+END = "<|im_end|>\n"
+
+
+def template(shape: Shape) -> str | None:
+    turns = shape.turns(r"<\|im_start\|>user\n", r"<\|im_start\|>assistant\n")
+    if turns is None or (turns.user_end, turns.assistant_end) != (END, END) or turns.prompt != turns.assistant:
+        return None
+    return by_role(shape, turns, TURN, System("<|im_start|>system\n", END))
