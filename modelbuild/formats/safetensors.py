@@ -45,7 +45,9 @@ def survey(path: str, executor: Executor | None = None) -> formats.Survey:
 
 def _read(file: BinaryIO, size: int, path: str) -> tuple[bytes, TensorTable]:
     head = file.read(256)
-    formats.refuse_other(head, path, "safetensors")
+    # A header of 640 bytes begins as a pickle does: what follows the length tells.
+    if head[4:9] != b"\0\0\0\0{":
+        formats.refuse_other(head, path, "safetensors")
     if size < 8:
         raise Error(f"is {size} bytes long, expected a safetensors header of 8 bytes and more", path=path)
     length = int.from_bytes(head[:8], "little")

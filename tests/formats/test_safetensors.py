@@ -49,6 +49,13 @@ def test_spaces_after_the_header_are_allowed(tmp_path: Path) -> None:
     assert safetensors.read_header(str(path)) == TensorTable({}, {})
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 0x10280])
+def test_a_length_that_looks_like_the_start_of_a_pickle_is_a_length(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+    assert safetensors.read_header(str(path)) == TensorTable({}, {})
+
+
 def test_each_tensor_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     path = library_file(tmp_path / "m.safetensors")
     survey = safetensors.survey(str(path))
