@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from math import prod
+from math import inf, nan, prod
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from modelbuild import quants
 from modelbuild.formats import gguf, safetensors
@@ -45,8 +49,8 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source") -> Recipe:
-    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name}, Folder(path)))
+def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Recipe:
+    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre}, Folder(path)))
 
 
 def imported(path: Path, files: list[str]) -> Recipe:
@@ -72,16 +76,106 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     """The bytes of a tensor."""
     if x.operation == "leaf":
         return leaves[x.digest]
-    (operand,) = x.operands
-    data = evaluate(operand, leaves)
-    if x.operation == "permute":
-        (heads,) = x.parameters
-        row = len(data) // x.shape[0]
-        half = x.shape[0] // heads // 2
-        old = [(h * 2 + p) * half + j for h in range(heads) for j in range(half) for p in (0, 1)]
-        return b"".join(data[r * row : (r + 1) * row] for r in old)
-    assert x.operation in ("cast", "quantize"), x.operation
+    parts = [evaluate(operand, leaves) for operand in x.operands]
+    if x.operation == "stack":
+        return b"".join(parts)
+    if x.operation in ("cast", "quantize", "dequantize"):
+        return _converted(x, parts)
+    arrays = [_items(data, operand) for data, operand in zip(parts, x.operands, strict=True)]
+    made = {
+        "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
+    }[x.operation](x, *arrays)  # fmt: skip
+    return np.ascontiguousarray(made).tobytes()
+
+
+Array = NDArray[Any]
+
+
+def _items(data: bytes, x: Expression) -> Array:
+    """Bytes as an array of x's shape; a block of a block format is one item, so that its last axis is shorter."""
+    quant = quants.get(x.dtype)
+    forms = {"f32": "<f4", "f16": "<f2", "u8": "u1"}
+    form = np.dtype(forms[x.dtype]) if x.dtype in forms else np.dtype((np.void, quant.bytes))
+    shape = (*x.shape[:-1], x.shape[-1] // quant.block) if quant.block > 1 else x.shape
+    return np.frombuffer(data, form).reshape(shape)
+
+
+def _converted(x: Expression, parts: list[bytes]) -> bytes:
+    (operand, *_), (data, *weights) = x.operands, parts
+    assert operand.shape == x.shape
     out = bytearray(x.size)
-    assert prod(operand.shape) == prod(x.shape)
-    quants.quantize(x.dtype, operand.dtype, data, out)
+    if x.operation == "dequantize":
+        quants.dequantize(operand.dtype, data, out)
+    elif weights:
+        # Each matrix of the tensor has a row of weights of its own.
+        matrices, columns = prod(x.shape[:-2]), x.shape[-1]
+        whole, size, row = len(data) // matrices, len(out) // matrices, columns * 4
+        with memoryview(out) as view:
+            for number in range(matrices):
+                piece = view[number * size : (number + 1) * size]
+                source = data[number * whole : (number + 1) * whole]
+                quants.quantize(
+                    x.dtype, operand.dtype, source, piece, weights[0][number * row : (number + 1) * row], columns
+                )
+    elif operand.dtype in quants.SOURCES:
+        quants.quantize(x.dtype, operand.dtype, data, out)
+    else:
+        return wide(operand.dtype, data)
     return bytes(out)
+
+
+def wide(dtype: str, data: bytes) -> bytes:
+    """The values of what ggml cannot compute with, as f32."""
+    forms = {"f64": "<f8", "i64": "<i8", "i32": "<i4", "i16": "<i2", "i8": "i1", "u8": "u1", "bool": "u1"}
+    if dtype in forms:
+        return np.frombuffer(data, forms[dtype]).astype("<f4").tobytes()
+    values = np.array([eight_bits(dtype, pattern) for pattern in range(256)], "<f4")
+    return values[np.frombuffer(data, np.uint8)].tobytes()
+
+
+def eight_bits(dtype: str, pattern: int) -> float:
+    """The value of a float of eight bits, by its definition (OCP 8-bit floating point, OCP microscaling formats)."""
+    if dtype == "f8_e8m0":
+        return 2.0 ** (pattern - 127) if pattern < 255 else nan
+    fraction, bias = {"f8_e4m3": (3, 7), "f8_e5m2": (2, 15)}[dtype]
+    sign = -1.0 if pattern > 127 else 1.0
+    exponent, rest = (pattern & 127) >> fraction, (pattern & (1 << fraction) - 1) / (1 << fraction)
+    if dtype == "f8_e4m3" and pattern & 127 == 127:
+        return nan
+    if dtype == "f8_e5m2" and exponent == 31:
+        return nan if rest else sign * inf
+    return float(sign * ((1 + rest) * 2.0 ** (exponent - bias) if exponent else rest * 2.0 ** (1 - bias)))
+
+
+def _permute(x: Expression, old: Array) -> Array:
+    (heads,) = x.parameters
+    half = x.shape[0] // heads // 2
+    return old[[(h * 2 + p) * half + j for h in range(heads) for j in range(half) for p in (0, 1)]]
+
+
+def _slice(x: Expression, old: Array) -> Array:
+    axis, start, stop, step = x.parameters
+    return old[(slice(None),) * axis + (slice(start, stop, step),)]
+
+
+def _transpose(x: Expression, old: Array) -> Array:
+    return old.swapaxes(-1, -2)
+
+
+def _add_one(x: Expression, old: Array) -> Array:
+    # By way of f64, which holds every sum of two halves or floats near one exactly enough to round it once.
+    return (old.astype(np.float64) + 1).astype(old.dtype)
+
+
+def _scale(x: Expression, old: Array, scales: Array) -> Array:
+    high, wide = x.parameters
+    rows, columns = (1, 1, *x.shape)[-2:]
+    spread = scales.reshape((1, 1, *scales.shape)[-max(2, len(x.shape)) :])
+    spread = spread.repeat(high, axis=-2)[..., :rows, :].repeat(wide, axis=-1)[..., :columns]
+    return old.reshape(spread.shape) * spread
+
+
+def _mxfp4(x: Expression, blocks: Array, scales: Array) -> Array:
+    values = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*scales.shape, 32)
+    packed = values[..., :16] | values[..., 16:] << 4
+    return np.concatenate([scales[..., None], packed], axis=-1)

@@ -33,9 +33,16 @@ def make(job):
 
 def convert(job):
     import convert_hf_to_gguf
+    from conversion.base import TextModel
 
+    find = TextModel.get_vocab_base_pre
+    if job.get("pre"):
+        TextModel.get_vocab_base_pre = lambda self, tokenizer: job["pre"]
     sys.argv = ["convert", job["folder"], "--outtype", job["outtype"], "--outfile", job["out"], *job.get("options", [])]
-    convert_hf_to_gguf.main()
+    try:
+        convert_hf_to_gguf.main()
+    finally:
+        TextModel.get_vocab_base_pre = find
 
 
 def main():

@@ -19,6 +19,8 @@ from ..checkpoints import SAFETENSORS_NAMES, encode, pieces, save, values
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
+OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
+
 NAMES = {
     **SAFETENSORS_NAMES, "f64": "F64", "f8_e4m3": "F8_E4M3", "f8_e5m2": "F8_E5M2", "f8_e8m0": "F8_E8M0", "u8": "U8", "i8": "I8",
     "i16": "I16", "i32": "I32", "i64": "I64", "bool": "BOOL",
