@@ -182,10 +182,21 @@ def transformers_takes(config: Config) -> bool:
     It refuses one with half a rope_scaling; llama.cpp then goes on with the bare file (load_hparams).
     """
     scaling = config.get("rope_scaling")
-    if isinstance(scaling, dict):
-        name = scaling.get("type", scaling.get("rope_type"))
-        return _ROPE_KEYS.get(str(name), set()) <= scaling.keys()
-    return True
+    if scaling is None:
+        return True
+    if not isinstance(scaling, dict) or not scaling.keys() & {"type", "rope_type"}:
+        return False
+    name = scaling.get("type", scaling.get("rope_type"))
+    return _ROPE_KEYS.get(str(name), set()) <= scaling.keys()
+
+
+def layer_types_fit(config: Config) -> bool:
+    """Whether transformers takes the kinds of attention that a full configuration names, block by block (layer_type_validation)."""
+    types: Any = config.get("layer_types")
+    known = ("full_attention", "sliding_attention", "chunked_attention", "linear_attention")
+    return types is None or (
+        isinstance(types, list) and all(name in known for name in types) and len(types) == block_count(config)
+    )
 
 
 def first(config: Config, *keys: str) -> Any:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
-from modelbuild.architectures import Config, Values, Writer, block_count
+from modelbuild.architectures import Config, Values, Writer, layer_types_fit
 from modelbuild.architectures.gemma import Gemma, pieces, require
 from modelbuild.formats.gguf import encode_value
 
@@ -54,12 +53,3 @@ class Gemma2(Gemma):
         require(out, "final_logit_softcapping", "f32", "final_logit_softcapping")
         require(out, "attention.sliding_window", "u32", "sliding_window")
         return super().parameters(file_type) | out.values
-
-
-def layer_types_fit(config: Config) -> bool:
-    """Whether transformers takes the kinds of attention that a configuration names, block by block (layer_type_validation)."""
-    types: Any = config.get("layer_types")
-    known = ("full_attention", "sliding_attention", "chunked_attention", "linear_attention")
-    return types is None or (
-        isinstance(types, list) and all(name in known for name in types) and len(types) == block_count(config)
-    )

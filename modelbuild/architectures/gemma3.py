@@ -7,9 +7,18 @@ from functools import cached_property
 from typing import Any
 
 from modelbuild import tokenizer as tokenizers
-from modelbuild.architectures import Architecture, Config, Values, Writer, number, rope_parameters, transformers_takes
+from modelbuild.architectures import (
+    Architecture,
+    Config,
+    Values,
+    Writer,
+    layer_types_fit,
+    number,
+    rope_parameters,
+    transformers_takes,
+)
 from modelbuild.architectures.gemma import require, whole_norm
-from modelbuild.architectures.gemma2 import NAMES, layer_types_fit
+from modelbuild.architectures.gemma2 import NAMES
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import FILE, items

@@ -6,8 +6,16 @@ from functools import cached_property
 from typing import Any
 
 from modelbuild import tokenizer as tokenizers
-from modelbuild.architectures import Architecture, Config, Values, Writer, block_count, number, transformers_takes
-from modelbuild.architectures.gemma2 import layer_types_fit
+from modelbuild.architectures import (
+    Architecture,
+    Config,
+    Values,
+    Writer,
+    block_count,
+    layer_types_fit,
+    number,
+    transformers_takes,
+)
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelbuild.architectures import Architecture, number
+from modelbuild.architectures import Architecture, Config, layer_types_fit, number, transformers_takes
 
 
 class Qwen2(Architecture):
@@ -22,6 +22,11 @@ class Qwen2(Architecture):
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     }
+
+    @classmethod
+    def takes(cls, config: Config) -> bool:
+        """(transformers, Qwen2Config)"""
+        return transformers_takes(config) and layer_types_fit({**cls.DEFAULTS, **config})
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
