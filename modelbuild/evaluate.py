@@ -25,12 +25,16 @@ Buffer = bytearray | memoryview
 
 
 class Region(NamedTuple):
-    """Bytes that exist: `length` at `offset` of a file. `label` is what errors call them."""
+    """Bytes that exist: `length` at `offset` of a file. `label` is what errors call them.
+
+    passing  they are not to stay in the kernel's page cache for having been read
+    """
 
     path: str
     offset: int
     length: int
     label: str
+    passing: bool = False
 
 
 class Mismatch(Exception):
@@ -58,10 +62,13 @@ class Chunk(NamedTuple):
 
 
 class Reader:
-    """Computes chunks. Holds the open files, the turns in which a region's chunks are read, and spare buffers."""
+    """Computes chunks. Holds the open files, the turns in which a region's chunks are read, and spare buffers.
+
+    Spare buffers are let go where `memory` bytes would not hold them as well as what is asked for.
+    """
 
     def __init__(
-        self, stop: threading.Event, constants: Mapping[str, bytes], open_leaf: Callable[[str], Region]
+        self, stop: threading.Event, constants: Mapping[str, bytes], open_leaf: Callable[[str], Region], memory: int
     ) -> None:
         self._stop = stop
         self._constants = constants
@@ -70,6 +77,8 @@ class Reader:
         self._aborted = False
         self._files: dict[str, int] = {}
         self._tapes: dict[tuple[str, str], _Tape] = {}
+        self._memory = memory
+        self._held = 0
         self._spare: list[bytearray] = []
         self._small_turn = threading.Lock()
         self._small: dict[str, Buffer] = {}
@@ -87,8 +96,12 @@ class Reader:
             self._turn.notify_all()
 
     def give_back(self, data: Buffer) -> None:
-        if isinstance(data, bytearray) and len(self._spare) < 64:
-            self._spare.append(data)
+        if isinstance(data, bytearray):
+            with self._turn:
+                if len(self._spare) < 64 and self._held <= self._memory:
+                    self._spare.append(data)
+                else:
+                    self._held -= len(data)
 
     def _buffer(self, size: int) -> bytearray:
         # Pages of a buffer used before are mapped already; a fresh one costs a page fault per 4 KiB.
@@ -96,8 +109,11 @@ class Reader:
             for index, spare in enumerate(self._spare):
                 if len(spare) == size:
                     return self._spare.pop(index)
-            if len(self._spare) >= 16:
-                self._spare.pop(0)
+            many = len(self._spare) >= 16
+            while self._spare and (many or self._held + size > self._memory):
+                self._held -= len(self._spare.pop(0))
+                many = False
+            self._held += size
         return bytearray(size)
 
     def chunk(self, task: Chunk) -> Buffer:
@@ -276,6 +292,8 @@ class Reader:
             self._turn.notify_all()
         if finished and tape.hasher.digest() != digest:
             raise Mismatch(region, digest)
+        if finished and region.passing:
+            os.posix_fadvise(tape.file, region.offset, region.length, os.POSIX_FADV_DONTNEED)
         return data
 
     def _open(self, path: str) -> int:
@@ -315,6 +333,33 @@ def unit_of(expression: Expression) -> int:
         # Importance is given by column: whole rows.
         return math.lcm(unit, shape[-1], unit_of(operands[0]))
     return math.lcm(unit, *(unit_of(operand) for operand in operands))
+
+
+def footprint(expression: Expression, first: int, count: int) -> int:
+    """Bytes that `evaluate` takes for these elements, of all its operands too: a buffer that is done with is kept for the next."""
+    operation, operands = expression.operation, expression.operands
+    here = _bytes(expression, count)
+    if operation == "leaf":
+        return here
+    if operation == "stack":
+        each = math.prod(expression.shape[1:])
+        for index in range(first // each, -(-(first + count) // each)):
+            low, high = max(first, index * each), min(first + count, (index + 1) * each)
+            here += footprint(operands[index], low - index * each, high - low)
+        return here
+    if operation == "slice":
+        # Five arrays of int64 say where each piece comes from.
+        inner = math.prod(expression.shape[expression.parameters[0] + 1 :])
+        begin, end = _reach(expression, first), _reach(expression, first + count)
+        return here + 40 * count // inner + footprint(operands[0], begin, end - begin)
+    if operation == "mxfp4":
+        nibbles = 2 * count
+        blocks = footprint(operands[0], first // 2, count // 2)
+        return here + nibbles + blocks + footprint(operands[1], first // 32, count // 32)
+    if operation == "scale":
+        factors = here
+        return here + factors + footprint(operands[0], first, count)
+    return here + footprint(operands[0], first, count)
 
 
 def _bytes(expression: Expression, elements: int) -> int:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from modelbuild import quants
 from modelbuild.digest import Xxh3
-from modelbuild.evaluate import Chunk, Reader, Region, unit_of
+from modelbuild.evaluate import Chunk, Reader, Region, footprint, unit_of
 from modelbuild.formats import gguf
 from modelbuild.recipe import Recipe
 
@@ -88,7 +88,7 @@ def materialize(
     found = find([entry.expression.key for entry in recipe.tensors])
     sha = hashlib.sha256(header)
     os.pwrite(file, header, 0)
-    with Reader(resources.stop, recipe.constants, open_leaf) as reader:
+    with Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader:
         spans = _run(recipe, offsets, found, reader, file, sha.update, resources)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
     return Materialized("sha256:" + sha.hexdigest(), size, tuple(spans), len(recipe.tensors) - reused, reused)
@@ -107,6 +107,13 @@ def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region,
             yield Chunk(entry, first, min(step, total - first), at, region, xxh3)
 
 
+def _footprint(task: Chunk) -> int:
+    if task.copy_from is not None:
+        quant = quants.get(task.entry.expression.dtype)
+        return task.elements // quant.block * quant.bytes
+    return footprint(task.entry.expression, task.first, task.elements)
+
+
 def _run(
     recipe: Recipe,
     offsets: list[int],
@@ -116,10 +123,12 @@ def _run(
     sha_update: Callable[[bytes | bytearray | memoryview], None],
     resources: Resources,
 ) -> list[Span]:
-    # A chunk under way holds its source, one f32 stage and its result: at most 12 bytes an element.
+    # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
+    # whole matrices at a time, have fewer chunks under way.
     window = 2 * resources.jobs + 2
     limit = max(256, min(CHUNK, resources.memory // (12 * window)))
-    pending: deque[tuple[Chunk, Future[bytearray | memoryview]]] = deque()
+    pending: deque[tuple[Chunk, int, Future[bytearray | memoryview]]] = deque()
+    held = 0
     spans: list[Span] = []
     hasher = Xxh3()
     end = offsets[0] if offsets else 0
@@ -138,8 +147,8 @@ def _run(
         return data
 
     def drain() -> None:
-        nonlocal hasher, end, done
-        task, future = pending.popleft()
+        nonlocal hasher, end, done, held
+        task, size, future = pending.popleft()
         data = future.result()
         if task.first == 0:
             sha_update(bytes(task.at - end))
@@ -152,18 +161,21 @@ def _run(
         if task.first + task.elements == math.prod(expression.shape):
             spans.append(Span(expression.key, end - expression.size, expression.size, hasher.digest()))
         reader.give_back(data)
+        held -= size
         resources.progress(done, total)
 
     try:
         for task in _tasks(recipe, offsets, found, limit):
-            while len(pending) >= window:
+            size = _footprint(task)
+            while pending and (len(pending) >= window or held + size > resources.memory):
                 drain()
-            pending.append((task, resources.pool.submit(make, task)))
+            held += size
+            pending.append((task, size, resources.pool.submit(make, task)))
         while pending:
             drain()
     except BaseException:
         reader.abort()
-        for _, future in pending:
+        for _, _, future in pending:
             if not future.cancel():
                 future.exception()
         raise

@@ -127,7 +127,7 @@ def compare(
 
     # An element under way takes at most 8 bytes as it is read, and 4 each as weight, as stored value and reordered.
     limit = min(CHUNK, resources.memory // (20 * resources.jobs))
-    with Reader(resources.stop, constants, open_leaf) as reader:
+    with Reader(resources.stop, constants, open_leaf, resources.memory) as reader:
         futures = {
             resources.pool.submit(_sums, each, reader, limit, resources.stop, progress): each for each in ordered
         }

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,8 @@ class Worker:
         self.force = force
         self.stop = threading.Event()
         self.ran = False
+        self.passing: set[str] = set()
+        self._layers: list[str] = []
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, action: Action, step: Step) -> Made:
@@ -107,6 +109,21 @@ class Worker:
                 hint=_SPACE,
             )
         return Error((error.strerror or str(error)).lower(), path=place)
+
+    def leave_cache(self) -> None:
+        """Let the kernel forget the pages of every layer made so far but the last; what is read of them later does not stay either.
+
+        Else ten variants of a model fill the memory with files that nobody waits for. By the time that another layer
+        begins, those before the last have been published, so they are on the disk; pages that are not would stay.
+        """
+        while len(self._layers) > 1:
+            artifact = self._layers.pop(0)
+            if self.store.leave_cache(artifact):
+                self.passing.add(artifact)
+
+    def made_layer(self, artifact: str) -> None:
+        self.passing.discard(artifact)
+        self._layers = [*(layer for layer in self._layers if layer != artifact), artifact]
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -200,11 +217,12 @@ class Inputs:
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
+        worker.leave_cache()
         leaves = Leaves(worker.sources)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.store, keys, blobs)
+            return {} if worker.force else _at_hand(worker.store, keys, blobs, worker.passing)
 
         resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
@@ -221,6 +239,7 @@ class Inputs:
                     worker.store.forget(blobs[mismatch.region.path])
                     continue
                 worker.store.place(file.path, made.digest, worker.scratch())
+                worker.made_layer(made.digest)
                 tensors = tuple(
                     (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
                 )
@@ -264,7 +283,9 @@ class Leaves:
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
+def _at_hand(
+    store: Store, keys: Iterable[str], blobs: dict[str, str], passing: Collection[str]
+) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
     from modelbuild.evaluate import Region
 
@@ -277,7 +298,7 @@ def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[s
         path = paths[at.blob]
         if path is not None:
             blobs[path] = at.blob
-            found[key] = (Region(path, at.offset, at.length, at.blob), at.xxh3)
+            found[key] = (Region(path, at.offset, at.length, at.blob, at.blob in passing), at.xxh3)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import prod
@@ -182,6 +183,54 @@ def test_memory_stays_bounded(weights: Weights, tmp_path: Path) -> None:
     done.set()
     thread.join()
     assert peak - before < 40 << 20
+
+
+@pytest.mark.parametrize("memory", [1 << 10, 48 << 20])
+def test_large_units_under_way_are_bounded_by_memory(weights: Weights, tmp_path: Path, memory: int) -> None:
+    """A transposed matrix is made whole: 4 MiB of source and 8 as f32, then 8 that lie the other way, and 2 of result."""
+    weights.jobs, weights.memory = 8, memory
+    entries = []
+    for rows in (1024, 992, 960, 928):
+        wide = recipe.cast("f32", weights.add("bf16", (3, rows, 2048), bf16((3, rows, 2048))))
+        entries.append((f"x{rows}", recipe.quantize("q8_0", recipe.transpose(wide))))
+    tracemalloc.start()
+    weights.make(tmp_path / "out", *entries)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < max(memory, 22 << 20) + (2 << 20)
+
+
+@pytest.mark.parametrize("passing", [True, False])
+def test_passing_region_leaves_the_page_cache(weights: Weights, tmp_path: Path, passing: bool) -> None:
+    quantized = recipe.quantize("q8_0", weights.add("bf16", (512, 4096), bf16((512, 4096))))
+    (span,) = weights.make(tmp_path / "one", ("x", quantized)).spans
+    leave_cache(tmp_path / "one")
+    weights.found[span.key] = (Region(str(tmp_path / "one"), span.offset, span.length, "one", passing), span.xxh3)
+    weights.make(tmp_path / "two", ("x", quantized))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    leave_cache(tmp_path / "one")
+    weights.make(tmp_path / "two", ("x", quantized))
+    assert cached(tmp_path / "one", span.offset + span.length // 2) != passing
+
+
+def leave_cache(path: Path) -> None:
+    """Put a file on the disk and out of the page cache; skip the test where that cannot be or cannot be seen."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        pytest.skip("this system does not say what is in the page cache")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cached(path, path.stat().st_size // 2):
+        pytest.skip("the file system keeps its files in memory")
+
+
+def cached(path: Path, offset: int) -> bool:
+    """Whether a byte of a file is in the page cache."""
+    with path.open("rb") as file:
+        try:
+            return os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+        except BlockingIOError:
+            return False
 
 
 def resident() -> int:
