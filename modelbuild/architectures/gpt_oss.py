@@ -15,6 +15,7 @@ from modelbuild.architectures import (
     Writer,
     base_parameters,
     block_count,
+    layer_types_fit,
     number,
     rename,
     transformers_takes,
@@ -65,14 +66,7 @@ class GptOss(Architecture):
     @classmethod
     def takes(cls, config: Config) -> bool:
         """(transformers, layer_type_validation)"""
-        types = config.get("layer_types")
-        known = ("full_attention", "sliding_attention", "chunked_attention", "linear_attention")
-        fitting = types is None or (
-            isinstance(types, list)
-            and len(types) == config.get("num_hidden_layers", cls.DEFAULTS["num_hidden_layers"])
-            and all(name in known for name in types)
-        )
-        return fitting and transformers_takes(config)
+        return transformers_takes(config) and layer_types_fit({**cls.DEFAULTS, **config})
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from modelbuild.architectures import Values, Writer, number, rope_parameters
 from modelbuild.architectures.llama import Llama
@@ -12,7 +12,7 @@ from modelbuild.errors import Error
 
 class Granite(Llama):
     NAME = "granite"
-    CLASSES = ("GraniteForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     MODEL_TYPE = "granite"
     DEFAULTS = {
         **Llama.DEFAULTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from modelbuild.architectures import NAMES, Values, Writer, number
 from modelbuild.architectures.granite import Granite
@@ -12,7 +13,7 @@ from modelbuild.recipe import Expression, slice_
 
 class GraniteMoe(Granite):
     NAME = "granitemoe"
-    CLASSES = ("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM")
+    CLASSES: ClassVar[tuple[str, ...]] = ("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM")
     MODEL_TYPE = "granitemoe"
     DEFAULTS = {**Granite.DEFAULTS, "num_local_experts": 8, "num_experts_per_tok": 2}
     NAMES = {key: value for key, value in NAMES.items() if ".mlp." not in key} | {
