@@ -26,6 +26,7 @@ def stacked(
     Raises Error where an expert is missing or one too many, or has another part or shape than the others.
     Source: llama.cpp conversion, LlamaModel and Qwen2MoeModel, modify_tensors and prepare_tensors
     """
+    key = next((key for key in keys if key in config), keys[-1])
     blocks: dict[str, str] = {}
     pending: dict[str, dict[tuple[int, str], Expression]] = {}
     complete = set()
@@ -44,7 +45,7 @@ def stacked(
         if index >= count or part not in parts:
             raise Error(
                 f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
-                facts=[("experts", f"{count}, from 0"), ("each has", listed(parts))],
+                facts=[("experts", f"{count} ({key})"), ("each has", listed(parts))],
                 hint="config.json is not this checkpoint's",
             )
         blocks[stem] = block
@@ -54,7 +55,8 @@ def stacked(
             for part in parts:
                 yield f"{stem}.{part}.weight", _together([found[index, part] for index in range(count)], block, part)
             complete.add(stem)
-    lacking = sorted(blocks.keys() - complete, key=lambda stem: int(blocks[stem]))
+            del pending[stem]
+    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: int(blocks[stem]))
     if lacking:
         stem = lacking[0]
         found, count = pending.get(stem, {}), number(config, *keys)
@@ -63,8 +65,9 @@ def stacked(
             f"block {blocks[stem]} lacks tensors of its experts: expert {index} has no '{part}'",
             facts=[
                 ("expected", f"{stem}.{index}.{part}.weight"),
-                ("found", f"{len(found)} of {count * len(parts)} tensors, of {count} experts"),
-                ("blocks", f"{len(lacking)} of them lack some"),
+                ("experts", f"{count} ({key})"),
+                ("found", f"{len(found)} of {count * len(parts)} tensors"),
+                ("blocks", f"{len(lacking)} that lack some"),
             ],
             hint="the download is not finished, or config.json is not this checkpoint's",
         )

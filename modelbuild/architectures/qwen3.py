@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from modelbuild.architectures import Architecture, Config, number, transformers_takes
-from modelbuild.architectures.gemma2 import layer_types_fit
+from modelbuild.architectures import Architecture, Config, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint import Checkpoint
+from modelbuild.errors import Error
+
+_RERANKER = re.compile("qwen3-(?:vl-)?reranker", re.IGNORECASE)
 
 
 class Qwen3(Architecture):
@@ -29,6 +33,18 @@ class Qwen3(Architecture):
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",
     }
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """Raises Error for a reranker: llama.cpp makes a classifier of two rows of its output (Qwen3Model._is_qwen3_reranker)."""
+        super().__init__(checkpoint)
+        names = (checkpoint.folder, self.config.get("_name_or_path"), self.config.get("model_type"))
+        named = any(_RERANKER.search(str(name)) for name in names)
+        if named or re.search(f"# {_RERANKER.pattern}", checkpoint.text("README.md") or "", re.IGNORECASE):
+            raise Error(
+                "rerankers of Qwen3 are not built yet",
+                facts=[("known by", "the folder's name or config.json" if named else "README.md")],
+                hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
+            )
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -75,6 +75,20 @@ FEW = {
 FEW |= {"moe_intermediate_size": 32, "head_dim": 16}
 FOUR = {**CONFIG, "num_experts": 4, "head_dim": None, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 0}
 TWELVE = {**CONFIG, "num_experts": 4, "num_hidden_layers": 12, "moe_intermediate_size": 32}
+FP8 = {
+    **CONFIG,
+    "hidden_size": 160,
+    "num_experts": 4,
+    "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
+}
+
+
+def scaled(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """The shapes with those of scales, and which of them are fp8."""
+    names = [name for name, shape in shapes.items() if "_proj" in name and len(shape) == 2]
+    scales = {f"{name}_scale_inv": tuple(-(-extent // 128) for extent in shapes[name]) for name in names}
+    return {**shapes, **scales}, dict.fromkeys(names, "f8_e4m3")
+
 
 CASES = {
     "eight experts": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs"),
@@ -89,5 +103,8 @@ CASES = {
         shards=2,
         tokenizer="byte pairs",
         logits=False,
+    ),
+    "four experts in fp8": Case(
+        FP8, scaled(shapes(FP8))[0], dtypes=scaled(shapes(FP8))[1], tokenizer="byte pairs", logits=False
     ),
 }
