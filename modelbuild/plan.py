@@ -471,6 +471,7 @@ class _Planner:
             )
         if folders:
             line, folder = folders[0]
+            folder = self._snapshot(line, folder)
             entries = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
             if any(name.endswith(".safetensors") for name in entries):
                 return self._checkpoint(variant, line, folder, entries)
@@ -487,6 +488,21 @@ class _Planner:
                 )
         return self._ggufs(variant, sorted(paths, key=lambda each: each[1]))
 
+    def _snapshot(self, line: From, folder: str) -> str:
+        """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
+        from modelbuild import hub, shards
+
+        self._entries(line, folder)
+        try:
+            found = hub.snapshot(folder, self._observed)
+            hub.check_links(found, shards.FILES)
+        except Error as error:
+            raise self._of_file(line, folder, error) from error
+        except OSError as error:
+            what = f"'{line.text}' cannot be read: {(error.strerror or str(error)).lower()}"
+            raise line.place.error(what, facts=[("folder", folder)]) from error
+        return found
+
     def _entries(self, line: From, folder: str) -> Listing:
         try:
             return self._observed.entries(folder)
@@ -495,6 +511,7 @@ class _Planner:
             raise line.place.error(what, facts=[("folder", folder)]) from error
 
     def _checkpoint(self, variant: Variant, line: From, folder: str, names: Sequence[str]) -> Base:
+        from modelbuild import shards
         from modelbuild.steps import convert
 
         nested = [
@@ -504,9 +521,9 @@ class _Planner:
             for name, what, _ in self._entries(line, os.path.join(folder, sub))
             if what == "file"
         ]
-        index = os.path.join(folder, convert.INDEX)
+        index = os.path.join(folder, shards.INDEX)
         try:
-            weights = convert.weights(names, self._observed.read(index) if convert.INDEX in names else None)
+            weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
             raise self._of_file(line, folder, error) from error
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild import quants
+from modelbuild import quants, shards
 from modelbuild.formats import gguf, safetensors
 from modelbuild.recipe import Expression, Recipe
 from modelbuild.steps import convert, importing, quantize
@@ -25,8 +25,8 @@ class Folder:
         self.path = path
         names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
         self.sources = convert.sources(names)
-        index = self.file(convert.INDEX)
-        self.weights = files if files is not None else convert.weights(names, index)
+        index = self.file(shards.INDEX)
+        self.weights = files if files is not None else shards.weights(names, index)
 
     def roles(self) -> list[str]:
         return [*self.sources, *self.weights]

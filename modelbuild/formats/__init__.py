@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -91,17 +92,22 @@ def _hash(path: str, file: int, regions: Sequence[tuple[int, int]]) -> dict[tupl
     return digests
 
 
-def refuse_other(head: bytes, path: str, expected: str) -> None:
-    """Raise Error where the first bytes of a file are those of something else that is often found in its place."""
+def refuse_pointer(head: bytes, path: str, what: str) -> None:
+    """Raise Error where a file is a Git LFS pointer to the `what` that it should be."""
     if head.startswith(b"version https://git-lfs"):
-        words = dict(line.split(" ", 1) for line in head.decode("utf-8", "replace").splitlines() if " " in line)
+        words = dict(line.split(" ", 1) for line in head[:256].decode("utf-8", "replace").splitlines() if " " in line)
         facts = [(label, words[label]) for label in ("oid", "size") if label in words]
         raise Error(
-            "is a Git LFS pointer, not the weights it stands for",
+            f"is a Git LFS pointer, not the {what} it stands for",
             path=path,
             facts=facts,
-            hint="fetch the weights with 'git lfs pull'",
+            hint=f"fetch the {what} with 'git lfs pull'",
         )
+
+
+def refuse_other(head: bytes, path: str, expected: str) -> None:
+    """Raise Error where the first bytes of a file are those of something else that is often found in its place."""
+    refuse_pointer(head, path, "weights")
     if not head:
         raise Error(f"is empty, expected a {expected} file", path=path, hint="download it again")
     for start, name, hint in _OTHERS:
@@ -123,6 +129,16 @@ _OTHERS = (
     (b"<!doctype", "an HTML page", "the download was a web page; download the file itself"),
     (b"<html", "an HTML page", "the download was a web page; download the file itself"),
 )
+
+
+def unpickling(folder: str) -> str:
+    """A command that writes the tensors of a folder's pytorch_model*.bin as safetensors, none of them touched otherwise."""
+    script = (
+        "import glob, torch; from safetensors.torch import save_file; "
+        "[save_file({k: v.clone().contiguous() for k, v in torch.load(f, map_location='cpu', weights_only=True).items()}, "
+        "f.replace('pytorch_model', 'model', 1)[:-4] + '.safetensors', {'format': 'pt'}) for f in sorted(glob.glob('pytorch_model*.bin'))]"
+    )
+    return f'cd {shlex.quote(folder)} && python3 -c "{script}"'
 
 
 def shown(value: Any) -> str:

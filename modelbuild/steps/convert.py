@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from modelbuild import architectures, card, ftypes, recipe, scaled, tokenizer
+from modelbuild import architectures, card, formats, ftypes, recipe, scaled, shards, tokenizer
 from modelbuild.architectures import Architecture
-from modelbuild.checkpoint import Checkpoint, decoded, parse_json
+from modelbuild.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.formats.gguf import QUANTIZATION_VERSION, encode_value
 from modelbuild.recipe import Entry, Expression, Recipe
 from modelbuild.tensor import Tensor, TensorTable
@@ -17,15 +17,6 @@ from modelbuild.tensor import Tensor, TensorTable
 VERSION = 1
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
-
-FILES = (
-    "config.json", "generation_config.json", "README.md", "tokenizer.model", "tokenizer.json", "tokenizer_config.json",
-    "added_tokens.json", "special_tokens_map.json", "merges.txt", "chat_template.jinja", "chat_template.json",
-    "hf_quant_config.json", "tekken.json", "model.safetensors.index.json",
-)  # fmt: skip
-"""The small files that decide bytes, by being there or by not being there."""
-
-INDEX = "model.safetensors.index.json"
 
 
 class Inputs(Protocol):
@@ -39,54 +30,7 @@ class Inputs(Protocol):
 def sources(names: Iterable[str]) -> list[str]:
     """The small files that a conversion depends on, there or not, given the folder's listing."""
     templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    return [*FILES, *sorted(templates)]
-
-
-def weights(names: Sequence[str], index: bytes | None) -> list[str]:
-    """The weights files of a folder, given its listing and what its index holds.
-
-    Raises Error where there are none, or where the index names one that is not there.
-    """
-    if index is not None:
-        wanted = sorted(set(_weight_map(index).values()))
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise Error(
-                f"the checkpoint is not whole: {len(missing)} of {len(wanted)} weights files are missing",
-                path=INDEX,
-                facts=[("missing", listed(missing))],
-                hint="the download is not finished; get the missing files",
-            )
-        return wanted
-    found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
-    if found:
-        return found
-    if "adapter_config.json" in names:
-        raise Error(
-            "the folder holds an adapter, not a model",
-            hint="name the model's folder in FROM, and this one as its adapter",
-        )
-    pickles = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
-    if pickles:
-        raise Error(
-            f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; load the model with transformers and save it with save_pretrained",
-        )
-    others = sorted(name for name in names if name.endswith(".safetensors"))
-    raise Error(
-        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
-        facts=[("found", listed(others))] if others else [],
-    )
-
-
-def _weight_map(index: bytes) -> dict[str, str]:
-    found = parse_json(decoded(index, INDEX), INDEX).get("weight_map")
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
-        raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
-    for name in found.values():
-        if name.startswith("/") or ".." in name.split("/"):
-            raise Error(f"'weight_map' names a file outside the folder: '{name}'", path=INDEX)
-    return found
+    return [*shards.FILES, *sorted(templates)]
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
@@ -94,14 +38,16 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
 
     Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
     """
-    checkpoint = Checkpoint(inputs.file, inputs.roles(), parameters["folder"], pre=parameters.get("pre"))
+    checkpoint = Checkpoint(
+        lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
+    )
     raw = checkpoint.config
     architecture = architectures.find(architectures.class_of(raw))(checkpoint)
     config = architecture.config
     form = _form(checkpoint, architecture)
     # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
     vocabulary = architecture.tokenizer
-    tensors = _wanted(_tensors(inputs.tables(), inputs.file(INDEX)))
+    tensors = _wanted(shards.tensors(inputs.tables(), inputs.file(shards.INDEX)))
     outtype = _outtype(parameters["outtype"], tensors, form)
     sources = scaled.values(tensors, form, packed=bool(architecture.QUANTIZED))
 
@@ -124,6 +70,13 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
 
 
+def _file(name: str, inputs: Inputs) -> bytes | None:
+    data = inputs.file(name)
+    if data is not None:
+        formats.refuse_pointer(data[:256], name, "file")
+    return data
+
+
 def _form(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Form | None:
     if "draft_vocab_size" in checkpoint.config:
         raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
@@ -135,40 +88,6 @@ def _form(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Form | N
             hint="start from the weights that it was quantized from",
         )
     return form
-
-
-def _tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:
-    """All tensors of the checkpoint, file by file and by name in each (ModelBase.index_tensors)."""
-    found: dict[str, Tensor] = {}
-    home: dict[str, str] = {}
-    for file, table in sorted(tables):
-        for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
-            if name in found:
-                raise Error(f"tensor '{name}' is in two files", path=file, facts=[("also in", home[name])])
-            found[name] = tensor
-            home[name] = file
-    if index is not None:
-        expected = _weight_map(index)
-        missing = sorted(expected.keys() - found.keys())
-        extra = sorted(found.keys() - expected.keys())
-        if missing:
-            raise Error(
-                f"names {len(missing)} tensors that no weights file holds",
-                path=INDEX,
-                facts=[
-                    ("tensors", listed(missing)),
-                    ("expected in", listed(sorted({expected[name] for name in missing}))),
-                ],
-                hint="the download is not finished, or the index is another checkpoint's",
-            )
-        if extra:
-            raise Error(
-                f"does not name {len(extra)} tensors that the weights files hold",
-                path=INDEX,
-                facts=[("tensors", listed(extra)), ("in", listed(sorted({home[name] for name in extra})))],
-                hint="the index is another checkpoint's",
-            )
-    return found
 
 
 def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

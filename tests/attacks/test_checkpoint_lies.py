@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelbuild import shards
 from modelbuild.errors import Error, render
 from modelbuild.formats import safetensors
 from modelbuild.steps import convert
@@ -62,7 +63,7 @@ def index(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Change:
     def act(folder: Path) -> None:
         (folder / "model.safetensors").unlink()
         checkpoints.write(folder, shards=3)
-        rewrite(folder / convert.INDEX, lambda found: {"weight_map": change(found["weight_map"])})
+        rewrite(folder / shards.INDEX, lambda found: {"weight_map": change(found["weight_map"])})
 
     return act
 
@@ -108,8 +109,8 @@ LIES: dict[str, Change] = {
     "other-names": both(remove("model.safetensors"), write("consolidated.safetensors", b"x")),
     # shards
     "shard-missing": both(index(lambda found: found), remove("model-00002-of-00003.safetensors")),
-    "index-not-json": both(index(lambda found: found), write(convert.INDEX, "{")),
-    "index-no-map": both(index(lambda found: found), write(convert.INDEX, "{}")),
+    "index-not-json": both(index(lambda found: found), write(shards.INDEX, "{")),
+    "index-no-map": both(index(lambda found: found), write(shards.INDEX, "{}")),
     "index-outside": index(lambda found: {**found, FIRST: "../model.safetensors"}),
     "index-lacks-tensors": index(lambda found: {k: v for k, v in found.items() if "mlp" not in k}),
     "index-names-more": index(lambda found: {**found, "model.layers.9.x.weight": "model-00001-of-00003.safetensors"}),

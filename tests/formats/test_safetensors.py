@@ -108,11 +108,11 @@ def test_a_file_cut_short_between_header_and_tensors_is_said(tmp_path: Path) -> 
 
 
 def test_the_index_of_shards_decides_which_files_are_read(tmp_path: Path) -> None:
-    from modelbuild.steps import convert
+    from modelbuild import shards
 
     checkpoints.write(tmp_path, shards=3)
     (tmp_path / "model.safetensors").write_bytes(b"left over")
     names = [path.name for path in tmp_path.iterdir()]
-    index = (tmp_path / convert.INDEX).read_bytes()
-    assert convert.weights(names, index) == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
-    assert convert.weights(names, None)[0] == "model-00001-of-00003.safetensors"
+    index = (tmp_path / shards.INDEX).read_bytes()
+    assert shards.weights(names, index) == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert shards.weights(names, None)[0] == "model-00001-of-00003.safetensors"

@@ -1,0 +1,93 @@
+"""Folders as the Hugging Face cache lays them out: models--ORG--NAME/snapshots/REVISION/…, of links into blobs/."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from modelbuild.errors import Error, listed
+from modelbuild.observed import Observed
+
+REFERENCE_LIMIT = 1024
+"""Bytes of a file that names a revision, which takes 40."""
+
+
+def snapshot(folder: str, observed: Observed) -> str:
+    """The folder that holds a model's files: of a model of the cache its snapshot, any other folder itself.
+
+    The snapshot is the one that refs/main names, or the only one. Raises Error where that cannot be told.
+    """
+    entries = {name: kind for name, kind, _ in observed.entries(folder)}
+    below = os.path.join(folder, "snapshots")
+    if entries.get("snapshots") != "folder" or "file" in entries.values():
+        return folder
+    revisions = [name for name, kind, _ in observed.entries(below) if kind == "folder"]
+    main = _main(folder, observed)
+    if main in revisions:
+        return os.path.join(below, main)
+    if main is None and len(revisions) == 1:
+        return os.path.join(below, revisions[0])
+    name = _name(folder)
+    again = f"`hf download {name}`, then build again" if name else None
+    if not revisions:
+        raise Error("is a model of the Hugging Face cache without a snapshot", hint=again)
+    facts = [("snapshots", listed(f"snapshots/{each}" for each in revisions))]
+    if main is not None:
+        facts.append(("refs/main", main if main.isprintable() else ascii(main)))
+        raise Error(
+            "is a model of the Hugging Face cache whose refs/main names no snapshot that is here",
+            facts=facts,
+            hint=again or "name one of the snapshots",
+        )
+    raise Error(
+        f"is a model of the Hugging Face cache with {len(revisions)} snapshots, and refs/main names none of them",
+        facts=facts,
+        hint="name one of the snapshots",
+    )
+
+
+def _main(folder: str, observed: Observed) -> str | None:
+    path = os.path.join(folder, "refs", "main")
+    if observed.kind(path) != "file":
+        return None
+    if os.path.getsize(path) > REFERENCE_LIMIT:
+        return "?"
+    return observed.read(path).decode("utf-8", "replace").strip()
+
+
+def _name(folder: str) -> str | None:
+    """`org/name`, of a folder in the cache."""
+    parts = os.path.basename(os.path.abspath(folder)).split("--")
+    return "/".join(parts[1:]) if parts[0] == "models" and len(parts) in (2, 3) else None
+
+
+def check_links(folder: str, small: Iterable[str]) -> None:
+    """Raise Error where a weights file, or one of the `small` files, is a link that leads nowhere: the download was not finished."""
+    small = set(small)
+    broken = sorted(
+        name for name in os.listdir(folder) if _counts(name, small) and _is_broken(os.path.join(folder, name))
+    )
+    if not broken:
+        return
+    name = _name(os.path.dirname(os.path.dirname(os.path.abspath(folder))))
+    again = f"`hf download {name}`" if name else "download it again"
+    many = "a file is a link" if len(broken) == 1 else f"{len(broken)} files are links"
+    raise Error(
+        f"the download is incomplete: {many} to nothing",
+        facts=[("files", listed(broken)), ("link", f"{broken[0]} -> {os.readlink(os.path.join(folder, broken[0]))}")],
+        hint=f"{again}, then build again",
+    )
+
+
+def _counts(name: str, small: set[str]) -> bool:
+    return name in small or name.endswith(".gguf") or (name.startswith("model") and name.endswith(".safetensors"))
+
+
+def _is_broken(path: str) -> bool:
+    if not os.path.islink(path):
+        return False
+    try:
+        os.stat(path)
+    except OSError:
+        return True
+    return False
