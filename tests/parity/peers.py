@@ -1,4 +1,4 @@
-"""llama.cpp's own tools, and where two files differ."""
+"""llama.cpp's own tools, its runtime and transformers, and where two files differ."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ import pytest
 from modelbuild.formats import gguf
 
 
-class Peers:
-    """llama.cpp's tools: the converter in one long-lived process, the quantizer as a command."""
+class Process:
+    """A script of this folder, running in the peers' Python: one JSON object in, one out."""
 
-    def __init__(self, folder: Path) -> None:
-        python, source, build = (
-            os.environ.get(f"MODELBUILD_{name}") for name in ("PEERS_PYTHON", "LLAMA_SRC", "LLAMA_CPP")
-        )
-        if not python or not source or not build:
-            pytest.skip("MODELBUILD_PEERS_PYTHON, MODELBUILD_LLAMA_SRC and MODELBUILD_LLAMA_CPP name no peers")
-        self.out = folder / "peer.gguf"
-        self.quantizer = next(Path(build).rglob("llama-quantize"))
-        self.log = (folder / "peer.log").open("w+")
+    def __init__(self, folder: Path, script: str) -> None:
+        python, source = (os.environ.get(f"MODELBUILD_{name}") for name in ("PEERS_PYTHON", "LLAMA_SRC"))
+        if not python or not source:
+            pytest.skip("MODELBUILD_PEERS_PYTHON and MODELBUILD_LLAMA_SRC name no peers")
+        self.log = (folder / f"{script}.log").open("w+")
         self.process = subprocess.Popen(
-            [python, str(Path(__file__).parent / "peer.py")],
+            [python, str(Path(__file__).parent / script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -34,10 +30,38 @@ class Peers:
             env={**os.environ, "MODELBUILD_LLAMA_SRC": source},
         )
 
-    def ask(self, **job: Any) -> str | None:
+    def ask(self, **job: Any) -> dict[str, Any]:
+        """The answer to a job. Where the script dies of it, that is the answer's error."""
         assert self.process.stdin and self.process.stdout
-        print(json.dumps(job), file=self.process.stdin, flush=True)
-        error = json.loads(self.process.stdout.readline())["error"]
+        try:
+            print(json.dumps(job), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        answer = json.loads(line or '{"error": "the process has died"}')
+        assert isinstance(answer, dict)
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+
+
+class Peers:
+    """llama.cpp's tools: the converter in one long-lived process, the quantizer as a command."""
+
+    def __init__(self, folder: Path) -> None:
+        build = os.environ.get("MODELBUILD_LLAMA_CPP")
+        if not build:
+            pytest.skip("MODELBUILD_LLAMA_CPP names no build of llama.cpp")
+        self.out = folder / "peer.gguf"
+        self.quantizer = next(Path(build).rglob("llama-quantize"))
+        self.process = Process(folder, "peer.py")
+
+    def ask(self, **job: Any) -> str | None:
+        error = self.process.ask(**job)["error"]
         assert error is None or isinstance(error, str)
         return error
 
@@ -58,10 +82,7 @@ class Peers:
         return out.read_bytes()
 
     def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-        self.log.close()
+        self.process.close()
 
 
 def same(ours: bytes, theirs: bytes, folder: Path) -> None:

@@ -1,0 +1,103 @@
+"""Run by the peers' Python: llama.cpp's runtime (xllamacpp) beside transformers.
+
+Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text, …}:
+    {"do": "logits", "folder", "model", "tokens": [ids]}     {"positions", "same", "difference", "margin"}
+        over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
+        two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
+        differ the largest lead that transformers gives its own
+    {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}       {"transformers": [ids], "llama": [ids]}
+"""
+
+import json
+import os
+import sys
+import traceback
+import urllib.request
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+FAR = 12.0
+"""Nats below the likeliest where a token's probability no longer matters."""
+
+
+def serve(model, context=512):
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = model
+    params.n_ctx = context
+    params.n_parallel = 1
+    params.cpuparams.n_threads = 1
+    params.cpuparams_batch.n_threads = 1
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.warmup = False
+    params.verbosity = -1
+    return xllamacpp.Server(params)
+
+
+def logits(job):
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokens = job["tokens"]
+    torch.set_num_threads(1)
+    loaded = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, attn_implementation="eager")
+    with torch.no_grad():
+        theirs = torch.log_softmax(loaded.eval()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
+    server = serve(job["model"])
+    same, difference, margin = 0, 0.0, 0.0
+    for end in range(2, len(tokens) + 1):
+        answer = server.handle_completions(
+            {
+                "prompt": tokens[:end], "n_predict": 1, "temperature": 0, "n_probs": min(theirs.shape[1], 600), "cache_prompt": True,
+                "ignore_eos": False,
+            }
+        )  # fmt: skip
+        found = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        expected = theirs[end - 1]
+        best = int(expected.argmax())
+        if found[0]["id"] == best:
+            same += 1
+        else:
+            margin = max(margin, float(expected[best] - expected[found[0]["id"]]))
+        ids = np.array([token["id"] for token in found])
+        values = np.array([token["logprob"] for token in found])
+        near = np.maximum(values, expected[ids]) > expected[best] - FAR
+        difference = max(difference, float(np.abs(values - expected[ids])[near].max()))
+    return {"positions": len(tokens) - 1, "same": same, "difference": difference, "margin": margin}
+
+
+def tokenize(job):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job["folder"])
+    server = serve(job["model"])
+
+    def llama(text):
+        body = json.dumps({"content": text, "add_special": job["special"], "parse_special": True}).encode()
+        headers = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{server.listening_address}/tokenize", body, headers)) as a:
+            return json.load(a)["tokens"]
+
+    texts = job["texts"]
+    return {
+        "transformers": [tokenizer(text, add_special_tokens=job["special"]).input_ids for text in texts],
+        "llama": [llama(text) for text in texts],
+    }
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            answer = {"error": None, **{"logits": logits, "tokenize": tokenize}[job["do"]](job)}
+        except BaseException as caught:
+            traceback.print_exc()
+            answer = {"error": f"{type(caught).__name__}: {caught}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+main()
