@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from modelbuild.chat_templates._jinja import DATE, Unsupported
 from modelbuild.chat_templates._shape import Shape, System, Turns
+from modelbuild.chat_templates._values import DATE, Unsupported
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"
@@ -26,7 +26,7 @@ def by_role(shape: Shape, turns: Turns, turn: str, system: System) -> str | None
             return None
         system = System(shape.system.before, shape.system.after.removesuffix(turns.user))
     first = "{{ if eq $i 0 }}" + default + "{{ end }}" if default else ""
-    return (
+    return _with_month(
         ("{{- range $i, $_ := .Messages }}\n" if default else "{{- range .Messages }}\n")
         + '{{- if eq .Role "system" }}' + literal(system.before) + "{{ .Content }}" + literal(system.after)
         + "{{ else }}" + first + turn + "{{ end }}\n"
@@ -56,7 +56,7 @@ def inside(shape: Shape, turns: Turns, system: System) -> str | None:
         head = "{{- $first := true }}\n{{- range .Messages }}\n"
         opening = "{{ if not $first }}" + user + "{{ else if $.System }}" + before + "{{ $.System }}" + after
         opening += "{{ else }}" + literal(shape.start) + "{{ end }}{{ $first = false }}"
-    return (
+    return _with_month(
         head
         + '{{- if eq .Role "user" }}' + opening + "{{ .Content }}" + literal(turns.user_end)
         + '{{ else if eq .Role "assistant" }}' + literal(turns.assistant) + "{{ .Content }}" + literal(turns.assistant_end)
@@ -88,16 +88,19 @@ def _date(form: str) -> str:
     return "".join(_DATES.get(part, part) for part in parts)
 
 
-def _months(length: int | None) -> str:
-    tests = [f'eq $month "{at:02}" }}}}{name[:length]}' for at, name in enumerate(MONTHS, 1)]
-    return "{{ $month := slice currentDate 5 7 }}{{ if " + "{{ else if ".join(tests) + "{{ end }}"
-
-
 _DATES = {
     "%Y": "{{ slice currentDate 0 4 }}",
     "%m": "{{ slice currentDate 5 7 }}",
     "%d": "{{ slice currentDate 8 10 }}",
-    "%b": _months(3),
-    "%B": _months(None),
+    "%b": "{{ slice $month 0 3 }}",
+    "%B": "{{ $month }}",
     "%%": "%",
 }
+
+
+def _with_month(template: str) -> str:
+    """Put before a template what its dates need."""
+    if "$month" not in template:
+        return template
+    names = (f'if eq $month "{at:02}" }}}}{{{{ $month = "{name}" }}}}\n' for at, name in enumerate(MONTHS, 1))
+    return "{{- $month := slice currentDate 5 7 }}\n{{- " + "{{- else ".join(names) + "{{- end }}\n" + template

@@ -8,27 +8,35 @@ and every text made counts against a budget.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelbuild.chat_templates._values import (
+    DATE,
+    FILTERS,
+    GLOBALS,
+    LONGEST_TEXT,
+    OPERATORS,
+    TESTS,
+    UNDEFINED,
+    Function,
+    Loop,
+    Namespace,
+    Unsupported,
+    attribute_of,
+    bounded,
+    elements,
+    item_of,
+    printed,
+)
+
 LONGEST_TEMPLATE = 1 << 18
 """Characters. The longest published ones have some 20 thousand."""
-LONGEST_TEXT = 1 << 16
-"""Characters of any text made while rendering, and elements of any list."""
 STEPS = 20_000
 """Expressions evaluated in one rendering; long values count for more."""
 DEEPEST = 60
 """Nesting, of statements, expressions and calls of macros."""
-
-
-class Unsupported(Exception):
-    """The template uses what is not read here, too much of it, or fails."""
-
-
-class Refused(Exception):
-    """The template refuses the conversation: `raise_exception`."""
 
 
 Message = Mapping[str, str]
@@ -55,7 +63,7 @@ class Template:
         """
         given = {"messages": [dict(message) for message in messages], "add_generation_prompt": True, "tools": None}
         run = _Run()
-        scope = _Scope({**_GLOBALS, **names, "documents": None, **given}, None)
+        scope = _Scope({**GLOBALS, **names, "documents": None, **given}, None)
         out: list[str] = []
         try:
             _execute(self.body, run, scope, out)
@@ -221,311 +229,8 @@ class _Scope:
         return UNDEFINED
 
 
-class _Undefined:
-    def __bool__(self) -> bool:
-        return False
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __str__(self) -> str:
-        return ""
-
-
-UNDEFINED = _Undefined()
-
-
-class _Namespace:
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values = values
-
-
-class _Loop:
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-        self.at = 0
-
-    def get(self, name: str) -> Any:
-        at, size = self.at, len(self.items)
-        values: dict[str, Any] = {
-            "index": at + 1, "index0": at, "revindex": size - at, "revindex0": size - at - 1, "length": size,
-            "first": at == 0, "last": at == size - 1, "depth": 1, "depth0": 0,
-            "previtem": self.items[at - 1] if at else UNDEFINED,
-            "nextitem": self.items[at + 1] if at + 1 < size else UNDEFINED,
-        }  # fmt: skip
-        return values.get(name, UNDEFINED)
-
-
-class _Function:
-    """A callable of a template: a macro, a method bound to its value, a global."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-
 _Expression = Callable[[_Run, _Scope], Any]
 _Statement = Callable[[_Run, _Scope, list[str]], None]
-
-
-def _raise(message: object = "") -> Any:
-    raise Refused(_text(message))
-
-
-def _range(*bounds: int) -> list[int]:
-    numbers = range(*bounds)
-    if len(numbers) > LONGEST_TEXT:
-        raise Unsupported("range")
-    return list(numbers)
-
-
-DATE = ("\ue000", "\ue001")
-"""A date is rendered as its format between these two: nothing a template knows of."""
-
-
-def _date(form: str) -> str:
-    return DATE[0] + form + DATE[1]
-
-
-_GLOBALS: dict[str, Any] = {
-    "raise_exception": _Function(_raise),
-    "range": _Function(_range),
-    "namespace": _Function(lambda *given, **values: _Namespace({**(given[0] if given else {}), **values})),
-    "dict": _Function(lambda **values: values),
-    "strftime_now": _Function(_date),
-}
-
-
-def _bounded(value: Any) -> Any:
-    if isinstance(value, (str, list, tuple, dict)):
-        if len(value) > LONGEST_TEXT:
-            raise Unsupported("too long a value")
-    elif isinstance(value, int) and abs(value) >= 1 << 63:
-        raise Unsupported("too large a number")
-    return value
-
-
-def _text(value: object) -> str:
-    """How a value is printed. Mappings and lists are not: no chat template prints Python's form of them."""
-    if isinstance(value, str):
-        return value
-    if value is None or value is UNDEFINED or isinstance(value, (bool, int, float)):
-        return str(value)
-    raise Unsupported("a printed list or mapping")
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, (str, list, tuple, dict, _Undefined)):
-        return list(value)
-    raise TypeError("not iterable")
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """`value.name`: a method, or the entry of a mapping."""
-    if value is UNDEFINED:
-        raise TypeError(f"'{name}' of something undefined")
-    if isinstance(value, _Loop):
-        return value.get(name)
-    if isinstance(value, _Namespace):
-        return value.values.get(name, UNDEFINED)
-    if isinstance(value, str) and name in _TEXT_METHODS:
-        method = _TEXT_METHODS[name]
-        return _Function(lambda *given: method(value, *given))
-    if isinstance(value, dict):
-        if name in _MAPPING_METHODS:
-            method = _MAPPING_METHODS[name]
-            return _Function(lambda *given: method(value, *given))
-        if name in value:
-            return value[name]
-    if hasattr(type(value), name):
-        raise Unsupported(f"method '{name}'")
-    return UNDEFINED
-
-
-def _item(value: Any, key: Any) -> Any:
-    """`value[key]`: an entry, or where there is none an attribute."""
-    if isinstance(value, dict) and isinstance(key, (str, int)) and key in value:
-        return value[key]
-    if isinstance(value, (list, tuple, str)) and isinstance(key, int):
-        return value[key] if -len(value) <= key < len(value) else UNDEFINED
-    if isinstance(key, str):
-        return _attribute(value, key)
-    if value is UNDEFINED:
-        raise TypeError("an element of something undefined")
-    return UNDEFINED
-
-
-def _strings(*values: object) -> None:
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError("expected text")
-
-
-def _replace(text: str, old: str, new: str, count: int = -1) -> str:
-    _strings(text, old, new)
-    if (len(text) + 1) * (len(new) + 1) > LONGEST_TEXT * 64 and text.count(old) * len(new) > LONGEST_TEXT:
-        raise Unsupported("too long a text")
-    return text.replace(old, new, count)
-
-
-def _join(items: Any, by: str = "", attribute: Any = None) -> str:
-    parts = [_text(item if attribute is None else _item(item, attribute)) for item in _list(items)]
-    if sum(map(len, parts)) + len(by) * len(parts) > LONGEST_TEXT:
-        raise Unsupported("too long a text")
-    return by.join(parts)
-
-
-_TEXT_METHODS: dict[str, Callable[..., Any]] = {
-    "strip": str.strip, "lstrip": str.lstrip, "rstrip": str.rstrip, "split": str.split, "rsplit": str.rsplit,
-    "startswith": str.startswith, "endswith": str.endswith, "upper": str.upper, "lower": str.lower, "title": str.title,
-    "capitalize": str.capitalize, "find": str.find, "count": str.count, "splitlines": str.splitlines,
-    "isdigit": str.isdigit, "isspace": str.isspace, "removeprefix": str.removeprefix, "removesuffix": str.removesuffix,
-    "replace": _replace, "join": lambda by, items: _join(items, by),
-}  # fmt: skip
-_MAPPING_METHODS: dict[str, Callable[..., Any]] = {
-    "items": lambda value: [tuple(pair) for pair in value.items()],
-    "keys": lambda value: list(value),
-    "values": lambda value: list(value.values()),
-    "get": lambda value, key, other=None: value.get(key, other),
-}
-
-
-def _json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **others: Any) -> str:
-    if others or (indent is not None and not 0 <= indent <= 16):
-        raise Unsupported("tojson")
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
-
-
-def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
-    return default_value if value is UNDEFINED or (boolean and not value) else value
-
-
-def _chosen(keep: bool, by_attribute: bool) -> Callable[..., list[Any]]:
-    def filter(items: Any, *given: Any) -> list[Any]:
-        attribute, given = (given[0], given[1:]) if by_attribute else (None, given)
-        name, arguments = (given[0], given[1:]) if given else (None, ())
-        if name is not None and name not in _TESTS:
-            raise Unsupported(f"test '{name}'")
-        chosen = []
-        for item in _list(items or ()):
-            value = _item(item, attribute) if by_attribute else item
-            if bool(_TESTS[name](value, *arguments) if name else value) == keep:
-                chosen.append(item)
-        return chosen
-
-    return filter
-
-
-def _map(
-    items: Any, name: str | None = None, *given: Any, attribute: Any = None, default: Any = UNDEFINED
-) -> list[Any]:
-    if attribute is not None:
-        return [_default(_item(item, attribute), default) for item in _list(items or ())]
-    if name not in _FILTERS:
-        raise Unsupported(f"filter '{name}'")
-    return [_FILTERS[name](item, *given) for item in _list(items or ())]
-
-
-def _first(items: Any, last: bool = False) -> Any:
-    values = _list(items)
-    return values[-1 if last else 0] if values else UNDEFINED
-
-
-def _indent(text: str, width: int = 4, first: bool = False, blank: bool = False) -> str:
-    lines = text.split("\n")
-    if not isinstance(width, int) or len(lines) * width > LONGEST_TEXT or blank:
-        raise Unsupported("indent")
-    blanks = " " * width
-    return "\n".join(blanks + line if line and (first or at) else line for at, line in enumerate(lines))
-
-
-def _round_trip(value: Any, kind: Callable[[Any], Any], other: Any) -> Any:
-    try:
-        return kind(value) if isinstance(value, (str, int, float)) else other
-    except (ValueError, OverflowError):
-        return other
-
-
-_FILTERS: dict[str, Callable[..., Any]] = {
-    "trim": lambda value, chars=None: _text(value).strip(chars),
-    "length": len, "count": len, "list": _list, "string": _text, "safe": lambda value: value,
-    "upper": lambda value: _text(value).upper(), "lower": lambda value: _text(value).lower(),
-    "title": lambda value: _text(value).title(), "capitalize": lambda value: _text(value).capitalize(),
-    "first": _first, "last": lambda items: _first(items, True), "join": _join, "replace": _replace, "default": _default,
-    "d": _default, "tojson": _json, "indent": _indent, "map": _map, "abs": abs,
-    "int": lambda value, other=0: _round_trip(value, int, other),
-    "float": lambda value, other=0.0: _round_trip(value, float, other),
-    "items": lambda value: [] if value is UNDEFINED else [tuple(pair) for pair in value.items()],
-    "reverse": lambda value: value[::-1], "select": _chosen(True, False), "reject": _chosen(False, False),
-    "selectattr": _chosen(True, True), "rejectattr": _chosen(False, True),
-}  # fmt: skip
-
-_TESTS: dict[str, Callable[..., Any]] = {
-    "defined": lambda value: value is not UNDEFINED,
-    "undefined": lambda value: value is UNDEFINED,
-    "none": lambda value: value is None,
-    "string": lambda value: isinstance(value, str),
-    "mapping": lambda value: isinstance(value, dict),
-    "iterable": lambda value: isinstance(value, (str, list, tuple, dict, _Undefined)),
-    "sequence": lambda value: isinstance(value, (str, list, tuple, dict, _Undefined)),
-    "number": lambda value: isinstance(value, (int, float)),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "float": lambda value: isinstance(value, float),
-    "boolean": lambda value: isinstance(value, bool),
-    "true": lambda value: value is True,
-    "false": lambda value: value is False,
-    "odd": lambda value: value % 2 == 1,
-    "even": lambda value: value % 2 == 0,
-    "divisibleby": lambda value, by: value % by == 0,
-    "callable": lambda value: isinstance(value, _Function),
-    "in": lambda value, items: _contains(items, value),
-    "equalto": lambda value, other: value == other,
-    "eq": lambda value, other: value == other,
-    "ne": lambda value, other: value != other,
-    "lt": lambda value, other: value < other,
-    "gt": lambda value, other: value > other,
-    "le": lambda value, other: value <= other,
-    "ge": lambda value, other: value >= other,
-    "sameas": lambda value, other: value is other,
-}
-
-
-def _contains(items: Any, value: Any) -> bool:
-    if isinstance(items, str):
-        _strings(value)
-    elif not isinstance(items, (list, tuple, dict, _Undefined)):
-        raise TypeError("not iterable")
-    return value in items
-
-
-def _add(left: Any, right: Any) -> Any:
-    if isinstance(left, (str, list, tuple)) and isinstance(right, (str, list, tuple)):
-        _bounded(left if len(left) > len(right) else right)
-    return left + right
-
-
-def _times(left: Any, right: Any) -> Any:
-    for text, count in ((left, right), (right, left)):
-        if isinstance(text, (str, list, tuple)) and isinstance(count, int) and len(text) * count > LONGEST_TEXT:
-            raise Unsupported("too long a value")
-    return left * right
-
-
-def _remainder(left: Any, right: Any) -> Any:
-    if isinstance(left, str):
-        raise Unsupported("formatted text")
-    return left % right
-
-
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": _add, "-": lambda left, right: left - right, "*": _times, "/": lambda left, right: left / right,
-    "//": lambda left, right: left // right, "%": _remainder,
-    "==": lambda left, right: left == right, "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right, "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right, ">=": lambda left, right: left >= right,
-    "in": lambda left, right: _contains(right, left), "not in": lambda left, right: not _contains(right, left),
-}  # fmt: skip
 
 
 # Reading
@@ -860,7 +565,7 @@ class _Parser:
             if word == "|":
                 name = self.name()
                 given = self.arguments(")") if self.take("(") else ([], {})
-                value = _applied(_FILTERS, "filter", name, value, *given)
+                value = _applied(FILTERS, "filter", name, value, *given)
             elif word == "(":
                 value = _called(value, *self.arguments(")"))
             else:
@@ -880,7 +585,7 @@ class _Parser:
             or (token.kind == "name" and token.text not in ("else", "or", "and", "is", "if", "in", "not"))
         ):
             arguments = ([self.postfix(self.primary())], {})
-        result = _applied(_TESTS, "test", name, value, *arguments)
+        result = _applied(TESTS, "test", name, value, *arguments)
         return _not(result) if negated else result
 
 
@@ -914,7 +619,7 @@ def _written(text: str) -> _Statement:
 
 
 def _printed(value: _Expression) -> _Statement:
-    return lambda run, scope, out: run.write(out, _text(value(run, scope)))
+    return lambda run, scope, out: run.write(out, printed(value(run, scope)))
 
 
 def _execute(statements: Sequence[_Statement], run: _Run, scope: _Scope, out: list[str]) -> None:
@@ -954,18 +659,18 @@ def _looping(
     def named(item: Any) -> dict[str, Any]:
         if len(targets) == 1:
             return {targets[0]: item}
-        values = _list(item)
+        values = elements(item)
         if len(values) != len(targets):
             raise ValueError("unpacking")
         return dict(zip(targets, values, strict=True))
 
     def execute(run: _Run, scope: _Scope, out: list[str]) -> None:
         values = []
-        for item in _list(items(run, scope)):
+        for item in elements(items(run, scope)):
             run.step()
             if only is None or only(run, _Scope(named(item), scope)):
                 values.append(item)
-        loop = _Loop(values)
+        loop = Loop(values)
         for loop.at, item in enumerate(values):
             try:
                 _execute(inner, run, _Scope({"loop": loop, **named(item)}, scope), out)
@@ -985,7 +690,7 @@ def _assigned(target: str, attribute: str | None, value: _Expression) -> _Statem
             scope.names[target] = value(run, scope)
             return
         space = scope.get(target)
-        if not isinstance(space, _Namespace):
+        if not isinstance(space, Namespace):
             raise TypeError("not a namespace")
         space.values[attribute] = value(run, scope)
 
@@ -1023,7 +728,7 @@ def _defined(name: str, parameters: list[tuple[str, _Expression | None]], inner:
             run.depth -= 1
             return "".join(text)
 
-        scope.names[name] = _Function(call)
+        scope.names[name] = Function(call)
 
     return execute
 
@@ -1067,7 +772,7 @@ def _compared(first: _Expression, rest: list[tuple[str, _Expression]]) -> _Expre
             run.step()
             right = value(run, scope)
             run.handle(right)
-            if not _OPERATORS[word](left, right):
+            if not OPERATORS[word](left, right):
                 return False
             left = right
         return True
@@ -1076,14 +781,14 @@ def _compared(first: _Expression, rest: list[tuple[str, _Expression]]) -> _Expre
 
 
 def _operation(word: str, left: _Expression, right: _Expression) -> _Expression:
-    operator = _OPERATORS[word]
+    operator = OPERATORS[word]
 
     def evaluate(run: _Run, scope: _Scope) -> Any:
         run.step()
         operands = left(run, scope), right(run, scope)
         for operand in operands:
             run.handle(operand)
-        result = _bounded(operator(*operands))
+        result = bounded(operator(*operands))
         return run.keep(result) if isinstance(result, (list, tuple)) else result
 
     return evaluate
@@ -1092,7 +797,7 @@ def _operation(word: str, left: _Expression, right: _Expression) -> _Expression:
 def _concatenated(parts: list[_Expression]) -> _Expression:
     def evaluate(run: _Run, scope: _Scope) -> Any:
         run.step()
-        return _bounded("".join(_text(part(run, scope)) for part in parts))
+        return bounded("".join(printed(part(run, scope)) for part in parts))
 
     return evaluate
 
@@ -1100,7 +805,7 @@ def _concatenated(parts: list[_Expression]) -> _Expression:
 def _member(value: _Expression, name: str) -> _Expression:
     def evaluate(run: _Run, scope: _Scope) -> Any:
         run.step()
-        return _attribute(value(run, scope), name)
+        return attribute_of(value(run, scope), name)
 
     return evaluate
 
@@ -1108,7 +813,7 @@ def _member(value: _Expression, name: str) -> _Expression:
 def _element(value: _Expression, key: _Expression) -> _Expression:
     def evaluate(run: _Run, scope: _Scope) -> Any:
         run.step()
-        return _item(value(run, scope), key(run, scope))
+        return item_of(value(run, scope), key(run, scope))
 
     return evaluate
 
@@ -1130,10 +835,10 @@ def _called(function: _Expression, values: list[_Expression], named: dict[str, _
     def evaluate(run: _Run, scope: _Scope) -> Any:
         run.step()
         called = function(run, scope)
-        if not isinstance(called, _Function):
+        if not isinstance(called, Function):
             raise TypeError("not callable")
         given = {name: value(run, scope) for name, value in named.items()}
-        result = _bounded(called.call(*[value(run, scope) for value in values], **given))
+        result = bounded(called.call(*[value(run, scope) for value in values], **given))
         run.handle(result)
         return result
 
@@ -1155,6 +860,6 @@ def _applied(
         given = {word: argument(run, scope) for word, argument in named.items()}
         subject = value(run, scope)
         run.handle(subject)
-        return _bounded(table[name](subject, *[argument(run, scope) for argument in values], **given))
+        return bounded(table[name](subject, *[argument(run, scope) for argument in values], **given))
 
     return evaluate

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from modelbuild.chat_templates._jinja import Refused, Template, Unsupported
+from modelbuild.chat_templates._jinja import Template
+from modelbuild.chat_templates._values import Refused, Unsupported
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ONE = (USER,)
