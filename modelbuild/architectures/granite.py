@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from modelbuild.architectures import Values, Writer, number, rope_parameters
+from modelbuild.architectures import Config, Values, Writer, number, rope_parameters, transformers_takes
 from modelbuild.architectures.llama import Llama
 from modelbuild.errors import Error
 
@@ -23,8 +23,14 @@ class Granite(Llama):
     }
 
     @classmethod
+    def takes(cls, config: Config) -> bool:
+        """(transformers, GraniteConfig) Here `rope_scaling` must say `rope_type`, by that name."""
+        return transformers_takes(_without_type(config))
+
+    @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, GraniteConfig)"""
+        config = _without_type(config)
         if config.get("num_key_value_heads") is None:
             config["num_key_value_heads"] = config["num_attention_heads"]
         return config
@@ -54,3 +60,10 @@ class Granite(Llama):
         if isinstance(rope, dict) and str(rope.get("rope_type", "")).lower() == "llama3":
             raise Error("llama3 rope scaling is not known for Granite", path="config.json")
         return {}
+
+
+def _without_type(config: Config) -> dict[str, Any]:
+    scaling = config.get("rope_scaling")
+    if isinstance(scaling, dict):
+        scaling = {key: value for key, value in scaling.items() if key != "type"}
+    return {**config, "rope_scaling": scaling}

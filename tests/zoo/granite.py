@@ -92,7 +92,14 @@ CASES = {
     ),
     "few keys": case({**dict.fromkeys(FILLED, ...), "num_key_value_heads": None}, logits=False),
     "another model_type": case({"model_type": "unheard-of"}, logits=False),
-    "linear scaling": case({"rope_scaling": {"type": "linear", "factor": 2.0}}),
+    "linear scaling": case({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
+    "linear scaling in older words": case(
+        {"rope_scaling": {"type": "linear", "factor": 2.0}, "embedding_multiplier": ..., "max_position_embeddings": ...},
+        logits=False,
+    ),
+    "scaling of two types": case(
+        {"rope_scaling": {"type": "linear", "rope_type": "dynamic", "factor": 2.0}, "embedding_multiplier": ...}, logits=False
+    ),
     "yarn": case(
         {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 16.0}}
     ),
