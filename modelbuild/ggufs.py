@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
+from modelbuild.chat import Chat, of_gguf
 from modelbuild.errors import Error, listed
 from modelbuild.formats import gguf
 
@@ -14,11 +16,12 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 class Contents(NamedTuple):
-    """What a file is for, whether all its weights are floats, and its `general.architecture`."""
+    """What a file is for, whether all its weights are floats, its `general.architecture`, and its chat template, if it has one."""
 
     role: Literal["model", "projector", "adapter"]
     unquantized: bool
     architecture: str
+    chat: Chat | None
 
 
 def classify(path: str) -> Contents:
@@ -27,7 +30,12 @@ def classify(path: str) -> Contents:
     floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
     named = table.metadata.get("general.architecture")
     architecture = gguf.decode_value(named) if named else ""
-    return Contents(_role(table.metadata), floats, architecture if isinstance(architecture, str) else "")
+    return Contents(
+        _role(table.metadata),
+        floats,
+        architecture if isinstance(architecture, str) else "",
+        of_gguf(table.metadata, os.path.basename(path)),
+    )
 
 
 def _role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:

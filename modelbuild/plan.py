@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelbuild import manifest, modelfile, steps
+from modelbuild.chat import Chat
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.locate import Place
@@ -88,6 +89,7 @@ class _Planner:
         self._outputs: dict[str, Output] = {}
         self._open: list[Variant] = []
         self._versions: dict[str, int] = {}
+        self._chats: dict[str, Chat | None] = {}
 
     # Steps
 
@@ -542,7 +544,23 @@ class _Planner:
             "pre": variant.pre,
         }
         recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
-        return Base((Layer(manifest.MODEL, ""),), recipe, recipe, {}, {}, True)
+        templates, parameters = self._recognized(variant, self._chat(folder, names))
+        return Base((Layer(manifest.MODEL, ""), *templates), recipe, recipe, {}, parameters, True)
+
+    def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
+        """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
+        if folder not in self._chats:
+            from modelbuild import chat
+            from modelbuild.checkpoint import Checkpoint
+
+            def read(name: str) -> bytes | None:
+                return self._observed.read(os.path.join(folder, name)) if name in names else None
+
+            try:
+                self._chats[folder] = chat.of_checkpoint(Checkpoint(read))
+            except (Error, OSError):
+                self._chats[folder] = None
+        return self._chats[folder]
 
     @staticmethod
     def _of_file(line: From, folder: str, error: Error) -> Error:
@@ -558,6 +576,7 @@ class _Planner:
         layers: list[Layer] = []
         recipe = whole = None
         unquantized = False
+        parameters: Mapping[str, Any] = {}
         for line, parts in self._split_files(paths):
             found = self._classify(line.place, line.text, parts[0])
             if found.role != "model":
@@ -574,13 +593,35 @@ class _Planner:
             whole = parts[0] if len(parts) == 1 else None
             if variant.pre is not None:
                 recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": variant.pre}), None
-            layers.append(Layer(manifest.MODEL, ""))
+            templates, parameters = self._recognized(variant, found.chat)
+            layers += [Layer(manifest.MODEL, ""), *templates]
         if recipe is None:
             line = paths[0][0]
             raise line.place.error(
                 f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
             )
-        return Base(tuple(layers), recipe, recipe, {}, {}, unquantized, whole)
+        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole)
+
+    def _recognized(self, variant: Variant, found: Chat | None) -> tuple[tuple[Layer, ...], Mapping[str, Any]]:
+        """The template layer and the parameters that follow from the weights' chat template, where it is one that we know.
+
+        A template of the variant's own, and `template = false`, stand against it.
+        """
+        if variant.template is not None or "template" in variant.cleared:
+            return (), {}
+        if text := variant.metadata.get("tokenizer.chat_template"):
+            found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
+        if found is None or variant.metadata.get("tokenizer.chat_template") == "":
+            return (), {}
+        from modelbuild import chat_templates
+
+        tokens = {name: text for name, text in (("bos", found.bos), ("eos", found.eos)) if text is not None}
+        family = chat_templates.recognize(found.template, **tokens)
+        if family is None:
+            return (), {}
+        values = {"text": family.template, "recognized": f"{family.name}, recognized from {found.file}"}
+        step = self.step(variant, "template", "layer", values, (), final=True)
+        return (Layer(manifest.TEMPLATE, step),), {"stop": list(family.stop)} if family.stop else {}
 
     def _split_files(self, paths: Sequence[tuple[From, str]]) -> list[tuple[From, tuple[str, ...]]]:
         """Group the parts of split GGUF files, which one of them stands for."""

@@ -136,7 +136,7 @@ class Variant:
     def place(self, key: str, name: str | None = None) -> Place:
         """Where a key of the variant was said (`place("parameters", "stop")`); where the model was, if nowhere."""
         said = self.said.get(key)
-        if said and name and key == "parameters" and name in said.value:
+        if said and name and key in ("parameters", "metadata") and name in said.value:
             return cast(Place, said.value[name].place)
         if said and not name:
             return said.place

@@ -295,6 +295,132 @@ def test_pre_tokenizer_is_for_the_conversion_and_for_gguf_files(tmp_path: Path) 
     assert layers(made, "c") == [("model", "a:latest")]
 
 
+# Templates that weights bring along
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+OTHER = "{% for message in messages %}{{ '<<' + message['role'] + '>>' + message['content'] + '!' }}{% endfor %}"
+
+
+def chatting(text: object = CHATML) -> dict[str, str | bytes]:
+    return {**CHECKPOINT, "weights/tokenizer_config.json": json.dumps({"chat_template": text})}
+
+
+def template_of(made: Graph, label: str) -> tuple[str | None, object]:
+    """Where the template of an output was recognized, and the texts that it stops at."""
+    inputs = dict(made.steps[next(o for o in made.outputs if o.label == label).manifest].inputs)
+    found: dict[str, dict[str, object]] = {}
+    for number, (kind, _) in enumerate(layers(made, label)):
+        found[kind] = json.loads(made.steps[str(inputs[str(number)])].parameters)
+    stop = found.get("params", {}).get("parameters", {})
+    assert isinstance(stop, dict)
+    recognized = found.get("template", {}).get("recognized")
+    return None if recognized is None else str(recognized), stop.get("stop")
+
+
+STOP = ["<|im_start|>", "<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("files", "file"),
+    [
+        (chatting(), "tokenizer_config.json"),
+        (chatting([{"name": "tools", "template": OTHER}, {"name": "default", "template": CHATML}]), "tokenizer_config.json"),
+        ({**CHECKPOINT, "weights/chat_template.jinja": CHATML}, "chat_template.jinja"),
+        ({**CHECKPOINT, "weights/chat_template.json": json.dumps({"chat_template": CHATML})}, "chat_template.json"),
+        ({**chatting(), "weights/chat_template.jinja": OTHER}, "tokenizer_config.json"),
+    ],
+)  # fmt: skip
+def test_template_that_a_checkpoint_brings_is_a_layer(tmp_path: Path, files: dict[str, str | bytes], file: str) -> None:
+    made = graph(tmp_path, '[model.a]\nfrom = "./weights"\nquantize = "q8_0"\nsystem = "S"\n', files)
+    assert layers(made, "a") == [("model", ""), ("template", ""), ("system", ""), ("params", "")]
+    assert template_of(made, "a") == (f"chatml, recognized from {file}", STOP)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        CHECKPOINT,
+        chatting(OTHER),
+        chatting(""),
+        chatting(None),
+        chatting([{"name": "tools", "template": CHATML}]),
+        chatting([1, {"name": "default", "template": 5}]),
+        {**chatting(None), "weights/chat_template.jinja": CHATML},
+        {**CHECKPOINT, "weights/tokenizer_config.json": "{,"},
+        {**CHECKPOINT, "weights/chat_template.jinja": b"\xff"},
+        {**CHECKPOINT, "weights/chat_template.json": "[]"},
+    ],
+)
+def test_no_template_no_layer(tmp_path: Path, files: dict[str, str | bytes]) -> None:
+    assert layers(graph(tmp_path, '[model.a]\nfrom = "./weights"\n', files), "a") == [("model", "")]
+
+
+def test_template_of_ones_own_stands_against_the_one_of_the_weights(tmp_path: Path) -> None:
+    toml = """
+[model.a]
+from = "./weights"
+template = "{{ .Prompt }}"
+[model.b]
+from = "./weights"
+template = false
+[model.c]
+modelfile = "Modelfile"
+[model.d]
+from = "./weights"
+parameters = { stop = ["!"] }
+[model.e]
+from = "./weights"
+parameters = { stop = "" }
+"""
+    made = graph(tmp_path, toml, {**chatting(), "Modelfile": "FROM ./weights\nTEMPLATE {{ .Prompt }}\n"})
+    assert [layers(made, label) for label in "abc"] == [
+        [("model", ""), ("template", "")], [("model", "")], [("model", ""), ("template", "")],
+    ]  # fmt: skip
+    assert [template_of(made, label)[1] for label in "abcde"] == [None, None, None, ["!"], None]
+    assert layers(made, "e") == [("model", ""), ("template", "")]
+
+
+def test_defaults_may_say_that_no_template_is_added(tmp_path: Path) -> None:
+    toml = '[defaults]\ntemplate = false\n[model.a]\nfrom = "./weights"\n[model.b]\nmodelfile = "Modelfile"\n'
+    made = graph(tmp_path, toml, {**chatting(), "Modelfile": "FROM ./weights\nTEMPLATE {{ .Prompt }}\n"})
+    assert layers(made, "a") == [("model", "")]
+    assert layers(made, "b") == [("model", ""), ("template", "")]
+
+
+def test_template_is_handed_down(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\n[model.b]\nfrom = "a"\nquantize = "q8_0"\n[model.c]\nfrom = "b"\ntemplate = false\n'
+    toml += '[model.d]\nfrom = "b"\nparameters = { stop = ["!"] }\n'
+    made = graph(tmp_path, toml, chatting())
+    assert layers(made, "b") == [("model", ""), ("template", "a:latest"), ("params", "")]
+    assert template_of(made, "b") == ("chatml, recognized from tokenizer_config.json", STOP)
+    assert layers(made, "c") == [("model", "b:latest"), ("params", "")]
+    assert template_of(made, "d")[1] == ["!"]
+
+
+def test_template_of_a_gguf_file_is_recognized_from_its_head(tmp_path: Path) -> None:
+    data = gguf_file(**{"tokenizer.chat_template": CHATML})
+    made = graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\n[model.b]\nfrom = "a"\n', {"x.gguf": data})
+    assert layers(made, "a") == [("model", ""), ("template", ""), ("params", "")]
+    assert template_of(made, "a") == ("chatml, recognized from x.gguf", STOP)
+    assert layers(made, "b") == [("model", "a:latest"), ("template", "a:latest"), ("params", "")]
+
+
+def test_template_of_a_model_of_a_models_folder_is_its_own_affair(tmp_path: Path) -> None:
+    files = library(tmp_path, model=gguf_file(**{"tokenizer.chat_template": CHATML}))
+    assert layers(graph(tmp_path, '[model.a]\nfrom = "base"\n', files), "a") == [("model", "base:latest")]
+
+
+def test_template_that_metadata_set_is_the_one_that_counts(tmp_path: Path) -> None:
+    toml = f"[model.a]\nfrom = './weights'\nmetadata = {{ 'tokenizer.chat_template' = {json.dumps(CHATML)} }}\n"
+    toml += "[model.b]\nfrom = './weights'\nmetadata = { 'tokenizer.chat_template' = '' }\n"
+    made = graph(tmp_path, toml, chatting(OTHER))
+    assert template_of(made, "a") == ("chatml, recognized from metadata", STOP)
+    assert layers(graph(tmp_path, toml, chatting()), "b") == [("model", "")]
+
+
 # Errors
 
 

@@ -101,6 +101,8 @@ class _Shown:
         variant, found = self.variant, {}
         for line in variant.froms:
             found["from"] = self.value(line.text, str(line.place))
+        if variant.pre:
+            found["pre"] = self.value(variant.pre, self.place("pre"))
         if variant.outtype:
             found["outtype"] = self.value(variant.outtype, self.place("outtype"))
         if self._quantizes():
@@ -110,7 +112,7 @@ class _Shown:
             if texts:
                 origin = self._origin(texts[-1][0])
                 value: Any = [text for _, text in texts] if key == "license" else texts[-1][1]
-                found[key] = self.value(value, self.place(key), origin)
+                found[key] = self.value(value, self.place(key) or self._recognized(key), origin)
         for layer in self.layers:
             if layer.kind == "messages":
                 found["messages"] = self.value(self._messages(layer), self.place("messages"), self._origin(layer))
@@ -121,6 +123,12 @@ class _Shown:
         if variant.adapters:
             found["adapters"] = self.value([each.text for each in variant.adapters], self.place("adapters"))
         return found
+
+    def _recognized(self, key: str) -> str | None:
+        """How the weights came by a template, and by the texts to stop at, that nobody said."""
+        layer = next((each for each in self.layers if each.kind == "template" and not each.origin), None)
+        found = layer.parameters().get("recognized") if layer else None
+        return f"{found}" if found and key in ("template", "stop") else None
 
     def _quantizes(self) -> bool:
         """Whether `quantize` is the variant's own doing: a default doesn't count for a model that is quantized already."""
@@ -157,8 +165,21 @@ class _Shown:
                 values = layer.parameters()
                 merged.update(values["parameters"] if "parameters" in values else json.loads(self._read(layer) or "{}"))
         return {
-            name: self.value(value, self.place("parameters", name), self._base())
+            name: self.value(value, self.place("parameters", name) or self._recognized(name), self._base())
             for name, value in sorted(merged.items())
+        }
+
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """The keys of the GGUF that the variant sets, or a model that it stands on."""
+        from modelbuild.commands import _standing
+
+        found: dict[str, Any] = {}
+        step = _standing.recipe_step(self.session.graph, self.output)
+        while step is not None:
+            found = json.loads(step.parameters).get("metadata", {}) | found
+            step = next((self.session.graph.steps[str(ref)] for role, ref in step.inputs if role == "recipe"), None)
+        return {
+            key: self.value(value, self.place("metadata", key), self._base()) for key, value in sorted(found.items())
         }
 
     def layer_rows(self) -> list[dict[str, Any]]:
@@ -187,6 +208,7 @@ class _Shown:
             "ftype": self.ftype,
             "values": self.values(),
             "parameters": self.parameters(),
+            "metadata": self.metadata(),
             "layers": self.layer_rows(),
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
@@ -205,6 +227,8 @@ class _Shown:
             rows.append([key, _short(found["value"]), found["place"]])
         for name, found in self.parameters().items():
             rows.append([f"parameter {name}", _short(found["value"]), found["place"]])
+        for key, found in self.metadata().items():
+            rows.append([f"metadata {key}", _short(found["value"]), found["place"]])
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not made)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
@@ -224,7 +248,7 @@ def _short(value: Any) -> str:
         text = " ".join(value.split())
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(_short(item) for item in value)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and all(isinstance(item, dict) and "role" in item for item in value):
         return f"{len(value)} messages"
     else:
         text = json.dumps(value, ensure_ascii=False)
