@@ -97,8 +97,9 @@ def permute(x: Expression, heads: int) -> Expression:
     In each of `heads` groups of hd = shape[0] / heads rows, new row 2j + p is old row p * hd/2 + j.
     Source: llama.cpp conversion, LlamaModel.permute. Raises ValueError where the rows do not divide.
     """
-    if heads < 1 or x.shape[0] % (2 * heads):
-        raise ValueError(f"{x.shape[0]} rows cannot be permuted in {heads} heads of an even number of rows")
+    rows = x.shape[0] if x.shape else 1
+    if heads < 1 or rows % (2 * heads):
+        raise ValueError(f"{rows} rows cannot be permuted in {heads} heads of an even number of rows")
     return Expression("permute", (heads,), x.dtype, x.shape, (x,))
 
 
