@@ -19,9 +19,9 @@ from modelbuild.architectures import (
 )
 from modelbuild.architectures.gemma import require, whole_norm
 from modelbuild.architectures.gemma2 import NAMES
-from modelbuild.checkpoint import kind
+from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.fast_tokenizer import FILE, items
+from modelbuild.fast_tokenizer import FILE, FastTokenizer, items
 from modelbuild.formats.gguf import encode_value
 from modelbuild.recipe import Expression, slice_
 
@@ -76,6 +76,7 @@ class Gemma3(Architecture):
 
     def parameters(self, file_type: int) -> Values:
         """(Gemma3Model.set_gguf_parameters) The last resort are defaults of llama.cpp's own."""
+        shared = super().parameters(file_type)
         rope = rope_parameters(self.config)
         rope = rope.get("full_attention", rope)
         config = {
@@ -100,7 +101,7 @@ class Gemma3(Architecture):
         if config.get("sliding_window_pattern") != 1:
             require(out, "attention.sliding_window", "u32", "sliding_window")
         require(out, "attention.head_count_kv", "u32", "num_key_value_heads")
-        return super().parameters(file_type) | out.values
+        return shared | out.values
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         for source, x in sources.items():
@@ -113,9 +114,8 @@ class Gemma3(Architecture):
         """How many rows of the embedding stand for tokens (Gemma3Model.modify_tensors)."""
         if self.checkpoint.read("tokenizer.model") is not None:
             return tokenizers.tokens_in(self.tokenizer)
-        data = self.checkpoint.json(FILE) or {}
-        model: Any = data.get("model")
-        return len(model["vocab"]) + len(items(data.get("added_tokens")))
+        added = (self.checkpoint.json(FILE) or {}).get("added_tokens")
+        return len(FastTokenizer(self.checkpoint).vocabulary) + len(items(added))
 
 
 class Gemma3ForConditionalGeneration(Gemma3):
@@ -124,6 +124,12 @@ class Gemma3ForConditionalGeneration(Gemma3):
     CLASSES = ("Gemma3ForConditionalGeneration",)
     MODEL_TYPE = "gemma3"
     DEFAULTS = {}
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        text = checkpoint.config.get("text_config")
+        if not isinstance(text, dict | None):
+            raise Error(f"'text_config' expects an object, got {kind(text)}", path="config.json")
+        super().__init__(checkpoint)
 
     @classmethod
     def takes(cls, config: Config) -> bool:
