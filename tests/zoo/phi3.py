@@ -57,13 +57,14 @@ def case(changes: Mapping[str, Any] | None = None, *, biases: bool = False, tied
 
 
 def longrope(name: str | None, count: int = 8, **more: Any) -> dict[str, Any]:
-    """A context four times as long as that of training; `count` is half of what is rotated of a head."""
+    """A context many times as long as that of training; `count` is half of what is rotated of a head."""
     factors = {
         "long_factor": [1 + 0.37 * i for i in range(count)],
         "short_factor": [1, *(1 + 0.05 * i for i in range(1, count))],
     }
     return {
-        "max_position_embeddings": 1024,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 1024,
         "rope_scaling": factors | ({} if name is None else {"type": name}) | more,
     }
 
@@ -119,7 +120,9 @@ CASES = {
     "few key-value heads": case({"num_key_value_heads": 2}),
     "biases": case(biases=True, logits=False),
     "longrope": case(longrope("longrope")),
-    "longrope as su": case(longrope("su"), dtype="f16"),
+    "longrope as su, in a context that is long": case(
+        longrope("su") | {"max_position_embeddings": 1024, "original_max_position_embeddings": 32}, dtype="f16"
+    ),
     "longrope as yarn": case(longrope("yarn"), logits=False),
     "longrope that transformers refuses": case(
         longrope(None, rope_type="yarn", factor=4.0) | {"partial_rotary_factor": 1.0}, logits=False
@@ -128,7 +131,9 @@ CASES = {
     "longrope, not longer": case(longrope("longrope") | {"max_position_embeddings": 200}, logits=False),
     "half rotated": case(longrope("longrope", 4) | {"partial_rotary_factor": 0.5}),
     "most rotated": case(
-        longrope("longrope", 6) | {"partial_rotary_factor": 0.75, "num_key_value_heads": 2}, tied=True
+        longrope("longrope", 6)
+        | {"partial_rotary_factor": 0.75, "num_key_value_heads": 2, "tie_word_embeddings": True},
+        tied=True,
     ),
     "few keys": case(dict.fromkeys(FILLED, ...), logits=False),
     "byte pairs": case(**BYTE_PAIRS),
