@@ -68,7 +68,7 @@ class _Reader:
             text = template[at:opening]
             text = text.lstrip(" \t\r\n") if trims else text
             yield text.rstrip(" \t\r\n") if match[1] else text
-            if not match[2].startswith("/*"):
+            if not match[2].strip().startswith("/*"):
                 yield _words(match[2])
             at, trims = match.end(), bool(match[3])
         yield template[at:].lstrip(" \t\r\n") if trims else template[at:]
