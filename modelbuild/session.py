@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -112,6 +113,7 @@ class Session:
         settings = self.settings
         asked = [
             __version__,
+            sys.prefix,
             self.file,
             settings.vars,
             settings.sets,
