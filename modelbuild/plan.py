@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -542,10 +543,36 @@ class _Planner:
             "folder": os.path.basename(os.path.abspath(folder)),
             "outtype": variant.outtype or "source",
             "pre": variant.pre,
+            "plugin": self._plugin(line, folder, names),
         }
         recipe = self.step(variant, "convert", "convert", values, inputs, pool="thread")
         templates, parameters = self._recognized(variant, self._chat(folder, names))
         return Base((Layer(manifest.MODEL, ""), *templates), recipe, recipe, {}, parameters, True)
+
+    def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
+        """Name and version of the package that reads a checkpoint of a class that is not among ours."""
+        from modelbuild import architectures, plugins
+        from modelbuild.checkpoint import Checkpoint
+
+        if "config.json" not in names:
+            return None
+        try:
+            data = self._observed.read(os.path.join(folder, "config.json"))
+            class_name = architectures.class_of(Checkpoint({"config.json": data}.get).config)
+        except (Error, OSError):  # what is wrong is for the conversion to say
+            return None
+        if class_name in architectures.readers():
+            return None
+        # What is installed shows in the folders that packages lie in.
+        self._observed.env("PYTHONPATH")
+        for path in sys.path:
+            if os.path.isdir(path) and os.path.realpath(path) != os.getcwd():
+                self._observed.entries(path)
+        try:
+            plugin = plugins.find(plugins.ARCHITECTURES, class_name)
+        except Error as error:
+            raise line.place.placed(error) from error
+        return plugin.package if plugin is not None else None
 
     def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
         """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""

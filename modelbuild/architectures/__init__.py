@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar
 
+from modelbuild import plugins
 from modelbuild import tokenizer as tokenizers
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
@@ -60,7 +61,7 @@ class Architecture:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        self.config = complete(checkpoint.config)
+        self.config = complete(checkpoint.config, type(self))
 
     @classmethod
     def takes(cls, config: Config) -> bool:
@@ -103,16 +104,39 @@ class Architecture:
         return rename(source, self.NAMES, block_count(self.config))
 
 
-def find(class_name: str) -> type[Architecture]:
-    """The architecture that reads checkpoints of a class. Raises Error for one that no file reads."""
-    readers = {name: kind for kind in known() for name in kind.CLASSES}
-    if class_name not in readers:
+def readers() -> dict[str, type[Architecture]]:
+    """Class -> the architecture among ours that reads checkpoints of it."""
+    return {name: kind for kind in known() for name in kind.CLASSES}
+
+
+def find(class_name: str, package: str | None = None) -> type[Architecture]:
+    """The architecture that reads checkpoints of a class. Raises Error for one that no file reads.
+
+    package  name and version of the package that brings one from outside, for a class that is not among ours
+    """
+    found = readers()
+    if class_name not in found:
+        if package is not None:
+            return _from_outside(class_name, package)
         raise Error(
             f"architecture '{class_name}' is not built yet",
             path="config.json",
-            facts=[("known", listed(sorted(readers)))],
+            facts=[("known", listed(sorted(found)))],
         )
-    return readers[class_name]
+    return found[class_name]
+
+
+def _from_outside(class_name: str, package: str) -> type[Architecture]:
+    plugin = plugins.find(plugins.ARCHITECTURES, class_name)
+    if plugin is None or plugin.package != package:
+        got = "is not installed" if plugin is None else f"was expected, got '{plugin.package}'"
+        raise Error(f"the package '{package}', which reads '{class_name}', {got}", path="config.json")
+    loaded = plugin.load()
+    if not isinstance(loaded, type) or not issubclass(loaded, Architecture) or not hasattr(loaded, "NAME"):
+        raise Error(
+            f"'{class_name}' of the package '{package}' expects a subclass of Architecture with a NAME, got {loaded!r}"
+        )
+    return loaded
 
 
 @cache
@@ -128,22 +152,23 @@ def known() -> tuple[type[Architecture], ...]:
     )
 
 
-def complete(config: Config) -> Config:
+def complete(config: Config, reader: type[Architecture] = Architecture) -> Config:
     """The configuration as the converter sees it: filled in as transformers does, the text model's part over the rest.
 
+    reader  the architecture that asks, which need not be among ours
     Source: load_hparams, TextModel.__init__
     """
-    whole = _filled(config)
+    whole = _filled(config, reader)
     for key in ("llm_config", "lm_config", "language_config", "text_config"):
         part = whole.get(key)
         if isinstance(part, dict):
-            return {**whole, **_filled(part)}
+            return {**whole, **_filled(part, reader)}
     return whole
 
 
-def _filled(config: Config) -> Config:
+def _filled(config: Config, reader: type[Architecture]) -> Config:
     model_type = config.get("model_type")
-    owner = next((kind for kind in known() if model_type and model_type == kind.MODEL_TYPE), None)
+    owner = next((kind for kind in (*known(), reader) if model_type and model_type == kind.MODEL_TYPE), None)
     if owner is None or not owner.takes(config):
         return config
     full = owner.fill({**owner.DEFAULTS, **config})
