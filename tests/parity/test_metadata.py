@@ -11,9 +11,7 @@ from modelbuild.recipe import Recipe
 from modelbuild.steps.describe import describe
 
 from .. import checkpoints, recipes
-from .test_convert import Peers, peers, same
-
-__all__ = ["peers"]
+from .peers import Peers, same
 
 CARD = (
     "---\nname: Card\nlicense: mit\ntags: [a, b]\nbase_model: [org/base-7B, other/base]\nlanguage: [en]\n---\n# Text\n"
