@@ -73,8 +73,8 @@ def case(
 FEW = {key: value for key, value in gemma3_text.FEW.items() if key in TEXT}
 
 CASES = {
-    "names of old": case(),
-    "names of today, f16": case(names=new, prefix="model.", dtype="f16"),
+    "names of old": case(logits=True),
+    "names of today, f16": case(names=new, prefix="model.", dtype="f16", logits=True),
     "untied, f32": case(names=old, tied=False, dtype="f32"),
     "few keys": case({**FEW, "model_type": ..., "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}),
     "a text part of another type": case({**FEW, "model_type": "llama"}),
