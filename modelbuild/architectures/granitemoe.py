@@ -25,6 +25,7 @@ class GraniteMoe(Granite):
     }
 
     def parameters(self, file_type: int) -> Values:
+        number(self.config, "num_local_experts")
         out = Writer(self.NAME, self.config)
         key = "shared_intermediate_size"
         out.put("expert_shared_feed_forward_length", "u32", self.config.get(key) or None, key)

@@ -59,7 +59,7 @@ class Phi3(Architecture):
             return False
         full = {**cls.DEFAULTS, **config}
         part = full["partial_rotary_factor"]
-        if not isinstance(part, int | float):
+        if not _is_share(part):
             return False
         size = number(full, "hidden_size") // number(full, "num_attention_heads")
         lists = [scaling.get(name) for name in ("short_factor", "long_factor")]
@@ -97,7 +97,7 @@ class Phi3(Architecture):
         part = self.rope[name] if name in self.rope else first(self.config, name, "rope_pct", "rope_percent")
         if part is None:
             part = 1.0
-        if type(part) not in (int, float) or not 0 < part <= 1:
+        if not _is_share(part):
             raise Error(f"'{name}' expects a number above 0 and at most 1, got {kind(part)}", path="config.json")
         return int(part * number(self.config, "hidden_size", "n_embd")) // self.heads
 
@@ -209,6 +209,10 @@ def _vocabulary(checkpoint: Checkpoint, size: int | None) -> Values:
         add(place, entry["content"], CONTROL if entry.get("special") else USER_DEFINED, path)
     texts, scores, types = zip(*tokens, strict=True)
     return tokenizers._vocabulary("llama", "default", texts, types, scores) | special_tokens(checkpoint, count=count)
+
+
+def _is_share(part: Any) -> bool:
+    return type(part) in (int, float) and 0 < part <= 1
 
 
 def _are_numbers(values: Any) -> TypeGuard[list[float]]:
