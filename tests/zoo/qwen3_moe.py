@@ -72,8 +72,10 @@ FEW = {
     key: CONFIG[key]
     for key in ("architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 }
-FEW |= {"moe_intermediate_size": 32, "head_dim": 16}
-FOUR = {**CONFIG, "num_experts": 4, "head_dim": None, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 0}
+# The runtime makes the sum of the chosen experts' weights one, whatever norm_topk_prob says.
+FEW |= {"moe_intermediate_size": 32, "head_dim": 16, "norm_topk_prob": True}
+FOUR = {**CONFIG, "num_experts": 4, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 0}
+del FOUR["head_dim"]
 TWELVE = {**CONFIG, "num_experts": 4, "num_hidden_layers": 12, "moe_intermediate_size": 32}
 FP8 = {
     **CONFIG,
@@ -92,12 +94,14 @@ def scaled(shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, tuple[int, ...
 
 CASES = {
     "eight experts": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs"),
-    "four experts, tied, rows of 40, f32": Case(FOUR, shapes(FOUR, tied=True), dtype="f32", tokenizer="byte pairs"),
+    "four experts, tied, rows of 40, f32": Case(
+        {**FOUR, "tie_word_embeddings": True}, shapes(FOUR, tied=True), dtype="f32", tokenizer="byte pairs"
+    ),
     "128 experts, few keys, in shards, f16": Case(FEW, shapes(FEW), dtype="f16", shards=3, tokenizer="byte pairs"),
     "twelve blocks of four experts, in shards": Case(TWELVE, shapes(TWELVE), shards=5, tokenizer="byte pairs"),
     "eight experts, stacked": Case(CONFIG, shapes(CONFIG, stacked=True), tokenizer="byte pairs", logits=False),
     "four experts, stacked, with suffixes, f16": Case(
-        FOUR,
+        {**FOUR, "head_dim": None},
         {f"{name.removesuffix('.weight')}.weight": shape for name, shape in shapes(FOUR, stacked=True).items()},
         dtype="f16",
         shards=2,
