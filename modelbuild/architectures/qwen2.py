@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from modelbuild.architectures import Architecture, Config, layer_types_fit, number, transformers_takes
+from modelbuild.architectures import Architecture, Config, Values, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint import Checkpoint
+from modelbuild.errors import Error
+from modelbuild.formats.gguf import encode_value
+
+MEAN, CLS, LAST = 1, 2, 3
+"""Kinds of pooling (llama.h, llama_pooling_type)."""
 
 
 class Qwen2(Architecture):
@@ -34,3 +41,33 @@ class Qwen2(Architecture):
         if config["num_key_value_heads"] is None:
             config["num_key_value_heads"] = number(config, "num_attention_heads")
         return config
+
+    def parameters(self, file_type: int) -> Values:
+        """(Qwen2Model.set_gguf_parameters)"""
+        values, kind = super().parameters(file_type), pooling(self.checkpoint)
+        return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
+
+
+def pooling(checkpoint: Checkpoint) -> int | None:
+    """How a model of embeddings makes one of many, from its sentence-transformers files; None for any other model.
+
+    Source: llama.cpp conversion, TextModel._try_set_pooling_type
+    """
+    try:
+        modules = json.loads(checkpoint.text("modules.json") or "[]")
+        paths = [module["path"] for module in modules if str(module["type"]).endswith("Pooling")]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+    if not paths:
+        return None
+    name = f"{paths[0]}/config.json"
+    found = checkpoint.json(name)
+    if found is None:
+        raise Error(f"names '{name}', which is not there", path="modules.json", hint="copy the missing file, too")
+    for key, kind in (("mean_tokens", MEAN), ("cls_token", CLS), ("lasttoken", LAST)):
+        if found.get(f"pooling_mode_{key}"):
+            return kind
+    kinds = {"mean": MEAN, "cls": CLS, "lasttoken": LAST}
+    if str(found.get("pooling_mode")) not in kinds:
+        raise Error(f"the pooling is none that llama.cpp knows: expected one of {', '.join(kinds)}", path=name)
+    return kinds[found["pooling_mode"]]

@@ -27,10 +27,11 @@ class Inputs(Protocol):
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
 
 
-def sources(names: Iterable[str]) -> list[str]:
+def sources(names: Sequence[str]) -> list[str]:
     """The small files that a conversion depends on, there or not, given the folder's listing."""
     templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    return [*shards.FILES, *sorted(templates)]
+    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
+    return [*shards.FILES, *pooling, *sorted(templates)]
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:

@@ -66,3 +66,35 @@ def test_yarn_without_its_first_context_is_an_error() -> None:
         Error, match="'original_max_position_embeddings' expects a whole number of 1 or more, which is missing"
     ):
         parameters(rope_scaling={"rope_type": "yarn", "factor": 2.0})
+
+
+MODULES = b'[{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]'
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "message"),
+    [
+        ({"modules.json": b"{"}, "modules.json", "expected a list of modules"),
+        ({"modules.json": b"3"}, "modules.json", "expected a list of modules"),
+        ({"modules.json": b'[{"type": "Pooling"}]'}, "modules.json", "expected a list of modules"),
+        ({"modules.json": b"[" * 100_000}, "modules.json", "expected a list of modules"),
+        ({"modules.json": MODULES}, "modules.json", "names '1_Pooling/config.json', which is not there"),
+        ({"modules.json": MODULES, "1_Pooling/config.json": b"{}"}, "1_Pooling/config.json", "the pooling is none that llama.cpp knows"),
+        ({"modules.json": MODULES, "1_Pooling/config.json": b'{"pooling_mode": ["cls"]}'}, "1_Pooling/config.json", "the pooling is none"),
+    ],
+)  # fmt: skip
+def test_pooling_that_cannot_be_told_is_an_error(files: dict[str, bytes], path: str, message: str) -> None:
+    checkpoint = Checkpoint({"config.json": json.dumps(CONFIG).encode(), **files}.get)
+    with pytest.raises(Error, match=message) as caught:
+        Qwen2(checkpoint).parameters(1)
+    assert caught.value.path == path
+
+
+def test_a_model_of_embeddings_tells_its_pooling() -> None:
+    files = {
+        "modules.json": MODULES,
+        "1_Pooling/config.json": b'{"pooling_mode_cls_token": true, "pooling_mode": "mean"}',
+    }
+    found = Qwen2(Checkpoint({"config.json": json.dumps(CONFIG).encode(), **files}.get)).parameters(1)
+    assert list(found)[-1] == "qwen2.pooling_type"
+    assert decode_value(found["qwen2.pooling_type"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,11 @@ FEW = dict.fromkeys(
 FEW["num_attention_heads"] = 32
 YARN = {"factor": 4.0, "original_max_position_embeddings": 64, "type": "yarn"}
 
+MODULES = json.dumps([
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+])  # fmt: skip
+
 CASES = {
     "tied": case(tied=True),
     "untied, f16": case({"tie_word_embeddings": False}, dtype="f16"),
@@ -79,6 +85,10 @@ CASES = {
     ),
     "leftover frequencies": case(more={"model.layers.0.self_attn.rotary_emb.inv_freq": (8,)}, logits=False),
     "rows of 40": case({"hidden_size": 40, "intermediate_size": 72}, tied=True, logits=False),
+    "pooling": case(files={"modules.json": MODULES, "1_Pooling/config.json": '{"pooling_mode_lasttoken": true}'}, logits=False),
+    "pooling by its new name": case(
+        files={"modules.json": MODULES, "1_Pooling/config.json": '{"pooling_mode": "mean"}'}, logits=False
+    ),
     "12 blocks in shards": case({"num_hidden_layers": 12}, tied=True, shards=3),
 }  # fmt: skip
 
