@@ -280,6 +280,8 @@ class _Parser:
         if word == "generation":
             self.whole(None)
             inner = self.body("endgeneration")
+            self.name()
+            self.whole(None)
             return _block(inner)
         if word in ("break", "continue") and self.loops:
             self.whole(None)
@@ -348,6 +350,8 @@ class _Parser:
         self.whole(None)
         loops, self.loops = self.loops, 0
         inner = self.body("endmacro")
+        self.name()
+        self.whole(None)
         self.loops = loops
         return _defined(name, parameters, inner)
 

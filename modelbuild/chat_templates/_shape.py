@@ -95,13 +95,18 @@ def learn(jinja: str, bos: str, eos: str) -> Shape | None:
 
 def _learn(template: Template, bos: str, eos: str) -> Shape | None:
     names = {"bos_token": bos, "eos_token": eos}
+    # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
+    opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], names).count(bos) > 1
 
     def around(roles: tuple[str, ...], thought: bool = False) -> tuple[list[str], list[str]]:
         """The texts around the messages and the roles, as both come out. What is left out has no place in them."""
         contents = [THOUGHT if thought and role == ASSISTANT else f"qz{at}{role}" for at, role in enumerate(roles)]
         messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
         text = template.render(messages, names)
-        text = next((text.removeprefix(token) for token in (bos, *BOS) if token and text.startswith(token)), text)
+        for token in BOS if opens else (bos, *BOS):
+            if token and text.startswith(token):
+                text = text.removeprefix(token)
+                break
         places = sorted((text.find(content), len(content), role) for content, role in zip(contents, roles, strict=True))
         if any(text.count(content) > 1 for content in contents):
             raise Unsupported("a message comes out twice")

@@ -20,6 +20,6 @@ def template(shape: Shape) -> str | None:
     if re.fullmatch(rf" ?{re.escape(shape.eos)} ?", turns.assistant_end) is None:
         return None
     system = shape.system or System(turns.user, "\n\n")
-    if "<<SYS>>" in shape.start + system.before or re.search(r"[\[<\]>]", system.after):
+    if "<<SYS>>" in shape.start + system.before or re.search(r"[\[<\]>]", system.after.removesuffix(turns.user)):
         return None
     return inside(shape, turns, system)

@@ -207,6 +207,12 @@ KNOWN: dict[str, tuple[str, str]] = {
     ),
     "mistral, system last": ("mistral", MISTRAL_LAST.replace("BLANK", " ")),
     "mistral of Nemo": ("mistral", MISTRAL_LAST.replace("BLANK", "")),
+    "mistral, system before the first mark": (
+        "mistral",
+        split("''") + "{{ system }}{% set messages = loop_messages %}"
+        + "{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+        "{% else %}{{ message['content'] + '</s>' }}{% endif %}{% endfor %}",
+    ),
     "gemma": (
         "gemma",
         "{{ bos_token }}" + NO_SYSTEM + "{% for message in messages %}" + ALTERNATE + "{% if (message['role'] == 'assistant') %}"

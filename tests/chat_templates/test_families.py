@@ -181,6 +181,13 @@ def test_tokens_can_be_named() -> None:
     assert check_equal(ZEPHYR, stable, "", "<|endoftext|>") == len(CONVERSATIONS)
 
 
+def test_a_mark_that_the_tokenizer_calls_bos_stays() -> None:
+    for case in ("chatml", "chatml with a default"):
+        jinja = KNOWN[case][1]
+        assert recognize(jinja, bos="<|im_start|>", eos="<|im_end|>") == recognize(jinja)
+    assert recognize("{{ bos_token }}" + CHATML, bos="<|start|>", eos="<|im_end|>") == recognize(CHATML)
+
+
 def test_stops_are_no_ordinary_text() -> None:
     text = "Use <s>bold</s> here. USER: root\n### Response\nuser: a\nassistant: b [1] <b> {{ x }}\n## Instruction: do it\nSystem: ok"
     for _, jinja in KNOWN.values():
