@@ -59,11 +59,16 @@ class Case:
 
 
 TOKENIZERS = {
-    "mistral": {"tokenizer.model": "mistral/tokenizer.model.v1"},
-    "mistral v3": {"tokenizer.model": "mistral/mistral_instruct_tokenizer_240323.model.v3"},
-    "llama-2, tokenizer.model": {"tokenizer.model": "llama-2/tokenizer.model"},
+    "mistral": {"tokenizer.model": "tokenizers/mistral/tokenizer.model.v1"},
+    "mistral v3": {"tokenizer.model": "tokenizers/mistral/mistral_instruct_tokenizer_240323.model.v3"},
+    "llama-2, tokenizer.model": {"tokenizer.model": "tokenizers/llama-2/tokenizer.model"},
+    "llama-3.2": {
+        "tokenizer.json": "tokenizers/llama-3.2/tokenizer.json",
+        "tokenizer_config.json": "configs/llama-3.2-1b-ft/tokenizer_config.json",
+        "special_tokens_map.json": "configs/llama-3.2-1b-ft/special_tokens_map.json",
+    },
 }
-"""Tokenizers whose files have other names in the folder: name in the checkpoint -> below ../shared/data/tokenizers."""
+"""Tokenizers whose files have other names in the folder, or lie in several: name in the checkpoint -> below ../shared/data."""
 
 
 @cache
@@ -167,14 +172,13 @@ def _tokenizer(folder: Path, name: str) -> None:
         (folder / "tokenizer.json").write_text(json.dumps(byte_pairs(), ensure_ascii=False))
         (folder / "tokenizer_config.json").write_text(json.dumps(BYTE_PAIRS_CONFIG))
         return
-    below = DATA / "tokenizers"
     files = TOKENIZERS.get(name)
     if files is None:
-        files = {path.name: f"{name}/{path.name}" for path in (below / name).glob("*")}
-    if not files or not all((below / source).is_file() for source in files.values()):
-        pytest.skip(f"no ../shared/data/tokenizers/{name.split(' ')[0]} beside the repository")
+        files = {path.name: f"tokenizers/{name}/{path.name}" for path in (DATA / "tokenizers" / name).glob("*")}
+    if not files or not all((DATA / source).is_file() for source in files.values()):
+        pytest.skip("no ../shared/data with this tokenizer beside the repository")
     for here, source in files.items():
-        (folder / here).write_bytes((below / source).read_bytes())
+        (folder / here).write_bytes((DATA / source).read_bytes())
 
 
 BYTE_PAIRS_CONFIG = {

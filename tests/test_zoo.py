@@ -1,0 +1,125 @@
+"""Every checkpoint of the zoo becomes the file that llama.cpp's converter made of it when it was recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelbuild.evaluate import Region
+from modelbuild.formats import gguf
+from modelbuild.formats.gguf import decode_value, type_name
+from modelbuild.materialize import Resources, materialize
+
+from . import recipes, zoo
+
+GOLDEN = Path(__file__).parent / "golden/zoo"
+RECORDED_WITH = {"llama.cpp": "of llama-cpp-python 0.3.36", "transformers": "4.57.6"}
+CASES = [(model_type, name) for model_type in zoo.model_types() for name in zoo.cases(model_type)]
+
+
+def golden(model_type: str) -> dict[str, Any]:
+    found = json.loads((GOLDEN / f"{model_type}.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def digest(data: bytes) -> str:
+    """16 digits: enough to tell which tensor it is. The whole files have all 64."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def record(files: Mapping[str, Path]) -> dict[str, Any]:
+    """What is kept of the files that one checkpoint became, by outtype.
+
+    files     sha256
+    metadata  key -> its type and value, or its type and digest where it is long; of general.file_type, one for each outtype
+    tensors   name -> type and digest, one for each outtype, one for all where they are the same
+    """
+    metadata: dict[str, list[Any]] = {}
+    tensors: dict[str, list[str]] = {}
+    whole = {}
+    for outtype, path in files.items():
+        data = path.read_bytes()
+        whole[outtype] = hashlib.sha256(data).hexdigest()
+        table = gguf.read_header(str(path)).table
+        if outtype == "auto":
+            continue  # One of the others, byte for byte.
+        for key, value in table.metadata.items():
+            shown = decode_value(value) if len(value) <= 80 else digest(value)
+            metadata.setdefault(key, []).append([type_name(value), shown])
+        for name, tensor in table.tensors.items():
+            part = digest(data[tensor.offset : tensor.offset + tensor.length])
+            tensors.setdefault(name, []).append(f"{tensor.dtype}{list(tensor.shape)} {part}")
+    return {
+        "files": whole,
+        "metadata": {key: values[0] if len(set(map(str, values))) == 1 else values for key, values in metadata.items()},
+        "tensors": {name: parts[0] if len(set(parts)) == 1 else parts for name, parts in tensors.items()},
+    }
+
+
+def spelled(value: Any, depth: int = 0) -> str:
+    """JSON with one line for each file, value and tensor."""
+    if depth == 3 or not isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    lines = [f"{' ' * (depth + 1)}{json.dumps(key)}: {spelled(part, depth + 1)}" for key, part in value.items()]
+    return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
+
+
+def made(folder: Path, pre: str | None, scratch: Path, memory: int = 64 << 20) -> dict[str, Path]:
+    """The files that a checkpoint becomes, by outtype."""
+    inputs = recipes.Folder(folder)
+    regions = {
+        tensor.digest: Region(str(folder / file), tensor.offset, tensor.length, name)
+        for file, table in inputs.tables()
+        for name, tensor in table.tensors.items()
+    }
+    found = {}
+    with ThreadPoolExecutor(2) as pool:
+        for outtype in zoo.OUTTYPES:
+            recipe = recipes.converted(folder, outtype, pre)
+            found[outtype] = scratch / f"{outtype}.gguf"
+            with found[outtype].open("wb") as file:
+                materialize(
+                    recipe,
+                    file.fileno(),
+                    find=lambda keys: {},
+                    open_leaf=regions.__getitem__,
+                    resources=Resources(pool, 2, memory, threading.Event()),
+                )
+    return found
+
+
+@pytest.mark.parametrize(("model_type", "name"), CASES)
+def test_checkpoint_becomes_the_recorded_file(model_type: str, name: str, tmp_path: Path) -> None:
+    case = zoo.cases(model_type)[name]
+    folder = zoo.write(tmp_path / "model", case)
+    found, expected = record(made(folder, case.pre, tmp_path)), golden(model_type)[name]
+    for part in ("metadata", "tensors", "files"):
+        assert list(found[part]) == list(expected[part])
+        for key in found[part]:
+            assert found[part][key] == expected[part][key], key
+
+
+@pytest.mark.parametrize("model_type", zoo.model_types())
+def test_what_is_recorded_is_what_the_zoo_holds(model_type: str) -> None:
+    assert golden(model_type) == {**golden(model_type), "recorded with": RECORDED_WITH}
+    assert list(golden(model_type)) == ["recorded with", *zoo.cases(model_type)]
+
+
+def test_every_class_has_checkpoints_in_the_zoo() -> None:
+    from modelbuild import architectures
+
+    read = {name for kind in architectures.known() for name in kind.CLASSES}
+    shown = {
+        architectures.class_of(case.config)
+        for model_type in zoo.model_types()
+        for case in zoo.cases(model_type).values()
+    }
+    assert read <= shown, read - shown
