@@ -1,18 +1,17 @@
-"""Qwen3: a Llama with norms over the queries and keys of each head, whose rotations are in the order of the runtime."""
+"""Qwen3: a Qwen2 with norms over the queries and keys of each head."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from modelbuild.architectures import Architecture, Config, layer_types_fit, number, transformers_takes
+from modelbuild.architectures.qwen2 import Qwen2
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 
 _RERANKER = re.compile("qwen3-(?:vl-)?reranker", re.IGNORECASE)
 
 
-class Qwen3(Architecture):
+class Qwen3(Qwen2):
     NAME = "qwen3"
     CLASSES = ("Qwen3ForCausalLM",)
     MODEL_TYPE = "qwen3"
@@ -29,7 +28,7 @@ class Qwen3(Architecture):
         "rope_theta": 10000.0,
     }
     NAMES = {
-        **Architecture.NAMES,
+        **Qwen2.NAMES,
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",
     }
@@ -45,15 +44,3 @@ class Qwen3(Architecture):
                 facts=[("known by", "the folder's name or config.json" if named else "README.md")],
                 hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
             )
-
-    @classmethod
-    def takes(cls, config: Config) -> bool:
-        """(transformers, Qwen3Config)"""
-        return transformers_takes(config) and layer_types_fit({**cls.DEFAULTS, **config})
-
-    @classmethod
-    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """(transformers, Qwen3Config)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from . import Case
@@ -68,8 +69,15 @@ CASES = {
     "few keys, rows of 40": Case(FEW, shapes(FEW), tokenizer="byte pairs"),
     "yarn, tied with an output, f32": Case({**CONFIG, "rope_scaling": YARN}, shapes(CONFIG), dtype="f32", logits=False),
     "twelve blocks in shards": Case(TWELVE, shapes(TWELVE, tied=True), shards=4, tokenizer="byte pairs"),
-    "names without their prefix": Case(
-        CONFIG, {name.removeprefix("model."): shape for name, shape in shapes(CONFIG, tied=True).items()}, logits=False
+    "embeddings": Case(
+        CONFIG,
+        {name.removeprefix("model."): shape for name, shape in shapes(CONFIG, tied=True).items()},
+        tokenizer="byte pairs",
+        files={
+            "modules.json": json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]),
+            "1_Pooling/config.json": json.dumps({"pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True}),
+        },
+        logits=False,
     ),
     "a real tokenizer": Case(
         {**CONFIG, "vocab_size": 151936, "hidden_size": 32},
