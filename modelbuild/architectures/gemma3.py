@@ -21,7 +21,6 @@ from modelbuild.architectures.gemma import require, whole_norm
 from modelbuild.architectures.gemma2 import NAMES
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.fast_tokenizer import FILE, FastTokenizer, items
 from modelbuild.formats.gguf import encode_value
 from modelbuild.recipe import Expression, slice_
 
@@ -104,18 +103,16 @@ class Gemma3(Architecture):
         return shared | out.values
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        for source, x in sources.items():
-            if "embed_tokens.weight" in source and len(x.shape) > 1 and x.shape[0] > self.rows:
-                x = slice_(x, 0, 0, self.rows)
-            yield self.rename(source), whole_norm(source, x)
+        """(Gemma3Model.modify_tensors) The embedding's rows beyond the last token go.
 
-    @cached_property
-    def rows(self) -> int:
-        """How many rows of the embedding stand for tokens (Gemma3Model.modify_tensors)."""
-        if self.checkpoint.read("tokenizer.model") is not None:
-            return tokenizers.tokens_in(self.tokenizer)
-        added = (self.checkpoint.json(FILE) or {}).get("added_tokens")
-        return len(FastTokenizer(self.checkpoint).vocabulary) + len(items(added))
+        Of a tokenizer.json llama.cpp keeps as many as it counts tokens there, padding left out. Where that is another number than
+        the file's tokens, its runtime would not load the file; so it is their number here.
+        """
+        rows = tokenizers.tokens_in(self.tokenizer)
+        for source, x in sources.items():
+            if "embed_tokens.weight" in source and len(x.shape) > 1 and x.shape[0] > rows:
+                x = slice_(x, 0, 0, rows)
+            yield self.rename(source), whole_norm(source, x)
 
 
 class Gemma3ForConditionalGeneration(Gemma3):
