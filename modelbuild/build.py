@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.action import Action, ActionResult, differences
@@ -34,6 +34,13 @@ Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
 """Put an output's manifest and blobs where they are served; says whether anything changed."""
 
 
+Preflight = Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]]
+"""Tell what is known to stand against the steps of a graph that are to run, by step."""
+
+SMALL = 64 << 20
+"""Bytes of a file that is read before anything is checked, to know whether it changed."""
+
+
 class Options(NamedTuple):
     jobs: int = 1
     keep_going: bool = False
@@ -56,6 +63,7 @@ class Build:
         report: Callable[[Event], None],
         options: Options,
         abort: Callable[[], None] = lambda: None,
+        preflight: Preflight = lambda graph, running: {},
     ) -> None:
         self._graph = graph
         self._store = store
@@ -66,6 +74,7 @@ class Build:
         self._report = report
         self._options = options
         self._abort = abort
+        self._preflight = preflight
         self._rebuilder = Rebuilder(store, sources.digest)
         self._actions: dict[str, Action] = {}
         self._unread: dict[Source, Error] = {}
@@ -88,9 +97,10 @@ class Build:
     def run(self) -> bool:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
         begun = time.perf_counter()
-        scheduler = Scheduler(self._graph, self._options.jobs, self._options.keep_going, self._abort)
         try:
-            self._hash_sources()
+            graph = self._passed()
+            self._hash_sources(graph)
+            scheduler = Scheduler(graph, self._options.jobs, self._options.keep_going, self._abort)
             try:
                 scheduler.run(self._look_up, self._execute, self._finished, self._started)
             finally:
@@ -102,8 +112,32 @@ class Build:
         )
         return not self.errors
 
-    def _hash_sources(self) -> None:
-        sources = self._graph.sources()
+    def _passed(self) -> Graph:
+        """The part of the graph that nothing stands against, as far as can be told before any work; the rest is over."""
+        running = unmade(self._graph, self._rebuilder, self._sources, self._unread, force=self._options.force)
+        faults = self._preflight(self._graph, running) if running else {}
+        if not faults:
+            return self._graph
+        refused = {label for name in faults for label in self._targets[name]}
+        outputs = self._graph.outputs if self._options.keep_going else ()
+        graph = self._graph.select(output for output in outputs if output.label not in refused)
+        for name, step in self._graph.steps.items():
+            if name not in graph.steps:
+                self._refuse(step, faults.get(name, ()))
+        return graph
+
+    def _refuse(self, step: Step, errors: Sequence[Error]) -> None:
+        """Tell of a step that is not started, and why if anything stands against it rather than against others."""
+        state = "failed" if errors else "skipped"
+        self._counts[state] += 1
+        event = self._step_event(step, state, None, 0.0)
+        if errors:
+            event["error"] = "\n\n".join(map(str, errors))
+            self.errors += [error for error in errors if not any(error is known for known in self.errors)]
+        self._report(event)
+
+    def _hash_sources(self, graph: Graph) -> None:
+        sources = graph.sources()
         self._sources.prepare(sources)
         unread = self._sources.unhashed(sources)
         large = sum(size for _, size in unread)
@@ -270,6 +304,35 @@ def reasons(step: Step, before: Action | None, now: Action, forced: bool = False
         {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
         for field, old, new in changed
     ]
+
+
+def unmade(
+    graph: Graph, rebuilder: Rebuilder, sources: Sources, unread: dict[Source, Error], *, force: bool = False
+) -> set[str]:
+    """The steps that read weights and were never run on them as they are, and all that need those.
+
+    Weights that were never read are not read for this: a step that reads them is one of these. `unread` learns of small files
+    that cannot be read.
+    """
+    readers = [step for step in graph.steps.values() if any(source.form != "bytes" for source in step.sources)]
+    sources.prepare(graph.sources())
+    new = set()
+    for source, size in sources.unhashed({source for step in readers for source in step.sources}):
+        if source.form != "bytes" or size > SMALL:
+            new.add(source)
+            continue
+        try:
+            sources.digest(source)
+        except Error as error:
+            unread[source] = error
+            new.add(source)
+    known = {step: rebuilder.action(step) for step in readers if new.isdisjoint(step.sources) and not any(step.needs)}
+    made = {} if force else rebuilder.known(known)
+    found = {step.name for step in readers if step.name not in made}
+    for step in graph.steps.values():
+        if not found.isdisjoint(step.needs):
+            found.add(step.name)
+    return found
 
 
 class Due(NamedTuple):

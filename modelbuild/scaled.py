@@ -152,6 +152,8 @@ def values(tensors: Mapping[str, Tensor], form: Form | None, packed: bool) -> di
     for name, tensor in tensors.items():
         if name in dropped:
             continue
+        if not name.endswith(_MARKS) and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
+            raise Error(f"tensor '{name}' expects one to four dimensions of 1 or more, got {list(tensor.shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], form)
         elif packed and tensor.dtype == "u8":

@@ -6,17 +6,18 @@ import fnmatch
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import __version__, interrupt
-from modelbuild.build import Build, Event, Options
+from modelbuild.build import Build, Event, Options, unmade
 from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output
 from modelbuild.models import ModelsFolder, default_folder
 from modelbuild.observed import Look, Observed, unchanged
+from modelbuild.rebuilder import Rebuilder
 from modelbuild.sources import Sources
 from modelbuild.stamp import Stamp, take
 from modelbuild.store import Kept, Store
@@ -242,6 +243,7 @@ class Session:
             report=report,
             options=options,
             abort=worker.stop.set,
+            preflight=self._preflight,
         )
         stale = self.stale()
         try:
@@ -259,6 +261,15 @@ class Session:
         if not (build.errors or stale or self._plan.warnings):
             self._stamp(graph, build)
         return build.errors
+
+    def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
+        from modelbuild import preflight
+
+        return preflight.refuse(graph, running, self.models.root)
+
+    def unmade(self, graph: Graph) -> set[str]:
+        """The steps of a graph that a build would run because of the weights they are made from."""
+        return unmade(graph, Rebuilder(self.store, self.sources.digest), self.sources, {})
 
     def _stamp(self, graph: Graph, build: Build) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.errors import Error, Errors, listed
-from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild import preflight
+from modelbuild.errors import Error
+from modelbuild.graph import Graph, Output, Source
 from modelbuild.report import displayed, size, table
 
 if TYPE_CHECKING:
     from modelbuild.recipe import Recipe
-    from modelbuild.tensor import TensorTable
 
 
 def forecast(graph: Graph, outputs: Iterable[Output]) -> tuple[list[Forecast], list[Error]]:
     """Make every recipe of a graph without reading weights; what is wrong would be wrong in a build."""
-    recipes, errors = _recipes(graph)
-    return [_forecast(graph, output, recipes) for output in outputs], errors
+    found = preflight.look(graph)
+    return [of_output(graph, output, found.recipes) for output in outputs], preflight.distinct(found.errors)
 
 
 def lines(forecasts: Sequence[Forecast], verbose: bool) -> list[str]:
@@ -54,7 +53,8 @@ class Forecast(NamedTuple):
         return {"label": self.label, "name": self.name, "model_bytes": self.size, "tensors": tensors}
 
 
-def _forecast(graph: Graph, output: Output, recipes: dict[str, Recipe]) -> Forecast:
+def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
+    """The forecast of one variant; `recipes` are those that could be made, by step."""
     from modelbuild.commands import _standing
     from modelbuild.materialize import layout
 
@@ -68,112 +68,3 @@ def _forecast(graph: Graph, output: Output, recipes: dict[str, Recipe]) -> Forec
     bytes_ = os.stat(files[0]).st_size if files else layout(recipe)[2]
     tensors = tuple((entry.name, entry.expression.dtype, entry.shape) for entry in recipe.tensors)
     return Forecast(output.label, name, bytes_, tensors)
-
-
-def _recipes(graph: Graph) -> tuple[dict[str, Recipe], list[Error]]:
-    """Make every recipe from the heads of its weights files alone; what goes wrong would go wrong in a build."""
-    from modelbuild import steps
-    from modelbuild.recipe import Recipe
-
-    needed_by = graph.targets()
-    made: dict[str, bytes] = {}
-    recipes: dict[str, Recipe] = {}
-    errors: list[Error] = []
-    heads = _Heads()
-    for step in graph.steps.values():
-        try:
-            if step.kind in ("convert", "import", "describe", "quantize"):
-                inputs = _Inputs(step, heads, made)
-                if inputs.complete():
-                    made[step.name] = steps.module(step.kind).run(json.loads(step.parameters), inputs)
-                    recipes[step.name] = Recipe.decode(made[step.name])
-            else:
-                heads.read(ref for _, ref in step.inputs if isinstance(ref, Source))
-        except Errors as several:
-            errors += [_placed(error, step, needed_by[step.name]) for error in several.errors]
-        except Error as error:
-            errors.append(_placed(error, step, needed_by[step.name]))
-    return recipes, errors
-
-
-def _placed(error: Error, step: Step, labels: Sequence[str]) -> Error:
-    folders = [os.path.dirname(ref.path) for _, ref in step.inputs if isinstance(ref, Source)]
-    path = error.path
-    if path and folders and not os.path.isabs(path):
-        path = os.path.join(folders[0], path)
-    facts = [*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5))]
-    return Error(error.what, path=path, line=error.line, column=error.column, facts=facts, hint=error.hint)
-
-
-class _Heads:
-    """Tensor tables of weights files, each read once and without its weights."""
-
-    def __init__(self) -> None:
-        self._tables: dict[Source, TensorTable] = {}
-        self._wrong: dict[Source, Error] = {}
-
-    def table(self, source: Source) -> TensorTable:
-        if source in self._wrong:
-            raise self._wrong[source]
-        if source not in self._tables:
-            try:
-                self._tables[source] = self._read(source)
-            except Error as error:
-                self._wrong[source] = error
-                raise
-        return self._tables[source]
-
-    @staticmethod
-    def _read(source: Source) -> TensorTable:
-        from modelbuild.formats import gguf, safetensors
-        from modelbuild.sources import unreadable
-
-        try:
-            return (
-                gguf.read_header(source.path).table if source.form == "gguf" else safetensors.read_header(source.path)
-            )
-        except OSError as error:
-            raise unreadable(source.path, error) from error
-
-    def read(self, sources: Iterable[Source]) -> None:
-        for source in sources:
-            # What is wrong with a file that several steps read is said by the first.
-            if source.form != "bytes" and source not in self._wrong:
-                self.table(source)
-
-
-class _Inputs:
-    """What a recipe step is given here: the project's files, tables without digests, recipes made of such."""
-
-    def __init__(self, step: Step, heads: _Heads, made: dict[str, bytes]) -> None:
-        self._refs = dict(step.inputs)
-        self._heads = heads
-        self._made = made
-
-    def complete(self) -> bool:
-        """Whether every recipe that the step needs could be made."""
-        return all(isinstance(ref, Source) or ref in self._made for ref in self._refs.values())
-
-    def roles(self) -> list[str]:
-        return list(self._refs)
-
-    def file(self, role: str) -> bytes | None:
-        from modelbuild.sources import unreadable
-
-        ref = self._refs.get(role)
-        try:
-            if isinstance(ref, Source):
-                with open(ref.path, "rb") as file:
-                    return file.read()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unreadable(ref.path if isinstance(ref, Source) else role, error) from error
-        return None
-
-    def artifact(self, role: str) -> bytes:
-        return self._made[str(self._refs[role])]
-
-    def tables(self) -> list[tuple[str, TensorTable]]:
-        weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
-        return [(role, self._heads.table(ref)) for role, ref in weights]

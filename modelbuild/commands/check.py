@@ -1,7 +1,7 @@
-"""Check everything without building: texts, plan, heads of weights files, tokenizers, templates.
+"""Check everything without building: texts, plan, heads of weights files, tokenizers, templates, space on the disk.
 
 Prints the size that each model will have and how many tensors of each type; with -v (before the command) or --json each
-tensor's type. No weights are read.
+tensor's type. No weights are read. A build checks the same of what it is going to run.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelbuild import preflight
 from modelbuild.cli import GOOD, WRONG, Invocation
-from modelbuild.commands._forecast import forecast, lines
-from modelbuild.report import plural
+from modelbuild.commands._forecast import lines, of_output
+from modelbuild.report import plural, size
 
 if TYPE_CHECKING:
     import click
@@ -29,12 +30,17 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     graph = session.graph.select(outputs)
     for warning in session.warnings:
         report.warning(warning, told=True)
-    forecasts, errors = forecast(graph, outputs)
+    found = preflight.look(graph)
+    forecasts = [of_output(graph, output, found.recipes) for output in outputs]
+    needed = preflight.needs(graph, found.recipes, session.unmade(graph))
+    errors = preflight.distinct(found.errors) + preflight.distinct(preflight.short_of(needed, session.models.root))
+    disk = sum(need.disk for need in needed)
     if report.as_json:
         report.data(
             {
                 "models": [each.data() for each in forecasts],
                 "errors": [report.described(error) for error in errors],
+                "bytes_to_write": disk,
                 "warnings": [report.described(warning, "warning") for warning in session.warnings],
             }
         )
@@ -44,5 +50,6 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     if errors:
         report.errors(errors, told=True)
         return WRONG
-    report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong")
+    written = f", {size(disk)} to be written" if disk else ""
+    report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from modelbuild import architectures, card, formats, ftypes, recipe, scaled, shards, tokenizer
@@ -39,36 +40,85 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
 
     Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
     """
-    checkpoint = Checkpoint(
-        lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
-    )
-    raw = checkpoint.config
-    architecture = architectures.find(architectures.class_of(raw))(checkpoint)
-    config = architecture.config
-    form = _form(checkpoint, architecture)
-    # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
-    vocabulary = architecture.tokenizer
-    tensors = _wanted(shards.tensors(inputs.tables(), inputs.file(shards.INDEX)))
-    outtype = _outtype(parameters["outtype"], tensors, form)
-    sources = scaled.values(tensors, form, packed=bool(architecture.QUANTIZED))
+    return Conversion(parameters, inputs).recipe.encode()
 
-    constants = architecture.constants()
-    leaves = {name: xxh3(data) for name, data in constants.items()}
-    expressions = [(name, recipe.leaf(leaves[name], "f32", (len(data) // 4,))) for name, data in constants.items()]
-    expressions += architecture.tensors(sources)
-    entries = _entries(expressions, outtype)
-    _check_blocks(entries, architectures.block_count(config))
-    _check_vocabulary(entries, tokenizer.vocabulary_size(config), "vocab_size")
 
-    metadata = {"general.architecture": encode_value("str", architecture.NAME)}
-    metadata |= architecture.preface()
-    metadata |= {"general.type": encode_value("str", "model")}
-    metadata |= card.general(checkpoint, card.count_parameters((entry.name, entry.shape) for entry in entries))
-    metadata |= architecture.parameters(ftypes.FTYPES[outtype])
-    metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
-    metadata |= vocabulary
-    _check_vocabulary(entries, tokenizer.tokens_in(metadata), "the tokenizer")
-    return Recipe(metadata, entries, {leaves[name]: data for name, data in constants.items()}).encode()
+class Conversion:
+    """One conversion, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
+
+    def __init__(self, parameters: Mapping[str, Any], inputs: Inputs) -> None:
+        self._wanted = parameters["outtype"]
+        self._inputs = inputs
+        self.checkpoint = Checkpoint(
+            lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
+        )
+        class_name = architectures.class_of(self.checkpoint.config)
+        self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
+        self.form = _form(self.checkpoint, self.architecture)
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The checkpoint's tensors that a model of text needs."""
+        return _wanted(shards.tensors(self._inputs.tables(), self._inputs.file(shards.INDEX)))
+
+    @cached_property
+    def outtype(self) -> str:
+        return _outtype(self._wanted, self.tensors, self.form)
+
+    @cached_property
+    def constants(self) -> Mapping[str, bytes]:
+        return self.architecture.constants()
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The tensors of the file."""
+        sources = scaled.values(self.tensors, self.form, packed=bool(self.architecture.QUANTIZED))
+        expressions = [
+            (name, recipe.leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()
+        ]
+        expressions += self.architecture.tensors(sources)
+        entries = _entries(expressions, self.outtype)
+        _check_blocks(entries, architectures.block_count(self.architecture.config))
+        _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
+        return entries
+
+    @cached_property
+    def described(self) -> dict[str, bytes]:
+        """The metadata before the tokenizer's."""
+        metadata = {"general.architecture": encode_value("str", self.architecture.NAME)}
+        metadata |= self.architecture.preface()
+        metadata |= {"general.type": encode_value("str", "model")}
+        parameters = card.count_parameters((entry.name, entry.shape) for entry in self.entries)
+        metadata |= card.general(self.checkpoint, parameters)
+        metadata |= self.architecture.parameters(ftypes.FTYPES[self.outtype])
+        return metadata | {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
+        vocabulary = self.architecture.tokenizer
+        metadata = {**self.described, **vocabulary}
+        _check_vocabulary(self.entries, tokenizer.tokens_in(metadata), "the tokenizer")
+        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
+
+    def faults(self) -> list[Error]:
+        """All that is wrong with any part, each told once."""
+        found: list[Error] = []
+        architecture = self.architecture
+        for part in (
+            lambda: architecture.tokenizer,
+            lambda: self.tensors,
+            lambda: self.constants,
+            lambda: self.entries,
+            lambda: architecture.parameters(ftypes.FTYPES["f16"]),
+            lambda: self.recipe,
+        ):
+            try:
+                part()
+            except Error as error:
+                if str(error) not in map(str, found):
+                    found.append(error)
+        return found
 
 
 def _file(name: str, inputs: Inputs) -> bytes | None:

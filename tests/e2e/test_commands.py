@@ -352,7 +352,7 @@ def test_a_failed_step_is_1_and_the_summary_still_comes_last(tmp_path: Path) -> 
     assert told[-1]["failed"] == 1
     failed = [event for event in told if event.get("state") == "failed"]
     assert "LlamaForWonders" in failed[0]["error"]
-    assert err.startswith("error: step 'base/convert' failed")
+    assert err.startswith("error: weights/config.json: architecture 'LlamaForWonders'")
 
 
 def test_a_wrong_project_is_2_with_every_error_placed(tmp_path: Path) -> None:

@@ -198,6 +198,6 @@ def test_unreadable_weights_are_an_error(project: Project) -> None:
     (project.folder / "weights/model.safetensors").chmod(0)
     done = unprivileged(project)
     assert done.returncode == 1, done.stderr
-    assert "step 'chat/convert' failed: cannot be read: permission denied" in done.stderr
-    assert "weights/model.safetensors" in done.stderr
+    assert "weights/model.safetensors: cannot be read: permission denied" in done.stderr
+    assert "needed by" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,266 @@
+"""What a build would come to, told from the heads of its files before any work starts: recipes, sizes, and all that would go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelbuild.errors import Error, Errors, listed
+from modelbuild.graph import Graph, Source, Step
+
+if TYPE_CHECKING:
+    from modelbuild.recipe import Recipe
+    from modelbuild.tensor import TensorTable
+
+RECIPES = ("convert", "import", "describe", "quantize")
+"""The kinds of steps that make recipes."""
+
+SMALL_LIMIT = 200_000_000
+"""Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
+
+
+class Findings(NamedTuple):
+    """What was seen: the recipes by step, their leaves without digests; and what is wrong, by step."""
+
+    recipes: Mapping[str, Recipe]
+    errors: Mapping[str, Sequence[Error]]
+
+
+def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
+    """Each error once, however many steps it stands against."""
+    return list({id(error): error for found in errors.values() for error in found}.values())
+
+
+def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
+    """Make the recipes of a graph, or of the `wanted` steps, without reading weights; what is wrong would be wrong in a build."""
+    needed_by = graph.targets()
+    wrong: dict[tuple[object, ...], tuple[Error, list[Step]]] = {}
+    made: dict[str, bytes] = {}
+    recipes: dict[str, Recipe] = {}
+    heads = Heads()
+    for step in graph.steps.values():
+        if wanted is not None and step.name not in wanted:
+            continue
+        for error in _try(step, heads, made, recipes):
+            error = _placed(error, step)
+            key = (error.what, error.place, error.facts, error.hint)
+            wrong.setdefault(key, (error, []))[1].append(step)
+    errors: dict[str, list[Error]] = {}
+    for error, steps in wrong.values():
+        labels = dict.fromkeys(label for step in steps for label in needed_by[step.name])
+        error.facts = (*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5)))
+        for step in steps:
+            errors.setdefault(step.name, []).append(error)
+    return Findings(recipes, errors)
+
+
+def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Recipe]) -> Sequence[Error]:
+    """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong."""
+    from modelbuild import steps
+    from modelbuild.recipe import Recipe
+
+    try:
+        if step.kind not in RECIPES:
+            for _, ref in step.inputs:
+                if isinstance(ref, Source) and ref.form != "bytes":
+                    heads.table(ref)
+            return []
+        inputs = Inputs(step, heads, made)
+        if not inputs.complete():
+            return []
+        if step.kind == "convert":
+            recipe, faults = _converted(step, inputs)
+            if faults or recipe is None:
+                return faults
+            made[step.name], recipes[step.name] = recipe.encode(), recipe
+        else:
+            made[step.name] = steps.module(step.kind).run(json.loads(step.parameters), inputs)
+            recipes[step.name] = Recipe.decode(made[step.name])
+    except Errors as several:
+        return several.errors
+    except Error as error:
+        return [error]
+    return []
+
+
+def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
+    from modelbuild import structure
+    from modelbuild.steps.convert import Conversion
+
+    conversion = Conversion(json.loads(step.parameters), inputs)
+    if faults := conversion.faults():
+        return None, faults
+    return conversion.recipe, structure.faults(conversion.entries, conversion.architecture)
+
+
+def _placed(error: Error, step: Step) -> Error:
+    """The error with the path of the file it stands in; a step knows its files by their roles alone."""
+    sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
+    path = error.path
+    if path and sources and not os.path.isabs(path):
+        path = sources.get(path) or os.path.join(os.path.dirname(next(iter(sources.values()))), path)
+    if path is None and step.kind == "convert":
+        path = os.path.dirname(next(iter(sources.values())))
+    return Error(
+        error.what,
+        path=path,
+        line=error.line,
+        column=error.column,
+        source=error.source,
+        width=error.width,
+        facts=error.facts,
+        hint=error.hint,
+    )
+
+
+class Heads:
+    """Tensor tables of weights files, each read once and without its weights."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Source, TensorTable] = {}
+        self._wrong: dict[Source, Error] = {}
+
+    def table(self, source: Source) -> TensorTable:
+        """Where the digest of a tensor's bytes should be, there is its file, a NUL and its name."""
+        if source in self._wrong:
+            raise self._wrong[source]
+        if source not in self._tables:
+            try:
+                self._tables[source] = self._read(source)
+            except Error as error:
+                self._wrong[source] = error
+                raise
+        return self._tables[source]
+
+    @staticmethod
+    def _read(source: Source) -> TensorTable:
+        from modelbuild.formats import gguf, safetensors
+        from modelbuild.sources import unreadable
+        from modelbuild.tensor import TensorTable
+
+        path = source.path
+        try:
+            table = gguf.read_header(path).table if source.form == "gguf" else safetensors.read_header(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        named = {name: replace(t, digest=f"{path}\0{name}") for name, t in table.tensors.items()}
+        return TensorTable(table.metadata, named)
+
+
+class Inputs:
+    """What a recipe step is given here: the project's files, tables without digests, recipes made of such."""
+
+    def __init__(self, step: Step, heads: Heads, made: Mapping[str, bytes]) -> None:
+        self._refs = dict(step.inputs)
+        self._heads = heads
+        self._made = made
+
+    def complete(self) -> bool:
+        """Whether every recipe that the step needs could be made."""
+        return all(isinstance(ref, Source) or ref in self._made for ref in self._refs.values())
+
+    def roles(self) -> list[str]:
+        return list(self._refs)
+
+    def file(self, role: str) -> bytes | None:
+        from modelbuild.sources import unreadable
+
+        ref = self._refs.get(role)
+        if not isinstance(ref, Source):
+            return None
+        try:
+            with open(ref.path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > SMALL_LIMIT:
+                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", path=ref.path)
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(ref.path, error) from error
+
+    def artifact(self, role: str) -> bytes:
+        return self._made[str(self._refs[role])]
+
+    def tables(self) -> list[tuple[str, TensorTable]]:
+        weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
+        return [(role, self._heads.table(ref)) for role, ref in weights]
+
+
+class Need(NamedTuple):
+    """What a step takes: bytes on the disk, and bytes of memory for the largest piece that is computed at once."""
+
+    step: str
+    disk: int
+    memory: int
+
+
+def needs(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] | None = None) -> list[Need]:
+    """What making the files of these recipes takes, in order; a file that two steps make of equal recipes counts once."""
+    from modelbuild.evaluate import footprint, unit_of
+    from modelbuild.materialize import layout
+
+    seen: set[int] = set()
+    found = []
+    for step in graph.steps.values():
+        recipe = recipes.get(next(step.needs, "")) if step.kind == "layer" else None
+        if recipe is None or (wanted is not None and step.name not in wanted):
+            continue
+        spelled = hash(recipe.encode())
+        disk = 0 if spelled in seen else layout(recipe)[2]
+        seen.add(spelled)
+        pieces = (footprint(entry.expression, 0, unit_of(entry.expression)) for entry in recipe.tensors)
+        found.append(Need(step.name, disk, max(pieces, default=0)))
+    return found
+
+
+def short_of(needs: Sequence[Need], folder: str) -> dict[str, list[Error]]:
+    """What the machine has too little of, by step: space in a folder that need not exist yet, memory."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free, available = shutil.disk_usage(folder).free, _memory()
+    disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
+    no_space = Error(
+        "no space left on the disk for the models to be",
+        path=folder,
+        facts=[("needed", f"{disk:,} bytes"), ("free", f"{free:,} bytes")],
+        hint="free some space, name other folders with --cache and --models, or build fewer at a time",
+    )
+    no_memory = Error(
+        "this machine has too little memory for the largest matrix that is computed in one piece",
+        facts=[("needed", f"{memory:,} bytes"), ("available", f"{available or 0:,} bytes")],
+        hint="end other programs, or build on a larger machine",
+    )
+    found: dict[str, list[Error]] = {}
+    for need in needs:
+        # In the order they are written, the first ones may fit.
+        free -= need.disk
+        if need.disk and free < 0:
+            found.setdefault(need.step, []).append(no_space)
+        if available is not None and need.memory > available:
+            found.setdefault(need.step, []).append(no_memory)
+    return found
+
+
+def _memory() -> int | None:
+    """Bytes that a program can still have, where the system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def refuse(graph: Graph, running: Collection[str], folder: str) -> dict[str, list[Error]]:
+    """What stands against the steps that are to run, by step; `folder` is where their files go."""
+    findings = look(graph, running)
+    errors = {step: list(found) for step, found in findings.errors.items()}
+    needed = needs(graph, findings.recipes, running)
+    return errors | short_of(needed, folder)
