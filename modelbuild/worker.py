@@ -111,19 +111,18 @@ class Worker:
         return Error((error.strerror or str(error)).lower(), path=place)
 
     def leave_cache(self) -> None:
-        """Let the kernel forget the pages of every layer made so far but the last; what is read of them later does not stay either.
+        """Let the kernel forget the pages of the layers made so far, but of the last; what is read of them later does not stay either.
 
-        Else ten variants of a model fill the memory with files that nobody waits for. By the time that another layer
-        begins, those before the last have been published, so they are on the disk; pages that are not would stay.
+        Else ten variants of a model fill the memory with files that nobody waits for. A layer's pages can go when it is on
+        the disk, which it is when it is published: before the next but one begins, or later where its model has more layers.
         """
-        while len(self._layers) > 1:
-            artifact = self._layers.pop(0)
+        for artifact in self._layers[:-1]:
             if self.store.leave_cache(artifact):
                 self.passing.add(artifact)
 
     def made_layer(self, artifact: str) -> None:
         self.passing.discard(artifact)
-        self._layers = [*(layer for layer in self._layers if layer != artifact), artifact]
+        self._layers = [*(layer for layer in self._layers[-3:] if layer != artifact), artifact]
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
