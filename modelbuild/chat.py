@@ -38,7 +38,7 @@ def of_checkpoint(checkpoint: Checkpoint) -> Chat | None:
     if isinstance(found, list):
         named = [each.get("template") for each in found if isinstance(each, dict) and each.get("name") == "default"]
         found = named[-1] if named else None
-    if not found or not isinstance(found, str):
+    if not isinstance(found, str) or not _is_text(found):
         return None
     return Chat(found, file, _content(config.get("bos_token")), _content(config.get("eos_token")))
 
@@ -46,7 +46,15 @@ def of_checkpoint(checkpoint: Checkpoint) -> Chat | None:
 def _content(token: Any) -> str | None:
     """The text of a token, which may be written as an object."""
     text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
+    return text if isinstance(text, str) and _is_text(text) else None
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text holds something, and can be written: JSON may spell halves of characters."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def of_gguf(metadata: Mapping[str, bytes], file: str) -> Chat | None:

@@ -101,9 +101,13 @@ def typed(raw: str, default: Scalar) -> Scalar:
             if math.isfinite(value := float(raw)):
                 return value
             raise ValueError
+        expected = "Unicode text"
+        raw.encode()
     except (ValueError, KeyError):
-        hint = f"the type is that of its default, {got(default)}"
-        raise Error(f"expected {expected}, got {got(raw)}", hint=hint) from None
+        hint = f"the type is that of its default, {got(default)}" if not isinstance(default, str) else None
+        raise Error(
+            f"expected {expected}, got {got(raw.encode('utf-8', 'backslashreplace').decode())}", hint=hint
+        ) from None
     return raw
 
 

@@ -85,3 +85,9 @@ def test_template_of_another_type_is_none() -> None:
     assert of_gguf(head(template=encode_value("u32", 5)), "x") is None
     assert of_gguf(head(template=encode_value("[str]", ["a"])), "x") is None
     assert of_gguf(head(template=encode_value("str", "")), "x") is None
+
+
+def test_halves_of_characters_are_no_text() -> None:
+    assert of_checkpoint(Checkpoint({"tokenizer_config.json": b'{"chat_template": "T\\ud800"}'}.get)) is None
+    data = b'{"chat_template": "T", "bos_token": "\\udfff", "eos_token": "", "x": 1}'
+    assert of_checkpoint(Checkpoint({"tokenizer_config.json": data}.get)) == Chat("T", "tokenizer_config.json")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error
-from modelbuild.variables import Scalar, fill
+from modelbuild.variables import Scalar, fill, typed
 
 SCOPE: dict[str, Scalar] = {
     "n": 8, "x": 0.5, "t": True, "s": "S", "matrix.base": "small", "matrix.base.value": "./b", "matrix.parameters": "hot",
@@ -73,3 +73,10 @@ def test_an_escaped_text_comes_back(text: str) -> None:
     escaped = text.replace("${", "$${")
     if "$$${" not in escaped:
         assert fill(escaped, {}) == text
+
+
+def test_a_text_of_the_environment_that_is_not_unicode_is_refused() -> None:
+    with pytest.raises(Error, match=r"expected Unicode text, got 'a\\udcff'"):
+        typed("a\udcff", "default")
+    with pytest.raises(Error, match=r"expected a number, got 'wärm\\udcff'"):
+        typed("wärm\udcff", 0.5)
