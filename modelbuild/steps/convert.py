@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from modelbuild import architectures, card, formats, ftypes, recipe, scaled, shards, tokenizer
 from modelbuild.architectures import Architecture
 from modelbuild.checkpoint import Checkpoint
-from modelbuild.digest import xxh3
+from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import QUANTIZATION_VERSION, encode_value
 from modelbuild.recipe import Entry, Expression, Recipe
@@ -43,6 +43,10 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     return Conversion(parameters, inputs).recipe.encode()
 
 
+REMEMBERED = 4
+_vocabularies: dict[bytes, Mapping[str, bytes]] = {}
+
+
 class Conversion:
     """One conversion, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
 
@@ -55,6 +59,22 @@ class Conversion:
         class_name = architectures.class_of(self.checkpoint.config)
         self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
         self.form = _form(self.checkpoint, self.architecture)
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, bytes]:
+        """The tokenizer's metadata. A large tokenizer takes longer than all else here: the last ones are remembered."""
+        architecture, inputs = self.architecture, self._inputs
+        files = [(name, xxh3(data)) for name in sources(inputs.roles()) if (data := inputs.file(name)) is not None]
+        key = canonical([type(architecture).__qualname__, self.checkpoint.pre, files])
+        found = _vocabularies.get(key)
+        if found is None:
+            found = architecture.tokenizer
+            if len(_vocabularies) >= REMEMBERED:
+                _vocabularies.clear()
+            _vocabularies[key] = found
+        else:
+            vars(architecture)["tokenizer"] = found
+        return found
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -96,7 +116,7 @@ class Conversion:
     @cached_property
     def recipe(self) -> Recipe:
         # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
-        vocabulary = self.architecture.tokenizer
+        vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
         _check_vocabulary(self.entries, tokenizer.tokens_in(metadata), "the tokenizer")
         return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
@@ -106,7 +126,7 @@ class Conversion:
         found: list[Error] = []
         architecture = self.architecture
         for part in (
-            lambda: architecture.tokenizer,
+            lambda: self.vocabulary,
             lambda: self.tensors,
             lambda: self.constants,
             lambda: self.entries,
