@@ -1,7 +1,8 @@
 """Run by the peers' Python: llama.cpp's runtime (xllamacpp) beside transformers.
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text, …}:
-    {"do": "logits", "folder", "model", "tokens": [ids]}     {"positions", "same", "difference", "margin"}
+    {"do": "logits", "folder", "model", "tokens": [ids], "letter": id of a token of one letter}
+        {"positions", "same", "difference", "margin"}
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
         differ the largest lead that transformers gives its own
@@ -30,6 +31,8 @@ def serve(model, context=512):
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    # Flash attention rounds to halves.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.warmup = False
     params.verbosity = -1
     return xllamacpp.Server(params)
@@ -44,14 +47,16 @@ def logits(job):
     torch.set_num_threads(1)
     loaded = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, attn_implementation="eager")
     with torch.no_grad():
-        theirs = torch.log_softmax(loaded.eval()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
+        # MXFP4 comes as bf16, which holds all its values.
+        theirs = torch.log_softmax(loaded.eval().float()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
     server = serve(job["model"])
     same, difference, margin = 0, 0.0, 0.0
     for end in range(2, len(tokens) + 1):
         answer = server.handle_completions(
             {
                 "prompt": tokens[:end], "n_predict": 1, "temperature": 0, "n_probs": min(theirs.shape[1], 600), "cache_prompt": True,
-                "ignore_eos": False,
+                # The probabilities are those from before the bias; of a token that is no text none would be told.
+                "logit_bias": [[job["letter"], 1000.0]],
             }
         )  # fmt: skip
         found = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]

@@ -93,6 +93,7 @@ CASES = {
         {
             "vocab_size": 128256, "bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "hidden_size": 32,
             "num_attention_heads": 2, "num_key_value_heads": 1, "rope_scaling": LLAMA3, "rope_theta": 500000.0,
+            "tie_word_embeddings": True,
         },
         tied=True, tokenizer="llama-3.2",
     ),
