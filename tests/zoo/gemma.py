@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from . import Case
@@ -55,6 +56,11 @@ TURNS = json.dumps({
     "add_bos_token": True, "add_eos_token": False, "chat_template": "{{ bos_token }}{{ messages }}",
 })  # fmt: skip
 
+SMALL = {
+    key: CONFIG[key]
+    for key in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+}
+
 CASES = {
     "bf16": case(),
     "f16, with an output": case(more=OUTPUT, dtype="f16"),
@@ -78,11 +84,5 @@ CASES = {
     "leftover frequencies": case(more={"model.layers.0.self_attn.rotary_emb.inv_freq": (16,)}, logits=False),
     "rows of 40": case({"hidden_size": 40, "intermediate_size": 72}, logits=False),
     "12 blocks in shards": case({"num_hidden_layers": 12}, more=OUTPUT, shards=3),
+    "2b": published("gemma-2b-it", SMALL, partial(shapes, tied=True), FILES, CONFIG, logits=False),
 }  # fmt: skip
-
-SMALL = {
-    key: CONFIG[key]
-    for key in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-}
-if (found := published("gemma-2b-it", SMALL, *FILES)) is not None:
-    CASES["2b"] = Case(found[0], shapes(found[0], tied=True), files=found[1], logits=False)

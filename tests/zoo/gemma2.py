@@ -52,7 +52,7 @@ CASES = {
     "too many layer_types": case({"layer_types": ["full_attention"] * 3}, logits=False),
     "rows of 40": case({"hidden_size": 40, "intermediate_size": 72}, logits=False),
     "12 blocks in shards": case({"num_hidden_layers": 12}, shards=3),
+    "2b": published(
+        "gemma-2-2b-it-ft", {**gemma.SMALL, "num_key_value_heads": 2}, shapes, gemma.FILES, CONFIG, logits=False
+    ),
 }
-
-if (found := published("gemma-2-2b-it-ft", {**gemma.SMALL, "num_key_value_heads": 2}, *gemma.FILES)) is not None:
-    CASES["2b"] = Case(found[0], shapes(found[0]), files=found[1], logits=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import Case, gemma, gemma2
-from .mistral import PUBLISHED, Shapes, changed
+from .mistral import Shapes, changed
 
 CONFIG: dict[str, Any] = {
     **gemma.CONFIG,
@@ -95,14 +95,12 @@ CASES = {
     ),
     "rows of 40": case({**ONE, "hidden_size": 40, "intermediate_size": 72}, logits=False),
     "12 blocks in shards": case({"num_hidden_layers": 12}, shards=3),
-}  # fmt: skip
-
-if PUBLISHED.is_dir():
     # A tokenizer.json alone: rows are cut to the tokens that it holds.
-    CASES["byte pairs, more rows than tokens"] = case(
+    "byte pairs, more rows than tokens": case(
         {**ONE, "vocab_size": 151665, "hidden_size": 32},
         more={"model.embed_tokens.weight": (151680, 32)},
         tokenizer="qwen2.5",
         files={"tokenizer_config.json": '{"tokenizer_class": "Qwen2Tokenizer"}'},
         logits=False,
-    )
+    ),
+}  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,20 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return {key: value for key, value in {**config, **changes}.items() if value is not ...}
 
 
-def published(folder: str, changes: Mapping[str, Any], *files: str) -> tuple[dict[str, Any], dict[str, str]] | None:
-    """A configuration of ../shared/data made small, and files that lie beside it; None where it is absent."""
+def published(
+    folder: str,
+    changes: Mapping[str, Any],
+    make: Callable[[Mapping[str, Any]], Shapes],
+    files: tuple[str, ...],
+    like: Mapping[str, Any],
+    **options: Any,
+) -> Case:
+    """A configuration of ../shared/data made small, with files that lie beside it; where it is absent, a case that is skipped."""
     path = PUBLISHED / folder
     if not path.is_dir():
-        return None
-    config = json.loads((path / "config.json").read_text())
-    return changed(config, changes), {name: (path / name).read_text() for name in files}
+        return Case(like, {}, tokenizer=folder)
+    config = changed(json.loads((path / "config.json").read_text()), changes)
+    return Case(config, make(config), files={name: (path / name).read_text() for name in files}, **options)
 
 
 SMALL = {
@@ -126,9 +133,6 @@ CASES = {
     "norms of f32": case(dtypes={"model.norm.weight": "f32", "model.layers.0.input_layernorm.weight": "f16"}, logits=False),
     "a prefix that is not added": case(files={"tokenizer_config.json": '{"add_prefix_space": false}'}, logits=False),
     "12 blocks in shards": case({"num_hidden_layers": 12}, shards=3),
+    "v0.2": published("mistral-7b", SMALL, shapes, FILES, CONFIG, tokenizer="mistral"),
+    "v0.3": published("mistral-7b-instruct-v0.3", SMALL, shapes, FILES, CONFIG, tokenizer="mistral v3"),
 }  # fmt: skip
-
-if (found := published("mistral-7b", SMALL, *FILES)) is not None:
-    CASES["v0.2"] = Case(found[0], shapes(found[0]), tokenizer="mistral", files=found[1])
-if (found := published("mistral-7b-instruct-v0.3", SMALL, *FILES)) is not None:
-    CASES["v0.3"] = Case(found[0], shapes(found[0]), tokenizer="mistral v3", files=found[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from . import Case
@@ -55,6 +56,23 @@ MODULES = json.dumps([
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 ])  # fmt: skip
 
+SMALL = {
+    key: CONFIG[key] for key in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size")
+} | {"hidden_size": 32}
+
+
+def real(tied: bool, changes: Mapping[str, Any] | None = None) -> Case:
+    return published(
+        "qwen2.5-14b-cogito",
+        {**SMALL, **(changes or {})},
+        partial(shapes, tied=tied, biases=BIASES),
+        ("tokenizer_config.json", "special_tokens_map.json"),
+        CONFIG,
+        tokenizer="qwen2.5",
+        logits=False,
+    )
+
+
 CASES = {
     "tied": case(tied=True),
     "untied, f16": case({"tie_word_embeddings": False}, dtype="f16"),
@@ -90,16 +108,6 @@ CASES = {
         files={"modules.json": MODULES, "1_Pooling/config.json": '{"pooling_mode": "mean"}'}, logits=False
     ),
     "12 blocks in shards": case({"num_hidden_layers": 12}, tied=True, shards=3),
+    "2.5": real(tied=False),
+    "2.5, padded": real(tied=True, changes={"vocab_size": 152064}),
 }  # fmt: skip
-
-SMALL = {
-    key: CONFIG[key] for key in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size")
-}
-if found := published(
-    "qwen2.5-14b-cogito", {**SMALL, "hidden_size": 32}, "tokenizer_config.json", "special_tokens_map.json"
-):
-    CASES["2.5"] = Case(found[0], shapes(found[0], biases=BIASES), tokenizer="qwen2.5", files=found[1], logits=False)
-    padded = {**found[0], "vocab_size": 152064}
-    CASES["2.5, padded"] = Case(
-        padded, shapes(padded, tied=True, biases=BIASES), tokenizer="qwen2.5", files=found[1], logits=False
-    )
