@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Buffer = bytearray | memoryview
 
+_PIECE = 1 << 21
+"""Elements of a slice's operand that are at hand at a time, where its unit allows."""
+
 
 class Region(NamedTuple):
     """Bytes that exist: `length` at `offset` of a file. `label` is what errors call them.
@@ -225,16 +228,22 @@ class Reader:
         import numpy as np
 
         operand = expression.operands[0]
-        begin, end = _reach(expression, first), _reach(expression, first + count)
-        source = self.evaluate(operand, name, begin, end - begin)
         axis, start, _, step = expression.parameters
         inner = math.prod(expression.shape[axis + 1 :])
         outer, row = np.divmod(np.arange(first // inner, (first + count) // inner), expression.shape[axis])
-        wanted = outer * operand.shape[axis] + start + row * step - begin // inner
+        wanted = outer * operand.shape[axis] + start + row * step
         out = self._buffer(_bytes(expression, count))
-        width = _bytes(expression, inner)
-        _grid(source, width).take(wanted, axis=0, out=_grid(out, width), mode="clip")
-        self.give_back(source)
+        made = _grid(out, _bytes(expression, inner))
+        # What is left out may be far more than what is taken: it passes in pieces.
+        unit = math.lcm(inner, unit_of(operand))
+        piece = max(unit, _PIECE // unit * unit)
+        begin, end = _reach(expression, first), _reach(expression, first + count)
+        for low in range(begin, end, piece):
+            high = min(end, low + piece)
+            source = self.evaluate(operand, name, low, high - low)
+            some = slice(*np.searchsorted(wanted, (low // inner, high // inner)))
+            _grid(source, made.itemsize).take(wanted[some] - low // inner, axis=0, out=made[some], mode="clip")
+            self.give_back(source)
         return out
 
     def _mxfp4(self, expression: Expression, name: str, first: int, count: int) -> Buffer:
