@@ -98,7 +98,10 @@ def published(name: str, heads: int, head: int) -> Case:
     places = [DATA / "configs" / name / file for file in ("generation_config.json", "tokenizer_config.json")]
     places += [DATA / "tokenizers/phi-3" / file for file in ("added_tokens.json", "tokenizer.json")]
     path = DATA / "configs" / name / "config.json"
-    config = json.loads(path.read_text()) if path.is_file() else CONFIG
+    if not path.is_file():
+        # No such tokenizer: the case is skipped.
+        return Case(CONFIG, {}, tokenizer=name)
+    config = json.loads(path.read_text())
     small = {
         "hidden_size": heads * head, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": heads,
         "num_key_value_heads": heads,
