@@ -253,13 +253,15 @@ class Reader:
         source = self.evaluate(blocks, name + "/blocks", first // 2, count // 2)
         exponents = self.evaluate(scales, name + "/scales", first // 32, count // 32)
         out = self._buffer(_bytes(expression, count))
-        pairs = np.frombuffer(source, np.uint8).reshape(-1, 16)
-        nibbles = np.empty((len(pairs), 32), np.uint8)
-        nibbles[:, 0::2] = pairs & 15
-        nibbles[:, 1::2] = pairs >> 4
         packed = np.frombuffer(out, np.uint8).reshape(-1, 17)
         packed[:, 0] = np.frombuffer(exponents, np.uint8)
-        packed[:, 1:] = nibbles[:, :16] | nibbles[:, 16:] << 4
+        # Eight bytes at a time: elements 0 to 15 lie in the first eight, 16 to 31 in the last eight.
+        low, high = np.frombuffer(source, "<u8").reshape(-1, 2).T
+        nibbles = np.uint64(0x0F0F0F0F0F0F0F0F)
+        even = low & nibbles | (high & nibbles) << np.uint64(4)
+        odd = low >> np.uint64(4) & nibbles | high & ~nibbles
+        packed[:, 1::2] = even.astype("<u8").view(np.uint8).reshape(-1, 8)
+        packed[:, 2::2] = odd.astype("<u8").view(np.uint8).reshape(-1, 8)
         self.give_back(source)
         self.give_back(exponents)
         return out
