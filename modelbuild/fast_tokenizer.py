@@ -25,16 +25,32 @@ _CLASSES: dict[str, dict[str, str]] = {
     "PreTrainedTokenizer": {},
     "TokenizersBackend": {},
     "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
+    "CodeLlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
+    "GemmaTokenizer": {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>"},
     "GPT2Tokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+    "GPTNeoXTokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
     "Qwen2Tokenizer": {"unk": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"},
+    "CohereTokenizer": {"unk": "<UNK>", "bos": "<BOS_TOKEN>", "eos": "<|END_OF_TURN_TOKEN|>"},
 }
 """The classes of transformers whose ways are known here, without a trailing 'Fast': the special tokens that each has by default."""
 
+_ADDS_BOS = {
+    "LlamaTokenizer": True,
+    "CodeLlamaTokenizer": True,
+    "GemmaTokenizer": True,
+    "CohereTokenizer": True,
+    "GPTNeoXTokenizer": False,
+}
+"""The classes that put a post-processor of their own in place of the file's, and whether it adds BOS where nothing is said."""
+
+_MORE_SPECIAL = {"CodeLlamaTokenizer": ("\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>")}
+
 _CLASS_OF_MODEL = {
-    "llama": "LlamaTokenizer",
-    "mistral": "LlamaTokenizer",
-    "mixtral": "LlamaTokenizer",
-    "qwen2": "Qwen2Tokenizer",
+    **dict.fromkeys(("llama", "mistral", "mixtral", "phi3"), "LlamaTokenizer"),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
+    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("granite", "granitemoe", "olmo3"), "GPT2Tokenizer"),
+    "olmo2": "GPTNeoXTokenizer",
 }
 """model_type -> the class where no file names one (TOKENIZER_MAPPING)."""
 
@@ -188,7 +204,8 @@ class FastTokenizer:
             "the pre-tokenizer is none that llama.cpp knows",
             path=FILE,
             facts=[("hash", digest), ("known", listed(pretokenizers.NAMES, len(pretokenizers.NAMES)))],
-            hint="set `pre` in ModelBuild.toml to the one that splits text as this tokenizer does, such as `pre = \"llama-bpe\"`: that of the model it was made from",
+            hint='set `pre` in ModelBuild.toml to the one that splits text as this tokenizer does, such as `pre = "llama-bpe"`: '
+            "that of the model it was made from",
         )
 
     def _needed(self) -> tuple[Mapping[str, int], Sequence[str]] | None:
@@ -249,10 +266,10 @@ class FastTokenizer:
         return state
 
     def _post_processor(self) -> Any:
-        """LlamaTokenizer puts its own in place of the file's (LlamaTokenizerFast.update_post_processor)."""
-        if self._class != "LlamaTokenizer":
+        """The file's, or what some classes put in its place (LlamaTokenizerFast.update_post_processor)."""
+        if self._class not in _ADDS_BOS:
             return self._data.get("post_processor")
-        flags = (self._config.get("add_bos_token", True), self._config.get("add_eos_token", False))
+        flags = (self._config.get("add_bos_token", _ADDS_BOS[self._class]), self._config.get("add_eos_token", False))
         before, after = (
             [text] if flag and text else [] for text, flag in zip((self._bos, self._eos), flags, strict=True)
         )
@@ -287,9 +304,10 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
         shown = f"'{name}'" if isinstance(name, str) else kind(name)
         raise Error(
-            f"tokenizer_class {shown} is not built yet",
+            f"tokenizer_class {shown} is not read yet",
             path="tokenizer_config.json",
             facts=[("known", ", ".join(_CLASSES))],
+            hint="a tokenizer.json that needs no class of its own is read as one of PreTrainedTokenizerFast",
         )
     return name.removesuffix("Fast")
 
@@ -307,6 +325,7 @@ def _declared(
     extra = config.get("extra_special_tokens")
     more = items(config.get("additional_special_tokens"))
     more += extra.values() if isinstance(extra, dict) else items(extra)
+    more += _MORE_SPECIAL.get(class_name, ())
     if "added_tokens_decoder" in config:
         return named, more, {number: Added.of(entry, path) for number, entry in added_tokens_decoder(checkpoint)}
     # Folders from before added_tokens_decoder: special_tokens_map.json wins over the configuration.

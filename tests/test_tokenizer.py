@@ -192,6 +192,36 @@ def test_a_pre_tokenizer_that_llama_cpp_does_not_know_is_an_error() -> None:
         tokenizer.byte_pairs(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS), None)
 
 
+def test_a_pre_tokenizer_that_is_named_is_believed() -> None:
+    known = folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS)
+    known.pre = "smollm"
+    assert shown(tokenizer.byte_pairs(known, None))["pre"] == "smollm"
+
+
+def test_a_pre_tokenizer_nobody_knows_tells_what_to_write() -> None:
+    with pytest.raises(Error) as caught:
+        tokenizer.byte_pairs(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS), None)
+    assert "`pre` in ModelBuild.toml" in str(caught.value.hint)
+    assert dict(caught.value.facts)["known"].split(", ") == list(pretokenizers.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "added"),
+    [
+        ("PreTrainedTokenizerFast", []),
+        ("GemmaTokenizerFast", ["<bos>", "<eos>", "<unk>", "<pad>"]),
+        ("CodeLlamaTokenizer", ["<s>", "</s>", "<unk>", "\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>"]),
+        ("GPTNeoXTokenizerFast", ["<|endoftext|>"]),
+        ("CohereTokenizerFast", ["<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", "<UNK>"]),
+    ],
+)
+def test_a_class_brings_special_tokens_of_its_own(name: str, added: list[str]) -> None:
+    known = folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json={"tokenizer_class": name})
+    known.pre = "gpt-2"
+    plain = len(FastTokenizer(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS)).texts())
+    assert shown(tokenizer.byte_pairs(known, None))["tokens"][plain:] == added
+
+
 def test_the_text_is_the_one_whose_hashes_are_known() -> None:
     assert hashlib.sha256(pretokenizers.TEXT.encode()).hexdigest().startswith("a36179c1e2b1cfcfbfad1dc779addad2")
     digests = [digest for found in pretokenizers.HASHES.values() for digest in found]

@@ -6,9 +6,12 @@ Reads jobs from standard input, one JSON object a line, and answers each with on
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
         differ the largest lead that transformers gives its own
-    {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}       {"transformers": [ids], "llama": [ids]}
+    {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}
+        {"transformers": [ids], "llama": [ids], "sentencepiece": [ids], without special tokens, empty where there is no tokenizer.model}
+    {"do": "hash", "folder", "text"}                         {"hash": sha256 of the list of ids, as Python writes it}
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -74,6 +77,7 @@ def logits(job):
 
 
 def tokenize(job):
+    import sentencepiece
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job["folder"])
@@ -86,10 +90,20 @@ def tokenize(job):
             return json.load(a)["tokens"]
 
     texts = job["texts"]
+    model = os.path.join(job["folder"], "tokenizer.model")
+    pieces = sentencepiece.SentencePieceProcessor(model) if os.path.isfile(model) else None
     return {
+        "sentencepiece": [pieces.encode(text) for text in texts] if pieces else [],
         "transformers": [tokenizer(text, add_special_tokens=job["special"]).input_ids for text in texts],
         "llama": [llama(text) for text in texts],
     }
+
+
+def find_hash(job):
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(job["folder"]).encode(job["text"])
+    return {"hash": hashlib.sha256(str(ids).encode()).hexdigest()}
 
 
 def main():
@@ -98,7 +112,7 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"error": None, **{"logits": logits, "tokenize": tokenize}[job["do"]](job)}
+            answer = {"error": None, **{"logits": logits, "tokenize": tokenize, "hash": find_hash}[job["do"]](job)}
         except BaseException as caught:
             traceback.print_exc()
             answer = {"error": f"{type(caught).__name__}: {caught}"}

@@ -37,7 +37,7 @@ class Case:
     dtype      f32, f16, bf16: of every tensor …
     dtypes     … but these
     tokenizer  "sentencepiece": a synthetic tokenizer.model of 288 pieces; "byte pairs": a synthetic tokenizer.json of 280 tokens;
-               else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent)
+               else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent); "": none
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
@@ -165,6 +165,8 @@ def _nearest(noise: NDArray[np.float32], dtype: str) -> bytes:
 
 
 def _tokenizer(folder: Path, name: str) -> None:
+    if not name:
+        return
     if name == "sentencepiece":
         (folder / "tokenizer.model").write_bytes(pieces(288))
         return
