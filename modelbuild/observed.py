@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 from modelbuild.digest import xxh3
 from modelbuild.sources import signature
+
+LIMIT = 200_000_000
+"""Bytes of a file that is read whole."""
 
 Kind = Literal["file", "folder"]
 Look = tuple[str, str, str]
@@ -50,6 +54,8 @@ class Observed:
     def read(self, path: str) -> bytes:
         """The bytes of a small text file."""
         with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size > LIMIT:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
             data = file.read()
         self._looks["read", path] = xxh3(data)
         return data

@@ -1,0 +1,199 @@
+"""The look before a build: everything that is wrong at once, what the machine has too little of, and only where work would start."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import namedtuple
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from modelbuild import preflight
+from modelbuild.build import Build, Event, Options
+from modelbuild.errors import Error
+from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild.models import ModelsFolder
+from modelbuild.preflight import Need
+from modelbuild.sources import Sources, Survey
+
+from . import checkpoints
+from .attacks.test_index_lies import graph_of, look
+from .engine import Toy, join
+
+
+def test_nothing_is_wrong_with_a_good_checkpoint(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m", shards=3)
+    found = preflight.look(graph_of(folder))
+    assert not found.errors
+    assert len(found.recipes["m/convert"].tensors) == 21
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3, "rms_norm_eps": "small"}))
+    (folder / "tokenizer.model").write_bytes(b"")
+    errors = look(folder)
+    files = ("tokenizer.model", "config.json", "config.json")
+    assert [error.path for error in errors] == [str(folder / name) for name in files]
+    assert "lacks 1 of the 3 blocks" in errors[1].what
+    assert "rms_norm_eps" in errors[2].what
+    assert all(("needed by", "'m'") in error.facts for error in errors)
+
+
+def test_wrong_shapes_are_told_by_the_names_of_the_checkpoint(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 300}))
+    (error,) = look(folder)
+    assert "model.layers.0.mlp.up_proj.weight" in dict(error.facts)
+
+
+def test_a_cut_file_that_two_steps_read_is_one_error_against_both(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-1])
+    (step,) = graph_of(folder).steps.values()
+    other = step._replace(name="n/convert", parameters=step.parameters.replace("source", "f16"))
+    outputs = [Output(name, (f"h/n/{name}/latest",), f"{name}/convert", ()) for name in "mn"]
+    found = preflight.look(Graph([step, other], outputs))
+    assert found.errors.keys() == {"m/convert", "n/convert"}
+    (error,) = preflight.distinct(found.errors)
+    assert error.what == "ends within its tensors"
+    assert ("needed by", "'m', 'n'") in error.facts
+
+
+def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
+    (step,) = graph_of(checkpoints.write(tmp_path / "m")).steps.values()
+    layers = [Step(f"{name}/model", "layer", 1, "{}", (("recipe", "m/convert"),), "cores", True) for name in "ab"]
+    graph = Graph([step, *layers])
+    first, second = preflight.needs(graph, preflight.look(graph).recipes)
+    assert (first.step, second.step) == ("a/model", "b/model")
+    size = (tmp_path / "m/model.safetensors").stat().st_size
+    assert size < first.disk < size + 20_000
+    assert second.disk == 0
+    assert preflight.needs(graph, preflight.look(graph).recipes, {"m/convert"}) == []
+
+
+Usage = namedtuple("Usage", "free")
+
+
+def test_what_does_not_fit_on_the_disk_is_an_error_and_what_comes_first_may_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: Usage(150))
+    found = preflight.short_of([Need("a", 100, 0), Need("b", 100, 0), Need("c", 0, 0)], str(tmp_path / "not/yet"))
+    assert found.keys() == {"b"}
+    (error,) = found["b"]
+    assert (error.path, error.facts) == (str(tmp_path), (("needed", "200 bytes"), ("free", "150 bytes")))
+
+
+def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_memory", lambda: 1000)
+    found = preflight.short_of([Need("a", 1, 999), Need("b", 1, 1001)], str(tmp_path))
+    assert found.keys() == {"b"}
+    monkeypatch.setattr(preflight, "_memory", lambda: None)
+    assert preflight.short_of([Need("b", 1, 1001)], str(tmp_path)) == {}
+
+
+# When a build looks
+
+
+class Weights(Toy):
+    """Toy steps over files that are weights; writes down what is looked through before work starts."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.looked: list[set[str]] = []
+        self.faults: dict[str, Sequence[Error]] = {}
+        self.surveyed: list[str] = []
+
+    def weights(self, name: str, text: str) -> Source:
+        return super().write(name, text)._replace(form="weights")
+
+    def survey(self, path: str) -> Survey:
+        assert not self.faults, "read although something stands against it"
+        self.surveyed.append(path)
+        return Survey("xxh3:" + Path(path).read_text(), b"")
+
+    def preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
+        self.looked.append(set(running))
+        return self.faults
+
+    def run(self, graph: Graph, **options: object) -> list[str]:
+        self.ran, self.events, self.looked = [], [], []
+        build = Build(
+            graph,
+            store=self.store,
+            sources=Sources(self.store, {"weights": self.survey}),
+            project="toy",
+            work=self.work,
+            publish=ModelsFolder(str(self.folder / "models"), self.store, "toy").publish_all,
+            report=self.events.append,
+            options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
+            preflight=self.preflight,
+        )
+        build.run()
+        self.errors = build.errors
+        return self.ran
+
+    @property
+    def summary(self) -> Event:
+        return self.events[-1]
+
+
+def two(toy: Weights) -> Graph:
+    """Variants `a` and `b`, each of weights of its own, sharing a text."""
+    text = join("text", toy.write("text", "t"), final=True)
+    steps, outputs = [text], []
+    for name in "ab":
+        convert = join(f"{name}/convert", toy.weights(name, name), pool="thread")
+        layer = join(f"{name}/model", convert.name, pool="cores", final=True)
+        manifest = join(f"{name}/manifest", layer.name, "text", text="{}", cut=2)
+        steps += [convert, layer, manifest]
+        outputs.append(Output(name, (f"h/n/{name}/latest",), manifest.name, (layer.name, "text")))
+    return Graph(steps, outputs)
+
+
+def test_what_is_to_run_is_looked_through_before_weights_are_read(tmp_path: Path) -> None:
+    toy = Weights(tmp_path)
+    toy.faults = {"a/convert": [Error("bad")]}
+    assert toy.run(two(toy)) == []
+    assert toy.looked == [{f"{name}/{step}" for name in "ab" for step in ("convert", "model", "manifest")}]
+    assert [error.what for error in toy.errors] == ["bad"]
+    assert set(toy.states().values()) == {"failed", "skipped"}
+    assert (toy.summary["failed"], toy.summary["skipped"], toy.summary["ran"]) == (1, 6, 0)
+
+
+def test_with_keep_going_the_others_are_built(tmp_path: Path) -> None:
+    toy = Weights(tmp_path)
+    graph = two(toy)
+    toy.faults = {"a/convert": [Error("bad"), Error("worse")]}
+    toy.survey = lambda path: Survey("xxh3:" + Path(path).read_text(), b"")  # type: ignore[method-assign]
+    assert sorted(toy.run(graph, keep_going=True)) == ["b/convert", "b/manifest", "b/model", "text"]
+    assert [error.what for error in toy.errors] == ["bad", "worse"]
+    states = toy.states()
+    assert {name for name, state in states.items() if state == "skipped"} == {"a/model", "a/manifest"}
+    assert states["a/convert"] == "failed"
+    assert len(states) == len(graph.steps)
+
+
+def test_what_is_made_already_is_not_looked_at(tmp_path: Path) -> None:
+    toy = Weights(tmp_path)
+    graph = two(toy)
+    # Files as young as their hashing are hashed again.
+    time.sleep(0.05)
+    assert len(toy.run(graph)) == 7
+    assert len(toy.looked) == 1
+    assert toy.run(graph) == []
+    assert toy.looked == []
+    toy.write("text", "other")
+    assert toy.run(graph) == ["text", "a/manifest", "b/manifest"]
+    assert toy.looked == []
+    toy.weights("b", "c")
+    time.sleep(0.05)
+    toy.run(graph)
+    assert toy.looked == [{"b/convert", "b/model", "b/manifest"}]
+    toy.run(graph, force=True)
+    assert len(toy.looked[0]) == 6
