@@ -40,6 +40,8 @@ class ModelsFolder:
         self._present: set[str] = set()
         self._replaced: set[str] = set()
         self._cleared = False
+        self.taken: dict[str, str] = {}
+        """Names that another project wrote last and that now say something else -> that project's file."""
 
     @property
     def written(self) -> dict[str, tuple[str, str]]:
@@ -93,6 +95,7 @@ class ModelsFolder:
                     self._store.note_blob(self.root, blob.artifact)
                 self._note(name, manifest)
             return False
+        owner = self._other_owner(name, path, manifest)
         try:
             with self._locked():
                 for blob in blobs:
@@ -102,7 +105,17 @@ class ModelsFolder:
                 self._note(name, manifest)
         except OSError as error:
             raise self._refused(error) from error
+        if owner is not None:
+            self.taken[name] = owner
         return True
+
+    def _other_owner(self, name: str, path: str, new: ActionResult) -> str | None:
+        """The file of another project, still there, whose manifest stands under a name and says something else."""
+        project, manifest = self.written.get(name, (self._project, ""))
+        owner = _file_of(project)
+        if owner == _file_of(self._project) or manifest == new.artifact or not os.path.exists(owner):
+            return None
+        return owner if self._same(path, ActionResult(manifest, 0)) else None
 
     def _note(self, name: str, manifest: ActionResult) -> None:
         self._store.note_written(self.root, name, self._project, manifest.artifact)
@@ -303,6 +316,11 @@ def named_blobs(manifest: bytes) -> set[str]:
         raise ValueError("not a manifest")
     layers = [value.get("config"), *(value.get("layers") or [])]
     return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
+
+
+def _file_of(project: str) -> str:
+    """The ModelBuild.toml or Modelfile of a project as it is noted: a name given by -t stands behind it."""
+    return project if os.path.exists(project) else project.rpartition(" -t ")[0] or project
 
 
 def _sha256(path: str) -> str:

@@ -141,6 +141,7 @@ class Progress:
         self.size = size
         self.summary: Event | None = None
         self.stale: list[str] = []
+        self.taken: list[Error] = []
 
     def __enter__(self) -> Progress:
         return self
@@ -157,6 +158,9 @@ class Progress:
         elif event["event"] == "stale":
             self.stale = [displayed(name) for name in event["names"]]
             self.hear(event)
+        elif event["event"] == "taken":
+            self.taken = taken(event["names"], event["models"])
+            self.hear(event)
         else:
             self.hear(event)
 
@@ -170,6 +174,8 @@ class Progress:
         """The build is over: say what went wrong, and last the summary."""
         self.stop()
         self.report.errors(errors)
+        for warning in self.taken:
+            self.report.warning(warning, told=True)
         if self.stale and not self.report.as_json:
             names = listed(f"'{name}'" for name in self.stale)
             self.report.note(
@@ -188,6 +194,10 @@ class Objects(Progress):
     def hear(self, event: Event) -> None:
         if event["event"] == "variant":
             event = {**event, "name": displayed(event["name"])}
+        elif event["event"] == "stale":
+            event = {**event, "names": [displayed(name) for name in event["names"]]}
+        elif event["event"] == "taken":
+            event = {**event, "names": {displayed(name): file for name, file in event["names"].items()}}
         if event["event"] != "progress":
             self.report.object(event)
 
@@ -366,6 +376,22 @@ class Running:
         self._seen.append((now, self.done))
         then, done = self._seen[0]
         return (self.done - done) / (now - then) if now > then else 0.0
+
+
+def taken(names: Mapping[str, str], folder: str) -> list[Error]:
+    """A warning for each file of another project that wrote some of the names before this build did."""
+    by_file: dict[str, list[str]] = {}
+    for name, file in names.items():
+        by_file.setdefault(file, []).append(f"'{displayed(name)}'")
+    return [
+        Error(
+            f"{listed(found)} {'is' if len(found) == 1 else 'are'} written by another project too: "
+            "each overwrites what the other built",
+            facts=[("project", file), ("models", folder)],
+            hint="give the models of one of them another `namespace`, `name` or `tag`, or name another models folder",
+        )
+        for file, found in by_file.items()
+    ]
 
 
 def nothing_to_do(models: int, seconds: float) -> str:

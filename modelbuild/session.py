@@ -253,6 +253,8 @@ class Session:
                 build.run()
                 models.sweep()
         finally:
+            if models.taken:
+                report({"event": "taken", "names": models.taken, "models": models.root})
             worker.close()
             self.store.drop_unfinished()
             models.tidy()

@@ -256,3 +256,64 @@ def test_names_given_on_the_command_line_are_not_stale(tmp_path: Path) -> None:
     project.run("-t", "one", "clean")
     assert {path.parent.name for path in (project.models / "manifests").rglob("latest")} == {"two"}
     project.check()
+
+
+def two_projects(tmp_path: Path, first: str = "one", second: str = "two") -> tuple[Project, Project]:
+    """Two projects that write the name `chat` into one models folder, from the same weights."""
+    made = []
+    for name in (first, second):
+        project = Project(tmp_path / name)
+        project.models, project.cache = tmp_path / "models", tmp_path / "cache"
+        project.write("ModelBuild.toml", f'[model.chat]\nfrom = "../weights"\nsystem = "{name}"\n')
+        made.append(project)
+    made[0].checkpoint("../weights")
+    return made[0], made[1]
+
+
+def test_two_projects_of_one_name_are_told_of_each_other(tmp_path: Path) -> None:
+    one, two = two_projects(tmp_path)
+    one.run()
+    assert "warning" not in one.errors
+    two.run()
+    assert "warning: 'chat:latest' is written by another project too" in two.errors
+    assert str(tmp_path / "one/ModelBuild.toml") in two.errors
+    assert two.errors.count("warning") == 1
+    two.run()
+    assert "warning" not in two.errors
+    one.build()
+    taken = [event for event in one.events if event["event"] == "taken"]
+    assert [event["names"] for event in taken] == [{"chat:latest": str(tmp_path / "two/ModelBuild.toml")}]
+
+
+def test_two_projects_that_write_the_same_are_not_told(tmp_path: Path) -> None:
+    one, two = two_projects(tmp_path)
+    one.run()
+    (tmp_path / "two/ModelBuild.toml").write_bytes((tmp_path / "one/ModelBuild.toml").read_bytes())
+    two.run()
+    assert "warning" not in two.errors
+
+
+def test_name_that_somebody_else_wrote_since_is_no_other_projects(tmp_path: Path) -> None:
+    one, two = two_projects(tmp_path)
+    one.run()
+    next((tmp_path / "models/manifests").rglob("latest")).write_text("{}")
+    two.run()
+    assert "warning" not in two.errors
+
+
+def test_project_that_has_moved_is_not_another(tmp_path: Path) -> None:
+    one, two = two_projects(tmp_path)
+    one.run()
+    (tmp_path / "one").rename(tmp_path / "elsewhere")
+    two.run()
+    assert "warning" not in two.errors
+
+
+def test_names_of_one_modelfile_are_no_other_projects(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("Modelfile", "FROM ./weights\n")
+    project.checkpoint()
+    project.run("-t", "chat", "-q", "q8_0")
+    project.run("-f", "Modelfile", "--set", f"{tmp_path.name}.name=chat", "-q", "q4_0")
+    assert "built    chat:latest" in project.errors
+    assert "warning" not in project.errors
