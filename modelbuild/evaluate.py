@@ -328,10 +328,11 @@ def unit_of(expression: Expression) -> int:
     unit = quants.get(expression.dtype).block
     shape, operation, operands = expression.shape, expression.operation, expression.operands
     if operation == "slice":
-        axis = expression.parameters[0]
-        inner = math.prod(shape[axis + 1 :])
-        # Whole rows along the axis, unless the operand is to be had in larger pieces alone.
-        return inner if inner % unit_of(operands[0]) == 0 else inner * shape[axis]
+        # What lies between two indices of the axis, or of one before it where the operand is to be had in larger pieces alone.
+        axis, wanted = expression.parameters[0] + 1, unit_of(operands[0])
+        while math.prod(operands[0].shape[axis:]) % wanted:
+            axis -= 1
+        return math.prod(shape[axis:])
     if operation == "mxfp4":
         return math.lcm(unit, 2 * unit_of(operands[0]), 32 * unit_of(operands[1]))
     if operation == "scale":
