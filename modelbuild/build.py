@@ -64,6 +64,7 @@ class Build:
         options: Options,
         abort: Callable[[], None] = lambda: None,
         preflight: Preflight = lambda graph, running: {},
+        placed: Callable[[Error, Step], Error | None] = lambda error, step: None,
     ) -> None:
         self._graph = graph
         self._store = store
@@ -75,6 +76,7 @@ class Build:
         self._options = options
         self._abort = abort
         self._preflight = preflight
+        self._placed = placed
         self._rebuilder = Rebuilder(store, sources.digest)
         self._actions: dict[str, Action] = {}
         self._unread: dict[Source, Error] = {}
@@ -276,6 +278,9 @@ class Build:
             f" and {len(needed) - 4} more" if len(needed) > 4 else ""
         )
         facts = [*error.facts, *([("needed by", shown)] if shown else [])]
+        if (placed := self._placed(error, step)) is not None:
+            placed.facts = tuple(facts)
+            return placed
         if error.path:
             # A step knows its files by their roles alone.
             sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}

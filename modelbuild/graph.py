@@ -23,6 +23,7 @@ class Step(NamedTuple):
     inputs      (role, source or name of the step that makes it), in the order the step wants them
     pool        `` for a quick step, `thread` for one that waits for files, `cores` for one that uses every core by itself
     final       its artifact goes into the models folder, so it must be at hand even when nothing ran
+    places      (parameter, where the project says it, in a spelling of the planner's), for errors: no part of the action
     """
 
     name: str
@@ -32,6 +33,7 @@ class Step(NamedTuple):
     inputs: tuple[tuple[str, Source | str], ...]
     pool: str = ""
     final: bool = False
+    places: tuple[tuple[str, str], ...] = ()
 
     @property
     def needs(self) -> Iterator[str]:
@@ -95,7 +97,7 @@ class Graph:
 
     def encode(self) -> bytes:
         steps = [
-            [step.name, step.kind, step.version, step.parameters, *_encoded(step), step.pool, step.final]
+            [step.name, step.kind, step.version, step.parameters, *_encoded(step), step.pool, step.final, *step.places]
             for step in self.steps.values()
         ]
         return json.dumps([steps, self.outputs], separators=(",", ":")).encode()
@@ -104,9 +106,10 @@ class Graph:
     def decode(data: bytes) -> Graph:
         steps, outputs = json.loads(data)
         graph = Graph(())
-        for name, kind, version, parameters, inputs, pool, final in steps:
+        for name, kind, version, parameters, inputs, pool, final, *places in steps:
             refs = tuple((role, ref if isinstance(ref, str) else Source(*ref)) for role, ref in inputs)
-            graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final)
+            said = tuple((parameter, place) for parameter, place in places)
+            graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final, said)
         graph.outputs = tuple(
             Output(label, tuple(names), manifest, tuple(blobs)) for label, names, manifest, blobs in outputs
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +80,10 @@ class Place:
         """Give an error its place, unless it has one."""
         return error if error.path else self.error(error.what, facts=error.facts, hint=error.hint)
 
+    def spelled(self, file: str) -> str:
+        """The place in a text that `recalled` reads; `file` is the absolute path of the TOML."""
+        return json.dumps([file, self.key] if self.text else [self.file])
+
     def __str__(self) -> str:
         return ":".join(str(part) for part in (self.file, *self.position(value=False)) if part is not None)
 
@@ -88,6 +94,18 @@ class Place:
             case ("defaults" | "project" | "vars" as table, _, *_):
                 return f"{table}: "
         return ""
+
+
+def recalled(spelled: str) -> Place:
+    """The place that `Place.spelled` spelled, in the TOML as it is now."""
+    file, *keys = json.loads(spelled)
+    if not keys:
+        return Place(file)
+    try:
+        with open(file, encoding="utf-8-sig") as toml:
+            return Place(os.path.basename(file), toml.read(), tuple(keys[0]))
+    except (OSError, ValueError):
+        return Place(os.path.basename(file))
 
 
 def find(text: str, path: Path, *, value: bool = False) -> Position | None:

@@ -103,8 +103,12 @@ class _Planner:
         inputs: Iterable[tuple[str, Source | str]],
         pool: str = "",
         final: bool = False,
+        places: Mapping[str, Place | None] | None = None,
     ) -> str:
-        """Declare a step, once: variants that ask for the same thing share it. Returns its name."""
+        """Declare a step, once: variants that ask for the same thing share it. Returns its name.
+
+        places  where its parameters were said, for errors about them
+        """
         text, refs = parameters(values), tuple(inputs)
         key = (kind, text, refs)
         if known := self._same.get(key):
@@ -116,7 +120,8 @@ class _Planner:
         base, number = name, 2
         while name in self.steps:
             name, number = f"{base}-{number}", number + 1
-        self.steps[name] = Step(name, kind, self._version(kind), text, refs, pool, final)
+        said = [(parameter, place.spelled(self._project.file)) for parameter, place in (places or {}).items() if place]
+        self.steps[name] = Step(name, kind, self._version(kind), text, refs, pool, final, tuple(said))
         self._same[key] = name
         return name
 
@@ -261,7 +266,8 @@ class _Planner:
                 raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", file.path)])
             values["imatrix"] = file.text
             inputs.append(("imatrix", Source(file.path, "bytes")))
-        recipe = self.step(variant, "quantize", "quantize", values, inputs, pool="thread")
+        places = {"ftype": place, "mix": variant.mix_table}
+        recipe = self.step(variant, "quantize", "quantize", values, inputs, pool="thread", places=places)
         model = self._model_layer(variant, recipe)
         layers = tuple(model if layer.media_type == manifest.MODEL else layer for layer in base.layers)
         return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)

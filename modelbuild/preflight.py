@@ -99,6 +99,10 @@ def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
 
 def _placed(error: Error, step: Step) -> Error:
     """The error with the path of the file it stands in; a step knows its files by their roles alone."""
+    from modelbuild import steps
+
+    if (placed := steps.placed(error, step)) is not None:
+        return placed
     sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
     path = error.path
     if path and sources and not os.path.isabs(path):

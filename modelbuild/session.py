@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import __version__, interrupt
+from modelbuild import __version__, interrupt, steps
 from modelbuild.build import Build, Event, Options, unmade
 from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
@@ -244,6 +244,7 @@ class Session:
             options=options,
             abort=worker.stop.set,
             preflight=self._preflight,
+            placed=steps.placed,
         )
         stale = self.stale()
         try:

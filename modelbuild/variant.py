@@ -126,13 +126,6 @@ class Variant:
         """The canonical ftype to quantize to: of a mix, its base."""
         return self.mix.get("base") if self.mix is not None else self.quantize
 
-    def mix_place(self, pattern: str) -> Place | None:
-        """Where the rule for `pattern` of the variant's mix stands; None where it has no such rule."""
-        rules = self.mix.get("tensors", ()) if self.mix else ()
-        if self.mix_table is None or all(each != pattern for each, _ in rules):
-            return None
-        return self.mix_table.at("tensors", pattern)
-
     def place(self, key: str, name: str | None = None) -> Place:
         """Where a key of the variant was said (`place("parameters", "stop")`); where the model was, if nowhere."""
         said = self.said.get(key)

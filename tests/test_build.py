@@ -259,7 +259,8 @@ def forecast(toy: Toy, graph: Graph, force: bool = False) -> list[tuple[str, boo
 
 
 def test_kept_graph_is_the_same_graph(toy: Toy) -> None:
-    graph = chain(toy)
+    placed = join("placed")._replace(places=(("ftype", "line 3"), ("mix", "line 5")))
+    graph = Graph([*chain(toy).steps.values(), placed], chain(toy).outputs)
     again = Graph.decode(graph.encode())
     assert again.steps == graph.steps
     assert again.outputs == graph.outputs

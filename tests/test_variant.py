@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild import ftypes
+from modelbuild.locate import recalled
 from modelbuild.variant import Variant
 
 from .projects import labels, load, names, write
@@ -206,13 +207,13 @@ def test_a_mix_can_stand_wherever_an_ftype_can(tmp_path: Path) -> None:
     assert load(tmp_path, included, files).variants[0].ftype == "q5_K_M"
 
 
-def test_rules_of_a_mix_have_places(tmp_path: Path) -> None:
+def test_mixes_have_places(tmp_path: Path) -> None:
     made = one(tmp_path, M + 'quantize = "mine"\n' + MIX)
-    place = made.mix_place(r"attn_v\.weight$")
+    place = made.mix_table and made.mix_table.at("tensors", r"attn_v\.weight$")
     error = place and place.error("fits no tensor", value=False)
     assert error is not None and (error.place, error.what) == ("ModelBuild.toml:8:37", "ftype 'mine': fits no tensor")
-    assert made.mix_place("attn_v") is None
-    assert one(tmp_path, M + 'quantize = "q8_0"\n' + MIX).mix_place("attn") is None
+    assert place and str(recalled(place.spelled(str(tmp_path / "ModelBuild.toml")))) == "ModelBuild.toml:8:37"
+    assert one(tmp_path, M + 'quantize = "q8_0"\n' + MIX).mix_table is None
 
 
 def test_an_imatrix_keeps_the_path_as_written(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def quantize(
     """Give every tensor the type that the rules choose, in llama-quantize's order.
 
     requantize  quantize also what is quantized already, from its values as they are
-    Raises Error where a tensor is quantized already, or where the rules need what is not there.
+    Raises Error where a tensor is quantized already, or where the rules need what is not there; its path is the parameter
+    that it is about, or the role of the input.
     Source: llama.cpp src/llama-quant.cpp, llama_model_quantize_impl; tools/quantize/quantize.cpp
     """
     mix = mix or Mix()
@@ -72,6 +73,7 @@ def quantize(
     if (pattern := ftypes.unfit(mix, chosen)) is not None:
         raise Error(
             f"no tensor that is quantized has a name that fits '{pattern}'",
+            path=f"mix.tensors.{pattern}",
             facts=[("names", listed(chosen))],
             hint="a rule is a regular expression that is searched for in the name",
         )
@@ -110,12 +112,14 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Express
     if source.dtype in quants.names():
         raise Error(
             f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
+            path="ftype",
             facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
             hint="start from weights that are not quantized, since a second quantization adds its error to the first's; "
             "or say allow_requantize = true",
         )
     raise Error(
         f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype}, which can only be copied",
+        path="ftype",
         facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
         hint="start from weights that are not quantized",
     )
@@ -141,6 +145,7 @@ def _weighted(
         if x.dtype == "q2_k" and ftype == "q2_K_S" and entry.name not in ("token_embd.weight", "output.weight"):
             raise Error(
                 f"ftype q2_K_S needs an importance matrix for '{entry.name}'",
+                path="ftype",
                 hint='name one with imatrix = "…", or take q2_K, which needs none',
             )
         return x
@@ -177,9 +182,9 @@ def model_of(metadata: Mapping[str, bytes]) -> Model:
     kind = value("general.type")
     if not isinstance(name, str) or kind not in (None, "model"):
         what = "a GGUF file without an architecture" if kind in (None, "model") else f"a GGUF file of type '{kind}'"
-        raise Error(f"{what} cannot be quantized: only models can")
+        raise Error(f"{what} cannot be quantized: only models can", path="ftype")
     if name in ftypes.UNKNOWN_RULES:
-        raise Error(f"quantizing a model of architecture '{name}' is not built yet")
+        raise Error(f"quantizing a model of architecture '{name}' is not built yet", path="ftype")
 
     def count(key: str, default: int | None) -> int:
         found = value(f"{name}.{key}")
