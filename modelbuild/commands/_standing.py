@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from modelbuild import ftypes, manifest
 from modelbuild.action import Action, ActionResult
@@ -16,6 +16,9 @@ from modelbuild.manifest import Manifest
 from modelbuild.rebuilder import Rebuilder
 from modelbuild.session import Session
 from modelbuild.store import Damaged
+
+if TYPE_CHECKING:
+    from modelbuild.variant import Variant
 
 SMALL = 1 << 20
 """Bytes of a file that is read without asking, although the stat cache does not know it."""
@@ -128,11 +131,30 @@ def _needs(graph: Graph, name: str, *roles: str) -> Iterator[str]:
     yield name
 
 
-def ftype(session: Session, output: Output, found: Served | None) -> str | None:
-    """The ftype of a variant's model: as it was asked for, else as its config says; None where neither tells."""
-    step = recipe_step(session.graph, output)
+def typing_step(graph: Graph, output: Output) -> Step | None:
+    """The step that decides the types of a model's tensors: that of its recipe, or before those that set metadata alone."""
+    step = recipe_step(graph, output)
     while step is not None and step.kind == "describe":
-        step = session.graph.steps[str(dict(step.inputs)["recipe"])]
+        step = graph.steps[str(dict(step.inputs)["recipe"])]
+    return step
+
+
+def mixed(session: Session, output: Output) -> Variant | None:
+    """The variant that names the mix by which a model is quantized: this one, else one that it stands on; None for no mix."""
+    step = typing_step(session.graph, output)
+    values = json.loads(step.parameters) if step else {}
+    if "mix" not in values:
+        return None
+    mix = {"base": values["ftype"], **values["mix"]}
+    found = [variant for variant in session.project.variants if variant.mix == mix]
+    return next((variant for variant in found if variant.label == output.label), found[0] if found else None)
+
+
+def ftype(session: Session, output: Output, found: Served | None) -> str | None:
+    """The ftype of a variant's model, or its mix: as it was asked for, else as its config says; None where neither tells."""
+    if (variant := mixed(session, output)) is not None:
+        return variant.quantize
+    step = typing_step(session.graph, output)
     values = json.loads(step.parameters) if step else {}
     asked = values.get("ftype") or ftypes.canonical(str(values.get("outtype")))
     if asked or found is None:

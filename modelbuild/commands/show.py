@@ -107,6 +107,9 @@ class _Shown:
             found["outtype"] = self.value(variant.outtype, self.place("outtype"))
         if self._quantizes():
             found["quantize"] = self.value(variant.quantize, self.place("quantize"))
+        for key, said in self._quantization().items():
+            own = self._quantizes()
+            found[key] = self.value(said, self.place(key) if own else None, self._base() or variant.froms[-1].text)
         for kind, key in (("template", "template"), ("system", "system"), ("license", "license")):
             texts = [(layer, self._read(layer)) for layer in self.layers if layer.kind == kind]
             if texts:
@@ -137,6 +140,31 @@ class _Shown:
         step = _standing.recipe_step(self.session.graph, self.output)
         inherited = any(layer.kind == "model" and layer.origin for layer in self.layers)
         return step is not None and step.kind == "quantize" and not inherited
+
+    def _quantization(self) -> dict[str, Any]:
+        """What else than its type decides how the model is quantized, here or in a model that it stands on."""
+        from modelbuild.commands import _standing
+
+        step = _standing.typing_step(self.session.graph, self.output)
+        said = json.loads(step.parameters) if step is not None and step.kind == "quantize" else {}
+        values = {"imatrix": said.get("imatrix"), "allow_requantize": said.get("requantize")}
+        return {key: value for key, value in values.items() if value}
+
+    def mix(self) -> dict[str, Any] | None:
+        """What the mix holds that the model is quantized by: key -> value and place; of its rules pattern -> these."""
+        from modelbuild.commands import _standing
+
+        variant = _standing.mixed(self.session, self.output)
+        if variant is None or variant.mix is None or variant.mix_table is None:
+            return None
+        table = variant.mix_table
+        found: dict[str, Any] = {"name": self.value(variant.quantize, str(table))}
+        for key, value in variant.mix.items():
+            if key == "tensors":
+                found[key] = {rule: self.value(quant, str(table.at(key, rule))) for rule, quant in value}
+            else:
+                found[key] = self.value(value, str(table.at(key)))
+        return found
 
     def _base(self) -> str:
         return next((layer.origin for layer in self.layers if layer.origin), "")
@@ -208,6 +236,7 @@ class _Shown:
             "ftype": self.ftype,
             "values": self.values(),
             "parameters": self.parameters(),
+            "mix": self.mix(),
             "metadata": self.metadata(),
             "layers": self.layer_rows(),
             "manifest": self.served.digest if self.served else None,
@@ -225,6 +254,9 @@ class _Shown:
             rows.append(["type", self.ftype, ""])
         for key, found in self.values().items():
             rows.append([key, _short(found["value"]), found["place"]])
+        for key, found in (self.mix() or {}).items():
+            for name, each in found.items() if key == "tensors" else [(key, found)]:
+                rows.append(["mix" if name == "name" else f"mix {name}", _short(each["value"]), each["place"]])
         for name, found in self.parameters().items():
             rows.append([f"parameter {name}", _short(found["value"]), found["place"]])
         for key, found in self.metadata().items():

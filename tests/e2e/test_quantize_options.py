@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gguf
@@ -124,3 +125,32 @@ def test_dry_run_tells_sizes_and_types(tmp_path: Path) -> None:
     output = project.run("-q", "q4_K_M", "-n")
     assert "MODEL SIZE" in output and "q4_k" in output
     assert not project.models.exists()
+
+
+def test_mix_is_shown_by_its_name_and_with_what_it_holds(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.checkpoint()
+    importance(tmp_path / "im.gguf", ["blk.0.attn_q.weight"])
+    project.write(
+        "ModelBuild.toml",
+        "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { 'attn_v' = 'q6_K' }\n"
+        "[model.a]\nfrom = './weights'\nquantize = 'mine'\nimatrix = './im.gguf'\nallow_requantize = true\n"
+        "[model.b]\nfrom = 'a'\nsystem = 'x'\n[model.c]\nfrom = './weights'\nquantize = 'q8_0'\n",
+    )
+    project.build()
+    listed = json.loads(project.run("list", "--json"))
+    assert {each["label"]: each["ftype"] for each in listed} == {"a": "mine", "b": "mine", "c": "q8_0"}
+    assert [each["ftype"] for each in json.loads(project.run("quality", "a", "--json"))] == ["mine"]
+    shown = json.loads(project.run("show", "a", "--json"))
+    assert shown["mix"] == {
+        "name": {"value": "mine", "place": "ModelBuild.toml:1:8"},
+        "base": {"value": "q4_K_M", "place": "ModelBuild.toml:2:1"},
+        "tensors": {"attn_v": {"value": "q6_k", "place": "ModelBuild.toml:3:13"}},
+    }
+    assert shown["values"]["imatrix"] == {"value": "./im.gguf", "place": "ModelBuild.toml:7:1"}
+    assert shown["values"]["allow_requantize"] == {"value": True, "place": "ModelBuild.toml:8:1"}
+    inherited = json.loads(project.run("show", "b", "--json"))
+    assert inherited["mix"] == shown["mix"]
+    assert inherited["values"]["imatrix"]["place"] == "inherited from 'a:latest'"
+    assert json.loads(project.run("show", "c", "--json"))["mix"] is None
+    assert "mix attn_v" in project.run("show", "a")
