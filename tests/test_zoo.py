@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from modelbuild import architectures
 from modelbuild.evaluate import Region
 from modelbuild.formats import gguf
 from modelbuild.formats.gguf import decode_value, type_name
@@ -113,13 +115,21 @@ def test_what_is_recorded_is_what_the_zoo_holds(model_type: str) -> None:
     assert list(golden(model_type)) == ["recorded with", *zoo.cases(model_type)]
 
 
-def test_every_class_has_checkpoints_in_the_zoo() -> None:
-    from modelbuild import architectures
+def classes() -> set[str]:
+    return {name for kind in architectures.known() for name in kind.CLASSES}
 
-    read = {name for kind in architectures.known() for name in kind.CLASSES}
+
+def test_the_page_names_every_class_that_is_read() -> None:
+    page = (Path(__file__).parents[1] / "docs/conversion.md").read_text()
+    assert classes() == set(
+        re.findall(r"\w+For(?:CausalLM|ConditionalGeneration)\b", page.partition("## Tokenizers")[0])
+    )
+
+
+def test_every_class_has_checkpoints_in_the_zoo() -> None:
     shown = {
         architectures.class_of(case.config)
         for model_type in zoo.model_types()
         for case in zoo.cases(model_type).values()
     }
-    assert read <= shown, read - shown
+    assert classes() <= shown, classes() - shown
