@@ -235,8 +235,7 @@ class Reader:
         out = self._buffer(_bytes(expression, count))
         made = _grid(out, _bytes(expression, inner))
         # What is left out may be far more than what is taken: it passes in pieces.
-        unit = math.lcm(inner, unit_of(operand))
-        piece = max(unit, _PIECE // unit * unit)
+        piece = _piece(expression)
         begin, end = _reach(expression, first), _reach(expression, first + count)
         for low in range(begin, end, piece):
             high = min(end, low + piece)
@@ -363,9 +362,9 @@ def footprint(expression: Expression, first: int, count: int) -> int:
         # Five arrays of int64 say where each piece comes from.
         inner = math.prod(expression.shape[expression.parameters[0] + 1 :])
         begin, end = _reach(expression, first), _reach(expression, first + count)
-        return here + 40 * count // inner + footprint(operands[0], begin, end - begin)
+        return here + 40 * count // inner + footprint(operands[0], begin, min(end - begin, _piece(expression)))
     if operation == "mxfp4":
-        nibbles = 2 * count
+        nibbles = count
         blocks = footprint(operands[0], first // 2, count // 2)
         return here + nibbles + blocks + footprint(operands[1], first // 32, count // 32)
     if operation == "scale":
@@ -377,6 +376,12 @@ def footprint(expression: Expression, first: int, count: int) -> int:
 def _bytes(expression: Expression, elements: int) -> int:
     quant = quants.get(expression.dtype)
     return elements // quant.block * quant.bytes
+
+
+def _piece(expression: Expression) -> int:
+    """How many elements of its operand a slice has at hand at a time."""
+    unit = math.lcm(math.prod(expression.shape[expression.parameters[0] + 1 :]), unit_of(expression.operands[0]))
+    return max(unit, _PIECE // unit * unit)
 
 
 def _reach(expression: Expression, element: int) -> int:
