@@ -6,6 +6,7 @@ Reads jobs from standard input, one JSON object a line, and answers each with on
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
         differ the largest lead that transformers gives its own
+    {"do": "load", "model", "tokens": [ids], "letter": id}   {}: the runtime has loaded the file and gone on from the tokens
     {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}
         {"transformers": [ids], "llama": [ids], "sentencepiece": [ids], without special tokens, empty where there is no tokenizer.model}
     {"do": "hash", "folder", "text"}                         {"hash": sha256 of the list of ids, as Python writes it}
@@ -76,6 +77,11 @@ def logits(job):
     return {"positions": len(tokens) - 1, "same": same, "difference": difference, "margin": margin}
 
 
+def load(job):
+    request = {"prompt": job["tokens"], "n_predict": 1, "temperature": 0, "logit_bias": [[job["letter"], 1000.0]]}
+    return {"text": serve(job["model"]).handle_completions(request)["choices"][0]["text"]}
+
+
 def tokenize(job):
     import sentencepiece
     from transformers import AutoTokenizer
@@ -112,7 +118,10 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"error": None, **{"logits": logits, "tokenize": tokenize, "hash": find_hash}[job["do"]](job)}
+            answer = {
+                "error": None,
+                **{"logits": logits, "load": load, "tokenize": tokenize, "hash": find_hash}[job["do"]](job),
+            }
         except BaseException as caught:
             traceback.print_exc()
             answer = {"error": f"{type(caught).__name__}: {caught}"}

@@ -45,23 +45,61 @@ def text(vocabulary: int) -> list[int]:
     return [1, *(int(value) for value in 3 + noise * (min(vocabulary, 270) - 3))]
 
 
+def made(case: zoo.Case, scratch: Path) -> dict[str, Any]:
+    """The checkpoint, its f32 file, tokens to go on from, and one that is a letter."""
+    folder = zoo.write(scratch / "model", case)
+    recipe = recipes.converted(folder, "f32", case.pre)
+    path = scratch / "f32.gguf"
+    path.write_bytes(recipes.file_of(recipe, recipes.Folder(folder).leaves()))
+    tokens = decode_value(recipe.metadata["tokenizer.ggml.tokens"])
+    letter = next(number for number, token in enumerate(tokens) if token in ("\u2581a", "a"))
+    return {"folder": str(folder), "model": str(path), "tokens": text(len(tokens)), "letter": letter}
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize(("model_type", "name"), CASES)
 def test_runtime_says_what_transformers_says(model_type: str, name: str, runtime: Process, tmp_path: Path) -> None:
     case = zoo.cases(model_type)[name]
     case = replace(case, config={**case.config, **UNREAD.get(model_type, {})})
-    folder = zoo.write(tmp_path / "model", case)
-    recipe = recipes.converted(folder, "f32", case.pre)
-    path = tmp_path / "f32.gguf"
-    path.write_bytes(recipes.file_of(recipe, recipes.Folder(folder).leaves()))
-    vocabulary = {**case.config, **case.config.get("text_config", {})}.get("vocab_size", 270)
-    tokens = decode_value(recipe.metadata["tokenizer.ggml.tokens"])
-    letter = next(number for number, token in enumerate(tokens) if token in ("\u2581a", "a"))
-    job = {"folder": str(folder), "model": str(path), "tokens": text(vocabulary), "letter": letter}
-    answer = runtime.ask(do="logits", **job)
+    answer = runtime.ask(do="logits", **made(case, tmp_path))
     assert answer["error"] is None, answer["error"]
     positions, same, difference = answer["positions"], answer["same"], answer["difference"]
     ROWS.append((f"{model_type}: {name}", positions, 100 * same / positions, difference))
     assert positions >= 200
     assert same >= 0.95 * positions, answer
     assert difference < LIMITS.get(model_type, 0.001), answer
+
+
+OTHERS = [found for found in test_zoo.CASES if found not in CASES]
+
+NO_CONTEXT = "transformers refuses config.json, so no context length is filled in"
+NO_HEAD = "transformers refuses config.json, so no size of heads is filled in"
+REFUSED = {
+    ("gemma", "another model_type, no key heads"): "nothing is filled in, and the heads are not those of the weights",
+    ("gpt_oss", "mxfp4, tied, f16"): "the runtime wants an output tensor",
+    ("gpt_oss", "half a rope_scaling"): NO_HEAD,
+    ("gpt_oss", "too many layer_types"): NO_HEAD,
+    ("granite", "linear scaling in older words"): NO_CONTEXT,
+    ("olmo2", "few keys, tied, f16"): "the runtime wants an output tensor",
+    ("olmo2", "scaling that transformers refuses"): NO_CONTEXT,
+    ("phi3", "biases"): "the runtime knows no biases of it",
+    ("qwen2", "a head size of its own"): "the runtime reckons the size of heads",
+    ("qwen2", "half of a scaling"): NO_CONTEXT,
+    ("qwen2", "too many layer_types"): NO_CONTEXT,
+    ("qwen3", "untied, biases, f16"): "the runtime knows no biases of it",
+}
+"""What the runtime refuses: llama.cpp's converter makes the same file."""
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("model_type", "name"), OTHERS)
+def test_runtime_loads_what_transformers_is_not_asked_about(model_type: str, name: str, tmp_path: Path) -> None:
+    job = made(zoo.cases(model_type)[name], tmp_path)
+    # A process for each: what the runtime cannot take may end it.
+    process = Process(tmp_path, "runtime.py")
+    answer = process.ask(do="load", **{**job, "tokens": job["tokens"][:64]})
+    process.close()
+    if (model_type, name) in REFUSED:
+        assert answer["error"] is not None
+    else:
+        assert answer["error"] is None, answer["error"]
