@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild import preflight
-from modelbuild.errors import Error
 from modelbuild.graph import Graph, Output, Source
 from modelbuild.report import displayed, size, table
 
 if TYPE_CHECKING:
     from modelbuild.recipe import Recipe
-
-
-def forecast(graph: Graph, outputs: Iterable[Output]) -> tuple[list[Forecast], list[Error]]:
-    """Make every recipe of a graph without reading weights; what is wrong would be wrong in a build."""
-    found = preflight.look(graph)
-    return [of_output(graph, output, found.recipes) for output in outputs], preflight.distinct(found.errors)
 
 
 def lines(forecasts: Sequence[Forecast], verbose: bool) -> list[str]:

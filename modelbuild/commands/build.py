@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.build import Options, due
 from modelbuild.cli import FAILED, GOOD, Invocation, commands
-from modelbuild.errors import Error, Errors, did_you_mean
-from modelbuild.graph import Output
+from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.graph import Graph, Output, Source
 from modelbuild.report import because, nothing_to_do, plural
 from modelbuild.store import Damaged
 
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.report import Report
     from modelbuild.session import Session
 
 
@@ -84,6 +85,8 @@ def run(
             failures = session.build(outputs, options, progress)
         except Error as error:
             failures = [error]
+            if report.as_json and progress.summary is None:
+                progress(_no_work(report))
         progress.close(failures)
     return FAILED if failures else GOOD
 
@@ -96,10 +99,12 @@ def _or_command(error: Error, word: str = "") -> Error:
     return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
 
 
-def forecast(call: Invocation, outputs: Sequence[Output], *, explain: bool, force: bool = False) -> int:
-    """Print what a build would run, with the reasons if `explain`."""
+def forecast(
+    call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
+) -> int:
+    """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
     session, report = call.session, call.report
-    graph = session.graph.select(outputs)
+    graph, unread = _readable(session, session.graph.select(outputs))
     needed_by = graph.targets()
     found = due(graph, session.store, session.sources, session.file, force)
     for step, sure, reasons in found:
@@ -111,26 +116,65 @@ def forecast(call: Invocation, outputs: Sequence[Output], *, explain: bool, forc
             report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
         else:
             report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    if not found and not report.as_json:
-        report.note(_nothing_would_run(session, outputs))
-    return GOOD if explain else _models_to_be(call, outputs, {step.name for step, _, _ in found})
+    wrong = dict(unread)
+    if models:
+        wrong |= _models_to_be(call, graph, {step.name for step, _, _ in found})
+    if not (found or wrong or report.as_json):
+        report.note(_nothing_would_run(session, graph.outputs))
+    report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
+    if report.as_json:
+        report.object(_no_work(report, hit=len(graph.steps) - len(found), failed=len(wrong)))
+    return FAILED if wrong else GOOD
 
 
-def _models_to_be(call: Invocation, outputs: Sequence[Output], running: Collection[str]) -> int:
-    """Print the size of each model that would be made, and its tensors' types."""
+def _readable(session: Session, graph: Graph) -> tuple[Graph, dict[str, list[Error]]]:
+    """The part of a graph that needs no unreadable file; and of the steps that read such a file, what is wrong with it."""
+    session.sources.prepare(graph.sources())
+    unread: dict[Source, Error] = {}
+    for source in graph.sources():
+        try:
+            session.sources.digest(source)
+        except Error as error:
+            unread[source] = error
+    needed_by = graph.targets()
+    wrong: dict[str, list[Error]] = {}
+    labels: dict[Source, dict[str, None]] = {}
+    for step in graph.steps.values():
+        for source in step.sources:
+            if source in unread:
+                wrong.setdefault(step.name, []).append(unread[source])
+                labels.setdefault(source, {}).update(dict.fromkeys(needed_by[step.name]))
+    for source, found in labels.items():
+        unread[source].facts = (*unread[source].facts, ("needed by", listed((f"'{each}'" for each in found), 5)))
+    refused = {label for name in wrong for label in needed_by[name]}
+    return graph.select(output for output in graph.outputs if output.label not in refused), wrong
+
+
+def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
+    """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
+    from modelbuild import preflight
     from modelbuild.commands import _forecast
 
-    report, graph = call.report, call.session.graph
-    made = [output for output in outputs if any(graph.steps[name].pool and name in running for name in output.blobs)]
-    forecasts, errors = _forecast.forecast(graph.select(made), made)
+    report = call.report
+    made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
+    found = preflight.look(graph.select(made))
+    forecasts = [_forecast.of_output(graph, output, found.recipes) for output in made]
     if report.as_json:
         for each in forecasts:
             report.object({"event": "forecast", **each.data()})
     else:
         for line in _forecast.lines(forecasts, report.verbose):
             report.result("\n" + line)
-    report.errors(errors, told=True)
-    return FAILED if errors else GOOD
+    needs = preflight.needs(graph, found.recipes, running)
+    wrong = {step: list(errors) for step, errors in found.errors.items()}
+    return wrong | preflight.short_of(needs, call.session.models.root)
+
+
+def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]:
+    """The summary where nothing was run."""
+    counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
+    work = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
+    return {"event": "summary", **counts, **work, "seconds": round(report.seconds, 4)}
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from modelbuild.cli import GOOD, Invocation
+from modelbuild.cli import FAILED, GOOD, Invocation
+from modelbuild.errors import Error
 from modelbuild.report import displayed, plural, size
 
 if TYPE_CHECKING:
@@ -37,8 +38,14 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     models = session.models
     names = session.stale() if stale else models.stale(())
     sizes = dict(_sizes(models.root, session.store.blobs_written(models.root)))
-    blobs = models.remove(names) if names and not dry_run else []
-    models.tidy()
+    try:
+        blobs = models.remove(names) if names and not dry_run else []
+    except Error as error:
+        report.errors([error])
+        return FAILED
+    finally:
+        if not dry_run:
+            models.tidy()
     shown = [displayed(name) for name in names]
     freed = sum(sizes.get(blob, 0) for blob in blobs)
     if report.as_json:
@@ -71,6 +78,15 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         total = sum(info.st_size for _, info in contents if info.st_nlink == 1)
         if not dry_run:
             store.clear()
+            if left := sum(os.path.exists(path) for path, _ in contents):
+                raise Error(
+                    f"{plural(left, 'artifact')} of the cache cannot be removed",
+                    path=store.root,
+                    hint="make the folder writable, or name another one with --cache or $MODELBUILD_CACHE",
+                )
+    except Error as error:
+        report.errors([error])
+        return FAILED
     finally:
         store.close()
     if report.as_json:

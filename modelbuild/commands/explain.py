@@ -22,4 +22,4 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    return build.forecast(call, call.session.select(targets), explain=True)
+    return build.forecast(call, call.session.select(targets), explain=True, models=False)

@@ -152,10 +152,10 @@ cp -a {project.models}/. {project.folder}/finished
     assert project.tree(project.folder / "finished") == clean_tree(project)
 
 
-def unprivileged(project: Project) -> subprocess.CompletedProcess[str]:
-    """Build without the right to pass over permissions, which root has."""
+def unprivileged(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run without the right to pass over permissions, which root has."""
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
-    return subprocess.run([*drop, *project.command()], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*drop, *project.command(*words)], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("closed", ["models", "cache"])
@@ -194,10 +194,43 @@ def test_folder_closed_after_a_build_is_an_error(project: Project, closed: str) 
     assert project.blob("chat:q8_0", "system") == b"You are shut out."
 
 
-def test_unreadable_weights_are_an_error(project: Project) -> None:
+@pytest.mark.parametrize("words", [(), ("-n",), ("explain",), ("-n", "--explain")])
+def test_unreadable_weights_are_an_error(project: Project, words: tuple[str, ...]) -> None:
     (project.folder / "weights/model.safetensors").chmod(0)
-    done = unprivileged(project)
+    done = unprivileged(project, *words)
     assert done.returncode == 1, done.stderr
     assert "weights/model.safetensors: cannot be read: permission denied" in done.stderr
     assert "needed by" in done.stderr
     assert "Traceback" not in done.stderr
+    done = unprivileged(project, "--json", *words)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events][-2:] == ["error", "summary"]
+    assert events[-1]["ran"] == 0 and events[-1]["failed"] > 0
+
+
+def test_dry_run_tells_of_what_needs_no_unreadable_file(project: Project) -> None:
+    project.checkpoint("other")
+    project.write("ModelBuild.toml", TOML + '[model.other]\nfrom = "./other"\n')
+    (project.folder / "weights/model.safetensors").chmod(0)
+    done = unprivileged(project, "-n")
+    assert done.returncode == 1, done.stderr
+    assert "run      other/convert" in done.stdout and "chat/convert" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [("models", ("clean",)), ("models/manifests", ("clean",)), ("cache/blobs", ("clean", "--cache"))],
+)
+def test_clean_of_a_folder_that_cannot_be_written_fails(project: Project, closed: str, words: tuple[str, ...]) -> None:
+    project.build()
+    folder = project.folder / closed
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    done = unprivileged(project, *words)
+    for path in folders:
+        path.chmod(0o755)
+    assert done.returncode == 1, done.stderr
+    assert "hint" in done.stderr and "removed" not in done.stdout
+    assert "Traceback" not in done.stderr
+    project.check()
