@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Buffer = bytearray | memoryview
 
+_SMALL = 64
+"""Scales of so many tensors are kept while others may still ask for them; those dropped too early are read again."""
+
 _PIECE = 1 << 21
 """Elements of a slice's operand that are at hand at a time, where its unit allows."""
 
@@ -270,8 +273,9 @@ class Reader:
         with self._small_turn:
             found = self._small.get(name)
             if found is None:
-                found = self.evaluate(expression, name, 0, math.prod(expression.shape))
-                self._small[name] = found
+                if len(self._small) >= _SMALL:
+                    del self._small[next(iter(self._small))]
+                found = self._small[name] = self.evaluate(expression, name, 0, math.prod(expression.shape))
             return found
 
     def _read(self, region: Region, digest: str, name: str, start: int, size: int) -> bytearray:
