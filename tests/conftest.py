@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # The command is run hundreds of times: the first run may keep its bytecode for the others.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Whoever starts the tests in the background may have them ignore Ctrl-C, and all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
