@@ -334,8 +334,13 @@ def _declared(
             more += [item for item in items(value) if item not in more]
         else:
             named[key.removesuffix("_token")] = {**value, "special": True} if isinstance(value, dict) else value
+    special = [content(value) for value in (*named.values(), *more)]
+    older = {
+        token_id(number, "added_tokens.json"): Added(text, text in special, text not in special)
+        for text, number in (checkpoint.json("added_tokens.json") or {}).items()
+    }
     added = [entry for entry in items(data.get("added_tokens")) if isinstance(entry, dict)]
-    return named, more, {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in added}
+    return named, more, older | {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in added}
 
 
 def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int, Added]) -> dict[str, Added]:

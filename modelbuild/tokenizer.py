@@ -43,6 +43,7 @@ def looks_special(text: str) -> bool:
 def _vocabulary(
     model: str, pre: str, tokens: Sequence[str | bytes], types: Sequence[int], scores: Sequence[float] | None
 ) -> Values:
+    _check_distinct(tokens)
     values = {
         "tokenizer.ggml.model": encode_value("str", model),
         "tokenizer.ggml.pre": encode_value("str", pre),
@@ -51,6 +52,24 @@ def _vocabulary(
     if scores is not None:
         values["tokenizer.ggml.scores"] = encode_value("[f32]", scores)
     return values | {"tokenizer.ggml.token_type": encode_value("[i32]", types)}
+
+
+def _check_distinct(tokens: Sequence[str | bytes]) -> None:
+    """Raise Error for two tokens of one text, at which the runtime ends (llama.cpp src/llama-vocab.cpp, load).
+
+    Empty ones get texts of their own there.
+    """
+    if len(set(tokens)) == len(tokens):
+        return
+    places: dict[str | bytes, int] = {}
+    for number, text in enumerate(tokens):
+        if text and text in places:
+            shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            raise Error(
+                f"tokens {places[text]} and {number} of the vocabulary are both {kind(shown).removeprefix('the text ')}",
+                hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
+            )
+        places[text] = number
 
 
 def vocabulary_size(config: Mapping[str, Any]) -> int | None:
@@ -106,8 +125,11 @@ def is_llama_hf(data: Mapping[str, Any]) -> bool:
     return model.get("type") == "BPE" and bool(model.get("byte_fallback")) and decoder.get("type") == "Sequence"
 
 
-def llama_hf(checkpoint: Checkpoint) -> Values:
-    """The vocabulary of a tokenizer.json that is SentencePiece in another spelling."""
+def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
+    """The vocabulary of a tokenizer.json that is SentencePiece in another spelling, filled up to `size` tokens.
+
+    llama.cpp's converter leaves such a vocabulary as short as it is; its runtime would not load the file, whose embedding has more rows.
+    """
     loaded = FastTokenizer(checkpoint)
     base = len(loaded.vocabulary)
     by_id = loaded.texts()
@@ -124,7 +146,12 @@ def llama_hf(checkpoint: Checkpoint) -> Values:
         if number >= base:
             tokens.append(token.content)
             types.append(CONTROL if token.content in loaded.special else USER_DEFINED)
-    values = _vocabulary("llama", "default", tokens, types, [ADDED_SCORE] * len(tokens))
+    scores = [ADDED_SCORE] * len(tokens)
+    for number in range(len(tokens), size or 0):
+        tokens.append(f"[PAD{number}]")
+        types.append(UNUSED)
+        scores.append(PAD_SCORE)
+    values = _vocabulary("llama", "default", tokens, types, scores)
     return values | special_tokens(checkpoint, count=len(tokens))
 
 

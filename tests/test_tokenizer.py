@@ -283,6 +283,35 @@ def test_sentencepiece_in_another_spelling() -> None:
     assert found["scores"] == [-1000.0] * 7
 
 
+def test_sentencepiece_in_another_spelling_is_filled_up_to_the_rows_of_the_embedding() -> None:
+    source = folder(tokenizer_dot_json=LLAMA_HF, config_dot_json={"model_type": "llama"})
+    found = shown(tokenizer.llama_hf(source, 9))
+    assert found["tokens"][6:] == ["<new>", "[PAD7]", "[PAD8]"]
+    assert found["token_type"][6:] == [4, 5, 5]
+    assert found["scores"][6:] == [-1000.0, -10000.0, -10000.0]
+
+
+def test_two_tokens_of_one_text_are_an_error() -> None:
+    data = {**LLAMA_HF, "added_tokens": [{"id": 6, "content": "[PAD7]", "special": True}]}
+    with pytest.raises(Error, match=r'tokens 6 and 7 of the vocabulary are both "\[PAD7\]"'):
+        tokenizer.llama_hf(folder(tokenizer_dot_json=data, config_dot_json={"model_type": "llama"}), 8)
+
+
+def test_folders_without_added_tokens_decoder_add_the_tokens_of_added_tokens_json() -> None:
+    config = {**CLASS, "eos_token": "<end>"}
+    files = {"tokenizer_dot_json": tiny(), "tokenizer_config_dot_json": config}
+    more = folder(**files, added_tokens_dot_json={"<end>": 90, "<tool>": 80})
+    plain, found = FastTokenizer(folder(**files)), FastTokenizer(more)
+    size = len(plain.texts())
+    assert [text for number, text in sorted(found.texts().items())][size - 1 :] == ["<tool>", "<end>"]
+    assert [found.added[number].special for number in sorted(found.added)[-2:]] == [False, True]
+    declared = folder(
+        **{**files, "tokenizer_config_dot_json": {**config, "added_tokens_decoder": {}}},
+        added_tokens_dot_json={"<tool>": 80},
+    )
+    assert "<tool>" not in FastTokenizer(declared).texts().values()
+
+
 def test_a_hole_in_the_ids_is_an_error() -> None:
     data = {**LLAMA_HF, "model": {**LLAMA_HF["model"], "vocab": {"a": 0, "b": 2}}, "added_tokens": []}
     config = {**CLASS, "added_tokens_decoder": {}}

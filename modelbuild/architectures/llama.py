@@ -33,6 +33,7 @@ class Llama(Architecture):
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     }
+    BIASES = r"blk\.N\.(attn_(q|k|v|output)|ffn_(gate|up|down))"
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Llama(Architecture):
         size = tokenizers.vocabulary_size(self.config)
         vocabulary = tokenizers.sentencepiece(checkpoint, size)
         if vocabulary is None and tokenizers.is_llama_hf(checkpoint.json("tokenizer.json") or {}):
-            vocabulary = tokenizers.llama_hf(checkpoint)
+            vocabulary = tokenizers.llama_hf(checkpoint, size)
         values |= vocabulary or tokenizers.byte_pairs(checkpoint, size)
         if size == 32016:
             # Code Llama.
