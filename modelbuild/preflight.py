@@ -45,7 +45,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     for step in graph.steps.values():
         if wanted is not None and step.name not in wanted:
             continue
-        for error in _try(step, heads, made, recipes):
+        for error in (*_try(step, heads, made, recipes), *_ill_named(step, graph, recipes)):
             error = _placed(error, step)
             key = (error.what, error.place, error.facts, error.hint)
             wrong.setdefault(key, (error, []))[1].append(step)
@@ -95,6 +95,19 @@ def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
     if faults := conversion.faults():
         return None, faults
     return conversion.recipe, structure.faults(conversion.entries, conversion.architecture)
+
+
+def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Sequence[Error]:
+    """What is wrong with the name of a converted model, which only its file has for good."""
+    from modelbuild import structure
+
+    source = next(step.needs, "") if step.kind == "layer" else ""
+    recipe, made_by = recipes.get(source), graph.steps.get(source)
+    while made_by is not None and made_by.kind in ("describe", "quantize"):
+        made_by = graph.steps.get(next(made_by.needs, ""))
+    if recipe is None or made_by is None or made_by.kind != "convert":
+        return []
+    return structure.named_phi3(recipe.metadata)
 
 
 def _placed(error: Error, step: Step) -> Error:

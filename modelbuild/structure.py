@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.architectures import Architecture, block_count, first
+from modelbuild.checkpoint import kind
 from modelbuild.errors import Error, listed
+from modelbuild.formats import shown
+from modelbuild.formats.gguf import decode_value
 from modelbuild.recipe import Entry, Expression
 from modelbuild.tensor import Shape
 
@@ -36,9 +39,14 @@ _INSTEAD = {
 """What may stand in the place of a stem, in each block for itself."""
 
 
+BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
+"""The most that the runtime knows (llama.cpp src/llama-hparams.h)."""
+
+
 def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
-    """All that is wrong with the tensors of a file to be made."""
-    return [*_missing(entries, architecture), *_unfit(entries, architecture)]
+    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters."""
+    found = [*_missing(entries, architecture), *_untied(entries, architecture), *_biases(entries, architecture)]
+    return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
 
 
 def source(expression: Expression) -> str:
@@ -55,6 +63,7 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     # A stem that one block has, every block has.
     needed |= {stem for stem in stems if stem.startswith("blk.")}
     biases = {_split(name)[0] for name in present if name.endswith(".bias")}
+    biases |= {name.removesuffix(".bias") for name in architecture.NEEDED if name.endswith(".bias")}
     lacking: dict[str, list[int]] = {}
     for suffix, kinds in ((".weight", needed), (".bias", biases)):
         for stem in sorted(kinds):
@@ -76,6 +85,83 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
         facts=facts,
         hint="the download is not finished, or config.json is not this checkpoint's",
     )
+
+
+def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    names = {entry.name for entry in entries}
+    if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
+        yield Error(
+            f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
+            facts=[("config.json", f"tie_word_embeddings {kind(architecture.config.get('tie_word_embeddings'))}")],
+            hint="where the output is the embedding, store it once more: as lm_head.weight",
+        )
+
+
+def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    read = re.compile(architecture.BIASES)
+    found = [e for e in entries if e.name.endswith(".bias") and not read.fullmatch(_split(e.name)[0])]
+    if found:
+        count = "1 bias" if len(found) == 1 else f"{len(found)} biases"
+        yield Error(
+            f"the checkpoint holds {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
+            facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
+            hint="it would refuse the file; only a model without them can be run there",
+        )
+
+
+def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
+    """What the runtime asks for, or ends at (llama.cpp src/llama-model.cpp, load_hparams)."""
+    try:
+        values = architecture.parameters(0)
+    except Error:
+        # Told where the metadata is made.
+        return
+
+    def value(key: str) -> int:
+        return int.from_bytes(values.get(f"{architecture.NAME}.{key}", b"")[4:8], "little")
+
+    other = f"{architecture.NAME}.attention.layer_norm_epsilon"
+    for key, from_key in architecture.REQUIRED.items():
+        if f"{architecture.NAME}.{key}" not in values and not (key.endswith("_rms_epsilon") and other in values):
+            got = (
+                f"got {kind(architecture.config[from_key])}" if from_key in architecture.config else "which is missing"
+            )
+            yield Error(f"'{from_key}' expects a number above 0, {got}", path="config.json")
+    blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
+    if blocks > BLOCKS_LIMIT or experts > EXPERTS_LIMIT:
+        yield Error(
+            f"the model is larger than llama.cpp's runtime knows: {blocks} blocks, {experts} experts",
+            path="config.json",
+            facts=[("at most", f"{BLOCKS_LIMIT} blocks, {EXPERTS_LIMIT} experts")],
+        )
+    if (experts or used) and not 0 < used <= experts:
+        yield Error(
+            f"'num_experts_per_tok' expects a number from 1 to that of all experts, {experts}, got {used}",
+            path="config.json",
+        )
+
+
+PHI3_TOKENS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
+
+
+def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
+    """What is wrong with a name: the runtime looks for tokens of Phi-3 in whatever is named after it (llama.cpp src/llama-vocab.cpp, load).
+
+    metadata  that of the file, a name of the project's own included
+    """
+    name = decode_value(metadata["general.name"]) if "general.name" in metadata else ""
+    if not re.search("phi-?3", str(name), re.IGNORECASE) or "tokenizer.ggml.tokens" not in metadata:
+        return []
+    missing = set(PHI3_TOKENS).difference(decode_value(metadata["tokenizer.ggml.tokens"]))
+    if not missing:
+        return []
+    return [
+        Error(
+            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
+            facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
+            hint='give it another name: metadata = { "general.name" = "…" }',
+        )
+    ]
 
 
 def _split(name: str) -> tuple[str, int]:

@@ -9,15 +9,26 @@ import pytest
 
 from modelbuild import structure
 from modelbuild.errors import Error
+from modelbuild.formats.gguf import encode_value
 from modelbuild.steps.convert import Conversion
 
 from . import checkpoints, recipes, zoo
 
 UNFIT = {
-    # The runtime would not load these: config.json lacks what tells the sizes of their tensors.
+    # The runtime would not load these: config.json lacks what tells the sizes of their tensors, or other things it asks for;
     ("gemma", "another model_type, no key heads"),
     ("gpt_oss", "half a rope_scaling"),
     ("gpt_oss", "too many layer_types"),
+    ("granite", "linear scaling in older words"),
+    ("olmo2", "scaling that transformers refuses"),
+    ("qwen2", "half of a scaling"),
+    ("qwen2", "too many layer_types"),
+    # the output is the embedding, in models where it does not know of that;
+    ("gpt_oss", "mxfp4, tied, f16"),
+    ("olmo2", "few keys, tied, f16"),
+    # there are biases that it does not read.
+    ("phi3", "biases"),
+    ("qwen3", "untied, biases, f16"),
 }
 
 
@@ -88,3 +99,48 @@ def test_many_kinds_of_wrong_shapes_are_one_error(tmp_path: Path) -> None:
     (error,) = faults(llama(tmp_path / "m", tensors(), hidden_size=512, head_dim=32))
     assert len(error.facts) == structure.SHOWN + 1
     assert error.facts[-1][0] == "and"
+
+
+def case(folder: Path, model_type: str, name: str) -> list[Error]:
+    found = zoo.cases(model_type)[name]
+    return faults(zoo.write(folder, found), found.pre)
+
+
+def test_an_embedding_for_an_output_is_an_error_where_the_runtime_does_not_know_of_it(tmp_path: Path) -> None:
+    for number, (model_type, name) in enumerate([("gpt_oss", "mxfp4, tied, f16"), ("olmo2", "few keys, tied, f16")]):
+        (error,) = case(tmp_path / str(number), model_type, name)
+        assert error.what.startswith("the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs")
+    assert not faults(checkpoints.write(tmp_path / "llama", tied=True))
+
+
+def test_biases_that_the_runtime_does_not_read_are_named(tmp_path: Path) -> None:
+    (error,) = case(tmp_path / "m", "qwen3", "untied, biases, f16")
+    assert "holds 2 biases that llama.cpp's runtime does not read in a model of qwen3" in error.what
+    assert dict(error.facts)["tensors"] == "blk.0.attn_output.bias, blk.1.attn_output.bias"
+
+
+def test_what_the_runtime_asks_of_the_configuration_must_be_there(tmp_path: Path) -> None:
+    found = case(tmp_path / "m", "olmo2", "scaling that transformers refuses")
+    assert [error.what for error in found] == [
+        f"'{key}' expects a number above 0, which is missing" for key in ("max_position_embeddings", "rms_norm_eps")
+    ]
+
+
+@pytest.mark.parametrize(("experts", "used"), [(4, 5), (4, 0), (0, 2), (2000, 2)])
+def test_experts_are_as_many_as_the_runtime_takes(experts: int, used: int, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m", num_local_experts=experts, num_experts_per_tok=used)
+    (error,) = faults(folder)
+    assert error.path == "config.json"
+    assert ("num_experts_per_tok" in error.what) == (experts < 2000)
+
+
+def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
+    def of(name: str, *tokens: str) -> list[Error]:
+        values = {"general.name": ("str", name), "tokenizer.ggml.tokens": ("[str]", tokens)}
+        return structure.named_phi3({key: encode_value(*value) for key, value in values.items()})
+
+    (error,) = of("My Phi-3.5 Mini", "<s>", "</s>", "<unk>")
+    assert dict(error.facts) == {"missing": "'<|endoftext|>'"}
+    assert not of("phi3", *structure.PHI3_TOKENS)
+    assert not of("phi 3", "a")
+    assert not structure.named_phi3({})

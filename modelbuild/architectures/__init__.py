@@ -41,6 +41,10 @@ NAMES = {
 """What most checkpoints of transformers call their tensors, and what GGUF calls them; N is the number of a block."""
 
 
+ATTENTION_INPUTS = r"blk\.N\.attn_(q|k|v|qkv)"
+"""Stems whose biases the runtime reads in every model (llama.cpp src/llama-model.cpp, create_tensor_qkv)."""
+
+
 class Architecture:
     """One architecture, reading one checkpoint. A file of this folder holds a subclass, which says where it differs.
 
@@ -50,6 +54,9 @@ class Architecture:
     DEFAULTS    what transformers 4.57.6 fills in where a configuration of that type lacks a key
     NAMES       stems of the checkpoint's tensors -> stems of GGUF's; N is the number of a block
     QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
+    NEEDED      tensors of the file that llama.cpp's runtime asks for besides the weights of NAMES
+    BIASES      stems whose biases its runtime reads, as a regular expression
+    REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
     """
 
     NAME: ClassVar[str]
@@ -58,6 +65,14 @@ class Architecture:
     DEFAULTS: ClassVar[Config] = {}
     NAMES: ClassVar[Mapping[str, str]] = NAMES
     QUANTIZED: ClassVar[tuple[str, ...]] = ()
+    NEEDED: ClassVar[tuple[str, ...]] = ()
+    BIASES: ClassVar[str] = ".*"
+    REQUIRED: ClassVar[Mapping[str, str]] = {
+        "context_length": "max_position_embeddings",
+        "embedding_length": "hidden_size",
+        "attention.head_count": "num_attention_heads",
+        "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    }
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from modelbuild import tokenizer as tokenizers
-from modelbuild.architectures import Architecture, Config, Values, Writer, block_count
+from modelbuild.architectures import ATTENTION_INPUTS, Architecture, Config, Values, Writer, block_count
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -30,6 +30,7 @@ class Gemma(Architecture):
         "rms_norm_eps": 1e-6,
     }
     NAMES = {key: value for key, value in Architecture.NAMES.items() if key != "lm_head"}
+    BIASES = ATTENTION_INPUTS
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import (
+    ATTENTION_INPUTS,
     Architecture,
     Config,
     Values,
@@ -49,6 +50,7 @@ class Gemma3(Architecture):
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",
     }
+    BIASES = ATTENTION_INPUTS
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -62,6 +62,14 @@ class GptOss(Architecture):
         "layers.N.mlp.router": "blk.N.ffn_gate_inp",
     }
     QUANTIZED = ("mxfp4",)
+    NEEDED = (
+        "output.weight",
+        *(
+            f"blk.N.{stem}.bias"
+            for stem in ("attn_output", "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
+        ),
+    )
+    BIASES = r"blk\.N\.(attn_(q|k|v|output)|ffn_gate_inp|ffn_(gate|up|down)_exps)"
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -21,6 +21,7 @@ class Granite(Llama):
         "residual_multiplier": 1.0,
         "logits_scaling": 1.0,
     }
+    REQUIRED = {**Llama.REQUIRED, "logit_scale": "logits_scaling"}
 
     @classmethod
     def takes(cls, config: Config) -> bool:

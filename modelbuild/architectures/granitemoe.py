@@ -23,6 +23,7 @@ class GraniteMoe(Granite):
         "layers.N.shared_mlp.input_linear": "blk.N.ffn_up_shexp",
         "layers.N.shared_mlp.output_linear": "blk.N.ffn_down_shexp",
     }
+    BIASES = r"blk\.N\.attn_(q|k|v|output)"
 
     def parameters(self, file_type: int) -> Values:
         number(self.config, "num_local_experts")

@@ -38,6 +38,8 @@ class Mixtral(Llama):
         "layers.N.block_sparse_moe.experts.w3": "blk.N.ffn_up_exps",
     }
 
+    BIASES = r"blk\.N\.attn_(q|k|v|output)"
+
     @classmethod
     def takes(cls, config: Config) -> bool:
         """Always: MixtralConfig looks into none of its values."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import (
+    ATTENTION_INPUTS,
     Architecture,
     Config,
     Values,
@@ -43,6 +44,8 @@ class Olmo2(Architecture):
         "layers.N.post_attention_layernorm": "blk.N.post_attention_norm",
         "layers.N.post_feedforward_layernorm": "blk.N.post_ffw_norm",
     }
+    NEEDED = ("output.weight",)
+    BIASES = ATTENTION_INPUTS
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import (
+    ATTENTION_INPUTS,
     NAMES,
     Architecture,
     Config,
@@ -48,6 +49,7 @@ class Phi3(Architecture):
         "layers.N.self_attn.qkv_proj": "blk.N.attn_qkv",
         "layers.N.mlp.gate_up_proj": "blk.N.ffn_up",
     }
+    BIASES = ATTENTION_INPUTS
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelbuild.architectures import Architecture, Config, Values, layer_types_fit, number, transformers_takes
+from modelbuild.architectures import (
+    ATTENTION_INPUTS,
+    Architecture,
+    Config,
+    Values,
+    layer_types_fit,
+    number,
+    transformers_takes,
+)
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -29,6 +37,7 @@ class Qwen2(Architecture):
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     }
+    BIASES = rf"{ATTENTION_INPUTS}|output"
 
     @classmethod
     def takes(cls, config: Config) -> bool:

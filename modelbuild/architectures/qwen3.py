@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from modelbuild.architectures import ATTENTION_INPUTS
 from modelbuild.architectures.qwen2 import Qwen2
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
@@ -27,6 +28,7 @@ class Qwen3(Qwen2):
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
     }
+    BIASES = ATTENTION_INPUTS
     NAMES = {
         **Qwen2.NAMES,
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from modelbuild import tokenizer as tokenizers
-from modelbuild.architectures import Architecture, Values, Writer
+from modelbuild.architectures import ATTENTION_INPUTS, Architecture, Values, Writer
 from modelbuild.architectures._experts import stacked
 from modelbuild.architectures.qwen3 import Qwen3
 from modelbuild.errors import Error
@@ -41,6 +41,7 @@ class Qwen3Moe(Architecture):
         "layers.N.mlp.experts.up_proj": "blk.N.ffn_up_exps",
         "layers.N.mlp.experts.down_proj": "blk.N.ffn_down_exps",
     }
+    BIASES = ATTENTION_INPUTS
 
     @cached_property
     def tokenizer(self) -> Values:
