@@ -85,11 +85,14 @@ class Project:
 
         A target is a group, a model, a variant, a full name with or without its tag, or a glob over all of these.
         """
+        asked = bool(targets)
         targets = targets or self.default
         if not targets:
             return self.variants
         found = [(target, self.targets.resolve(target)) for target in targets]
-        errors = [self.targets.unknown(target) for target, numbers in found if numbers is None]
+        # That a glob of `default` matches nothing is a warning, which is said already.
+        missing = [target for target, numbers in found if numbers is None and (asked or not GLOB.search(target))]
+        errors = [self.targets.unknown(target) for target in missing]
         if errors:
             raise Errors(errors)
         chosen = {number for _, numbers in found for number in numbers or ()}

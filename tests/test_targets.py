@@ -50,6 +50,14 @@ def test_without_default_everything_is_built(tmp_path: Path) -> None:
     assert labels(load(tmp_path, '[model.a]\nfrom = "x"\n[model.b]\nfrom = "x"\n')) == ["a", "b"]
 
 
+def test_default_glob_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
+    loaded = load(tmp_path, '[project]\ndefault = ["b*"]\n[model.a]\nfrom = "x"\n')
+    assert [warning.what for warning in loaded.warnings] == ["project: 'b*' matches nothing"]
+    assert labels(loaded) == []
+    with pytest.raises(Errors):
+        loaded.select(["b*"])
+
+
 def test_all_unknown_targets_are_said_at_once(tmp_path: Path) -> None:
     loaded = load(tmp_path, TARGETS)
     with pytest.raises(Errors) as caught:
