@@ -19,6 +19,8 @@ from modelbuild.tensor import Tensor
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
 """The dtypes that become f32 before anything is made of them (LazyTorchTensor._dtype_str_map)."""
 
+FP8 = ("f8_e4m3", "f8_e5m2")
+
 FILE = "hf_quant_config.json"
 READ = "fp8; compressed-tensors of format float-quantized, int-quantized or naive-quantized; modelopt FP8"
 
@@ -167,6 +169,15 @@ def values(tensors: Mapping[str, Tensor], form: Form | None, packed: bool) -> di
             )
         else:
             found[name] = _widened(tensor, tensor.shape)
+    for name in sorted(found.keys() - scales.keys()) if form.scales else ():
+        tensor = tensors[name]
+        if tensor.dtype in FP8 and len(tensor.shape) > 1:
+            end, of = form.scales[-1]
+            raise Error(
+                f"tensor '{name}' lacks its scales: {form.method} stores {tensor.dtype} values less their scale",
+                facts=[("expected", name.removesuffix(of) + end)],
+                hint="the download is not finished, or the index is another checkpoint's",
+            )
     return found
 
 

@@ -24,10 +24,14 @@ def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
     """The pieces of a model, in the order of their ids. Raises Error for what is no model."""
     try:
         found = [_piece(value) for field, value in _fields(data) if field == 1 and isinstance(value, bytes)]
+        if sum(piece.type == UNKNOWN for piece in found) != 1:
+            raise ValueError("expected one unknown piece")
     except ValueError as error:
-        raise Error(f"is no SentencePiece model: {error}", path=path) from None
-    if sum(piece.type == UNKNOWN for piece in found) != 1:
-        raise Error("is no SentencePiece model: expected one unknown piece", path=path)
+        raise Error(
+            f"is no SentencePiece model: {error}",
+            path=path,
+            hint="get it again; one of another kind, such as Llama 3's, goes: tokenizer.json beside it is read then",
+        ) from None
     return found
 
 

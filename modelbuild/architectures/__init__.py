@@ -136,7 +136,8 @@ def find(class_name: str, package: str | None = None) -> type[Architecture]:
         raise Error(
             f"architecture '{class_name}' is not built yet",
             path="config.json",
-            facts=[("known", listed(sorted(found)))],
+            facts=[("known", listed(sorted(found), len(found)))],
+            hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
         )
     return found[class_name]
 
@@ -200,8 +201,10 @@ def class_of(config: Config) -> str:
         names = part.get("architectures") if isinstance(part, dict) else None
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
+    got = kind(config["architectures"]) if config.get("architectures") not in (None, []) else None
     raise Error(
-        "'architectures' is missing: it says which kind of model this is",
+        "'architectures' "
+        + (f"expects a list of classes, got {got}" if got else "is missing: it says which kind of model this is"),
         path="config.json",
         hint='take it from the model that this one was made from, such as ["LlamaForCausalLM"]',
     )

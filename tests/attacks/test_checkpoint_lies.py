@@ -100,6 +100,8 @@ LIES: dict[str, Change] = {
     "config-deep": write("config.json", '{"a":' + "[" * 100_000),
     "architectures-missing": config(architectures=...),
     "architectures-empty": config(architectures=[]),
+    "architectures-text": config(architectures="LlamaForCausalLM"),
+    "architectures-unknown": config(architectures=["FalconForCausalLM"]),
     "quantized": config(quantization_config={"quant_method": "gptq", "bits": 4}),
     "quantized-modelopt": write("hf_quant_config.json", "{}"),
     "draft": config(draft_vocab_size=100),

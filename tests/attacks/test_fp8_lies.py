@@ -60,6 +60,7 @@ LIES: Mapping[str, Change] = {
     "scales-too-many": fp8(FP8, __weight_scale_inv=tensor("F32", 4, 4)),
     "scales-one-dimension": fp8(FP8, __weight_scale_inv=tensor("F32", 4)),
     "scales-scalar-in-blocks": fp8(FP8, __weight_scale_inv=tensor("F32")),
+    "scales-missing": fp8(FP8),
     "scales-of-no-weights": fp8(FP8, __weight_scale_inv=GRID, __other_scale_inv=GRID),
     "scales-dtype": fp8(FP8, __weight_scale_inv=tensor("U32", 2, 2)),
     "scales-without-a-method": fp8(..., __weight_scale_inv=GRID),
