@@ -172,10 +172,10 @@ def values(tensors: Mapping[str, Tensor], form: Form | None, packed: bool) -> di
     for name in sorted(found.keys() - scales.keys()) if form.scales else ():
         tensor = tensors[name]
         if tensor.dtype in FP8 and len(tensor.shape) > 1:
-            end, of = form.scales[-1]
+            scale, weight = form.scales[-1]
             raise Error(
                 f"tensor '{name}' lacks its scales: {form.method} stores {tensor.dtype} values less their scale",
-                facts=[("expected", name.removesuffix(of) + end)],
+                facts=[("expected", name.removesuffix(weight) + scale)],
                 hint="the download is not finished, or the index is another checkpoint's",
             )
     return found

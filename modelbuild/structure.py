@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.architectures import Architecture, block_count, first
+from modelbuild.architectures import Architecture, block_count
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error, listed
 from modelbuild.formats import shown
@@ -239,26 +239,35 @@ def _shape(wanted: tuple[Size, ...]) -> str:
 def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple[Size, ...]]]:
     """The shapes that a configuration tells of, by name; where it may be one of several, all of them."""
     config: Mapping[str, Any] = architecture.config
+    try:
+        values = architecture.parameters(0)
+    except Error:
+        # Told where the metadata is made.
+        values = {}
 
-    def size(*keys: str) -> Size | None:
+    def size(*keys: str, written: str = "") -> Size | None:
+        """What the file will say, or else config.json."""
         key = next((key for key in keys if type(config.get(key)) is int), None)
+        data = values.get(f"{architecture.NAME}.{written}", b"")
+        if len(data) == 8:
+            return Size(int.from_bytes(data[4:], "little"), key or keys[0])
         return Size(config[key], key) if key else None
 
-    hidden, forward = size("hidden_size", "n_embd"), size("intermediate_size", "n_inner")
-    heads, shared, rows = (
-        size("num_attention_heads", "n_head", "n_heads"),
-        size("num_key_value_heads"),
-        size("vocab_size"),
-    )
+    hidden = size("hidden_size", "n_embd", written="embedding_length")
+    forward = size("intermediate_size", "n_inner", written="feed_forward_length")
+    heads = size("num_attention_heads", "n_head", "n_heads", written="attention.head_count")
+    shared = size("num_key_value_heads", written="attention.head_count_kv") or heads
+    rows = size("vocab_size")
     experts = size("num_local_experts", "num_experts")
     expert_forward = size("moe_intermediate_size") or forward
     shared_forward = size("shared_expert_intermediate_size", "shared_intermediate_size")
-    if first(config, "num_key_value_heads") is None:
-        shared = heads
-    head = size("head_dim")
+    key_length = f"{architecture.NAME}.attention.key_length"
+    head = size("head_dim", written="attention.key_length") if not values or key_length in values else None
     if head is None and hidden and heads and heads.value:
         head = Size(hidden.value // heads.value, "hidden_size / num_attention_heads")
     queries, keys = _times(heads, head), _times(shared, head)
+    if not architecture.FREE_HEADS:
+        queries = hidden
     fused = Size(queries.value + 2 * keys.value, "queries, keys and values") if queries and keys else None
     # Without a gate of its own, it stands in the rows of ffn_up.
     up = forward if "blk.N.ffn_gate" in stems else _double(forward)

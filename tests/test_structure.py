@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ UNFIT = {
     ("olmo2", "scaling that transformers refuses"),
     ("qwen2", "half of a scaling"),
     ("qwen2", "too many layer_types"),
+    # its heads are not as large together as hidden_size, in a model where it takes them to be;
+    ("qwen2", "a head size of its own"),
     # the output is the embedding, in models where it does not know of that;
     ("gpt_oss", "mxfp4, tied, f16"),
     ("olmo2", "few keys, tied, f16"),
@@ -104,6 +107,18 @@ def test_many_kinds_of_wrong_shapes_are_one_error(tmp_path: Path) -> None:
 def case(folder: Path, model_type: str, name: str) -> list[Error]:
     found = zoo.cases(model_type)[name]
     return faults(zoo.write(folder, found), found.pre)
+
+
+def test_shapes_are_those_of_the_metadata_where_config_json_says_nothing(tmp_path: Path) -> None:
+    found = next(iter(zoo.cases("gemma3_text").values()))
+    config = {key: value for key, value in found.config.items() if key not in ("head_dim", "model_type")}
+    (error, *_) = faults(zoo.write(tmp_path / "m", replace(found, config=config)), found.pre)
+    assert any("num_attention_heads * head_dim" in text for _, text in error.facts)
+
+
+def test_heads_fill_the_hidden_size_where_the_runtime_takes_them_to(tmp_path: Path) -> None:
+    (error,) = case(tmp_path / "m", "qwen2", "a head size of its own")
+    assert any("(hidden_size, hidden_size)" in text for _, text in error.facts)
 
 
 def test_an_embedding_for_an_output_is_an_error_where_the_runtime_does_not_know_of_it(tmp_path: Path) -> None:

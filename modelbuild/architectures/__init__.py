@@ -56,6 +56,7 @@ class Architecture:
     QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
     NEEDED      tensors of the file that llama.cpp's runtime asks for besides the weights of NAMES
     BIASES      stems whose biases its runtime reads, as a regular expression
+    FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
     """
 
@@ -67,6 +68,7 @@ class Architecture:
     QUANTIZED: ClassVar[tuple[str, ...]] = ()
     NEEDED: ClassVar[tuple[str, ...]] = ()
     BIASES: ClassVar[str] = ".*"
+    FREE_HEADS: ClassVar[bool] = True
     REQUIRED: ClassVar[Mapping[str, str]] = {
         "context_length": "max_position_embeddings",
         "embedding_length": "hidden_size",

@@ -46,6 +46,7 @@ class Olmo2(Architecture):
     }
     NEEDED = ("output.weight",)
     BIASES = ATTENTION_INPUTS
+    FREE_HEADS = False
 
     @classmethod
     def takes(cls, config: Config) -> bool:

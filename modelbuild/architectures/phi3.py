@@ -50,6 +50,7 @@ class Phi3(Architecture):
         "layers.N.mlp.gate_up_proj": "blk.N.ffn_up",
     }
     BIASES = ATTENTION_INPUTS
+    FREE_HEADS = False
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -38,6 +38,7 @@ class Qwen2(Architecture):
         "rope_theta": 10000.0,
     }
     BIASES = rf"{ATTENTION_INPUTS}|output"
+    FREE_HEADS = False
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -29,6 +29,7 @@ class Qwen3(Qwen2):
         "rope_theta": 10000.0,
     }
     BIASES = ATTENTION_INPUTS
+    FREE_HEADS = True
     NAMES = {
         **Qwen2.NAMES,
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
