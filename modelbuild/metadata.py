@@ -45,18 +45,18 @@ WORDS = {"str": "a string", "bool": "true or false", "f32": "a number", "f64": "
 DEPTH_LIMIT = 16
 """Parts of a key."""
 
-COMPUTED = re.compile(
+_COMPUTED = re.compile(
     r"general\.(?:architecture|type|file_type|quantization_version|alignment)|split\..*|quantize\..*|general\.tensor_extra\..*"
 )
-OF_TENSORS = re.compile(
+_OF_TENSORS = re.compile(
     r"(?!general\.|tokenizer\.)[^.]+\.(?:vocab_size|embedding_length(?:_out)?|block_count|leading_dense_block_count|"
     r"(?:expert_|expert_shared_)?feed_forward_length|expert_count|expert_shared_count|rope\.dimension_count|"
     r"attention\.(?:head_count(?:_kv)?|key_length|value_length))"
 )
-OF_VOCABULARY = re.compile(
+_OF_VOCABULARY = re.compile(
     r"tokenizer\.ggml\.(?:model|tokens|token_type|token_type_count|scores|merges|precompiled_charsmap)|tokenizer\.huggingface\.json"
 )
-PRE = "tokenizer.ggml.pre"
+_PRE = "tokenizer.ggml.pre"
 
 
 def flat(table: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[str, Any, Path]]:
@@ -78,13 +78,13 @@ def is_file(value: Any) -> bool:
 
 def check_key(key: str) -> None:
     """Raise Error, without a place, for a key that is not to be set."""
-    if COMPUTED.fullmatch(key):
+    if _COMPUTED.fullmatch(key):
         raise Error(f"'{key}' cannot be set: it tells how the file is made")
-    if OF_TENSORS.fullmatch(key):
+    if _OF_TENSORS.fullmatch(key):
         raise Error(f"'{key}' cannot be set: it must fit the tensors, which are as they are")
-    if OF_VOCABULARY.fullmatch(key):
+    if _OF_VOCABULARY.fullmatch(key):
         raise Error(f"'{key}' cannot be set: the vocabulary is the checkpoint's or the file's own")
-    if key == PRE:
+    if key == _PRE:
         raise Error(f"'{key}' cannot be set here", hint='the model\'s own key says it: pre = "…"')
     for whole, stem in TABLES.items():
         if key.startswith(f"{stem}."):

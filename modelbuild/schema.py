@@ -14,28 +14,21 @@ from pydantic_core import SchemaValidator, ValidationError
 from modelbuild import ftypes, metadata, mixes, modelfile, pretokenizers, quants, variables, variant
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import Path, Place
-from modelbuild.matrix import NEVER_AXES
 from modelbuild.shape import (
     ANY,
     BOOL,
     EMPTY,
     NUMBER,
-    REFERENCE,
     STRING,
     Field,
     Json,
     Shape,
     Table,
-    any_case,
     listed,
     mapped,
-    matching,
-    named,
     one_of,
     without_tags,
-    words,
 )
-from modelbuild.variables import AXIS
 from modelbuild.variant import OUTTYPES, RESERVED, ROLES
 
 GLOB = re.compile(r"[*?\[]")
@@ -54,74 +47,34 @@ _EXPECTED = {
 
 
 def _parameters() -> Json:
-    kinds: dict[str, tuple[str, Json]] = {
-        "int": ("integer", matching("[+-]?[0-9]{1,40}", empty=True).json),
-        "float": ("number", matching("[+-]?[0-9._][0-9A-Fa-f._xXpP+-]*", empty=True).json),
-        "bool": ("boolean", matching("1|t|T|TRUE|true|True|0|f|F|FALSE|false|False", empty=True).json),
-        "strings": ("string", {"type": "array", "items": {"type": "string"}}),
-    }
+    kinds = {"int": "integer", "float": "number", "bool": "boolean"}
+    text = {"type": "string"}
     properties = {
-        name: {"anyOf": [{"type": kinds[kind][0]}, kinds[kind][1], _CLEARED]}
+        name: {"type": ["array", "string"], "items": text} if kind == "strings" else {"type": [kinds[kind], "string"]}
         for name, kind in modelfile.PARAMETERS.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _metadata() -> Json:
-    reference = {"type": "string", "pattern": f"^$|{REFERENCE}"}
-    entry = {"type": "object", "properties": dict.fromkeys(metadata.FIELDS, STRING.json), "additionalProperties": False}
-    kinds: dict[str, list[Json]] = {
-        "str": [STRING.json, FileText.shape.json],
-        "i32": [{"type": "integer"}, reference],
-        "f32": [{"type": "number"}, reference],
-        "[str]": [{"type": "array", "items": STRING.json}, EMPTY.json],
-        "tables": [{"type": "array", "items": entry}, EMPTY.json],
-    }
-    # A table under a key stands for the longer keys that begin with it.
-    nested: list[Json] = [{"type": "object"}]
-    properties = {
-        key: {
-            "anyOf": [
-                *kinds[form],
-                _CLEARED,
-                *(nested if any(k.startswith(f"{key}.") for k in metadata.GENERAL) else []),
-            ]
-        }
-        for key, form in metadata.GENERAL.items()
-    }
-    refused = [pattern.pattern for pattern in (metadata.COMPUTED, metadata.OF_TENSORS, metadata.OF_VOCABULARY)]
-    refused += [re.escape(metadata.PRE), *(re.escape(stem) + r"\..*" for stem in metadata.TABLES.values())]
-    file_alone = {"required": ["file"], "maxProperties": 1}
-    table = {"type": "object", "if": file_alone, "then": FileText.shape.json}
-    return {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": {"anyOf": [Scalar.json, listed(Scalar).json, table]},
-        "patternProperties": {f"^(?:{pattern})$": False for pattern in refused},
-    }
+    file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
+    text: Json = {"anyOf": [{"type": "string"}, file]}
+    kinds: dict[str, Json] = {
+        "str": text, "i32": {"type": ["integer", "string"]}, "f32": {"type": ["number", "string"]}, "[str]": {"type": ["array", "string"]},
+    }  # fmt: skip
+    tables = {"type": ["array", "string"], "items": {"type": "object"}}
+    properties = {key: kinds.get(form, tables) for key, form in metadata.GENERAL.items()}
+    return {"type": "object", "properties": properties}
 
 
-def _matrix() -> Json:
-    def axis(item: Json, value: Json) -> Json:
-        return {
-            "anyOf": [{"type": "array", "items": item}, {"type": "object", "additionalProperties": value}, EMPTY.json]
-        }
-
-    keys = {key: {"$ref": f"#/$defs/Model/properties/{key}"} for key in variant.KEYS if key not in NEVER_AXES}
-    return {
-        "type": "object",
-        "properties": {
-            **{key: axis({"allOf": [Scalar.json, value]}, value) for key, value in keys.items()},
-            **dict.fromkeys(NEVER_AXES, False),
-        },
-        "additionalProperties": axis(Scalar.json, Scalar.json),
-        "propertyNames": {"pattern": f"^{AXIS.pattern}$"},
-    }
+def _suggested(*known: str) -> Shape:
+    """Words for an editor to offer, beside which any other may stand: in another case, of one's own, with variables."""
+    return STRING.said({"anyOf": [{"enum": list(known)}, {"type": "string"}]})
 
 
-_DISCOVER_AS = r"(?:[^{}]|PART)*PART(?:[^{}]|PART)*".replace("PART", DISCOVER_AS.pattern)
-_CLEARED: Json = {"type": "array", "maxItems": 0}
-_NO_GLOB = rf"{WORD.pattern}(?:/{WORD.pattern}){{0,2}}"
+def _words(*known: str) -> Shape:
+    return STRING.said({"anyOf": [{"enum": list(known)}, {"type": "string", "pattern": r"\$\{"}]})
+
 
 FileText = Table(
     "FileText",
@@ -130,17 +83,15 @@ FileText = Table(
 
 Scalar = one_of("a string, a number, true or false", STRING, NUMBER, BOOL)
 Text = one_of("a string or { file = … }", STRING, FileText.shape)
-Flag = one_of("true or false", BOOL, matching("true|false", empty=True))
-Number = one_of("a number", NUMBER, STRING.said({"type": "string", "pattern": REFERENCE}))
+Flag = one_of("true or false", BOOL, STRING)
+Number = one_of("a number", NUMBER, STRING)
 Strings = one_of("a list of strings", listed(STRING), EMPTY)
 Labels = one_of("a label of the axis, or a list of them", STRING, NUMBER, BOOL, listed(Scalar))
-Tag = matching("[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", empty=True)
 Axis = one_of("a list of values or a table of labels and values", listed(Scalar), mapped(ANY), EMPTY)
-Quantize = words("none", *ftypes.KNOWN, unlisted=ftypes.ALIASES, other=WORD.pattern)
-TensorType = words(*quants.names(), empty=False)
-TensorTypeOrNone = words(*quants.names())
+Quantize = _suggested("none", *ftypes.KNOWN)
+TensorType = _suggested(*quants.names())
 Licenses = one_of("a text or a list of texts", STRING, FileText.shape, listed(Text))
-Template = one_of("a string, { file = … } or false", STRING, FileText.shape, BOOL.said({"const": False}))
+Template = one_of("a string, { file = … } or false", STRING, FileText.shape, BOOL)
 
 Adapter = Table(
     "Adapter",
@@ -148,7 +99,7 @@ Adapter = Table(
         "path": Field(STRING, "GGUF file or adapter folder, relative to the ModelBuild.toml.", required=True),
         "scale": Field(Number, "Factor on the adapter's own scale; only 1 is built yet.", 1.0),
         "mode": Field(
-            words("layer", "merge"),
+            _words("layer", "merge"),
             "'layer': Ollama applies it at run time; 'merge': into the weights (not built yet).",
             "layer",
         ),
@@ -158,7 +109,7 @@ Adapter = Table(
 Message = Table(
     "Message",
     {
-        "role": Field(words(*ROLES, empty=False), "Who speaks.", required=True),
+        "role": Field(_words(*ROLES), "Who speaks.", required=True),
         "content": Field(Text, "What is said.", required=True),
     },
 )
@@ -171,12 +122,12 @@ Defaults = Table(
             "The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
             "none",
         ),
-        "outtype": Field(words(*OUTTYPES), "The type that weights are converted to before quantization.", "source"),
+        "outtype": Field(_words(*OUTTYPES), "The type that weights are converted to before quantization.", "source"),
         "imatrix": Field(STRING, "Path of an importance matrix (imatrix, of either file form), for quantization.", ""),
         "allow_requantize": Field(
             Flag, "Quantize also what is quantized already, which adds a second error to the first.", False
         ),
-        "adapter_mode": Field(words("layer", "merge"), "The mode of adapters that say none.", "layer"),
+        "adapter_mode": Field(_words("layer", "merge"), "The mode of adapters that say none.", "layer"),
         "system": Field(Text, 'SYSTEM; "" clears an inherited one.', ""),
         "template": Field(Template, 'TEMPLATE; false or "": none, also not the base\'s.', ""),
         "parameters": Field(
@@ -190,28 +141,20 @@ Defaults = Table(
         "license": Field(Licenses, "LICENSEs; replace all inherited ones.", []),
         "renderer": Field(STRING, "RENDERER, a name that Ollama knows.", ""),
         "parser": Field(STRING, "PARSER, a name that Ollama knows.", ""),
-        "requires": Field(
-            matching(r"v?[0-9]+(?:\.[0-9]+){0,2}(?:[+-][0-9A-Za-z.+-]+)?", empty=True),
-            "REQUIRES, the oldest version of Ollama that runs the model.",
-            "",
-        ),
+        "requires": Field(STRING, "REQUIRES, the oldest version of Ollama that runs the model.", ""),
         "metadata": Field(mapped(ANY).said(_metadata()), 'Keys of the GGUF file to set; "" takes one away.', {}),
         "pre": Field(
-            words(*pretokenizers.NAMES),
+            _suggested(*pretokenizers.NAMES),
             "What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell.",
             "",
         ),
         "link": Field(
-            words("copy", "hard"),
+            _words("copy", "hard"),
             "How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
             "copy",
         ),
-        "tag": Field(Tag, "The tag; with a matrix by default the labels of the row, joined by '-'.", "latest"),
-        "tags": Field(
-            one_of("a list of strings", listed(Tag), EMPTY),
-            "Further tags of a model, or of the default row of its matrix.",
-            [],
-        ),
+        "tag": Field(STRING, "The tag; with a matrix by default the labels of the row, joined by '-'.", "latest"),
+        "tags": Field(Strings, "Further tags of a model, or of the default row of its matrix.", []),
     },
 )
 
@@ -221,7 +164,7 @@ Model = Table(
         **Defaults.fields,
         "modelfile": Field(STRING, "Path of the Modelfile, relative to the ModelBuild.toml.", ""),
         "from": Field(STRING, "A path, a model of the project, or a model's name; replaces FROM.", ""),
-        "name": Field(matching("(?:.*/)?[^/:]*"), "The name without its tag; default: the name of the table.", ""),
+        "name": Field(STRING, "The name without its tag; default: the name of the table.", ""),
         "extends": Field(STRING, "A model whose table is copied first; not its tags and push.", ""),
         "adapters": Field(
             one_of("a list of tables { path = … }", listed(Adapter.shape), EMPTY),
@@ -233,7 +176,7 @@ Model = Table(
         "push": Field(Strings, "Registry names to push to." + _LATER, []),
         "description": Field(STRING, "For `modelbuild list`.", ""),
         "matrix": Field(
-            mapped(Axis).said(_matrix()),
+            mapped(Axis),
             "Axes, of which every combination is a variant: a key of a model or a free name, with a list of values or a table of "
             "labels and values.",
             {},
@@ -248,16 +191,10 @@ Project = Table(
     "Project",
     {
         "name": Field(STRING, "The project's name, for reports.", ""),
-        "namespace": Field(
-            matching("[A-Za-z0-9_][A-Za-z0-9_-]{0,79}", empty=True),
-            "The namespace of names that have none; default: library.",
-            "",
-        ),
+        "namespace": Field(STRING, "The namespace of names that have none; default: library.", ""),
         "modelfiles": Field(listed(STRING), "Globs of Modelfiles, each a model; ** is any depth.", ["Modelfile"]),
         "discover_as": Field(
-            matching(_DISCOVER_AS),
-            "What a found Modelfile is called: {name}, {folder} and {parent} are filled in.",
-            "{name}",
+            STRING, "What a found Modelfile is called: {name}, {folder} and {parent} are filled in.", "{name}"
         ),
         "models": Field(STRING, "The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.", ""),
         "default": Field(listed(STRING), "What `modelbuild` builds when no target is named; default: everything.", []),
@@ -267,47 +204,30 @@ Project = Table(
 Ftype = Table(
     "Ftype",
     {
-        "base": Field(
-            words(*ftypes.KNOWN, empty=False, unlisted=ftypes.ALIASES),
-            "The ftype whose rules hold where nothing else does.",
-            required=True,
-        ),
+        "base": Field(_suggested(*ftypes.KNOWN), "The ftype whose rules hold where nothing else does.", required=True),
         "tensors": Field(
             mapped(TensorType),
             "Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type).",
             {},
         ),
         "pure": Field(Flag, "Every tensor gets the base's main type, without its rules (--pure).", False),
-        "output_tensor_type": Field(TensorTypeOrNone, "Type of the output tensor (--output-tensor-type).", ""),
-        "token_embedding_type": Field(TensorTypeOrNone, "Type of the token embeddings (--token-embedding-type).", ""),
+        "output_tensor_type": Field(TensorType, "Type of the output tensor (--output-tensor-type).", ""),
+        "token_embedding_type": Field(TensorType, "Type of the token embeddings (--token-embedding-type).", ""),
         "leave_output_tensor": Field(Flag, "The output tensor stays as it is (--leave-output-tensor).", False),
     },
 )
-
-
-def _models() -> Shape:
-    shape = named(Model.shape, rf"{_NO_GLOB}|.*{GLOB.pattern}.*")
-    refining = {**Model.shape.json, "properties": {"modelfile": False, "extends": False}}
-    return shape.said({**shape.json, "patternProperties": {GLOB.pattern: refining}})
-
 
 Document = Table(
     "Document",
     {
         "project": Field(Project.shape, "The project as a whole."),
         "defaults": Field(Defaults.shape, "For every model that doesn't say otherwise."),
-        "model": Field(_models(), 'Models; a glob such as "persona-*" refines all it matches.', {}),
+        "model": Field(mapped(Model.shape), 'Models; a glob such as "persona-*" refines all it matches.', {}),
         "ftype": Field(
-            named(Ftype.shape, WORD.pattern, any_case(["none", *ftypes.KNOWN, *ftypes.ALIASES])),
-            "Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise.",
-            {},
+            mapped(Ftype.shape), "Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise.", {}
         ),
-        "vars": Field(
-            named(Scalar, variables.NAME.pattern, "matrix"),
-            '"${name}" in any string; MODELBUILD_VAR_name and --var override.',
-            {},
-        ),
-        "group": Field(named(listed(STRING), WORD.pattern), "Targets that stand for several others.", {}),
+        "vars": Field(mapped(Scalar), '"${name}" in any string; MODELBUILD_VAR_name and --var override.', {}),
+        "group": Field(mapped(listed(STRING)), "Targets that stand for several others.", {}),
     },
 )
 
@@ -324,16 +244,7 @@ assert set(keys(Model)) == set(variant.KEYS)
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a ModelBuild.toml."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ModelBuild.toml"}
-    tables = {table.name: table.described() for table in _TABLES}
-    known = words("none", *ftypes.KNOWN, unlisted=ftypes.ALIASES).json
-    axis = {"anyOf": [{"type": "array", "items": known}, {"type": "object", "additionalProperties": known}, EMPTY.json]}
-    quantize: Json = {"properties": {"quantize": known, "matrix": {"properties": {"quantize": axis}}}}
-    # Only where there are mixes may `quantize` name one.
-    without_mixes = {
-        "if": {"not": {"required": ["ftype"]}},
-        "then": {"properties": {"defaults": quantize, "model": {"additionalProperties": quantize}}},
-    }
-    return {**head, **Document.described(), **without_mixes, "$defs": tables}
+    return {**head, **Document.described(), "$defs": {table.name: table.described() for table in _TABLES}}
 
 
 class Checked(NamedTuple):

