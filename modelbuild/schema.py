@@ -1,4 +1,4 @@
-"""The tables and keys of a ModelBuild.toml: what checks a new text and describes it to editors."""
+"""The shape of a ModelBuild.toml: pydantic models that check a new text and describe it to editors."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic_core import SchemaValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
 from modelbuild import ftypes, metadata, mixes, modelfile, pretokenizers, quants, variables, variant
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import Path, Place
-from modelbuild.shape import (
-    ANY,
-    BOOL,
-    EMPTY,
-    NUMBER,
-    STRING,
-    Field,
-    Json,
-    Shape,
-    Table,
-    listed,
-    mapped,
-    one_of,
-    without_tags,
-)
 from modelbuild.variant import OUTTYPES, RESERVED, ROLES
 
 GLOB = re.compile(r"[*?\[]")
@@ -36,6 +21,7 @@ WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
 _LATER = " (checked, not built yet)"
+_TAGS = {str: "\0string", bool: "\0bool", int: "\0number", float: "\0number", list: "\0list", dict: "\0table"}
 _EXPECTED = {
     "string_type": "a string",
     "bool_type": "true or false",
@@ -43,10 +29,48 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "list_type": "a list",
     "dict_type": "a table",
+    "model_type": "a table",
 }
 
 
-def _parameters() -> Json:
+def _kind(value: Any) -> str | None:
+    return _TAGS.get(type(value))
+
+
+def _one_of(what: str, *, custom: str = "expects") -> Any:
+    return Discriminator(_kind, custom_error_type=custom, custom_error_message=what)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class FileText(_Table):
+    file: str = Field(description="Path of a file that holds the text, relative to the ModelBuild.toml.")
+
+
+_String = Annotated[str, Tag("\0string")]
+_Number = Annotated[float, Field(allow_inf_nan=False), Tag("\0number")]
+_Bool = Annotated[bool, Tag("\0bool")]
+_FromFile = Annotated[FileText, Tag("\0table")]
+_Empty = Annotated[Literal[""], Tag("\0string")]
+
+Scalar = Annotated[_String | _Number | _Bool, _one_of("a string, a number, true or false")]
+Text = Annotated[_String | _FromFile, _one_of("a string or { file = … }")]
+Flag = Annotated[_Bool | _String, _one_of("true or false")]
+Number = Annotated[_Number | _String, _one_of("a number")]
+Strings = Annotated[Annotated[list[str], Tag("\0list")] | _Empty, _one_of("a list of strings")]
+Labels = Annotated[
+    _String | _Number | _Bool | Annotated[list[Scalar], Tag("\0list")],
+    _one_of("a label of the axis, or a list of them"),
+]
+Axis = Annotated[
+    Annotated[list[Scalar], Tag("\0list")] | Annotated[dict[str, Any], Tag("\0table")] | _Empty,
+    _one_of("a list of values or a table of labels and values"),
+]
+
+
+def _parameters_schema() -> dict[str, Any]:
     kinds = {"int": "integer", "float": "number", "bool": "boolean"}
     text = {"type": "string"}
     properties = {
@@ -56,10 +80,10 @@ def _parameters() -> Json:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _metadata() -> Json:
+def _metadata_schema() -> dict[str, Any]:
     file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
-    text: Json = {"anyOf": [{"type": "string"}, file]}
-    kinds: dict[str, Json] = {
+    text: dict[str, Any] = {"anyOf": [{"type": "string"}, file]}
+    kinds: dict[str, dict[str, Any]] = {
         "str": text, "i32": {"type": ["integer", "string"]}, "f32": {"type": ["number", "string"]}, "[str]": {"type": ["array", "string"]},
     }  # fmt: skip
     tables = {"type": ["array", "string"], "items": {"type": "object"}}
@@ -67,184 +91,148 @@ def _metadata() -> Json:
     return {"type": "object", "properties": properties}
 
 
-def _suggested(*known: str) -> Shape:
+def _suggested(*known: str) -> Any:
     """Words for an editor to offer, beside which any other may stand: in another case, of one's own, with variables."""
-    return STRING.said({"anyOf": [{"enum": list(known)}, {"type": "string"}]})
+    return WithJsonSchema({"anyOf": [{"enum": list(known)}, {"type": "string"}]})
 
 
-def _words(*known: str) -> Shape:
-    return STRING.said({"anyOf": [{"enum": list(known)}, {"type": "string", "pattern": r"\$\{"}]})
+def _words(*known: str) -> Any:
+    return WithJsonSchema({"anyOf": [{"enum": list(known)}, {"type": "string", "pattern": r"\$\{"}]})
 
 
-FileText = Table(
-    "FileText",
-    {"file": Field(STRING, "Path of a file that holds the text, relative to the ModelBuild.toml.", required=True)},
-)
-
-Scalar = one_of("a string, a number, true or false", STRING, NUMBER, BOOL)
-Text = one_of("a string or { file = … }", STRING, FileText.shape)
-Flag = one_of("true or false", BOOL, STRING)
-Number = one_of("a number", NUMBER, STRING)
-Strings = one_of("a list of strings", listed(STRING), EMPTY)
-Labels = one_of("a label of the axis, or a list of them", STRING, NUMBER, BOOL, listed(Scalar))
-Axis = one_of("a list of values or a table of labels and values", listed(Scalar), mapped(ANY), EMPTY)
-Quantize = _suggested("none", *ftypes.KNOWN)
-TensorType = _suggested(*quants.names())
-Licenses = one_of("a text or a list of texts", STRING, FileText.shape, listed(Text))
-Template = one_of("a string, { file = … } or false", STRING, FileText.shape, BOOL)
-
-Adapter = Table(
-    "Adapter",
-    {
-        "path": Field(STRING, "GGUF file or adapter folder, relative to the ModelBuild.toml.", required=True),
-        "scale": Field(Number, "Factor on the adapter's own scale; only 1 is built yet.", 1.0),
-        "mode": Field(
-            _words("layer", "merge"),
-            "'layer': Ollama applies it at run time; 'merge': into the weights (not built yet).",
-            "layer",
-        ),
-    },
-)
-
-Message = Table(
-    "Message",
-    {
-        "role": Field(_words(*ROLES), "Who speaks.", required=True),
-        "content": Field(Text, "What is said.", required=True),
-    },
-)
-
-Defaults = Table(
-    "Defaults",
-    {
-        "quantize": Field(
-            Quantize,
-            "The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
-            "none",
-        ),
-        "outtype": Field(_words(*OUTTYPES), "The type that weights are converted to before quantization.", "source"),
-        "imatrix": Field(STRING, "Path of an importance matrix (imatrix, of either file form), for quantization.", ""),
-        "allow_requantize": Field(
-            Flag, "Quantize also what is quantized already, which adds a second error to the first.", False
-        ),
-        "adapter_mode": Field(_words("layer", "merge"), "The mode of adapters that say none.", "layer"),
-        "system": Field(Text, 'SYSTEM; "" clears an inherited one.', ""),
-        "template": Field(Template, 'TEMPLATE; false or "": none, also not the base\'s.', ""),
-        "parameters": Field(
-            mapped(ANY).said(_parameters()), 'PARAMETERs by name, laid over the Modelfile\'s; "" clears one.', {}
-        ),
-        "messages": Field(
-            one_of("a list of tables { role = …, content = … }", listed(Message.shape), EMPTY),
-            "MESSAGEs; replace all inherited ones.",
-            [],
-        ),
-        "license": Field(Licenses, "LICENSEs; replace all inherited ones.", []),
-        "renderer": Field(STRING, "RENDERER, a name that Ollama knows.", ""),
-        "parser": Field(STRING, "PARSER, a name that Ollama knows.", ""),
-        "requires": Field(STRING, "REQUIRES, the oldest version of Ollama that runs the model.", ""),
-        "metadata": Field(mapped(ANY).said(_metadata()), 'Keys of the GGUF file to set; "" takes one away.', {}),
-        "pre": Field(
-            _suggested(*pretokenizers.NAMES),
-            "What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell.",
-            "",
-        ),
-        "link": Field(
-            _words("copy", "hard"),
-            "How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
-            "copy",
-        ),
-        "tag": Field(STRING, "The tag; with a matrix by default the labels of the row, joined by '-'.", "latest"),
-        "tags": Field(Strings, "Further tags of a model, or of the default row of its matrix.", []),
-    },
-)
-
-Model = Table(
-    "Model",
-    {
-        **Defaults.fields,
-        "modelfile": Field(STRING, "Path of the Modelfile, relative to the ModelBuild.toml.", ""),
-        "from": Field(STRING, "A path, a model of the project, or a model's name; replaces FROM.", ""),
-        "name": Field(STRING, "The name without its tag; default: the name of the table.", ""),
-        "extends": Field(STRING, "A model whose table is copied first; not its tags and push.", ""),
-        "adapters": Field(
-            one_of("a list of tables { path = … }", listed(Adapter.shape), EMPTY),
-            "Adapters, after the Modelfile's own.",
-            [],
-        ),
-        "draft": Field(STRING, "DRAFT: a GGUF that drafts for speculative decoding.", ""),
-        "projector": Field(STRING, "A GGUF with a vision or audio projector.", ""),
-        "push": Field(Strings, "Registry names to push to." + _LATER, []),
-        "description": Field(STRING, "For `modelbuild list`.", ""),
-        "matrix": Field(
-            mapped(Axis),
-            "Axes, of which every combination is a variant: a key of a model or a free name, with a list of values or a table of "
-            "labels and values.",
-            {},
-        ),
-        "include": Field(listed(mapped(ANY)), "Rows to add, or keys to add to the rows that match.", []),
-        "exclude": Field(listed(mapped(Labels)), "Rows to drop.", []),
-        "default": Field(mapped(Labels), "The row that is also tagged 'latest' and gets `tags`.", {}),
-    },
-)
-
-Project = Table(
-    "Project",
-    {
-        "name": Field(STRING, "The project's name, for reports.", ""),
-        "namespace": Field(STRING, "The namespace of names that have none; default: library.", ""),
-        "modelfiles": Field(listed(STRING), "Globs of Modelfiles, each a model; ** is any depth.", ["Modelfile"]),
-        "discover_as": Field(
-            STRING, "What a found Modelfile is called: {name}, {folder} and {parent} are filled in.", "{name}"
-        ),
-        "models": Field(STRING, "The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.", ""),
-        "default": Field(listed(STRING), "What `modelbuild` builds when no target is named; default: everything.", []),
-    },
-)
-
-Ftype = Table(
-    "Ftype",
-    {
-        "base": Field(_suggested(*ftypes.KNOWN), "The ftype whose rules hold where nothing else does.", required=True),
-        "tensors": Field(
-            mapped(TensorType),
-            "Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type).",
-            {},
-        ),
-        "pure": Field(Flag, "Every tensor gets the base's main type, without its rules (--pure).", False),
-        "output_tensor_type": Field(TensorType, "Type of the output tensor (--output-tensor-type).", ""),
-        "token_embedding_type": Field(TensorType, "Type of the token embeddings (--token-embedding-type).", ""),
-        "leave_output_tensor": Field(Flag, "The output tensor stays as it is (--leave-output-tensor).", False),
-    },
-)
-
-Document = Table(
-    "Document",
-    {
-        "project": Field(Project.shape, "The project as a whole."),
-        "defaults": Field(Defaults.shape, "For every model that doesn't say otherwise."),
-        "model": Field(mapped(Model.shape), 'Models; a glob such as "persona-*" refines all it matches.', {}),
-        "ftype": Field(
-            mapped(Ftype.shape), "Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise.", {}
-        ),
-        "vars": Field(mapped(Scalar), '"${name}" in any string; MODELBUILD_VAR_name and --var override.', {}),
-        "group": Field(mapped(listed(STRING)), "Targets that stand for several others.", {}),
-    },
-)
-
-_TABLES = (FileText, Adapter, Message, Defaults, Model, Project, Ftype)
+class Adapter(_Table):
+    path: str = Field(description="GGUF file or adapter folder, relative to the ModelBuild.toml.")
+    scale: Number = Field(1.0, description="Factor on the adapter's own scale; only 1 is built yet.")
+    mode: Annotated[str, _words("layer", "merge")] = Field(
+        "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights (not built yet)."
+    )
 
 
-def keys(table: Table) -> tuple[str, ...]:
-    return tuple(table.fields)
+class Message(_Table):
+    role: Annotated[str, _words(*ROLES)] = Field(description="Who speaks.")
+    content: Text = Field(description="What is said.")
 
 
-assert set(keys(Model)) == set(variant.KEYS)
+Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
+Metadata = Annotated[dict[str, Any], WithJsonSchema(_metadata_schema())]
+Quantize = Annotated[str, _suggested("none", *ftypes.KNOWN)]
+TensorType = Annotated[str, _suggested(*quants.names())]
+Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
+Messages = Annotated[
+    Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
+]
+Licenses = Annotated[_String | _FromFile | Annotated[list[Text], Tag("\0list")], _one_of("a text or a list of texts")]
+Template = Annotated[_String | _FromFile | _Bool, _one_of("a string, { file = … } or false")]
+
+
+class Defaults(_Table):
+    quantize: Quantize = Field(
+        "none",
+        description="The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
+    )
+    outtype: Annotated[str, _words(*OUTTYPES)] = Field(
+        "source", description="The type that weights are converted to before quantization."
+    )
+    imatrix: str = Field(
+        "", description="Path of an importance matrix (imatrix, of either file form), for quantization."
+    )
+    allow_requantize: Flag = Field(
+        False, description="Quantize also what is quantized already, which adds a second error to the first."
+    )
+    adapter_mode: Annotated[str, _words("layer", "merge")] = Field(
+        "layer", description="The mode of adapters that say none."
+    )
+    system: Text = Field("", description='SYSTEM; "" clears an inherited one.')
+    template: Template = Field("", description='TEMPLATE; false or "": none, also not the base\'s.')
+    parameters: Parameters = Field({}, description='PARAMETERs by name, laid over the Modelfile\'s; "" clears one.')
+    messages: Messages = Field([], description="MESSAGEs; replace all inherited ones.")
+    license: Licenses = Field([], description="LICENSEs; replace all inherited ones.")
+    renderer: str = Field("", description="RENDERER, a name that Ollama knows.")
+    parser: str = Field("", description="PARSER, a name that Ollama knows.")
+    requires: str = Field("", description="REQUIRES, the oldest version of Ollama that runs the model.")
+    metadata: Metadata = Field({}, description='Keys of the GGUF file to set; "" takes one away.')
+    pre: Annotated[str, _suggested(*pretokenizers.NAMES)] = Field(
+        "", description="What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell."
+    )
+    link: Annotated[str, _words("copy", "hard")] = Field(
+        "copy",
+        description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
+    )
+    tag: str = Field("latest", description="The tag; with a matrix by default the labels of the row, joined by '-'.")
+    tags: Strings = Field([], description="Further tags of a model, or of the default row of its matrix.")
+
+
+class Model(Defaults):
+    modelfile: str = Field("", description="Path of the Modelfile, relative to the ModelBuild.toml.")
+    from_: str = Field(
+        "", alias="from", description="A path, a model of the project, or a model's name; replaces FROM."
+    )
+    name: str = Field("", description="The name without its tag; default: the name of the table.")
+    extends: str = Field("", description="A model whose table is copied first; not its tags and push.")
+    adapters: Adapters = Field([], description="Adapters, after the Modelfile's own.")
+    draft: str = Field("", description="DRAFT: a GGUF that drafts for speculative decoding.")
+    projector: str = Field("", description="A GGUF with a vision or audio projector.")
+    push: Strings = Field([], description="Registry names to push to." + _LATER)
+    description: str = Field("", description="For `modelbuild list`.")
+    matrix: dict[str, Axis] = Field(
+        {}, description="Axes, of which every combination is a variant: a key of a model or a free name, with a list of "
+        "values or a table of labels and values."
+    )  # fmt: skip
+    include: list[dict[str, Any]] = Field([], description="Rows to add, or keys to add to the rows that match.")
+    exclude: list[dict[str, Labels]] = Field([], description="Rows to drop.")
+    default: dict[str, Labels] = Field({}, description="The row that is also tagged 'latest' and gets `tags`.")
+
+
+class Project(_Table):
+    name: str = Field("", description="The project's name, for reports.")
+    namespace: str = Field("", description="The namespace of names that have none; default: library.")
+    modelfiles: list[str] = Field(["Modelfile"], description="Globs of Modelfiles, each a model; ** is any depth.")
+    discover_as: str = Field(
+        "{name}", description="What a found Modelfile is called: {name}, {folder} and {parent} are filled in."
+    )
+    models: str = Field("", description="The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.")
+    default: list[str] = Field([], description="What `modelbuild` builds when no target is named; default: everything.")
+
+
+class Ftype(_Table):
+    base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(
+        description="The ftype whose rules hold where nothing else does."
+    )
+    tensors: dict[str, TensorType] = Field(
+        {},
+        description="Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type).",
+    )
+    pure: Flag = Field(False, description="Every tensor gets the base's main type, without its rules (--pure).")
+    output_tensor_type: TensorType = Field("", description="Type of the output tensor (--output-tensor-type).")
+    token_embedding_type: TensorType = Field("", description="Type of the token embeddings (--token-embedding-type).")
+    leave_output_tensor: Flag = Field(False, description="The output tensor stays as it is (--leave-output-tensor).")
+
+
+class Document(_Table):
+    project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
+    defaults: Defaults = Field(
+        default_factory=Defaults.model_construct, description="For every model that doesn't say otherwise."
+    )
+    model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
+    ftype: dict[str, Ftype] = Field(
+        {}, description="Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise."
+    )
+    vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
+    group: dict[str, list[str]] = Field({}, description="Targets that stand for several others.")
+
+
+def keys(table: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in table.model_fields.items())
+
+
+assert keys(Model) and set(keys(Model)) == set(variant.KEYS)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a ModelBuild.toml."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ModelBuild.toml"}
-    return {**head, **Document.described(), "$defs": {table.name: table.described() for table in _TABLES}}
+    schema = Document.model_json_schema(by_alias=True)
+    schema.pop("title", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ModelBuild.toml", **schema}
 
 
 class Checked(NamedTuple):
@@ -264,7 +252,7 @@ def check(text: str, file: str) -> Checked:
     """Parse and check a TOML text with LF line ends. Raises Error where it is not TOML."""
     document = _parse(text, file)
     root = Place(file, text)
-    errors, malformed = _structure(document, root.at)
+    errors, malformed = _structure(_DOCUMENT, document, root.at)
     for loc in malformed:
         _prune(document, loc)
     errors += _values(document, root)
@@ -281,7 +269,7 @@ def check_table(table: Mapping[str, Any], place: Place, custom: frozenset[str]) 
     return _model_errors(table, place.at, custom)
 
 
-_VALIDATOR = SchemaValidator(Document.shape.core)
+_DOCUMENT, _MODEL = TypeAdapter(Document), TypeAdapter(Model)
 _At = Callable[..., Place]
 """Key path within a table -> its place."""
 
@@ -322,17 +310,16 @@ def _toml_hint(what: str, source: str) -> str | None:
     return None
 
 
-def _structure(document: Mapping[str, Any], at: _At) -> tuple[list[Error], list[Path]]:
-    """What is wrong with the types and the keys of a document, and the paths of it; `at` places a path."""
+def _structure(adapter: TypeAdapter[Any], document: Any, at: _At) -> tuple[list[Error], list[Path]]:
     try:
-        _VALIDATOR.validate_python(document)
+        adapter.validate_python(document)
     except ValidationError as fault:
-        found = fault.errors(include_url=False, include_context=False)
-        paths = [without_tags(each["loc"]) for each in found]
-        errors = [
-            _translate(each["type"], each["msg"], loc, each.get("input"), at(*loc))
-            for each, loc in zip(found, paths, strict=True)
-        ]
+        errors, paths = [], []
+        for each in fault.errors(include_url=False, include_context=False):
+            loc = tuple(part for part in each["loc"] if not (isinstance(part, str) and part.startswith("\0")))
+            paths.append(loc)
+            inside = loc if adapter is _DOCUMENT else ("model", "", *loc)
+            errors.append(_translate(each["type"], each["msg"], inside, each.get("input"), at(*loc)))
         return errors, paths
     return [], []
 
@@ -476,8 +463,7 @@ def _axis_value(axis: str, value: Any, place: Place, custom: frozenset[str]) -> 
 
 
 def _model_errors(table: Mapping[str, Any], at: _At, custom: frozenset[str]) -> list[Error]:
-    within = _structure({"model": {"": table}}, lambda *path: at(*path[2:]))[0]
-    return within or _table_values(table, at, custom)
+    return _structure(_MODEL, table, at)[0] or _table_values(table, at, custom)
 
 
 def _table_values(table: Mapping[str, Any], at: _At, custom: frozenset[str]) -> list[Error]:

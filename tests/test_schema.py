@@ -199,7 +199,7 @@ def test_a_malformed_model_says_nothing_further(tmp_path: Path) -> None:
 def test_each_model_key_has_a_description_and_is_known_to_variants() -> None:
     assert tuple(sorted(variant.KEYS)) == tuple(sorted(schema.keys(schema.Model)))
     for table in (schema.Model, schema.Project, schema.Document, schema.Adapter, schema.Message, schema.Ftype):
-        for name, each in table.fields.items():
+        for name, each in table.model_fields.items():
             assert each.description, name
 
 
@@ -267,7 +267,7 @@ def test_the_designs_example_lacks_only_what_comes_later() -> None:
 
 
 def validate(schema_node: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    """As much of JSON Schema as we write."""
+    """As much of JSON Schema as pydantic writes for us."""
     if "$ref" in schema_node:
         return validate(root["$defs"][schema_node["$ref"].rpartition("/")[2]], value, root)
     if options := schema_node.get("anyOf") or schema_node.get("oneOf"):
