@@ -42,7 +42,7 @@ def _one_of(what: str, *, custom: str = "expects") -> Any:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class FileText(_Table):
