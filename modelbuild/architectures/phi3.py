@@ -106,11 +106,13 @@ class Phi3(Architecture):
 
     @cached_property
     def tokenizer(self) -> Values:
-        """(Phi3MiniModel.set_vocab) Phi-4 has byte pairs under the same name."""
-        size = tokenizers.vocabulary_size(self.config)
-        if self.checkpoint.tokenizer_config.get("tokenizer_class") == "GPT2Tokenizer":
-            return tokenizers.byte_pairs(self.checkpoint, size)
-        return _vocabulary(self.checkpoint, size)
+        """(Phi3MiniModel.set_vocab) Phi-4 has byte pairs under the same name, known by their class there; here by what they are, too."""
+        checkpoint, size = self.checkpoint, tokenizers.vocabulary_size(self.config)
+        is_gpt2 = checkpoint.tokenizer_config.get("tokenizer_class") == "GPT2Tokenizer"
+        data = None if is_gpt2 or checkpoint.read("tokenizer.model") is not None else checkpoint.json("tokenizer.json")
+        if is_gpt2 or (data is not None and not tokenizers.is_llama_hf(data)):
+            return tokenizers.byte_pairs(checkpoint, size)
+        return _vocabulary(checkpoint, size)
 
     def preface(self) -> Values:
         """By how much attention grows sharper with longrope, reckoned in double (Phi3MiniModel.generate_extra_tensors)."""

@@ -141,3 +141,13 @@ def test_tokenizer_model_is_needed(tmp_path: Path) -> None:
     (folder / "tokenizer.model").unlink()
     with pytest.raises(Error, match=r"expected tokenizer\.model beside config\.json"):
         recipes.converted(folder)
+
+
+def test_byte_pairs_are_known_by_what_they_are_where_there_is_no_tokenizer_model(tmp_path: Path) -> None:
+    found = zoo.cases("phi3")["byte pairs"]
+    known = recipes.converted(zoo.write(tmp_path / "m", found), pre=found.pre)
+    for name in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+        (tmp_path / "m/tokenizer_config.json").write_text(f'{{"tokenizer_class": "{name}"}}')
+        other = recipes.converted(tmp_path / "m", pre=found.pre)
+        for key in ("tokens", "merges", "model"):
+            assert other.metadata[f"tokenizer.ggml.{key}"] == known.metadata[f"tokenizer.ggml.{key}"]
