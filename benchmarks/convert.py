@@ -15,7 +15,6 @@ import subprocess
 from pathlib import Path
 
 import synthetic
-
 from build import MIB, MODELBUILD, Run, in_turn, made, medians, project, ratio, timed
 
 
