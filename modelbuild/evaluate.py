@@ -81,6 +81,7 @@ class Reader:
         self._open_leaf = open_leaf
         self._turn = threading.Condition()
         self._aborted = False
+        self.cause: BaseException | None = None
         self._files: dict[str, int] = {}
         self._tapes: dict[tuple[str, str], _Tape] = {}
         self._memory = memory
@@ -96,8 +97,10 @@ class Reader:
         for descriptor in self._files.values():
             os.close(descriptor)
 
-    def abort(self) -> None:
+    def abort(self, cause: BaseException) -> None:
+        """Have all threads give up, with Stopped; `cause` tells why, where it is the first."""
         with self._turn:
+            self.cause = self.cause or cause
             self._aborted = True
             self._turn.notify_all()
 

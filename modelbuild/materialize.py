@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from modelbuild import quants
 from modelbuild.digest import Xxh3
+from modelbuild.errors import Stopped
 from modelbuild.evaluate import Chunk, Reader, Region, footprint, unit_of
 from modelbuild.formats import gguf
 from modelbuild.recipe import Recipe
@@ -137,8 +138,8 @@ def _run(
     def make(task: Chunk) -> bytearray | memoryview:
         try:
             data = reader.chunk(task)
-        except BaseException:
-            reader.abort()
+        except BaseException as error:
+            reader.abort(error)
             raise
         written = 0
         with memoryview(data) as view:
@@ -173,11 +174,14 @@ def _run(
             pending.append((task, size, resources.pool.submit(make, task)))
         while pending:
             drain()
-    except BaseException:
-        reader.abort()
+    except BaseException as error:
+        reader.abort(error)
         for _, _, future in pending:
             if not future.cancel():
                 future.exception()
+        # In file order a chunk that was told to give up may come before the one that failed.
+        if isinstance(error, Stopped) and reader.cause is not None:
+            raise reader.cause from None
         raise
     if recipe.tensors:
         sha_update(bytes(-end % gguf.ALIGNMENT))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelbuild import quants, recipe
+from modelbuild import evaluate, quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.evaluate import Mismatch, Region
@@ -274,3 +274,28 @@ def test_keys_tell_different_bytes_apart() -> None:
         recipe.quantize("q4_k", recipe.cast("f16", leaf)),
     ]
     assert len({x.key for x in others}) == len(others)
+
+
+def test_the_fault_is_raised_and_not_that_others_gave_up_for_it(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first tensor's chunk waits until the second one's has failed."""
+    failed = threading.Event()
+    chunk = evaluate.Reader.chunk
+
+    def later(reader: evaluate.Reader, task: evaluate.Chunk) -> evaluate.Buffer:
+        if task.entry.name == "a":
+            assert failed.wait(10)
+        return chunk(reader, task)
+
+    def abort(reader: evaluate.Reader, cause: BaseException) -> None:
+        give_up(reader, cause)
+        failed.set()
+
+    give_up = evaluate.Reader.abort
+    monkeypatch.setattr(evaluate.Reader, "chunk", later)
+    monkeypatch.setattr(evaluate.Reader, "abort", abort)
+    a, b = weights.add("bf16", (4, 32), bf16((4, 32))), weights.add("bf16", (4, 32), bf16((4, 32), 1))
+    weights.found[b.key] = (Region(str(tmp_path / "gone"), 0, b.size, "gone"), b.digest)
+    with pytest.raises(evaluate.Gone):
+        weights.make(tmp_path / "out", ("a", a), ("b", b))
