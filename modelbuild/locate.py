@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,6 +94,10 @@ class Place:
             case ("defaults" | "project" | "vars" as table, _, *_):
                 return f"{table}: "
         return ""
+
+
+At = Callable[..., Place]
+"""Key path within a table -> its place."""
 
 
 def recalled(spelled: str) -> Place:

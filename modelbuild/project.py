@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import __version__, matrix, mixes, modelfile, variables, variant
 from modelbuild.digest import xxh3
@@ -25,6 +25,9 @@ from modelbuild.targets import Targets
 from modelbuild.variables import Scalar, Scope
 from modelbuild.variant import Variant
 
+if TYPE_CHECKING:
+    from modelbuild.document import Keep
+
 DEPTH_LIMIT = 100
 """How many models extend one another."""
 
@@ -35,14 +38,6 @@ _TEXT_KEYS = frozenset(variant.KEYS) - frozenset(
     ("tags", "allow_requantize", "adapters", "template", "parameters", "messages", "license", "metadata", "push")
     + matrix.SHAPING
 )
-
-
-class Keep(Protocol):
-    """Where a checked text is kept, so that an old text needs no checking."""
-
-    def get(self, key: str) -> bytes | None: ...
-
-    def put(self, key: str, value: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +280,9 @@ class _Loader:
         if digest == xxh3(kept).encode():
             self.document, self.sets = json.loads(kept)
             return
-        from modelbuild import schema
+        from modelbuild import document
 
-        checked = schema.check(text, self.top.file)
+        checked = document.check(text, self.top.file, self.keep)
         self.document = checked.document
         self.errors += checked.errors
         for option in self.options.sets:
@@ -296,7 +291,8 @@ class _Loader:
             except Error as error:
                 self.errors.append(error)
                 continue
-            found = schema.check_table(each[2], Place(f"--set {option}"), variant.custom_ftypes(self.document))
+            custom = variant.custom_ftypes(self.document)
+            found = document.check_table(each[2], Place(f"--set {option}"), custom, self.keep)
             self.errors += found
             if not found:
                 self.sets.append(each)

@@ -373,7 +373,7 @@ def test_kept_and_fresh_projects_are_equal(tmp_path: Path) -> None:
     keep = Kept()
     toml = DESIGN_LIKE + '[model.m]\nfrom = "y"\nsystem = "${x}"\n[vars]\nx = "é\\u2028"\n'
     fresh = load(tmp_path, toml, keep=keep, sets=("m.tags=['t']",))
-    assert len(keep) == 1
+    assert len([key for key in keep if key.startswith("project:")]) == 1
     again = load(tmp_path, toml, keep=keep, sets=("m.tags=['t']",))
     assert again == fresh
     assert again.variants[0].place("from") == fresh.variants[0].place("from")
@@ -383,7 +383,7 @@ def test_a_text_with_errors_is_not_kept(tmp_path: Path) -> None:
     keep = Kept()
     with pytest.raises(Errors):
         load(tmp_path, '[model.m]\nfrom = "x"\nquantize = "q9"\n', keep=keep)
-    assert not keep
+    assert not any(key.startswith("project:") for key in keep)
 
 
 def test_no_file_is_read_twice(tmp_path: Path) -> None:

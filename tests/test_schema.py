@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from modelbuild import ftypes, schema, variant
+from modelbuild import document, ftypes, schema, variant
 
-from .projects import complaint
+from .projects import Kept, complaint
 
 GOLDEN = Path(__file__).parent / "golden" / "project"
 
@@ -258,12 +258,40 @@ release = ["support", "release"]
 
 
 def test_the_designs_example_lacks_only_what_comes_later() -> None:
-    checked = schema.check(DESIGN, "ModelBuild.toml")
+    checked = document.check(DESIGN, "ModelBuild.toml", Kept())
     assert [error.what for error in checked.errors] == [
         "model 'release': adapter mode 'merge' is not built yet",
         "model 'release': 'push' is not built yet",
     ]
     assert checked.document == tomllib.loads(DESIGN)
+
+
+def test_a_value_that_changes_its_shape_is_not_checked_by_the_schema_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    faults = schema.faults
+    monkeypatch.setattr(schema, "faults", lambda whole, *more: (checked.append(whole), faults(whole, *more))[1])
+    keep = Kept()
+
+    def check(text: str) -> list[str]:
+        checked.clear()
+        return [
+            error.what.removeprefix("model 'chat': ") for error in document.check(text, "ModelBuild.toml", keep).errors
+        ]
+
+    text = MODEL + "parameters = { temperature = 0.5 }\nmatrix.quantize = ['q8_0', 'q4_K_M']\n"
+    assert check(text) == []
+    assert checked == ["document", "model"]
+    assert check(text.replace("0.5", "0.25").replace("./x", "./y")) == []
+    assert checked == []
+    assert check(text.replace("q8_0", "q8_9")) == ["unknown ftype 'q8_9'"]
+    assert checked == []
+    assert check(text.replace("0.5", "true")) == ["parameter 'temperature' expects a number, got true"]
+    assert checked == ["document"]
+    assert check(text.replace("temperature", "temprature")) == ["unknown parameter 'temprature'"]
+    assert checked == ["document"]
+    for _ in range(2):
+        assert check(text.replace("from", "form")) == ["unknown key 'form'"]
+        assert checked == ["document"]
 
 
 def validate(schema_node: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:

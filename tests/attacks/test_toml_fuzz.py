@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from modelbuild import schema, variant
+from modelbuild.document import shape
 from modelbuild.errors import Error, Errors
+from modelbuild.locate import Place
 from modelbuild.project import Project
 
 from ..projects import Kept, load, write
@@ -249,6 +253,58 @@ def test_bytes(root: Path, data: bytes) -> None:
         load(root)
     except (Error, Errors) as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("depth", (90, 101, 200, 330, 480, 700, 990, 5000))
+@pytest.mark.parametrize(
+    "before",
+    ("", '[model.a]\nfrom="m"\n[[model.a.include]]\n', "[model.a.parameters]\n", "[model.a.metadata]\n", "[vars]\n"),
+)
+def test_dotted_keys_of_any_depth(root: Path, before: str, depth: int) -> None:
+    told = outcome(root, f"{before}{'.'.join(['x'] * depth)} = 1\n")
+    assert ("nested too deeply" in str(told)) == (depth > 100)
+
+
+def parsed(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError:
+        return {}
+
+
+def wrong(document: dict[str, Any]) -> list[Any]:
+    return sorted(map(str, schema.faults("document", document, Place("ModelBuild.toml").at)[1]))
+
+
+def like(value: Any) -> st.SearchStrategy[Any]:
+    """Other values of the same shape."""
+    match value:
+        case dict():
+            return st.fixed_dictionaries({key: like(item) for key, item in value.items()})
+        case list():
+            return st.tuples(*map(like, value)).map(list)
+        case "":
+            return st.just("")
+        case str():
+            return st.text(min_size=1, max_size=5)
+        case bool():
+            return st.booleans()
+        case int():
+            return st.integers(-(2**70), 2**70)
+        case float() if math.isfinite(value):
+            return st.floats(allow_nan=False, allow_infinity=False)
+        case float():
+            return st.sampled_from([math.inf, -math.inf, math.nan])
+    return st.just(value)
+
+
+@given(st.sampled_from([*CASES.values(), DESIGN]).map(parsed) | documents | st.dictionaries(words, anything), st.data())
+@quick
+def test_schema_sees_the_shape_alone(document: dict[str, Any], data: st.DataObject) -> None:
+    assume(document)
+    other = data.draw(like(document))
+    assert shape(other) == shape(document)
+    assert wrong(other) == wrong(document)
 
 
 def test_the_json_schema_needs_no_project() -> None:
