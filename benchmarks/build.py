@@ -1,7 +1,7 @@
 """Time whole builds against the tools people come from; both sides in turn, each ending with `sync -f`.
 
     python benchmarks/build.py cold      safetensors to q4_K_M: convert_hf_to_gguf.py and llama-quantize
-    python benchmarks/build.py edit      one PARAMETER changed, over 1.3 GB and over 1 MB of weights
+    python benchmarks/build.py edit      one parameter changed, over 1.3 GB and over 1 MB of weights
     python benchmarks/build.py nothing   a build with nothing to do: ninja and make with as many targets
     python benchmarks/build.py start     modelbuild --version against python -c pass
     python benchmarks/build.py types     an f16 GGUF to each of several types: llama-quantize with as many threads
@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def in_turn(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[
             run = side()
             runs[name].append(run)
             print(
-                f"  {number + 1}: {name:<12} {run.seconds * 1000:10.1f} ms  cpu {run.cpu:6.2f} s  peak {run.peak / MIB:7.1f} MiB",
+                f"  {number + 1}: {name:<24} {run.seconds * 1000:10.1f} ms  cpu {run.cpu:6.2f} s  peak {run.peak / MIB:7.1f} MiB",
                 flush=True,
             )
     return runs
@@ -83,7 +83,7 @@ def ratio(runs: dict[str, list[Run]], slow: str, fast: str) -> None:
 def medians(runs: dict[str, list[Run]]) -> None:
     for name, all_ in runs.items():
         print(
-            f"  {name:<12} median {statistics.median(run.seconds for run in all_) * 1000:.1f} ms, "
+            f"  {name:<24} median {statistics.median(run.seconds for run in all_) * 1000:.1f} ms, "
             f"peak {max(run.peak for run in all_) / MIB:.1f} MiB"
         )
 
@@ -141,26 +141,28 @@ def cold(work: Path, rounds: int) -> None:
 
 
 def edit(work: Path, rounds: int) -> None:
-    """One PARAMETER of a Modelfile changed, from the command to the finished manifest."""
+    """One parameter changed, in a Modelfile or in the ModelBuild.toml, from the command to the finished manifest."""
     sides = {}
     for name, size in (("1.3 GB", synthetic.LARGE), ("1 MB", synthetic.SMALL)):
         weights = made(work, "large" if size is synthetic.LARGE else "small", size)
         folder = work / f"edit-{name.replace(' ', '')}"
-        project(folder, weights)
+        project(folder, weights, "[model.'*'.parameters]\ntop_p = 0.5\n")
         command = [*MODELBUILD, "-C", str(folder), "--cache", str(folder / "cache")]
         timed(command)
         count = iter(range(1, 1000))
+        for file, line in (("Modelfile", "PARAMETER temperature 0.{:03}"), ("ModelBuild.toml", "top_p = 0.{:03}")):
 
-        def side(folder: Path = folder, command: Sequence[str] = command, count: object = count) -> Run:
-            number = next(count)  # type: ignore[call-overload]
-            file = folder / "Modelfile"
-            file.write_text(file.read_text().rsplit("\n", 2)[0] + f"\nPARAMETER temperature 0.{number:03}\n")
-            before = {path.read_bytes() for path in (folder / "models/manifests").rglob("latest")}
-            run = timed(command)
-            assert before != {path.read_bytes() for path in (folder / "models/manifests").rglob("latest")}
-            return run
+            def side(
+                path: Path = folder / file, line: str = line, command: list[str] = command, count: Iterator[int] = count
+            ) -> Run:
+                path.write_text(f"{path.read_text().rsplit(chr(10), 2)[0]}\n{line.format(next(count))}\n")
+                manifests = path.parent / "models/manifests"
+                before = {each.read_bytes() for each in manifests.rglob("latest")}
+                run = timed(command)
+                assert before != {each.read_bytes() for each in manifests.rglob("latest")}
+                return run
 
-        sides[name] = side
+            sides[f"{file}, {name}"] = side
     medians(in_turn(rounds, sides))
 
 
