@@ -173,7 +173,8 @@ def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
         card = yaml.safe_load(front)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).split("\n")[0]
+        deep = isinstance(error, RecursionError)
+        what = "it is nested too deeply" if deep else getattr(error, "problem", None) or str(error).split("\n")[0]
         raise Error(
             f"the front matter is not YAML: {what}",
             path=path,

@@ -178,6 +178,15 @@ def test_front_matter_that_is_no_yaml_is_said_with_its_line() -> None:
     assert str(caught.value).startswith("error: README.md:4:1: the front matter is not YAML")
 
 
+@pytest.mark.parametrize(
+    "front", ("a: " + "[" * 5000 + "]" * 5000, "\n".join(" " * depth + "a:" for depth in range(2000)))
+)
+def test_front_matter_without_end_in_depth_is_said(front: str) -> None:
+    with pytest.raises(Error) as caught:
+        read(f"---\n{front}\n---\n")
+    assert caught.value.what == "the front matter is not YAML: it is nested too deeply"
+
+
 def test_generation_config_that_cannot_be_parsed_says_nothing() -> None:
     for data in (b"{", b"", b"nonsense"):
         assert card.sampling(Checkpoint({"generation_config.json": data}.get)) == {}
