@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import quants
+from modelbuild import page_cache, quants
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Error, Stopped
 from modelbuild.recipe import Entry, Expression
@@ -310,7 +310,7 @@ class Reader:
         if finished and tape.hasher.digest() != digest:
             raise Mismatch(region, digest)
         if finished and region.passing:
-            os.posix_fadvise(tape.file, region.offset, region.length, os.POSIX_FADV_DONTNEED)
+            page_cache.forget(tape.file, region.offset, region.length)
         return data
 
     def _open(self, path: str) -> int:

@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modelbuild import quants
+from modelbuild import page_cache, quants
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.evaluate import Chunk, Reader, Region, footprint, unit_of
@@ -133,6 +133,7 @@ def _run(
     spans: list[Span] = []
     hasher = Xxh3()
     end = offsets[0] if offsets else 0
+    forgotten = 0
     done, total = 0, sum(entry.expression.size for entry in recipe.tensors)
 
     def make(task: Chunk) -> bytearray | memoryview:
@@ -148,7 +149,7 @@ def _run(
         return data
 
     def drain() -> None:
-        nonlocal hasher, end, done, held
+        nonlocal hasher, end, forgotten, done, held
         task, size, future = pending.popleft()
         data = future.result()
         if task.first == 0:
@@ -162,6 +163,9 @@ def _run(
         if task.first + task.elements == math.prod(expression.shape):
             spans.append(Span(expression.key, end - expression.size, expression.size, hasher.digest()))
         reader.give_back(data)
+        if end - forgotten >= page_cache.WINDOW:
+            page_cache.forget(file, 0, end)
+            forgotten = end
         held -= size
         resources.progress(done, total)
 

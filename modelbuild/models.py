@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from modelbuild import digest as digests
-from modelbuild import interrupt
+from modelbuild import interrupt, page_cache
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.graph import Output
@@ -160,6 +160,7 @@ class ModelsFolder:
         with self._store.open(blob.artifact) as source:
             self._store.verify(blob.artifact, source)
             os.fsync(source.fileno())
+            page_cache.forget(source.fileno())
             with contextlib.suppress(PermissionError):
                 # A server deletes blobs without a manifest at its start, unless they are young.
                 os.utime(source.name)
@@ -174,6 +175,7 @@ class ModelsFolder:
                             interrupt.check()
                             file.write(data)
                         os.fsync(file.fileno())
+                        page_cache.forget(file.fileno())
                     os.replace(file.path, target)
         _sync_folder(self._blobs)
         self._store.note_place(blob.artifact, target)

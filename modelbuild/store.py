@@ -310,15 +310,6 @@ class Store:
         with self.transaction() as db:
             db.execute("delete from place where blob = ? and path = ?", (artifact, path))
 
-    def leave_cache(self, artifact: str) -> bool:
-        """Let the kernel forget an artifact's pages, but those not on the disk yet; False where it cannot be asked to."""
-        if not hasattr(os, "posix_fadvise"):
-            return False
-        with contextlib.suppress(Damaged, OSError), self.open(artifact) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            return True
-        return False
-
     def forget(self, artifact: str) -> None:
         """Drop a damaged or lost artifact and everything that is looked up through it."""
         with contextlib.suppress(FileNotFoundError):

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -67,8 +67,6 @@ class Worker:
         self.force = force
         self.stop = threading.Event()
         self.ran = False
-        self.passing: set[str] = set()
-        self._layers: list[str] = []
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, action: Action, step: Step) -> Made:
@@ -109,20 +107,6 @@ class Worker:
                 hint=_SPACE,
             )
         return Error((error.strerror or str(error)).lower(), path=place)
-
-    def leave_cache(self) -> None:
-        """Let the kernel forget the pages of the layers made so far, but of the last; what is read of them later does not stay either.
-
-        Else ten variants of a model fill the memory with files that nobody waits for. A layer's pages can go when it is on
-        the disk, which it is when it is published: before the next but one begins, or later where its model has more layers.
-        """
-        for artifact in self._layers[:-1]:
-            if self.store.leave_cache(artifact):
-                self.passing.add(artifact)
-
-    def made_layer(self, artifact: str) -> None:
-        self.passing.discard(artifact)
-        self._layers = [*(layer for layer in self._layers[-3:] if layer != artifact), artifact]
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -216,12 +200,11 @@ class Inputs:
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
-        worker.leave_cache()
         leaves = Leaves(worker.sources)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.store, keys, blobs, worker.passing)
+            return {} if worker.force else _at_hand(worker.store, keys, blobs)
 
         resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
@@ -238,7 +221,6 @@ class Inputs:
                     worker.store.forget(blobs[mismatch.region.path])
                     continue
                 worker.store.place(file.path, made.digest, worker.scratch())
-                worker.made_layer(made.digest)
                 tensors = tuple(
                     (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
                 )
@@ -282,9 +264,7 @@ class Leaves:
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def _at_hand(
-    store: Store, keys: Iterable[str], blobs: dict[str, str], passing: Collection[str]
-) -> dict[str, tuple[Region, str]]:
+def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
     from modelbuild.evaluate import Region
 
@@ -297,7 +277,7 @@ def _at_hand(
         path = paths[at.blob]
         if path is not None:
             blobs[path] = at.blob
-            found[key] = (Region(path, at.offset, at.length, at.blob, at.blob in passing), at.xxh3)
+            found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
     return found
 
 
