@@ -119,13 +119,6 @@ class Sources:
         """The source that has this digest."""
         return self._by_digest[digest]
 
-    def holds(self, path: str, form: str, digest: str) -> bool:
-        """Whether a file, read as that form, has that digest."""
-        try:
-            return (digests.file_xxh3(path) if form == "bytes" else self._surveyors[form](path).digest) == digest
-        except Error:
-            return False
-
     def survey(self, digest: str) -> bytes | None:
         """What surveying the weights file of this digest found; None for a source of another form."""
         source = self._by_digest.get(digest)

@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
-from modelbuild import steps
+from modelbuild import page_cache, steps
 from modelbuild.action import ABSENT, Action, ActionResult
 from modelbuild.build import Event, Made
 from modelbuild.errors import Error, Stopped
-from modelbuild.graph import Step
+from modelbuild.graph import Source, Step
 from modelbuild.sources import Sources, Survey, changed, unreadable
 from modelbuild.store import Range, Store, clear_temporaries
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from modelbuild.evaluate import Region
+    from modelbuild.formats import Running
     from modelbuild.recipe import Recipe
     from modelbuild.tensor import TensorTable
 
@@ -174,20 +175,29 @@ class Inputs:
         worker, digest = self._worker, self._digests[role]
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
-        size = os.stat(source.path).st_size
-        done = 0
+        done = forgotten = 0
         with worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _reflink(source.path, file.fileno())
-            with open(source.path, "rb", buffering=0) as original:
+            try:
+                running = _running(source)
+            except Error:  # it could be read when the build began
+                raise self._changed(source.path) from None
+            # A clone is what will be published, whatever is written to the source meanwhile.
+            with open(file.path if cloned else source.path, "rb", buffering=0) as original:
+                size = os.fstat(original.fileno()).st_size
                 while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
                         raise Stopped
                     sha.update(data)
+                    running.update(data)
+                    done += len(data)
                     if not cloned:
                         file.write(data)
-                    done += len(data)
+                        if done - forgotten >= page_cache.WINDOW:
+                            page_cache.forget(file.fileno(), 0, done)
+                            forgotten = done
                     self._progress(done, size)
-            if not worker.sources.holds(file.path, source.form, digest):
+            if running.digest() != digest:
                 raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)
             worker.store.place(file.path, result.artifact, worker.scratch())
@@ -279,6 +289,14 @@ def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[s
             blobs[path] = at.blob
             found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
     return found
+
+
+def _running(source: Source) -> digests.Xxh3 | Running:
+    """Takes the digest of a source while its bytes are copied."""
+    if source.form == "bytes":
+        return digests.Xxh3()
+    taken: Running = import_module(f"modelbuild.formats.{source.form}").running(source.path)
+    return taken
 
 
 def _reflink(source: str, descriptor: int) -> bool:

@@ -36,9 +36,7 @@ def digest_all(path: str, header: bytes, table: TensorTable, size: int, executor
     executor  runs the reading in parallel; it must have a free thread, since this waits for it
     Raises Error where the file ends early.
     """
-    tensors = sorted(table.tensors.values(), key=lambda tensor: tensor.offset)
-    gaps = _gaps(tensors, len(header), size)
-    regions = sorted([(tensor.offset, tensor.length) for tensor in tensors] + gaps)
+    regions = _regions(len(header), table, size)
     with open(path, "rb", buffering=0) as file:
         descriptor = file.fileno()
         run = executor.map if executor is not None else map
@@ -48,6 +46,41 @@ def digest_all(path: str, header: bytes, table: TensorTable, size: int, executor
     known = {t.name: replace(t, digest=digests[t.offset, t.length]) for t in table.tensors.values()}
     parts = [xxh3(header), *(digests[region] for region in regions)]
     return Survey(xxh3(canonical(parts)), TensorTable(table.metadata, known))
+
+
+class Running:
+    """The digest that `digest_all` finds, of a file whose bytes are given in their order."""
+
+    def __init__(self, header: int, table: TensorTable, size: int) -> None:
+        self._lengths = [header, *(length for _, length in _regions(header, table, size))][::-1]
+        self._state, self._left = Xxh3(), self._lengths.pop()
+        self._digests: list[str] = []
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                self._next()
+                # What stands behind the end of the file as it was belongs to no region, and changes the digest.
+                taken = view[at : at + self._left] if self._left else view[at:]
+                self._state.update(taken)
+                self._left = max(0, self._left - len(taken))
+                at += len(taken)
+
+    def _next(self) -> None:
+        while not self._left and self._lengths:
+            self._digests.append(self._state.digest())
+            self._state, self._left = Xxh3(), self._lengths.pop()
+
+    def digest(self) -> str:
+        self._next()
+        return xxh3(canonical([*self._digests, self._state.digest()]))
+
+
+def _regions(header: int, table: TensorTable, size: int) -> list[tuple[int, int]]:
+    """Offset and length of each tensor and of all that lies between, in order."""
+    tensors = sorted(table.tensors.values(), key=lambda tensor: tensor.offset)
+    return sorted([(tensor.offset, tensor.length) for tensor in tensors] + _gaps(tensors, header, size))
 
 
 def _gaps(tensors: Iterable[Tensor], start: int, size: int) -> list[tuple[int, int]]:

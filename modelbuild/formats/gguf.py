@@ -149,11 +149,23 @@ def read_header(path: str) -> Header:
 
 def survey(path: str, executor: Executor | None = None) -> formats.Survey:
     """Read a GGUF file whole: its table, the digest of each tensor, and the file's own."""
+    header, table, size = _front(path)
+    return formats.digest_all(path, header, table, size, executor)
+
+
+def running(path: str) -> formats.Running:
+    """The digest that `survey` finds, of a copy of the file while it is made."""
+    header, table, size = _front(path)
+    return formats.Running(len(header), table, size)
+
+
+def _front(path: str) -> tuple[bytes, TensorTable, int]:
+    """The bytes before the tensors, what they say, and the file's size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         reader = _Reader(file, size, path)
         table = _read(reader).table
-    return formats.digest_all(path, bytes(reader.data[: reader.at]), table, size, executor)
+    return bytes(reader.data[: reader.at]), table, size
 
 
 class _Reader:

@@ -219,6 +219,32 @@ def test_shard_rewritten_during_the_build_stops_it(tmp_path: Path) -> None:
     assert project.tree(clean) == project.tree()
 
 
+@pytest.mark.parametrize("longer", (False, True))
+def test_imported_file_rewritten_during_the_build_stops_it(tmp_path: Path, longer: bool) -> None:
+    project = Project(tmp_path)
+    project.write("ModelBuild.toml", '[model.made]\nfrom = "./weights"\n')
+    project.checkpoint()
+    project.build()
+    gguf = tmp_path / "in.gguf"
+    gguf.write_bytes(project.blob("made:latest", "model"))
+    project.write("ModelBuild.toml", '[model.one]\nfrom = "./in.gguf"\n[model.two]\nfrom = "one"\nquantize = "q8_0"\n')
+    project.build("two")  # takes the digest, and copies nothing
+    stat = gguf.stat()
+    data = gguf.read_bytes()
+    if longer:
+        gguf.write_bytes(data + bytes(32))
+    else:
+        flip(gguf, len(data) // 2)
+    remember_as_unchanged(project, gguf, stat)
+    project.run("one", code=1)
+    assert "source changed during the build" in project.errors
+    assert not (project.models / "manifests/registry.ollama.ai/library/one").exists()
+    gguf.write_bytes(data)
+    project.build()
+    project.check()
+    assert project.blob("one:latest", "model") == data
+
+
 def remember_as_unchanged(project: Project, path: Path, before: os.stat_result) -> None:
     """Make the stat cache take a file that was rewritten for the one it knew."""
     import sqlite3
