@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from modelbuild import __version__, ftypes, metadata, mixes, variables, variant
 from modelbuild.digest import canonical, xxh3
+from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
 from modelbuild.locate import At, Path, Place
 from modelbuild.variant import RESERVED
 
-GLOB = re.compile(r"[*?\[]")
 WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
@@ -224,7 +224,7 @@ def _row_errors(
 
 def _axis_value(axis: str, value: Any, place: Place, custom: frozenset[str], shapes: _Shapes) -> list[Error]:
     if axis in variant.KEYS:
-        return _model_errors({axis: value}, lambda key, *more: place.at(*more), custom, shapes)
+        return _model_errors({axis: value}, lambda *keys: place.at(*keys[1:]), custom, shapes)
     if isinstance(value, variables.Scalar) and not (isinstance(value, float) and not math.isfinite(value)):
         return []
     expected = "a string, a number, true or false"
