@@ -133,7 +133,7 @@ def _run(
     spans: list[Span] = []
     hasher = Xxh3()
     end = offsets[0] if offsets else 0
-    forgotten = 0
+    growing = page_cache.Growing(file)
     done, total = 0, sum(entry.expression.size for entry in recipe.tensors)
 
     def make(task: Chunk) -> bytearray | memoryview:
@@ -149,7 +149,7 @@ def _run(
         return data
 
     def drain() -> None:
-        nonlocal hasher, end, forgotten, done, held
+        nonlocal hasher, end, done, held
         task, size, future = pending.popleft()
         data = future.result()
         if task.first == 0:
@@ -163,9 +163,7 @@ def _run(
         if task.first + task.elements == math.prod(expression.shape):
             spans.append(Span(expression.key, end - expression.size, expression.size, hasher.digest()))
         reader.give_back(data)
-        if end - forgotten >= page_cache.WINDOW:
-            page_cache.forget(file, 0, end)
-            forgotten = end
+        growing.reach(end)
         held -= size
         resources.progress(done, total)
 

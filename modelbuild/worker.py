@@ -175,13 +175,14 @@ class Inputs:
         worker, digest = self._worker, self._digests[role]
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
-        done = forgotten = 0
+        done = 0
         with worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _reflink(source.path, file.fileno())
             try:
                 running = _running(source)
             except Error:  # it could be read when the build began
                 raise self._changed(source.path) from None
+            growing = page_cache.Growing(file.fileno())
             # A clone is what will be published, whatever is written to the source meanwhile.
             with open(file.path if cloned else source.path, "rb", buffering=0) as original:
                 size = os.fstat(original.fileno()).st_size
@@ -193,9 +194,7 @@ class Inputs:
                     done += len(data)
                     if not cloned:
                         file.write(data)
-                        if done - forgotten >= page_cache.WINDOW:
-                            page_cache.forget(file.fileno(), 0, done)
-                            forgotten = done
+                        growing.reach(done)
                     self._progress(done, size)
             if running.digest() != digest:
                 raise self._changed(source.path)
