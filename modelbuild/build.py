@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelbuild import interrupt
 from modelbuild.action import Action, ActionResult, differences
 from modelbuild.errors import Error
 from modelbuild.graph import Graph, Output, Source, Step
@@ -31,14 +33,28 @@ class Made(NamedTuple):
 
 Work = Callable[[Action, Step], Made]
 Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
-"""Put an output's manifest and blobs where they are served; says whether anything changed."""
-
+"""Put an output's manifest and blobs where they are served, or see that they stand there; says whether anything changed."""
 
 Preflight = Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]]
 """Tell what is known to stand against the steps of a graph that are to run, by step."""
 
 SMALL = 64 << 20
 """Bytes of a file that is read before anything is checked, to know whether it changed."""
+
+
+SETTLED = 0.05
+"""Seconds that somebody else's removal takes at most from its look at the manifests to the last blob that it deletes."""
+
+ROUNDS = 100
+"""Looks at the outputs at the end of a build while somebody else goes on removing what they name."""
+
+
+class Untrue(Exception):
+    """A step made something else than was recorded of it: the records cannot be trusted."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.what)
+        self.error = error
 
 
 class Options(NamedTuple):
@@ -62,6 +78,7 @@ class Build:
         publish: Publish,
         report: Callable[[Event], None],
         options: Options,
+        restore: Publish = lambda output, manifest, blobs: False,
         abort: Callable[[], None] = lambda: None,
         preflight: Preflight = lambda graph, running: {},
         placed: Callable[[Error, Step], Error | None] = lambda error, step: None,
@@ -72,6 +89,7 @@ class Build:
         self._project = project
         self._work = work
         self._publish = publish
+        self._restore = restore
         self._report = report
         self._options = options
         self._abort = abort
@@ -89,12 +107,19 @@ class Build:
         self._counts = {"ran": 0, "hit": 0, "failed": 0, "skipped": 0}
         self._tensors = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
         self._mutex = threading.Lock()
+        self._changed: list[Output] = []
+        self._ran: set[str] = set()
         self.errors: list[Error] = []
 
     @property
     def results(self) -> dict[str, ActionResult]:
         """What each finished step made, by name."""
         return self._rebuilder.results
+
+    @property
+    def ran(self) -> bool:
+        """Whether anything was made."""
+        return bool(self._ran)
 
     def run(self) -> bool:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
@@ -105,10 +130,16 @@ class Build:
             scheduler = Scheduler(graph, self._options.jobs, self._options.keep_going, self._abort)
             try:
                 scheduler.run(self._look_up, self._execute, self._finished, self._started)
+                self._settle()
             finally:
-                self._remember()
+                with contextlib.suppress(Error):
+                    self._remember()
         except Error as error:
             self.errors.append(error)
+        except (RuntimeError, MemoryError) as error:
+            if (short := _short_of(error)) is None:
+                raise
+            self.errors.append(short)
         self._report(
             {"event": "summary", **self._counts, **self._tensors, "seconds": round(time.perf_counter() - begun, 4)}
         )
@@ -117,7 +148,7 @@ class Build:
     def _passed(self) -> Graph:
         """The part of the graph that nothing stands against, as far as can be told before any work; the rest is over."""
         running = unmade(self._graph, self._rebuilder, self._sources, self._unread, force=self._options.force)
-        faults = self._preflight(self._graph, running) if running else {}
+        faults = self._preflight(self._graph, running)
         if not faults:
             return self._graph
         refused = {label for name in faults for label in self._targets[name]}
@@ -174,6 +205,7 @@ class Build:
             self._store.record(action.digest, made_now.result, made_now.tensors)
         with self._mutex:
             self._rebuilder.results[step.name] = made_now.result
+            self._ran.add(step.name)
             self._tensors["tensors_computed"] += made_now.computed
             self._tensors["tensors_reused"] += made_now.reused
             self._tensors["bytes_written"] += made_now.written
@@ -195,16 +227,18 @@ class Build:
     def _remake(self, name: str) -> None:
         """Make once more an artifact that was dropped or damaged since it was recorded."""
         before = self._rebuilder.results[name]
+        recorded = name not in self._ran
         step = self._graph.steps[name]
         self._report({"event": "start", "step": name, "kind": step.kind, "targets": self._targets[name]})
         begun = time.perf_counter()
         result, _ = self._execute(step, again=True)
         if result != before:
-            raise Error(
+            error = Error(
                 f"step '{name}' made other bytes than before from the same inputs",
                 facts=[("before", before.artifact), ("now", result.artifact)],
                 hint="report this: steps must be deterministic",
             )
+            raise Untrue(error) if recorded else error
         self._counts["ran"] += 1
         self._report(self._step_event(step, "ran", result, time.perf_counter() - begun))
 
@@ -242,33 +276,57 @@ class Build:
         }
 
     def _finish_output(self, output: Output) -> None:
-        results = self._rebuilder.results
-        manifest = results[output.manifest]
         try:
-            while True:
-                try:
-                    changed = self._publish(output, manifest, [results[name] for name in output.blobs])
-                    break
-                except Damaged as damage:
-                    steps = [
-                        name for name in (output.manifest, *output.blobs) if results[name].artifact == damage.artifact
-                    ]
-                    self._remake(steps[0])
+            changed = self._put(self._publish, output)
         except Error as error:
             if not self._options.keep_going:
                 raise
             self.errors.append(error)
             return
+        if changed:
+            self._changed.append(output)
         for name in output.names:
             self._report(
                 {
                     "event": "variant",
                     "name": name,
                     "label": output.label,
-                    "manifest": manifest.artifact,
+                    "manifest": self.results[output.manifest].artifact,
                     "changed": changed,
                 }
             )
+
+    def _put(self, publish: Publish, output: Output) -> bool:
+        """Publish an output, or see that it stands; what turns out to be damaged or gone is made again."""
+        results = self._rebuilder.results
+        while True:
+            try:
+                return publish(output, results[output.manifest], [results[name] for name in output.blobs])
+            except Damaged as damage:
+                steps = [name for name in (output.manifest, *output.blobs) if results[name].artifact == damage.artifact]
+                if not steps:
+                    raise
+                self._remake(steps[0])
+
+    def _settle(self) -> None:
+        """Look once more at what was published: a server's removal takes no lock, and may take what our manifests name.
+
+        Where something was gone a removal is under way: then look until nothing goes any more.
+        """
+        for _ in range(ROUNDS):
+            gone = [output for output in list(self._changed) if self._restored(output)]
+            if not gone:
+                return
+            interrupt.check()
+            time.sleep(SETTLED)
+
+    def _restored(self, output: Output) -> bool:
+        try:
+            return self._put(self._restore, output)
+        except Error as error:
+            self.errors.append(error)
+            self._changed.remove(output)
+            return False
 
     def _step_error(self, step: Step, error: Exception) -> Error:
         if not isinstance(error, Error):
@@ -293,7 +351,20 @@ class Build:
         self._store.remember_last(self._project, done)
 
 
+def _short_of(error: RuntimeError | MemoryError) -> Error | None:
+    """What to do where the system gives no more of something; None for any other fault."""
+    if isinstance(error, MemoryError):
+        return Error("not enough memory", hint="close other programs, or lower --memory and --jobs")
+    if "new thread" not in str(error):
+        return None
+    return Error(
+        "the system starts no more threads",
+        hint="raise the limit of processes (`ulimit -u`, or the pids limit of the container), or lower --jobs",
+    )
+
+
 _FORCED = {"field": "artifact", "before": "built", "after": "asked for with --force"}
+_UNREAD = {"field": "weights", "before": "unknown", "after": "not read yet"}
 _GONE = {"field": "artifact", "before": "built", "after": "no longer in the cache"}
 
 
@@ -348,12 +419,22 @@ class Due(NamedTuple):
     because: list[dict[str, str]]
 
 
-def due(graph: Graph, store: Store, sources: Sources, project: str, force: bool = False) -> list[Due]:
-    """What a build would do. Sources that were never read are read to know their digests, as a build would."""
+def due(
+    graph: Graph,
+    store: Store,
+    sources: Sources,
+    project: str,
+    force: bool = False,
+    unread: Collection[Source] = (),
+) -> list[Due]:
+    """What a build would do. Sources whose digests are not known are read, as a build would, but for the `unread` ones."""
     sources.prepare(graph.sources())
     rebuilder = Rebuilder(store, sources.digest)
     found: dict[str, Due] = {}
     for step in graph.steps.values():
+        if any(source in unread for source in step.sources):
+            found[step.name] = Due(step, True, [_UNREAD])
+            continue
         waiting = [(role, ref) for role, ref in step.inputs if isinstance(ref, str) and ref not in rebuilder.results]
         before = store.last(project, step.name)
         if waiting:

@@ -17,6 +17,8 @@ GOOD = 0
 FAILED = 1
 WRONG = 2
 INTERRUPTED = 130
+INTERNAL = 70
+"""EX_SOFTWARE of sysexits.h: a fault of ours."""
 BROKEN_PIPE = 141
 """What a shell says of a program that a closed pipe ended (128 + SIGPIPE)."""
 
@@ -36,9 +38,10 @@ class Invocation:
     def session(self) -> Session:
         """Raises Error or Errors where there is no project or no usable store."""
         if self._session is None:
+            from modelbuild.report import waiting
             from modelbuild.session import Session
 
-            self._session = Session(self.settings)
+            self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
             self.report.base = os.path.dirname(self._session.file)
         return self._session
 
@@ -73,17 +76,29 @@ def main(args: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough.
         _forget_output()
         return BROKEN_PIPE
-    except OSError as error:
-        if error.filename is not None:
+    except Exception as error:
+        return _foreseen_by_nobody(error)
+    except BaseException as error:
+        # A panic of a library in Rust is none of Python's exceptions.
+        if isinstance(error, SystemExit | GeneratorExit):
             raise
-        # Only streams fail without a name: files are dealt with where they are written.
-        _forget_output()
-        from contextlib import suppress
-
-        with suppress(OSError):
-            sys.stderr.write(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}\n")
-        return FAILED
+        return _foreseen_by_nobody(error)
     return code
+
+
+def _foreseen_by_nobody(error: BaseException) -> int:
+    """Say of what no other place has dealt with where it happened and how to report it: the last handler."""
+    from contextlib import suppress
+
+    from modelbuild import fault
+
+    with suppress(OSError, ValueError):
+        if isinstance(error, OSError) and fault.of_streams(error):
+            _forget_output()
+            sys.stderr.write(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}\n")
+            return FAILED
+        sys.stderr.write(fault.described(error))
+    return INTERNAL
 
 
 def _stand_in() -> None:

@@ -1,22 +1,51 @@
-"""The models folder: Ollama's blobs and manifests, written so that a server (or a second build) beside us never sees half of anything."""
+"""The models folder: Ollama's blobs and manifests, written so that a server (or a second build) beside us never sees half of anything.
+
+A server takes no lock of ours: it removes empty folders, and with a model the blobs that no manifest names at that moment. So what
+a build relies on is looked at under our lock, looked at again when the manifest stands, and once more when the build ends.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import stat
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import BinaryIO, TypeVar
 
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
+from modelbuild.files import (
+    AGAIN,
+    TEMPORARY,
+    Temporary,
+    clear_temporaries,
+    existing,
+    free,
+    lock_file,
+    read_plain,
+    reason,
+    remove_temporary,
+    signature,
+    sync_folder,
+)
 from modelbuild.graph import Output
-from modelbuild.store import Store, clear_temporaries, lock_file, standing
+from modelbuild.library import LARGEST, SCRATCH, Users, blob_path, manifest_path, named_blobs
+from modelbuild.store import Damaged, Store, still_stands
+
+T = TypeVar("T")
 
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
+
+LONGEST = 255
+"""Bytes of the longest name of a file."""
+
+PRUNED = 1800.0
+"""Seconds after which a blob is made young again before a manifest names it: a server's start deletes blobs that no manifest
+names, unless they are younger than an hour."""
 
 
 def default_folder(env: str | None, home: str) -> str:
@@ -32,13 +61,14 @@ class ModelsFolder:
         self.root = root
         self._blobs = os.path.join(root, "blobs")
         self._manifests = os.path.join(root, "manifests")
-        self._scratch = os.path.join(root, ".modelbuild")
+        self._scratch = os.path.join(root, SCRATCH)
         self._store = store
         self._project = project
+        self._users = Users(root)
         self._written: dict[str, tuple[str, str]] | None = None
-        self._places: dict[str, str] | None = None
-        self._present: set[str] = set()
-        self._replaced: set[str] = set()
+        self._noted: dict[str, str] | None = None
+        self._published: dict[str, str] = {}
+        self._nearer: dict[str, str] = {}
         self._cleared = False
         self.taken: dict[str, str] = {}
         """Names that another project wrote last and that now say something else -> that project's file."""
@@ -52,62 +82,144 @@ class ModelsFolder:
 
     def scratch(self) -> str | None:
         """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
-        self._make(self.root)
-        if os.stat(self.root).st_dev == os.stat(self._store.root).st_dev:
+        self._make(self._blobs)
+        if os.stat(self._blobs).st_dev == os.stat(self._store.root).st_dev:
             return None
-        self._make(self._scratch)
-        return self._scratch
+        folder = self._near(self._blobs)
+        self._make(folder)
+        return folder
 
     def doubt(self) -> None:
         """Believe no blob unhashed, however untouched it looks."""
-        self._places = {}
+        self._noted = {}
+
+    # Before the work
 
     def check_writable(self) -> None:
-        """Raise an Error that says what to do where this folder cannot be written."""
-        folder = self.root
-        while not os.path.lexists(folder):
-            folder = os.path.dirname(folder)
-        if not os.path.isdir(folder):
-            raise self._refused(NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise self._refused(PermissionError(errno.EACCES, "permission denied"))
+        """Raise an Error that says what to do where this folder cannot be written, or is where the cache lies."""
+        for folder in map(existing, (self.root, self._blobs, self._manifests)):
+            if not os.path.isdir(folder):
+                raise self._refused(NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise self._refused(PermissionError(errno.EACCES, "permission denied", folder))
+        if _same_file(self._blobs, os.path.join(self._store.root, "blobs")):
+            raise Error(
+                "the cache and the models folder have the same 'blobs' folder",
+                path=self.root,
+                hint="name a cache folder of its own with --cache or $MODELBUILD_CACHE",
+            )
+
+    def misplaced(self, output: Output) -> list[Error]:
+        """What stands against writing the manifests of an output, as far as a look at its names tells."""
+        return [error for name in output.names if (error := self._misplaced(name)) is not None]
+
+    def _misplaced(self, name: str) -> Error | None:
+        for part in name.split("/"):
+            if len(part.encode()) > LONGEST:
+                return Error(
+                    f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file's name",
+                    path=self.root,
+                    hint=f"give each part of the name at most {LONGEST} bytes",
+                )
+        path = manifest_path(self.root, name)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            return Error(
+                "a file stands where a folder of manifests belongs", path=_first_file(path), hint="move it away"
+            )
+        except OSError as error:
+            return self._refused(error)
+        if stat.S_ISREG(info.st_mode):
+            return None
+        what = "a folder" if stat.S_ISDIR(info.st_mode) else "something that is not a file"
+        return Error(f"{what} stands where the manifest of '{name}' belongs", path=path, hint="move it away")
+
+    # Publishing
 
     def publish_all(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Publish an output under each of its names. Returns whether anything changed."""
         changed = [self.publish(name, manifest, blobs) for name in output.names]
         return any(changed)
 
-    def files_of(self, output: Output, blobs: Iterable[str]) -> list[str]:
-        """The files that an output with these blobs stands in."""
-        manifests = [os.path.join(self._manifests, *name.split("/")) for name in output.names]
-        return [*manifests, *(self._blob_path(blob) for blob in blobs)]
-
     def publish(self, name: str, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put the blobs, then the manifest `name` (`host/namespace/model/tag`). Returns whether anything changed.
 
-        A blob is complete and on disk before a manifest names it; the manifest changes at once or not at all.
+        A blob is complete and on disk before a manifest names it; the manifest changes at once or not at all. Raises Error, and
+        Damaged for an artifact that has to be made again.
         """
-        path = os.path.join(self._manifests, *name.split("/"))
+        path = manifest_path(self.root, name)
         if self._same(path, manifest) and all(self._has(blob) for blob in blobs):
             if self.written.get(name) != (self._project, manifest.artifact):
                 # The store was lost since we wrote this, or the folder moved: it is ours all the same.
-                for blob in blobs:
-                    self._store.note_blob(self.root, blob.artifact)
+                self._store.note_blobs(self.root, (blob.artifact for blob in blobs))
                 self._note(name, manifest)
             return False
         owner = self._other_owner(name, path, manifest)
-        try:
+
+        def put() -> None:
             with self._locked():
-                for blob in blobs:
-                    if not self._has(blob):
-                        self._put(blob)
+                self._put_missing(blobs)
                 self._replace(path, manifest)
                 self._note(name, manifest)
-        except OSError as error:
-            raise self._refused(error) from error
+                # A server may have taken one away between our look and the manifest; from now on it does not.
+                self._put_missing(blobs)
+
+        self._despite_removals(put)
         if owner is not None:
             self.taken[name] = owner
         return True
+
+    def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        """Put again the blobs of an output that somebody took away although its manifest names them. Returns whether any was gone.
+
+        Raises as `publish` does.
+        """
+        if all(self._has(blob) for blob in blobs):
+            return False
+        if not any(self._same(manifest_path(self.root, name), manifest) for name in output.names):
+            return False
+
+        def put() -> None:
+            with self._locked():
+                self._put_missing(blobs)
+
+        self._despite_removals(put)
+        return True
+
+    def _despite_removals(self, put: Callable[[], T]) -> T:
+        """Do it again where a folder went meanwhile; any other fault of the system is an Error."""
+        for left in reversed(range(AGAIN)):
+            try:
+                return put()
+            except FileNotFoundError as error:
+                if not left:
+                    raise self._refused(error) from error
+            except OSError as error:
+                raise self._refused(error) from error
+        raise AssertionError
+
+    def finished(
+        self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]
+    ) -> dict[str, os.stat_result] | None:
+        """The files that a published output stands in, and their stats; None where one is not as we left it."""
+        found = {}
+        try:
+            for name in output.names:
+                path = manifest_path(self.root, name)
+                found[path] = os.stat(path)
+                if signature(found[path]) != self._published.get(path):
+                    return None
+            for blob in blobs:
+                path = blob_path(self.root, blob.artifact)
+                found[path] = os.stat(path)
+                if not still_stands(self._places.get(blob.artifact, ""), found[path]):
+                    return None
+        except OSError:
+            return None
+        return found
 
     def _other_owner(self, name: str, path: str, new: ActionResult) -> str | None:
         """The file of another project, still there, whose manifest stands under a name and says something else."""
@@ -121,124 +233,200 @@ class ModelsFolder:
         self._store.note_written(self.root, name, self._project, manifest.artifact)
         self.written[name] = (self._project, manifest.artifact)
 
-    @staticmethod
-    def _same(path: str, manifest: ActionResult) -> bool:
+    def _same(self, path: str, manifest: ActionResult) -> bool:
         try:
-            with open(path, "rb") as file:
-                return digests.sha256(file.read()) == manifest.artifact
+            data, info = read_plain(path, LARGEST)
         except OSError:
             return False
-
-    def _has(self, blob: ActionResult) -> bool:
-        """Whether the blob stands here, whole. One that is not as we put it is hashed before it is believed."""
-        if blob.artifact in self._present:
-            return True
-        path = self._blob_path(blob.artifact)
-        try:
-            info = os.stat(path)
-            if info.st_size != blob.size:
-                return False
-            if self._places is None:
-                self._places = self._store.places(self._blobs)
-            if self._places.get(blob.artifact) != standing(info):
-                if _sha256(path) != blob.artifact:
-                    return False
-                self._store.note_place(blob.artifact, path)
-        except OSError:
+        if digests.sha256(data) != manifest.artifact:
             return False
-        self._present.add(blob.artifact)
+        self._published[path] = signature(info)
         return True
 
-    def _blob_path(self, artifact: str) -> str:
-        return os.path.join(self._blobs, artifact.replace(":", "-"))
+    @property
+    def _places(self) -> dict[str, str]:
+        """Digest -> what was noted of the stat of each blob here that is known to be whole."""
+        if self._noted is None:
+            self._noted = self._store.places(self._blobs)
+        return self._noted
+
+    def _has(self, blob: ActionResult) -> bool:
+        """Whether the blob stands here now, whole. One that is not as we put it is hashed before it is believed."""
+        path = blob_path(self.root, blob.artifact)
+        try:
+            info = os.stat(path)
+            noted = self._places.get(blob.artifact, "")
+            if info.st_size != blob.size:
+                return False
+            if not still_stands(noted, info):
+                if not stat.S_ISREG(info.st_mode) or _sha256(path) != blob.artifact:
+                    return False
+                self._places[blob.artifact] = self._store.note_place(blob.artifact, path)
+        except OSError:
+            return False
+        return True
+
+    def _put_missing(self, blobs: Sequence[ActionResult]) -> None:
+        """See each blob here, now, or put it; a few times where somebody removes them meanwhile."""
+        for _ in range(AGAIN):
+            missing = [blob for blob in blobs if not self._has(blob)]
+            if not missing:
+                return
+            for blob in missing:
+                self._put(blob)
+        raise Error("another program removes blobs as fast as they are put", path=self._blobs, hint="build again")
 
     def _put(self, blob: ActionResult) -> None:
         self._make(self._blobs)
-        target = self._blob_path(blob.artifact)
+        target = blob_path(self.root, blob.artifact)
         # Noted first: what a killed build leaves is still known as ours.
-        self._store.note_blob(self.root, blob.artifact)
+        self._store.note_loose(self.root, [blob.artifact], ours=True)
         with self._store.open(blob.artifact) as source:
             self._store.verify(blob.artifact, source)
-            os.fsync(source.fileno())
+            self._persist(blob, source)
             page_cache.forget(source.fileno())
-            with contextlib.suppress(PermissionError):
-                # A server deletes blobs without a manifest at its start, unless they are young.
-                os.utime(source.name)
-            if os.path.dirname(source.name) == self._scratch:
-                os.replace(source.name, target)
+            before = os.fstat(source.fileno())
+            if before.st_mtime < time.time() - PRUNED:
+                with contextlib.suppress(OSError):
+                    os.utime(source.fileno())
+            near = self._near(self._blobs)
+            if os.path.dirname(source.name) == near:
+                self._move(source.name, target)
                 self._store.forget_place(blob.artifact, source.name)
             else:
-                self._make(self._scratch)
-                with self._store.temporary(self._scratch) as file:
-                    if not file.link(source.name):
-                        while data := source.read(digests.CHUNK):
-                            interrupt.check()
-                            file.write(data)
-                        os.fsync(file.fileno())
-                        page_cache.forget(file.fileno())
-                    os.replace(file.path, target)
-        _sync_folder(self._blobs)
-        self._store.note_place(blob.artifact, target)
-        self._present.add(blob.artifact)
+                self._link(source, target, near, blob)
+            self._store.touched(blob.artifact, source.fileno(), before)
+        sync_folder(self._blobs)
+        self._places[blob.artifact] = self._store.note_place(blob.artifact, target)
+
+    def _persist(self, blob: ActionResult, source: BinaryIO) -> None:
+        try:
+            os.fsync(source.fileno())
+        except OSError:
+            # The kernel tells of a page that it could not write once: the next call would say that all is well.
+            remove_temporary(source.name)
+            self._store.forget(blob.artifact)
+            raise
+
+    def _link(self, source: BinaryIO, target: str, near: str, blob: ActionResult) -> None:
+        """Put an artifact of the store: by a hard link where that can be, else by a copy."""
+        self._make(near)
+        with self._store.temporary(near) as file:
+            try:
+                linked = file.link(source.name)
+            except FileNotFoundError:
+                if os.path.exists(source.name):
+                    raise
+                # Somebody cleared the cache: it is made again.
+                raise Damaged(blob.artifact) from None
+            if not linked:
+                _copy(source, file)
+            self._move(file.path, target)
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
-        with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
-            self._replaced |= named_blobs(file.read())
-        self._make(self._scratch)
-        self._make(os.path.dirname(path))
+        with contextlib.suppress(OSError, ValueError):
+            # Noted first: an end of ours between this and the sweep leaks nothing.
+            if loose := named_blobs(read_plain(path, LARGEST)[0]):
+                self._store.note_loose(self.root, loose)
         data = self._store.read(manifest.artifact)
-        with self._store.temporary(self._scratch) as file:
+        folder = os.path.dirname(path)
+        self._make(folder)
+        near = self._near(folder)
+        self._make(near)
+        with self._store.temporary(near) as file:
             file.write(data)
             os.fsync(file.fileno())
-            os.replace(file.path, path)
-        _sync_folder(os.path.dirname(path))
+            self._move(file.path, path)
+            info = os.fstat(file.fileno())
+        if info.st_nlink and os.path.exists(path) and os.path.samestat(info, os.stat(path)):
+            self._published[path] = signature(info)
+        sync_folder(folder)
+
+    def _near(self, folder: str) -> str:
+        """The folder for temporary files that are to be renamed into a folder: one on its file system.
+
+        `blobs`, `manifests` or a folder below may be a link to another disk, or another mount.
+        """
+        known = self._nearer.get(folder)
+        if known is None:
+            far = os.stat(folder).st_dev != os.stat(self.root).st_dev
+            known = self._nearer[folder] = os.path.join(folder, SCRATCH) if far else self._scratch
+        return known
+
+    def _move(self, path: str, target: str) -> None:
+        """Rename a temporary file to a place whose folder a server may remove at any moment."""
+        folder = os.path.dirname(target)
+        for left in reversed(range(AGAIN)):
+            try:
+                os.replace(path, target)
+                return
+            except FileNotFoundError:
+                if not left or not os.path.lexists(path):
+                    raise
+                with contextlib.suppress(FileNotFoundError):
+                    os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                if error.errno != errno.EXDEV or self._near(folder) != self._scratch:
+                    raise
+                break
+        # Two mounts of one file system: no stat tells them apart.
+        near = self._nearer[folder] = os.path.join(folder, SCRATCH)
+        self._make(near)
+        with open(path, "rb", buffering=0) as source, self._store.temporary(near) as file:
+            _copy(source, file)
+            os.replace(file.path, target)
+
+    # Tidying
 
     def sweep(self) -> list[str]:
-        """Remove the blobs that only replaced manifests named and that we wrote; returns their digests."""
-        return self._sweep(self._replaced) if self._replaced else []
+        """Remove the blobs that we wrote and that no manifest names since one was replaced; returns their digests."""
+        return self._sweep(self._store.loose(self.root))
 
     def _sweep(self, candidates: Collection[str]) -> list[str]:
-        ours = self._store.blobs_written(self.root)
-        candidates = [blob for blob in candidates if blob in ours]
-        if not candidates:
+        ours = self._store.blobs_written(self.root) if candidates else set()
+        if ours.isdisjoint(candidates):
+            self._store.forget_loose(self.root, candidates)
             return []
-        removed = []
         with self._locked():
-            used = self._used()
-            for blob in candidates:
-                if blob not in used:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(self._blob_path(blob))
-                    removed.append(blob)
+            used = self._users.used()
+            if used is None:
+                # As Ollama does: delete nothing.
+                return []
+            removed = self._remove_unused(sorted(ours.intersection(candidates) - used))
             self._store.forget_written(self.root, blobs=removed)
-        self._present.difference_update(removed)
+            self._store.forget_loose(self.root, candidates)
         return removed
 
-    def _used(self) -> set[str]:
-        used: set[str] = set()
-        for path in self._manifest_files():
-            try:
-                with open(path, "rb") as file:
-                    used |= named_blobs(file.read())
-            except (OSError, ValueError):
-                # A manifest that cannot be read may name anything: as Ollama does, delete nothing then.
-                return {*self._store.blobs_written(self.root)}
-        return used
-
-    def _manifest_files(self) -> Iterator[str]:
-        for folder, _, files in os.walk(self._manifests):
-            for file in files:
-                yield os.path.join(folder, file)
+    def _remove_unused(self, blobs: Sequence[str]) -> list[str]:
+        """Remove blobs, but those that a manifest names after all: a server may have put one while we looked at the others."""
+        away: dict[str, str] = {}
+        for blob in blobs:
+            near = os.path.join(self._blobs, SCRATCH)
+            self._make(near)
+            path = os.path.join(near, TEMPORARY + os.urandom(8).hex())
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(blob_path(self.root, blob), path)
+                away[blob] = path
+        used = self._users.used() if away else set()
+        kept = set(away) if used is None else used.intersection(away)
+        for blob, path in away.items():
+            if blob in kept:
+                os.replace(path, blob_path(self.root, blob))
+            else:
+                os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(self._blobs, SCRATCH))
+        return [blob for blob in blobs if blob not in kept]
 
     def stale(self, declared: Collection[str]) -> list[str]:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
-        found = []
-        for name, (project, manifest) in sorted(self.written.items()):
-            if project == self._project and name not in declared:
-                path = os.path.join(self._manifests, *name.split("/"))
-                if self._same(path, ActionResult(manifest, 0)):
-                    found.append(name)
-        return found
+        return [
+            name
+            for name, (project, manifest) in sorted(self.written.items())
+            if project == self._project
+            and name not in declared
+            and self._same(manifest_path(self.root, name), ActionResult(manifest, 0))
+        ]
 
     def remove(self, names: Iterable[str]) -> list[str]:
         """Remove manifests, then every blob that we wrote and no manifest names; returns the blobs' digests."""
@@ -246,7 +434,7 @@ class ModelsFolder:
         try:
             with self._locked():
                 for name in names:
-                    path = os.path.join(self._manifests, *name.split("/"))
+                    path = manifest_path(self.root, name)
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                     folder = os.path.dirname(path)
@@ -264,60 +452,81 @@ class ModelsFolder:
             raise self._refused(error) from error
 
     def tidy(self) -> None:
-        """Leave nothing behind but blobs and manifests, and what a failed build made for the next one."""
-        if not os.path.isdir(self._scratch):
-            return
-        # A killed build's lock and temporary files go with ours.
-        with contextlib.suppress(OSError, Error), self._locked():
-            made = {name.replace("-", ":", 1) for name in os.listdir(self._scratch)} & self._present
-            for artifact in made:
-                # Made once more, though it stands among the blobs already.
-                path = os.path.join(self._scratch, artifact.replace(":", "-"))
+        """Leave nothing behind but blobs and manifests, and what a failed build made for the next one. Never raises."""
+        folders = dict.fromkeys([*self._nearer.values(), *self._scratches()])
+        if os.path.isdir(self._scratch):
+            # A killed build's lock and temporary files go with ours.
+            with contextlib.suppress(OSError, Error), self._locked():
+                for folder in filter(os.path.isdir, folders):
+                    self._drop_doubles(folder)
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+    def _scratches(self) -> list[str]:
+        """Where killed builds may have left something."""
+        return [self._scratch, os.path.join(self._blobs, SCRATCH)]
+
+    def _drop_doubles(self, folder: str) -> None:
+        """Remove large artifacts that were made once more, though they stand among the blobs already."""
+        for name in os.listdir(folder):
+            artifact, path = name.replace("-", ":", 1), os.path.join(folder, name)
+            if artifact in self._places and self._has(ActionResult(artifact, os.stat(path).st_size)):
                 os.unlink(path)
                 self._store.forget_place(artifact, path)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._scratch)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self._make(self._scratch)
-        with lock_file(os.path.join(self._scratch, "lock")):
+        with lock_file(os.path.join(self._scratch, "lock"), self._store.waiting):
             if not self._cleared:
                 self._cleared = True
-                clear_temporaries(self._scratch)
+                for folder in self._scratches():
+                    clear_temporaries(folder)
             yield
 
     def _make(self, folder: str) -> None:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise self._refused(error) from error
+        for left in reversed(range(AGAIN)):
+            try:
+                os.makedirs(folder, exist_ok=True)
+                return
+            except FileNotFoundError as error:  # a folder above it went meanwhile
+                if not left:
+                    raise self._refused(error) from error
+            except OSError as error:
+                raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> Error:
+        place = error.filename if isinstance(error.filename, str) else self.root
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(self.root).free
+            left = free(self.root)
             return Error(
                 "no space left for the models folder",
                 path=self.root,
-                facts=[("free", f"{free:,} bytes")],
+                facts=[("free", f"{left:,} bytes")] if left is not None else [],
                 hint="free some space, or name another folder with --models; what is finished stays and is used again",
             )
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
             if os.path.abspath(self.root) == SERVICE_FOLDER:
                 hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
-            return Error("the models folder cannot be written: permission denied", path=self.root, hint=hint)
-        reason = (error.strerror or str(error)).lower()
-        return Error(f"the models folder cannot be written: {reason}", path=error.filename or self.root)
+            why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
+            return Error(f"the models folder cannot be written: {why}", path=self.root, hint=hint)
+        return Error(f"the models folder cannot be written: {reason(error)}", path=place)
 
 
-def named_blobs(manifest: bytes) -> set[str]:
-    """Digests of the config and layers of a manifest, however it was written. Raises ValueError for what is none."""
-    value = json.loads(manifest)
-    if not isinstance(value, dict):
-        raise ValueError("not a manifest")
-    layers = [value.get("config"), *(value.get("layers") or [])]
-    return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _first_file(path: str) -> str:
+    """Of a path that leads through a file, that file."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _file_of(project: str) -> str:
@@ -325,19 +534,16 @@ def _file_of(project: str) -> str:
     return project if os.path.exists(project) else project.rpartition(" -t ")[0] or project
 
 
+def _copy(source: BinaryIO, file: Temporary) -> None:
+    while data := source.read(digests.CHUNK):
+        interrupt.check()
+        file.write(data)
+    os.fsync(file.fileno())
+    page_cache.forget(file.fileno())
+
+
 def _sha256(path: str) -> str:
     import hashlib
 
     with open(path, "rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-__all__ = ["ModelsFolder", "default_folder", "named_blobs"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from modelbuild.digest import xxh3
-from modelbuild.sources import signature
+from modelbuild.files import signature
 
 LIMIT = 200_000_000
 """Bytes of a file that is read whole."""

@@ -132,6 +132,11 @@ class Report:
         return Lines(self, steps, size)
 
 
+def waiting(path: str) -> str:
+    """Say that another process holds what we need."""
+    return f"waiting for another modelbuild, which holds {path}"
+
+
 class Progress:
     """Hears the events of a build; silent itself. `close` tells what came of it."""
 
@@ -222,6 +227,10 @@ class Lines(Progress):
             case "hashing":
                 files = plural(event["files"], "file")
                 self.line(f"reading {files} ({size(event['bytes'])}) for the first time or changed since")
+            case "waiting":
+                self.line(waiting(event["path"]))
+            case "distrust":
+                self.line(f"the cache's records are wrong ({event['path']}): everything is made again")
             case "start":
                 if reasons := event.get("because"):
                     self.line("\n".join(because(event["step"], reasons)))

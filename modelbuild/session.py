@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -11,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import __version__, interrupt, steps
-from modelbuild.build import Build, Event, Options, unmade
+from modelbuild.build import Build, Event, Options, Untrue, unmade
 from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.files import Waiting
 from modelbuild.graph import Graph, Output
 from modelbuild.models import ModelsFolder, default_folder
 from modelbuild.observed import Look, Observed, unchanged
@@ -59,10 +61,10 @@ class _Plan(NamedTuple):
 class Session:
     """Finds the project and opens the store. Raises Error or Errors for what is wrong with either."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, waiting: Waiting | None = None) -> None:
         self.settings = settings
         self.file = self._find()
-        self.store = Store(cache_folder(settings))
+        self.store = Store(cache_folder(settings), waiting)
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
         self._targets: tuple[str, ...] = ()
@@ -221,6 +223,29 @@ class Session:
         limit = cache_limit()
         models = self.models
         models.check_writable()
+        self.store.waiting = lambda path: report({"event": "waiting", "path": path})
+        stale = self.stale()
+        if stale:
+            report({"event": "stale", "names": stale})
+        graph = self.graph.select(outputs)
+        try:
+            build = self._run(graph, options, report)
+        except Untrue as untrue:
+            # The cache's records are wrong, as after a fault of its disk: believe none of them.
+            if options.force:
+                return [untrue.error]
+            report({"event": "distrust", "path": self.store.root})
+            build = self._run(graph, options._replace(force=True), report)
+        if not (build.errors or stale or self._plan.warnings):
+            with contextlib.suppress(Error):
+                self._stamp(graph, build)
+        if build.ran:
+            with contextlib.suppress(OSError, Error):
+                self.store.evict(limit)
+        return build.errors
+
+    def _run(self, graph: Graph, options: Options, report: Callable[[Event], None]) -> Build:
+        models = self.models
         if options.force:
             models.doubt()
         worker = Worker(
@@ -232,7 +257,6 @@ class Session:
             report=report,
             force=options.force,
         )
-        graph = self.graph.select(outputs)
         build = Build(
             graph,
             store=self.store,
@@ -240,35 +264,40 @@ class Session:
             project=self.file,
             work=worker.run,
             publish=models.publish_all,
+            restore=models.restore,
             report=report,
             options=options,
             abort=worker.stop.set,
             preflight=self._preflight,
             placed=steps.placed,
         )
-        stale = self.stale()
         try:
-            if stale:
-                report({"event": "stale", "names": stale})
             with interrupt.deferred(worker.stop.set):
                 build.run()
-                models.sweep()
         finally:
+            worker.close()
+            self._tidy()
             if models.taken:
                 report({"event": "taken", "names": models.taken, "models": models.root})
-            worker.close()
-            self.store.drop_unfinished()
-            models.tidy()
-        if worker.ran:
-            self.store.evict(limit)
-        if not (build.errors or stale or self._plan.warnings):
-            self._stamp(graph, build)
-        return build.errors
+        return build
+
+    def _tidy(self) -> None:
+        """Leave nothing behind. What goes wrong here takes no other error's place: the next build tries again."""
+        with contextlib.suppress(OSError, Error):
+            self.models.sweep()
+        self.store.drop_unfinished()
+        self.models.tidy()
 
     def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
-        from modelbuild import preflight
+        faults: dict[str, Sequence[Error]] = {}
+        if running:
+            from modelbuild import preflight
 
-        return preflight.refuse(graph, running, self.models.root)
+            faults.update(preflight.refuse(graph, running, self.models.root))
+        for output in graph.outputs:
+            if found := self.models.misplaced(output):
+                faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
+        return faults
 
     def unmade(self, graph: Graph) -> set[str]:
         """The steps of a graph that a build would run because of the weights they are made from."""
@@ -276,11 +305,15 @@ class Session:
 
     def _stamp(self, graph: Graph, build: Build) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
-        paths = {source.path for source in graph.sources()}
+        results = build.results
+        outputs: dict[str, os.stat_result] = {}
         for output in graph.outputs:
-            blobs = [build.results[name].artifact for name in output.blobs]
-            paths.update(self.models.files_of(output, blobs))
-        stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, paths)
+            found = self.models.finished(output, results[output.manifest], [results[name] for name in output.blobs])
+            if found is None:
+                return
+            outputs.update(found)
+        sources = {source.path for source in graph.sources()}
+        stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
         if stamp is not None:
             Kept(self.store).put(self._stamp_key(self._targets), stamp.encode())
 

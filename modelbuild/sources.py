@@ -11,13 +11,9 @@ from typing import NamedTuple
 from modelbuild import digest as digests
 from modelbuild.action import ABSENT
 from modelbuild.errors import Error
+from modelbuild.files import TICK, reason, signature, young
 from modelbuild.graph import Source
 from modelbuild.store import Store
-
-TICK = 0.02
-"""Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
-
-DAY = 86400.0
 
 
 class Survey(NamedTuple):
@@ -141,21 +137,8 @@ class Sources:
             self._known = {source: digest for source, digest in self._known.items() if source.path != path}
 
 
-def signature(info: os.stat_result) -> str:
-    """What of a stat must stay the same for the bytes to be taken as the same."""
-    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}"
-
-
-def young(info: os.stat_result, now: float) -> bool:
-    """Whether a write at `now` might leave a file with the times that it has."""
-    # Whole seconds come from file systems with coarse stamps (FAT, HFS+): give those two seconds.
-    tick = 2.0 if info.st_mtime_ns % 1_000_000_000 == 0 else TICK
-    # A time that lies days ahead was set by hand, or by a clock that has been put right: no write will give it.
-    return any(now + 1e-6 < time + tick and time < now + DAY for time in (info.st_mtime, info.st_ctime))
-
-
 def unreadable(path: str, error: OSError) -> Error:
-    return Error(f"cannot be read: {(error.strerror or str(error)).lower()}", path=path)
+    return Error(f"cannot be read: {reason(error)}", path=path)
 
 
 def changed(path: str) -> Error:

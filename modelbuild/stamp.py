@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from modelbuild.files import signature, young
 from modelbuild.observed import Look
-from modelbuild.sources import signature, young
 
 
 class Stamp(NamedTuple):
@@ -47,15 +47,18 @@ class Stamp(NamedTuple):
         return Stamp(*json.loads(data))
 
 
-def take(models: int, steps: int, looks: Iterable[Look], paths: Iterable[str]) -> Stamp | None:
-    """Stamp the files that a plan looked at and those that a build read and wrote.
+def take(
+    models: int, steps: int, looks: Iterable[Look], sources: Iterable[str], outputs: Mapping[str, os.stat_result]
+) -> Stamp | None:
+    """Stamp the files that a plan looked at and those that a build read and wrote; the last with the stats they were left with.
 
     None where one is so young that a change right now would not show in its times.
     """
     now = time.time()
     environment: dict[str, str | None] = {}
     files: dict[str, str] = {}
-    wanted = set(paths)
+    stats: dict[str, os.stat_result] = {}
+    wanted = set(sources)
     for verb, subject, seen in looks:
         if verb == "env":
             environment[subject] = seen[1:] if seen else None
@@ -63,13 +66,13 @@ def take(models: int, steps: int, looks: Iterable[Look], paths: Iterable[str]) -
             wanted.add(subject)
     for path in wanted:
         try:
-            info = os.stat(path)
+            stats[path] = os.stat(path)
         except OSError:
             if os.path.lexists(path):
                 return None
             files[path] = ""
-            continue
-        if young(info, now):
-            return None
-        files[path] = signature(info)
+    stats.update(outputs)
+    if any(young(info, now) for info in stats.values()):
+        return None
+    files.update((path, signature(info)) for path, info in stats.items())
     return Stamp(models, steps, files, environment)

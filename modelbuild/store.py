@@ -6,19 +6,29 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from modelbuild import digest as digests
 from modelbuild import interrupt
 from modelbuild.action import Action, ActionResult
 from modelbuild.errors import Error
+from modelbuild.files import PATIENCE, TEMPORARY, Temporary, Waiting, lock_file, reason, remove_temporary, signature
 
-SCHEMA = 2
-TEMPORARY = ".tmp-"
-_LINK = ".link"
+T = TypeVar("T")
+
+SCHEMA = 3
+BUSY = 60.0
+"""Seconds for which another process may hold the database before we give up."""
+
+SMALL = 1 << 20
+"""Bytes of an artifact that is always read and checked before it is published."""
+
+_ARTIFACT = re.compile("sha256[:-][0-9a-f]{64}")
 _TABLES = """
 create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
 create table if not exists last (
@@ -38,7 +48,16 @@ create table if not exists wrote (
     folder text, name text, project text not null, manifest text not null, primary key (folder, name)
 ) without rowid;
 create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
+create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 """
+_MIGRATED = (2,)
+"""Older schemas that lack tables alone."""
+
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
+"""What SQLite says of a file that is no longer what we wrote."""
+
+Statement = tuple[str, Iterable[Sequence[Any]]]
+"""SQL, and the values of each time that it is run."""
 
 
 class Range(NamedTuple):
@@ -58,100 +77,74 @@ class Damaged(Exception):
         self.artifact = artifact
 
 
-class Temporary:
-    """A new file in a folder, locked while it is written: nobody takes it for what a killed build left."""
-
-    def __init__(self, path: str) -> None:
-        import fcntl
-
-        self.path = path
-        while True:
-            self._descriptor = _create(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-            os.chmod(self._descriptor, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            # Somebody who clears up may have been quicker than the lock.
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(self.path).st_ino == os.fstat(self._descriptor).st_ino:
-                    return
-            os.close(self._descriptor)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-
-    def link(self, source: str) -> bool:
-        """Become a hard link to another file; False where that cannot be."""
-        import fcntl
-
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        try:
-            os.link(source, self.path + _LINK)
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-                return False
-            raise
-        os.replace(self.path + _LINK, self.path)
-        os.close(self._descriptor)
-        self._descriptor = descriptor
-        return True
-
-    def close(self) -> None:
-        """Remove the file, unless it has been renamed."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        os.close(self._descriptor)
-
-
 class Store:
     """Opens (and makes) the store in the folder `root`. Safe for threads and for several processes at once."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, waiting: Waiting | None = None) -> None:
         self.root = root
+        self.waiting = waiting
+        """Told of a lock or a database that another process holds for longer than a moment."""
         self._blobs = os.path.join(root, "blobs")
         self._locks = os.path.join(root, "locks")
+        self._state = os.path.join(root, "state.sqlite")
         self._mutex = threading.RLock()
-        self._made: set[str] = set()
+        self._made: dict[str, str] = {}
         self._unfinished: set[str] = set()
+        self._refuse_models()
         try:
-            for folder in (self._blobs, self._locks):
-                os.makedirs(folder, exist_ok=True)
-            self._db = self._connect(os.path.join(root, "state.sqlite"))
+            self._db, self._inode = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise unusable(root, error) from error
 
-    def _connect(self, path: str) -> sqlite3.Connection:
-        db = self._opened(path)
+    def _refuse_models(self) -> None:
+        """Raise an Error where the cache would lie in a models folder: its blobs are somebody's models, not ours to drop."""
+        blobs = os.path.realpath(self._blobs)
+        beside = os.path.join(os.path.dirname(blobs), "manifests")
+        if os.path.isdir(beside):
+            raise Error(
+                "the cache cannot be a models folder",
+                path=self.root,
+                facts=[("found", beside)],
+                hint="name a folder of its own with --cache or $MODELBUILD_CACHE",
+            )
+
+    # The database
+
+    def _connect(self, damaged: tuple[int, int] | None = None) -> tuple[sqlite3.Connection, tuple[int, int]]:
+        """The database, made where there is none that can be used; one that was found damaged is made anew."""
+        for folder in (self._blobs, self._locks):
+            os.makedirs(folder, exist_ok=True)
+        db = None if damaged else self._opened()
         if db is None:
             # SQLite does not wait for others while the journal's mode changes: one process at a time makes the tables.
-            with lock_file(os.path.join(self._locks, "state")):
-                db = self._opened(path) or self._created(path)
+            with lock_file(os.path.join(self._locks, "state"), self.waiting):
+                db = None if damaged and damaged == _inode(self._state) else self._opened()
+                db = db or self._created()
         db.execute("pragma synchronous = normal")
-        return db
+        # From here on we wait by ourselves, and say so.
+        db.execute(f"pragma busy_timeout = {int(1000 * PATIENCE)}")
+        return db, _inode(self._state)
 
-    @staticmethod
-    def _opened(path: str) -> sqlite3.Connection | None:
-        """The state as it is; None where there is none that we can use."""
-        db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+    def _opened(self) -> sqlite3.Connection | None:
+        """The database as it is; None where there is none that we can use."""
+        db = _database(self._state)
         try:
-            if db.execute("pragma user_version").fetchone()[0] == SCHEMA:
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version in _MIGRATED:
+                db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+                version = SCHEMA
+            if version == SCHEMA:
                 return db
         except sqlite3.DatabaseError as error:
-            if "not a database" not in str(error) and "malformed" not in str(error):
+            if not _is_damage(error):
                 raise
         db.close()
         return None
 
-    @staticmethod
-    def _created(path: str) -> sqlite3.Connection:
-        # What an older version kept, or what is no database: nothing is lost with it but time.
-        _remove_database(path)
-        db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+    def _created(self) -> sqlite3.Connection:
+        # What another version kept, or what is no database: nothing is lost with it but time.
+        _remove_database(self._state)
+        db = _database(self._state)
         db.execute("pragma journal_mode = wal")
         db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
         return db
@@ -160,27 +153,55 @@ class Store:
         with self._mutex:
             self._db.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def change(self, *statements: Statement) -> None:
         """One change of state, whole or not at all."""
-        with self._mutex:
+        listed = [(sql, list(values)) for sql, values in statements]
+
+        def apply(db: sqlite3.Connection) -> None:
+            db.execute("begin immediate")
             try:
-                self._db.execute("begin immediate")
-                try:
-                    yield self._db
-                except BaseException:
-                    self._db.execute("rollback")
-                    raise
-                self._db.execute("commit")
-            except sqlite3.Error as error:
-                raise unusable(self.root, error) from error
+                for sql, values in listed:
+                    db.executemany(sql, values)
+                db.execute("commit")
+            except BaseException:
+                # A full disk may have rolled back by itself.
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("rollback")
+                raise
+
+        self._use(apply)
 
     def rows(self, query: str, values: Sequence[str | int] = ()) -> list[tuple[Any, ...]]:
+        return self._use(lambda db: db.execute(query, values).fetchall())
+
+    def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Use the database. One that is damaged or was deleted is made anew: that costs time. One that is held is waited for."""
+        begun, told, mended = time.monotonic(), self.waiting is None, False
         with self._mutex:
-            try:
-                return self._db.execute(query, values).fetchall()
-            except sqlite3.Error as error:
-                raise unusable(self.root, error) from error
+            while True:
+                try:
+                    if _inode(self._state) != self._inode:
+                        self._reopen(None)
+                    return use(self._db)
+                except sqlite3.Error as error:
+                    waited = time.monotonic() - begun
+                    if _is_held(error) and waited < BUSY:
+                        interrupt.check()
+                        if not told and self.waiting is not None:
+                            told = True
+                            self.waiting(self._state)
+                    elif _is_damage(error) and not mended:
+                        mended = True
+                        self._reopen(self._inode)
+                    else:
+                        raise unusable(self.root, error) from error
+
+    def _reopen(self, damaged: tuple[int, int] | None) -> None:
+        self._db.close()
+        try:
+            self._db, self._inode = self._connect(damaged)
+        except OSError as error:
+            raise unusable(self.root, error) from error
 
     def _rows_in(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         wanted = list(values)
@@ -204,16 +225,26 @@ class Store:
         return whole
 
     def verify(self, artifact: str, file: BinaryIO) -> None:
-        """Hash an artifact, unless this process made it. Raises Damaged (and forgets it) where the bytes are wrong."""
-        if artifact not in self._made:
-            sha = hashlib.sha256()
-            while data := file.read(digests.CHUNK):
-                interrupt.check()
-                sha.update(data)
-            if "sha256:" + sha.hexdigest() != artifact:
-                self.forget(artifact)
-                raise Damaged(artifact)
-            file.seek(0)
+        """Hash an open artifact, unless this process made it and nobody has touched it since.
+
+        Raises Damaged (and forgets it) where the bytes are wrong.
+        """
+        info = os.fstat(file.fileno())
+        if info.st_size > SMALL and self._made.get(artifact) == signature(info):
+            return
+        sha = hashlib.sha256()
+        while data := file.read(digests.CHUNK):
+            interrupt.check()
+            sha.update(data)
+        if "sha256:" + sha.hexdigest() != artifact:
+            self.forget(artifact)
+            raise Damaged(artifact)
+        file.seek(0)
+
+    def touched(self, artifact: str, file: int, before: os.stat_result) -> None:
+        """We have just linked an open artifact or set its times; `before` is its stat from before that."""
+        if self._made.get(artifact) == signature(before):
+            self._made[artifact] = signature(os.fstat(file))
 
     def path(self, artifact: str) -> str | None:
         """A file that holds the artifact: in the store, else in a models folder where it was put."""
@@ -256,7 +287,6 @@ class Store:
             with self.temporary() as file:
                 file.write(data)
                 os.replace(file.path, own)
-            self._made.add(artifact)
         return ActionResult(artifact, len(data))
 
     @property
@@ -279,18 +309,15 @@ class Store:
     def drop_unfinished(self) -> None:
         """Remove temporary files that nobody writes any more: an interrupt can fall between making one and caring for it."""
         while self._unfinished:
-            path = self._unfinished.pop()
-            for name in (path, path + _LINK):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
+            remove_temporary(self._unfinished.pop())
 
     def place(self, path: str, artifact: str, folder: str | None) -> None:
         """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""
         target = self._own_path(artifact) if folder is None else os.path.join(folder, artifact.replace(":", "-"))
+        # Noted first: what a build leaves that is killed now is still known as ours.
+        self._note(artifact, target, standing(os.stat(path)))
         os.replace(path, target)
-        self._made.add(artifact)
-        if folder is not None:
-            self.note_place(artifact, target)
+        self._made[artifact] = signature(os.stat(target))
 
     def places(self, folder: str) -> dict[str, str]:
         """artifact -> what `standing` said of it, of those known to be whole directly in `folder`."""
@@ -298,109 +325,134 @@ class Store:
         rows = self.rows("select blob, path, stat from place where substr(path, 1, ?) = ?", (len(prefix), prefix))
         return {blob: stat for blob, path, stat in rows if os.path.dirname(path) == folder}
 
-    def note_place(self, artifact: str, path: str) -> None:
+    def note_place(self, artifact: str, path: str) -> str:
+        """Note that an artifact lies whole at `path` too; returns what was noted of its stat."""
         try:
-            stat = standing(os.stat(path))
+            seen = standing(os.stat(path))
         except FileNotFoundError:  # another build has moved it on, and noted where to
-            return
-        with self.transaction() as db:
-            db.execute("insert or replace into place values (?, ?, ?)", (artifact, path, stat))
+            return ""
+        self._note(artifact, path, seen)
+        return seen
+
+    def _note(self, artifact: str, path: str, seen: str) -> None:
+        self.change(("insert or replace into place values (?, ?, ?)", [(artifact, path, seen)]))
 
     def forget_place(self, artifact: str, path: str) -> None:
-        with self.transaction() as db:
-            db.execute("delete from place where blob = ? and path = ?", (artifact, path))
+        self.change(("delete from place where blob = ? and path = ?", [(artifact, path)]))
 
     def forget(self, artifact: str) -> None:
         """Drop a damaged or lost artifact and everything that is looked up through it."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(self._own_path(artifact))
-        with self.transaction() as db:
-            db.execute("delete from tensor where blob = ?", (artifact,))
-            db.execute("delete from place where blob = ?", (artifact,))
+        self._made.pop(artifact, None)
+        self.change(
+            ("delete from tensor where blob = ?", [(artifact,)]), ("delete from place where blob = ?", [(artifact,)])
+        )
 
     def evict(self, limit: int) -> int:
         """Bring the store under `limit` bytes, least recently used artifacts first. Returns the bytes freed."""
         # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
-        own = [(path, info) for path, info in self.contents() if info.st_nlink == 1]
-        files = [(max(info.st_atime, info.st_mtime), info.st_size, path) for path, info in own]
-        total = sum(size for _, size, _ in files)
+        own = {path: info for path, info in self._files().items() if info.st_nlink == 1}
+        total = sum(info.st_size for info in own.values())
+        if total <= limit:
+            return 0
+        known = self._known()
+        used = {path: max(own[path].st_atime, own[path].st_mtime) for path in own if _artifact(path) in known}
         freed = 0
-        for _, size, path in sorted(files):
+        for path in sorted(used, key=used.__getitem__):
             if total - freed <= limit:
                 break
             with contextlib.suppress(OSError):
                 os.unlink(path)
-                freed += size
+                freed += own[path].st_size
         return freed
 
-    def contents(self) -> list[tuple[str, os.stat_result]]:
-        """The files of the store's artifacts."""
-        found = []
-        with os.scandir(self._blobs) as scan:
+    def contents(self) -> dict[str, os.stat_result]:
+        """The files of the store's artifacts. A file that we do not know is not one of them, whatever its name."""
+        known = self._known()
+        return {path: info for path, info in self._files().items() if _artifact(path) in known}
+
+    def strangers(self) -> list[str]:
+        """Names of what else lies among the artifacts: of a database that was lost, or somebody's own."""
+        known = {os.path.basename(path) for path in self.contents()}
+        return sorted(name for name in os.listdir(self._blobs) if name not in known and not name.startswith(TEMPORARY))
+
+    def _files(self) -> dict[str, os.stat_result]:
+        found = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._blobs) as scan:
             for entry in scan:
-                with contextlib.suppress(FileNotFoundError):
-                    if not entry.name.startswith(TEMPORARY):
-                        found.append((entry.path, entry.stat()))
+                with contextlib.suppress(OSError):
+                    if _ARTIFACT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                        found[entry.path] = entry.stat(follow_symlinks=False)
         return found
+
+    def _known(self) -> set[str]:
+        return {blob for (blob,) in self.rows("select artifact from action union select blob from place")}
 
     def clear(self) -> None:
         """Forget everything but what was written into models folders: else a later clean-up would not know its own."""
-        with self.transaction() as db:
-            for table in ("action", "last", "tensor", "file", "survey", "kept", "place"):
-                db.execute(f"delete from {table}")
-        for path, _ in self.contents():
+        contents = self.contents()
+        self.change(
+            *(
+                (f"delete from {table}", [()])
+                for table in ("action", "last", "tensor", "file", "survey", "kept", "place")
+            )
+        )
+        for path in contents:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
     # Actions
 
-    def result(self, action: str) -> ActionResult | None:
-        rows = self.rows("select artifact, size from action where digest = ?", (action,))
-        return ActionResult(rows[0][0], int(rows[0][1])) if rows else None
-
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         rows = self._rows_in("select digest, artifact, size from action where digest in ({})", actions)
-        return {action: ActionResult(artifact, int(size)) for action, artifact, size in rows}
+        return {
+            action: ActionResult(artifact, size)
+            for action, artifact, size in rows
+            if isinstance(size, int) and _ARTIFACT.fullmatch(str(artifact))
+        }
 
     def record(self, action: str, result: ActionResult, tensors: Iterable[tuple[str, Range]] = ()) -> None:
         """Note what an action made, and where in it each tensor lies."""
-        with self.transaction() as db:
-            db.execute("insert or replace into action values (?, ?, ?)", (action, *result))
-            db.executemany("insert or replace into tensor values (?, ?, ?, ?, ?)", ((key, *at) for key, at in tensors))
+        self.change(
+            ("insert or replace into action values (?, ?, ?)", [(action, *result)]),
+            ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in tensors]),
+        )
 
     def last(self, project: str, step: str) -> Action | None:
-        """The action that a step of a project was in the last build."""
+        """The action that a step of a project was in the last build. A damaged one counts as none."""
         rows = self.rows("select action from last where project = ? and step = ?", (project, step))
-        return Action.decode(rows[0][0]) if rows else None
+        with contextlib.suppress(ValueError, TypeError):
+            return Action.decode(rows[0][0]) if rows else None
+        return None
 
     def remember_last(self, project: str, actions: Mapping[str, Action]) -> None:
         known = dict(self.rows("select step, digest from last where project = ?", (project,)))
         new = [(step, action) for step, action in actions.items() if known.get(step) != action.digest]
         if new:
-            with self.transaction() as db:
-                db.executemany(
-                    "insert or replace into last values (?, ?, ?, ?)",
-                    ((project, step, action.digest, action.encode()) for step, action in new),
-                )
+            rows = ((project, step, action.digest, action.encode()) for step, action in new)
+            self.change(("insert or replace into last values (?, ?, ?, ?)", rows))
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a lock that every process of this store sees; any death frees it."""
         path = os.path.join(self._locks, name.replace(":", "-"))
-        try:
-            descriptor = _acquire(path)
-        except OSError as error:
-            raise unusable(self.root, error) from error
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock_file(path, self.waiting))
+            except OSError as error:
+                raise unusable(self.root, error) from error
             yield
-        finally:
-            _release(path, descriptor)
 
     # Tensors
 
     def tensors(self, keys: Iterable[str]) -> dict[str, Range]:
         rows = self._rows_in("select key, blob, offset, length, xxh3 from tensor where key in ({})", keys)
-        return {key: Range(blob, int(offset), int(length), xxh3) for key, blob, offset, length, xxh3 in rows}
+        return {
+            key: Range(blob, offset, length, xxh3)
+            for key, blob, offset, length, xxh3 in rows
+            if isinstance(offset, int) and isinstance(length, int) and min(offset, length) >= 0
+        }
 
     # Files
 
@@ -410,14 +462,14 @@ class Store:
         return {(path, form): (stat, digest) for path, form, stat, digest in rows}
 
     def remember_file(self, path: str, form: str, stat: str, digest: str, detail: bytes | None) -> None:
-        with self.transaction() as db:
-            db.execute("insert or replace into file values (?, ?, ?, ?)", (path, form, stat, digest))
-            if detail is not None:
-                db.execute("insert or replace into survey values (?, ?)", (digest, _checked(detail)))
+        found = [] if detail is None else [(digest, _checked(detail))]
+        self.change(
+            ("insert or replace into file values (?, ?, ?, ?)", [(path, form, stat, digest)]),
+            ("insert or replace into survey values (?, ?)", found),
+        )
 
     def forget_file(self, path: str) -> None:
-        with self.transaction() as db:
-            db.execute("delete from file where path = ?", (path,))
+        self.change(("delete from file where path = ?", [(path,)]))
 
     def survey(self, digest: str) -> bytes | None:
         """What was found in a weights file of this digest. A damaged one counts as none."""
@@ -435,17 +487,31 @@ class Store:
         return {blob for (blob,) in self.rows("select blob from wrote_blob where folder = ?", (folder,))}
 
     def note_written(self, folder: str, name: str, project: str, manifest: str) -> None:
-        with self.transaction() as db:
-            db.execute("insert or replace into wrote values (?, ?, ?, ?)", (folder, name, project, manifest))
+        self.change(("insert or replace into wrote values (?, ?, ?, ?)", [(folder, name, project, manifest)]))
 
-    def note_blob(self, folder: str, blob: str) -> None:
-        with self.transaction() as db:
-            db.execute("insert or ignore into wrote_blob values (?, ?)", (folder, blob))
+    def note_blobs(self, folder: str, blobs: Iterable[str]) -> None:
+        """These blobs of a models folder are ours."""
+        self.change(("insert or ignore into wrote_blob values (?, ?)", [(folder, blob) for blob in blobs]))
+
+    def note_loose(self, folder: str, blobs: Iterable[str], ours: bool = False) -> None:
+        """Soon no manifest may name these blobs, or none does yet; noted before that, so that no death of ours leaks them."""
+        rows = [(folder, blob) for blob in blobs]
+        self.change(
+            ("insert or ignore into wrote_blob values (?, ?)", rows if ours else []),
+            ("insert or ignore into loose values (?, ?)", rows),
+        )
+
+    def loose(self, folder: str) -> set[str]:
+        return {blob for (blob,) in self.rows("select blob from loose where folder = ?", (folder,))}
+
+    def forget_loose(self, folder: str, blobs: Iterable[str]) -> None:
+        self.change(("delete from loose where folder = ? and blob = ?", [(folder, blob) for blob in blobs]))
 
     def forget_written(self, folder: str, names: Iterable[str] = (), blobs: Iterable[str] = ()) -> None:
-        with self.transaction() as db:
-            db.executemany("delete from wrote where folder = ? and name = ?", ((folder, name) for name in names))
-            db.executemany("delete from wrote_blob where folder = ? and blob = ?", ((folder, blob) for blob in blobs))
+        self.change(
+            ("delete from wrote where folder = ? and name = ?", [(folder, name) for name in names]),
+            ("delete from wrote_blob where folder = ? and blob = ?", [(folder, blob) for blob in blobs]),
+        )
 
 
 class Kept:
@@ -459,8 +525,7 @@ class Kept:
         return _unchecked(bytes(rows[0][0])) if rows else None
 
     def put(self, key: str, value: bytes) -> None:
-        with self._store.transaction() as db:
-            db.execute("insert or replace into kept values (?, ?)", (key, _checked(value)))
+        self._store.change(("insert or replace into kept values (?, ?)", [(key, _checked(value))]))
 
 
 def _checked(value: bytes) -> bytes:
@@ -473,8 +538,20 @@ def _unchecked(data: bytes) -> bytes | None:
 
 
 def standing(info: os.stat_result) -> str:
-    """What of a blob's stat stays while nobody writes to it; a further link changes its ctime, and no byte."""
-    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}"
+    """What is noted of a blob's stat. A further link, or one less, changes the last two parts and no byte."""
+    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_nlink}:{info.st_ctime_ns}"
+
+
+def still_stands(noted: str, info: os.stat_result) -> bool:
+    """Whether a blob with this stat may be believed to be as it was when its stat was noted.
+
+    A change time that is another while the links are as many tells of a write whose modification time was put back.
+    """
+    now = standing(info)
+    if now == noted or noted.count(":") != now.count(":"):
+        return now == noted
+    (*before, links, _), (*after, links_now, _) = noted.split(":"), now.split(":")
+    return before == after and links != links_now
 
 
 def _holds(path: str, data: bytes) -> bool:
@@ -494,65 +571,45 @@ def unusable(root: str, error: Exception) -> Error:
             path=root,
             hint="free some space, or name another folder with --cache or $MODELBUILD_CACHE",
         )
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, sqlite3.Error) and _is_held(error):
+        return Error(
+            f"the cache has been in use by another process for {BUSY:.0f} seconds",
+            path=root,
+            hint="end the other build if it is stopped, or name another folder with --cache or $MODELBUILD_CACHE",
+        )
+    why = reason(error) if isinstance(error, OSError) else str(error)
     return Error(
-        f"the cache cannot be used: {reason[:1].lower() + reason[1:]}",
+        f"the cache cannot be used: {why[:1].lower() + why[1:]}",
         path=root,
-        hint="name another folder with --cache or $MODELBUILD_CACHE, or make this one writable",
+        hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )
+
+
+def _artifact(path: str) -> str:
+    return os.path.basename(path).replace("-", ":", 1)
+
+
+def _database(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY, check_same_thread=False, isolation_level=None)
+
+
+def _inode(path: str) -> tuple[int, int]:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return 0, 0
+    return info.st_dev, info.st_ino
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return any(sign in str(error).lower() for sign in _DAMAGED)
+
+
+def _is_held(error: sqlite3.Error) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
 
 
 def _remove_database(path: str) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + suffix)
-
-
-def clear_temporaries(folder: str) -> None:
-    """Remove the temporary files that killed builds left in a folder."""
-    import fcntl
-
-    with os.scandir(folder) as scan:
-        for entry in scan:
-            if entry.name.startswith(TEMPORARY):
-                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
-                    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(entry.path)
-
-
-@contextlib.contextmanager
-def lock_file(path: str) -> Iterator[None]:
-    """Hold an exclusive lock on a file that is there only while somebody holds it."""
-    descriptor = _acquire(path)
-    try:
-        yield
-    finally:
-        _release(path, descriptor)
-
-
-def _acquire(path: str) -> int:
-    import fcntl
-
-    while True:
-        descriptor = _create(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        os.close(descriptor)
-
-
-def _create(path: str, flags: int) -> int:
-    while True:
-        try:
-            return os.open(path, flags, 0o644)
-        except FileNotFoundError:
-            # A build that ends removes the folder of temporary files when it is empty.
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-
-
-def _release(path: str, descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-    os.close(descriptor)

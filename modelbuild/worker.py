@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -16,9 +15,10 @@ from modelbuild import page_cache, steps
 from modelbuild.action import ABSENT, Action, ActionResult
 from modelbuild.build import Event, Made
 from modelbuild.errors import Error, Stopped
+from modelbuild.files import clear_temporaries, free, reason
 from modelbuild.graph import Source, Step
 from modelbuild.sources import Sources, Survey, changed, unreadable
-from modelbuild.store import Range, Store, clear_temporaries
+from modelbuild.store import Range, Store
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +43,10 @@ def surveyors() -> dict[str, Callable[[str], Survey]]:
 
 
 _SPACE = "free some space, or name other folders with --cache and --models; what is finished stays and is used again"
+
+
+TRIES = 5
+"""Times that a step is begun whose cache or models folder goes under its hands."""
 
 
 class Worker:
@@ -72,26 +76,32 @@ class Worker:
 
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
-        if not self.ran:
-            self.ran = True
-            for folder in filter(None, (self.store.scratch, self.scratch())):
-                clear_temporaries(folder)
         module = steps.module(action.kind)
-        try:
-            made = module.run(json.loads(action.parameters), Inputs(action, step, self))
-            return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
-        except OSError as error:
-            raise self.failed(error) from error
+        for left in reversed(range(TRIES)):
+            try:
+                if not self.ran:
+                    self.ran = True
+                    for folder in filter(None, (self.store.scratch, self.scratch())):
+                        clear_temporaries(folder)
+                made = module.run(json.loads(action.parameters), Inputs(action, step, self))
+                return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
+            except FileNotFoundError as error:
+                # Somebody deleted the cache, or emptied the models folder, in the middle: that costs time.
+                if not left:
+                    raise self.failed(error) from error
+            except OSError as error:
+                raise self.failed(error) from error
+        raise AssertionError
 
     def need_space(self, size: int) -> None:
         """Raise an Error before anything is computed where the result cannot fit."""
         folder = self.scratch() or self.store.scratch
-        free = shutil.disk_usage(folder).free
-        if free < size:
+        left = free(folder)
+        if left is not None and left < size:
             raise Error(
                 "no space left on the disk",
                 path=folder,
-                facts=[("needed", f"{size:,} bytes"), ("free", f"{free:,} bytes")],
+                facts=[("needed", f"{size:,} bytes"), ("free", f"{left:,} bytes")],
                 hint=_SPACE,
             )
 
@@ -100,14 +110,14 @@ class Worker:
         named = error.filename2 or error.filename
         place = named if isinstance(named, str) else self.scratch() or self.store.root
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free
+            left = free(place)
             return Error(
                 "no space left on the disk",
                 path=place,
-                facts=[("free", f"{free:,} bytes")],
+                facts=[("free", f"{left:,} bytes")] if left is not None else [],
                 hint=_SPACE,
             )
-        return Error((error.strerror or str(error)).lower(), path=place)
+        return Error(reason(error), path=place)
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -63,6 +63,7 @@ class Toy:
             project="toy",
             work=self.work,
             publish=folder.publish_all,
+            restore=folder.restore,
             report=self.events.append,
             options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
         )

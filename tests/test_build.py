@@ -151,8 +151,7 @@ def test_dropped_intermediate_is_made_again_when_needed(toy: Toy) -> None:
 def test_what_was_found_in_a_weights_file_is_checked_when_it_is_read(toy: Toy) -> None:
     toy.store.remember_file("/w", "safetensors", "1", "xxh3:1", b"detail")
     assert toy.store.survey("xxh3:1") == b"detail"
-    with toy.store.transaction() as db:
-        db.execute("update survey set detail = cast(replace(detail, 'detail', 'detaiL') as blob)")
+    toy.store.change(("update survey set detail = cast(replace(detail, 'detail', 'detaiL') as blob)", [()]))
     assert toy.store.survey("xxh3:1") is None
 
 

@@ -118,7 +118,8 @@ class Weights(Toy):
         return Survey("xxh3:" + Path(path).read_text(), b"")
 
     def preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
-        self.looked.append(set(running))
+        if running:
+            self.looked.append(set(running))
         return self.faults
 
     def run(self, graph: Graph, **options: object) -> list[str]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.build import Options, due
+from modelbuild.build import SMALL, Options, due
 from modelbuild.cli import FAILED, GOOD, Invocation, commands
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from modelbuild.report import Report
     from modelbuild.session import Session
+
+
+MOST_JOBS = 256
+"""Threads at most, whatever --jobs says: more would only take memory."""
 
 
 def parameters() -> list[click.Parameter]:
@@ -78,7 +82,7 @@ def run(
         report.warning(warning)
     if dry_run:
         return forecast(call, outputs, explain=explain, force=force)
-    options = Options(jobs=jobs or cores(), keep_going=keep_going, force=force, explain=explain)
+    options = Options(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
     steps = len(session.graph.select(outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
@@ -104,9 +108,12 @@ def forecast(
 ) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
     session, report = call.session, call.report
-    graph, unread = _readable(session, session.graph.select(outputs))
+    chosen = session.graph.select(outputs)
+    # To say why, a build's digests are needed; to say what, no weights are read.
+    unread = set() if explain else _weights(session, chosen)
+    graph, unreadable = _readable(session, chosen, unread)
     needed_by = graph.targets()
-    found = due(graph, session.store, session.sources, session.file, force)
+    found = due(graph, session.store, session.sources, session.file, force, unread)
     for step, sure, reasons in found:
         if report.as_json:
             event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
@@ -116,7 +123,7 @@ def forecast(
             report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
         else:
             report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    wrong = dict(unread)
+    wrong = dict(unreadable)
     if models:
         wrong |= _models_to_be(call, graph, {step.name for step, _, _ in found})
     if not (found or wrong or report.as_json):
@@ -127,11 +134,23 @@ def forecast(
     return FAILED if wrong else GOOD
 
 
-def _readable(session: Session, graph: Graph) -> tuple[Graph, dict[str, list[Error]]]:
-    """The part of a graph that needs no unreadable file; and of the steps that read such a file, what is wrong with it."""
+def _weights(session: Session, graph: Graph) -> set[Source]:
+    """The weights files of a graph whose digests are not known."""
+    session.sources.prepare(graph.sources())
+    unhashed = session.sources.unhashed(graph.sources())
+    return {source for source, size in unhashed if source.form != "bytes" or size > SMALL}
+
+
+def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[Graph, dict[str, list[Error]]]:
+    """The part of a graph that needs no unreadable file; and of the steps that read such a file, what is wrong with it.
+
+    Those of `but` are not looked at.
+    """
     session.sources.prepare(graph.sources())
     unread: dict[Source, Error] = {}
     for source in graph.sources():
+        if source in but:
+            continue
         try:
             session.sources.digest(source)
         except Error as error:

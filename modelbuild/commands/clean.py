@@ -45,6 +45,8 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
         return FAILED
     finally:
         if not dry_run:
+            with contextlib.suppress(OSError, Error):
+                models.sweep()
             models.tidy()
     shown = [displayed(name) for name in names]
     freed = sum(sizes.get(blob, 0) for blob in blobs)
@@ -75,10 +77,11 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     store = Store(cache_folder(call.settings))
     try:
         contents = store.contents()
-        total = sum(info.st_size for _, info in contents if info.st_nlink == 1)
+        total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
+        strangers = store.strangers()
         if not dry_run:
             store.clear()
-            if left := sum(os.path.exists(path) for path, _ in contents):
+            if left := sum(map(os.path.exists, contents)):
                 raise Error(
                     f"{plural(left, 'artifact')} of the cache cannot be removed",
                     path=store.root,
@@ -94,4 +97,7 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     else:
         verb = "would remove" if dry_run else "removed"
         report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
+        if strangers:
+            blobs = os.path.join(store.root, "blobs")
+            report.note(f"{plural(len(strangers), 'file')} in {blobs} are not known to the cache and stay")
     return GOOD

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from modelbuild.cli import Invocation
 from modelbuild.commands import build
 from modelbuild.errors import Error, Errors
+from modelbuild.files import signature
 from modelbuild.report import plural
-from modelbuild.sources import signature
 
 if TYPE_CHECKING:
     import click

@@ -249,7 +249,7 @@ def remember_as_unchanged(project: Project, path: Path, before: os.stat_result) 
     """Make the stat cache take a file that was rewritten for the one it knew."""
     import sqlite3
 
-    from modelbuild.sources import signature
+    from modelbuild.files import signature
 
     time.sleep(0.05)
     with sqlite3.connect(project.cache / "state.sqlite") as db:

@@ -16,8 +16,8 @@ import gguf
 import numpy as np
 import pytest
 
+from modelbuild.files import signature
 from modelbuild.quality import MEASURES, shown
-from modelbuild.sources import signature
 from tests import checkpoints
 from tests.e2e.project import Project, flip
 from tests.test_quality import Page, check_figures, heat

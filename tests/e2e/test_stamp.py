@@ -96,11 +96,11 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
     from modelbuild.stamp import take
 
     (tmp_path / "young").write_text("x")
-    assert take(1, 1, [], [str(tmp_path / "young")]) is None
+    assert take(1, 1, [], [str(tmp_path / "young")], {}) is None
     os.utime(tmp_path / "young", ns=(1, 1))
-    assert take(1, 1, [], [str(tmp_path / "young")]) is None
+    assert take(1, 1, [], [str(tmp_path / "young")], {}) is None
     time.sleep(0.05)
-    stamp = take(1, 1, [("env", "SOME_VARIABLE", "")], [str(tmp_path / "young"), str(tmp_path / "absent")])
+    stamp = take(1, 1, [("env", "SOME_VARIABLE", "")], [str(tmp_path / "young"), str(tmp_path / "absent")], {})
     assert stamp is not None
     assert stamp.holds()
     (tmp_path / "absent").write_text("x")

@@ -1,0 +1,49 @@
+"""What nobody foresaw: which place of the code it happened at, and how to report it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import traceback
+
+from modelbuild import __version__
+
+SHOWN = "MODELBUILD_TRACEBACK"
+"""The variable that asks for the whole traceback."""
+
+_WRITERS = ("report.py", "cli.py", "arguments.py")
+"""The only files of ours that write to the terminal."""
+
+
+def described(error: BaseException) -> str:
+    """The lines that tell of an internal error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _inside(frame.filename)]
+    named = traceback.format_exception_only(error)[-1].strip()
+    lines = [f"internal error: {named[:400]}"]
+    lines += [f"  {'at' if not n else '':<7}  {_place(frame)}" for n, frame in enumerate(reversed(ours[-3:]))]
+    lines += [
+        f"  version  modelbuild {__version__}, Python {platform.python_version()}, {platform.system()}",
+        "  hint     this is a fault of modelbuild: report it with these lines, the command, and what it was run on;",
+        f"           {SHOWN}=1 shows the whole traceback; what is finished stays and is used again",
+    ]
+    if os.environ.get(SHOWN):
+        lines.insert(0, "".join(traceback.format_exception(error)).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def of_streams(error: OSError) -> bool:
+    """Whether it was standard output or standard error that could not be written."""
+    if error.filename is not None:
+        return False
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename)]
+    return bool(ours) and os.path.basename(ours[-1].filename) in _WRITERS
+
+
+def _inside(path: str) -> bool:
+    return os.path.abspath(path).startswith(os.path.dirname(os.path.abspath(__file__)) + os.sep)
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    inside = os.path.relpath(frame.filename, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return f"{inside}:{frame.lineno} in {frame.name}"

@@ -1,0 +1,255 @@
+"""Files: whether one changed, temporary files that become whole by one rename, and locks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+
+from modelbuild import interrupt
+
+TICK = 0.02
+"""Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
+
+DAY = 86400.0
+
+TEMPORARY = ".tmp-"
+_LINK = ".link"
+
+AGAIN = 1000
+"""Tries of what fails because a folder went while we were about to use it: a server removes empty ones at any moment."""
+
+PATIENCE = 1.0
+"""Seconds of waiting for somebody else before we say so."""
+
+Waiting = Callable[[str], None]
+"""Told, once, the path that is waited for."""
+
+# Neither a link nor a FIFO that somebody put where we expect a file of ours may lead us elsewhere or hold us up.
+_PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def signature(info: os.stat_result) -> str:
+    """What of a stat must stay the same for the bytes to be taken as the same."""
+    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}"
+
+
+def young(info: os.stat_result, now: float) -> bool:
+    """Whether a write at `now` might leave a file with the times that it has."""
+    # Whole seconds come from file systems with coarse stamps (FAT, HFS+): give those two seconds.
+    tick = 2.0 if info.st_mtime_ns % 1_000_000_000 == 0 else TICK
+    # A time that lies days ahead was set by hand, or by a clock that has been put right: no write will give it.
+    return any(now + 1e-6 < time + tick and time < now + DAY for time in (info.st_mtime, info.st_ctime))
+
+
+def reason(error: OSError) -> str:
+    """What the system says went wrong, as it stands in a sentence of ours."""
+    return (error.strerror or str(error)).lower()
+
+
+def existing(path: str) -> str:
+    """The path, or the nearest folder above it that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def free(path: str) -> int | None:
+    """Bytes that are free where `path` lies or would lie; None where the system does not tell."""
+    import shutil
+
+    try:
+        return shutil.disk_usage(existing(path)).free
+    except OSError:
+        return None
+
+
+def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:
+    """The bytes of a regular file, links followed, and its stat. Raises OSError, also for what is no file or is too large."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        if info.st_size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return file.read(limit + 1), info
+
+
+def sync_folder(path: str) -> None:
+    """Have a folder's entries on the disk. A folder that somebody removes meanwhile needs that no more."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Shared folders of virtual machines and old network file systems know no such call; SQLite and git go on, too.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class Temporary:
+    """A new file in a folder, locked while it is written: nobody takes it for what a killed build left."""
+
+    def __init__(self, path: str) -> None:
+        import fcntl
+
+        self.path = path
+        while True:
+            self._descriptor = _create(self.path, os.O_RDWR | os.O_EXCL)
+            # Against a strict umask: a server of another user reads what becomes of this. Some file systems refuse.
+            with contextlib.suppress(OSError):
+                os.chmod(self._descriptor, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            # Somebody who clears up may have been quicker than the lock.
+            if _stands(self.path, self._descriptor):
+                return
+            os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def link(self, source: str) -> bool:
+        """Become a hard link to another file; False where that cannot be."""
+        import fcntl
+
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            os.link(source, self.path + _LINK)
+            os.replace(self.path + _LINK, self.path)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                return False
+            raise
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        return True
+
+    def close(self) -> None:
+        """Remove the file, unless it has been renamed. Never raises: what stays is removed by a later build."""
+        remove_temporary(self.path)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def remove_temporary(path: str) -> None:
+    """Remove a temporary file that nobody cares for any more. Never raises."""
+    for name in (path, path + _LINK):
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def clear_temporaries(folder: str) -> None:
+    """Remove the temporary files that killed builds left in a folder. Never raises."""
+    import fcntl
+
+    with contextlib.suppress(OSError), os.scandir(folder) as scan:
+        for entry in scan:
+            with contextlib.suppress(OSError):
+                if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
+                    descriptor = os.open(entry.path, os.O_RDONLY | _PLAIN)
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        os.unlink(entry.path)
+                    finally:
+                        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def lock_file(path: str, waiting: Waiting | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on a file that is there only while somebody holds it; any death frees it."""
+    descriptor = _acquire(path, waiting)
+    try:
+        yield
+    finally:
+        _release(path, descriptor)
+
+
+def _acquire(path: str, waiting: Waiting | None) -> int:
+    while True:
+        descriptor = _open_lock(path)
+        try:
+            _wait(path, descriptor, waiting)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
+        if _stands(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _wait(path: str, descriptor: int, waiting: Waiting | None) -> None:
+    """Take the lock. Not by a call that blocks: Ctrl-C must be heard while a stopped process holds it."""
+    import fcntl
+
+    pause, waited = 0.0005, 0.0
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            interrupt.check()
+        time.sleep(pause)
+        if waiting is not None and waited <= PATIENCE < waited + pause:
+            waiting(path)
+        waited += pause
+        pause = min(2 * pause, 0.05)
+
+
+def _open_lock(path: str) -> int:
+    try:
+        descriptor = _create(path, os.O_RDWR)
+    except PermissionError:
+        # One that another user's killed build left, in a folder that is shared: reading is enough for a lock.
+        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link stands where a lock is needed", path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "something that is not a file stands where a lock is needed", path)
+    return descriptor
+
+
+def _stands(path: str, descriptor: int) -> bool:
+    """Whether an open file is the one that stands at `path`."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def _create(path: str, flags: int) -> int:
+    for _ in range(AGAIN):
+        try:
+            return os.open(path, flags | os.O_CREAT | _PLAIN, 0o644)
+        except FileNotFoundError:
+            # A build that ends removes the folder of temporary files when it is empty.
+            with contextlib.suppress(FileNotFoundError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def _release(path: str, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        if _stands(path, descriptor):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
