@@ -215,6 +215,8 @@ def _open_lock(path: str) -> int:
     try:
         descriptor = _create(path, os.O_RDWR)
     except PermissionError:
+        if not os.path.lexists(path):
+            raise
         # One that another user's killed build left, in a folder that is shared: reading is enough for a lock.
         descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError as error:

@@ -135,10 +135,11 @@ def forecast(
 
 
 def _weights(session: Session, graph: Graph) -> set[Source]:
-    """The weights files of a graph whose digests are not known."""
+    """The weights files of a graph whose digests are not known; those that cannot be read are none of them."""
     session.sources.prepare(graph.sources())
     unhashed = session.sources.unhashed(graph.sources())
-    return {source for source, size in unhashed if source.form != "bytes" or size > SMALL}
+    large = (source for source, size in unhashed if source.form != "bytes" or size > SMALL)
+    return {source for source in large if os.access(source.path, os.R_OK)}
 
 
 def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[Graph, dict[str, list[Error]]]:
