@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 import time
@@ -170,20 +171,23 @@ def clear_temporaries(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def lock_file(path: str, waiting: Waiting | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on a file that is there only while somebody holds it; any death frees it."""
-    descriptor = _acquire(path, waiting)
+def lock_file(path: str, waiting: Waiting | None = None, at_most: float = math.inf) -> Iterator[None]:
+    """Hold an exclusive lock on a file that is there only while somebody holds it; any death frees it.
+
+    Raises BlockingIOError where somebody else holds it for longer than `at_most` seconds.
+    """
+    descriptor = _acquire(path, waiting, at_most)
     try:
         yield
     finally:
         _release(path, descriptor)
 
 
-def _acquire(path: str, waiting: Waiting | None) -> int:
+def _acquire(path: str, waiting: Waiting | None, at_most: float) -> int:
     while True:
         descriptor = _open_lock(path)
         try:
-            _wait(path, descriptor, waiting)
+            _wait(path, descriptor, waiting, at_most)
         except BaseException:
             os.close(descriptor)
             raise
@@ -193,7 +197,7 @@ def _acquire(path: str, waiting: Waiting | None) -> int:
         os.close(descriptor)
 
 
-def _wait(path: str, descriptor: int, waiting: Waiting | None) -> None:
+def _wait(path: str, descriptor: int, waiting: Waiting | None, at_most: float) -> None:
     """Take the lock. Not by a call that blocks: Ctrl-C must be heard while a stopped process holds it."""
     import fcntl
 
@@ -204,6 +208,8 @@ def _wait(path: str, descriptor: int, waiting: Waiting | None) -> None:
             return
         except BlockingIOError:
             interrupt.check()
+            if waited >= at_most:
+                raise
         time.sleep(pause)
         if waiting is not None and waited <= PATIENCE < waited + pause:
             waiting(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 import time
@@ -46,6 +47,10 @@ LONGEST = 255
 PRUNED = 1800.0
 """Seconds after which a blob is made young again before a manifest names it: a server's start deletes blobs that no manifest
 names, unless they are younger than an hour."""
+
+
+TIDYING = 0.5
+"""Seconds that we wait for another build's lock only to tidy up."""
 
 
 def default_folder(env: str | None, home: str) -> str:
@@ -379,15 +384,18 @@ class ModelsFolder:
     # Tidying
 
     def sweep(self) -> list[str]:
-        """Remove the blobs that we wrote and that no manifest names since one was replaced; returns their digests."""
-        return self._sweep(self._store.loose(self.root))
+        """Remove the blobs that we wrote and that no manifest names since one was replaced; returns their digests.
 
-    def _sweep(self, candidates: Collection[str]) -> list[str]:
+        Raises Error, and OSError also where another build keeps the lock: the next build sweeps the same.
+        """
+        return self._sweep(self._store.loose(self.root), TIDYING)
+
+    def _sweep(self, candidates: Collection[str], at_most: float = math.inf) -> list[str]:
         ours = self._store.blobs_written(self.root) if candidates else set()
         if ours.isdisjoint(candidates):
             self._store.forget_loose(self.root, candidates)
             return []
-        with self._locked():
+        with self._locked(at_most):
             used = self._users.used()
             if used is None:
                 # As Ollama does: delete nothing.
@@ -456,7 +464,7 @@ class ModelsFolder:
         folders = dict.fromkeys([*self._nearer.values(), *self._scratches()])
         if os.path.isdir(self._scratch):
             # A killed build's lock and temporary files go with ours.
-            with contextlib.suppress(OSError, Error), self._locked():
+            with contextlib.suppress(OSError, Error), self._locked(TIDYING):
                 for folder in filter(os.path.isdir, folders):
                     self._drop_doubles(folder)
         for folder in folders:
@@ -476,9 +484,9 @@ class ModelsFolder:
                 self._store.forget_place(artifact, path)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, at_most: float = math.inf) -> Iterator[None]:
         self._make(self._scratch)
-        with lock_file(os.path.join(self._scratch, "lock"), self._store.waiting):
+        with lock_file(os.path.join(self._scratch, "lock"), self._store.waiting, at_most):
             if not self._cleared:
                 self._cleared = True
                 for folder in self._scratches():

@@ -120,7 +120,6 @@ class Store:
             with lock_file(os.path.join(self._locks, "state"), self.waiting):
                 db = None if damaged and damaged == _inode(self._state) else self._opened()
                 db = db or self._created()
-        db.execute("pragma synchronous = normal")
         # From here on we wait by ourselves, and say so.
         db.execute(f"pragma busy_timeout = {int(1000 * PATIENCE)}")
         return db, _inode(self._state)
@@ -129,6 +128,7 @@ class Store:
         """The database as it is; None where there is none that we can use."""
         db = _database(self._state)
         try:
+            db.execute("pragma synchronous = normal")
             version = db.execute("pragma user_version").fetchone()[0]
             if version in _MIGRATED:
                 db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
@@ -145,6 +145,7 @@ class Store:
         # What another version kept, or what is no database: nothing is lost with it but time.
         _remove_database(self._state)
         db = _database(self._state)
+        db.execute("pragma synchronous = normal")
         db.execute("pragma journal_mode = wal")
         db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
         return db
@@ -579,7 +580,7 @@ def unusable(root: str, error: Exception) -> Error:
         )
     why = reason(error) if isinstance(error, OSError) else str(error)
     return Error(
-        f"the cache cannot be used: {why[:1].lower() + why[1:]}",
+        f"the cache cannot be used: {why[:1].lower() + why[1:] if why[1:2].islower() else why}",
         path=root,
         hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )

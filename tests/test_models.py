@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelbuild import digest as digests
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
+from modelbuild.graph import Output
+from modelbuild.library import Users, named_blobs
 from modelbuild.models import ModelsFolder, default_folder
-from modelbuild.store import Store
+from modelbuild.store import Damaged, Store
 
 
 class Folder:
@@ -185,3 +193,270 @@ def test_manifest_where_a_file_stands_is_an_error(folder: Folder) -> None:
 )
 def test_default_folder_is_ollamas(env: str | None, expected: str) -> None:
     assert default_folder(env, "/home/x") == expected
+
+
+# Beside others
+
+
+def blob_of(folder: Folder, text: str) -> Path:
+    return next(path for path in (folder.path / "blobs").iterdir() if path.is_file() and path.read_text() == text)
+
+
+def whole(folder: Folder) -> bool:
+    """Whether every manifest's blobs are there."""
+    for path in (folder.path / "manifests").rglob("*"):
+        if path.is_file():
+            for digest in named_blobs(path.read_bytes()):
+                if not (folder.path / "blobs" / digest.replace(":", "-")).is_file():
+                    return False
+    return True
+
+
+def test_blob_that_another_process_removed_is_put_again(folder: Folder) -> None:
+    folder.publish("one", "config", "shared")
+    blob_of(folder, "shared").unlink()
+    folder.publish("two", "config", "shared")
+    assert whole(folder)
+    blob_of(folder, "shared").unlink()
+    assert folder.publish("two", "config", "shared")
+    assert whole(folder)
+
+
+def test_blob_that_goes_while_its_manifest_is_put_is_put_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = ModelsFolder._replace
+
+    def and_remove(self: ModelsFolder, path: str, manifest: ActionResult) -> None:
+        replace(self, path, manifest)
+        blob_of(folder, "layer").unlink()
+
+    monkeypatch.setattr(ModelsFolder, "_replace", and_remove)
+    folder.publish("one", "config", "layer")
+    assert whole(folder)
+
+
+def test_blobs_of_published_models_are_restored(folder: Folder) -> None:
+    blobs = [folder.store.put(b"config"), folder.store.put(b"layer")]
+    folder.publish("one", "config", "layer")
+    manifest = ActionResult(digests.sha256((folder.path / "manifests/h/n/one/latest").read_bytes()), 0)
+    output = Output("one", ("h/n/one/latest",), "m", ("c", "l"))
+    assert not folder.models.restore(output, manifest, blobs)
+    blob_of(folder, "layer").unlink()
+    assert folder.models.restore(output, manifest, blobs)
+    assert whole(folder)
+    # What somebody has removed whole stays removed.
+    folder.models.remove(["h/n/one/latest"])
+    assert not folder.models.restore(output, manifest, blobs)
+    assert folder.blobs() == set()
+
+
+def test_only_what_is_there_as_we_left_it_is_finished(folder: Folder) -> None:
+    blobs = [folder.store.put(b"config"), folder.store.put(b"layer")]
+    output = Output("one", ("h/n/one/latest",), "m", ("c", "l"))
+
+    def finished(spoil: Callable[[Path], object]) -> bool:
+        folder.open()
+        folder.publish("one", "config", "layer")
+        path = folder.path / "manifests/h/n/one/latest"
+        manifest = ActionResult(digests.sha256(path.read_bytes()), 0)
+        spoil(path)
+        return folder.models.finished(output, manifest, blobs) is not None
+
+    assert finished(lambda path: None)
+    for spoil in (
+        lambda path: path.unlink(),
+        lambda path: path.write_text("{}"),
+        lambda path: blob_of(folder, "layer").unlink(),
+        lambda path: blob_of(folder, "layer").write_text("Layer"),
+    ):
+        assert not finished(spoil)
+
+
+def test_folders_that_a_server_removes_are_made_again(folder: Folder) -> None:
+    over = threading.Event()
+
+    def remove_empty() -> None:
+        while not over.is_set():
+            for path, _, _ in os.walk(folder.path / "manifests", topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+
+    thread = threading.Thread(target=remove_empty)
+    thread.start()
+    try:
+        for number in range(40):
+            folder.publish(f"model{number}", "config", str(number))
+    finally:
+        over.set()
+        thread.join()
+    assert whole(folder) and len(list((folder.path / "manifests").rglob("latest"))) == 40
+
+
+def test_what_was_replaced_is_swept_by_the_next_build(folder: Folder) -> None:
+    folder.publish("one", "config", "old")
+    folder.publish("one", "config", "new")
+    folder.open()  # the build died before its sweep
+    assert folder.blobs() == {"config", "old", "new"}
+    folder.models.sweep()
+    assert folder.blobs() == {"config", "new"}
+    assert folder.store.loose(str(folder.path)) == set()
+
+
+def test_blob_that_was_put_and_never_named_is_swept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: ModelsFolder, path: str, manifest: ActionResult) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ModelsFolder, "_replace", die)
+        folder.publish("one", "config", "layer")
+    assert folder.blobs() == {"config", "layer"}
+    folder.open().sweep()
+    assert folder.blobs() == set()
+
+
+def test_sweep_follows_links_and_keeps_what_it_cannot_prove_unused(folder: Folder) -> None:
+    elsewhere = folder.path.parent / "elsewhere"
+    elsewhere.mkdir()
+    (folder.path / "manifests/h").mkdir(parents=True)
+    (folder.path / "manifests/h/n").symlink_to(elsewhere)
+    folder.publish("one", "config", "shared", "old")
+    folder.publish("two", "config", "shared")
+    folder.publish("one", "config", "new")
+    folder.models.sweep()
+    assert folder.blobs() == {"config", "shared", "new"}
+    assert (elsewhere / "two/latest").is_file()
+    (folder.path / "manifests/h/away").symlink_to(folder.path.parent / "not mounted")
+    folder.publish("one", "config", "newer")
+    folder.models.sweep()
+    assert "new" in folder.blobs()
+    (folder.path / "manifests/h/away").unlink()
+    folder.models.sweep()
+    assert folder.blobs() == {"config", "shared", "newer"}
+
+
+def test_blob_that_a_server_names_during_the_sweep_stays(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.publish("one", "config", "old")
+    old = (folder.path / "manifests/h/n/one/latest").read_text()
+    folder.publish("one", "config", "new")
+    used = Users.used
+    looks = []
+
+    def and_put(self: Users) -> set[str] | None:
+        found = used(self)
+        looks.append(found)
+        if len(looks) == 1:
+            (folder.path / "manifests/h/n/theirs").write_text(old)
+        return found
+
+    monkeypatch.setattr(Users, "used", and_put)
+    folder.models.sweep()
+    assert len(looks) == 2
+    assert folder.blobs() == {"config", "old", "new"}
+
+
+def test_vanished_artifact_is_damage_and_no_fault_of_the_folder(folder: Folder) -> None:
+    blobs = [folder.store.put(b"config")]
+    manifest = folder.store.put(b"{}")
+    for path in Path(folder.store.root, "blobs").iterdir():
+        path.unlink()
+    with pytest.raises(Damaged):
+        folder.models.publish("h/n/one/latest", manifest, blobs)
+
+
+def test_artifact_that_cannot_be_synced_is_dropped(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = folder.store.put(b"config")
+    manifest = folder.store.put(b"{}")
+
+    def fail(number: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(Error, match="input/output error"):
+        patch.setattr(os, "fsync", fail)
+        folder.models.publish("h/n/one/latest", manifest, [result])
+    assert folder.store.path(result.artifact) is None
+
+
+def test_error_that_names_a_descriptor_is_an_error(folder: Folder) -> None:
+    error = folder.models._refused(OSError(errno.EIO, os.strerror(errno.EIO), 7))
+    assert error.place == str(folder.path)
+
+
+def test_full_disk_of_a_folder_that_is_not_there_yet(folder: Folder) -> None:
+    error = folder.models._refused(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert error.facts[0][0] == "free"
+
+
+@pytest.mark.parametrize("linked", ["blobs", "manifests", "manifests/h/n"])
+def test_models_folder_may_span_file_systems(folder: Folder, linked: str) -> None:
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == folder.path.parent.stat().st_dev:
+        pytest.skip("needs /dev/shm on another file system")
+    with tempfile.TemporaryDirectory(dir=shm) as far:
+        (folder.path / linked).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / linked).symlink_to(far)
+        span(folder, far, linked)
+
+
+@pytest.mark.parametrize("linked", ["blobs", "manifests"])
+def test_models_folder_may_span_mounts_that_no_stat_tells_apart(
+    folder: Folder, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = folder.path / linked
+    far.mkdir(parents=True)
+
+    def across(one: str, other: str) -> bool:
+        return str(one).startswith(str(far)) != str(other).startswith(str(far))
+
+    replace, link = os.replace, os.link
+
+    def refuse(call: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        def called(one: str, other: str) -> None:
+            if across(one, other):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), one, None, other)
+            call(one, other)
+
+        return called
+
+    monkeypatch.setattr(os, "replace", refuse(replace))
+    monkeypatch.setattr(os, "link", refuse(link))
+    span(folder, str(far), linked)
+
+
+def span(folder: Folder, far: str, linked: str) -> None:
+    assert folder.publish("one", "config", "old")
+    assert folder.publish("one", "config", "new")
+    assert not folder.publish("one", "config", "new")
+    folder.models.sweep()
+    folder.models.tidy()
+    assert whole(folder) and folder.blobs() == {"config", "new"}
+    assert not list(folder.path.rglob(".modelbuild")) and not list(Path(far).rglob(".modelbuild"))
+    assert any(Path(far).rglob("*"))
+    folder.models.remove(["h/n/one/latest"])
+    assert not list((folder.path / "blobs").iterdir())
+
+
+# Names that cannot be written
+
+
+def test_names_that_cannot_be_written_are_told_before(folder: Folder) -> None:
+    def told(name: str) -> str:
+        return "".join(map(str, folder.models.misplaced(Output("x", (name,), "m", ()))))
+
+    assert told("h/n/one/latest") == ""
+    folder.publish("one", "config")
+    assert told("h/n/one/latest") == ""
+    (folder.path / "manifests/h/n/two/latest").mkdir(parents=True)
+    assert "a folder stands where the manifest of 'h/n/two/latest' belongs" in told("h/n/two/latest")
+    (folder.path / "manifests/h/n/three").write_text("in the way")
+    assert "manifests/h/n/three: a file stands where" in told("h/n/three/latest")
+    os.mkfifo(folder.path / "manifests/h/n/one/fifo")
+    assert "something that is not a file stands" in told("h/n/one/fifo")
+    assert "a part of 300 bytes" in told(f"{'h' * 300}/n/one/latest")
+
+
+def test_fifo_in_the_place_of_a_manifest_holds_nobody_up(folder: Folder) -> None:
+    folder.publish("one", "config")
+    path = folder.path / "manifests/h/n/one/latest"
+    path.unlink()
+    os.mkfifo(path)
+    assert folder.models.stale(()) == []
+    folder.models.sweep()

@@ -34,6 +34,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     forecasts = [of_output(graph, output, found.recipes) for output in outputs]
     needed = preflight.needs(graph, found.recipes, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(preflight.short_of(needed, session.models.root))
+    errors += [error for output in outputs for error in session.models.misplaced(output)]
     disk = sum(need.disk for need in needed)
     if report.as_json:
         report.data(
