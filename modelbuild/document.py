@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
-from modelbuild import __version__, ftypes, metadata, mixes, variables, variant
+from modelbuild import ftypes, metadata, mixes, variables, variant
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
@@ -79,7 +79,7 @@ class _Shapes:
     def faults(self, whole: Whole, value: Any, at: At) -> tuple[list[Error], list[Path]]:
         """What is wrong with the shape, and where in `value`."""
         try:
-            key = "shape:" + xxh3(canonical([__version__, whole, shape(value)]))
+            key = "shape:" + xxh3(canonical([whole, shape(value)]))
         except Error as error:
             raise at().placed(error) from None
         if self._keep.get(key) == _RIGHT:

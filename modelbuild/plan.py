@@ -16,6 +16,7 @@ from modelbuild.locate import Place
 from modelbuild.name import Name
 from modelbuild.observed import Listing, Observed
 from modelbuild.project import DEPTH_LIMIT, Project, is_shared
+from modelbuild.recipe import versions
 from modelbuild.variant import From, Variant
 
 _TYPES = {
@@ -284,7 +285,9 @@ class _Planner:
         return replace(base, layers=tuple(layers), whole=None)
 
     def _model_layer(self, variant: Variant, recipe: str) -> Layer:
-        step = self.step(variant, "model", "layer", {}, [("recipe", recipe)], pool="cores", final=True)
+        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
+        values = {"operations": versions()}
+        step = self.step(variant, "model", "layer", values, [("recipe", recipe)], pool="cores", final=True)
         return Layer(manifest.MODEL, step)
 
     # FROM

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import __version__, matrix, mixes, modelfile, variables, variant
+from modelbuild import matrix, mixes, modelfile, variables, variant
 from modelbuild.digest import xxh3
 from modelbuild.discovery import GLOB, Finder, name_after, telling_apart
 from modelbuild.errors import Error, Errors, did_you_mean, listed
@@ -275,7 +275,7 @@ class _Loader:
         """Parse and check the text and the `--set` options, or take what was kept of them."""
         if not text and not self.options.sets:
             return
-        key = "project:" + xxh3("\0".join((__version__, *self.options.sets, text)).encode("utf-8", "surrogatepass"))
+        key = "project:" + xxh3("\0".join((*self.options.sets, text)).encode("utf-8", "surrogatepass"))
         digest, _, kept = (self.keep.get(key) or b"").partition(b"\n")
         if digest == xxh3(kept).encode():
             self.document, self.sets = json.loads(kept)

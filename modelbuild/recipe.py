@@ -22,6 +22,12 @@ VERSIONS = {
 }  # fmt: skip
 """The version of each operation; one that makes other bytes than before gets the next number."""
 
+
+def versions() -> str:
+    """What stands for the versions of all operations: a file that is made of a recipe must be made again when one is another."""
+    return xxh3(canonical(VERSIONS))
+
+
 MAGIC = b"modelbuild recipe 1\n"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import __version__, interrupt, steps
+from modelbuild import interrupt, steps
 from modelbuild.build import Build, Event, Options, Untrue, unmade
 from modelbuild.digest import canonical, sha256
 from modelbuild.errors import Error, Errors, did_you_mean, listed
@@ -115,7 +115,6 @@ class Session:
     def _key(self) -> str:
         settings = self.settings
         asked = [
-            __version__,
             sys.prefix,
             self.file,
             settings.vars,

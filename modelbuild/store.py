@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from modelbuild import digest as digests
 from modelbuild import interrupt
 from modelbuild.action import Action, ActionResult
+from modelbuild.code import fingerprint
 from modelbuild.errors import Error
 from modelbuild.files import PATIENCE, TEMPORARY, Temporary, Waiting, lock_file, reason, remove_temporary, signature
 
@@ -516,17 +517,19 @@ class Store:
 
 
 class Kept:
-    """Values kept by key between runs: plans, validated projects, stamps. A damaged one counts as none."""
+    """Values kept by key between runs: plans, validated projects, stamps. One that is damaged, or of other code, counts as none."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def get(self, key: str) -> bytes | None:
         rows = self._store.rows("select value from kept where key = ?", (key,))
-        return _unchecked(bytes(rows[0][0])) if rows else None
+        code, _, value = (_unchecked(bytes(rows[0][0])) or b"").partition(b"\n") if rows else (b"", b"", b"")
+        return value if code == fingerprint().encode() else None
 
     def put(self, key: str, value: bytes) -> None:
-        self._store.change(("insert or replace into kept values (?, ?)", [(key, _checked(value))]))
+        kept = _checked(fingerprint().encode() + b"\n" + value)
+        self._store.change(("insert or replace into kept values (?, ?)", [(key, kept)]))
 
 
 def _checked(value: bytes) -> bytes:
