@@ -104,6 +104,7 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r'"seconds": [0-9.]+', '"seconds": #', text)
     text = re.sub(r"sha256:[0-9a-f]{64}", "sha256:<digest>", text)
     text = re.sub(r"sha256-[0-9a-f]{64}", "sha256-<digest>", text)
+    text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
     lines = text.split("\n")
     first = next((n for n, line in enumerate(lines) if line.startswith("ran ")), 0)
