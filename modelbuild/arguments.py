@@ -292,7 +292,7 @@ def _targets(ctx: click.Context) -> list[str]:
         values = _merged(values, each.params if each else {})
     call = _invocation(values)
     try:
-        return sorted(call.session.words())
+        return sorted(call.session.words().labels)
     except Exception:
         return []
     finally:

@@ -80,34 +80,20 @@ class Project:
 
         A target is a group, a model, a variant, a full name with or without its tag, or a glob over all of these.
         """
-        asked = bool(targets)
-        targets = targets or self.default
-        if not targets:
-            return self.variants
-        found = [(target, self.targets.resolve(target)) for target in targets]
-        # That a glob of `default` matches nothing is a warning, which is said already.
-        missing = [target for target, numbers in found if numbers is None and (asked or not GLOB.search(target))]
-        errors = [self.targets.unknown(target) for target in missing]
-        if errors:
-            raise Errors(errors)
-        chosen = {number for _, numbers in found for number in numbers or ()}
-        return tuple(each for number, each in enumerate(self.variants) if number in chosen)
+        chosen = self.targets.words.select(targets)
+        return tuple(each for each in self.variants if each.label in chosen)
 
     def candidates(self, text: str) -> tuple[Variant, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
         return self.targets.candidates(text)
 
-    def words(self) -> dict[str, tuple[str, ...]]:
-        """Every word that can be a target, globs aside -> the labels of the variants that it names."""
-        return self.targets.words()
-
     def near(self, text: str) -> str | None:
         """A hint that names what a misspelled target or FROM was meant for."""
-        return self.targets.near(text)
+        return self.targets.words.near(text)
 
     @cached_property
     def targets(self) -> Targets:
-        return Targets(self.groups, self.variants)
+        return Targets(self.groups, self.variants, self.default)
 
 
 def load(file: str, *, observed: Observed, keep: Keep, options: Options | None = None) -> Project:
@@ -653,20 +639,20 @@ class _Loader:
 
     def _check_targets(self, project: Project) -> None:
         """Refuse names that `default` and groups cannot mean; point out globs that match nothing."""
-        targets = project.targets
+        targets, words = project.targets, project.targets.words
         declared = {*self.document.get("model", {}), *self.found}
         lists = [(("project", "default"), project.default)]
         lists += [(("group", name), members) for name, members in project.groups.items()]
         for key, members in lists:
             for number, member in enumerate(members):
                 place = self.top.at(*key, number)
-                if not member or member in project.groups or targets.resolve(member) is not None:
+                if not member or member in project.groups or words.resolve(member) is not None:
                     continue
                 if GLOB.search(member):
                     self.warnings.append(place.error(f"'{member}' matches nothing"))
                 elif member not in declared and not (self.errors and re.search("[:/]", member)):
                     # Of a model that is wrong in itself nobody knows what its variants are called.
-                    self.errors.append(place.placed(targets.unknown(member)))
+                    self.errors.append(place.placed(words.unknown(member)))
         for name in project.groups:
             circle = targets.circle(name)
             if circle and name == min(circle):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild import interrupt, steps
 from modelbuild.build import Build, Event, Options, Untrue, unmade
 from modelbuild.digest import canonical, sha256
-from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.graph import Graph, Output
 from modelbuild.models import ModelsFolder, default_folder
@@ -23,6 +22,7 @@ from modelbuild.rebuilder import Rebuilder
 from modelbuild.sources import Sources
 from modelbuild.stamp import Stamp, take
 from modelbuild.store import Kept, Store
+from modelbuild.targets import Words
 from modelbuild.worker import Worker, surveyors
 
 if TYPE_CHECKING:
@@ -46,13 +46,19 @@ class Settings(NamedTuple):
     sets: tuple[str, ...] = ()
 
 
+class Selection(NamedTuple):
+    """Outputs, and the targets they were asked for with."""
+
+    targets: tuple[str, ...]
+    outputs: Sequence[Output]
+
+
 class _Plan(NamedTuple):
     """What is kept of a project between runs."""
 
     root: str
     models: str
-    words: Mapping[str, Sequence[str]]
-    default: Sequence[str]
+    words: Words
     warnings: Sequence[Error]
     looks: Sequence[Look]
     graph: bytes
@@ -67,7 +73,6 @@ class Session:
         self.store = Store(cache_folder(settings), waiting)
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
-        self._targets: tuple[str, ...] = ()
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -157,15 +162,14 @@ class Session:
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
-        default = [variant.label for variant in project.select(())]
         warnings = [*project.warnings, *warnings]
-        return _Plan(project.root, models, project.words(), default, warnings, observed.looks(), graph.encode())
+        return _Plan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
 
     @cached_property
     def graph(self) -> Graph:
         return Graph.decode(self._plan.graph)
 
-    def words(self) -> Mapping[str, Sequence[str]]:
+    def words(self) -> Words:
         """Every word that can be a target, and the labels of the outputs it means."""
         return self._plan.words
 
@@ -192,33 +196,15 @@ class Session:
     def _stamp_key(self, targets: Sequence[str]) -> str:
         return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
 
-    def select(self, targets: Sequence[str]) -> list[Output]:
-        """The outputs that the targets mean: variants, models, names, groups, globs over them; none means the default."""
-        plan = self._plan
-        self._targets = tuple(targets)
-        if not targets:
-            wanted = set(plan.default)
-        else:
-            wanted = set()
-            unknown = []
-            for target in targets:
-                words = [target] if target in plan.words else fnmatch.filter(plan.words, target)
-                if not words:
-                    unknown.append(target)
-                wanted.update(label for word in words for label in plan.words[word])
-            if unknown:
-                raise Errors([self._unknown(target) for target in unknown])
-        return [output for output in self.graph.outputs if output.label in wanted]
-
-    def _unknown(self, target: str) -> Error:
-        words = self._plan.words
-        models = [word for word in words if ":" not in word]
-        return Error(f"unknown target '{target}'", facts=[("known", listed(models))], hint=did_you_mean(target, words))
+    def select(self, targets: Sequence[str]) -> Selection:
+        """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
+        wanted = self._plan.words.select(targets)
+        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted])
 
     # Building
 
-    def build(self, outputs: Sequence[Output], options: Options, report: Callable[[Event], None]) -> list[Error]:
-        """Build outputs and publish them. Returns what went wrong; nothing is lost of what went well."""
+    def build(self, selection: Selection, options: Options, report: Callable[[Event], None]) -> list[Error]:
+        """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
         limit = cache_limit()
         models = self.models
         models.check_writable()
@@ -226,7 +212,7 @@ class Session:
         stale = self.stale()
         if stale:
             report({"event": "stale", "names": stale})
-        graph = self.graph.select(outputs)
+        graph = self.graph.select(selection.outputs)
         try:
             build = self._run(graph, options, report)
         except Untrue as untrue:
@@ -237,7 +223,7 @@ class Session:
             build = self._run(graph, options._replace(force=True), report)
         if not (build.errors or stale or self._plan.warnings):
             with contextlib.suppress(Error):
-                self._stamp(graph, build)
+                self._stamp(selection, graph, build)
         if build.ran:
             with contextlib.suppress(OSError, Error):
                 self.store.evict(limit)
@@ -302,7 +288,7 @@ class Session:
         """The steps of a graph that a build would run because of the weights they are made from."""
         return unmade(graph, Rebuilder(self.store, self.sources.digest), self.sources, {})
 
-    def _stamp(self, graph: Graph, build: Build) -> None:
+    def _stamp(self, selection: Selection, graph: Graph, build: Build) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
         results = build.results
         outputs: dict[str, os.stat_result] = {}
@@ -314,7 +300,7 @@ class Session:
         sources = {source.path for source in graph.sources()}
         stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
         if stamp is not None:
-            Kept(self.store).put(self._stamp_key(self._targets), stamp.encode())
+            Kept(self.store).put(self._stamp_key(selection.targets), stamp.encode())
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""
@@ -357,13 +343,13 @@ def default_memory() -> int:
 
 def _encode(plan: _Plan) -> bytes:
     warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
-    head = [plan.root, plan.models, plan.words, plan.default, warnings, plan.looks]
+    head = [plan.root, plan.models, plan.words, warnings, plan.looks]
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.graph
 
 
 def _decode(value: bytes) -> _Plan:
     head, _, graph = value.partition(b"\n")
-    root, models, words, default, warnings, looks = json.loads(head)
+    root, models, words, warnings, looks = json.loads(head)
     found = [
         Error(
             what,
@@ -377,4 +363,4 @@ def _decode(value: bytes) -> _Plan:
         )
         for what, path, line, column, source, width, facts, hint in warnings
     ]
-    return _Plan(root, models, words, default, found, looks, graph)
+    return _Plan(root, models, Words(*words), found, looks, graph)

@@ -4,19 +4,68 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.discovery import GLOB
-from modelbuild.errors import Error, did_you_mean, listed
-from modelbuild.variant import Variant
+from modelbuild.errors import Error, Errors, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from modelbuild.variant import Variant
+
+
+class Words(NamedTuple):
+    """What each word that can be a target means. Kept with the plan: to know it no project need be read.
+
+    labels   word -> labels of the variants that it names, in the project's order
+    known    the groups and the models, for errors
+    default  labels of the variants that no target at all stands for
+    """
+
+    labels: Mapping[str, Sequence[str]]
+    known: Sequence[str]
+    default: Sequence[str]
+
+    def resolve(self, target: str) -> set[str] | None:
+        """Labels of the variants that a target means; None where it means nothing."""
+        if target in self.labels:
+            return set(self.labels[target])
+        if not GLOB.search(target):
+            return None
+        matches = re.compile(fnmatch.translate(target)).match
+        return {label for word, labels in self.labels.items() if matches(word) for label in labels} or None
+
+    def select(self, targets: Iterable[str]) -> set[str]:
+        """Labels of the variants that targets mean, or of the default ones. Raises Errors for those that mean nothing."""
+        targets = list(targets)
+        if not targets:
+            return set(self.default)
+        found = {target: self.resolve(target) for target in targets}
+        if missing := [target for target, labels in found.items() if labels is None]:
+            raise Errors([self.unknown(target) for target in missing])
+        return {label for labels in found.values() for label in labels or ()}
+
+    def unknown(self, target: str) -> Error:
+        """The error for a target that means nothing."""
+        what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
+        facts = [("known", listed(self.known))] if self.known else []
+        return Error(f"'{target}' {what}", facts=facts, hint=self.near(target))
+
+    def near(self, text: str) -> str | None:
+        """A hint that names what a misspelled word was meant for."""
+        return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
 
 
 class Targets:
     """Every spelling of a project's groups, models and variants."""
 
-    def __init__(self, groups: Mapping[str, Sequence[str]], variants: Sequence[Variant]) -> None:
+    def __init__(
+        self, groups: Mapping[str, Sequence[str]], variants: Sequence[Variant], default: Sequence[str]
+    ) -> None:
         self.groups = groups
         self.variants = variants
+        self.default = default
         self.spellings: dict[str, set[int]] = {}
         """What a variant may be called -> the positions in `variants` of all that are called so."""
         for number, each in enumerate(variants):
@@ -29,25 +78,19 @@ class Targets:
             for word in words:
                 self.spellings.setdefault(word, set()).add(number)
 
-    def words(self) -> dict[str, tuple[str, ...]]:
-        """Every word that can be a target, globs aside -> the labels of the variants that it names."""
+    @cached_property
+    def words(self) -> Words:
+        """Every word that can be a target, globs aside, and what none at all means."""
         numbers = {**self.spellings, **{group: self._members(group) for group in self.groups}}
-        return {word: tuple(self.variants[number].label for number in sorted(found)) for word, found in numbers.items()}
-
-    def resolve(self, target: str) -> set[int] | None:
-        """Positions of the variants that a target means; None where it means nothing."""
-        if target in self.groups:
-            return self._members(target)
-        if target in self.spellings:
-            return self.spellings[target]
-        if not GLOB.search(target):
-            return None
-        matches = re.compile(fnmatch.translate(target)).match
-        found = self._matching(target)
-        for group in self.groups:
-            if matches(group):
-                found |= self._members(group)
-        return found or None
+        labels = {
+            word: tuple(self.variants[number].label for number in sorted(found)) for word, found in numbers.items()
+        }
+        known = list(dict.fromkeys([*self.groups, *(each.model for each in self.variants)]))
+        all_ = tuple(each.label for each in self.variants)
+        words = Words(labels, known, all_)
+        # A target of `default` that matches nothing has been told of.
+        chosen = {label for target in self.default for label in words.resolve(target) or ()}
+        return words._replace(default=[label for label in all_ if label in chosen]) if self.default else words
 
     def candidates(self, text: str) -> tuple[Variant, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
@@ -58,17 +101,6 @@ class Targets:
         if ":" not in text.rpartition("/")[2]:
             numbers = self.spellings.get(f"{text}:latest", numbers)
         return tuple(self.variants[number] for number in sorted(numbers))
-
-    def unknown(self, target: str) -> Error:
-        """The error for a target that means nothing."""
-        what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
-        known = dict.fromkeys([*self.groups, *(each.model for each in self.variants)])
-        return Error(f"'{target}' {what}", facts=[("known", listed(known))] if known else [], hint=self.near(target))
-
-    def near(self, text: str) -> str | None:
-        """A hint that names what a misspelled word was meant for."""
-        first = did_you_mean(text, [*self.groups, *(each.model for each in self.variants)])
-        return first or did_you_mean(text, self.spellings)
 
     def circle(self, start: str) -> list[str] | None:
         """The shortest way from a group back to itself through other groups."""

@@ -74,19 +74,23 @@ def run(
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    words = session.words()
     try:
-        outputs = session.select(targets)
+        selection = session.select(targets)
     except Errors as errors:
-        raise Errors([_or_command(error, *targets[:1]) for error in errors.errors]) from None
+        first, *others = errors.errors
+        if words.resolve(targets[0]) is None:
+            first = _or_command(first, targets[0])
+        raise Errors([first, *others]) from None
     for warning in session.warnings:
         report.warning(warning)
     if dry_run:
-        return forecast(call, outputs, explain=explain, force=force)
+        return forecast(call, selection.outputs, explain=explain, force=force)
     options = Options(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
-    steps = len(session.graph.select(outputs).steps)
+    steps = len(session.graph.select(selection.outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
-            failures = session.build(outputs, options, progress)
+            failures = session.build(selection, options, progress)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:
@@ -95,11 +99,9 @@ def run(
     return FAILED if failures else GOOD
 
 
-def _or_command(error: Error, word: str = "") -> Error:
+def _or_command(error: Error, word: str) -> Error:
     """Of an unknown first target that is near a command, say so."""
-    if error.path or error.hint or not word or f"'{word}'" not in error.what:
-        return error
-    near = did_you_mean(word, commands())
+    near = None if error.hint else did_you_mean(word, commands())
     return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
 
 

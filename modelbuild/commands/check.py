@@ -26,7 +26,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
-    outputs = session.select(targets) if targets else session.graph.outputs
+    outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
     for warning in session.warnings:
         report.warning(warning, told=True)

@@ -22,4 +22,4 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    return build.forecast(call, call.session.select(targets), explain=True, models=False)
+    return build.forecast(call, call.session.select(targets).outputs, explain=True, models=False)

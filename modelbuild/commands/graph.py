@@ -34,7 +34,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None) -> int:
     session = call.session
-    graph = session.graph.select(session.select(targets))
+    graph = session.graph.select(session.select(targets).outputs)
     form = form or ("json" if call.report.as_json else "text")
     if form == "json":
         call.report.data(_json(graph, session.root))

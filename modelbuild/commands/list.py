@@ -31,7 +31,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     from modelbuild.commands import _standing
 
     session = call.session
-    outputs = session.select(targets) if targets else session.graph.outputs
+    outputs = session.select(targets).outputs if targets else session.graph.outputs
     standing = _standing.look_up(session, session.graph.select(outputs))
     variants = {variant.label: variant for variant in session.project.variants}
     rows = [_entry(session, output, variants[output.label], standing) for output in outputs]

@@ -52,7 +52,7 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, html: str | None = None) -> int:
     session, report = call.session, call.report
     file = _page_file(os.path.join(call.settings.folder, html)) if html is not None else None
-    outputs = session.select(targets) if targets else session.graph.outputs
+    outputs = session.select(targets).outputs if targets else session.graph.outputs
     try:
         built, rest = _built(session, outputs)
         models = _models(call, built, jobs)

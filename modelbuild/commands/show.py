@@ -56,7 +56,7 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
 
 def _one(session: Session, target: str) -> Output:
     """The one variant that a target means; of a model with several rows the default one."""
-    outputs = session.select([target])
+    outputs = session.select([target]).outputs
     if len(outputs) > 1:
         variants = {variant.label: variant for variant in session.project.variants}
         defaults = [output for output in outputs if variants[output.label].is_default]
