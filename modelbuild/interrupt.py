@@ -43,6 +43,17 @@ def deferred(abort: Callable[[], None]) -> Iterator[None]:
         _heard = False
 
 
+@contextmanager
+def put_off() -> Iterator[None]:
+    """Within, `check` raises nothing: tidying up after an interrupt is not interrupted by the same one."""
+    global _heard
+    heard, _heard = _heard, False
+    try:
+        yield
+    finally:
+        _heard = heard or _heard
+
+
 def check() -> None:
     """Raise KeyboardInterrupt if there was one."""
     if _heard:

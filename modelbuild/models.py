@@ -409,12 +409,8 @@ class ModelsFolder:
         """Remove blobs, but those that a manifest names after all: a server may have put one while we looked at the others."""
         away: dict[str, str] = {}
         for blob in blobs:
-            near = os.path.join(self._blobs, SCRATCH)
-            self._make(near)
-            path = os.path.join(near, TEMPORARY + os.urandom(8).hex())
             with contextlib.suppress(FileNotFoundError):
-                os.replace(blob_path(self.root, blob), path)
-                away[blob] = path
+                away[blob] = self._put_aside(blob_path(self.root, blob))
         used = self._users.used() if away else set()
         kept = set(away) if used is None else used.intersection(away)
         for blob, path in away.items():
@@ -422,9 +418,20 @@ class ModelsFolder:
                 os.replace(path, blob_path(self.root, blob))
             else:
                 os.unlink(path)
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.join(self._blobs, SCRATCH))
         return [blob for blob in blobs if blob not in kept]
+
+    def _put_aside(self, path: str) -> str:
+        near = self._near(self._blobs)
+        self._make(near)
+        aside = os.path.join(near, TEMPORARY + os.urandom(8).hex())
+        try:
+            os.replace(path, aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV or near != self._scratch:
+                raise
+            self._nearer[self._blobs] = os.path.join(self._blobs, SCRATCH)
+            return self._put_aside(path)
+        return aside
 
     def stale(self, declared: Collection[str]) -> list[str]:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
@@ -459,8 +466,11 @@ class ModelsFolder:
         except OSError as error:
             raise self._refused(error) from error
 
-    def tidy(self) -> None:
-        """Leave nothing behind but blobs and manifests, and what a failed build made for the next one. Never raises."""
+    def tidy(self) -> bool:
+        """Leave nothing behind but blobs and manifests, and what a failed build made for the next one.
+
+        Never raises; returns whether nothing else is left.
+        """
         folders = dict.fromkeys([*self._nearer.values(), *self._scratches()])
         if os.path.isdir(self._scratch):
             # A killed build's lock and temporary files go with ours.
@@ -470,6 +480,7 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+        return not any(os.path.lexists(folder) for folder in folders)
 
     def _scratches(self) -> list[str]:
         """Where killed builds may have left something."""

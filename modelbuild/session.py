@@ -73,6 +73,7 @@ class Session:
         self.store = Store(cache_folder(settings), waiting)
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
+        self._tidied = False
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -221,7 +222,8 @@ class Session:
                 return [untrue.error]
             report({"event": "distrust", "path": self.store.root})
             build = self._run(graph, options._replace(force=True), report)
-        if not (build.errors or stale or self._plan.warnings):
+        # Where something is left to tidy up, the next build must not take it that there is nothing to do.
+        if self._tidied and not (build.errors or stale or self._plan.warnings):
             with contextlib.suppress(Error):
                 self._stamp(selection, graph, build)
         if build.ran:
@@ -256,22 +258,25 @@ class Session:
             preflight=self._preflight,
             placed=steps.placed,
         )
-        try:
-            with interrupt.deferred(worker.stop.set):
+        with interrupt.deferred(worker.stop.set):
+            try:
                 build.run()
-        finally:
-            worker.close()
-            self._tidy()
-            if models.taken:
-                report({"event": "taken", "names": models.taken, "models": models.root})
+            finally:
+                worker.close()
+                with interrupt.put_off():
+                    self._tidied = self._tidy()
+                if models.taken:
+                    report({"event": "taken", "names": models.taken, "models": models.root})
         return build
 
-    def _tidy(self) -> None:
-        """Leave nothing behind. What goes wrong here takes no other error's place: the next build tries again."""
+    def _tidy(self) -> bool:
+        """Leave nothing behind. What goes wrong here takes no other error's place; returns whether all went well."""
+        swept = False
         with contextlib.suppress(OSError, Error):
             self.models.sweep()
+            swept = True
         self.store.drop_unfinished()
-        self.models.tidy()
+        return self.models.tidy() and swept
 
     def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
         faults: dict[str, Sequence[Error]] = {}

@@ -26,6 +26,9 @@ SCHEMA = 3
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
+TRIES = 5
+"""Times that the cache is opened while somebody deletes it."""
+
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
 
@@ -92,10 +95,15 @@ class Store:
         self._made: dict[str, str] = {}
         self._unfinished: set[str] = set()
         self._refuse_models()
-        try:
-            self._db, self._inode = self._connect()
-        except (OSError, sqlite3.Error) as error:
-            raise unusable(root, error) from error
+        self._dead: Error | None = None
+        for left in reversed(range(TRIES)):
+            try:
+                self._db, self._inode = self._connect()
+                break
+            except (OSError, sqlite3.Error) as error:
+                # Somebody may be deleting the cache right now.
+                if not left or not (isinstance(error, FileNotFoundError) or "unable to open" in str(error)):
+                    raise unusable(root, error) from error
 
     def _refuse_models(self) -> None:
         """Raise an Error where the cache would lie in a models folder: its blobs are somebody's models, not ours to drop."""
@@ -180,6 +188,8 @@ class Store:
         """Use the database. One that is damaged or was deleted is made anew: that costs time. One that is held is waited for."""
         begun, told, mended = time.monotonic(), self.waiting is None, False
         with self._mutex:
+            if self._dead is not None:
+                raise self._dead
             while True:
                 try:
                     if _inode(self._state) != self._inode:
@@ -196,7 +206,11 @@ class Store:
                         mended = True
                         self._reopen(self._inode)
                     else:
-                        raise unusable(self.root, error) from error
+                        wrong = unusable(self.root, error)
+                        if "locking protocol" in str(error):
+                            # SQLite tried for ten seconds, and would at each further use.
+                            self._dead = wrong
+                        raise wrong from error
 
     def _reopen(self, damaged: tuple[int, int] | None) -> None:
         self._db.close()
