@@ -329,10 +329,7 @@ class ModelsFolder:
             self._move(file.path, target)
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            # Noted first: an end of ours between this and the sweep leaks nothing.
-            if loose := named_blobs(read_plain(path, LARGEST)[0]):
-                self._store.note_loose(self.root, loose)
+        self._note_loose(path)
         data = self._store.read(manifest.artifact)
         folder = os.path.dirname(path)
         self._make(folder)
@@ -346,6 +343,12 @@ class ModelsFolder:
         if info.st_nlink and os.path.exists(path) and os.path.samestat(info, os.stat(path)):
             self._published[path] = signature(info)
         sync_folder(folder)
+
+    def _note_loose(self, path: str) -> None:
+        """Note what a manifest names before it goes: an end of ours between that and the sweep leaks nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            if loose := named_blobs(read_plain(path, LARGEST)[0]):
+                self._store.note_loose(self.root, loose)
 
     def _near(self, folder: str) -> str:
         """The folder for temporary files that are to be renamed into a folder: one on its file system.
@@ -450,6 +453,7 @@ class ModelsFolder:
             with self._locked():
                 for name in names:
                     path = manifest_path(self.root, name)
+                    self._note_loose(path)
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                     folder = os.path.dirname(path)
@@ -472,7 +476,7 @@ class ModelsFolder:
         Never raises; returns whether nothing else is left.
         """
         folders = dict.fromkeys([*self._nearer.values(), *self._scratches()])
-        if os.path.isdir(self._scratch):
+        if any(map(os.path.isdir, folders)):
             # A killed build's lock and temporary files go with ours.
             with contextlib.suppress(OSError, Error), self._locked(TIDYING):
                 for folder in filter(os.path.isdir, folders):

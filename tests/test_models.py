@@ -431,6 +431,7 @@ def span(folder: Folder, far: str, linked: str) -> None:
     assert not list(folder.path.rglob(".modelbuild")) and not list(Path(far).rglob(".modelbuild"))
     assert any(Path(far).rglob("*"))
     folder.models.remove(["h/n/one/latest"])
+    folder.models.tidy()
     assert not list((folder.path / "blobs").iterdir())
 
 
@@ -460,3 +461,17 @@ def test_fifo_in_the_place_of_a_manifest_holds_nobody_up(folder: Folder) -> None
     os.mkfifo(path)
     assert folder.models.stale(()) == []
     folder.models.sweep()
+
+
+def test_removal_that_ends_before_its_sweep_leaks_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.publish("one", "config", "layer")
+
+    def die(self: ModelsFolder, *_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ModelsFolder, "_sweep", die)
+        folder.models.remove(["h/n/one/latest"])
+    assert folder.blobs() == {"config", "layer"}
+    folder.open().sweep()
+    assert folder.blobs() == set()

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from modelbuild import interrupt
 from modelbuild.cli import FAILED, GOOD, Invocation
 from modelbuild.errors import Error
 from modelbuild.report import displayed, plural, size
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.models import ModelsFolder
 
 
 def parameters() -> list[click.Parameter]:
@@ -39,15 +42,12 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     names = session.stale() if stale else models.stale(())
     sizes = dict(_sizes(models.root, session.store.blobs_written(models.root)))
     try:
-        blobs = models.remove(names) if names and not dry_run else []
+        # Ctrl-C is heard when nothing is half removed.
+        with interrupt.deferred(lambda: None):
+            blobs = [] if dry_run else _remove(models, names)
     except Error as error:
         report.errors([error])
         return FAILED
-    finally:
-        if not dry_run:
-            with contextlib.suppress(OSError, Error):
-                models.sweep()
-            models.tidy()
     shown = [displayed(name) for name in names]
     freed = sum(sizes.get(blob, 0) for blob in blobs)
     if report.as_json:
@@ -61,6 +61,17 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     elif not dry_run:
         report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}")
     return GOOD
+
+
+def _remove(models: ModelsFolder, names: Sequence[str]) -> list[str]:
+    try:
+        blobs = models.remove(names) if names else []
+        with contextlib.suppress(OSError, Error):
+            blobs += models.sweep()
+        return blobs
+    finally:
+        with interrupt.put_off():
+            models.tidy()
 
 
 def _sizes(root: str, blobs: Iterable[str]) -> Iterable[tuple[str, int]]:
