@@ -49,3 +49,8 @@ def file_xxh3(path: str) -> str:
             interrupt.check()
             state.update(view[:count])
     return state.digest()
+
+
+def file_name(digest: str) -> str:
+    """What the file of a digest is called: not every file system takes a colon."""
+    return digest.replace(":", "-", 1)

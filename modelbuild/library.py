@@ -2,27 +2,101 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
+from typing import NamedTuple
 
-from modelbuild.files import read_plain, signature
+from modelbuild.digest import file_name, sha256
+from modelbuild.errors import Error
+from modelbuild.files import read_plain, reason, signature
+from modelbuild.manifest import LARGEST, MODEL, Layer, Manifest
+from modelbuild.name import Name
 
 SCRATCH = ".modelbuild"
 """Folders of temporary files and of the lock, in a models folder and, where one spans file systems, in the folders below it."""
 
-LARGEST = 64 << 20
-"""Bytes of the largest manifest that is read. Real ones have some thousand."""
+
+class Served(NamedTuple):
+    """A manifest as it lies in a models folder, and its digest."""
+
+    digest: str
+    manifest: Manifest
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything that it names, as `ollama list` counts."""
+        return sum(layer.size for layer in self.layers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All that it names, the config first."""
+        return (self.manifest.config, *self.manifest.layers)
+
+    @property
+    def model_blob(self) -> str | None:
+        return next((layer.digest for layer in self.manifest.layers if layer.media_type == MODEL), None)
 
 
-def blob_path(root: str, digest: str) -> str:
-    """Where the blob of a digest (`sha256:<hex>`) lies in a models folder."""
-    return os.path.join(root, "blobs", digest.replace(":", "-", 1))
+class Library:
+    """A models folder as it is read: where things lie in it, and what stands there. Nothing is remembered."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.blobs = os.path.join(root, "blobs")
+        self.manifests = os.path.join(root, "manifests")
+
+    def blob_path(self, digest: str) -> str:
+        """Where the blob of a digest (`sha256:<hex>`) lies."""
+        return os.path.join(self.blobs, file_name(digest))
+
+    def manifest_path(self, name: str) -> str:
+        """Where the manifest of a name (`host/namespace/model/tag`) lies."""
+        return os.path.join(self.manifests, *name.split("/"))
+
+    def served(self, name: str) -> Served | None:
+        """What a name (`host/namespace/model/tag`) stands for now; None where it stands for nothing that can be read."""
+        path = self.manifest_path(name)
+        try:
+            data, _ = read_plain(path, LARGEST)
+            return Served(sha256(data), Manifest.parse(data, path))
+        except (OSError, Error):
+            return None
+
+    def is_whole(self, served: Served) -> bool:
+        """Whether every blob that a manifest names is there."""
+        return all(os.path.exists(self.blob_path(layer.digest)) for layer in served.layers)
+
+    def size(self, digest: str) -> int | None:
+        """Bytes of a blob; None where there is none."""
+        try:
+            return os.stat(self.blob_path(digest)).st_size
+        except OSError:
+            return None
+
+    def names(self) -> list[Name]:
+        """The names that stand here, in order. What is no manifest's path is passed over. Raises Error."""
+        found = []
+        folders = [("", self.manifests)]
+        for _ in range(4):
+            entries = [(f"{above}{entry.name}", entry) for above, folder in folders for entry in _entries(folder)]
+            folders = [(f"{relative}/", entry.path) for relative, entry in entries if entry.is_dir()]
+        for relative, entry in entries:
+            if entry.is_file():
+                with contextlib.suppress(Error):
+                    found.append(Name.from_path(relative))
+        return sorted(found)
 
 
-def manifest_path(root: str, name: str) -> str:
-    """Where the manifest of a name (`host/namespace/model/tag`) lies in a models folder."""
-    return os.path.join(root, "manifests", *name.split("/"))
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as scan:
+            return list(scan)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Error(f"cannot list the models folder: {reason(error)}", path=folder) from None
 
 
 def named_blobs(manifest: bytes) -> set[str]:
@@ -40,8 +114,8 @@ def named_blobs(manifest: bytes) -> set[str]:
 class Users:
     """Who uses which blob: the manifests of a models folder, walked again at each question and read again where they changed."""
 
-    def __init__(self, root: str) -> None:
-        self._manifests = os.path.join(root, "manifests")
+    def __init__(self, manifests: str) -> None:
+        self._manifests = manifests
         self._read: dict[str, tuple[str, set[str]]] = {}
 
     def used(self) -> set[str] | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from modelbuild.errors import Error
-from modelbuild.name import Name
 
 MODEL = "application/vnd.ollama.image.model"
 PROJECTOR = "application/vnd.ollama.image.projector"
@@ -337,30 +334,3 @@ def merge_parameters(base: Iterable[Mapping[str, Any]], given: Mapping[str, Any]
         for key, value in parameters.items():
             merged.setdefault(key, value)
     return merged
-
-
-# The models folder
-
-
-def listing(models: str) -> list[Name]:
-    """The names in a models folder, in order. What is no manifest's path is passed over. Raises Error."""
-    found = []
-    folders = [("", os.path.join(models, "manifests"))]
-    for _ in range(4):
-        entries = [(f"{above}{entry.name}", entry) for above, folder in folders for entry in _entries(folder)]
-        folders = [(f"{relative}/", entry.path) for relative, entry in entries if entry.is_dir()]
-    for relative, entry in entries:
-        if entry.is_file():
-            with contextlib.suppress(Error):
-                found.append(Name.from_path(relative))
-    return sorted(found)
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as scan:
-            return list(scan)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as fault:
-        raise Error(f"cannot list the models folder: {fault.strerror}", path=folder) from None

@@ -34,7 +34,8 @@ from modelbuild.files import (
     sync_folder,
 )
 from modelbuild.graph import Output
-from modelbuild.library import LARGEST, SCRATCH, Users, blob_path, manifest_path, named_blobs
+from modelbuild.library import SCRATCH, Library, Users, named_blobs
+from modelbuild.manifest import LARGEST
 from modelbuild.store import Damaged, Store, still_stands
 
 T = TypeVar("T")
@@ -64,12 +65,13 @@ class ModelsFolder:
 
     def __init__(self, root: str, store: Store, project: str) -> None:
         self.root = root
-        self._blobs = os.path.join(root, "blobs")
-        self._manifests = os.path.join(root, "manifests")
+        self.library = Library(root)
+        self._blobs = self.library.blobs
+        self._manifests = self.library.manifests
         self._scratch = os.path.join(root, SCRATCH)
         self._store = store
         self._project = project
-        self._users = Users(root)
+        self._users = Users(self.library.manifests)
         self._written: dict[str, tuple[str, str]] | None = None
         self._noted: dict[str, str] | None = None
         self._published: dict[str, str] = {}
@@ -126,7 +128,7 @@ class ModelsFolder:
                     path=self.root,
                     hint=f"give each part of the name at most {LONGEST} bytes",
                 )
-        path = manifest_path(self.root, name)
+        path = self.library.manifest_path(name)
         try:
             info = os.stat(path)
         except FileNotFoundError:
@@ -155,7 +157,7 @@ class ModelsFolder:
         A blob is complete and on disk before a manifest names it; the manifest changes at once or not at all. Raises Error, and
         Damaged for an artifact that has to be made again.
         """
-        path = manifest_path(self.root, name)
+        path = self.library.manifest_path(name)
         if self._same(path, manifest) and all(self._has(blob) for blob in blobs):
             if self.written.get(name) != (self._project, manifest.artifact):
                 # The store was lost since we wrote this, or the folder moved: it is ours all the same.
@@ -184,7 +186,7 @@ class ModelsFolder:
         """
         if all(self._has(blob) for blob in blobs):
             return False
-        if not any(self._same(manifest_path(self.root, name), manifest) for name in output.names):
+        if not any(self._same(self.library.manifest_path(name), manifest) for name in output.names):
             return False
 
         def put() -> None:
@@ -213,12 +215,12 @@ class ModelsFolder:
         found = {}
         try:
             for name in output.names:
-                path = manifest_path(self.root, name)
+                path = self.library.manifest_path(name)
                 found[path] = os.stat(path)
                 if signature(found[path]) != self._published.get(path):
                     return None
             for blob in blobs:
-                path = blob_path(self.root, blob.artifact)
+                path = self.library.blob_path(blob.artifact)
                 found[path] = os.stat(path)
                 if not still_stands(self._places.get(blob.artifact, ""), found[path]):
                     return None
@@ -257,7 +259,7 @@ class ModelsFolder:
 
     def _has(self, blob: ActionResult) -> bool:
         """Whether the blob stands here now, whole. One that is not as we put it is hashed before it is believed."""
-        path = blob_path(self.root, blob.artifact)
+        path = self.library.blob_path(blob.artifact)
         try:
             info = os.stat(path)
             noted = self._places.get(blob.artifact, "")
@@ -283,7 +285,7 @@ class ModelsFolder:
 
     def _put(self, blob: ActionResult) -> None:
         self._make(self._blobs)
-        target = blob_path(self.root, blob.artifact)
+        target = self.library.blob_path(blob.artifact)
         # Noted first: what a killed build leaves is still known as ours.
         self._store.note_loose(self.root, [blob.artifact], ours=True)
         with self._store.open(blob.artifact) as source:
@@ -413,12 +415,12 @@ class ModelsFolder:
         away: dict[str, str] = {}
         for blob in blobs:
             with contextlib.suppress(FileNotFoundError):
-                away[blob] = self._put_aside(blob_path(self.root, blob))
+                away[blob] = self._put_aside(self.library.blob_path(blob))
         used = self._users.used() if away else set()
         kept = set(away) if used is None else used.intersection(away)
         for blob, path in away.items():
             if blob in kept:
-                os.replace(path, blob_path(self.root, blob))
+                os.replace(path, self.library.blob_path(blob))
             else:
                 os.unlink(path)
         return [blob for blob in blobs if blob not in kept]
@@ -443,7 +445,7 @@ class ModelsFolder:
             for name, (project, manifest) in sorted(self.written.items())
             if project == self._project
             and name not in declared
-            and self._same(manifest_path(self.root, name), ActionResult(manifest, 0))
+            and self._same(self.library.manifest_path(name), ActionResult(manifest, 0))
         ]
 
     def remove(self, names: Iterable[str]) -> list[str]:
@@ -452,7 +454,7 @@ class ModelsFolder:
         try:
             with self._locked():
                 for name in names:
-                    path = manifest_path(self.root, name)
+                    path = self.library.manifest_path(name)
                     self._note_loose(path)
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)

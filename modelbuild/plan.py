@@ -12,6 +12,7 @@ from modelbuild import manifest, modelfile, steps
 from modelbuild.chat import Chat
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.graph import Graph, Output, Source, Step, parameters
+from modelbuild.library import Library
 from modelbuild.locate import Place
 from modelbuild.name import Name
 from modelbuild.observed import Listing, Observed
@@ -83,7 +84,7 @@ class _Planner:
     def __init__(self, project: Project, observed: Observed, libraries: Sequence[str]) -> None:
         self._project = project
         self._observed = observed
-        self._libraries = libraries
+        self._libraries = [Library(root) for root in libraries]
         self.steps: dict[str, Step] = {}
         self.warnings: list[Error] = []
         self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...]], str] = {}
@@ -390,7 +391,7 @@ class _Planner:
 
     def _unknown(self, line: From) -> Error:
         near = self._project.near(line.text) or self._near_names(line.text)
-        looked = [("looked in", folder) for folder in self._libraries]
+        looked = [("looked in", library.root) for library in self._libraries]
         try:
             Name.parse(line.text)
         except Error as error:
@@ -402,31 +403,31 @@ class _Planner:
         )
 
     def _near_names(self, text: str) -> str | None:
-        names = {name.display() for folder in self._libraries for name in manifest.listing(folder)}
+        names = {name.display() for library in self._libraries for name in library.names()}
         return did_you_mean(text, [*names, *(name.removesuffix(":latest") for name in names)])
 
     # A name in a models folder
 
-    def _find_name(self, text: str) -> tuple[str, Name] | None:
+    def _find_name(self, text: str) -> tuple[Library, Name] | None:
         """The models folder that holds a name not of this project."""
         try:
             name = Name.parse(text)
         except Error:
             return None
-        for folder in self._libraries:
-            if self._observed.kind(os.path.join(folder, "manifests", *name.path().split("/"))) == "file":
-                return folder, name
+        for library in self._libraries:
+            if self._observed.kind(library.manifest_path(name.path())) == "file":
+                return library, name
         return None
 
-    def _from_library(self, variant: Variant, line: From, folder: str, name: Name) -> Base:
-        path = os.path.join(folder, "manifests", *name.path().split("/"))
+    def _from_library(self, variant: Variant, line: From, library: Library, name: Name) -> Base:
+        path = library.manifest_path(name.path())
         found = self._read_manifest(line, path)
         layers: list[Layer] = []
         given: list[dict[str, Any]] = []
         recipe = None
         unquantized = False
         for layer in found.layers:
-            blob = self._blob(line, path, folder, layer)
+            blob = self._blob(line, path, library, layer)
             if layer.media_type == manifest.PARAMS:
                 given.append(self._object(line, blob))
             if layer.media_type == manifest.MODEL:
@@ -442,7 +443,7 @@ class _Planner:
                 True,
             )
             layers.append(Layer(layer.media_type, step, name.display()))
-        config = self._object(line, self._blob(line, path, folder, found.config))
+        config = self._object(line, self._blob(line, path, library, found.config))
         values = manifest.merge_parameters(given, {})
         return Base(tuple(layers), recipe, None, {"base": config, **_inherited_config(config)}, values, unquantized)
 
@@ -455,8 +456,8 @@ class _Planner:
                 f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
             ) from error
 
-    def _blob(self, line: From, path: str, folder: str, layer: manifest.Layer) -> str:
-        blob = os.path.join(folder, "blobs", layer.digest.replace(":", "-"))
+    def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
+        blob = library.blob_path(layer.digest)
         if self._observed.kind(blob) != "file":
             raise line.place.error(
                 f"the model '{line.text}' lacks a blob",

@@ -273,7 +273,7 @@ class Store:
         return None
 
     def _own_path(self, artifact: str) -> str:
-        return os.path.join(self._blobs, artifact.replace(":", "-"))
+        return os.path.join(self._blobs, digests.file_name(artifact))
 
     def open(self, artifact: str) -> BinaryIO:
         """Open an artifact, unbuffered and unchecked. Raises Damaged where it is not at hand."""
@@ -329,7 +329,7 @@ class Store:
 
     def place(self, path: str, artifact: str, folder: str | None) -> None:
         """Take in a finished temporary file that lies in the store or in `folder`, and stays there."""
-        target = self._own_path(artifact) if folder is None else os.path.join(folder, artifact.replace(":", "-"))
+        target = self._own_path(artifact) if folder is None else os.path.join(folder, digests.file_name(artifact))
         # Noted first: what a build leaves that is killed now is still known as ours.
         self._note(artifact, target, standing(os.stat(path)))
         os.replace(path, target)
@@ -452,7 +452,7 @@ class Store:
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a lock that every process of this store sees; any death frees it."""
-        path = os.path.join(self._locks, name.replace(":", "-"))
+        path = os.path.join(self._locks, digests.file_name(name))
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(lock_file(path, self.waiting))

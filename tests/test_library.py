@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from modelbuild import library
-from modelbuild.library import Users, blob_path, manifest_path, named_blobs
+from modelbuild.library import Library, Users, named_blobs
+from modelbuild.manifest import CONFIG, Layer, Manifest
 
 
 def manifest(*digests: str) -> str:
@@ -23,8 +24,8 @@ def put(path: Path, *digests: str) -> Path:
 
 
 def test_places(tmp_path: Path) -> None:
-    assert blob_path("/m", "sha256:00") == "/m/blobs/sha256-00"
-    assert manifest_path("/m", "h/n/model/tag") == "/m/manifests/h/n/model/tag"
+    assert Library("/m").blob_path("sha256:00") == "/m/blobs/sha256-00"
+    assert Library("/m").manifest_path("h/n/model/tag") == "/m/manifests/h/n/model/tag"
 
 
 def test_manifests_are_walked_at_any_depth_and_through_links(tmp_path: Path) -> None:
@@ -35,16 +36,16 @@ def test_manifests_are_walked_at_any_depth_and_through_links(tmp_path: Path) -> 
     (tmp_path / "manifests/h/n/m/copy").symlink_to(tmp_path / "file")
     (tmp_path / "manifests/h/circle").symlink_to(tmp_path / "manifests")
     put(tmp_path / "manifests/h/.modelbuild/.tmp-1", "not yet")
-    assert Users(str(tmp_path)).used() == {"a", "sha256:b", "c", "d"}
+    assert Users(str(tmp_path / "manifests")).used() == {"a", "sha256:b", "c", "d"}
 
 
 def test_no_manifests_name_nothing(tmp_path: Path) -> None:
-    assert Users(str(tmp_path)).used() == set()
+    assert Users(str(tmp_path / "manifests")).used() == set()
 
 
 def test_the_walk_sees_what_changed(tmp_path: Path) -> None:
     path = put(tmp_path / "manifests/h/n/m/t", "a")
-    users = Users(str(tmp_path))
+    users = Users(str(tmp_path / "manifests"))
     assert users.used() == {"a"}
     path.unlink()
     put(path, "b")
@@ -72,7 +73,7 @@ def test_what_cannot_be_read_may_name_anything(tmp_path: Path, what: str, monkey
             monkeypatch.setattr(library, "LARGEST", 10)
         case "deep":
             place.write_text("[" * 100_000)
-    assert Users(str(tmp_path)).used() is None
+    assert Users(str(tmp_path / "manifests")).used() is None
 
 
 def test_folder_that_may_not_be_listed_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +86,47 @@ def test_folder_that_may_not_be_listed_may_hold_anything(tmp_path: Path, monkeyp
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert Users(str(tmp_path)).used() is None
+    assert Users(str(tmp_path / "manifests")).used() is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"layers": 1}', '{"layers": "sha256:00"}'])
 def test_what_is_no_manifest(text: str) -> None:
     with pytest.raises(ValueError):
         named_blobs(text.encode())
+
+
+def test_the_names_of_a_models_folder(tmp_path: Path) -> None:
+    made = Manifest(Layer(CONFIG, "sha256:" + "0" * 64, 1), ())
+    for path in ["registry.ollama.ai/library/b/latest", "registry.ollama.ai/library/a/8b", "host:5000/ns/m/t"]:
+        place = tmp_path / "manifests" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(made.encode())
+    (tmp_path / "manifests/registry.ollama.ai/library/a/.DS_Store").write_bytes(b"")
+    (tmp_path / "manifests/registry.ollama.ai/library/a/folder").mkdir()
+    (tmp_path / "manifests/registry.ollama.ai/stray").write_bytes(b"")
+    os.symlink("nowhere", tmp_path / "manifests/registry.ollama.ai/library/a/dangling")
+    found = Library(str(tmp_path)).names()
+    assert [name.display() for name in found] == ["host:5000/ns/m:t", "a:8b", "b:latest"]
+
+
+def test_a_missing_models_folder_has_no_names(tmp_path: Path) -> None:
+    assert Library(str(tmp_path / "none")).names() == []
+
+
+def test_what_a_name_stands_for(tmp_path: Path) -> None:
+    library = Library(str(tmp_path))
+    config, layer = (Layer(CONFIG, f"sha256:{digit * 64}", 3) for digit in "01")
+    path = tmp_path / "manifests/h/n/m/t"
+    assert library.served("h/n/m/t") is None
+    path.parent.mkdir(parents=True)
+    path.write_text("no manifest")
+    assert library.served("h/n/m/t") is None
+    path.write_bytes(Manifest(config, (layer,)).encode())
+    served = library.served("h/n/m/t")
+    assert served is not None and served.size == 6 and served.model_blob is None
+    assert not library.is_whole(served) and library.size(config.digest) is None
+    library_blobs = tmp_path / "blobs"
+    library_blobs.mkdir()
+    for each in (config, layer):
+        Path(library.blob_path(each.digest)).write_text("abc")
+    assert library.is_whole(served) and library.size(config.digest) == 3

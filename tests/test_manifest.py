@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild import manifest
 from modelbuild.manifest import (
     ADAPTER,
     CONFIG,
@@ -326,24 +323,3 @@ def test_unknown_layers_are_inherited() -> None:
 def test_of_several_params_layers_the_first_to_name_a_key_decides() -> None:
     merged = merge_parameters([{"a": 1, "b": 1}, {"b": 2, "c": 2}], {"c": 3})
     assert merged == {"a": 1, "b": 1, "c": 3}
-
-
-# The models folder
-
-
-def test_the_names_of_a_models_folder(tmp_path: Path) -> None:
-    made = Manifest(Layer(CONFIG, DIGEST, 1), ())
-    for path in ["registry.ollama.ai/library/b/latest", "registry.ollama.ai/library/a/8b", "host:5000/ns/m/t"]:
-        place = tmp_path / "manifests" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(made.encode())
-    (tmp_path / "manifests/registry.ollama.ai/library/a/.DS_Store").write_bytes(b"")
-    (tmp_path / "manifests/registry.ollama.ai/library/a/folder").mkdir()
-    (tmp_path / "manifests/registry.ollama.ai/stray").write_bytes(b"")
-    os.symlink("nowhere", tmp_path / "manifests/registry.ollama.ai/library/a/dangling")
-    found = manifest.listing(str(tmp_path))
-    assert [name.display() for name in found] == ["host:5000/ns/m:t", "a:8b", "b:latest"]
-
-
-def test_a_missing_models_folder_has_no_names(tmp_path: Path) -> None:
-    assert manifest.listing(str(tmp_path / "none")) == []

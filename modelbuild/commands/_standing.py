@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from modelbuild import ftypes, manifest
+from modelbuild import ftypes
 from modelbuild.action import Action, ActionResult
-from modelbuild.digest import sha256
-from modelbuild.errors import Error
 from modelbuild.graph import Graph, Output, Source, Step
-from modelbuild.manifest import Manifest
+from modelbuild.library import Served
 from modelbuild.rebuilder import Rebuilder
 from modelbuild.session import Session
 from modelbuild.store import Damaged
@@ -47,50 +44,15 @@ def look_up(session: Session, graph: Graph) -> Standing:
     return Standing(rebuilder.results, actions)
 
 
-class Served(NamedTuple):
-    """A manifest as it lies in the models folder."""
-
-    digest: str
-    manifest: Manifest
-
-    @property
-    def size(self) -> int:
-        """Bytes of everything that it names, as `ollama list` counts."""
-        return sum(layer.size for layer in (self.manifest.config, *self.manifest.layers))
-
-    @property
-    def model_blob(self) -> str | None:
-        return next((layer.digest for layer in self.manifest.layers if layer.media_type == manifest.MODEL), None)
-
-
-def served(session: Session, name: str) -> Served | None:
-    """What a name (`host/namespace/model/tag`) stands for in the models folder now."""
-    path = os.path.join(session.models.root, "manifests", *name.split("/"))
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-        return Served(sha256(data), Manifest.parse(data, path))
-    except (OSError, Error):
-        return None
-
-
 def state(session: Session, output: Output, standing: Standing) -> State:
     """Whether a variant is built: under all its names and as it would be now, otherwise than now, or not at all."""
-    found = [served(session, name) for name in output.names]
+    library = session.models.library
+    found = [library.served(name) for name in output.names]
     if not any(found):
         return "no"
     now = standing.results.get(output.manifest)
-    complete = all(_blobs_exist(session, each) for each in found if each)
+    complete = all(library.is_whole(each) for each in found if each)
     return "yes" if now and complete and all(each and each.digest == now.artifact for each in found) else "changed"
-
-
-def _blobs_exist(session: Session, found: Served) -> bool:
-    named = (found.manifest.config, *found.manifest.layers)
-    return all(os.path.exists(blob_path(session, layer.digest)) for layer in named)
-
-
-def blob_path(session: Session, digest: str) -> str:
-    return os.path.join(session.models.root, "blobs", digest.replace(":", "-"))
 
 
 class PlannedLayer(NamedTuple):
@@ -160,7 +122,7 @@ def ftype(session: Session, output: Output, found: Served | None) -> str | None:
     if asked or found is None:
         return asked
     try:
-        with open(blob_path(session, found.manifest.config.digest), "rb") as file:
+        with open(session.models.library.blob_path(found.manifest.config.digest), "rb") as file:
             named = str(json.loads(file.read()).get("file_type"))
     except (OSError, ValueError, AttributeError):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
@@ -40,7 +40,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
     names = session.stale() if stale else models.stale(())
-    sizes = dict(_sizes(models.root, session.store.blobs_written(models.root)))
+    sizes = {blob: models.library.size(blob) for blob in session.store.blobs_written(models.root)}
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
@@ -49,7 +49,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
         report.errors([error])
         return FAILED
     shown = [displayed(name) for name in names]
-    freed = sum(sizes.get(blob, 0) for blob in blobs)
+    freed = sum(sizes.get(blob) or 0 for blob in blobs)
     if report.as_json:
         report.data({"names": shown, "blobs": blobs, "bytes": freed, "dry_run": dry_run})
         return GOOD
@@ -72,12 +72,6 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> list[str]:
     finally:
         with interrupt.put_off():
             models.tidy()
-
-
-def _sizes(root: str, blobs: Iterable[str]) -> Iterable[tuple[str, int]]:
-    for blob in blobs:
-        with contextlib.suppress(OSError):
-            yield blob, os.stat(os.path.join(root, "blobs", blob.replace(":", "-"))).st_size
 
 
 def _cache(call: Invocation, dry_run: bool) -> int:

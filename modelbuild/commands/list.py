@@ -48,7 +48,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
     from modelbuild.commands import _standing
 
-    found = _standing.served(session, output.names[0])
+    found = session.models.library.served(output.names[0])
     return {
         "name": displayed(output.names[0]),
         "model": variant.model,

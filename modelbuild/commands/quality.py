@@ -149,7 +149,7 @@ def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list
         )
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
-        ftype = _standing.ftype(session, first, _standing.served(session, first.names[0]))
+        ftype = _standing.ftype(session, first, session.models.library.served(first.names[0]))
         models.append(quality.Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
     return models
 

@@ -21,7 +21,8 @@ from modelbuild.variant import modelfile_place
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.commands._standing import PlannedLayer, Served
+    from modelbuild.commands._standing import PlannedLayer
+    from modelbuild.library import Served
     from modelbuild.session import Session
     from modelbuild.variant import Variant
 
@@ -81,7 +82,7 @@ class _Shown:
         self.variant: Variant = next(v for v in session.project.variants if v.label == output.label)
         self.layers = _standing.layers(session.graph, output)
         self.standing = _standing.look_up(session, session.graph.select([output]))
-        self.served: Served | None = _standing.served(session, output.names[0])
+        self.served: Served | None = session.models.library.served(output.names[0])
         self.state = _standing.state(session, output, self.standing)
         self.ftype = _standing.ftype(session, output, self.served)
 
@@ -304,7 +305,6 @@ def read_text(layer: PlannedLayer) -> str | None:
 
 def _modelfile(session: Session, output: Output) -> str:
     """The variant as one Modelfile: FROM the model blob where it is built, else from what it derives from in the end."""
-    from modelbuild.commands import _standing
 
     shown = _Shown(session, output)
     head = [f"# {', '.join(displayed(name) for name in output.names)}, flattened by modelbuild"]
@@ -313,7 +313,7 @@ def _modelfile(session: Session, output: Output) -> str:
         instruction = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}.get(layer.kind)
         if instruction:
             made = shown.standing.results.get(layer.step.name)
-            blob = _standing.blob_path(session, made.artifact) if made else ""
+            blob = session.models.library.blob_path(made.artifact) if made else ""
             path = blob if blob and os.path.exists(blob) else _origin_path(session, layer)
             if path != blob:
                 head.append(f"# not built yet: {layer.kind} from its source")
