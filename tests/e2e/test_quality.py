@@ -271,7 +271,7 @@ def test_what_has_changed_since_is_an_error(project: Project) -> None:
 
 def test_unknown_target_is_told_as_everywhere(built: Project) -> None:
     built.run("quality", "nobody", code=2)
-    assert "unknown target 'nobody'" in built.errors
+    assert "'nobody' is not a model, a variant or a group" in built.errors
 
 
 # Damage
