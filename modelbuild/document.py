@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
-from modelbuild import ftypes, metadata, mixes, variables, variant
+from modelbuild import ftypes, metadata, mixes, variables, variant, words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
@@ -180,7 +180,7 @@ def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
             errors.append(here.error(f"'{name}' expects a finite number, got {value}"))
     discover_as = document.get("project", {}).get("discover_as", "{name}")
     if re.search(r"[{}]", DISCOVER_AS.sub("", discover_as)) or not DISCOVER_AS.search(discover_as):
-        what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + variables.got(discover_as)
+        what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + words.got(discover_as)
         if "${" not in discover_as:
             errors.append(root.at("project", "discover_as").error(what))
     for name, table in document.get("ftype", {}).items():
@@ -228,7 +228,7 @@ def _axis_value(axis: str, value: Any, place: Place, custom: frozenset[str], sha
     if isinstance(value, variables.Scalar) and not (isinstance(value, float) and not math.isfinite(value)):
         return []
     expected = "a string, a number, true or false"
-    return [place.error(f"a value of axis '{axis}' expects {expected}, got {variables.got(value)}")]
+    return [place.error(f"a value of axis '{axis}' expects {expected}, got {words.got(value)}")]
 
 
 def _model_errors(table: Mapping[str, Any], at: At, custom: frozenset[str], shapes: _Shapes) -> list[Error]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import Path
-from modelbuild.variables import got
+from modelbuild.words import got
 
 _TEXTS = (
     "name", "author", "version", "organization", "finetune", "basename", "description", "quantized_by", "size_label", "license",
