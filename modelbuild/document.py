@@ -7,24 +7,23 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild import ftypes, metadata, mixes, variables, variant, words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
 from modelbuild.locate import At, Path, Place
-from modelbuild.variant import RESERVED
+from modelbuild.variant import RESERVED, WORD
 
-WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+if TYPE_CHECKING:
+    from modelbuild.schema import Whole
+
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
 DEPTH_LIMIT = 100
 """Tables and lists within one another, of which dotted keys make thousands in a line."""
 _TOO_DEEP = "lists or tables are nested too deeply"
-
-Whole = Literal["document", "model"]
-"""What a shape is the shape of: a whole text, or the table of one model."""
 
 
 class Keep(Protocol):

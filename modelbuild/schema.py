@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
 from modelbuild import ftypes, metadata, modelfile, pretokenizers, quants, variant, words
-from modelbuild.document import WORD, Whole
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import At, Path, Place
-from modelbuild.variant import OUTTYPES, ROLES
+from modelbuild.variant import OUTTYPES, ROLES, WORD
+
+Whole = Literal["document", "model"]
+"""What a shape is the shape of: a whole text, or the table of one model."""
 
 _LATER = " (checked, not built yet)"
 _TAGS = {str: "\0string", bool: "\0bool", int: "\0number", float: "\0number", list: "\0list", dict: "\0table"}

@@ -32,6 +32,9 @@ KEYS = (
 )
 """Keys of a model; schema.Model says what each of them takes."""
 
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What models, groups and mixes may be called."""
+
 RESERVED = ("push",)
 """Keys that are checked, and whose function comes later."""
 
