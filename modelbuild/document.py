@@ -7,24 +7,23 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelbuild import ftypes, metadata, mixes, variables, variant
+from modelbuild import ftypes, metadata, mixes, variables, variant, words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
 from modelbuild.locate import At, Path, Place
-from modelbuild.variant import RESERVED
+from modelbuild.variant import RESERVED, WORD
 
-WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+if TYPE_CHECKING:
+    from modelbuild.schema import Whole
+
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
 DEPTH_LIMIT = 100
 """Tables and lists within one another, of which dotted keys make thousands in a line."""
 _TOO_DEEP = "lists or tables are nested too deeply"
-
-Whole = Literal["document", "model"]
-"""What a shape is the shape of: a whole text, or the table of one model."""
 
 
 class Keep(Protocol):
@@ -180,7 +179,7 @@ def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
             errors.append(here.error(f"'{name}' expects a finite number, got {value}"))
     discover_as = document.get("project", {}).get("discover_as", "{name}")
     if re.search(r"[{}]", DISCOVER_AS.sub("", discover_as)) or not DISCOVER_AS.search(discover_as):
-        what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + variables.got(discover_as)
+        what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + words.got(discover_as)
         if "${" not in discover_as:
             errors.append(root.at("project", "discover_as").error(what))
     for name, table in document.get("ftype", {}).items():
@@ -228,7 +227,7 @@ def _axis_value(axis: str, value: Any, place: Place, custom: frozenset[str], sha
     if isinstance(value, variables.Scalar) and not (isinstance(value, float) and not math.isfinite(value)):
         return []
     expected = "a string, a number, true or false"
-    return [place.error(f"a value of axis '{axis}' expects {expected}, got {variables.got(value)}")]
+    return [place.error(f"a value of axis '{axis}' expects {expected}, got {words.got(value)}")]
 
 
 def _model_errors(table: Mapping[str, Any], at: At, custom: frozenset[str], shapes: _Shapes) -> list[Error]:

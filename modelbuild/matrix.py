@@ -12,7 +12,8 @@ from modelbuild import ftypes
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Layer, Said
 from modelbuild.locate import Place
-from modelbuild.variables import AXIS, Scalar, Scope, as_text, fill, got, has_references
+from modelbuild.variables import AXIS, Scalar, Scope, fill, has_references
+from modelbuild.words import as_text, got
 
 LIMIT = 100_000
 """Rows of one matrix."""

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modelbuild.errors import Error, did_you_mean
-from modelbuild.locate import Path
-from modelbuild.variables import got
+from modelbuild.words import got
 
 _TEXTS = (
     "name", "author", "version", "organization", "finetune", "basename", "description", "quantized_by", "size_label", "license",
@@ -59,7 +58,9 @@ _OF_VOCABULARY = re.compile(
 _PRE = "tokenizer.ggml.pre"
 
 
-def flat(table: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[str, Any, Path]]:
+def flat(
+    table: Mapping[str, Any], path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str, Any, tuple[str | int, ...]]]:
     """The keys of a table, `general.name` and general = { name = … } alike: (key, value, where it stands).
 
     A table `{ file = "…" }` is a text; one that lies deeper than any key has parts is a value like another.

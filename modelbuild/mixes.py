@@ -11,8 +11,9 @@ from modelbuild import ftypes, quants
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Said
 from modelbuild.locate import Place
-from modelbuild.variables import Scope, as_text, fill, got
+from modelbuild.variables import Scope, fill
 from modelbuild.variant import flag, nearest_ftype
+from modelbuild.words import as_text, got
 
 
 def base(value: Any) -> str:

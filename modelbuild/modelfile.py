@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild import variables
+from modelbuild import words
 from modelbuild.errors import Error, did_you_mean, listed
 
 INSTRUCTIONS = (
@@ -681,7 +681,7 @@ def parameter(name: str, value: object) -> Any:
     try:
         return read(value)
     except ValueError as fault:
-        got = f"'{_short(value)}'" if isinstance(value, str) else variables.got(value)
+        got = f"'{_short(value)}'" if isinstance(value, str) else words.got(value)
         commented = isinstance(value, str) and "#" in value
         raise Error(
             f"parameter '{name}' expects {fault}, got {got}",

@@ -24,6 +24,7 @@ from modelbuild.observed import Observed
 from modelbuild.targets import Targets
 from modelbuild.variables import Scalar, Scope
 from modelbuild.variant import Variant
+from modelbuild.words import as_text
 
 if TYPE_CHECKING:
     from modelbuild.document import Keep
@@ -346,7 +347,7 @@ class _Loader:
 
     def _filled(self, text: str, place: Place) -> str:
         try:
-            return variables.as_text(variables.fill(text, self.vars))
+            return as_text(variables.fill(text, self.vars))
         except Error as error:
             self.errors.append(place.placed(error))
             return ""
@@ -418,7 +419,7 @@ class _Loader:
         for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
             if isinstance(text, str) and text:
                 try:
-                    yield modelfile.expand(variables.as_text(variables.fill(text, self.vars)), self.root)
+                    yield modelfile.expand(as_text(variables.fill(text, self.vars)), self.root)
                 except Error:  # said where the key is read
                     continue
 
@@ -603,7 +604,7 @@ class _Loader:
         if value in self._modelfiles:
             return self._modelfiles[value]
         try:
-            return self.modelfile(modelfile.expand(variables.as_text(variables.fill(value, scope)), self.root), place)
+            return self.modelfile(modelfile.expand(as_text(variables.fill(value, scope)), self.root), place)
         except Error as error:
             errors.append(place.placed(error))
             return None

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from modelbuild.errors import Error, listed, render
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -450,30 +451,6 @@ def _short(text: str) -> str:
         return f"{algorithm}:{digest[:12]}"
     flat = " ".join(text.split())
     return flat if len(flat) <= 60 else flat[:59] + "…"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns of text, two blanks apart; those numbered in `right` are set right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = []
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def size(count: float) -> str:
-    """Bytes as people read them, in powers of a thousand, as Ollama shows them."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        count /= 1000
-        if count < 999.5 or unit == "TB":
-            break
-    return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
 
 
 def duration(seconds: float) -> str:

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import ftypes, metadata, modelfile, pretokenizers, quants, variables, variant
-from modelbuild.document import WORD, Whole
+from modelbuild import ftypes, metadata, modelfile, pretokenizers, quants, variant, words
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import At, Path, Place
-from modelbuild.variant import OUTTYPES, ROLES
+from modelbuild.variant import OUTTYPES, ROLES, WORD
+
+Whole = Literal["document", "model"]
+"""What a shape is the shape of: a whole text, or the table of one model."""
 
 _LATER = " (checked, not built yet)"
 _TAGS = {str: "\0string", bool: "\0bool", int: "\0number", float: "\0number", list: "\0list", dict: "\0table"}
@@ -257,9 +259,9 @@ def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> 
     if kind == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
     if kind == "literal_error":
-        return place.error(f"'{name}' expects a list, or \"\" to clear it, got {variables.got(value)}")
+        return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
     expected = message if kind == "expects" else _EXPECTED.get(kind, message)
-    return place.error(f"'{name}' expects {expected}, got {variables.got(value)}")
+    return place.error(f"'{name}' expects {expected}, got {words.got(value)}")
 
 
 def spelled(loc: Path) -> str:

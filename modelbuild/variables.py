@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.words import as_text, got
 
 Scalar = str | int | float | bool
 Scope = Mapping[str, Scalar]
@@ -63,24 +64,6 @@ def fill(text: str, scope: Scope) -> Scalar:
     if len(filled) > LENGTH_LIMIT:
         raise Error(f"the text grows past {LENGTH_LIMIT} characters when its variables are filled in")
     return filled
-
-
-def as_text(value: Scalar) -> str:
-    """A scalar as it reads inside a string, in a tag, as the label of a row."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else str(value)
-
-
-def got(value: object) -> str:
-    """A value as an error names it."""
-    if isinstance(value, str):
-        return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
-    if isinstance(value, Scalar):
-        return as_text(value)
-    if isinstance(value, dict):
-        return "a table"
-    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
 
 
 def has_references(value: object) -> bool:

@@ -17,7 +17,8 @@ from modelbuild.locate import Place
 from modelbuild.matrix import Row
 from modelbuild.modelfile import Command, Modelfile
 from modelbuild.name import NAMESPACE, Name
-from modelbuild.variables import Scope, as_text, fill, got
+from modelbuild.variables import Scope, fill
+from modelbuild.words import as_text, got
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 ADAPTER_MODES = ("layer", "merge")
@@ -30,6 +31,9 @@ KEYS = (
     *("matrix", "include", "exclude", "default"),
 )
 """Keys of a model; schema.Model says what each of them takes."""
+
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What models, groups and mixes may be called."""
 
 RESERVED = ("push",)
 """Keys that are checked, and whose function comes later."""

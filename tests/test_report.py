@@ -15,7 +15,8 @@ import pytest
 
 from modelbuild import report as reports
 from modelbuild.errors import Error
-from modelbuild.report import Report, nearer, size, summed_up, table
+from modelbuild.report import Report, nearer, summed_up
+from modelbuild.words import size, table
 
 NAME = "registry.ollama.ai/library/chat/q8_0"
 SUMMARY = {

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.graph import Graph, Output, Source
-from modelbuild.report import displayed, size, table
+from modelbuild.name import Name
+from modelbuild.words import size, table
 
 if TYPE_CHECKING:
     from modelbuild.recipe import Recipe
@@ -50,7 +51,7 @@ def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Fo
     from modelbuild.commands import _standing
     from modelbuild.materialize import layout
 
-    name = displayed(output.names[0])
+    name = Name.from_path(output.names[0]).display()
     model = next((layer for layer in _standing.layers(graph, output) if layer.kind == "model"), None)
     step = _standing.recipe_step(graph, output)
     recipe = recipes.get(step.name) if step else None

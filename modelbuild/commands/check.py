@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from modelbuild import preflight
 from modelbuild.cli import GOOD, WRONG, Invocation
 from modelbuild.commands._forecast import lines, of_output
-from modelbuild.report import plural, size
+from modelbuild.report import plural
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     import click

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from modelbuild import interrupt
 from modelbuild.cli import FAILED, GOOD, Invocation
 from modelbuild.errors import Error
-from modelbuild.report import displayed, plural, size
+from modelbuild.report import displayed, plural
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     import click

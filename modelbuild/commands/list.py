@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli import GOOD, Invocation
 from modelbuild.graph import Output
-from modelbuild.report import displayed, size, table
+from modelbuild.report import displayed
+from modelbuild.words import size, table
 
 if TYPE_CHECKING:
     import click

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli import FAILED, GOOD, Invocation
 from modelbuild.errors import Error, Errors
 from modelbuild.graph import Output
-from modelbuild.report import displayed, plural, size, table
+from modelbuild.report import displayed, plural
 from modelbuild.store import Damaged, Kept
+from modelbuild.words import size, table
 
 if TYPE_CHECKING:
     import click

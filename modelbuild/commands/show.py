@@ -15,8 +15,9 @@ from modelbuild.cli import GOOD, Invocation
 from modelbuild.errors import Error, listed
 from modelbuild.graph import Output, Source
 from modelbuild.modelfile import Command
-from modelbuild.report import displayed, size, table
+from modelbuild.report import displayed
 from modelbuild.variant import modelfile_place
+from modelbuild.words import size, table
 
 if TYPE_CHECKING:
     import click

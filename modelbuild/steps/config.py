@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from modelbuild.manifest import config_blob, file_type_name, human_number
 
-if TYPE_CHECKING:
-    from modelbuild.worker import Inputs
-
 VERSION = 1
+
+
+class Inputs(Protocol):
+    """What this step needs of its inputs: the recipe of the model layer, in the role `recipe`, where it is made of one."""
+
+    def roles(self) -> Sequence[str]: ...
+    def artifact(self, role: str, /) -> bytes: ...
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelbuild import manifest
 
 if TYPE_CHECKING:
     from modelbuild.build import Made
-    from modelbuild.worker import Inputs
+    from modelbuild.recipe import Recipe
 
 VERSION = 1
+
+
+class Inputs(Protocol):
+    """What this step needs of its inputs: a recipe's bytes and the file it describes, or a source file as it is."""
+
+    def roles(self) -> Sequence[str]: ...
+    def artifact(self, role: str, /) -> bytes: ...
+    def copy(self, role: str, /, link: bool) -> Made: ...
+    def materialize(self, recipe: Recipe, /) -> Made: ...
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes | Made:

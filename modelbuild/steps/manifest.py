@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelbuild.manifest import CONFIG, Layer, Manifest
 
 if TYPE_CHECKING:
-    from modelbuild.worker import Inputs
+    from modelbuild.action import ActionResult
 
 VERSION = 1
+
+
+class Inputs(Protocol):
+    """What this step needs of its inputs: digest and size of each."""
+
+    def entry(self, role: str, /) -> ActionResult: ...
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
