@@ -21,7 +21,8 @@ _LOCKS = shim.KINDS["flock"] | shim.KINDS["lock"]
 _ALL = sum(shim.KINDS.values())
 _CHANGES = _ALL & ~_LOCKS
 _NAMES = sum(shim.KINDS[name] for name in ("open", "rename", "link", "unlink", "mkdir", "rmdir", "chmod", "times"))
-# SQLite's locks change nothing on disk: a kill at one is a kill at the call after it.
+# SQLite's locks change nothing on disk: a kill at one is a kill at the call after it. Where all of them fail SQLite tries for
+# ten seconds each time.
 _STEPS = _ALL & ~shim.KINDS["lock"]
 
 Hand = Callable[[Place, fork.Child], list[str]]
@@ -67,7 +68,7 @@ def _remove_sharing(place: Place, child: fork.Child) -> list[str]:
 
 FAULTS: Mapping[str, Fault] = {
     "EIO": Fault(shim.FAIL, _ALL, errno.EIO),
-    "EIO+": Fault(shim.FAIL_ON, _ALL, errno.EIO),
+    "EIO+": Fault(shim.FAIL_ON, _STEPS, errno.EIO),
     "ENOSPC": Fault(shim.FAIL, _CHANGES, errno.ENOSPC),
     "ENOSPC+": Fault(shim.FAIL_ON, _CHANGES, errno.ENOSPC),
     "EROFS": Fault(shim.FAIL, _CHANGES, errno.EROFS),
@@ -198,13 +199,13 @@ def _companion_ended(child: fork.Child) -> list[str]:
         return []
     # Both go on at once now.
     done = other.end()
-    wrong = _sound(done)
+    wrong = sound(done)
     if done.code != 0:
         wrong.append(f"the command beside failed: exit code {done.code}, {_first_error(done.text)}")
     return [f"beside, {each}" for each in wrong]
 
 
-def _sound(done: fork.Done) -> list[str]:
+def sound(done: fork.Done) -> list[str]:
     """What no command may ever print, nor how it may end."""
     wrong = []
     for sign in ("Traceback", "internal error", "Exception ignored", "Fatal Python error"):
@@ -230,7 +231,7 @@ _DATABASE = r"disk i/o error|unable to open database file|readonly database|no s
 
 def _ending(case: Case, done: fork.Done, hits: list[str], place: Place) -> list[str]:
     """Whether a command ended as it may after this fault, and said so."""
-    wrong = _sound(done)
+    wrong = sound(done)
     fault = FAULTS[case.fault]
     if done.code == 130 and (case.fault != "interrupt" or "interrupted" not in done.text):
         wrong.append("interrupted: by nobody, or without a word")
@@ -296,7 +297,7 @@ def _mended(case: Case, hits: list[str], place: Place, before: Mapping[str, Look
     wrong = []
     for words in ([place.scenario.words] if place.scenario.words else []) + [()]:
         done = fork.run(place.words(*words), place.output)
-        wrong += [f"after it, {each}" for each in _sound(done)]
+        wrong += [f"after it, {each}" for each in sound(done)]
         if done.code != 0:
             wrong.append(f"after it, the next command fails: {_first_error(done.text)}")
     wrong += [f"after the next build, {each}" for each in models_folder.examine(place.models) + _untouched(before)]

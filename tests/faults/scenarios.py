@@ -104,7 +104,7 @@ class Place:
         fork.import_what_it_imports(self.words(models=warming / "models", cache=warming / "cache"), self.output)
         self._gguf()
         for path in self.project.rglob("*"):
-            _make_old(path)
+            make_old(path)
         sources = [path for path in self.project.rglob("*") if path.is_file() and path.name != "ModelBuild.toml"]
         self.sources = {str(path): path.read_bytes() for path in sources}
         self.texts = [*scenario.before, scenario.text]
@@ -119,7 +119,7 @@ class Place:
         """Write ModelBuild.toml, as it was an hour ago."""
         path = self.project / "ModelBuild.toml"
         path.write_text(text)
-        _make_old(path)
+        make_old(path)
 
     def _gguf(self) -> None:
         """Take a model's weights, made while the modules were imported, for the GGUF file of the project."""
@@ -169,6 +169,6 @@ class Place:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def _make_old(path: Path) -> None:
+def make_old(path: Path) -> None:
     info = path.stat()
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns - 3600 * 10**9))
