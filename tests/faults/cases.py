@@ -116,7 +116,9 @@ class Outcome(NamedTuple):
 
     def shown(self, whole: bool = False) -> str:
         scenario, fault, nth = self.case
-        lines = [f"-s {scenario} -f {fault} --at {nth}  exit code {self.code}, {self.seconds:.1f} s, at {self.hits[0] if self.hits else 'no call'}"]
+        lines = [
+            f"-s {scenario} -f {fault} --at {nth}  exit code {self.code}, {self.seconds:.1f} s, at {self.hits[0] if self.hits else 'no call'}"
+        ]
         lines += [f"  wrong: {each}" for each in self.wrong]
         if whole:
             lines += [f"  | {line}" for line in self.text.splitlines()]
@@ -164,7 +166,14 @@ def run_case(place: Place, case: Case) -> Outcome:
     wrong += _untouched(before)
     wrong += _left(case, done, hits, place)
     wrong += _mended(case, hits, place, before, sharing)
-    return Outcome(case, [hit.replace(f"{place.root}/", "") for hit in hits[:3]], done.code, done.text, wrong, time.monotonic() - begun)
+    return Outcome(
+        case,
+        [hit.replace(f"{place.root}/", "") for hit in hits[:3]],
+        done.code,
+        done.text,
+        wrong,
+        time.monotonic() - begun,
+    )
 
 
 def _start(place: Place, fault: Fault, nth: int, log: Path, ask: int = -1, go: int = -1) -> fork.Child:
@@ -273,14 +282,16 @@ def _left(case: Case, done: fork.Done, hits: list[str], place: Place) -> list[st
         expected = place.expected[place.scenario.text]
         wrong += [f"exit code 0 and not there: {path}" for path in expected if found.get(path) != expected[path]]
         if place.scenario.words and case.fault != "rm-cache":
-            wrong += [f"exit code 0 and still there: {path}" for path in _names(found) - _names(expected) - _theirs(place)]
-    allowed = case.fault == "kill" or case.fault.endswith("+") or any("/.modelbuild" in hit for hit in hits)
-    # Where the fault met .modelbuild itself, or stays, it cannot be removed.
-    if (place.models / ".modelbuild").exists() and not allowed and FAULTS[case.fault].hand is None:
-        names = [str(path.relative_to(place.models)) for path in (place.models / ".modelbuild").rglob("*")]
-        finished = all(models_folder.BLOB.fullmatch(Path(name).name) for name in names)
-        if not (names and finished and done.code):
-            wrong.append(f".modelbuild is left: with {names}")
+            wrong += [
+                f"exit code 0 and still there: {path}" for path in _names(found) - _names(expected) - _theirs(place)
+            ]
+    lies = models_folder.scratch(place.models)
+    # What cannot be removed stays: where the fault met .modelbuild itself, or lasts. And a failed build leaves what it finished.
+    met = any(models_folder.SCRATCH in hit for hit in hits)
+    excused = case.fault == "kill" or (FAULTS[case.fault].error and (met or case.fault.endswith("+")))
+    finished = [path for path in lies if models_folder.BLOB.fullmatch(Path(path).name)]
+    if lies and not excused and not (done.code and finished and len(lies) == 1 + len(finished)):
+        wrong.append(f"left lying: {lies}")
     return wrong
 
 
@@ -292,7 +303,9 @@ def _theirs(place: Place) -> set[str]:
     return {str(path.relative_to(place.models)) for each in (*place.theirs(), place.sharing()) for path in each.paths()}
 
 
-def _mended(case: Case, hits: list[str], place: Place, before: Mapping[str, Look | None], sharing: Theirs | None) -> list[str]:
+def _mended(
+    case: Case, hits: list[str], place: Place, before: Mapping[str, Look | None], sharing: Theirs | None
+) -> list[str]:
     """Whether the next commands, without a fault, leave what a clean build leaves."""
     wrong = []
     for words in ([place.scenario.words] if place.scenario.words else []) + [()]:
@@ -306,7 +319,9 @@ def _mended(case: Case, hits: list[str], place: Place, before: Mapping[str, Look
     theirs = _theirs(place) if sharing and (place.models / models_folder.LIBRARY / "same").exists() else {
         str(path.relative_to(place.models)) for each in place.theirs() for path in each.paths()
     }  # fmt: skip
-    wrong += [f"after the next build, not as a clean build: {path}" for path in expected if found.get(path) != expected[path]]
+    wrong += [
+        f"after the next build, not as a clean build: {path}" for path in expected if found.get(path) != expected[path]
+    ]
     more = {path for path in found if path not in expected and path not in theirs}
     if case.fault == "rm-cache" and hits:
         # With the cache went the knowledge of what was built before.
@@ -315,8 +330,8 @@ def _mended(case: Case, hits: list[str], place: Place, before: Mapping[str, Look
         # What was ours and theirs when it was replaced stayed for them.
         more -= {path for path in more if path.startswith("blobs/")}
     wrong += [f"after the next build, left over: {path}" for path in sorted(more)]
-    if (place.models / ".modelbuild").exists():
-        wrong.append("after the next build, .modelbuild is left")
+    if lies := models_folder.scratch(place.models):
+        wrong.append(f"after the next build, left lying: {lies}")
     if place.sources != {path: Path(path).read_bytes() for path in place.sources}:
         wrong.append("a source was changed")
     return wrong

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOB = re.compile(r"sha256-[0-9a-f]{64}")
+SCRATCH = ".modelbuild"
 LIBRARY = "manifests/registry.ollama.ai/library"
 
 
@@ -26,15 +27,24 @@ def named(manifest: bytes) -> set[str]:
 
 
 def tree(models: Path) -> dict[str, bytes]:
-    """Every file of a models folder, but for what lies in `.modelbuild`."""
+    """Every file of a models folder, but for what lies in a `.modelbuild`."""
     found = {}
     for folder, folders, files in os.walk(models):
-        if folder == str(models):
-            folders[:] = [name for name in folders if name != ".modelbuild"]
+        folders[:] = [name for name in folders if name != SCRATCH]
         for name in files:
             path = os.path.join(folder, name)
             with open(path, "rb") as file:
                 found[os.path.relpath(path, models)] = file.read()
+    return found
+
+
+def scratch(models: Path) -> list[str]:
+    """The folders `.modelbuild` of a models folder, and what lies in them."""
+    found = []
+    for folder, folders, files in os.walk(models):
+        place = os.path.relpath(folder, models)
+        if SCRATCH in place.split(os.sep):
+            found += [place, *(os.path.join(place, name) for name in files)]
     return found
 
 
@@ -44,7 +54,7 @@ def examine(models: Path) -> list[str]:
     if not models.exists():
         return []
     for name in os.listdir(models):
-        if name not in ("blobs", "manifests", ".modelbuild"):
+        if name not in ("blobs", "manifests", SCRATCH):
             wrong.append(f"foreign in the models folder: {name}")
     sizes: dict[str, int] = {}
     bad: set[str] = set()
@@ -97,7 +107,9 @@ class Theirs:
                 {"mediaType": "application/octet-stream", "digest": blob.replace("-", ":"), "size": len(text)}
                 for blob, text in self.blobs.items()
             ]
-            _write(self.manifest, json.dumps({"schemaVersion": 2, "config": digests[0], "layers": digests[1:]}).encode())
+            _write(
+                self.manifest, json.dumps({"schemaVersion": 2, "config": digests[0], "layers": digests[1:]}).encode()
+            )
 
     def remove(self) -> None:
         """The manifest, then each of its blobs that no other manifest names at that moment; no lock is taken."""

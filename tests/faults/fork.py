@@ -5,6 +5,7 @@ The process that forks has imported all that a build imports, and has one thread
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import select
@@ -71,6 +72,11 @@ class Done(NamedTuple):
     text: str
 
 
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def run(words: Sequence[str], output: Path) -> Done:
     return Child(words, output).end()
 
@@ -79,6 +85,7 @@ def _run(words: Sequence[str], output: Path, prepare: Callable[[], None]) -> Non
     """Be the command; never returns."""
     code = 1
     try:
+        die_with_parent()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)

@@ -27,7 +27,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults import shim
+from tests.faults import fork, shim
 from tests.faults.cases import FAULTS, Case, Outcome, calls, run_case
 from tests.faults.scenarios import SCENARIOS, Place, other_file_system
 
@@ -71,7 +71,15 @@ def run(asked: Asked, folder: Path, jobs: int = 2, tell: Callable[[Outcome], Non
         workers = []
         for number in range(jobs):
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)))
-            words = [sys.executable, "-m", "tests.faults.inject", "--worker", f"{number}/{jobs}", "--folder", str(place)]
+            words = [
+                sys.executable,
+                "-m",
+                "tests.faults.inject",
+                "--worker",
+                f"{number}/{jobs}",
+                "--folder",
+                str(place),
+            ]
             words += [f"-s{name}" for name in asked.scenarios] + [f"-f{name}" for name in asked.faults]
             words += [f"--every={asked.every}"] + ([] if asked.at is None else [f"--at={asked.at}"])
             environment = shim.environment(library)
@@ -108,6 +116,7 @@ def _lines(workers: Sequence[subprocess.Popen[str]]) -> Iterator[str]:
 
 def _work(asked: Asked, share: str, folder: Path) -> None:
     """Be a worker: run each `jobs`th case, and print what came out, a line each."""
+    fork.die_with_parent()
     number, jobs = map(int, share.split("/"))
     for place in places(asked.scenarios, folder):
         for case in _cases(asked, place):
@@ -155,7 +164,9 @@ def fast() -> str | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.inject", description=__doc__.splitlines()[0])
-    parser.add_argument("-s", "--scenario", action="append", choices=SCENARIOS, help="one of the scenarios; default: all")
+    parser.add_argument(
+        "-s", "--scenario", action="append", choices=SCENARIOS, help="one of the scenarios; default: all"
+    )
     parser.add_argument("-f", "--fault", action="append", choices=FAULTS, help="one of the faults; default: all")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth call")
     parser.add_argument("--at", type=int, metavar="N", help="the Nth call alone")

@@ -44,7 +44,9 @@ def environment(library: Path) -> dict[str, str]:
     return {**os.environ, **quiet, "LD_PRELOAD": str(library)}
 
 
-def arm(roots: list[str], kinds: int, nth: int, what: int, error: int = 0, log: int = -1, ask: int = -1, go: int = -1) -> None:
+def arm(
+    roots: list[str], kinds: int, nth: int, what: int, error: int = 0, log: int = -1, ask: int = -1, go: int = -1
+) -> None:
     """In a process with the shim: count calls of `kinds` below `roots` from now on (0: none yet), and act at the Nth."""
     text = "".join(f"{root}\n" for root in roots).encode()
     ctypes.CDLL(None).faults_arm(text, kinds, ctypes.c_long(nth), what, error, log, ask, go)

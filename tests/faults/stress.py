@@ -75,9 +75,14 @@ class Stress:
             (folder / project).mkdir()
             self._edit(project)
         warming = folder / "warming"
-        fork.import_what_it_imports(self._words("red", "build", models=warming, cache=folder / "warming-cache"), folder / "output")
+        fork.import_what_it_imports(
+            self._words("red", "build", models=warming, cache=folder / "warming-cache"), folder / "output"
+        )
         self.expected: dict[tuple[str, str], dict[str, bytes]] = {}
-        self.theirs = [Theirs(self.models, "theirs", [b"{}", b"their weights"]), Theirs(self.models, "", [b"half pulled"])]
+        self.theirs = [
+            Theirs(self.models, "theirs", [b"{}", b"their weights"]),
+            Theirs(self.models, "", [b"half pulled"]),
+        ]
         for theirs in self.theirs:
             theirs.put()
         self.before = models_folder.look(path for theirs in self.theirs for path in theirs.paths())
@@ -90,7 +95,9 @@ class Stress:
     def _edit(self, project: str) -> None:
         """Put another text of a project in place, at once: a clean may be reading it."""
         quantize, system = self.random.choice(QUANTIZE), self.random.choice(SYSTEM)
-        text = TEXT.format(project=project, weights=self.folder / "weights", quantize=quantize, system=system, shared=SHARED)
+        text = TEXT.format(
+            project=project, weights=self.folder / "weights", quantize=quantize, system=system, shared=SHARED
+        )
         if self.random.random() < 0.3:
             # One name fewer: the other is stale.
             text = text[: text.index(f"[model.{project}-f16]")]
@@ -196,8 +203,8 @@ class Stress:
             if expected.get(path) != found.get(path):
                 how = "left over" if path not in expected else "not there" if path not in found else "another"
                 self._note(f"after a build, not as clean builds: {how}: {path}")
-        if (self.models / ".modelbuild").exists():
-            self._note("after a build, .modelbuild is left")
+        if lies := models_folder.scratch(self.models):
+            self._note(f"after a build, left lying: {lies}")
 
     def _touched(self) -> list[str]:
         after = models_folder.look(map(Path, self.before))

@@ -1,0 +1,46 @@
+"""A failing call, a kill, another build, anything at any moment: nothing is lost, and the next build mends it.
+
+By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (12), and 1
+tries each of them, which takes an hour. How single cases are run by hand is in inject.py.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults import inject, shim
+from tests.faults.cases import FAULTS
+from tests.faults.inject import Asked, Tally
+from tests.faults.scenarios import SCENARIOS
+
+pytestmark = pytest.mark.skipif(shim.missing() is not None, reason=str(shim.missing()))
+
+EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "12"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def hold(tally: Tally, least: int) -> None:
+    print(tally)
+    assert not tally.wrong, "\n" + "\n".join(outcome.shown(True) for outcome in tally.wrong[:20])
+    assert tally.cases.total() >= least, tally
+
+
+def test_a_sample_of_faults_loses_nothing(tmp_path: Path) -> None:
+    scenarios = ("cold", "warm", "stale")
+    hold(inject.run(Asked(scenarios, every=251), tmp_path), least=len(FAULTS))
+
+
+@pytest.mark.peer
+def test_faults_at_any_call_lose_nothing(tmp_path: Path) -> None:
+    hold(inject.run(Asked(every=EVERY), tmp_path, jobs=os.cpu_count() or 1), least=len(SCENARIOS) * len(FAULTS))
+
+
+def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
+    """A models folder with each kind of damage is told of; what the cases rely on is not blind."""
