@@ -116,9 +116,8 @@ class Outcome(NamedTuple):
 
     def shown(self, whole: bool = False) -> str:
         scenario, fault, nth = self.case
-        lines = [
-            f"-s {scenario} -f {fault} --at {nth}  exit code {self.code}, {self.seconds:.1f} s, at {self.hits[0] if self.hits else 'no call'}"
-        ]
+        met = self.hits[0] if self.hits else "no call"
+        lines = [f"-s {scenario} -f {fault} --at {nth}  exit code {self.code}, {self.seconds:.1f} s, at {met}"]
         lines += [f"  wrong: {each}" for each in self.wrong]
         if whole:
             lines += [f"  | {line}" for line in self.text.splitlines()]
@@ -152,11 +151,10 @@ def run_case(place: Place, case: Case) -> Outcome:
     going, allowing = os.pipe()
     child = _start(place, fault, case.nth, log, asking, going)
     wrong = []
-    if fault.hand:
-        if child.wait(fork.LIMIT, reading):
-            wrong += fault.hand(place, child)
-            os.write(allowing, b"\0")
-            wrong += _companion_ended(child)
+    if fault.hand and child.wait(fork.LIMIT, reading):
+        wrong += fault.hand(place, child)
+        os.write(allowing, b"\0")
+        wrong += _companion_ended(child)
     done = child.end()
     for descriptor in (reading, asking, going, allowing):
         os.close(descriptor)

@@ -41,7 +41,7 @@ def tree(models: Path) -> dict[str, bytes]:
 def scratch(models: Path) -> list[str]:
     """The folders `.modelbuild` of a models folder, and what lies in them."""
     found = []
-    for folder, folders, files in os.walk(models):
+    for folder, _, files in os.walk(models):
         place = os.path.relpath(folder, models)
         if SCRATCH in place.split(os.sep):
             found += [place, *(os.path.join(place, name) for name in files)]

@@ -6,6 +6,7 @@ The process that forks has imported all that a build imports, and has one thread
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import select
@@ -134,3 +135,6 @@ def import_what_it_imports(words: Sequence[str], output: Path) -> None:
         if name not in sys.modules and name != "__main__":
             with suppress(ImportError):
                 importlib.import_module(name)
+    # Children then share what is imported, and copy none of it to count references.
+    gc.collect()
+    gc.freeze()

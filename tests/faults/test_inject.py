@@ -1,12 +1,14 @@
 """A failing call, a kill, another build, anything at any moment: nothing is lost, and the next build mends it.
 
-By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (12), and 1
-tries each of them, which takes an hour. How single cases are run by hand is in inject.py.
+By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (30), and 1
+tries each of them, which takes two hours. How single cases are run by hand is in inject.py.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,13 @@ from tests.faults.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.skipif(shim.missing() is not None, reason=str(shim.missing()))
 
-EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "12"))
+EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "30"))
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+def fast() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=inject.fast(), prefix="modelbuild-") as folder:
+        yield Path(folder)
 
 
 def hold(tally: Tally, least: int) -> None:
@@ -32,15 +35,10 @@ def hold(tally: Tally, least: int) -> None:
     assert tally.cases.total() >= least, tally
 
 
-def test_a_sample_of_faults_loses_nothing(tmp_path: Path) -> None:
-    scenarios = ("cold", "warm", "stale")
-    hold(inject.run(Asked(scenarios, every=251), tmp_path), least=len(FAULTS))
+def test_a_sample_of_faults_loses_nothing(fast: Path) -> None:
+    hold(inject.run(Asked(("cold", "warm", "stale"), every=251), fast), least=len(FAULTS))
 
 
 @pytest.mark.peer
-def test_faults_at_any_call_lose_nothing(tmp_path: Path) -> None:
-    hold(inject.run(Asked(every=EVERY), tmp_path, jobs=os.cpu_count() or 1), least=len(SCENARIOS) * len(FAULTS))
-
-
-def test_the_checks_see_what_is_wrong(tmp_path: Path) -> None:
-    """A models folder with each kind of damage is told of; what the cases rely on is not blind."""
+def test_faults_at_any_call_lose_nothing(fast: Path) -> None:
+    hold(inject.run(Asked(every=EVERY), fast, jobs=os.cpu_count() or 1), least=len(SCENARIOS) * len(FAULTS))
