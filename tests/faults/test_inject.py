@@ -1,6 +1,6 @@
 """A failing call, a kill, another build, anything at any moment: nothing is lost, and the next build mends it.
 
-By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (30), and 1
+By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (20), and 1
 tries each of them, which takes two hours. How single cases are run by hand is in inject.py.
 """
 
@@ -20,7 +20,7 @@ from tests.faults.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.skipif(shim.missing() is not None, reason=str(shim.missing()))
 
-EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "30"))
+EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "20"))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def hold(tally: Tally, least: int) -> None:
 
 
 def test_a_sample_of_faults_loses_nothing(fast: Path) -> None:
-    hold(inject.run(Asked(("cold", "warm", "stale"), every=251), fast), least=len(FAULTS))
+    hold(inject.run(Asked(("cold", "warm", "stale"), every=331), fast), least=len(FAULTS))
 
 
 @pytest.mark.peer
