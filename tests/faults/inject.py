@@ -1,6 +1,6 @@
 """Put a fault at the Nth call that changes the cache or the models folder, for every N, and look at what it leaves.
 
-    python -m tests.faults.inject                                 every scenario, fault and call (an hour on two cores)
+    python -m tests.faults.inject                                 every scenario, fault and call (more than an hour on two cores)
     python -m tests.faults.inject --every 20                      each twentieth call
     python -m tests.faults.inject -s warm -f kill --at 37 -v      one case, and what it printed
     python -m tests.faults.inject -s cold --calls                 the calls of a scenario, numbered
@@ -85,7 +85,7 @@ def run(asked: Asked, folder: Path, jobs: int = 2, tell: Callable[[Outcome], Non
             environment = shim.environment(library)
             worker = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
             workers.append(stack.enter_context(worker))
-        # One after the other is good enough: what the later ones say waits in a file-sized pipe, or makes them wait.
+            stack.callback(worker.kill)
         for line in _lines(workers):
             outcome = Outcome.decode(line)
             tally.cases[outcome.case.scenario, outcome.case.fault] += 1

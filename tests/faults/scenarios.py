@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests import checkpoints
 from tests.faults import fork
 from tests.faults.folder import Theirs, tree
 
-CHECKPOINT = {
+CHECKPOINT: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
 }  # fmt: skip
 
