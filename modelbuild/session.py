@@ -66,6 +66,7 @@ class Session:
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
         self._targets: tuple[str, ...] = ()
+        self._observed = Observed()
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -145,7 +146,7 @@ class Session:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
-        plan = self._make(Observed())
+        plan = self._make(self._observed)
         kept.put("plan:" + self._key, _encode(plan))
         return plan
 
@@ -159,6 +160,10 @@ class Session:
         default = [variant.label for variant in project.select(())]
         warnings = [*project.warnings, *warnings]
         return _Plan(project.root, models, project.words(), default, warnings, observed.looks(), graph.encode())
+
+    def looks(self) -> Sequence[Look]:
+        """Every look that the plan was made by; of one that failed, those before it did."""
+        return self._plan.looks if "_plan" in vars(self) else self._observed.looks()
 
     @cached_property
     def graph(self) -> Graph:
