@@ -36,7 +36,7 @@ LONGEST_PATIENCE = 16.0
 PERIOD = 2.0
 """Seconds between two looks at everything."""
 
-SHARE = 0.005
+SHARE = 0.009
 """The part of one core that looking at everything may take. With thousands of files the looks come less often."""
 
 EVENTS = 256
@@ -134,7 +134,7 @@ class Watcher:
                 # Written again within a tick of the clock, they would look the same.
                 time.sleep(TICK)
                 self._remember(new)
-        self._follow()
+            self._follow()
         return bool(new)
 
     def _remember(self, paths: Iterable[str]) -> None:
@@ -145,6 +145,7 @@ class Watcher:
 
     def wait(self) -> set[str]:
         """Block until something that counts has changed and come to rest, or for the longest time; returns the paths."""
+        self._follow()
         while True:
             heard = self._events.wait(self.period)
             changed = self._changed(heard) if heard else self._patrol()
