@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 QUIET = 0.1
 """Seconds without a change after which a wait ends: editors and downloads write in several steps."""
 
-STEP = QUIET / 4
+STEP = QUIET / 16
 """Seconds between two looks at what is changing."""
 
 PATIENCE = 2.0
@@ -169,10 +169,10 @@ class Watcher:
         begun = time.monotonic()
         latest = dict.fromkeys(changed, begun)
         while True:
-            time.sleep(STEP)
+            time.sleep(max(0, min(STEP, max(latest.values()) + QUIET - time.monotonic())))
             now = time.monotonic()
             latest.update(dict.fromkeys(self._changed(latest.keys() | self._events.take()), now))
-            restless = {path for path, changed_at in latest.items() if now - changed_at < QUIET}
+            restless = {path for path, changed_at in latest.items() if now < changed_at + QUIET}
             if not restless:
                 self._restless, self._patience = restless, PATIENCE
                 return set(latest)

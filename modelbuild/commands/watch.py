@@ -111,7 +111,8 @@ class _Rounds:
             session: Session | None = None
             try:
                 if not os.path.lexists(file):
-                    raise Error("the project file is gone", path=file, hint="the next build starts when it is back")
+                    path = os.path.realpath(file)
+                    raise Error("the project file is gone", path=path, hint="the next build starts when it is back")
                 session = call.session
                 graph = session.graph.select(session.select(self._targets))
             except (Error, Errors) as error:
@@ -119,7 +120,7 @@ class _Rounds:
             except OSError as error:
                 if error.filename is None:  # a stream's
                     raise
-                fault = Error((error.strerror or str(error)).lower(), path=os.fsdecode(error.filename))
+                fault = Error((error.strerror or str(error)).lower(), path=str(error.filename))
             looks = session.looks() if session is not None else ()
             sources = [source.path for source in graph.sources()] if graph is not None else ()
             if not self._watcher.watch({file: "file", **concerns(looks, sources)}):
