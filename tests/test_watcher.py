@@ -14,6 +14,8 @@ import pytest
 from watchdog.observers import Observer
 
 from modelbuild import watcher
+from modelbuild.errors import Error
+from modelbuild.observed import unchanged
 from modelbuild.watcher import Concern, Watcher, concerns, ways
 from tests.e2e.test_watch import repeated
 
@@ -218,3 +220,10 @@ def test_looking_at_thousands_of_files_takes_a_small_part_of_a_core(tmp_path: Pa
         assert found._patrol() == set()
         took = time.thread_time() - begun
     assert found.period >= min(took, 0.5) / 0.02
+
+
+def test_a_look_at_a_file_that_changes_meanwhile_does_not_see_the_same(tmp_path: Path) -> None:
+    def changing(path: str) -> str:
+        raise Error("source changed during the build", path=path)
+
+    assert not unchanged([("read", str(tmp_path / "file"), "xxh3:1")], changing)

@@ -13,7 +13,7 @@ from modelbuild.cli import Invocation
 from modelbuild.commands import build
 from modelbuild.errors import Error, Errors
 from modelbuild.report import plural
-from modelbuild.watcher import Watcher, concerns
+from modelbuild.watcher import Concern, Watcher, concerns
 
 if TYPE_CHECKING:
     import click
@@ -72,6 +72,7 @@ class _Rounds:
         self._options = options
         self._started_in = os.getcwd()
         self._last: object = None
+        self._concerns: dict[str, Concern] = {}
         self._told: str | None = None
 
     def build(self, changed: Collection[str]) -> None:
@@ -123,7 +124,13 @@ class _Rounds:
                 fault = Error((error.strerror or str(error)).lower(), path=str(error.filename))
             looks = session.looks() if session is not None else ()
             sources = [source.path for source in graph.sources()] if graph is not None else ()
-            if not self._watcher.watch({file: "file", **concerns(looks, sources)}):
+            found: dict[str, Concern] = {file: "file", **concerns(looks, sources)}
+            if fault is None:
+                self._concerns = found
+            else:
+                # A plan that failed need not have come to what it hangs on.
+                found = self._concerns | found
+            if not self._watcher.watch(found):
                 break
         if fault is not None:
             raise fault

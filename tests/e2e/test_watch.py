@@ -150,7 +150,12 @@ def test_changes_without_a_pause_are_built_after_a_while_and_the_last_one_too(tm
     with watch.running():
         with repeated(lambda number: watch.project.write("chat/Modelfile", CHAT % f"take {number}"), 0.03):
             watch.until(lambda: watch.builds >= 2)
-        watch.edit("the end")
+        watch.edit("at rest")
+        # Just behind the quiet time: while the plan is made.
+        with repeated(lambda number: watch.project.write("chat/Modelfile", CHAT % f"take {number}"), 0.12):
+            time.sleep(2)
+        watch.edit("at rest again")
+        assert "error" not in watch.text
 
 
 def test_new_modelfiles_and_files_that_are_replaced_or_missing_count(tmp_path: Path) -> None:
