@@ -286,8 +286,17 @@ class Session:
             blobs = [build.results[name].artifact for name in output.blobs]
             paths.update(self.models.files_of(output, blobs))
         stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, paths)
-        if stamp is not None:
+        if stamp is not None and self._is_current(graph):
             Kept(self.store).put(self._stamp_key(self._targets), stamp.encode())
+
+    def _is_current(self, graph: Graph) -> bool:
+        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
+        fresh = Sources(self.store, surveyors())
+        fresh.prepare(graph.sources())
+        fresh.prepare_paths(subject for verb, subject, _ in self._plan.looks if verb == "read")
+        if not unchanged(self._plan.looks, fresh.file_digest) or fresh.unhashed(graph.sources()):
+            return False
+        return all(fresh.digest(source) == self.sources.digest(source) for source in graph.sources())
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""
