@@ -98,6 +98,12 @@ class Watch:
         except (OSError, ValueError):
             return False
 
+    def save(self, number: int) -> None:
+        """Replace the Modelfile, as editors do: it is whole at any moment."""
+        saved = self.outside / "saved"
+        saved.write_text(CHAT % f"take {number}")
+        saved.replace(self.project.folder / "chat" / "Modelfile")
+
     def edit(self, text: str) -> None:
         """Save the Modelfile and wait until the model is made of it."""
         self.project.write("chat/Modelfile", CHAT % text)
@@ -148,11 +154,11 @@ def test_changes_without_a_pause_are_built_after_a_while_and_the_last_one_too(tm
     watch = Watch(tmp_path)
     watch.project.checkpoint()
     with watch.running():
-        with repeated(lambda number: watch.project.write("chat/Modelfile", CHAT % f"take {number}"), 0.03):
+        with repeated(watch.save, 0.03):
             watch.until(lambda: watch.builds >= 2)
         watch.edit("at rest")
         # Just behind the quiet time: while the plan is made.
-        with repeated(lambda number: watch.project.write("chat/Modelfile", CHAT % f"take {number}"), 0.12):
+        with repeated(watch.save, 0.12):
             time.sleep(2)
         watch.edit("at rest again")
         assert "error" not in watch.text
