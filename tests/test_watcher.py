@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from watchdog.observers import Observer
 
-from modelbuild import watcher
+from modelbuild import file_events, watcher
 from modelbuild.errors import Error
+from modelbuild.file_events import Concern, ways
 from modelbuild.observed import unchanged
-from modelbuild.watcher import Concern, Watcher, concerns, ways
+from modelbuild.watcher import Watcher, concerns
 from tests.e2e.test_watch import repeated
 
 
@@ -166,7 +167,7 @@ def test_where_no_events_are_to_be_had_files_are_polled(
 
 
 def test_folders_beyond_the_limit_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "EVENTS", 3)
+    monkeypatch.setattr(file_events, "EVENTS", 3)
     files = [tmp_path / str(number) / "file" for number in range(8)]
     for file in files:
         file.parent.mkdir()
@@ -203,7 +204,7 @@ def test_file_systems_that_do_not_report_every_change_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = {"/": "ext4", os.path.dirname(tmp_path): "fuse.sshfs", str(tmp_path / "local"): "tmpfs"}
-    monkeypatch.setattr(watcher, "_mounts", lambda: mounts)
+    monkeypatch.setattr(file_events, "_mounts", lambda: mounts)
     (tmp_path / "local").mkdir()
     with watching({str(tmp_path / "local" / "file"): "file"}) as found:
         assert found.polling is None

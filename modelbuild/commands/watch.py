@@ -13,11 +13,12 @@ from modelbuild.cli import Invocation
 from modelbuild.commands import build
 from modelbuild.errors import Error, Errors
 from modelbuild.report import plural
-from modelbuild.watcher import Concern, Watcher, concerns
+from modelbuild.watcher import Watcher, concerns
 
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.file_events import Concern
     from modelbuild.graph import Graph
     from modelbuild.session import Session, Settings
 
