@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from modelbuild.digest import xxh3
+from modelbuild.errors import Error
 from modelbuild.files import signature
 
 LIMIT = 200_000_000
@@ -100,7 +101,7 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
             else:
                 value = os.environ.get(subject)
                 now = "" if value is None else "=" + value
-        except OSError:
+        except (OSError, Error):
             return False
         if now != seen:
             return False

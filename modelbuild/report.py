@@ -107,11 +107,11 @@ class Report:
             self.object({"event": severity, **self.described(error, severity)})
 
     def rendered(self, error: Error, severity: str = "error") -> str:
-        return render(nearer(error, self.base, os.getcwd()), severity)
+        return render(nearer(error, self.base, _here()), severity)
 
     def described(self, error: Error, severity: str = "error") -> Event:
         """An error for programs."""
-        near = nearer(error, self.base, os.getcwd())
+        near = nearer(error, self.base, _here())
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
     def paint(self, text: str, color: str) -> str:
@@ -436,7 +436,7 @@ def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs"
     """Why a step runs, field by field."""
     lines = [f"{step} {doing} because"]
     for reason in reasons:
-        field = reason["field"].replace(os.getcwd() + os.sep, "")
+        field = reason["field"].replace(_here() + os.sep, "")
         change = f"{_short(reason['before'])} -> {_short(reason['after'])}"
         lines.append(
             "  " + {"step": "it was never built", "artifact": reason["after"]}.get(field, f"{field}: {change}")
@@ -472,6 +472,14 @@ def displayed(name: str) -> str:
     from modelbuild.name import Name
 
     return Name.from_path(name).display()
+
+
+def _here() -> str:
+    """The working folder; the root where it has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
 
 
 def near_path(path: str, folder: str) -> str:

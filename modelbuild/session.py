@@ -74,6 +74,7 @@ class Session:
         self.sources = Sources(self.store, surveyors())
         self._project: Project | None = None
         self._tidied = False
+        self._observed = Observed()
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -152,7 +153,7 @@ class Session:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
-        plan = self._make(Observed())
+        plan = self._make(self._observed)
         kept.put("plan:" + self._key, _encode(plan))
         return plan
 
@@ -165,6 +166,10 @@ class Session:
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
         warnings = [*project.warnings, *warnings]
         return _Plan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+
+    def looks(self) -> Sequence[Look]:
+        """Every look that the plan was made by; of one that failed, those before it did."""
+        return self._plan.looks if "_plan" in vars(self) else self._observed.looks()
 
     @cached_property
     def graph(self) -> Graph:
@@ -304,8 +309,17 @@ class Session:
             outputs.update(found)
         sources = {source.path for source in graph.sources()}
         stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
-        if stamp is not None:
+        if stamp is not None and self._is_current(graph):
             Kept(self.store).put(self._stamp_key(selection.targets), stamp.encode())
+
+    def _is_current(self, graph: Graph) -> bool:
+        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
+        fresh = Sources(self.store, surveyors())
+        fresh.prepare(graph.sources())
+        fresh.prepare_paths(subject for verb, subject, _ in self._plan.looks if verb == "read")
+        if not unchanged(self._plan.looks, fresh.file_digest) or fresh.unhashed(graph.sources()):
+            return False
+        return all(fresh.digest(source) == self.sources.digest(source) for source in graph.sources())
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""

@@ -43,7 +43,7 @@ _PLACES = {
     "publish": "models",
     "project": "discovery document layers locate matrix mixes project schema targets variables variant",
     "plan": "plan preflight",
-    "session": "session stamp watcher worker commands._forecast commands._standing",
+    "session": "session stamp file_events watcher worker commands._forecast commands._standing",
     "cli": "__main__ arguments cli commands quality_page report",
 }
 PLACES = {f"modelbuild.{module}": name for name, modules in _PLACES.items() for module in modules.split()}

@@ -6,113 +6,148 @@ What is wrong is shown, and the next change is waited for.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli import Invocation
 from modelbuild.commands import build
 from modelbuild.errors import Error, Errors
-from modelbuild.files import signature
 from modelbuild.report import plural
+from modelbuild.watcher import Watcher, concerns
 
 if TYPE_CHECKING:
     import click
-    from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
-    from modelbuild.session import Session
+    from modelbuild.file_events import Concern
+    from modelbuild.graph import Graph
+    from modelbuild.session import Session, Settings
 
-QUIET = 0.1
-"""Seconds without a change after which a build begins: editors and downloads write in several steps."""
-
-_WRITTEN = ("blobs", "manifests", ".modelbuild")
-"""What a build itself writes in the models folder."""
+PLANS = 3
+"""How often in a row to plan where each plan looks at something new."""
 
 
 def parameters() -> list[click.Parameter]:
-    return [parameter for parameter in build.parameters() if parameter.name not in ("dry_run", "watch")]
+    import click
+
+    given = [parameter for parameter in build.parameters() if parameter.name not in ("dry_run", "watch")]
+    return [*given, click.Option(["--poll"], is_flag=True, help="Poll files; for disks that report no changes.")]
 
 
-def run(call: Invocation, targets: Sequence[str] = (), **options: Any) -> int:
-    from watchdog.observers import Observer
-
-    report = call.report
-    changes = _Changes(ignored=[call.session.store.root])
-    observer = Observer()
-    observer.start()
-    watched: set[tuple[str, bool]] = set()
-    before: object = None
+def run(call: Invocation, targets: Sequence[str] = (), poll: bool = False, **options: Any) -> int:
+    settings = _settled(call.settings, call.session)
+    call.close()
+    watcher = Watcher(poll=poll)
+    rounds = _Rounds(settings, call, watcher, targets, options)
     try:
+        changed: set[str] = set()
         while True:
-            again = Invocation(call.settings, report)
-            places = {(os.path.dirname(call.session.file), True)}
-            try:
-                # Taken before the build: what changes while it runs is seen as a change afterwards.
-                now = _fingerprint(again.session)
-                changes.ignored.update(os.path.join(again.session.models.root, name) for name in _WRITTEN)
-                places |= _places(again.session)
-                if now != before:
-                    before = now
-                    report.begin()
-                    build.run(again, targets=targets, **options)
-            except (Error, Errors) as error:
-                if str(error) != before:
-                    before = str(error)
-                    report.errors(error.errors if isinstance(error, Errors) else [error])
-            finally:
-                again.close()
-            if new := places - watched:
-                for folder, recursive in sorted(new):
-                    observer.schedule(cast("FileSystemEventHandler", changes), folder, recursive=recursive)
-                watched |= new
-                report.note(f"watching {plural(len(watched), 'folder')}; Ctrl-C ends it")
-            changes.wait()
+            rounds.build(changed)
+            rounds.tell()
+            changed = watcher.wait()
     finally:
-        observer.stop()
-        observer.join()
+        watcher.close()
 
 
-def _fingerprint(session: Session) -> object:
-    """What must differ for a build to come out otherwise: the plan, or a stat of a source."""
-    stats = []
-    for source in session.graph.sources():
+def _settled(settings: Settings, session: Session) -> Settings:
+    """The same project whatever comes and goes, also where the working folder itself does."""
+    folder = os.path.abspath(settings.folder)
+    file = settings.file or os.path.relpath(session.file, os.path.realpath(folder))
+    return settings._replace(folder=folder, file=file)
+
+
+class _Rounds:
+    """Builds of one project, one after the other."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        call: Invocation,
+        watcher: Watcher,
+        targets: Sequence[str],
+        options: Mapping[str, Any],
+    ) -> None:
+        self._settings = settings
+        self._report = call.report
+        self._watcher = watcher
+        self._targets = targets
+        self._options = options
+        self._started_in = os.getcwd()
+        self._last: object = None
+        self._concerns: dict[str, Concern] = {}
+        self._told: str | None = None
+
+    def build(self, changed: Collection[str]) -> None:
+        """Plan, and build unless plan and sources are what they were when that was done last."""
+        self._stand()
+        call = Invocation(self._settings, self._report)
         try:
-            stats.append(signature(os.stat(source.path)))
-        except OSError:
-            stats.append("")
-    return session.graph.encode(), stats
+            graph = self._plan(call)
+            plan = graph.encode()
+            if plan != self._last or any(source.path in changed for source in graph.sources()):
+                self._last = plan
+                self._report.begin()
+                build.run(call, targets=self._targets, **self._options)
+        except (Error, Errors) as error:
+            if str(error) != self._last:
+                self._last = str(error)
+                self._report.errors(error.errors if isinstance(error, Errors) else [error])
+        finally:
+            call.close()
 
+    def _stand(self) -> None:
+        """Stand in the folder that the command was started in: it may have been removed, and made again."""
+        folder = self._started_in
+        while True:
+            try:
+                return os.chdir(folder)
+            except OSError:
+                folder = os.path.dirname(folder)
 
-def _places(session: Session) -> set[tuple[str, bool]]:
-    """(folder, with all below it) of every folder that sources lie in, but those below the project's own."""
-    folders = {os.path.dirname(source.path) for source in session.graph.sources()}
-    return {(folder, False) for folder in folders if os.path.isdir(folder) and not _inside(folder, session.root)}
+    def _plan(self, call: Invocation) -> Graph:
+        """What the targets need. Planned again until all that was looked at is watched: what changed in between would be missed."""
+        file = os.path.join(self._settings.folder, str(self._settings.file))
+        for _ in range(PLANS):
+            call.close()
+            graph: Graph | None = None
+            fault: Error | Errors | None = None
+            session: Session | None = None
+            try:
+                if not os.path.lexists(file):
+                    path = os.path.realpath(file)
+                    raise Error("the project file is gone", path=path, hint="the next build starts when it is back")
+                session = call.session
+                graph = session.graph.select(session.select(self._targets).outputs)
+            except (Error, Errors) as error:
+                fault = error
+            except OSError as error:
+                if error.filename is None:  # a stream's
+                    raise
+                fault = Error((error.strerror or str(error)).lower(), path=str(error.filename))
+            looks = session.looks() if session is not None else ()
+            sources = [source.path for source in graph.sources()] if graph is not None else ()
+            found: dict[str, Concern] = {file: "file", **concerns(looks, sources)}
+            if fault is None:
+                self._concerns = found
+            else:
+                # A plan that failed need not have come to what it hangs on.
+                found = self._concerns | found
+            if not self._watcher.watch(found):
+                break
+        if fault is not None:
+            raise fault
+        assert graph is not None
+        return graph
 
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-class _Changes:
-    """Hears of changes of files (as watchdog's handler), and waits until they come to rest."""
-
-    def __init__(self, ignored: Iterable[str]) -> None:
-        self.ignored = set(ignored)
-        self._changed = threading.Event()
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        if event.event_type not in ("created", "modified", "moved", "deleted") or event.is_directory:
-            return
-        paths = (os.fsdecode(event.src_path), os.fsdecode(event.dest_path))
-        if any(path and not self._is_ignored(path) for path in paths):
-            self._changed.set()
-
-    def _is_ignored(self, path: str) -> bool:
-        return f"{os.sep}.git{os.sep}" in path or any(_inside(path, folder) for folder in self.ignored)
-
-    def wait(self) -> None:
-        """Block until something has changed and nothing has for a while."""
-        self._changed.wait()
-        while self._changed.is_set():
-            self._changed.clear()
-            self._changed.wait(QUIET)
+    def tell(self) -> None:
+        """Say how changes are noticed: once, and again where that changes."""
+        watcher = self._watcher
+        if watcher.polling is None:
+            how = f"watching {plural(watcher.watched, 'folder')}"
+        else:
+            how = f"watching by polling every {watcher.period:.0f} s"
+            how += f": {watcher.polling}" if watcher.polling else ""
+        if self._told is None:
+            self._report.note(f"{how}; Ctrl-C ends it")
+        elif watcher.polling is not None and watcher.polling != self._told:
+            self._report.note(how)
+        self._told = watcher.polling or ""

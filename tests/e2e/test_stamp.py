@@ -105,3 +105,25 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
     assert stamp.holds()
     (tmp_path / "absent").write_text("x")
     assert not stamp.holds()
+
+
+def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
+    from modelbuild.build import Options
+    from modelbuild.session import Session, Settings
+
+    project = Project(tmp_path)
+    project.write("ModelBuild.toml", '[project]\nmodelfiles = ["m/*/Modelfile"]\n')
+    project.checkpoint()
+    project.write("m/a/Modelfile", "FROM ../../weights\nSYSTEM A\n")
+    time.sleep(0.1)
+    session = Session(Settings(folder=str(tmp_path), models=str(project.models), cache=str(project.cache)))
+    try:
+        outputs = session.select(())
+        project.write("m/a/Modelfile", "FROM ../../weights\nSYSTEM Another\n")
+        assert session.build(outputs, Options(jobs=1), lambda event: time.sleep(0.02)) == []
+    finally:
+        session.close()
+    assert project.blob("a:latest", "system") == b"A"
+    time.sleep(0.1)
+    project.run()
+    assert project.blob("a:latest", "system") == b"Another"

@@ -1,0 +1,302 @@
+"""`modelbuild watch`: what counts as a change, how long it waits, and what it does where places vanish or events are missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.project import Project
+
+TOML = """
+[project]
+modelfiles = ["*/Modelfile"]
+[model.base]
+from = "%s"
+"""
+CHAT = "FROM base\nSYSTEM %s\n"
+LIMIT = 60.0
+"""Seconds after which a wait for something fails: far more than is needed, since machines are busy."""
+
+PROGRAM = """
+import sys
+from modelbuild import watcher
+from modelbuild.cli import main
+
+watcher.PERIOD, watcher.PATIENCE = 0.4, 0.8  # the same program, quicker
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Watch:
+    """A project being watched. The models folder, the cache and the log lie outside of it."""
+
+    def __init__(self, folder: Path, weights: str = "./weights") -> None:
+        self.outside = folder
+        self.project = Project(folder / "project")
+        self.project.folder.mkdir()
+        self.project.models = folder / "models"
+        self.project.cache = folder / "cache"
+        self.log = folder / "log"
+        self.project.write("ModelBuild.toml", TOML % weights)
+        self.project.write("chat/Modelfile", CHAT % "one")
+
+    def command(self, *words: str, program: str = PROGRAM) -> list[str]:
+        """What watches the folder that it is started in."""
+        command = self.project.command("watch", *words)
+        at = command.index("-C")
+        return [sys.executable, "-c", program, *command[3:at], *command[at + 2 :]]
+
+    @contextmanager
+    def running(self, *words: str, program: str = PROGRAM) -> Iterator[None]:
+        """Watch until the block ends; then Ctrl-C must end it."""
+        with self.started(self.command(*words, program=program)):
+            yield
+
+    @contextmanager
+    def started(self, command: list[str]) -> Iterator[None]:
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with self.log.open("w") as out:
+            process = subprocess.Popen(command, cwd=self.project.folder, env=env, stdout=out, stderr=out)
+        try:
+            self.until(lambda: "Ctrl-C ends it" in self.text)
+            yield
+            assert process.poll() is None, self.text
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(LIMIT)
+        assert code == 130, self.text
+        assert "Traceback" not in self.text
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def builds(self) -> int:
+        return self.text.count("built in")
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + LIMIT
+        while not holds():
+            assert time.monotonic() < end, self.text
+            time.sleep(0.02)
+
+    def says(self, text: str) -> bool:
+        """Whether the model in the models folder has this system prompt."""
+        try:
+            return self.project.blob("chat:latest", "system") == text.encode()
+        except (OSError, ValueError):
+            return False
+
+    def save(self, number: int) -> None:
+        """Replace the Modelfile, as editors do: it is whole at any moment."""
+        saved = self.outside / "saved"
+        saved.write_text(CHAT % f"take {number}")
+        saved.replace(self.project.folder / "chat" / "Modelfile")
+
+    def edit(self, text: str) -> None:
+        """Save the Modelfile and wait until the model is made of it."""
+        self.project.write("chat/Modelfile", CHAT % text)
+        self.until(lambda: self.says(text))
+
+
+@contextmanager
+def repeated(action: Callable[[int], object], seconds: float) -> Iterator[None]:
+    """Do something over and over beside the block."""
+    stop = threading.Event()
+
+    def run() -> None:
+        number = 0
+        while not stop.wait(seconds):
+            number += 1
+            action(number)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("step, loss\n")
+
+
+def test_a_log_written_all_the_time_starts_nothing_and_puts_off_nothing(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    logs = [watch.project.folder / "train.log", watch.project.folder / "weights" / "train.log"]
+    for log in logs:
+        append(log)
+    with watch.running():
+        with repeated(lambda _: [append(log) for log in logs], 0.02):
+            watch.edit("two")
+            watch.until(lambda: watch.builds == 2)
+            time.sleep(1.2)
+        assert watch.builds == 2
+        assert "nothing to do" not in watch.text
+
+
+def test_changes_without_a_pause_are_built_after_a_while_and_the_last_one_too(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.running():
+        with repeated(watch.save, 0.03):
+            watch.until(lambda: watch.builds >= 2)
+        watch.edit("at rest")
+        # Just behind the quiet time: while the plan is made.
+        with repeated(watch.save, 0.12):
+            time.sleep(2)
+        watch.edit("at rest again")
+        assert "error" not in watch.text
+
+
+def test_new_modelfiles_and_files_that_are_replaced_or_missing_count(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    with watch.running():
+        assert "weights" in watch.text
+        watch.project.checkpoint()  # what was missing comes
+        watch.until(lambda: watch.says("one"))
+        saved = watch.project.write("chat/.Modelfile.swp", CHAT % "replaced")
+        saved.replace(watch.project.folder / "chat" / "Modelfile")
+        watch.until(lambda: watch.says("replaced"))
+        watch.project.write("other/Modelfile", "FROM base\n")
+        watch.until(lambda: (watch.project.models / "manifests/registry.ollama.ai/library/other/latest").exists())
+        watch.edit("and again")
+
+
+def test_a_project_folder_that_is_removed_and_made_again_is_watched_again(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    copy = tmp_path / "copy"
+    shutil.copytree(watch.project.folder, copy)
+    with watch.running():
+        shutil.rmtree(watch.project.folder)
+        watch.until(lambda: "the project file is gone" in watch.text)
+        (copy / "chat" / "Modelfile").write_text(CHAT % "back")
+        copy.rename(watch.project.folder)
+        watch.until(lambda: watch.says("back"))
+        watch.edit("in the new folder")
+        assert watch.text.count("error:") == 1
+
+
+def test_a_folder_that_is_replaced_is_watched_again(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, weights=str(tmp_path / "outside" / "weights"))
+    first = Project(tmp_path).checkpoint("outside/weights")
+    second = Project(tmp_path).checkpoint("outside/new", layers=1)
+    with watch.running():
+        first.rename(first.with_name("old"))
+        second.rename(first)
+        watch.until(lambda: watch.builds == 2)
+        config = first / "config.json"
+        config.write_text(config.read_text().replace('"rms_norm_eps": 1e-05', '"rms_norm_eps": 1e-06'))
+        watch.until(lambda: watch.builds == 3)
+
+
+def test_the_target_of_a_link_is_watched_also_another_one(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    (one / "Modelfile").write_text(CHAT % "one")
+    (two / "Modelfile").write_text(CHAT % "two")
+    file = watch.project.folder / "chat" / "Modelfile"
+    file.unlink()
+    file.symlink_to(one / "Modelfile")
+    # Globs pass over links; what a table names is followed.
+    watch.project.write("ModelBuild.toml", TOML % "./weights" + '[model.chat]\nmodelfile = "chat/Modelfile"\n')
+    with watch.running():
+        watch.until(lambda: watch.says("one"))
+        (one / "Modelfile").write_text(CHAT % "at the target")
+        watch.until(lambda: watch.says("at the target"))
+        link = file.with_name("link")
+        link.symlink_to(two / "Modelfile")
+        link.replace(file)
+        watch.until(lambda: watch.says("two"))
+        (two / "Modelfile").write_text(CHAT % "at the other")
+        watch.until(lambda: watch.says("at the other"))
+
+
+WITHOUT_EVENTS = """
+import errno, os, sys
+import watchdog.observers
+
+class Observer(watchdog.observers.Observer):
+    def schedule(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+watchdog.observers.Observer = Observer
+from modelbuild import watcher
+from modelbuild.cli import main
+watcher.PERIOD = 1.0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_files_are_polled_where_no_events_are_to_be_had(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    said = (
+        "watching by polling every 1 s: the inotify limit is reached; raise fs.inotify.max_user_watches; Ctrl-C ends it"
+    )
+    with watch.running(program=WITHOUT_EVENTS):
+        assert said in watch.text.splitlines()
+        watch.edit("polled")
+        assert watch.text.count("polling") == 1
+
+
+def test_files_are_polled_where_that_is_asked_for(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.running("--poll", program=PROGRAM.replace("= 0.4, 0.8", "= 2.0, 2.0")):
+        assert "watching by polling every 2 s; Ctrl-C ends it" in watch.text.splitlines()
+
+
+def unshared(folder: Path, *options: str, script: str, command: list[str]) -> list[str]:
+    """The command behind a shell script, in namespaces of its own, where this user may make some."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    outer = ["unshare", *options, "sh", "-c", f'{script} && exec env --default-signal=INT "$@"', "sh"]
+    done = subprocess.run([*outer, "true"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"not permitted here: {done.stderr.strip()}")
+    return [*outer, *command]
+
+
+@pytest.mark.peer
+def test_a_file_system_that_reports_nothing_is_looked_at(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    for name in ("work", "merged"):
+        (tmp_path / name).mkdir()
+    below = Path(shutil.copytree(watch.project.folder / "chat", tmp_path / "upper" / "chat")) / "Modelfile"
+    script = f"cd '{tmp_path}' && mount -t overlay -o lowerdir=project,upperdir=upper,workdir=work overlay merged && cd merged"
+    with watch.started(unshared(tmp_path, "-Urm", script=script, command=watch.command())):
+        below.write_text(CHAT % "from below")
+        watch.until(lambda: watch.says("from below"))
+
+
+@pytest.mark.peer
+def test_too_few_watches_are_said_and_files_polled(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    for number in range(6):
+        watch.project.write(f"m{number}/Modelfile", "FROM base\n")
+    script = "echo 4 > /proc/sys/user/max_inotify_watches"
+    with watch.started(unshared(tmp_path, "-Ur", script=script, command=watch.command())):
+        assert "raise fs.inotify.max_user_watches; Ctrl-C ends it" in watch.text
+        watch.edit("polled")

@@ -1,0 +1,230 @@
+"""The waiting by itself: what counts, how long it lasts, which folders are listened to, and that nothing piles up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from watchdog.observers import Observer
+
+from modelbuild import file_events, watcher
+from modelbuild.errors import Error
+from modelbuild.file_events import Concern, ways
+from modelbuild.observed import unchanged
+from modelbuild.watcher import Watcher, concerns
+from tests.e2e.test_watch import repeated
+
+
+@contextmanager
+def watching(paths: Mapping[str, Concern], poll: bool = False) -> Iterator[Watcher]:
+    found = Watcher(poll=poll)
+    found.watch(paths)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def changed(found: Watcher, seconds: float = 30.0) -> set[str] | None:
+    """What a wait returns; None where it goes on for so long."""
+    got: list[set[str]] = []
+    thread = threading.Thread(target=lambda: got.append(found.wait()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return got[0] if got else None
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at everything often, so that tests without events are quick."""
+    monkeypatch.setattr(watcher, "PERIOD", 0.2)
+
+
+def test_the_strongest_concern_of_a_path_counts() -> None:
+    looks = [
+        ("kind", "/a", "file"),
+        ("read", "/a", "…"),
+        ("kind", "/b", ""),
+        ("entries", "/c", "…"),
+        ("env", "HOME", ""),
+    ]
+    found = concerns([*looks, ("kind", "/c", "folder"), ("stat", "/d", "…")], ["/b", "/e"])
+    assert found == {"/a": "file", "/b": "file", "/c": "entries", "/d": "file", "/e": "file"}
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_what_counts_and_what_does_not(tmp_path: Path, poll: bool) -> None:
+    folder, file, missing = tmp_path / "folder", tmp_path / "file", tmp_path / "not" / "there"
+    folder.mkdir()
+    file.write_text("one")
+    (folder / "old").write_text("")
+    paths: dict[str, Concern] = {str(folder): "entries", str(file): "file", str(missing): "kind", str(tmp_path): "kind"}
+    with watching(paths, poll) as found:
+        (folder / "old").write_text("not a change of the listing")
+        (tmp_path / "new").write_text("not a change of the kind of its folder")
+        os.link(file, tmp_path / "link")
+        (folder / "temporary").write_text("comes and goes")
+        (folder / "temporary").unlink()
+        assert changed(found, 0.5) is None
+    with watching(paths, poll) as found:
+        file.write_text("two")
+        assert changed(found) == {str(file)}
+        file.chmod(0o600)
+        assert changed(found) == {str(file)}
+        (folder / "new").write_text("")
+        assert changed(found) == {str(folder)}
+        missing.parent.mkdir()
+        missing.write_text("")
+        assert changed(found) == {str(missing)}
+        file.unlink()
+        assert changed(found) == {str(file)}
+
+
+def test_only_paths_that_were_not_watched_are_new(tmp_path: Path) -> None:
+    with watching({str(tmp_path): "kind"}) as found:
+        assert not found.watch({str(tmp_path): "kind"})
+        assert found.watch({str(tmp_path): "entries"})
+        assert found.watch({str(tmp_path / "a"): "file"})
+        assert found.watch({str(tmp_path): "entries"})
+
+
+def test_a_change_between_two_calls_of_watch_is_not_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("one")
+    with watching({str(file): "file"}) as found:
+        file.write_text("two")
+        found.watch({str(file): "file", str(tmp_path / "other"): "file"})
+        assert changed(found) == {str(file)}
+
+
+def test_patience_ends_and_grows_only_for_what_goes_on_changing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "PATIENCE", 0.3)
+    download, text = tmp_path / "download", tmp_path / "text"
+    with watching({str(download): "file", str(text): "file"}, poll=True) as found:
+        with repeated(lambda number: download.write_text("x" * number), 0.02):
+            assert found.wait() == {str(download)}
+            begun = time.monotonic()
+            assert found.wait() == {str(download)}
+            assert time.monotonic() - begun > 0.55  # twice as long
+            begun = time.monotonic()
+            text.write_text("edited")
+            assert found.wait() == {str(download), str(text)}
+            assert time.monotonic() - begun < 1.5
+        assert found.wait() == {str(download)}  # the last write may have left the same times as the one before
+
+
+def test_ways_name_links_and_the_first_that_is_missing(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "file").write_text("")
+    (tmp_path / "folder").symlink_to("real")
+    (real / "link").symlink_to("../real/file")
+    (real / "loop").symlink_to("loop")
+    found = dict(
+        ways(str(tmp_path / name) for name in ("folder/link", "real/file", "folder/no/such/file", "no", "real"))
+    )
+    assert {
+        path.removeprefix(f"{tmp_path}/"): [e.removeprefix(f"{tmp_path}/") for e in way] for path, way in found.items()
+    } == {
+        "folder/link": ["folder", "real/link", "real/file"],
+        "real/file": ["real/file"],
+        "folder/no/such/file": ["folder", "real/no"],
+        "no": ["no"],
+        "real": ["real"],
+    }
+    assert list(ways([str(real / "loop")]))[0][1][0] == str(real / "loop")
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "why"),
+    [
+        ("start", OSError(errno.EMFILE, ""), "the inotify limit is reached; raise fs.inotify.max_user_instances"),
+        ("schedule", OSError(errno.ENOSPC, ""), "the inotify limit is reached; raise fs.inotify.max_user_watches"),
+        ("schedule", RuntimeError("can't start new thread"), "the system reports no changes (can't start new thread)"),
+        ("__init__", OSError(errno.ENOSYS, "No inotify"), "the system reports no changes (no inotify)"),
+    ],
+)
+def test_where_no_events_are_to_be_had_files_are_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fault: Exception, why: str
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Observer, method, fail)
+    file = tmp_path / "file"
+    with watching({str(file): "file"}) as found:
+        assert (found.watched, found.polling) == (0, why)
+        file.write_text("")
+        assert changed(found) == {str(file)}
+
+
+def test_folders_beyond_the_limit_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_events, "EVENTS", 3)
+    files = [tmp_path / str(number) / "file" for number in range(8)]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("one")
+    with watching({str(file): "file" for file in files}) as found:
+        assert (found.watched, found.polling) == (3, None)
+        files[-1].write_text("two")
+        assert changed(found) == {str(files[-1])}
+
+
+def test_nothing_piles_up_while_folders_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with watching({str(folder / "file"): "file"}) as found:
+        threads = threading.active_count()
+        for number in range(6):
+            other = tmp_path / str(number)
+            other.mkdir()
+            (other / "file").write_text(str(number))
+            folder.rename(tmp_path / f"old{number}")
+            other.rename(folder)
+            assert changed(found) == {str(folder / "file")}
+            found.watch({str(folder / "file"): "file"})
+        found._follow()
+        assert found.watched == 1
+        assert threading.active_count() <= threads
+        begun = time.monotonic()
+        (folder / "file").write_text("heard, in the newest folder")
+        assert changed(found) is not None
+        assert time.monotonic() - begun < 10
+
+
+def test_file_systems_that_do_not_report_every_change_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = {"/": "ext4", os.path.dirname(tmp_path): "fuse.sshfs", str(tmp_path / "local"): "tmpfs"}
+    monkeypatch.setattr(file_events, "_mounts", lambda: mounts)
+    (tmp_path / "local").mkdir()
+    with watching({str(tmp_path / "local" / "file"): "file"}) as found:
+        assert found.polling is None
+        found.watch({str(tmp_path / "local" / "file"): "file", str(tmp_path / "file"): "file"})
+        assert found.polling == f"fuse.sshfs ({tmp_path.parent}) does not report every change"
+
+
+def test_looking_at_thousands_of_files_takes_a_small_part_of_a_core(tmp_path: Path) -> None:
+    files = [tmp_path / str(number) for number in range(3000)]
+    for file in files:
+        file.touch()
+    with watching({str(file): "file" for file in files}, poll=True) as found:
+        begun = time.thread_time()
+        assert found._patrol() == set()
+        took = time.thread_time() - begun
+    assert found.period >= min(took, 0.5) / 0.02
+
+
+def test_a_look_at_a_file_that_changes_meanwhile_does_not_see_the_same(tmp_path: Path) -> None:
+    def changing(path: str) -> str:
+        raise Error("source changed during the build", path=path)
+
+    assert not unchanged([("read", str(tmp_path / "file"), "xxh3:1")], changing)
