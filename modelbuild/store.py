@@ -405,8 +405,11 @@ class Store:
     def _known(self) -> set[str]:
         return {blob for (blob,) in self.rows("select artifact from action union select blob from place")}
 
-    def clear(self) -> None:
-        """Forget everything but what was written into models folders: else a later clean-up would not know its own."""
+    def clear(self) -> int:
+        """Forget everything but what was written into models folders: else a later clean-up would not know its own.
+
+        Returns how many artifacts could not be removed.
+        """
         contents = self.contents()
         self.change(
             *(
@@ -414,9 +417,15 @@ class Store:
                 for table in ("action", "last", "tensor", "file", "survey", "kept", "place")
             )
         )
+        left = 0
         for path in contents:
-            with contextlib.suppress(OSError):
+            try:
                 os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left += 1
+        return left
 
     # Actions
 

@@ -86,8 +86,7 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
         strangers = store.strangers()
         if not dry_run:
-            store.clear()
-            if left := sum(map(os.path.exists, contents)):
+            if left := store.clear():
                 raise Error(
                     f"{plural(left, 'artifact')} of the cache cannot be removed",
                     path=store.root,
