@@ -85,13 +85,12 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         contents = store.contents()
         total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
         strangers = store.strangers()
-        if not dry_run:
-            if left := store.clear():
-                raise Error(
-                    f"{plural(left, 'artifact')} of the cache cannot be removed",
-                    path=store.root,
-                    hint="make the folder writable, or name another one with --cache or $MODELBUILD_CACHE",
-                )
+        if not dry_run and (left := store.clear()):
+            raise Error(
+                f"{plural(left, 'artifact')} of the cache cannot be removed",
+                path=store.root,
+                hint="make the folder writable, or name another one with --cache or $MODELBUILD_CACHE",
+            )
     except Error as error:
         report.errors([error])
         return FAILED
