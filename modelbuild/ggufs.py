@@ -31,14 +31,14 @@ def classify(path: str) -> Contents:
     named = table.metadata.get("general.architecture")
     architecture = gguf.decode_value(named) if named else ""
     return Contents(
-        _role(table.metadata),
+        role(table.metadata),
         floats,
         architecture if isinstance(architecture, str) else "",
         of_gguf(table.metadata, os.path.basename(path)),
     )
 
 
-def _role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
+def role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
     def value(key: str) -> object:
         return gguf.decode_value(metadata[key]) if key in metadata else None
 

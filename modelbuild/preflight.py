@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild import ggufs
 from modelbuild.errors import Error, Errors, listed
 from modelbuild.graph import Graph, Source, Step
 
@@ -45,7 +46,11 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     for step in graph.steps.values():
         if wanted is not None and step.name not in wanted:
             continue
-        for error in (*_try(step, heads, made, recipes), *_ill_named(step, graph, recipes)):
+        for error in (
+            *_try(step, heads, made, recipes),
+            *_ill_named(step, graph, recipes),
+            *_unloadable(step, graph, recipes, heads),
+        ):
             error = _placed(error, step)
             key = (error.what, error.place, error.facts, error.hint)
             wrong.setdefault(key, (error, []))[1].append(step)
@@ -108,6 +113,40 @@ def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Seque
     if recipe is None or made_by is None or made_by.kind != "convert":
         return []
     return structure.named_phi3(recipe.metadata)
+
+
+def _unloadable(step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: Heads) -> Sequence[Error]:
+    """Why the runtime would not load what becomes of a GGUF file: as it is, with other metadata, or quantized."""
+    from modelbuild import runtime
+
+    if step.kind != "layer":
+        return []
+    made_by = graph.steps.get(next(step.needs, ""))
+    recipe = recipes.get(made_by.name) if made_by is not None else None
+    while made_by is not None and made_by.kind in ("describe", "quantize"):
+        made_by = graph.steps.get(next(made_by.needs, ""))
+    if recipe is not None and made_by is not None and made_by.kind == "import":
+        path = next(made_by.sources).path
+        found = runtime.faults(recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors})
+    else:
+        source = next((source for source in step.sources if source.form == "gguf"), None)
+        if source is None or _is_served(source.path):
+            return []
+        path = source.path
+        try:
+            table = heads.table(source)
+        except Error:  # told already
+            return []
+        if ggufs.role(table.metadata) != "model":
+            return []
+        found = runtime.faults(table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()})
+    return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
+
+
+def _is_served(path: str) -> bool:
+    """Whether a file is a blob of a models folder: somebody's server loads it."""
+    folder, name = os.path.split(path)
+    return os.path.basename(folder) == "blobs" and name.startswith("sha256-")
 
 
 def _placed(error: Error, step: Step) -> Error:

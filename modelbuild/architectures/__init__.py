@@ -58,6 +58,8 @@ class Architecture:
     BIASES      stems whose biases its runtime reads, as a regular expression
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
+    LOADS       the tensors that its runtime loads, as a table (see _loads.py); empty: files of it are not judged
+    ASKS        metadata that its runtime asks for besides what it asks of every model
     """
 
     NAME: ClassVar[str]
@@ -75,6 +77,8 @@ class Architecture:
         "attention.head_count": "num_attention_heads",
         "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     }
+    LOADS: ClassVar[str] = ""
+    ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

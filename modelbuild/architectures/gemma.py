@@ -7,6 +7,7 @@ from functools import cached_property
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import ATTENTION_INPUTS, Architecture, Config, Values, Writer, block_count
+from modelbuild.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -16,6 +17,7 @@ from modelbuild.special_tokens import special_tokens
 
 class Gemma(Architecture):
     NAME = "gemma"
+    LOADS = EMBEDDING + ATTENTION + FEED_FORWARD
     CLASSES = ("GemmaForCausalLM",)
     MODEL_TYPE = "gemma"
     DEFAULTS = {

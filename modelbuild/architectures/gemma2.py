@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from modelbuild.architectures import Config, Values, Writer, layer_types_fit
+from modelbuild.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.architectures.gemma import Gemma, pieces, require
 from modelbuild.formats.gguf import encode_value
 
@@ -18,6 +19,11 @@ NAMES = {
 
 class Gemma2(Gemma):
     NAME = "gemma2"
+    LOADS = f"""
+        {EMBEDDING} {ATTENTION} {FEED_FORWARD}
+        blk.N.post_attention_norm embd
+        blk.N.post_ffw_norm       embd
+    """
     CLASSES = ("Gemma2ForCausalLM",)
     MODEL_TYPE = "gemma2"
     DEFAULTS = {

@@ -18,6 +18,7 @@ from modelbuild.architectures import (
     rope_parameters,
     transformers_takes,
 )
+from modelbuild.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.architectures.gemma import require, whole_norm
 from modelbuild.architectures.gemma2 import NAMES
 from modelbuild.checkpoint import Checkpoint, kind
@@ -28,6 +29,13 @@ from modelbuild.recipe import Expression, slice_
 
 class Gemma3(Architecture):
     NAME = "gemma3"
+    LOADS = f"""
+        {EMBEDDING} {OUTPUT} {ATTENTION} {FEED_FORWARD}
+        blk.N.post_attention_norm embd
+        blk.N.attn_k_norm         head
+        blk.N.attn_q_norm         head
+        blk.N.post_ffw_norm       embd
+    """
     CLASSES = ("Gemma3ForCausalLM",)
     MODEL_TYPE = "gemma3_text"
     DEFAULTS = {

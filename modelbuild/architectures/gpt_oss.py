@@ -20,6 +20,7 @@ from modelbuild.architectures import (
     rename,
     transformers_takes,
 )
+from modelbuild.architectures._loads import EMBEDDING
 from modelbuild.errors import Error
 from modelbuild.ftypes import FLOATS, FTYPES
 from modelbuild.recipe import Expression, mxfp4, slice_, transpose
@@ -32,6 +33,25 @@ EXPERTS = {
 
 class GptOss(Architecture):
     NAME = "gpt-oss"
+    LOADS = f"""
+        {EMBEDDING}
+        output                    embd vocab
+        blk.N.attn_norm           embd
+        blk.N.post_attention_norm embd
+        blk.N.qkv                 queries keys keys
+        blk.N.attn_output         queries embd
+        blk.N.attn_output.bias    embd
+        blk.N.attn_sinks          heads
+        blk.N.ffn_gate_inp        embd experts
+        blk.N.ffn_gate_exps       embd ff_exp experts
+        blk.N.ffn_down_exps       ff_exp embd experts
+        blk.N.ffn_up_exps         embd ff_exp experts
+        blk.N.ffn_gate_inp.bias   experts
+        blk.N.ffn_gate_exps.bias  ff_exp experts
+        blk.N.ffn_down_exps.bias  embd experts
+        blk.N.ffn_up_exps.bias    ff_exp experts
+    """
+    ASKS = ("attention.layer_norm_rms_epsilon", "expert_feed_forward_length", "attention.sliding_window")
     CLASSES = ("GptOssForCausalLM",)
     MODEL_TYPE = "gpt_oss"
     DEFAULTS = {

@@ -12,6 +12,7 @@ from modelbuild.errors import Error
 
 class Granite(Llama):
     NAME = "granite"
+    ASKS = ("attention.layer_norm_rms_epsilon", "logit_scale")
     CLASSES: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     MODEL_TYPE = "granite"
     DEFAULTS = {

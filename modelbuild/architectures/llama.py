@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import Architecture, Values, Writer, first, number, rope_parameters
+from modelbuild.architectures._loads import LLAMA
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -21,6 +22,7 @@ DIM_LIMIT = 1 << 16
 
 class Llama(Architecture):
     NAME = "llama"
+    LOADS = LLAMA
     CLASSES: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LLaMAForCausalLM")
     MODEL_TYPE = "llama"
     DEFAULTS = {

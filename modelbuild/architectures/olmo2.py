@@ -17,6 +17,7 @@ from modelbuild.architectures import (
     number,
     transformers_takes,
 )
+from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -24,6 +25,16 @@ from modelbuild.formats.gguf import encode_value
 
 class Olmo2(Architecture):
     NAME = "olmo2"
+    LOADS = f"""
+        {EMBEDDING} {FEED_FORWARD}
+        output                    embd vocab
+        blk.N.qkv                 embd values values
+        blk.N.attn_output         embd embd
+        blk.N.attn_q_norm         embd
+        blk.N.attn_k_norm         keys
+        blk.N.post_attention_norm embd
+        blk.N.post_ffw_norm       embd
+    """
     CLASSES = ("Olmo2ForCausalLM",)
     MODEL_TYPE = "olmo2"
     DEFAULTS = {

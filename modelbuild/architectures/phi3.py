@@ -21,6 +21,7 @@ from modelbuild.architectures import (
     number,
     rope_parameters,
 )
+from modelbuild.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import added_tokens_decoder, items, token_id
@@ -31,6 +32,17 @@ from modelbuild.special_tokens import special_tokens
 
 class Phi3(Architecture):
     NAME = "phi3"
+    LOADS = f"""
+        {EMBEDDING} {OUTPUT}
+        blk.N.attn_norm           embd
+        blk.N.qkv?                embd values values
+        blk.N.attn_output         embd embd
+        blk.N.ffn_norm            embd
+        blk.N.ffn_down            ff embd
+        blk.N.ffn_up              embd 2*ff
+        rope_factors_long?        rot/2
+        rope_factors_short?       rot/2
+    """
     CLASSES = ("Phi3ForCausalLM",)
     MODEL_TYPE = "phi3"
     DEFAULTS = {

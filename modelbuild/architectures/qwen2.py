@@ -14,6 +14,7 @@ from modelbuild.architectures import (
     number,
     transformers_takes,
 )
+from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -24,6 +25,14 @@ MEAN, CLS, LAST = 1, 2, 3
 
 class Qwen2(Architecture):
     NAME = "qwen2"
+    LOADS = f"""
+        {EMBEDDING} {OUTPUT} {FEED_FORWARD}
+        output.bias?              vocab
+        blk.N.attn_norm           embd
+        blk.N.qkv                 embd values values
+        blk.N.attn_output         embd embd
+        blk.N.ffn_norm            embd
+    """
     CLASSES = ("Qwen2ForCausalLM",)
     MODEL_TYPE = "qwen2"
     DEFAULTS = {
