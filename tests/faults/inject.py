@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,6 +80,9 @@ def run(asked: Asked, folder: Path, jobs: int = 2, tell: Callable[[Outcome], Non
                 "--folder",
                 str(place),
             ]
+            if other := other_file_system(folder):
+                elsewhere = tempfile.TemporaryDirectory(dir=other, prefix="modelbuild-", ignore_cleanup_errors=True)
+                words += ["--elsewhere", stack.enter_context(elsewhere)]
             words += [f"-s{name}" for name in asked.scenarios] + [f"-f{name}" for name in asked.faults]
             words += [f"--every={asked.every}"] + ([] if asked.at is None else [f"--at={asked.at}"])
             environment = shim.environment(library)
@@ -114,11 +117,11 @@ def _lines(workers: Sequence[subprocess.Popen[str]]) -> Iterator[str]:
                     selector.unregister(key.fileobj)
 
 
-def _work(asked: Asked, share: str, folder: Path) -> None:
+def _work(asked: Asked, share: str, folder: Path, elsewhere: Path | None) -> None:
     """Be a worker: run each `jobs`th case, and print what came out, a line each."""
     fork.die_with_parent()
     number, jobs = map(int, share.split("/"))
-    for place in places(asked.scenarios, folder):
+    for place in places(asked.scenarios, folder, elsewhere):
         for case in _cases(asked, place):
             # Not each `jobs`th of all: two workers need not count the same number of calls.
             if asked.at is not None or case.nth // asked.every % jobs == number:
@@ -140,21 +143,17 @@ def _cases(asked: Asked, place: Place) -> Iterator[Case]:
             yield Case(name, fault, nth)
 
 
-def places(scenarios: Sequence[str], folder: Path) -> Iterator[Place]:
+def places(scenarios: Sequence[str], folder: Path, elsewhere: Path | None) -> Iterator[Place]:
     """The places of scenarios, one after the other; one that needs a second file system is left out where there is none."""
     for name in scenarios:
         scenario = SCENARIOS[name]
-        other = other_file_system(folder) if scenario.apart else None
-        if scenario.apart and other is None:
+        if scenario.apart and elsewhere is None:
             continue
-        elsewhere = Path(tempfile.mkdtemp(prefix="modelbuild-", dir=other)) if other else None
-        place = Place(folder / name, scenario, elsewhere)
+        place = Place(folder / name, scenario, elsewhere / name if elsewhere and scenario.apart else None)
         try:
             yield place
         finally:
             place.end()
-            if elsewhere:
-                shutil.rmtree(elsewhere, ignore_errors=True)
 
 
 def fast() -> str | None:
@@ -175,11 +174,13 @@ def main() -> int:
     parser.add_argument("--calls", action="store_true", help="print the calls of the scenarios")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every case and what it printed")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--elsewhere", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     what = Asked(asked.scenario or tuple(SCENARIOS), asked.fault or tuple(FAULTS), asked.every, asked.at)
     if asked.worker:
-        _work(what, asked.worker, asked.folder)
+        _work(what, asked.worker, asked.folder, asked.elsewhere)
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if why := shim.missing():
         raise SystemExit(why)
     with tempfile.TemporaryDirectory(dir=asked.folder or fast()) as folder:
@@ -192,17 +193,21 @@ def main() -> int:
 
         tally = run(what, Path(folder), 1 if asked.at is not None else asked.jobs, tell)
     print(tally)
-    return 1 if tally.wrong else 0
+    return 1 if tally.wrong or not tally.cases else 0
 
 
 def _print_calls(asked: Asked, folder: Path) -> int:
     if not shim.loaded():
         words = [sys.executable, "-m", "tests.faults.inject", *sys.argv[1:]]
         return subprocess.run(words, env=shim.environment(shim.build(folder))).returncode
-    for place in places(asked.scenarios, folder):
-        for fault in asked.faults:
-            print(f"{place.root.name}, {fault}")
-            print("".join(f"{line}\n" for line in calls(place, fault)))
+    with ExitStack() as stack:
+        elsewhere = None
+        if other := other_file_system(folder):
+            elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=other, prefix="modelbuild-")))
+        for place in places(asked.scenarios, folder, elsewhere):
+            for fault in asked.faults:
+                print(f"{place.root.name}, {fault}")
+                print("".join(f"{line}\n" for line in calls(place, fault)))
     return 0
 
 
