@@ -90,7 +90,7 @@ class ModelsFolder:
     def scratch(self) -> str | None:
         """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
         self._make(self._blobs)
-        if os.stat(self._blobs).st_dev == os.stat(self._store.root).st_dev:
+        if os.stat(self._blobs).st_dev == os.stat(existing(self._store.root)).st_dev:
             return None
         folder = self._near(self._blobs)
         self._make(folder)

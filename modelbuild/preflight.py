@@ -29,6 +29,8 @@ class Findings(NamedTuple):
 
     recipes: Mapping[str, Recipe]
     errors: Mapping[str, Sequence[Error]]
+    unjudged: Mapping[str, str] = {}
+    """Path of a GGUF file -> its architecture, of which we do not know what the runtime asks for."""
 
 
 def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
@@ -43,13 +45,14 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     made: dict[str, bytes] = {}
     recipes: dict[str, Recipe] = {}
     heads = Heads()
+    unjudged: dict[str, str] = {}
     for step in graph.steps.values():
         if wanted is not None and step.name not in wanted:
             continue
         for error in (
             *_try(step, heads, made, recipes),
             *_ill_named(step, graph, recipes),
-            *_unloadable(step, graph, recipes, heads),
+            *_unloadable(step, graph, recipes, heads, unjudged),
         ):
             error = _placed(error, step)
             key = (error.what, error.place, error.facts, error.hint)
@@ -60,7 +63,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
         error.facts = (*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5)))
         for step in steps:
             errors.setdefault(step.name, []).append(error)
-    return Findings(recipes, errors)
+    return Findings(recipes, errors, unjudged)
 
 
 def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Recipe]) -> Sequence[Error]:
@@ -115,8 +118,13 @@ def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Seque
     return structure.named_phi3(recipe.metadata)
 
 
-def _unloadable(step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: Heads) -> Sequence[Error]:
-    """Why the runtime would not load what becomes of a GGUF file: as it is, with other metadata, or quantized."""
+def _unloadable(
+    step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: Heads, unjudged: dict[str, str]
+) -> Sequence[Error]:
+    """Why the runtime would not load what becomes of a GGUF file: as it is, with other metadata, or quantized.
+
+    unjudged  learns of files of architectures that we do not know
+    """
     from modelbuild import runtime
 
     if step.kind != "layer":
@@ -126,8 +134,8 @@ def _unloadable(step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: 
     while made_by is not None and made_by.kind in ("describe", "quantize"):
         made_by = graph.steps.get(next(made_by.needs, ""))
     if recipe is not None and made_by is not None and made_by.kind == "import":
-        path = next(made_by.sources).path
-        found = runtime.faults(recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors})
+        path, metadata = next(made_by.sources).path, recipe.metadata
+        shapes = {entry.name: entry.shape for entry in recipe.tensors}
     else:
         source = next((source for source in step.sources if source.form == "gguf"), None)
         if source is None or _is_served(source.path):
@@ -139,7 +147,10 @@ def _unloadable(step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: 
             return []
         if ggufs.role(table.metadata) != "model":
             return []
-        found = runtime.faults(table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()})
+        metadata, shapes = table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
+    if not runtime.is_known(metadata):
+        unjudged[path] = runtime.architecture(metadata) or "none"
+    found = runtime.faults(metadata, shapes)
     return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
 
 
@@ -314,9 +325,8 @@ def _memory() -> int | None:
     return None
 
 
-def refuse(graph: Graph, running: Collection[str], folder: str) -> dict[str, list[Error]]:
-    """What stands against the steps that are to run, by step; `folder` is where their files go."""
+def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:
+    """What stands against the steps that are to run; `folder` is where their files go."""
     findings = look(graph, running)
-    errors = {step: list(found) for step, found in findings.errors.items()}
     needed = needs(graph, findings.recipes, running)
-    return errors | short_of(needed, folder)
+    return findings._replace(errors={**findings.errors, **short_of(needed, folder)})

@@ -133,6 +133,11 @@ class Report:
         return Lines(self, steps, size)
 
 
+def unjudged(path: str, architecture: str) -> str:
+    """Say that nobody has looked whether a GGUF file can be run."""
+    return f"not checked: {path}: the architecture '{architecture}' is not known here"
+
+
 def waiting(path: str) -> str:
     """Say that another process holds what we need."""
     return f"waiting for another modelbuild, which holds {path}"
@@ -230,6 +235,9 @@ class Lines(Progress):
                 self.line(f"reading {files} ({size(event['bytes'])}) for the first time or changed since")
             case "waiting":
                 self.line(waiting(event["path"]))
+            case "unjudged":
+                if self.report.verbose:
+                    self.line(unjudged(event["path"], event["architecture"]))
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is made again")
             case "start":

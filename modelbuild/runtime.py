@@ -54,9 +54,14 @@ def _lines(table: str) -> tuple[Line, ...]:
     return tuple(found)
 
 
+def architecture(metadata: Mapping[str, bytes]) -> str | None:
+    """The `general.architecture` of a file with this metadata."""
+    return _text(metadata, "general.architecture")
+
+
 def is_known(metadata: Mapping[str, bytes]) -> bool:
     """Whether there is a table for the architecture of a file with this metadata."""
-    return _text(metadata, "general.architecture") in _tables()
+    return architecture(metadata) in _tables()
 
 
 def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[Error]:
@@ -65,7 +70,7 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     metadata  encoded values, by key
     shapes    of each tensor, outermost dimension first
     """
-    name = _text(metadata, "general.architecture")
+    name = architecture(metadata)
     if name is None or name not in _tables():
         return []
     lines, asked = _tables()[name]
@@ -134,9 +139,10 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
             facts=[("missing", listed(f"{model.name}.{key}" for key in missing))],
             hint=HINT,
         )
-    forms = dict.fromkeys(_NUMBERS, ("u32",)) | {key: ("f32",) for key in asked if key.endswith(("epsilon", "scale"))}
-    forms |= dict.fromkeys(_DIMENSIONS, ("u32", "[u32]", "[i32]"))
-    forms |= {key: ("u32",) for key in asked if key.endswith("window")}
+    forms: dict[str, tuple[str, ...]] = {}
+    forms.update((key, ("u32",)) for key in (*_NUMBERS, *(key for key in asked if key.endswith("window"))))
+    forms.update((key, ("f32",)) for key in asked if key.endswith(("epsilon", "scale")))
+    forms.update((key, ("u32", "[u32]", "[i32]")) for key in _DIMENSIONS)
     for key, expected in forms.items():
         data = model.metadata.get(f"{model.name}.{key}")
         if data is not None and type_name(data) not in expected:

@@ -260,7 +260,7 @@ class Session:
             report=report,
             options=options,
             abort=worker.stop.set,
-            preflight=self._preflight,
+            preflight=lambda graph, running: self._preflight(graph, running, report),
             placed=steps.placed,
         )
         with interrupt.deferred(worker.stop.set):
@@ -283,12 +283,17 @@ class Session:
         self.store.drop_unfinished()
         return self.models.tidy() and swept
 
-    def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
+    def _preflight(
+        self, graph: Graph, running: Collection[str], report: Callable[[Event], None]
+    ) -> Mapping[str, Sequence[Error]]:
         faults: dict[str, Sequence[Error]] = {}
         if running:
             from modelbuild import preflight
 
-            faults.update(preflight.refuse(graph, running, self.models.root))
+            findings = preflight.refuse(graph, running, self.models.root)
+            faults.update(findings.errors)
+            for path, architecture in findings.unjudged.items():
+                report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:
             if found := self.models.misplaced(output):
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]

@@ -15,12 +15,15 @@ from modelbuild.files import TICK, reason, signature, young
 from modelbuild.graph import Source
 from modelbuild.store import Store
 
+LINKED = 3
+"""Times that a file is read that other builds make links to meanwhile."""
+
 
 class Survey(NamedTuple):
     """A weights file's digest, and what else was learned while reading it (opaque to the engine)."""
 
     digest: str
-    detail: bytes
+    detail: bytes | None
 
 
 Surveyor = Callable[[str], Survey]
@@ -78,31 +81,38 @@ class Sources:
     def _hash(self, source: Source) -> str:
         path = source.path
         try:
-            before = os.stat(path)
-            # A file changed again within a tick of the clock would look the same: let the tick pass first.
-            left = before.st_mtime + TICK - time.time()
-            if 0 < left <= TICK:
-                time.sleep(left)
-                before = os.stat(path)
-            started = time.time()
-            detail = None
-            if source.form == "bytes":
-                digest = digests.file_xxh3(path)
-            else:
-                digest, detail = self._surveyors[source.form](path)
-            after = os.stat(path)
+            for left in reversed(range(LINKED)):
+                started, before, found = self._take(source)
+                after = os.stat(path)
+                if signature(before) == signature(after):
+                    break
+                # Another build that links to the file changes its change time and no byte: take it once more.
+                if not left or not _only_linked(before, after):
+                    raise changed(path)
         except FileNotFoundError:
             return self._know(source, ABSENT)
         except OSError as error:
             raise unreadable(path, error) from error
-        if signature(before) != signature(after):
-            raise changed(path)
         self.hashed_bytes += after.st_size
         if not young(after, started):
-            self._store.remember_file(path, source.form, signature(after), digest, detail)
-        elif detail is not None:
-            self._store.remember_file(path, source.form, "", digest, detail)
-        return self._know(source, digest)
+            self._store.remember_file(path, source.form, signature(after), found.digest, found.detail)
+        elif found.detail is not None:
+            self._store.remember_file(path, source.form, "", found.digest, found.detail)
+        return self._know(source, found.digest)
+
+    def _take(self, source: Source) -> tuple[float, os.stat_result, Survey]:
+        """Read a file: when that began, the stat before it, and what was found."""
+        path = source.path
+        before = os.stat(path)
+        # A file changed again within a tick of the clock would look the same: let the tick pass first.
+        left = before.st_mtime + TICK - time.time()
+        if 0 < left <= TICK:
+            time.sleep(left)
+            before = os.stat(path)
+        started = time.time()
+        if source.form == "bytes":
+            return started, before, Survey(digests.file_xxh3(path), None)
+        return started, before, self._surveyors[source.form](path)
 
     def _know(self, source: Source, digest: str) -> str:
         with self._mutex:
@@ -135,6 +145,11 @@ class Sources:
         self._store.forget_file(path)
         with self._mutex:
             self._known = {source: digest for source, digest in self._known.items() if source.path != path}
+
+
+def _only_linked(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a link to a file may have come or gone, and nothing else happened to it; if more did, the next reading sees it."""
+    return all(getattr(before, part) == getattr(after, part) for part in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
 
 
 def unreadable(path: str, error: OSError) -> Error:

@@ -102,7 +102,7 @@ class Store:
                 break
             except (OSError, sqlite3.Error) as error:
                 # Somebody may be deleting the cache right now.
-                if not left or not (isinstance(error, FileNotFoundError) or "unable to open" in str(error)):
+                if not left or not (isinstance(error, FileNotFoundError) or _is_gone(error)):
                     raise unusable(root, error) from error
 
     def _refuse_models(self) -> None:
@@ -205,6 +205,8 @@ class Store:
                     elif _is_damage(error) and not mended:
                         mended = True
                         self._reopen(self._inode)
+                    elif _is_gone(error) and _inode(self._state) != self._inode:
+                        continue
                     else:
                         wrong = unusable(self.root, error)
                         if "locking protocol" in str(error):
@@ -630,6 +632,11 @@ def _inode(path: str) -> tuple[int, int]:
 
 def _is_damage(error: sqlite3.Error) -> bool:
     return any(sign in str(error).lower() for sign in _DAMAGED)
+
+
+def _is_gone(error: Exception) -> bool:
+    """What SQLite says when files are deleted under its hands; also of a disk that fails."""
+    return "unable to open" in str(error) or "disk I/O error" in str(error) or "readonly database" in str(error)
 
 
 def _is_held(error: sqlite3.Error) -> bool:

@@ -46,6 +46,7 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
     """All that is wrong with the tensors of a file to be made, and with the hyper-parameters."""
     found = [*_missing(entries, architecture), *_untied(entries, architecture), *_biases(entries, architecture)]
+    found += _codes(entries, architecture)
     return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
 
 
@@ -107,6 +108,34 @@ def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
             facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
             hint="it would refuse the file; only a model without them can be run there",
         )
+
+
+_WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
+_SCALED = ("scale", "mxfp4", "dequantize")
+
+
+def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
+    said = architecture.config.get("torch_dtype") or architecture.config.get("dtype")
+    if "float" not in str(said):
+        return
+    found = [entry for entry in entries if len(entry.shape) > 1 and _bare(entry.expression) in _WHOLE]
+    if found:
+        count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
+        yield Error(
+            f"the checkpoint holds {count} of whole numbers, although config.json says {said}",
+            facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
+            hint="these are quantization codes without their scales: start from the weights that were quantized",
+        )
+
+
+def _bare(expression: Expression) -> str:
+    """The dtype of the weights that a tensor is made of; empty where scales take part."""
+    while expression.operands:
+        if expression.operation in _SCALED:
+            return ""
+        expression = expression.operands[0]
+    return expression.dtype
 
 
 def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:

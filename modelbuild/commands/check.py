@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modelbuild import preflight
 from modelbuild.cli import GOOD, WRONG, Invocation
 from modelbuild.commands._forecast import lines, of_output
-from modelbuild.report import plural
+from modelbuild.report import plural, unjudged
 from modelbuild.words import size
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     else:
         for line in lines(forecasts, report.verbose):
             report.result(line)
+        if report.verbose:
+            for path, architecture in found.unjudged.items():
+                report.note(unjudged(path, architecture))
     if errors:
         report.errors(errors, told=True)
         return WRONG
