@@ -6,8 +6,8 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 
-from modelbuild import formats
-from modelbuild.checkpoint import decoded, parse_json
+from modelbuild import bounded_json, formats
+from modelbuild.checkpoint import parse_json
 from modelbuild.errors import Error, listed
 from modelbuild.formats import shown
 from modelbuild.tensor import Tensor, TensorTable
@@ -22,6 +22,10 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
+INDEX_LIMIT = 64 << 20
+"""Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
+
+
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
     """The weights files of a folder, given its listing and what its index holds; `folder` is for what is said of it.
 
@@ -29,7 +33,8 @@ def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> lis
     """
     if index is not None:
         wanted = sorted(set(_weight_map(index).values()))
-        missing = [name for name in wanted if name not in names]
+        here = set(names)
+        missing = [name for name in wanted if name not in here]
         if missing:
             raise _incomplete(missing, len(wanted), len(missing), names)
         return wanted
@@ -103,7 +108,9 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
 
 def _weight_map(index: bytes) -> dict[str, str]:
     formats.refuse_pointer(index, INDEX, "file")
-    found = parse_json(decoded(index, INDEX), INDEX).get("weight_map")
+    if len(index) > INDEX_LIMIT:
+        raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX)
+    found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
     for name in found.values():

@@ -174,8 +174,25 @@ def unpickling(folder: str) -> str:
     return f'cd {shlex.quote(folder)} && python3 -c "{script}"'
 
 
+SHOWN = 80
+"""Characters of a value from a file that an error shows."""
+
+
 def shown(value: Any) -> str:
     """A value from a file, short and printable."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value[: SHOWN + 1] if isinstance(value, str) else _start(value)
     text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "…"
+
+
+def _start(value: Any) -> str:
+    """The start of a value's JSON, however long and deep it is."""
+    text = ""
+    try:
+        for part in json.JSONEncoder().iterencode(value):
+            text += part
+            if len(text) > SHOWN:
+                break
+    except ValueError:
+        return "a number of thousands of digits"
+    return text

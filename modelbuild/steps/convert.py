@@ -68,6 +68,7 @@ class Conversion:
         key = canonical([type(architecture).__qualname__, self.checkpoint.pre, files])
         found = _vocabularies.get(key)
         if found is None:
+            self._check_rows()
             found = architecture.tokenizer
             if len(_vocabularies) >= REMEMBERED:
                 _vocabularies.clear()
@@ -75,6 +76,18 @@ class Conversion:
         else:
             vars(architecture)["tokenizer"] = found
         return found
+
+    def _check_rows(self) -> None:
+        """Raise Error where config.json claims more tokens than any tensor has rows, before there is padding for each of them."""
+        size = tokenizer.vocabulary_size(self.architecture.config)
+        try:
+            shapes = [tensor.shape for tensor in self.tensors.values()]
+        except Error:
+            return  # told by itself
+        if size is not None and size > max((shape[0] for shape in shapes if len(shape) > 1), default=0):
+            # Most often the embedding's rows are told to be others, with all that is known of them.
+            _ = self.entries
+            raise Error(f"'vocab_size' is {size:,}, and no tensor has so many rows", path="config.json")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

@@ -1,0 +1,227 @@
+"""The tokenizers library, behind bounds: all use of it goes through here.
+
+What it is given comes with the weights, from anyone. It panics where it has no error, and does whatever it is told to.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
+from typing import Any
+
+from modelbuild.errors import Error
+
+TEXT_LIMIT = 1 << 18
+"""Characters that a text may come to when it is normalized or decoded."""
+TOKEN_LIMIT = 1 << 14
+"""Characters of an added token. The longest real ones have two hundred."""
+ADDED_LIMIT = 1 << 18
+"""Added tokens. The most that a real model has, one that speaks, are some 75 thousand."""
+TEXTS_LIMIT = 1 << 23
+"""Characters that all added tokens may come to when they are normalized or decoded."""
+PARTS_LIMIT = 64
+"""Normalizers, pre-tokenizers or decoders after one another. Real tokenizers have up to ten."""
+PATTERN_LIMIT = 1 << 13
+"""Characters of a regular expression. The longest real ones have some seven hundred."""
+SECONDS = 10.0
+"""Time for all that a tokenizer is asked; a real one of a hundred thousand added tokens takes two seconds."""
+STEP_SECONDS = 0.25
+"""Time for a part of a text: where that takes longer, the whole may never end."""
+
+_KEYS = (
+    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model",
+)  # fmt: skip
+
+_GROWTH = {"NFC": 3, "NFD": 4, "NFKC": 18, "NFKD": 18, "Lowercase": 3, "BertNormalizer": 12, "ByteLevel": 4}
+"""How many times as long a text of other than ASCII may become (Unicode, UAX 15); the others do not make it longer."""
+_GROWTH_OF_ASCII = {"BertNormalizer": 3}
+
+
+class Library:
+    """A tokenizer in the library. Whatever goes wrong there is an Error that names the file."""
+
+    def __init__(self, data: Mapping[str, Any], path: str) -> None:
+        self._path = path
+        self._spent = 0.0
+        self._data = {key: data[key] for key in _KEYS if key in data}
+        self._check()
+        with self._guarded("read"):
+            from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
+
+            self._tokenizer = Tokenizer.from_str(json.dumps(self._data))
+
+    def ids(self, text: str) -> list[int]:
+        """The ids that a text becomes, without those of special tokens that would be put around it."""
+        return self._encoded(text, special=False)
+
+    def ids_with_special(self, text: str) -> list[int]:
+        return self._encoded(text, special=True)
+
+    def _encoded(self, text: str, special: bool) -> list[int]:
+        self._check_normalized([text])
+        with self._timed("encode"):
+            return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text that some ids stand for, special tokens included."""
+        with self._timed("decode"):
+            return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces into which a text is split before the model sees it.
+
+        Parts of the text are tried first: a regular expression may take time that grows with a power of its length.
+        """
+        self._check_normalized([text])
+        normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        if normalizer is not None:
+            for part in _parts(text):
+                with self._timed("normalize", STEP_SECONDS if len(part) < len(text) else inf):
+                    normalized = normalizer.normalize_str(part)
+            text = normalized
+        if splitter is None:
+            return [text]
+        for part in _parts(text):
+            with self._timed("split", STEP_SECONDS if len(part) < len(text) else inf):
+                pieces = splitter.pre_tokenize_str(part)
+        return [piece for piece, _ in pieces]
+
+    @contextmanager
+    def _timed(self, what: str, most: float = inf) -> Iterator[None]:
+        with self._guarded(what):
+            begun = time.perf_counter()
+            yield
+        taken = time.perf_counter() - begun
+        self._spent += taken
+        if taken > most or self._spent > SECONDS:
+            raise Error(
+                f"takes too long to {what} text",
+                path=self._path,
+                facts=[
+                    ("at most", f"{most if taken > most else SECONDS:g} s"),
+                    ("took", f"{max(taken, self._spent):.1f} s"),
+                ],
+                hint="a regular expression in it tries too many ways: simplify those of its normalizer and pre_tokenizer",
+            )
+
+    @contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (Error, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+            raise
+        except BaseException as error:
+            # The library has no narrower class of errors, and its panics are no Exceptions.
+            because = " ".join(str(error).split())[:300]
+            raise Error(
+                f"the tokenizers library cannot {what} it"
+                if what == "read"
+                else f"the tokenizers library cannot {what} text",
+                path=self._path,
+                facts=[("because", because or type(error).__name__)],
+                hint="mend the file, or get it again from where the weights come from",
+            ) from None
+
+    # Bounds
+
+    def _check(self) -> None:
+        for key in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
+            count = 0
+            for part in flattened(self._data.get(key)):
+                count += 1
+                self._check_part(key, part)
+            if count > PARTS_LIMIT:
+                raise self._too(f"'{key}' has {count:,} parts", PARTS_LIMIT)
+        contents = [token["content"] for token in self._data["added_tokens"]]
+        if len(contents) > ADDED_LIMIT:
+            raise self._too(f"has {len(contents):,} added tokens", ADDED_LIMIT)
+        longest = max(map(len, contents), default=0)
+        if longest > TOKEN_LIMIT:
+            raise self._too(f"has an added token of {longest:,} characters", TOKEN_LIMIT)
+        self._check_normalized([token["content"] for token in self._data["added_tokens"] if token["normalized"]])
+        decoded = sum(_grown(self._data.get("decoder"), text) for text in contents)
+        if decoded > TEXTS_LIMIT:
+            raise self._too(f"the decoder may make {decoded:,} characters of the added tokens", TEXTS_LIMIT)
+
+    def _check_part(self, key: str, part: Mapping[str, Any]) -> None:
+        pattern = part.get("pattern")
+        regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+        if isinstance(regex, str) and len(regex) > PATTERN_LIMIT:
+            raise self._too(f"'{key}' has a regular expression of {len(regex):,} characters", PATTERN_LIMIT)
+
+    def _check_normalized(self, texts: Sequence[str]) -> None:
+        normalizer = self._data.get("normalizer")
+        lengths = [_grown(normalizer, text) for text in texts]
+        if max(lengths, default=0) > TEXT_LIMIT:
+            at = lengths.index(max(lengths))
+            what = f"the normalizer may make {lengths[at]:,} characters of a text of {len(texts[at]):,}"
+            raise self._too(what, TEXT_LIMIT)
+        if sum(lengths) > TEXTS_LIMIT:
+            raise self._too(f"the normalizer may make {sum(lengths):,} characters of the added tokens", TEXTS_LIMIT)
+
+    def _too(self, what: str, limit: int) -> Error:
+        hint = "no real tokenizer has so much: the file is damaged, or another one; get it again"
+        return Error(f"{what}, expected at most {limit:,}", path=self._path, hint=hint)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The start of a text, half as much again each time, and then the text."""
+    length = 16
+    while length < len(text):
+        yield text[:length]
+        length += length // 2
+    yield text
+
+
+def flattened(part: Any) -> Iterator[Mapping[str, Any]]:
+    """A normalizer and the like, and all those within it, in their order."""
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            for key in ("normalizers", "pretokenizers", "processors", "decoders"):
+                inner = part.get(key)
+                waiting.extend(reversed(inner if isinstance(inner, list) else []))
+
+
+def _grown(part: Any, text: str) -> int:
+    """An upper bound of the characters that a normalizer or decoder makes of a text."""
+    length, ascii_only = len(text), text.isascii()
+    for each in flattened(part):
+        kind = str(each.get("type"))
+        given = [
+            value
+            for value in (each.get("content"), each.get("prepend"), each.get("replacement"))
+            if isinstance(value, str)
+        ]
+        longest = max(map(len, given), default=0)
+        if kind == "Prepend":
+            length += longest
+        elif kind == "Replace":
+            pattern = each.get("pattern")
+            found = pattern.get("String") if isinstance(pattern, dict) else None
+            # A regular expression, or an empty text, may be found before each character and at the end.
+            count = length // len(found) if isinstance(found, str) and found else length + 1
+            length += count * longest
+        elif kind == "Precompiled":
+            length *= _longest_of_charsmap(each.get("precompiled_charsmap"))
+        else:
+            length *= (_GROWTH_OF_ASCII if ascii_only else _GROWTH).get(kind, 1)
+        ascii_only = ascii_only and kind != "Precompiled" and all(map(str.isascii, given))
+    return length
+
+
+def _longest_of_charsmap(value: Any) -> int:
+    """The longest text that a Precompiled normalizer puts in place of one: those stand behind its table, each with a zero at its end."""
+    import binascii
+
+    try:
+        data = binascii.a2b_base64(value) if isinstance(value, str) else b""
+    except ValueError:
+        return 1  # the library will say so
+    size = int.from_bytes(data[:4], "little")
+    return max(1, *map(len, data[4 + size :].split(b"\0")))
