@@ -25,12 +25,11 @@ def text(data: bytes, path: str) -> str:
     """The text of a JSON file. Raises Error for one that would take too much memory, and for what is not UTF-8."""
     if len(data) <= _LARGE:
         return decoded(data, path)
-    values = values_of(data)
-    _check(values, path)
+    values = check(data, path)
     data, wide = _narrowed(data)
     found = decoded(data, path)
     # The text, and what of it becomes strings: those with a character of four bytes take four for each.
-    _check(values + sys.getsizeof(found) * (3 if wide else 2), path)
+    require(values + sys.getsizeof(found) * (3 if wide else 2), path)
     return found
 
 
@@ -61,12 +60,18 @@ def parse(text: str, path: str) -> Any:
     return value
 
 
-def values_of(data: bytes) -> int:
-    """The most memory that the values of a JSON text can take besides their texts: what CPython needs for each by its mark."""
-    return 80 * data.count(b"[") + 250 * data.count(b"{") + 72 * data.count(b",") + 80 * data.count(b":")
+def check(data: bytes, path: str) -> int:
+    """The most memory that the values of a JSON text can take besides their texts. Raises Error where that is too much.
+
+    It is what CPython needs for a list, an object, an item and a key, by their marks, those in strings too.
+    """
+    memory = 80 * data.count(b"[") + 250 * data.count(b"{") + 72 * data.count(b",") + 80 * data.count(b":")
+    require(memory, path)
+    return memory
 
 
-def _check(memory: int, path: str) -> None:
+def require(memory: int, path: str) -> None:
+    """Raise Error for what would take more memory than parsing may."""
     if memory > MEMORY_LIMIT:
         raise Error(
             "holds more than can be read",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from modelbuild import formats
 from modelbuild.errors import Error
 from modelbuild.formats import gguf, shown
-from modelbuild.formats.gguf import decode_value, type_name
+from modelbuild.formats.gguf import decode_value, scalar, type_name
 from modelbuild.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
 
 def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
     table = gguf._read(gguf._Reader(file, size, path)).table
-    kind = decode_value(table.metadata["general.type"]) if "general.type" in table.metadata else None
+    kind = scalar(table.metadata, "general.type")
     missing = [key for key in _KEYS if key not in table.metadata]
     if kind not in (None, "imatrix") or len(missing) == len(_KEYS):
         what = f"of type '{shown(kind)}'" if kind not in (None, "imatrix") else "without the metadata of one"
@@ -99,6 +99,10 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
     return Imatrix(entries, _texts(table.metadata["imatrix.datasets"]), _positive(chunks))
 
 
+CHUNK = 1 << 20
+"""Values that are worked on at once."""
+
+
 def _floats(file: BinaryIO, tensor: Tensor, path: str) -> npt.NDArray[np.float32]:
     import numpy as np
 
@@ -109,12 +113,13 @@ def _floats(file: BinaryIO, tensor: Tensor, path: str) -> npt.NDArray[np.float32
     return _finite(np.frombuffer(data, "<f4"), tensor.name, path)
 
 
-def _finite(values: npt.NDArray[np.float32], name: str, path: str) -> npt.NDArray[np.float32]:
+def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 0) -> npt.NDArray[np.float32]:
+    """The values, the first of them the `start`th of all. Raises Error for one that is not finite."""
     import numpy as np
 
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {bad[0]}, expected finite numbers", path=path)
+        raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {start + bad[0]}, expected finite numbers", path=path)
     return values
 
 
@@ -128,9 +133,14 @@ def _means(name: str, sums: npt.NDArray[np.float32], counts: npt.NDArray[np.floa
     bad = np.flatnonzero((counts < 0) | (counts >= 2.0**63))
     if bad.size:
         raise Error(f"'{shown(name)}{COUNTS}' counts {counts[bad[0]]:g} tokens at {bad[0]}", path=path)
-    whole = np.floor(counts.astype(np.float64) + 0.5).astype(np.float32)[:, np.newaxis]
-    rows = sums.reshape(counts.size, -1)
-    return np.where(whole > 0, rows / np.maximum(whole, np.float32(1)), np.float32(1)).astype("<f4").tobytes()
+    columns = sums.size // counts.size
+    means = io.BytesIO()
+    for start in range(0, sums.size, CHUNK):
+        part = sums[start : start + CHUNK]
+        count = counts[np.arange(start, start + part.size) // columns]
+        whole = np.floor(count.astype(np.float64) + 0.5).astype(np.float32)
+        means.write(np.where(whole > 0, part / np.maximum(whole, np.float32(1)), np.float32(1)).astype("<f4").tobytes())
+    return means.getvalue()
 
 
 def _texts(value: bytes) -> tuple[str, ...]:
@@ -213,5 +223,11 @@ class _Older:
         calls, size = self.number(where), self.number(where)
         if calls < 0 or size < 1:
             raise Error(f"{where} claims {size:,} values of {calls:,} calls", path=self.path)
-        values = _finite(np.frombuffer(self.take(4 * size, f"the values of {where}"), "<f4"), name, self.path)
-        return name, (values / np.float32(calls or 1)).astype("<f4").tobytes()
+        if 4 * size > self.left:
+            self.take(4 * size, f"the values of {where}")
+        means = io.BytesIO()
+        for start in range(0, size, CHUNK):
+            data = self.take(4 * min(CHUNK, size - start), f"the values of {where}")
+            values = _finite(np.frombuffer(data, "<f4"), name, self.path, start)
+            means.write((values / np.float32(calls or 1)).astype("<f4").tobytes())
+        return name, means.getvalue()
