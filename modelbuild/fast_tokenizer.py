@@ -150,7 +150,8 @@ class FastTokenizer:
         texts = {token.content for token in (*known, *missing)}
         missing += [token for token in special.values() if token.content not in texts]
         for token in missing:
-            self._add(replace(token, special=token.special or token.content in special))
+            listed_as_special = token.content in special and not token.special
+            self._add(replace(token, special=True) if listed_as_special else token)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
 
@@ -352,8 +353,7 @@ def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int
     found: dict[str, Added] = {}
     for name, value in [*((name, named.get(name)) for name in SPECIAL), *(("", value) for value in more)]:
         if value:
-            token = Added.of(value, "tokenizer_config.json")
-            if isinstance(value, str):
-                token = replace(token, special=True, normalized=False)
+            plain = isinstance(value, str)
+            token = Added(value, special=True, normalized=False) if plain else Added.of(value, "tokenizer_config.json")
             found.setdefault(token.content, by_text.get(token.content, token) if name else token)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from modelbuild import bounded_json, formats
 from modelbuild.checkpoint import parse_json
@@ -22,6 +22,8 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
+TENSORS_LIMIT = 1 << 18
+"""Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
 INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
@@ -111,12 +113,27 @@ def _weight_map(index: bytes) -> dict[str, str]:
     if len(index) > INDEX_LIMIT:
         raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX)
     found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
+    if isinstance(found, dict) and len(found) > TENSORS_LIMIT:
+        raise Error(f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}", path=INDEX)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
     for name in found.values():
         if "/" in name or "\\" in name or not name.isprintable():
             raise Error(f"'weight_map' names a file outside the folder: '{shown(name)}'", path=INDEX)
     return found
+
+
+def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:
+    """Tables of the files of one model, up to where they come to more tensors than any model has. Raises Error there."""
+    count = 0
+    for file, table in tables:
+        count += len(table.tensors)
+        if count > TENSORS_LIMIT:
+            raise Error(
+                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                path=file,
+            )
+        yield file, table
 
 
 def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ KEYS_LIMIT = 1 << 16
 TENSORS_LIMIT = 1 << 16
 """Tensors of a file. The largest real ones have two thousand."""
 LIST_LIMIT = 1 << 22
-"""Items of a list that is decoded. The longest real ones, of merges, have half a million."""
+"""Texts of a list, and numbers of one that is decoded. The longest real ones, of merges, have half a million."""
 STEP = 1 << 20
 NAME_LIMIT = 63
 DIMENSION_LIMIT = 4
@@ -248,6 +248,9 @@ class _Reader:
         if number == ARRAY:
             number, count = self.number("I"), self.number("Q")
         if number == STRING:
+            if LIST_LIMIT < count <= self.size // 8:
+                what = f"key '{shown(key)}' has {count:,} texts, expected at most {LIST_LIMIT:,}"
+                raise Error(what, path=self.path)
             self._skip_strings(count)
         elif number in _BY_ID:
             name, form = _BY_ID[number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -138,19 +138,24 @@ class Conversion:
         """All that is wrong with any part, each told once."""
         found: list[Error] = []
         architecture = self.architecture
-        for part in (
-            lambda: self.vocabulary,
-            lambda: self.tensors,
-            lambda: self.constants,
-            lambda: self.entries,
-            lambda: architecture.parameters(ftypes.FTYPES["f16"]),
-            lambda: self.recipe,
-        ):
+
+        def has(part: Callable[[], object]) -> bool:
             try:
                 part()
             except Error as error:
                 if str(error) not in map(str, found):
                     found.append(error)
+                return False
+            return True
+
+        # What the whole would say first where the vocabulary is wrong is that, once more.
+        readable = has(lambda: self.vocabulary)
+        has(lambda: self.tensors)
+        has(lambda: self.constants)
+        has(lambda: self.entries)
+        has(lambda: architecture.parameters(ftypes.FTYPES["f16"]))
+        if readable:
+            has(lambda: self.recipe)
         return found
 
 

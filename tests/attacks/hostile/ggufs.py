@@ -75,10 +75,10 @@ def gguf_key_of_60_mib(folder: Path) -> None:
 
 
 @case
-def gguf_alignment_of_2_gib(folder: Path) -> None:
-    values = pair("general.alignment", "u32", 1 << 31)
+def gguf_alignment_of_32_mib(folder: Path) -> None:
+    values = pair("general.alignment", "u32", 1 << 25)
     front = head(3, 1) + ARCHITECTURE + values + text(b"a") + struct.pack("<IQIQ", 1, 8, 0, 0)
-    put(folder, "m.gguf", front, size=(1 << 31) + 64)
+    put(folder, "m.gguf", front, size=(1 << 25) + 64)
     import_gguf(folder)
 
 
@@ -118,11 +118,11 @@ each("gguf", {
 
 
 @case(heavy=True)
-def gguf_bos_behind_12_million_tokens(folder: Path) -> None:
+def gguf_bos_behind_4_million_tokens(folder: Path) -> None:
     given = pair("tokenizer.chat_template", "str", "{{ bos_token }}")
-    given += pair("tokenizer.ggml.bos_token_id", "u32", 8 * MIB - 1)
-    front = head(5) + ARCHITECTURE + given + text(b"tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 8 * MIB)
-    put(folder, "m.gguf", front, size=len(front) + 64 * MIB + 64)
+    given += pair("tokenizer.ggml.bos_token_id", "u32", 4 * MIB - 1)
+    front = head(5) + ARCHITECTURE + given + text(b"tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 4 * MIB)
+    put(folder, "m.gguf", front, size=len(front) + 32 * MIB + 64)
     import_gguf(folder)
 
 
