@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import chain
 from math import inf
 from typing import Any
 
 from modelbuild.errors import Error
+from modelbuild.formats import shown
 
 TEXT_LIMIT = 1 << 18
 """Characters that a text may come to when it is normalized or decoded."""
@@ -54,6 +54,8 @@ class Library:
         self._path = path
         self._spent = 0.0
         self._data = {key: data[key] for key in _KEYS if key in data}
+        self._before = [*flattened(data.get("normalizer")), *flattened(data.get("pre_tokenizer"))]
+        self._after = list(flattened(data.get("decoder")))
         self._check()
         with self._guarded("read"):
             from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
@@ -142,6 +144,7 @@ class Library:
                 self._check_part(key, part)
             if count > PARTS_LIMIT:
                 raise self._too(f"'{key}' has {count:,} parts", PARTS_LIMIT)
+        self._check_prefix()
         contents = [token["content"] for token in self._data["added_tokens"]]
         if len(contents) > ADDED_LIMIT:
             raise self._too(f"has {len(contents):,} added tokens", ADDED_LIMIT)
@@ -149,21 +152,44 @@ class Library:
         if longest > TOKEN_LIMIT:
             raise self._too(f"has an added token of {longest:,} characters", TOKEN_LIMIT)
         self._check_normalized([token["content"] for token in self._data["added_tokens"] if token["normalized"]])
-        self._require(sum(_grown([self._data.get("decoder")], text) for text in contents), TEXTS_LIMIT, "decoder")
+        self._require(sum(_grown(self._after, text) for text in contents), TEXTS_LIMIT, "decoder")
+
+    def _check_prefix(self) -> None:
+        """Raise Error for merges that the library cuts in the middle of a character, without looking: it then ends the process."""
+        model: Any = self._data["model"]
+        prefix, merges = model.get("continuing_subword_prefix"), model.get("merges")
+        if not prefix or not isinstance(prefix, str) or not isinstance(merges, list):
+            return
+        for merge in merges:
+            second = (
+                merge.split(" ")[-1]
+                if isinstance(merge, str)
+                else merge[-1]
+                if isinstance(merge, list) and merge
+                else ""
+            )
+            if isinstance(second, str) and not second.startswith(prefix):
+                raise Error(
+                    f"'merges' joins {shown(merge)}, and its second piece does not start with the continuing_subword_prefix",
+                    path=self._path,
+                    facts=[("prefix", shown(prefix))],
+                    hint="set continuing_subword_prefix to null, unless its pieces do carry one",
+                )
 
     def _check_part(self, key: str, part: Mapping[str, Any]) -> None:
         pattern = part.get("pattern")
         regex = pattern.get("Regex") if isinstance(pattern, dict) else None
         if isinstance(regex, str) and len(regex) > PATTERN_LIMIT:
             raise self._too(f"'{key}' has a regular expression of {len(regex):,} characters", PATTERN_LIMIT)
+        if "precompiled_charsmap" in part:
+            try:
+                _longest_of_charsmap(part["precompiled_charsmap"])
+            except ValueError as error:
+                raise Error(f"'{key}' cannot be read: {error}", path=self._path) from None
 
     def _check_normalized(self, texts: Sequence[str]) -> None:
         """Bound what becomes of texts before the model sees them; each has a bound, and all together."""
-        parts = [self._data.get("normalizer"), self._data.get("pre_tokenizer")]
-        try:
-            lengths = [_grown(parts, text) for text in texts]
-        except ValueError as error:
-            raise Error(f"the normalizer cannot be read: {error}", path=self._path) from None
+        lengths = [_grown(self._before, text) for text in texts]
         self._require(max(lengths, default=0), TEXT_LIMIT, "normalizer and pre_tokenizer")
         self._require(sum(lengths), TEXTS_LIMIT, "normalizer")
 
@@ -197,36 +223,41 @@ def flattened(part: Any) -> Iterator[Mapping[str, Any]]:
                 waiting.extend(reversed(inner if isinstance(inner, list) else []))
 
 
-def _grown(parts: Sequence[Any], text: str) -> int:
+def _grown(parts: Sequence[Mapping[str, Any]], text: str) -> int:
     """An upper bound of the characters that normalizers and the like, one after the other, make of a text."""
     length, ascii_only = len(text), text.isascii()
-    for each in chain.from_iterable(map(flattened, parts)):
-        kind = str(each.get("type"))
+    for each in parts:
+        # The library tells some kinds by their keys alone, where no type is said.
+        kind = each.get("type")
         given = [value for key in ("content", "prepend", "replacement") if isinstance(value := each.get(key), str)]
         longest = max(map(len, given), default=0)
-        if kind == "Prepend":
+        if "prepend" in each:
             length += longest
-        elif kind == "Replace":
-            pattern = each.get("pattern")
+        if "pattern" in each:
+            pattern = each["pattern"]
             found = pattern.get("String") if isinstance(pattern, dict) else None
             # A regular expression, or an empty text, may be found before each character and at the end.
             count = length // len(found) if isinstance(found, str) and found else length + 1
             length += count * longest
-        elif kind == "Precompiled":
-            length *= _longest_of_charsmap(each.get("precompiled_charsmap"))
-        else:
-            length *= (_GROWTH_OF_ASCII if ascii_only else _GROWTH).get(kind, 1)
-        ascii_only = ascii_only and kind not in ("Precompiled", "ByteLevel") and all(map(str.isascii, given))
+        if "precompiled_charsmap" in each:
+            length *= _longest_of_charsmap(each["precompiled_charsmap"])
+        growth = _GROWTH_OF_ASCII if ascii_only else _GROWTH
+        length *= growth.get(kind, 1) if isinstance(kind, str) else max(_GROWTH.values())
+        ascii_only = ascii_only and kind not in (None, "Precompiled", "ByteLevel") and all(map(str.isascii, given))
     return length
 
 
-@lru_cache(maxsize=4)
 def _longest_of_charsmap(value: Any) -> int:
+    return _longest(value) if isinstance(value, str) else 1
+
+
+@lru_cache(maxsize=4)
+def _longest(value: str) -> int:
     """The longest text that a Precompiled normalizer puts in place of one: those stand behind its table, each with a zero at its end.
 
     Raises ValueError for what the library would end the process at: a table that claims more than there is.
     """
-    data = binascii.a2b_base64(value) if isinstance(value, str) else b""
+    data = binascii.a2b_base64(value)
     size = int.from_bytes(data[:4], "little")
     if len(data) > CHARSMAP_LIMIT or len(data) < 4 or size > len(data) - 4:
         raise ValueError(f"a charsmap of {len(data):,} bytes claims a table of {size:,}")

@@ -24,9 +24,8 @@ each("imatrix", {
     "claims-all": partial(imatrix, content=struct.pack("<i", 0x7FFFFFFF) + bytes(100)),
     "claims-a-long-name": partial(imatrix, content=struct.pack("<ii", 1, 0x7FFFFFFF) + bytes(100)),
     "claims-values": partial(imatrix, content=struct.pack("<i", 1) + entry(b"a", 1, 0x7FFFFFFF)),
-    "of-one-value-100000-times": partial(
-        imatrix, content=struct.pack("<i", 100_000)
-        + b"".join(entry(b"%06d" % number, 1, 1) + bytes(4) for number in range(100_000)),
+    "of-one-value-100000-times": lambda folder: imatrix(
+        folder, struct.pack("<i", 100_000) + b"".join(entry(b"%06d" % n, 1, 1) + bytes(4) for n in range(100_000))
     ),
 })  # fmt: skip
 

@@ -15,7 +15,8 @@ TOKENIZER = "weights/tokenizer.json"
 
 
 def with_parts(folder: Path, **changes: Any) -> None:
-    byte_pairs(folder, tokenizer(**changes))
+    """Change parts of tokenizer.json; a large one is given as a function that makes it."""
+    byte_pairs(folder, tokenizer(**{key: value() if callable(value) else value for key, value in changes.items()}))
 
 
 def replace(pattern: Any, content: str) -> dict[str, Any]:
@@ -50,7 +51,7 @@ THREES = replace({"String": "3"}, "3" * 1000)
 each("tokenizer", {
     # What grows
     "prepend-10-kib": partial(with_parts, normalizer={"type": "Prepend", "prepend": "x" * 10_240}),
-    "prepend-10-mib": partial(with_parts, normalizer={"type": "Prepend", "prepend": "x" * 10 * MIB}),
+    "prepend-10-mib": partial(with_parts, normalizer=lambda: {"type": "Prepend", "prepend": "x" * 10 * MIB}),
     "prepend-1000-times": partial(with_parts, normalizer=sequence(*[{"type": "Prepend", "prepend": "xyz"}] * 1000)),
     "replace-by-a-thousand": partial(with_parts, normalizer=THREES),
     "replace-by-a-thousand-four-times": partial(with_parts, normalizer=sequence(*[THREES] * 4)),
@@ -69,7 +70,7 @@ each("tokenizer", {
         decoder={"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": "<", "start": 10**9, "stop": 10**9}]},
     ),
     "added-normalized-10000": partial(
-        with_parts, added_tokens=added(*[f"<{number}>" for number in range(10_000)], normalized=True),
+        with_parts, added_tokens=lambda: added(*[f"<{number}>" for number in range(10_000)], normalized=True),
         normalizer={"type": "Prepend", "prepend": "y" * 60},
     ),
     "pieces-of-one-length": partial(with_parts, pre_tokenizer=None),
@@ -133,8 +134,8 @@ each("tokenizer", {
     "ids-twice": partial(with_parts, model={"vocab": {"a": 0, "b": 0, "c": 1}}),
     "added-id-of-60-bits": partial(with_parts, added_tokens=[{"id": 1 << 60, "content": "<x>"}]),
     "added-half-a-character": partial(with_parts, added_tokens=[{"id": 256, "content": "\ud800"}]),
-    "added-of-5-mib": partial(with_parts, added_tokens=added("x" * 5 * MIB)),
-    "added-of-5-mib-normalized": partial(with_parts, added_tokens=added("x y " * MIB, normalized=True)),
+    "added-of-5-mib": partial(with_parts, added_tokens=lambda: added("x" * 5 * MIB)),
+    "added-of-5-mib-normalized": partial(with_parts, added_tokens=lambda: added("x y " * MIB, normalized=True)),
     "truncation-and-padding": partial(
         with_parts, truncation={"max_length": 0, "strategy": "LongestFirst", "stride": 9}, padding={"strategy": {"Fixed": 1 << 40}}
     ),
@@ -184,10 +185,10 @@ each("tokenizer", {
     "json-of-two-million-merges": partial(vocabulary, tokens=1000, merges=2_000_000, pairs=True),
     "json-of-four-million-merges": partial(vocabulary, tokens=1000, merges=4_000_000, pairs=False),
     "json-of-300000-added-tokens": partial(
-        with_parts, added_tokens=added(*[f"<|{number}|>" for number in range(300_000)])
+        with_parts, added_tokens=lambda: added(*[f"<|{number}|>" for number in range(300_000)])
     ),
     "json-of-100000-normalized-tokens": partial(
-        with_parts, added_tokens=added(*[f"<|{number}|>" for number in range(100_000)], normalized=True),
+        with_parts, added_tokens=lambda: added(*[f"<|{number}|>" for number in range(100_000)], normalized=True),
         normalizer=sequence({"type": "NFC"}, {"type": "Prepend", "prepend": "x" * 100}),
     ),
 }, heavy=True)  # fmt: skip
