@@ -18,7 +18,7 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Converter:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(random=st.randoms(use_true_random=False), pre=st.sampled_from((None, "llama-bpe")))
 def test_files_at_random(converter: Converter, way: str, random: Random, pre: str | None) -> None:
     converter.convert(WAYS[way](random), pre=pre)

@@ -25,7 +25,7 @@ QUICK = (
     "gguf-split-count-a-list", "gguf-type-a-list", "imatrix-claims-values", "index-of-20000-missing-files",
     "safetensors-shape-960-deep", "safetensors-shape-of-100000-dimensions", "safetensors-one-key-of-20000-twice",
     "template-doubling", "tokenizer-charsmap-of-ff", "tokenizer-length-0", "tokenizer-prepend-10-kib",
-    "tokenizer-regex-four-stars", "tokenizer-replace-by-a-thousand-four-times", "tokenizer-template-of-a-missing-token",
+    "tokenizer-regex-pluses", "tokenizer-replace-by-a-thousand-four-times", "tokenizer-template-of-a-missing-token",
     "tokenizer-unk-missing", "toml-hexadecimal-variable", "toml-metadata-of-400-digits",
 )  # fmt: skip
 """One or two of each kind, for every run of the tests; all others are run with the peers."""
