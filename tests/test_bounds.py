@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from pathlib import Path
@@ -228,7 +229,9 @@ def test_means_of_an_importance_matrix_over_several_chunks(tmp_path: Path) -> No
     rows = values[: count // 4 * 4].reshape(4, -1)
     counts = np.array([1, 0, 2, 7], np.float32)
     expected = np.where(counts[:, None] > 0, rows / np.maximum(counts, 1)[:, None], np.float32(1))
-    assert imatrix._means("a", rows.reshape(-1), counts, "x") == expected.astype("<f4").tobytes()
+    sums = Tensor("a.in_sum2", "f32", rows.shape, 5, rows.nbytes)
+    file = io.BytesIO(bytes(5) + rows.tobytes())
+    assert imatrix._means("a", file, sums, counts, "x") == expected.astype("<f4").tobytes()
     values[-1] = np.nan
     broken = data[: -4 * count] + values.tobytes()
     assert what(imatrix.parse, broken, "x") == f"'a' holds nan at {count - 1}, expected finite numbers"

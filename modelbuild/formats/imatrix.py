@@ -94,7 +94,7 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
                 raise Error(f"tensor '{shown(name)}{suffix}' is {parts[suffix].dtype}, expected f32", path=path)
         if not name:
             raise Error(f"holds a tensor '{SUMS}' of no weight", path=path)
-        entries[name] = _means(name, _floats(file, parts[SUMS], path), _floats(file, parts[COUNTS], path), path)
+        entries[name] = _means(name, file, parts[SUMS], _floats(file, parts[COUNTS], path), path)
     chunks = int(decode_value(table.metadata["imatrix.chunk_count"]))
     return Imatrix(entries, _texts(table.metadata["imatrix.datasets"]), _positive(chunks))
 
@@ -103,14 +103,16 @@ CHUNK = 1 << 20
 """Values that are worked on at once."""
 
 
-def _floats(file: BinaryIO, tensor: Tensor, path: str) -> npt.NDArray[np.float32]:
+def _floats(file: BinaryIO, tensor: Tensor, path: str, start: int = 0, stop: int = 1 << 62) -> npt.NDArray[np.float32]:
+    """The values of a tensor, or those from `start` to `stop`."""
     import numpy as np
 
-    file.seek(tensor.offset)
-    data = file.read(tensor.length)
-    if len(data) < tensor.length:
+    file.seek(tensor.offset + 4 * start)
+    size = min(tensor.length, 4 * stop) - 4 * start
+    data = file.read(size)
+    if len(data) < size:
         raise Error("the file ends early: it was cut short while it was read", path=path)
-    return _finite(np.frombuffer(data, "<f4"), tensor.name, path)
+    return _finite(np.frombuffer(data, "<f4"), tensor.name, path, start)
 
 
 def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 0) -> npt.NDArray[np.float32]:
@@ -123,20 +125,21 @@ def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 
     return values
 
 
-def _means(name: str, sums: npt.NDArray[np.float32], counts: npt.NDArray[np.float32], path: str) -> bytes:
+def _means(name: str, file: BinaryIO, sums: Tensor, counts: npt.NDArray[np.float32], path: str) -> bytes:
     """Sums of squares by the counts of their matrices, in f32; ones for a matrix that was never used."""
     import numpy as np
 
-    if not sums.size or not counts.size or sums.size % counts.size:
-        what = f"'{shown(name)}{SUMS}' has {sums.size} values and '{shown(name)}{COUNTS}' {counts.size}"
+    size = sums.length // 4
+    if not size or not counts.size or size % counts.size:
+        what = f"'{shown(name)}{SUMS}' has {size} values and '{shown(name)}{COUNTS}' {counts.size}"
         raise Error(f"{what}: expected as many for each matrix", path=path)
     bad = np.flatnonzero((counts < 0) | (counts >= 2.0**63))
     if bad.size:
         raise Error(f"'{shown(name)}{COUNTS}' counts {counts[bad[0]]:g} tokens at {bad[0]}", path=path)
-    columns = sums.size // counts.size
+    columns = size // counts.size
     means = io.BytesIO()
-    for start in range(0, sums.size, CHUNK):
-        part = sums[start : start + CHUNK]
+    for start in range(0, size, CHUNK):
+        part = _floats(file, sums, path, start, start + CHUNK)
         count = counts[np.arange(start, start + part.size) // columns]
         whole = np.floor(count.astype(np.float64) + 0.5).astype(np.float32)
         means.write(np.where(whole > 0, part / np.maximum(whole, np.float32(1)), np.float32(1)).astype("<f4").tobytes())

@@ -188,7 +188,7 @@ def damaged(random: Random, document: Any) -> Any:
             holder.pop(key)
             continue
         other, name = random.choice(places(document))
-        value = random.choice(ODD) if way < 3 else copy.deepcopy(other[name])
+        value = copy.deepcopy(random.choice(ODD) if way < 3 else other[name])
         holder[key] = value if way < 4 else [copy.deepcopy(holder[key])] * 3
     return document
 

@@ -57,5 +57,5 @@ def gguf(folder: Path, counts: tuple[int, ...]) -> None:
 
 each("imatrix", {
     "gguf-of-190-mib": partial(gguf, counts=(190 * MIB // 4 - 100, 1)),
-    "gguf-of-counters": partial(gguf, counts=(24 * MIB, 24 * MIB)),
+    "gguf-of-counters": partial(gguf, counts=(22 * MIB, 22 * MIB)),
 }, heavy=True)  # fmt: skip
