@@ -5,13 +5,15 @@ Source: gguf-py metadata.py (Metadata.load, get_model_id_components, set_gguf_me
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
+from datetime import date
+from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
+from modelbuild import bounded_json
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.formats.gguf import encode_value
@@ -80,9 +82,13 @@ class Id:
     size_label: str | None = None
 
 
+ID_LIMIT = 4096
+"""Characters of a model's id. Hugging Face takes 96 of a name."""
+
+
 def parse_id(text: str, total: int) -> Id:
     """Guess the parts of a model's id; a size far from that of a model of `total` parameters is taken for a context length."""
-    if " " in text:
+    if " " in text or len(text) > ID_LIMIT:
         return Id(text)
     organization, slash, name = text.partition("/")
     if not slash:
@@ -157,26 +163,39 @@ def _find_basename(parts: list[_Part]) -> None:
         part.roles.remove("basename")
 
 
+FRONT_LIMIT = 4_000_000
+"""Characters of the front matter; the largest real ones have a few hundred thousand."""
+
+
 def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
     """The YAML that README.md starts with; empty where there is none."""
     path = "README.md"
-    text = checkpoint.text(path)
-    lines = (text or "").splitlines()
+    text = checkpoint.text(path) or ""
+    lines = text[:FRONT_LIMIT].splitlines()
     if not lines or lines[0] != "---":
         return {}
     import yaml  # type: ignore[import-untyped, unused-ignore]
 
+    from modelbuild import card_yaml
+
     end = lines.index("---", 1) if "---" in lines[1:] else len(lines)
+    if end == len(lines) and len(text) > FRONT_LIMIT:
+        raise Error(
+            f"the front matter is longer than {FRONT_LIMIT:,} characters",
+            path=path,
+            hint="close it with a line '---', or take out what does not tell of the model",
+        )
     # A language 'no' is not False, and YAML knows no tabs (load_model_card).
     front = ("\n".join(lines[1:end]) + "\n").replace("- no\n", '- "no"\n').replace("\t", "  ")
     try:
-        card = yaml.safe_load(front)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        card = card_yaml.load(front)
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         deep = isinstance(error, RecursionError)
         what = "it is nested too deeply" if deep else getattr(error, "problem", None) or str(error).split("\n")[0]
+        refused = isinstance(error, card_yaml.Refused)
         raise Error(
-            f"the front matter is not YAML: {what}",
+            f"the front matter cannot be read: {what}" if refused else f"the front matter is not YAML: {what}",
             path=path,
             line=mark.line + 2 if mark else None,
             column=mark.column + 1 if mark else None,
@@ -198,9 +217,10 @@ _SAMPLING = (
 def sampling(checkpoint: Checkpoint) -> Values:
     """The sampling parameters of generation_config.json; none where it cannot be parsed, as in the reference."""
     path = "generation_config.json"
+    text = bounded_json.text(checkpoint.read(path) or b"{}", path)
     try:
-        config = json.loads(checkpoint.text(path) or "{}")
-    except (ValueError, RecursionError):
+        config = bounded_json.parse(text, path)
+    except Error:
         return {}
     if not isinstance(config, dict):
         raise Error(f"expected a JSON object, got {kind(config)}", path=path)
@@ -243,12 +263,44 @@ _ORDER = (
     "license.link", "source.url", "source.doi", "source.uuid", "source.repo_url",
 )  # fmt: skip
 
+_OTHERS = {
+    "base_model": ("base_model", "base_models", "base_model_sources"),
+    "dataset": ("datasets", "dataset", "dataset_sources"),
+}
+_LISTS = {"tags": ("tags", "pipeline_tag"), "languages": ("languages", "language")}
+_USED = {key for keys in (_CARD_KEYS, _OTHERS, _LISTS) for names in keys.values() for key in names}
+
 _OF_ANOTHER = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
+
+
+TEXT_LIMIT = 16 << 20
+"""Characters of all texts of a card that go into the file, one that YAML repeats by its alias counted each time."""
+ITEMS_LIMIT = 10_000
+"""Items of a list of a card. The longest real ones, of data sets, have some hundreds."""
+
+
+def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The card, if what it says takes no more than it should: a few lines of YAML name a long text a thousand times."""
+    size = 0
+    for key in _USED & card.keys():
+        value = card[key]
+        if isinstance(value, list) and len(value) > ITEMS_LIMIT:
+            raise Error(f"'{key}' has {len(value):,} items, expected at most {ITEMS_LIMIT:,}", path="README.md")
+        items = value if isinstance(value, list) else [value]
+        texts = chain.from_iterable(item.values() if isinstance(item, dict) else [item] for item in items)
+        size += sum(len(text) for text in texts if isinstance(text, str))
+    if size > TEXT_LIMIT:
+        raise Error(
+            f"the front matter comes to {size:,} characters of text, expected at most {TEXT_LIMIT:,}",
+            path="README.md",
+            hint="a text that is named by an alias counts each time: name it once",
+        )
+    return card
 
 
 def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
     """Sampling parameters, then name, author, size and all else that is known of a model, in the order of the file."""
-    card = read_card(checkpoint)
+    card = _bounded(read_card(checkpoint))
     found: dict[str, Any] = {}
     for key, names in _CARD_KEYS.items():
         found[key] = next((card[name] for name in names if card.get(name) is not None), None)
@@ -271,9 +323,9 @@ def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
     for key in _ORDER:
         if found[key] is not None and (text := _text(found[key], key)):
             values[f"general.{key}"] = encode_value("str", text)
-    values |= _others(card, ("base_model", "base_models", "base_model_sources"), "base_model", parameters.total)
-    values |= _others(card, ("datasets", "dataset", "dataset_sources"), "dataset", parameters.total)
-    for key, names in (("tags", ("tags", "pipeline_tag")), ("languages", ("languages", "language"))):
+    for key, names in _OTHERS.items():
+        values |= _others(card, names, key, parameters.total)
+    for key, names in _LISTS.items():
         items = [_text(item, key) for name in names for item in _listed(card.get(name))]
         if items:
             values[f"general.{key}"] = encode_value("[str]", items)
@@ -290,6 +342,8 @@ def _text(value: Any, key: str) -> str:
             kind(value)
             if isinstance(value, int | float | list | dict | None)
             else f"the {type(value).__name__} {value}"
+            if isinstance(value, date)
+            else f"a value of type {type(value).__name__}"
         )
         raise Error(f"'{key}' expects a text, got {shown}", path="README.md", hint="put it in quotes")
     return value

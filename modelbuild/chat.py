@@ -59,17 +59,16 @@ def _is_text(text: str) -> bool:
 
 def of_gguf(metadata: Mapping[str, bytes], file: str) -> Chat | None:
     """The chat template in a GGUF file's metadata."""
-    from modelbuild.formats.gguf import decode_value
+    from modelbuild.formats.gguf import scalar
 
-    template = decode_value(metadata["tokenizer.chat_template"]) if "tokenizer.chat_template" in metadata else None
+    template = scalar(metadata, "tokenizer.chat_template")
     if not template or not isinstance(template, str):
         return None
 
     def token(name: str) -> str | None:
-        number = metadata.get(f"tokenizer.ggml.{name}_token_id")
-        if number is None or f"{name}_token" not in template:
+        if f"{name}_token" not in template:
             return None
-        return _item(metadata.get("tokenizer.ggml.tokens", b""), decode_value(number))
+        return _item(metadata.get("tokenizer.ggml.tokens", b""), scalar(metadata, f"tokenizer.ggml.{name}_token_id"))
 
     return Chat(template, file, token("bos"), token("eos"))
 

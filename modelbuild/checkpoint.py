@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from modelbuild import bounded_json
+from modelbuild.bounded_json import decoded
 from modelbuild.errors import Error
+
+SIZE_LIMIT = 16 << 20
+"""Bytes of a small file. The largest real ones, tokenizer_config.json with all tokens of a speech model, have some 12 million."""
+SIZE_LIMITS = {
+    "tokenizer.json": 128 << 20,
+    "tokenizer.model": 64 << 20,
+    "tekken.json": 128 << 20,
+    "README.md": 32 << 20,
+}
+"""Bytes of the files that may be larger; the largest real ones have 35, 5, 20 and 3 million."""
+
+DIGITS_LIMIT = 14_000
+"""Bits of a number that Python writes out in decimal: it stops at 4300 digits."""
 
 
 class Checkpoint:
     """The small files of a folder of weights.
 
-    read    the bytes of a file by its name in the folder, None where there is none
+    read    gives the bytes of a file by its name in the folder, None where there is none
     names   the files there may be
     folder  the folder's own name, from which a model without a better one takes its name
     pre     the name of its pre-tokenizer, where it is not to be found out
@@ -28,11 +42,23 @@ class Checkpoint:
         *,
         pre: str | None = None,
     ) -> None:
-        self.read = read
+        self._read = read
         self.names = tuple(names)
         self.folder = folder
         self.pre = pre
         self._parsed: dict[str, dict[str, Any] | None] = {}
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file, None where there is none. Raises Error for one that is larger than any real one."""
+        data = self._read(name)
+        limit = SIZE_LIMITS.get(name, SIZE_LIMIT)
+        if data is not None and len(data) > limit:
+            raise Error(
+                f"is {len(data):,} bytes long, expected at most {limit:,}",
+                path=name,
+                hint="no model's file of this name is so large: it is damaged, or another file; get it again",
+            )
+        return data
 
     def text(self, name: str) -> str | None:
         """A text file, with line ends as Python reads them. Raises Error where it is not UTF-8."""
@@ -42,9 +68,14 @@ class Checkpoint:
     def json(self, name: str) -> dict[str, Any] | None:
         """A JSON file that holds an object. Raises Error for anything else."""
         if name not in self._parsed:
-            data = self.read(name)
-            self._parsed[name] = None if data is None else parse_json(decoded(data, name), name)
+            text = self._json_text(name)
+            self._parsed[name] = None if text is None else parse_json(text, name)
         return self._parsed[name]
+
+    def _json_text(self, name: str) -> str | None:
+        # By itself, so that the bytes are gone when the text becomes values.
+        data = self.read(name)
+        return None if data is None else bounded_json.text(data, name)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -59,38 +90,9 @@ class Checkpoint:
         return self.json("tokenizer_config.json") or {}
 
 
-def decoded(data: bytes, path: str) -> str:
-    """UTF-8 as text. Raises Error for anything else."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Error(f"expected UTF-8, got byte 0x{data[error.start]:02x} at {error.start}", path=path) from None
-
-
 def parse_json(text: str, path: str) -> dict[str, Any]:
     """Parse an object. Raises Error with the line."""
-    # A large file becomes a million objects, none of them garbage: to look for some takes a third of the time.
-    collecting = gc.isenabled() and len(text) > 1 << 20
-    try:
-        if collecting:
-            gc.disable()
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        lines = text.split("\n")
-        raise Error(
-            f"expected JSON: {error.msg[:1].lower()}{error.msg[1:]}",
-            path=path,
-            line=error.lineno,
-            column=error.colno,
-            source=lines[error.lineno - 1][:200],
-        ) from None
-    except (RecursionError, ValueError):
-        raise Error(
-            "expected JSON that can be read: it is nested too deeply, or a number in it is too long", path=path
-        ) from None
-    finally:
-        if collecting:
-            gc.enable()
+    value = bounded_json.parse(text, path)
     if not isinstance(value, dict):
         raise Error(f"expected a JSON object, got {kind(value)}", path=path)
     return value
@@ -102,7 +104,9 @@ def kind(value: Any) -> str:
         return json.dumps(value)
     names = {int: "the number", float: "the number", str: "the text"}
     if type(value) in names:
-        shown = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, int) and value.bit_length() > DIGITS_LIMIT:
+            return "a number of thousands of digits"
+        shown = json.dumps(value[:61] if isinstance(value, str) else value, ensure_ascii=False)
         return f"{names[type(value)]} {shown if len(shown) <= 60 else shown[:59] + '…'}"
     return "a list" if isinstance(value, list) else "an object"
 

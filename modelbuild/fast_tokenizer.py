@@ -6,7 +6,6 @@ Source: transformers 4.57.6, tokenization_utils_base.py (_from_pretrained) and t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,8 +14,12 @@ from typing import Any
 from modelbuild import pretokenizers
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
+from modelbuild.tokenizers_library import Library
 
 FILE = "tokenizer.json"
+
+SQUARES_LIMIT = 1 << 18
+"""Sum of the squares of the lengths of a text's pieces, of which all parts are looked up in the vocabulary; 5 thousand in real ones."""
 
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 """The kinds of special tokens, in transformers' order."""
@@ -135,6 +138,7 @@ class FastTokenizer:
         self._config = checkpoint.tokenizer_config
         self._class = _class_name(checkpoint)
         self._ids: dict[str, int] = {}
+        self._next = 0
         self.vocabulary: dict[str, int] = vocabulary
         self.added: dict[int, Added] = {}
         for entry in items(data.get("added_tokens")):
@@ -146,7 +150,8 @@ class FastTokenizer:
         texts = {token.content for token in (*known, *missing)}
         missing += [token for token in special.values() if token.content not in texts]
         for token in missing:
-            self._add(replace(token, special=token.special or token.content in special))
+            listed_as_special = token.content in special and not token.special
+            self._add(replace(token, special=True) if listed_as_special else token)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
 
@@ -156,7 +161,8 @@ class FastTokenizer:
             return
         number = self.id_of(token.content)
         if number is None:
-            number = max(max(self.added, default=-1) + 1, len(self.vocabulary))
+            number = max(self._next, len(self.vocabulary))
+        self._next = max(self._next, number + 1)
         self._ids[token.content] = number
         self.added[number] = token
 
@@ -186,7 +192,7 @@ class FastTokenizer:
             joined = [" ".join(piece.replace(" ", "\u0120") for piece in pair) for pair in merges]
         return joined
 
-    def pre_tokenizer(self, given: str | None = None) -> tuple[str, Any]:
+    def pre_tokenizer(self, given: str | None = None) -> tuple[str, Library]:
         """llama.cpp's name of the pre-tokenizer, and this tokenizer in the tokenizers library, able to deal with its added tokens.
 
         given  the name, where it is not to be found out
@@ -197,7 +203,7 @@ class FastTokenizer:
             library = self._library(vocabulary, merges)
             if given is not None:
                 return given, library
-            digest = hashlib.sha256(str(library.encode(pretokenizers.TEXT).ids).encode()).hexdigest()
+            digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
         raise Error(
@@ -213,15 +219,14 @@ class FastTokenizer:
 
         A merge can only happen where its result is a part of some piece of the text.
         """
+        pieces = self._library({}, []).pieces(pretokenizers.TEXT)
         unusual = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
         if self._model.get("type") != "BPE" or any(self._model.get(key) for key in unusual):
             return None
         if any(token.content in pretokenizers.TEXT for token in self.added.values()):
             return None
-        blank = self._library({}, [])
-        text = pretokenizers.TEXT
-        text = text if blank.normalizer is None else blank.normalizer.normalize_str(text)
-        pieces = [text] if blank.pre_tokenizer is None else [p for p, _ in blank.pre_tokenizer.pre_tokenize_str(text)]
+        if sum(len(piece) ** 2 for piece in pieces) > SQUARES_LIMIT:
+            return None
         parts = {piece[i:j] for piece in pieces for i in range(len(piece)) for j in range(i + 1, len(piece) + 1)}
         vocabulary = {part: self.vocabulary[part] for part in parts if part in self.vocabulary}
         merges = {f"{token[:i]} {token[i:]}" for token in vocabulary for i in range(1, len(token))}
@@ -229,13 +234,16 @@ class FastTokenizer:
             vocabulary[unknown] = self.vocabulary[unknown]
         return vocabulary, [merge for merge in self.merges if merge in merges]
 
-    def _library(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> Any:
+    def _library(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> Library:
         """This tokenizer in the tokenizers library, with so much of its vocabulary."""
-        from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
-
         # With the added tokens among the model's, the library has none to number itself.
         ids = {token.content: number for number, token in self.added.items()}
-        model = {**self._model, "vocab": {**vocabulary, **ids}}
+        # With a dropout it would merge by chance.
+        model = {
+            **self._model,
+            "vocab": {**vocabulary, **ids},
+            **({"dropout": None} if "dropout" in self._model else {}),
+        }
         if "merges" in model:
             model["merges"] = merges
         data = {
@@ -247,11 +255,7 @@ class FastTokenizer:
             "post_processor": self._post_processor(),
             "model": model,
         }
-        try:
-            return Tokenizer.from_str(json.dumps(data))
-        except Exception as error:
-            # The library has no narrower class of errors.
-            raise Error("the tokenizers library cannot read it", path=FILE, facts=[("because", str(error))]) from None
+        return Library(data, FILE)
 
     def _pre_tokenizer(self) -> Any:
         state = self._data.get("pre_tokenizer")
@@ -331,10 +335,10 @@ def _declared(
     # Folders from before added_tokens_decoder: special_tokens_map.json wins over the configuration.
     for key, value in (checkpoint.json("special_tokens_map.json") or {}).items():
         if key == "additional_special_tokens":
-            more += [item for item in items(value) if item not in more]
+            more += items(value)
         else:
             named[key.removesuffix("_token")] = {**value, "special": True} if isinstance(value, dict) else value
-    special = [content(value) for value in (*named.values(), *more)]
+    special = {text for value in (*named.values(), *more) if isinstance(text := content(value), str)}
     older = {
         token_id(number, "added_tokens.json"): Added(text, text in special, text not in special)
         for text, number in (checkpoint.json("added_tokens.json") or {}).items()
@@ -349,8 +353,7 @@ def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int
     found: dict[str, Added] = {}
     for name, value in [*((name, named.get(name)) for name in SPECIAL), *(("", value) for value in more)]:
         if value:
-            token = Added.of(value, "tokenizer_config.json")
-            if isinstance(value, str):
-                token = replace(token, special=True, normalized=False)
+            plain = isinstance(value, str)
+            token = Added(value, special=True, normalized=False) if plain else Added.of(value, "tokenizer_config.json")
             found.setdefault(token.content, by_text.get(token.content, token) if name else token)
     return found

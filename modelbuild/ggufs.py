@@ -28,8 +28,7 @@ def classify(path: str) -> Contents:
     """Read a file's head and say what it holds, by its content as Ollama does (server/create.go). Raises Error."""
     table = gguf.read_header(path).table
     floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
-    named = table.metadata.get("general.architecture")
-    architecture = gguf.decode_value(named) if named else ""
+    architecture = gguf.scalar(table.metadata, "general.architecture")
     return Contents(
         role(table.metadata),
         floats,
@@ -40,7 +39,7 @@ def classify(path: str) -> Contents:
 
 def role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
     def value(key: str) -> object:
-        return gguf.decode_value(metadata[key]) if key in metadata else None
+        return gguf.scalar(metadata, key)
 
     kind = value("general.type")
     if kind == "adapter":
@@ -64,7 +63,8 @@ def parts(name: str, names: Collection[str]) -> list[str]:
         return [name]
     prefix, _, count = found.groups()
     wanted = [f"{prefix}-{number + 1:05}-of-{count}.gguf" for number in range(min(int(count), 99_999))]
-    missing = [part for part in wanted if part not in names]
+    here = set(names)
+    missing = [part for part in wanted if part not in here]
     if missing:
         raise Error(
             f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them"

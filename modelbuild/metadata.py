@@ -122,6 +122,10 @@ def check(key: str, value: Any) -> Any:
     plain = str | bool | int | float
     whole = isinstance(value, plain) or (isinstance(value, list) and all(isinstance(item, plain) for item in value))
     numbers = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, int | float)]
+    if whole and (
+        large := [number for number in numbers if isinstance(number, int) and not -1 << 63 <= number < 1 << 64]
+    ):
+        raise Error(f"'{key}' expects numbers that 64 bits hold, got {got(large[0])}")
     if not whole or not all(math.isfinite(number) for number in numbers):
         raise Error(f"'{key}' expects a string, a finite number, true or false, or a list of strings, got {got(value)}")
     return value

@@ -254,8 +254,10 @@ class Inputs:
         return self._made[str(self._refs[role])]
 
     def tables(self) -> list[tuple[str, TensorTable]]:
+        from modelbuild import shards
+
         weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
-        return [(role, self._heads.table(ref)) for role, ref in weights]
+        return list(shards.bounded((role, self._heads.table(ref)) for role, ref in weights))
 
 
 class Need(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from modelbuild import card, recipe
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
+from modelbuild.formats import shown
 from modelbuild.ftypes import FLOATS
 from modelbuild.recipe import Expression
 from modelbuild.tensor import Tensor
@@ -110,7 +111,7 @@ def _block(value: Any, key: str) -> tuple[int, int] | None:
 
 
 def _word(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) else kind(value)
+    return f"'{shown(value)}'" if isinstance(value, str) else kind(value)
 
 
 def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:
@@ -119,9 +120,9 @@ def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:
     except Error:
         base = None
     base = base[0] if isinstance(base, list) and len(base) == 1 else base
-    named = f": {base}, says README.md" if isinstance(base, str) and base.isprintable() else ""
+    named = f": {base}, says README.md" if isinstance(base, str) and base.isprintable() and len(base) < 200 else ""
     return Error(
-        f"the checkpoint is quantized already ({method or 'without a method'}), which is not read",
+        f"the checkpoint is quantized already ({shown(method) or 'without a method'}), which is not read",
         path=path,
         facts=[("read", READ)],
         hint=f"start from the weights that it was quantized from{named}",

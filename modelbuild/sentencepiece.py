@@ -14,6 +14,12 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 _FLOAT = struct.Struct("<f")
 
 
+PIECES_LIMIT = 1 << 20
+"""Fields of a model, nearly all of them pieces. The largest real ones have a quarter of a million."""
+PARTS_LIMIT = 100
+"""Fields of a piece, of which there are three."""
+
+
 class Piece(NamedTuple):
     text: bytes
     score: float
@@ -23,7 +29,9 @@ class Piece(NamedTuple):
 def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
     """The pieces of a model, in the order of their ids. Raises Error for what is no model."""
     try:
-        found = [_piece(value) for field, value in _fields(data) if field == 1 and isinstance(value, bytes)]
+        found = [
+            _piece(value) for field, value in _fields(data, PIECES_LIMIT) if field == 1 and isinstance(value, bytes)
+        ]
         if sum(piece.type == UNKNOWN for piece in found) != 1:
             raise ValueError("expected one unknown piece")
     except ValueError as error:
@@ -37,7 +45,7 @@ def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
 
 def _piece(data: bytes) -> Piece:
     text, score, type_ = b"", 0.0, NORMAL
-    for field, value in _fields(data):
+    for field, value in _fields(data, PARTS_LIMIT):
         if field == 1 and isinstance(value, bytes):
             text = value
         elif field == 2 and isinstance(value, bytes) and len(value) == 4:
@@ -53,10 +61,13 @@ def _piece(data: bytes) -> Piece:
     return Piece(text, score, type_)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(data: bytes, limit: int) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of each field of a protobuf message: an int for a varint, bytes for all else."""
     at, end = 0, len(data)
     while at < end:
+        limit -= 1
+        if limit < 0:
+            raise ValueError("it has more fields than any real one")
         tag = data[at]
         at += 1
         if tag > 127:

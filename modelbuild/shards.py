@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from modelbuild import formats
-from modelbuild.checkpoint import decoded, parse_json
+from modelbuild import bounded_json, formats
+from modelbuild.checkpoint import parse_json
 from modelbuild.errors import Error, listed
 from modelbuild.formats import shown
 from modelbuild.tensor import Tensor, TensorTable
@@ -22,6 +22,12 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
+TENSORS_LIMIT = 1 << 18
+"""Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
+INDEX_LIMIT = 64 << 20
+"""Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
+
+
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
     """The weights files of a folder, given its listing and what its index holds; `folder` is for what is said of it.
 
@@ -29,7 +35,8 @@ def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> lis
     """
     if index is not None:
         wanted = sorted(set(_weight_map(index).values()))
-        missing = [name for name in wanted if name not in names]
+        here = set(names)
+        missing = [name for name in wanted if name not in here]
         if missing:
             raise _incomplete(missing, len(wanted), len(missing), names)
         return wanted
@@ -103,13 +110,30 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
 
 def _weight_map(index: bytes) -> dict[str, str]:
     formats.refuse_pointer(index, INDEX, "file")
-    found = parse_json(decoded(index, INDEX), INDEX).get("weight_map")
+    if len(index) > INDEX_LIMIT:
+        raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX)
+    found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
+    if isinstance(found, dict) and len(found) > TENSORS_LIMIT:
+        raise Error(f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}", path=INDEX)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
     for name in found.values():
         if "/" in name or "\\" in name or not name.isprintable():
             raise Error(f"'weight_map' names a file outside the folder: '{shown(name)}'", path=INDEX)
     return found
+
+
+def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:
+    """Tables of the files of one model, up to where they come to more tensors than any model has. Raises Error there."""
+    count = 0
+    for file, table in tables:
+        count += len(table.tensors)
+        if count > TENSORS_LIMIT:
+            raise Error(
+                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                path=file,
+            )
+        yield file, table
 
 
 def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:

@@ -16,6 +16,9 @@ from modelbuild.formats.gguf import encode_value
 
 Values = dict[str, bytes]
 
+TEMPLATES_LIMIT = 16 << 20
+"""Characters of all chat templates of a folder."""
+
 _KEYS = {
     "bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask", "eot": "eot", "eom": "eom",
 }  # fmt: skip
@@ -192,8 +195,19 @@ def _template_files(checkpoint: Checkpoint) -> Any:
         return (checkpoint.json("chat_template.json") or {}).get("chat_template")
     folder, suffix = "additional_chat_templates/", ".jinja"
     named = sorted(name for name in checkpoint.names if name.startswith(folder) and name.endswith(suffix))
-    more = [(name.removeprefix(folder).removesuffix(suffix), checkpoint.text(name)) for name in named]
-    found = [{"name": name, "template": template} for name, template in more if template is not None]
+    found, size = [], len(text)
+    for name in named:
+        template = checkpoint.text(name)
+        if template is None:
+            continue
+        size += len(template)
+        if size > TEMPLATES_LIMIT:
+            raise Error(
+                f"the chat templates have more than {TEMPLATES_LIMIT:,} characters",
+                path=name,
+                hint="the longest of a real model have some 30,000: take out those that are none",
+            )
+        found.append({"name": name.removeprefix(folder).removesuffix(suffix), "template": template})
     return [{"name": "default", "template": text}, *found] if found else text
 
 

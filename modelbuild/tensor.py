@@ -58,12 +58,11 @@ class TensorTable:
     @staticmethod
     def decode(data: bytes) -> TensorTable:
         """Read what `encode` wrote."""
-        line, _, rest = data.partition(b"\n")
-        head = json.loads(line.decode("utf-8", "surrogatepass"))
+        at = data.index(b"\n") + 1
+        head = json.loads(data[:at].decode("utf-8", "surrogatepass"))
         metadata: dict[str, bytes] = {}
-        at = 0
         for key, length in head["metadata"]:
-            metadata[key] = rest[at : at + length]
+            metadata[key] = data[at : at + length]
             at += length
         tensors = {
             name: Tensor(name, dtype, tuple(shape), offset, length, digest)

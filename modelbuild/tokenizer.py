@@ -16,8 +16,8 @@ from modelbuild.formats.gguf import encode_value
 from modelbuild.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.special_tokens import special_tokens
 
-SIZE_LIMIT = 1 << 24
-"""The most tokens a vocabulary may claim; the largest real ones have half a million."""
+SIZE_LIMIT = 1 << 20
+"""The most tokens a vocabulary may have; the largest of models of text have half a million."""
 
 ADDED_SCORE = -1000.0
 PAD_SCORE = -10000.0
@@ -172,8 +172,7 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     for number, token in loaded.added.items():
         text = token.content
         if not token.normalized:
-            text = library.decode(library.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
-            text = loaded.cleaned(text)
+            text = loaded.cleaned(library.decoded(library.ids(text)))
         special = token.special or looks_special(text)
         types[number] = CONTROL if special else USER_DEFINED
         texts[number] = text if special else text.replace(SPACE, " ")

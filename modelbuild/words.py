@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+BITS_LIMIT = 14_000
+"""Of a number that is written in decimal. Python stops at 4300 digits, and TOML's hexadecimal numbers may have more."""
+
 
 def as_text(value: str | int | float | bool) -> str:
     """A scalar as it reads inside a string, in a tag, as the label of a row."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > BITS_LIMIT:
+        return hex(value)
     return value if isinstance(value, str) else str(value)
 
 
@@ -17,7 +22,8 @@ def got(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
     if isinstance(value, int | float):
-        return as_text(value)
+        text = as_text(value)
+        return text if len(text) <= 60 else f"{text[:59]}…"
     if isinstance(value, dict):
         return "a table"
     return "a list" if isinstance(value, list) else f"a {type(value).__name__}"

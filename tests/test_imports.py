@@ -37,8 +37,8 @@ GROUND = frozenset(
 _PLACES = {
     "engine": "action build executors graph rebuilder scheduler sources store",
     "tensors": "evaluate formats ftypes materialize quality quants recipe tensor",
-    "checkpoint": "architectures card card_yaml chat checkpoint fast_tokenizer ggufs hub metadata pretokenizers runtime scaled sentencepiece "
-    "shards special_tokens structure tokenizer tokenizers_library",
+    "checkpoint": "architectures card card_yaml chat checkpoint fast_tokenizer ggufs hub metadata pretokenizers runtime scaled "
+    "sentencepiece shards special_tokens structure tokenizer tokenizers_library",
     "ollama": "chat_templates library manifest modelfile name template",
     "publish": "models",
     "project": "discovery document layers locate matrix mixes project schema targets variables variant",

@@ -29,14 +29,24 @@ class Survey(NamedTuple):
     table: TensorTable
 
 
-def digest_all(path: str, header: bytes, table: TensorTable, size: int, executor: Executor | None) -> Survey:
+class Head(NamedTuple):
+    """The bytes before the tensors, which the file's digest covers: how many, and their digest."""
+
+    size: int
+    digest: str
+
+    @staticmethod
+    def of(data: bytes | memoryview) -> Head:
+        return Head(len(data), xxh3(data))
+
+
+def digest_all(path: str, head: Head, table: TensorTable, size: int, executor: Executor | None) -> Survey:
     """Read the whole file once, in bounded memory, and take the digest of each tensor and of all that lies between.
 
-    header    the bytes before the tensors, which the file's digest covers
     executor  runs the reading in parallel; it must have a free thread, since this waits for it
     Raises Error where the file ends early.
     """
-    regions = _regions(len(header), table, size)
+    regions = _regions(head.size, table, size)
     with open(path, "rb", buffering=0) as file:
         descriptor = file.fileno()
         run = executor.map if executor is not None else map
@@ -44,7 +54,7 @@ def digest_all(path: str, header: bytes, table: TensorTable, size: int, executor
         for batch in run(lambda regions: _hash(path, descriptor, regions), _batches(regions)):
             digests.update(batch)
     known = {t.name: replace(t, digest=digests[t.offset, t.length]) for t in table.tensors.values()}
-    parts = [xxh3(header), *(digests[region] for region in regions)]
+    parts = [head.digest, *(digests[region] for region in regions)]
     return Survey(xxh3(canonical(parts)), TensorTable(table.metadata, known))
 
 
@@ -174,8 +184,25 @@ def unpickling(folder: str) -> str:
     return f'cd {shlex.quote(folder)} && python3 -c "{script}"'
 
 
+SHOWN = 80
+"""Characters of a value from a file that an error shows."""
+
+
 def shown(value: Any) -> str:
     """A value from a file, short and printable."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value[: SHOWN + 1] if isinstance(value, str) else _start(value)
     text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "…"
+
+
+def _start(value: Any) -> str:
+    """The start of a value's JSON, however long and deep it is."""
+    text = ""
+    try:
+        for part in json.JSONEncoder().iterencode(value):
+            text += part
+            if len(text) > SHOWN:
+                break
+    except ValueError:
+        return "a number of thousands of digits"
+    return text

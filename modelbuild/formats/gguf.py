@@ -24,8 +24,15 @@ VERSION = 3
 ALIGNMENT = 32
 QUANTIZATION_VERSION = 2
 
-HEADER_LIMIT = 512 << 20
-"""Bytes. The largest real headers, of vocabularies of half a million tokens, take some 30 MB."""
+HEADER_LIMIT = 96 << 20
+"""Bytes. The largest real headers, of vocabularies of half a million tokens, take some 30 MB; with a tokenizer.json in them 55 MB."""
+KEYS_LIMIT = 1 << 16
+"""Metadata values. Real files have a hundred; each model or data set that it was made from adds up to nine."""
+TENSORS_LIMIT = 1 << 16
+"""Tensors of a file. The largest real ones have two thousand."""
+LIST_LIMIT = 1 << 22
+"""Texts of a list, and numbers of one that is decoded. The longest real ones, of merges, have half a million."""
+STEP = 1 << 20
 NAME_LIMIT = 63
 DIMENSION_LIMIT = 4
 
@@ -35,6 +42,7 @@ SCALARS = {
 }  # fmt: skip
 """Our name of a value type -> (gguf.h, enum gguf_type; struct format)."""
 STRING, ARRAY = 8, 9
+_ARRAY = struct.pack("<I", ARRAY)
 
 _BY_ID = {number: (name, struct.Struct("<" + form)) for name, (number, form) in SCALARS.items()}
 _LENGTHS = [struct.pack("<Q", length) for length in range(256)]
@@ -98,6 +106,8 @@ def decode_value(data: bytes) -> Any:
     if number == ARRAY:
         number, count = struct.unpack_from("<IQ", data, 4)
         at = 16
+    if count > LIST_LIMIT:
+        raise Error(f"has a list of {count:,} items in its metadata, expected at most {LIST_LIMIT:,}")
     if number == STRING:
         values: list[Any] = []
         for _ in range(count):
@@ -106,7 +116,13 @@ def decode_value(data: bytes) -> Any:
             at += 8 + length
     else:
         values = list(struct.unpack_from(f"<{count}{_BY_ID[number][1].format[1:]}", data, at))
-    return values if data[:4] == b"\x09\0\0\0" else values[0]
+    return values if data[:4] == _ARRAY else values[0]
+
+
+def scalar(metadata: Mapping[str, bytes], key: str) -> Any:
+    """The value of a key; None where it is missing, or a list."""
+    data = metadata.get(key)
+    return None if data is None or data[:4] == _ARRAY else decode_value(data)
 
 
 def type_name(data: bytes) -> str:
@@ -149,23 +165,23 @@ def read_header(path: str) -> Header:
 
 def survey(path: str, executor: Executor | None = None) -> formats.Survey:
     """Read a GGUF file whole: its table, the digest of each tensor, and the file's own."""
-    header, table, size = _front(path)
-    return formats.digest_all(path, header, table, size, executor)
+    return formats.digest_all(path, *_front(path), executor)
 
 
 def running(path: str) -> formats.Running:
     """The digest that `survey` finds, of a copy of the file while it is made."""
     header, table, size = _front(path)
-    return formats.Running(len(header), table, size)
+    return formats.Running(header.size, table, size)
 
 
-def _front(path: str) -> tuple[bytes, TensorTable, int]:
-    """The bytes before the tensors, what they say, and the file's size."""
+def _front(path: str) -> tuple[formats.Head, TensorTable, int]:
+    """What stands before the tensors, what it says, and the file's size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         reader = _Reader(file, size, path)
         table = _read(reader).table
-    return bytes(reader.data[: reader.at]), table, size
+    with memoryview(reader.data) as data, data[: reader.at] as front:
+        return formats.Head.of(front), table, size
 
 
 class _Reader:
@@ -196,16 +212,24 @@ class _Reader:
             )
         if end > HEADER_LIMIT:
             raise Error(f"has a header longer than {HEADER_LIMIT:,} bytes, more than any model needs", path=self.path)
-        self.data += self.file.read(min(max(end - len(self.data), len(self.data)), self.size - len(self.data)))
-        if end > len(self.data):
-            raise Error("the file ends early: it was cut short while it was read", path=self.path)
+        while end > len(self.data):
+            data = self.file.read(min(STEP, self.size - len(self.data)))
+            if not data:
+                raise Error("the file ends early: it was cut short while it was read", path=self.path)
+            self.data += data
 
     def take(self, count: int) -> bytes:
-        end = self.at + count
-        self.fill(end)
-        data = bytes(self.data[self.at : end])
-        self.at = end
-        return data
+        start = self.at
+        self.skip(count)
+        return self.since(start)
+
+    def skip(self, count: int) -> None:
+        self.fill(self.at + count)
+        self.at += count
+
+    def since(self, start: int) -> bytes:
+        with memoryview(self.data) as data:
+            return bytes(data[start : self.at])
 
     def number(self, form: str) -> int:
         return int(struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0])
@@ -224,15 +248,19 @@ class _Reader:
         if number == ARRAY:
             number, count = self.number("I"), self.number("Q")
         if number == STRING:
+            if LIST_LIMIT < count <= self.size // 8:
+                what = f"key '{shown(key)}' has {count:,} texts, expected at most {LIST_LIMIT:,}"
+                raise Error(what, path=self.path)
             self._skip_strings(count)
         elif number in _BY_ID:
             name, form = _BY_ID[number]
-            payload = self.take(count * form.size)
-            if name == "bool" and payload.strip(b"\0\1"):
+            self.skip(count * form.size)
+            # Two of 256 bytes are bools: whatever is left without them is none.
+            if name == "bool" and self.since(self.at - count).translate(None, b"\0\1"):
                 raise Error(f"key '{shown(key)}' holds a bool that is neither 0 nor 1", path=self.path)
         else:
             raise Error(f"key '{shown(key)}' has an unknown type {number}", path=self.path)
-        return bytes(self.data[start : self.at])
+        return self.since(start)
 
     def _skip_strings(self, count: int) -> None:
         unpack = _U64.unpack_from
@@ -270,9 +298,14 @@ def _read(reader: _Reader) -> Header:
         raise Error(f"is GGUF version {version}, expected 2 or 3", path=path)
     tensor_count, value_count = reader.number("Q"), reader.number("Q")
     room = reader.size - reader.at
-    for count, least, what in ((value_count, 13, "metadata values"), (tensor_count, 24, "tensors")):
+    for count, least, most, what in (
+        (value_count, 13, KEYS_LIMIT, "metadata values"),
+        (tensor_count, 24, TENSORS_LIMIT, "tensors"),
+    ):
         if count * least > room:
             raise Error(f"claims {count:,} {what}, more than its {reader.size:,} bytes can hold", path=path)
+        if count > most:
+            raise Error(f"has {count:,} {what}, expected at most {most:,}", path=path)
     metadata: dict[str, bytes] = {}
     for _ in range(value_count):
         key = reader.text("a key")
@@ -360,8 +393,8 @@ _SPLIT = ("split.no", "split.count", "split.tensors.count")
 
 def is_part(table: TensorTable) -> bool:
     """Whether a table is that of one part of a split file."""
-    count = table.metadata.get("split.count")
-    return count is not None and decode_value(count) > 1
+    count = scalar(table.metadata, "split.count")
+    return isinstance(count, int | float) and count > 1
 
 
 def part_names(name: str) -> list[str]:
@@ -381,7 +414,7 @@ def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
     by_number: dict[int, tuple[str, TensorTable]] = {}
     counts = set()
     for name, table in parts:
-        values: list[Any] = [decode_value(table.metadata[key]) if key in table.metadata else None for key in _SPLIT]
+        values: list[Any] = [scalar(table.metadata, key) for key in _SPLIT]
         if not all(type(value) is int for value in values):
             raise Error(
                 "is no part of a split GGUF file: split.no, split.count or split.tensors.count is missing", path=name

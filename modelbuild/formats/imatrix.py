@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from modelbuild import formats
 from modelbuild.errors import Error
 from modelbuild.formats import gguf, shown
-from modelbuild.formats.gguf import decode_value, type_name
+from modelbuild.formats.gguf import decode_value, scalar, type_name
 from modelbuild.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
 
 def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
     table = gguf._read(gguf._Reader(file, size, path)).table
-    kind = decode_value(table.metadata["general.type"]) if "general.type" in table.metadata else None
+    kind = scalar(table.metadata, "general.type")
     missing = [key for key in _KEYS if key not in table.metadata]
     if kind not in (None, "imatrix") or len(missing) == len(_KEYS):
         what = f"of type '{shown(kind)}'" if kind not in (None, "imatrix") else "without the metadata of one"
@@ -94,43 +94,56 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
                 raise Error(f"tensor '{shown(name)}{suffix}' is {parts[suffix].dtype}, expected f32", path=path)
         if not name:
             raise Error(f"holds a tensor '{SUMS}' of no weight", path=path)
-        entries[name] = _means(name, _floats(file, parts[SUMS], path), _floats(file, parts[COUNTS], path), path)
+        entries[name] = _means(name, file, parts[SUMS], _floats(file, parts[COUNTS], path), path)
     chunks = int(decode_value(table.metadata["imatrix.chunk_count"]))
     return Imatrix(entries, _texts(table.metadata["imatrix.datasets"]), _positive(chunks))
 
 
-def _floats(file: BinaryIO, tensor: Tensor, path: str) -> npt.NDArray[np.float32]:
+CHUNK = 1 << 20
+"""Values that are worked on at once."""
+
+
+def _floats(file: BinaryIO, tensor: Tensor, path: str, start: int = 0, stop: int = 1 << 62) -> npt.NDArray[np.float32]:
+    """The values of a tensor, or those from `start` to `stop`."""
     import numpy as np
 
-    file.seek(tensor.offset)
-    data = file.read(tensor.length)
-    if len(data) < tensor.length:
+    file.seek(tensor.offset + 4 * start)
+    size = min(tensor.length, 4 * stop) - 4 * start
+    data = file.read(size)
+    if len(data) < size:
         raise Error("the file ends early: it was cut short while it was read", path=path)
-    return _finite(np.frombuffer(data, "<f4"), tensor.name, path)
+    return _finite(np.frombuffer(data, "<f4"), tensor.name, path, start)
 
 
-def _finite(values: npt.NDArray[np.float32], name: str, path: str) -> npt.NDArray[np.float32]:
+def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 0) -> npt.NDArray[np.float32]:
+    """The values, the first of them the `start`th of all. Raises Error for one that is not finite."""
     import numpy as np
 
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {bad[0]}, expected finite numbers", path=path)
+        raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {start + bad[0]}, expected finite numbers", path=path)
     return values
 
 
-def _means(name: str, sums: npt.NDArray[np.float32], counts: npt.NDArray[np.float32], path: str) -> bytes:
+def _means(name: str, file: BinaryIO, sums: Tensor, counts: npt.NDArray[np.float32], path: str) -> bytes:
     """Sums of squares by the counts of their matrices, in f32; ones for a matrix that was never used."""
     import numpy as np
 
-    if not sums.size or not counts.size or sums.size % counts.size:
-        what = f"'{shown(name)}{SUMS}' has {sums.size} values and '{shown(name)}{COUNTS}' {counts.size}"
+    size = sums.length // 4
+    if not size or not counts.size or size % counts.size:
+        what = f"'{shown(name)}{SUMS}' has {size} values and '{shown(name)}{COUNTS}' {counts.size}"
         raise Error(f"{what}: expected as many for each matrix", path=path)
     bad = np.flatnonzero((counts < 0) | (counts >= 2.0**63))
     if bad.size:
         raise Error(f"'{shown(name)}{COUNTS}' counts {counts[bad[0]]:g} tokens at {bad[0]}", path=path)
-    whole = np.floor(counts.astype(np.float64) + 0.5).astype(np.float32)[:, np.newaxis]
-    rows = sums.reshape(counts.size, -1)
-    return np.where(whole > 0, rows / np.maximum(whole, np.float32(1)), np.float32(1)).astype("<f4").tobytes()
+    columns = size // counts.size
+    means = io.BytesIO()
+    for start in range(0, size, CHUNK):
+        part = _floats(file, sums, path, start, start + CHUNK)
+        count = counts[np.arange(start, start + part.size) // columns]
+        whole = np.floor(count.astype(np.float64) + 0.5).astype(np.float32)
+        means.write(np.where(whole > 0, part / np.maximum(whole, np.float32(1)), np.float32(1)).astype("<f4").tobytes())
+    return means.getvalue()
 
 
 def _texts(value: bytes) -> tuple[str, ...]:
@@ -213,5 +226,11 @@ class _Older:
         calls, size = self.number(where), self.number(where)
         if calls < 0 or size < 1:
             raise Error(f"{where} claims {size:,} values of {calls:,} calls", path=self.path)
-        values = _finite(np.frombuffer(self.take(4 * size, f"the values of {where}"), "<f4"), name, self.path)
-        return name, (values / np.float32(calls or 1)).astype("<f4").tobytes()
+        if 4 * size > self.left:
+            self.take(4 * size, f"the values of {where}")
+        means = io.BytesIO()
+        for start in range(0, size, CHUNK):
+            data = self.take(4 * min(CHUNK, size - start), f"the values of {where}")
+            values = _finite(np.frombuffer(data, "<f4"), name, self.path, start)
+            means.write((values / np.float32(calls or 1)).astype("<f4").tobytes())
+        return name, means.getvalue()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections import Counter
 from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from modelbuild import formats
+from modelbuild import bounded_json, formats
 from modelbuild.errors import Error
 from modelbuild.formats import shown
 from modelbuild.tensor import Tensor, TensorTable
@@ -15,8 +17,12 @@ from modelbuild.tensor import Tensor, TensorTable
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-HEADER_LIMIT = 100_000_000
-"""Bytes; the safetensors library's own limit (MAX_HEADER_SIZE)."""
+HEADER_LIMIT = 32 << 20
+"""Bytes. The largest real ones, of twenty thousand tensors in a file, have some 3 million."""
+TENSORS_LIMIT = 1 << 17
+"""Tensors of a file."""
+DIMENSIONS_LIMIT = 64
+"""Sizes of a shape. Weights have up to five."""
 
 BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -39,11 +45,11 @@ def survey(path: str, executor: Executor | None = None) -> formats.Survey:
     """Read a safetensors file whole: its table, the digest of each tensor, and the file's own."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        header, table = _read(file, size, path)
-    return formats.digest_all(path, header, table, size, executor)
+        head, table = _read(file, size, path)
+    return formats.digest_all(path, head, table, size, executor)
 
 
-def _read(file: BinaryIO, size: int, path: str) -> tuple[bytes, TensorTable]:
+def _read(file: BinaryIO, size: int, path: str) -> tuple[formats.Head, TensorTable]:
     head = file.read(256)
     # A header of 640 bytes begins as a pickle does: what follows the length tells.
     if head[4:9] != b"\0\0\0\0{":
@@ -63,8 +69,11 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[bytes, TensorTable]:
             hint="the download was cut short; get the file again",
         )
     file.seek(8)
-    text = file.read(length)
-    return head[:8] + text, _table(_parse(text, path), 8 + length, size, path)
+    text = head[:8] + file.read(length)
+    front = formats.Head.of(text)
+    header = _parse(text[8:], path)
+    del text
+    return front, _table(header, 8 + length, size, path)
 
 
 _NOT_SAFETENSORS = "this is no safetensors file"
@@ -75,14 +84,17 @@ def _parse(text: bytes, path: str) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
             names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(names).most_common(1)[0][0]
             raise Error(f"the header names '{shown(twice)}' twice", path=path)
         return found
 
     if not text.startswith(b"{"):
         raise Error("the header is not a JSON object", path=path, hint=_NOT_SAFETENSORS)
+    values = bounded_json.check(text, path)
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        decoded = text.decode("utf-8")
+        bounded_json.require(values + 2 * sys.getsizeof(decoded), path)
+        header = json.loads(decoded, object_pairs_hook=unique)
     except UnicodeDecodeError as error:
         raise Error(f"the header is not UTF-8 at byte {8 + error.start}", path=path) from None
     except json.JSONDecodeError as error:
@@ -100,7 +112,10 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise Error("'__metadata__' in the header expects texts by name", path=path)
-    tensors = [_tensor(name, entry, start, path) for name, entry in header.items()]
+    if len(header) > TENSORS_LIMIT:
+        raise Error(f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}", path=path)
+    # What is read goes, so that entries and tensors are not all there at once.
+    tensors = [_tensor(name, header.pop(name), start, path) for name in list(header)]
     end, before = start, ""
     for tensor in sorted(tensors, key=lambda tensor: (tensor.offset, tensor.length)):
         if tensor.offset != end:
@@ -152,4 +167,6 @@ def _tensor(name: str, entry: Any, start: int, path: str) -> Tensor:
 
 
 def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)
+    if not isinstance(value, list) or len(value) > DIMENSIONS_LIMIT:
+        return False
+    return all(type(item) is int and 0 <= item < 1 << 63 for item in value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class Conversion:
         key = canonical([type(architecture).__qualname__, self.checkpoint.pre, files])
         found = _vocabularies.get(key)
         if found is None:
+            self._check_rows()
             found = architecture.tokenizer
             if len(_vocabularies) >= REMEMBERED:
                 _vocabularies.clear()
@@ -75,6 +76,18 @@ class Conversion:
         else:
             vars(architecture)["tokenizer"] = found
         return found
+
+    def _check_rows(self) -> None:
+        """Raise Error where config.json claims more tokens than any tensor has rows, before there is padding for each of them."""
+        size = tokenizer.vocabulary_size(self.architecture.config)
+        try:
+            shapes = [tensor.shape for tensor in self.tensors.values()]
+        except Error:
+            return  # told by itself
+        if size is not None and size > max((shape[0] for shape in shapes if len(shape) > 1), default=0):
+            # Most often the embedding's rows are told to be others, with all that is known of them.
+            _ = self.entries
+            raise Error(f"'vocab_size' is {size:,}, and no tensor has so many rows", path="config.json")
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -125,19 +138,24 @@ class Conversion:
         """All that is wrong with any part, each told once."""
         found: list[Error] = []
         architecture = self.architecture
-        for part in (
-            lambda: self.vocabulary,
-            lambda: self.tensors,
-            lambda: self.constants,
-            lambda: self.entries,
-            lambda: architecture.parameters(ftypes.FTYPES["f16"]),
-            lambda: self.recipe,
-        ):
+
+        def has(part: Callable[[], object]) -> bool:
             try:
                 part()
             except Error as error:
                 if str(error) not in map(str, found):
                     found.append(error)
+                return False
+            return True
+
+        # What the whole would say first where the vocabulary is wrong is that, once more.
+        readable = has(lambda: self.vocabulary)
+        has(lambda: self.tensors)
+        has(lambda: self.constants)
+        has(lambda: self.entries)
+        has(lambda: architecture.parameters(ftypes.FTYPES["f16"]))
+        if readable:
+            has(lambda: self.recipe)
         return found
 
 

@@ -104,7 +104,7 @@ def test_a_file_cut_short_between_header_and_tensors_is_said(tmp_path: Path) -> 
     with path.open("r+b") as file:
         file.truncate(size - 4)
     with pytest.raises(Error, match="the file ends early"):
-        formats.digest_all(str(path), b"", table, size, None)
+        formats.digest_all(str(path), formats.Head.of(b""), table, size, None)
 
 
 def test_the_index_of_shards_decides_which_files_are_read(tmp_path: Path) -> None:
