@@ -235,7 +235,10 @@ def sampling(checkpoint: Checkpoint) -> Values:
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
             raise Error(f"'{key}' expects {words[form]}, got {kind(value)}", path=path)
         if value != "":
-            values[f"general.sampling.{name}"] = encode_value(form, value)
+            try:
+                values[f"general.sampling.{name}"] = encode_value(form, value)
+            except Error as error:
+                raise Error(f"'{key}': {error.what}", path=path) from None
     return values
 
 
@@ -285,7 +288,8 @@ def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
     for key in _USED & card.keys():
         value = card[key]
         if isinstance(value, list) and len(value) > ITEMS_LIMIT:
-            raise Error(f"'{key}' has {len(value):,} items, expected at most {ITEMS_LIMIT:,}", path="README.md")
+            what = f"'{key}' has {len(value):,} items, expected at most {ITEMS_LIMIT:,}"
+            raise Error(what, path="README.md", hint="leave those that tell of the model")
         items = value if isinstance(value, list) else [value]
         texts = chain.from_iterable(item.values() if isinstance(item, dict) else [item] for item in items)
         size += sum(len(text) for text in texts if isinstance(text, str))

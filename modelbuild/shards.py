@@ -24,6 +24,7 @@ FILES = (
 
 TENSORS_LIMIT = 1 << 18
 """Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
+_DAMAGED = "no real checkpoint has so many: files of several may lie in the folder, or one is damaged; get it again"
 INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
@@ -111,10 +112,11 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
 def _weight_map(index: bytes) -> dict[str, str]:
     formats.refuse_pointer(index, INDEX, "file")
     if len(index) > INDEX_LIMIT:
-        raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX)
+        raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX, hint=_DAMAGED)
     found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
     if isinstance(found, dict) and len(found) > TENSORS_LIMIT:
-        raise Error(f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}", path=INDEX)
+        what = f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}"
+        raise Error(what, path=INDEX, hint=_DAMAGED)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
     for name in found.values():
@@ -131,6 +133,7 @@ def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, Te
         if count > TENSORS_LIMIT:
             raise Error(
                 f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                hint=_DAMAGED,
                 path=file,
             )
         yield file, table

@@ -33,6 +33,7 @@ TENSORS_LIMIT = 1 << 16
 LIST_LIMIT = 1 << 22
 """Texts of a list, and numbers of one that is decoded. The longest real ones, of merges, have half a million."""
 STEP = 1 << 20
+_DAMAGED = "no real model's file has so much: it is damaged, or made by a program that went wrong; get it again"
 NAME_LIMIT = 63
 DIMENSION_LIMIT = 4
 
@@ -211,7 +212,11 @@ class _Reader:
                 hint="the download was cut short, or the file is damaged; get it again",
             )
         if end > HEADER_LIMIT:
-            raise Error(f"has a header longer than {HEADER_LIMIT:,} bytes, more than any model needs", path=self.path)
+            raise Error(
+                f"has a header longer than {HEADER_LIMIT:,} bytes, more than any model needs",
+                path=self.path,
+                hint=_DAMAGED,
+            )
         while end > len(self.data):
             data = self.file.read(min(STEP, self.size - len(self.data)))
             if not data:
@@ -250,7 +255,7 @@ class _Reader:
         if number == STRING:
             if LIST_LIMIT < count <= self.size // 8:
                 what = f"key '{shown(key)}' has {count:,} texts, expected at most {LIST_LIMIT:,}"
-                raise Error(what, path=self.path)
+                raise Error(what, path=self.path, hint=_DAMAGED)
             self._skip_strings(count)
         elif number in _BY_ID:
             name, form = _BY_ID[number]
@@ -305,7 +310,7 @@ def _read(reader: _Reader) -> Header:
         if count * least > room:
             raise Error(f"claims {count:,} {what}, more than its {reader.size:,} bytes can hold", path=path)
         if count > most:
-            raise Error(f"has {count:,} {what}, expected at most {most:,}", path=path)
+            raise Error(f"has {count:,} {what}, expected at most {most:,}", path=path, hint=_DAMAGED)
     metadata: dict[str, bytes] = {}
     for _ in range(value_count):
         key = reader.text("a key")

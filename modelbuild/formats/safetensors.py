@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HEADER_LIMIT = 32 << 20
 """Bytes. The largest real ones, of twenty thousand tensors in a file, have some 3 million."""
 TENSORS_LIMIT = 1 << 17
-"""Tensors of a file."""
+"""Tensors of a file; the most that a real one has are some twenty thousand."""
 DIMENSIONS_LIMIT = 64
 """Sizes of a shape. Weights have up to five."""
 
@@ -113,7 +113,11 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise Error("'__metadata__' in the header expects texts by name", path=path)
     if len(header) > TENSORS_LIMIT:
-        raise Error(f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}", path=path)
+        raise Error(
+            f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}",
+            path=path,
+            hint="no real file holds so many: save the model in several files, as save_pretrained does",
+        )
     # What is read goes, so that entries and tensors are not all there at once.
     tensors = [_tensor(name, header.pop(name), start, path) for name in list(header)]
     end, before = start, ""

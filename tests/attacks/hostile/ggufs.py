@@ -26,6 +26,10 @@ def sparse(folder: Path, form: int, item: int | None, count: int, size: int) -> 
 
 each("gguf", {
     "text-of-100-mib": partial(sparse, form=8, item=None, count=100 * MIB, size=100 * MIB),
+    "text-of-94-mib": partial(sparse, form=8, item=None, count=94 * MIB, size=94 * MIB),
+    "numbers-of-94-mib": partial(sparse, form=9, item=0, count=94 * MIB, size=94 * MIB),
+    "flags-of-94-mib": partial(sparse, form=9, item=7, count=94 * MIB, size=94 * MIB),
+    "texts-4-million-empty": partial(sparse, form=9, item=8, count=4 * MIB, size=32 * MIB),
     "text-of-400-mib": partial(sparse, form=8, item=None, count=400 * MIB, size=400 * MIB),
     "text-of-5-gib": partial(sparse, form=8, item=None, count=5120 * MIB, size=5120 * MIB),
     "bytes-of-100-mib": partial(sparse, form=9, item=0, count=100 * MIB, size=100 * MIB),
@@ -35,16 +39,29 @@ each("gguf", {
 
 
 @case(heavy=True)
+def gguf_vocabulary_of_60_mib_quantized(folder: Path) -> None:
+    vocabulary_of_60_mib(folder, 'matrix.quantize = ["q8_0", "q4_0"]\n')
+
+
+@case(heavy=True)
 def gguf_vocabulary_of_60_mib(folder: Path) -> None:
     """Twice what the largest real vocabularies take: this one is built."""
+    vocabulary_of_60_mib(folder)
+
+
+def vocabulary_of_60_mib(folder: Path, toml: str = "") -> None:
     tokens = encode_value("[str]", [b"token-%07d" % number for number in range(1 << 20)])
     scores = encode_value("[f32]", bytes(1 << 20))
     types = encode_value("[i32]", bytes(1 << 20))
     merges = encode_value("[str]", [b"piece piece-%07d" % number for number in range(1 << 20)])
     keys = ("tokens", tokens), ("scores", scores), ("token_type", types), ("merges", merges)
     values = b"".join(text(b"tokenizer.ggml." + key.encode()) + value for key, value in keys)
-    put(folder, "m.gguf", [head(6, 1), ARCHITECTURE, values, text(b"a"), struct.pack("<IQIQ", 1, 8, 0, 0), bytes(64)])
-    import_gguf(folder)
+    put(
+        folder,
+        "m.gguf",
+        [head(6, 1), ARCHITECTURE, values, text(b"a.weight"), struct.pack("<I2QIQ", 2, 32, 8, 0, 0), bytes(2048)],
+    )
+    import_gguf(folder, toml=toml)
 
 
 @case(heavy=True)
