@@ -223,6 +223,12 @@ class Build:
                 if not names:
                     raise
                 self._remake(names[0])
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                # What no step is foreseen to meet: it was given something else than what it asks for.
+                if all(name in self._ran for name in step.needs):
+                    raise
+                what = f"step '{step.name}' cannot read what was recorded of the steps before it"
+                raise Untrue(Error(what, hint="build with --force")) from error
 
     def _remake(self, name: str) -> None:
         """Make once more an artifact that was dropped or damaged since it was recorded."""

@@ -148,8 +148,8 @@ def _unloadable(
         if ggufs.role(table.metadata) != "model":
             return []
         metadata, shapes = table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
-    if not runtime.is_known(metadata):
-        unjudged[path] = runtime.architecture(metadata) or "none"
+    if (name := runtime.architecture(metadata)) is not None and not runtime.is_known(metadata):
+        unjudged[path] = name
     found = runtime.faults(metadata, shapes)
     return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
 

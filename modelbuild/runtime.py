@@ -26,6 +26,7 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 
 HINT = "get the file once more, or make it again from the weights it was converted from"
 
+_TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
 _LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
 
 
@@ -71,7 +72,9 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     shapes    of each tensor, outermost dimension first
     """
     name = architecture(metadata)
-    if name is None or name not in _tables():
+    if name is None:
+        return [Error("the metadata lacks 'general.architecture': no runtime knows what this is", hint=HINT)]
+    if name not in _tables():
         return []
     lines, asked = _tables()[name]
     model = _Model(name, metadata)
@@ -128,6 +131,14 @@ class _Model:
 
 
 _NUMBERS = ("context_length", "embedding_length", "block_count")
+_U32 = (
+    "attention.key_length",
+    "attention.value_length",
+    "attention.sliding_window",
+    "rope.dimension_count",
+    "vocab_size",
+    "expert_count",
+)
 _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 
 
@@ -140,13 +151,15 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
             hint=HINT,
         )
     forms: dict[str, tuple[str, ...]] = {}
-    forms.update((key, ("u32",)) for key in (*_NUMBERS, *(key for key in asked if key.endswith("window"))))
+    forms.update((key, ("u32",)) for key in (*_NUMBERS, *_U32))
     forms.update((key, ("f32",)) for key in asked if key.endswith(("epsilon", "scale")))
     forms.update((key, ("u32", "[u32]", "[i32]")) for key in _DIMENSIONS)
-    for key, expected in forms.items():
-        data = model.metadata.get(f"{model.name}.{key}")
+    named = {f"{model.name}.{key}": expected for key, expected in forms.items()}
+    named |= {key: ("u32",) for key in model.metadata if key == "general.file_type" or _TOKEN.fullmatch(key)}
+    for key, expected in named.items():
+        data = model.metadata.get(key)
         if data is not None and type_name(data) not in expected:
-            yield Error(f"'{model.name}.{key}' expects a {expected[0]}, got {type_name(data)}", hint=HINT)
+            yield Error(f"'{key}' expects a {expected[0]}, got {type_name(data)}", hint=HINT)
             return
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
