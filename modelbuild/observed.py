@@ -10,8 +10,8 @@ from typing import Literal
 from modelbuild.digest import xxh3
 from modelbuild.sources import signature
 
-LIMIT = 200_000_000
-"""Bytes of a file that is read whole."""
+LIMIT = 64 << 20
+"""Bytes of a file that is read whole; the largest real ones, the index of a checkpoint, have some 23 million."""
 
 Kind = Literal["file", "folder"]
 Look = tuple[str, str, str]
