@@ -6,6 +6,8 @@ import gc
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -35,12 +37,9 @@ def text(data: bytes, path: str) -> str:
 
 def parse(text: str, path: str) -> Any:
     """Any JSON value. Raises Error, with the line where there is one."""
-    # A large file becomes a million objects, none of them garbage: to look for some takes a third of the time.
-    collecting = gc.isenabled() and len(text) > _LARGE
     try:
-        if collecting:
-            gc.disable()
-        value = json.loads(text)
+        with uncollected(len(text)):
+            value = json.loads(text)
     except json.JSONDecodeError as error:
         start = text.rfind("\n", 0, error.pos) + 1
         raise Error(
@@ -52,12 +51,22 @@ def parse(text: str, path: str) -> Any:
         ) from None
     except (RecursionError, ValueError):
         raise Error(_TOO_DEEP, path=path) from None
-    finally:
-        if collecting:
-            gc.enable()
     if is_deep(value):
         raise Error(_TOO_DEEP, path=path)
     return value
+
+
+@contextmanager
+def uncollected(size: int) -> Iterator[None]:
+    """Leave garbage alone while a large file is read: it becomes a million objects, and to look at them again and again takes long."""
+    collecting = gc.isenabled() and size > _LARGE
+    if collecting:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def check(data: bytes, path: str) -> int:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
+LENGTH_LIMIT = 4_000_000
+"""Characters of a text, which take a few seconds to parse; a project of a thousand models has some 200 thousand."""
 DEPTH_LIMIT = 100
 """Tables and lists within one another, of which dotted keys make thousands in a line."""
 _TOO_DEEP = "lists or tables are nested too deeply"
@@ -110,6 +112,12 @@ def shape(value: Any, depth: int = 0) -> Any:
 
 
 def _parse(text: str, file: str) -> dict[str, Any]:
+    if len(text) > LENGTH_LIMIT:
+        raise Error(
+            f"is {len(text):,} characters long, expected at most {LENGTH_LIMIT:,}",
+            path=file,
+            hint='keep long texts in files of their own: system = { file = "…" }',
+        )
     try:
         return tomllib.loads(text)
     except RecursionError:

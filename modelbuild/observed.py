@@ -11,8 +11,8 @@ from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.files import signature
 
-LIMIT = 200_000_000
-"""Bytes of a file that is read whole."""
+LIMIT = 64 << 20
+"""Bytes of a file that is read whole; the largest real ones, the index of a checkpoint, have some 23 million."""
 
 Kind = Literal["file", "folder"]
 Look = tuple[str, str, str]

@@ -71,9 +71,10 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[formats.Head, TensorTab
     file.seek(8)
     text = head[:8] + file.read(length)
     front = formats.Head.of(text)
-    header = _parse(text[8:], path)
-    del text
-    return front, _table(header, 8 + length, size, path)
+    with bounded_json.uncollected(length):
+        header = _parse(text[8:], path)
+        del text
+        return front, _table(header, 8 + length, size, path)
 
 
 _NOT_SAFETENSORS = "this is no safetensors file"

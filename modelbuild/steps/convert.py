@@ -44,6 +44,9 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
 
 
 REMEMBERED = 4
+PADDING = 1 << 16
+"""Tokens that may be made up beyond the rows of any tensor, before it is said that they do not fit."""
+
 _vocabularies: dict[bytes, Mapping[str, bytes]] = {}
 
 
@@ -78,16 +81,21 @@ class Conversion:
         return found
 
     def _check_rows(self) -> None:
-        """Raise Error where config.json claims more tokens than any tensor has rows, before there is padding for each of them."""
+        """Raise Error where config.json claims many more tokens than any tensor has rows, before there is padding for each of them."""
         size = tokenizer.vocabulary_size(self.architecture.config)
         try:
             shapes = [tensor.shape for tensor in self.tensors.values()]
         except Error:
             return  # told by itself
-        if size is not None and size > max((shape[0] for shape in shapes if len(shape) > 1), default=0):
+        rows = max((shape[0] for shape in shapes if len(shape) > 1), default=0)
+        if size is not None and size > rows + PADDING:
             # Most often the embedding's rows are told to be others, with all that is known of them.
             _ = self.entries
-            raise Error(f"'vocab_size' is {size:,}, and no tensor has so many rows", path="config.json")
+            raise Error(
+                f"'vocab_size' is {size:,}, and no tensor has more than {rows:,} rows",
+                path="config.json",
+                hint="set vocab_size to the number of rows of the embedding",
+            )
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

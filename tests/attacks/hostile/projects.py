@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from . import TOML, each
+from . import TOML, case, each, put
 
 HEX = "0x" + "f" * 4000
 
@@ -15,6 +15,7 @@ def toml(folder: Path, text: str) -> None:
 
 
 each("toml", {
+    "of-four-million-characters": lambda folder: toml(folder, f'{TOML}system = "{"x" * 4_000_000}"\n'),
     "hexadecimal-variable": partial(toml, text=f'{TOML}system = "${{x}}"\n[vars]\nx = {HEX}\n'),
     "hexadecimal-system": partial(toml, text=f"{TOML}system = {HEX}\n"),
     "hexadecimal-quantize": partial(toml, text=f"{TOML}quantize = {HEX}\n"),
@@ -31,3 +32,26 @@ each("toml", {
     "sampling-of-minus-400-digits": partial(toml, text=f'{TOML}metadata."general.sampling.top_p" = -{"9" * 400}\n'),
     "scale-of-400-digits": partial(toml, text=f'{TOML}adapters = [{{ path = "x", scale = {"9" * 400} }}]\n'),
 })  # fmt: skip
+
+
+@case(heavy=True)
+def toml_of_as_many_keys_as_it_may_have(folder: Path) -> None:
+    toml(folder, f"{TOML}[vars]\n" + "".join(f"k{number:07} = 1\n" for number in range(290_000)))
+
+
+@case(heavy=True)
+def modelfile_of_150_mib(folder: Path) -> None:
+    put(folder, "m/Modelfile", [b"FROM ../weights\nSYSTEM ", b"x" * (150 << 20)])
+    toml(folder, '[model.m]\nmodelfile = "m/Modelfile"\n')
+
+
+@case(heavy=True)
+def system_text_of_60_mib(folder: Path) -> None:
+    put(folder, "text", b"x" * (60 << 20))
+    toml(folder, f'{TOML}system = {{ file = "text" }}\n')
+
+
+@case(heavy=True)
+def modelfile_of_60_mib(folder: Path) -> None:
+    put(folder, "m/Modelfile", [b"FROM ../weights\nSYSTEM ", b"x" * (60 << 20)])
+    toml(folder, '[model.m]\nmodelfile = "m/Modelfile"\n')
