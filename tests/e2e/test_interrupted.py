@@ -16,10 +16,10 @@ import pytest
 
 from tests.e2e.project import Project
 
-KILLS = int(os.environ.get("MODELBUILD_KILLS", "25"))
+KILLS = int(os.environ.get("MODELBUILD_KILLS", "12"))
 """SIGKILLs of the kill test; .ci/run asks for 100."""
 
-INTERRUPTS = 8
+INTERRUPTS = 5
 
 TOML = """
 [defaults]

@@ -31,15 +31,16 @@ def build(project: Project, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [event["step"] for event in events if event["event"] == "step" and event["state"] == "ran"]
 
 
-@pytest.mark.parametrize("operation", sorted(recipe.VERSIONS))
-def test_next_version_of_an_operation_makes_files_again(
-    project: Project, operation: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_next_version_of_each_operation_makes_files_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(project, capsys)
     assert build(project, capsys) == []
-    monkeypatch.setitem(recipe.VERSIONS, operation, 99)
-    monkeypatch.setattr(store, "fingerprint", lambda: "the next code")
-    assert build(project, capsys) == ["chat/model"]
+    for operation in recipe.VERSIONS:
+        with monkeypatch.context() as patch:
+            patch.setitem(recipe.VERSIONS, operation, 99)
+            patch.setattr(store, "fingerprint", lambda operation=operation: f"the next {operation}")
+            assert build(project, capsys) == ["chat/model"], operation
 
 
 def test_other_bytes_reach_a_finished_model(

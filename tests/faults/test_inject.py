@@ -1,6 +1,6 @@
 """A failing call, a kill, another build, anything at any moment: nothing is lost, and the next build mends it.
 
-By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (20), and 1
+By default a sample of the calls is tried; `pytest -m peer tests/faults` tries one in MODELBUILD_FAULTS_EVERY (60), and 1
 tries each of them, which takes two hours. How single cases are run by hand is in inject.py.
 """
 
@@ -20,7 +20,7 @@ from tests.faults.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.skipif(shim.missing() is not None, reason=str(shim.missing()))
 
-EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "20"))
+EVERY = int(os.environ.get("MODELBUILD_FAULTS_EVERY", "60"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Builds, cleans and signals at once: MODELBUILD_STRESS seconds of them (60), with `pytest -m peer tests/faults`."""
+"""Builds, cleans and signals at once: MODELBUILD_STRESS seconds of them (30), with `pytest -m peer tests/faults`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = float(os.environ.get("MODELBUILD_STRESS", "60"))
+SECONDS = float(os.environ.get("MODELBUILD_STRESS", "30"))
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are waited for as on Linux")
 
