@@ -37,6 +37,11 @@ def told(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> str:
     return "\n".join(map(str, runtime.faults(metadata, shapes)))
 
 
+def first(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The tensors of the first block, and of none."""
+    return {name: shape for name, shape in shapes.items() if not name.startswith("blk.") or name.startswith("blk.0.")}
+
+
 def test_every_architecture_has_a_table() -> None:
     assert {kind.NAME for kind in architectures.known()} == set(FIRST)
     assert all(runtime.is_known({"general.architecture": encode_value("str", name)}) for name in FIRST)
@@ -51,7 +56,7 @@ def test_what_is_converted_is_loaded(name: str) -> None:
 def test_each_tensor_is_missed_unless_the_runtime_does_without(name: str) -> None:
     metadata, shapes = model(FIRST[name])
     optional = ("bias", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
-    for tensor in shapes:
+    for tensor in first(shapes):
         found = told(metadata, {key: shape for key, shape in shapes.items() if key != tensor})
         if tensor == "output.weight" or tensor.endswith(optional):
             continue
@@ -63,7 +68,7 @@ def test_each_tensor_is_missed_unless_the_runtime_does_without(name: str) -> Non
 @pytest.mark.parametrize("name", FIRST)
 def test_each_shape_is_looked_at(name: str) -> None:
     metadata, shapes = model(FIRST[name])
-    for tensor, shape in shapes.items():
+    for tensor, shape in first(shapes).items():
         found = told(metadata, {**shapes, tensor: (*shape[:-1], shape[-1] + 1)})
         assert "not have the shape" in found and tensor in found, tensor
 
