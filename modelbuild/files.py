@@ -26,6 +26,9 @@ AGAIN = 1000
 PATIENCE = 1.0
 """Seconds of waiting for somebody else before we say so."""
 
+LARGEST = 64 << 20
+"""Bytes of the largest manifest, config, params or messages that is read. Real ones have some hundred."""
+
 Waiting = Callable[[str], None]
 """Told, once, the path that is waited for."""
 

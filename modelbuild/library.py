@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import stat
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.digest import file_name, sha256
 from modelbuild.errors import Error
-from modelbuild.files import read_plain, reason, signature
-from modelbuild.manifest import LARGEST, MODEL, Layer, Manifest
-from modelbuild.name import Name
+from modelbuild.files import LARGEST, read_plain, reason, signature
+
+if TYPE_CHECKING:
+    from modelbuild.manifest import Layer, Manifest
+    from modelbuild.name import Name
 
 SCRATCH = ".modelbuild"
 """Folders of temporary files and of the lock, in a models folder and, where one spans file systems, in the folders below it."""
@@ -36,6 +38,8 @@ class Served(NamedTuple):
 
     @property
     def model_blob(self) -> str | None:
+        from modelbuild.manifest import MODEL
+
         return next((layer.digest for layer in self.manifest.layers if layer.media_type == MODEL), None)
 
 
@@ -57,6 +61,8 @@ class Library:
 
     def served(self, name: str) -> Served | None:
         """What a name (`host/namespace/model/tag`) stands for now; None where it stands for nothing that can be read."""
+        from modelbuild.manifest import Manifest
+
         path = self.manifest_path(name)
         try:
             data, _ = read_plain(path, LARGEST)
@@ -77,6 +83,8 @@ class Library:
 
     def names(self) -> list[Name]:
         """The names that stand here, in order. What is no manifest's path is passed over. Raises Error."""
+        from modelbuild.name import Name
+
         found = []
         folders = [("", self.manifests)]
         for _ in range(4):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from modelbuild.errors import Error
+from modelbuild.files import LARGEST
 
 MODEL = "application/vnd.ollama.image.model"
 PROJECTOR = "application/vnd.ollama.image.projector"
@@ -20,9 +21,6 @@ PARAMS = "application/vnd.ollama.image.params"
 MESSAGES = "application/vnd.ollama.image.messages"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-
-LARGEST = 64 << 20
-"""Bytes of the largest manifest, config, params or messages that is read. Real ones have a few hundred."""
 
 
 class Layer(NamedTuple):

@@ -21,6 +21,7 @@ from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.files import (
     AGAIN,
+    LARGEST,
     TEMPORARY,
     Temporary,
     clear_temporaries,
@@ -35,7 +36,6 @@ from modelbuild.files import (
 )
 from modelbuild.graph import Output
 from modelbuild.library import SCRATCH, Library, Users, named_blobs
-from modelbuild.manifest import LARGEST
 from modelbuild.store import Damaged, Store, still_stands
 
 T = TypeVar("T")

@@ -22,11 +22,11 @@ from modelbuild.rebuilder import Rebuilder
 from modelbuild.sources import Sources
 from modelbuild.stamp import Stamp, take
 from modelbuild.store import Kept, Store
-from modelbuild.targets import Words
 from modelbuild.worker import Worker, surveyors
 
 if TYPE_CHECKING:
     from modelbuild.project import Project
+    from modelbuild.targets import Words
 
 CACHE_LIMIT = 64 << 30
 """Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
@@ -373,6 +373,8 @@ def _encode(plan: _Plan) -> bytes:
 
 def _decode(value: bytes) -> _Plan:
     head, _, graph = value.partition(b"\n")
+    from modelbuild.targets import Words
+
     root, models, words, warnings, looks = json.loads(head)
     found = [
         Error(
