@@ -10,9 +10,10 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import manifest, modelfile
+from modelbuild import modelfile
 from modelbuild.cli import GOOD, Invocation
 from modelbuild.errors import Error, listed
+from modelbuild.files import LARGEST
 from modelbuild.graph import Output, Source
 from modelbuild.modelfile import Command
 from modelbuild.report import displayed
@@ -298,7 +299,7 @@ def read_text(layer: PlannedLayer) -> str | None:
         if isinstance(ref, Source):
             try:
                 with open(ref.path, encoding="utf-8", errors="replace") as file:
-                    return file.read(manifest.LARGEST)
+                    return file.read(LARGEST)
             except OSError:
                 return None
     return None

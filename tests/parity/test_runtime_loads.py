@@ -57,9 +57,13 @@ def write(path: Path, metadata: Metadata, tensors: Tensors) -> None:
     path.write_bytes(b"".join(parts))
 
 
-def loads(path: Path) -> bool:
+def loads(path: Path, seconds: float = 10) -> bool:
+    """Whether the runtime loads a file; on some that it cannot load it hangs."""
     assert PYTHON is not None
-    return subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=60).returncode == 0
+    try:
+        return subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=seconds).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 @pytest.mark.peer
@@ -75,7 +79,7 @@ def test_nothing_is_refused_that_the_runtime_loads(name: str, tmp_path: Path) ->
         each.name: (each.dtype, each.shape, data[each.offset : each.offset + each.length])
         for each in table.tensors.values()
     }
-    assert loads(whole)
+    assert loads(whole, 60)
     wrong, seen = [], 0
     for number, (what, metadata, left) in enumerate(spoiled(table.metadata, tensors)):
         if number % EVERY:
