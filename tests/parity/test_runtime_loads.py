@@ -6,6 +6,7 @@ another type or value, a list cut short. MODELBUILD_LOADS=1 takes every such fil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -57,13 +58,13 @@ def write(path: Path, metadata: Metadata, tensors: Tensors) -> None:
     path.write_bytes(b"".join(parts))
 
 
-def loads(path: Path, seconds: float = 10) -> bool:
-    """Whether the runtime loads a file; on some that it cannot load it hangs."""
+def loads(path: Path) -> bool:
+    """Whether the runtime loads a file. Now and then its server hangs while it starts, whatever the file: then it is asked again."""
     assert PYTHON is not None
-    try:
-        return subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=seconds).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+    for _ in range(5):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=8).returncode == 0
+    return False
 
 
 @pytest.mark.peer
@@ -79,7 +80,7 @@ def test_nothing_is_refused_that_the_runtime_loads(name: str, tmp_path: Path) ->
         each.name: (each.dtype, each.shape, data[each.offset : each.offset + each.length])
         for each in table.tensors.values()
     }
-    assert loads(whole, 60)
+    assert loads(whole)
     wrong, seen = [], 0
     for number, (what, metadata, left) in enumerate(spoiled(table.metadata, tensors)):
         if number % EVERY:
