@@ -107,11 +107,12 @@ class Store:
 
     def _refuse_models(self) -> None:
         """Raise an Error where the cache would lie in a models folder: its blobs are somebody's models, not ours to drop."""
-        blobs = os.path.realpath(self._blobs)
-        beside = os.path.join(os.path.dirname(blobs), "manifests")
-        if os.path.isdir(beside):
+        for folder in _parents(os.path.realpath(self._blobs)):
+            beside = os.path.join(os.path.dirname(folder), "manifests")
+            if os.path.basename(folder) not in ("blobs", "manifests") or not os.path.isdir(beside):
+                continue
             raise Error(
-                "the cache cannot be a models folder",
+                "the cache cannot be a models folder, nor lie in one's blobs or manifests",
                 path=self.root,
                 facts=[("found", beside)],
                 hint="name a folder of its own with --cache or $MODELBUILD_CACHE",
@@ -612,6 +613,16 @@ def unusable(root: str, error: Exception) -> Error:
         path=root,
         hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )
+
+
+def _parents(path: str) -> Iterator[str]:
+    """A path, and every folder above it."""
+    while True:
+        yield path
+        above = os.path.dirname(path)
+        if above == path:
+            return
+        path = above
 
 
 def _artifact(path: str) -> str:

@@ -156,6 +156,11 @@ def test_cache_in_a_models_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Error, match="cannot be a models folder"):
         Store(str(tmp_path / "cache"))
     assert not (tmp_path / "models/state.sqlite").exists()
+    for inside in ("models/blobs", "models/blobs/deeper", "models/manifests/h"):
+        with pytest.raises(Error, match="cannot be a models folder"):
+            Store(str(tmp_path / inside))
+    assert not list((tmp_path / "models/blobs").iterdir())
+    Store(str(tmp_path / "models/cache")).close()
 
 
 def test_models_folder_that_is_the_cache_is_refused(tmp_path: Path) -> None:

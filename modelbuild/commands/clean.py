@@ -34,6 +34,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_run: bool = False) -> int:
+    if whole_cache and stale:
+        raise Error("--stale and --cache do not go together", hint="leave one of them out")
     return _cache(call, dry_run) if whole_cache else _models(call, stale, dry_run)
 
 
@@ -103,5 +105,6 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
-            report.note(f"{plural(len(strangers), 'file')} in {blobs} are not known to the cache and stay")
+            known = "are not known to the cache and stay; delete the folder if it holds only a cache"
+            report.note(f"{plural(len(strangers), 'file')} in {blobs} {known}")
     return GOOD

@@ -271,3 +271,13 @@ def test_what_nobody_foresaw_is_an_internal_error(
             assert here(project) == 70
         assert "Traceback" in capsys.readouterr().err
         monkeypatch.delenv("MODELBUILD_TRACEBACK")
+
+
+def test_clean_says_what_it_leaves_in_the_cache_and_takes_one_of_two_switches(project: Project) -> None:
+    project.build()
+    (project.cache / "blobs/thesis.txt").write_text("mine")
+    project.run("clean", "--stale", "--cache", code=2)
+    assert "do not go together" in project.errors
+    project.run("clean", "--cache")
+    assert "1 file in" in project.errors and "stay" in project.errors
+    assert [path.name for path in (project.cache / "blobs").iterdir()] == ["thesis.txt"]
