@@ -36,7 +36,7 @@ from modelbuild.files import (
 )
 from modelbuild.graph import Output
 from modelbuild.library import SCRATCH, Library, Users, named_blobs
-from modelbuild.store import Damaged, Store, still_stands
+from modelbuild.store import Damaged, Store, standing
 
 T = TypeVar("T")
 
@@ -222,7 +222,7 @@ class ModelsFolder:
             for blob in blobs:
                 path = self.library.blob_path(blob.artifact)
                 found[path] = os.stat(path)
-                if not still_stands(self._places.get(blob.artifact, ""), found[path]):
+                if standing(found[path]) != self._places.get(blob.artifact):
                     return None
         except OSError:
             return None
@@ -262,11 +262,11 @@ class ModelsFolder:
         path = self.library.blob_path(blob.artifact)
         try:
             info = os.stat(path)
-            noted = self._places.get(blob.artifact, "")
             if info.st_size != blob.size:
                 return False
-            if not still_stands(noted, info):
+            if standing(info) != self._places.get(blob.artifact):
                 if not stat.S_ISREG(info.st_mode) or _sha256(path) != blob.artifact:
+                    self._places.pop(blob.artifact, None)
                     return False
                 self._places[blob.artifact] = self._store.note_place(blob.artifact, path)
         except OSError:
@@ -448,29 +448,36 @@ class ModelsFolder:
             and self._same(self.library.manifest_path(name), ActionResult(manifest, 0))
         ]
 
-    def remove(self, names: Iterable[str]) -> list[str]:
-        """Remove manifests, then every blob that we wrote and no manifest names; returns the blobs' digests."""
-        names = list(names)
+    def remove(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Remove manifests, as far as they are still those that we wrote, then every blob that we wrote and no manifest names.
+
+        Returns the names and the blobs' digests. Somebody else may write a name while we wait for the lock.
+        """
+        removed: list[str] = []
         try:
             with self._locked():
+                written = self._store.written(self.root)
                 for name in names:
+                    project, manifest = written.get(name, ("", ""))
                     path = self.library.manifest_path(name)
-                    self._note_loose(path)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)
-                    folder = os.path.dirname(path)
-                    while folder != self.root:
-                        try:
-                            os.rmdir(folder)
-                        except OSError:
-                            break
-                        folder = os.path.dirname(folder)
-                self._store.forget_written(self.root, names=names)
-            for name in names:
+                    if project == self._project and self._same(path, ActionResult(manifest, 0)):
+                        self._note_loose(path)
+                        self._unlink(path)
+                        removed.append(name)
+                self._store.forget_written(self.root, names=removed)
+            for name in removed:
                 self.written.pop(name, None)
-            return self._sweep(self._store.blobs_written(self.root))
+            return removed, self._sweep(self._store.blobs_written(self.root)) if removed else []
         except OSError as error:
             raise self._refused(error) from error
+
+    def _unlink(self, path: str) -> None:
+        """Remove a manifest, and the folders that are empty without it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with contextlib.suppress(OSError):
+            while (path := os.path.dirname(path)) != self.root:
+                os.rmdir(path)
 
     def tidy(self) -> bool:
         """Leave nothing behind but blobs and manifests, and what a failed build made for the next one.

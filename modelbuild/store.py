@@ -261,9 +261,16 @@ class Store:
         file.seek(0)
 
     def touched(self, artifact: str, file: int, before: os.stat_result) -> None:
-        """We have just linked an open artifact or set its times; `before` is its stat from before that."""
+        """We have just linked an open artifact or set its times; `before` is its stat from before that.
+
+        Whatever was believed of the file then is noted anew: of this process, and of each models folder it stands in.
+        """
+        after = os.fstat(file)
         if self._made.get(artifact) == signature(before):
-            self._made[artifact] = signature(os.fstat(file))
+            self._made[artifact] = signature(after)
+        if _unwritten(before, after):
+            noted = (standing(after), artifact, standing(before))
+            self.change(("update place set stat = ? where blob = ? and stat = ?", [noted]))
 
     def path(self, artifact: str) -> str | None:
         """A file that holds the artifact: in the store, else in a models folder where it was put."""
@@ -342,7 +349,7 @@ class Store:
         """artifact -> what `standing` said of it, of those known to be whole directly in `folder`."""
         prefix = folder + os.sep
         rows = self.rows("select blob, path, stat from place where substr(path, 1, ?) = ?", (len(prefix), prefix))
-        return {blob: stat for blob, path, stat in rows if os.path.dirname(path) == folder}
+        return {blob: stat for blob, path, stat in rows if os.path.dirname(path) == folder and isinstance(stat, str)}
 
     def note_place(self, artifact: str, path: str) -> str:
         """Note that an artifact lies whole at `path` too; returns what was noted of its stat."""
@@ -568,20 +575,13 @@ def _unchecked(data: bytes) -> bytes | None:
 
 
 def standing(info: os.stat_result) -> str:
-    """What is noted of a blob's stat. A further link, or one less, changes the last two parts and no byte."""
-    return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_nlink}:{info.st_ctime_ns}"
+    """What is noted of a blob's stat. A link that we make or remove changes its change time: then it is noted again."""
+    return signature(info)
 
 
-def still_stands(noted: str, info: os.stat_result) -> bool:
-    """Whether a blob with this stat may be believed to be as it was when its stat was noted.
-
-    A change time that is another while the links are as many tells of a write whose modification time was put back.
-    """
-    now = standing(info)
-    if now == noted or noted.count(":") != now.count(":"):
-        return now == noted
-    (*before, links, _), (*after, links_now, _) = noted.split(":"), now.split(":")
-    return before == after and links != links_now
+def _unwritten(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether two stats are of one file that nobody wrote to between them."""
+    return all(getattr(before, part) == getattr(after, part) for part in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
 
 
 def _holds(path: str, data: bytes) -> bool:

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -475,3 +475,40 @@ def test_removal_that_ends_before_its_sweep_leaks_nothing(folder: Folder, monkey
     assert folder.blobs() == {"config", "layer"}
     folder.open().sweep()
     assert folder.blobs() == set()
+
+
+@pytest.mark.parametrize("fewer", [False, True])
+def test_write_whose_time_was_put_back_is_seen_whatever_happens_to_links(folder: Folder, fewer: bool) -> None:
+    folder.publish("one", "config", "layer")
+    blob = blob_of(folder, "layer")
+    before = blob.stat()
+    blob.write_text("LAYER")
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if fewer:
+        (Path(folder.store.root) / "blobs" / blob.name).unlink()
+    folder.open()
+    manifest = (folder.path / "manifests/h/n/one/latest").read_text()
+    for _ in range(3):
+        with contextlib.suppress(Damaged):
+            folder.publish("one", "config", "layer")
+    assert folder.blobs() == {"config", "layer"}
+    assert (folder.path / "manifests/h/n/one/latest").read_text() == manifest
+
+
+def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.publish("one", "config", "layer")
+    path = folder.path / "manifests/h/n/one/latest"
+    locked = ModelsFolder._locked
+
+    @contextlib.contextmanager
+    def and_replace(self: ModelsFolder, *values: float) -> Iterator[None]:
+        with locked(self, *values):
+            path.write_text('{"config": {"digest": "sha256:00"}}')
+            yield
+
+    names = folder.models.stale(())
+    assert names == ["h/n/one/latest"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelsFolder, "_locked", and_replace)
+        assert folder.models.remove(names) == ([], [])
+    assert "sha256:00" in path.read_text()

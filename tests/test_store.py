@@ -15,7 +15,7 @@ from modelbuild import files, store
 from modelbuild.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.models import ModelsFolder
-from modelbuild.store import Damaged, Kept, Range, Store, still_stands
+from modelbuild.store import Damaged, Kept, Range, Store
 
 ACTION = "sha256:" + "a" * 64
 
@@ -223,22 +223,18 @@ def test_small_artifacts_are_always_read(cache: Store) -> None:
         cache.verify(result.artifact, opened)
 
 
-def test_a_stat_stands_while_nobody_writes(tmp_path: Path) -> None:
-    path = tmp_path / "blob"
-    path.write_bytes(b"text")
-    noted = store.standing(path.stat())
-    assert still_stands(noted, path.stat())
-    os.link(path, tmp_path / "link")
-    assert still_stands(noted, path.stat())
-    noted = store.standing(path.stat())
-    os.unlink(tmp_path / "link")
-    assert still_stands(noted, path.stat())
-    noted, before = store.standing(path.stat()), path.stat()
-    path.write_bytes(b"Text")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert not still_stands(noted, path.stat())
-    for older in ("", "1:2:3:4", "text"):
-        assert not still_stands(older, path.stat())
+def test_links_that_we_make_are_noted_wherever_the_file_is_believed(cache: Store, tmp_path: Path) -> None:
+    result, path = large(cache)
+    os.link(path, tmp_path / "blob")
+    cache.note_place(result.artifact, str(tmp_path / "blob"))
+    with cache.open(result.artifact) as file:
+        before = os.fstat(file.fileno())
+        os.link(path, tmp_path / "another")
+        cache.touched(result.artifact, file.fileno(), before)
+    noted = cache.places(str(tmp_path))[result.artifact]
+    assert noted == store.standing((tmp_path / "blob").stat())
+    os.link(path, tmp_path / "somebody's")
+    assert noted != store.standing((tmp_path / "blob").stat())
 
 
 def test_locks_of_the_store_are_waited_for(cache: Store, monkeypatch: pytest.MonkeyPatch) -> None:

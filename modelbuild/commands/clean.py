@@ -47,7 +47,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
-            blobs = [] if dry_run else _remove(models, names)
+            names, blobs = (names, []) if dry_run else _remove(models, names)
     except Error as error:
         report.errors([error])
         return FAILED
@@ -66,12 +66,12 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     return GOOD
 
 
-def _remove(models: ModelsFolder, names: Sequence[str]) -> list[str]:
+def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list[str]]:
     try:
-        blobs = models.remove(names) if names else []
+        removed, blobs = models.remove(names) if names else ([], [])
         with contextlib.suppress(OSError, Error):
             blobs += models.sweep()
-        return blobs
+        return removed, blobs
     finally:
         with interrupt.put_off():
             models.tidy()
