@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -141,8 +142,13 @@ class Sources:
         return [(digest, source.path) for digest, source in self._by_digest.items() if source.form != "bytes"]
 
     def forget(self, path: str) -> None:
-        """What the stat cache said of this file was wrong."""
-        self._store.forget_file(path)
+        """What the stat cache said of this file was wrong. Where the file is as it was then, the others are not believed either."""
+        paths = [path]
+        with contextlib.suppress(OSError):
+            now = signature(os.stat(path))
+            if any(seen == now for (known, _), (seen, _) in self._cached.items() if known == path):
+                paths = [known for known, _ in self._cached]
+        self._store.forget_files(paths)
         with self._mutex:
             self._known = {source: digest for source, digest in self._known.items() if source.path != path}
 

@@ -145,7 +145,7 @@ class Store:
                 version = SCHEMA
             if version == SCHEMA:
                 return db
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise
         db.close()
@@ -196,7 +196,7 @@ class Store:
                     if _inode(self._state) != self._inode:
                         self._reopen(None)
                     return use(self._db)
-                except sqlite3.Error as error:
+                except (sqlite3.Error, UnicodeDecodeError) as error:
                     waited = time.monotonic() - begun
                     if _is_held(error) and waited < BUSY:
                         interrupt.check()
@@ -503,13 +503,13 @@ class Store:
             ("insert or replace into survey values (?, ?)", found),
         )
 
-    def forget_file(self, path: str) -> None:
-        self.change(("delete from file where path = ?", [(path,)]))
+    def forget_files(self, paths: Iterable[str]) -> None:
+        self.change(("delete from file where path = ?", [(path,) for path in paths]))
 
     def survey(self, digest: str) -> bytes | None:
         """What was found in a weights file of this digest. A damaged one counts as none."""
         rows = self.rows("select detail from survey where digest = ?", (digest,))
-        return _unchecked(bytes(rows[0][0])) if rows else None
+        return _unchecked(rows[0][0]) if rows and isinstance(rows[0][0], bytes) else None
 
     # What we wrote into models folders
 
@@ -557,12 +557,19 @@ class Kept:
 
     def get(self, key: str) -> bytes | None:
         rows = self._store.rows("select value from kept where key = ?", (key,))
-        code, _, value = (_unchecked(bytes(rows[0][0])) or b"").partition(b"\n") if rows else (b"", b"", b"")
-        return value if code == fingerprint().encode() else None
+        kept = rows[0][0] if rows else None
+        data = _unchecked(kept) if isinstance(kept, bytes) else None
+        head, _, value = (data or b"").partition(b"\n")
+        return value if head == self._head(key) else None
 
     def put(self, key: str, value: bytes) -> None:
-        kept = _checked(fingerprint().encode() + b"\n" + value)
+        kept = _checked(self._head(key) + b"\n" + value)
         self._store.change(("insert or replace into kept values (?, ?)", [(key, kept)]))
+
+    @staticmethod
+    def _head(key: str) -> bytes:
+        """What stands before a value: whose it is, and by which code."""
+        return f"{fingerprint()}\t{key}".encode("utf-8", "surrogateescape")
 
 
 def _checked(value: bytes) -> bytes:
@@ -641,8 +648,9 @@ def _inode(path: str) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    return any(sign in str(error).lower() for sign in _DAMAGED)
+def _is_damage(error: Exception) -> bool:
+    # Names of tables that are no text come through sqlite3 as they are.
+    return isinstance(error, UnicodeDecodeError) or any(sign in str(error).lower() for sign in _DAMAGED)
 
 
 def _is_gone(error: Exception) -> bool:
@@ -650,7 +658,7 @@ def _is_gone(error: Exception) -> bool:
     return "unable to open" in str(error) or "disk I/O error" in str(error) or "readonly database" in str(error)
 
 
-def _is_held(error: sqlite3.Error) -> bool:
+def _is_held(error: Exception) -> bool:
     return "locked" in str(error) or "busy" in str(error)
 
 

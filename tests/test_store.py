@@ -248,3 +248,34 @@ def test_locks_of_the_store_are_waited_for(cache: Store, monkeypatch: pytest.Mon
             pass
     thread.join(10)
     assert told == [f"{cache.root}/locks/one"]
+
+
+def test_values_of_other_types_and_other_keys_are_none(cache: Store) -> None:
+    Kept(cache).put("one", b"1")
+    Kept(cache).put("two", b"2")
+    assert Kept(cache).get("one") == b"1"
+    cache.change(("update kept set value = (select value from kept where key = 'two')", [()]))
+    assert Kept(cache).get("one") is None and Kept(cache).get("two") == b"2"
+    cache.change(("update kept set value = 1.5", [()]))
+    assert Kept(cache).get("two") is None
+    cache.remember_file("/w", "safetensors", "1", "xxh3:1", b"detail")
+    cache.change(("update survey set detail = 'text'", [()]))
+    assert cache.survey("xxh3:1") is None
+    result, path = large(cache)
+    cache.change(("update place set stat = cast(stat as blob)", [()]))
+    assert cache.places(str(path.parent)) == {}
+
+
+def test_names_of_tables_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    Store(str(tmp_path)).close()
+    path = tmp_path / "state.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("pragma wal_checkpoint(truncate)")
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[data.find(b"tabletensortensor") + 6] = 0xF9
+    data[data.find(b"CREATE TABLE tensor") + 3] = 0x21
+    path.write_bytes(data)
+    cache = Store(str(tmp_path))
+    keep(cache, b"one")
+    assert len(cache.results([ACTION])) == 1
