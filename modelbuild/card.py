@@ -163,7 +163,7 @@ def _find_basename(parts: list[_Part]) -> None:
         part.roles.remove("basename")
 
 
-FRONT_LIMIT = 4_000_000
+FRONT_LIMIT = 1_000_000
 """Characters of the front matter; the largest real ones have a few hundred thousand."""
 
 

@@ -27,6 +27,7 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 HINT = "get the file once more, or make it again from the weights it was converted from"
 
 _TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
+_BLOCK = re.compile(r"blk\.([0-9]{1,9})\.")
 _LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
 
 
@@ -178,6 +179,9 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
 
 # Vocabulary
 
+_TOKENIZERS = ("llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "gemma4", "hybriddna", "whitespace")
+"""(llama.cpp src/llama-vocab.cpp, load)"""
+
 
 def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
     kind = _text(metadata, "tokenizer.ggml.model")
@@ -185,6 +189,9 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
         yield Error("the metadata lacks 'tokenizer.ggml.model': the file has no vocabulary", hint=HINT)
         return
     if kind in ("none", "no_vocab"):
+        return
+    if kind not in _TOKENIZERS:
+        yield Error(f"'tokenizer.ggml.model' expects one of {', '.join(_TOKENIZERS)}, got '{kind[:40]}'", hint=HINT)
         return
     tokens = metadata.get("tokenizer.ggml.tokens")
     if tokens is None or type_name(tokens) != "[str]":
@@ -228,6 +235,14 @@ def _tensors(model: _Model, lines: tuple[Line, ...], shapes: Mapping[str, Shape]
                         missing.setdefault(line.name, []).append(name)
                 elif _expected(dimensions, sizes) != _without_ones(shape):
                     wrong.setdefault(line.name, []).append((name, dimensions, shape))
+    blocks = model.number("block_count")
+    beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
+    if beyond:
+        yield Error(
+            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it says it has",
+            facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
+            hint=HINT,
+        )
     if missing:
         names = [name for found in missing.values() for name in found]
         yield Error(

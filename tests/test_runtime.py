@@ -94,6 +94,8 @@ def test_ones_at_the_outside_of_a_shape_may_be_written_or_not() -> None:
         ("llama.attention.layer_norm_rms_epsilon", encode_value("str", "1e-5"), "expects a f32, got str"),
         ("llama.rope.dimension_count", encode_value("u32", 2), "size of a head"),
         ("tokenizer.ggml.model", None, "no vocabulary"),
+        ("tokenizer.ggml.model", encode_value("str", "zzz"), "expects one of llama, gpt2"),
+        ("llama.block_count", encode_value("u32", 1), "of blocks beyond the 1 that it says it has"),
         ("tokenizer.ggml.tokens", None, "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("str", "a"), "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("[str]", ["a", "b", "a"]), "the token 'a' more than once"),

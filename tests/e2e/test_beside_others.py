@@ -281,3 +281,15 @@ def test_clean_says_what_it_leaves_in_the_cache_and_takes_one_of_two_switches(pr
     project.run("clean", "--cache")
     assert "1 file in" in project.errors and "stay" in project.errors
     assert [path.name for path in (project.cache / "blobs").iterdir()] == ["thesis.txt"]
+
+
+def test_stat_cache_that_is_wrong_costs_one_build(project: Project) -> None:
+    project.build()
+    with sqlite3.connect(project.cache / "state.sqlite") as db:
+        db.execute("update file set digest = 'xxh3:0'")
+        db.execute("delete from kept")
+        db.execute("delete from action")
+    db.close()
+    project.run(code=None)
+    project.run()
+    project.check()
