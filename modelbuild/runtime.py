@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from modelbuild import architectures
 from modelbuild.errors import Error, listed
+from modelbuild.formats import shown
 from modelbuild.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensor import Shape
 
@@ -27,6 +28,7 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 HINT = "get the file once more, or make it again from the weights it was converted from"
 
 _TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
+_LENGTH = struct.Struct("<Q")
 _BLOCK = re.compile(r"blk\.([0-9]{1,9})\.")
 _LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
 
@@ -132,14 +134,8 @@ class _Model:
 
 
 _NUMBERS = ("context_length", "embedding_length", "block_count")
-_U32 = (
-    "attention.key_length",
-    "attention.value_length",
-    "attention.sliding_window",
-    "rope.dimension_count",
-    "vocab_size",
-    "expert_count",
-)
+_U32 = ("attention.key_length", "attention.value_length", "rope.dimension_count", "expert_count")
+"""Read of every model; another key may have any type where the runtime does not read it."""
 _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 
 
@@ -152,7 +148,7 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
             hint=HINT,
         )
     forms: dict[str, tuple[str, ...]] = {}
-    forms.update((key, ("u32",)) for key in (*_NUMBERS, *_U32))
+    forms.update((key, ("u32",)) for key in (*_NUMBERS, *_U32, *(key for key in asked if key.endswith("window"))))
     forms.update((key, ("f32",)) for key in asked if key.endswith(("epsilon", "scale")))
     forms.update((key, ("u32", "[u32]", "[i32]")) for key in _DIMENSIONS)
     named = {f"{model.name}.{key}": expected for key, expected in forms.items()}
@@ -209,10 +205,22 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
     merges = metadata.get("tokenizer.ggml.merges")
     if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
         yield Error("the metadata lacks 'tokenizer.ggml.merges', which byte pairs need", hint=HINT)
-    texts = decode_value(tokens)
-    if len(set(texts)) + texts.count("") - ("" in texts) < count:
-        twice = next(text for number, text in enumerate(texts) if text and text in texts[:number])
-        yield Error(f"the vocabulary has the token '{twice[:40]}' more than once", hint=HINT)
+    if (twice := _twice(tokens, count)) is not None:
+        yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)
+
+
+def _twice(tokens: bytes, count: int) -> str | None:
+    """A token that stands in an encoded list more than once. Tokens are bytes, which need be no text; empty ones get other names."""
+    seen: set[bytes] = set()
+    at = 16
+    for _ in range(count):
+        (length,) = _LENGTH.unpack_from(tokens, at)
+        token = tokens[at + 8 : at + 8 + length]
+        if token and token in seen:
+            return token.decode("utf-8", "replace")
+        seen.add(token)
+        at += 8 + length
+    return None
 
 
 # Tensors

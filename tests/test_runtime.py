@@ -130,6 +130,35 @@ def test_what_cannot_be_judged_passes() -> None:
         assert told({**metadata, "tokenizer.ggml.tokens": empty}, shapes) == ""
 
 
+@pytest.mark.parametrize(
+    ("model_type", "key", "value"),
+    [
+        ("llama", "llama.attention.sliding_window", encode_value("i32", 64)),
+        ("granite", "granite.vocab_size", encode_value("i32", 320)),
+        ("llama", "tokenizer.ggml.bos_token_id", encode_value("u32", 1 << 30)),
+        ("llama", "llama.attention.head_count", encode_value("[i32]", [4, 4])),
+        ("qwen2", "tokenizer.ggml.pre", encode_value("str", "one of next year")),
+        ("llama", "something.else", encode_value("f64", 1.0)),
+    ],
+)
+def test_what_the_runtime_does_not_read_or_mind_passes(model_type: str, key: str, value: bytes) -> None:
+    metadata, shapes = model(model_type)
+    assert told({**metadata, key: value}, shapes) == ""
+
+
+def test_tokens_differ_by_their_bytes() -> None:
+    metadata, shapes = model("llama")
+    tokens = [token.encode() for token in gguf.decode_value(metadata["tokenizer.ggml.tokens"])]
+
+    def last(*texts: bytes) -> str:
+        found = encode_value("[str]", [*tokens[: -len(texts)], *texts])
+        return told({**metadata, "tokenizer.ggml.tokens": found}, shapes)
+
+    assert last(b"\xff", b"\xfe") == ""
+    assert last(b"", b"") == ""
+    assert "the token 'twice' more than once" in last(b"twice", b"twice")
+
+
 # By the command
 
 
