@@ -29,6 +29,14 @@ ATTENTION = """
     blk.N.attn_output         queries embd
     blk.N.ffn_norm            embd
 """
+NORMED_HEADS = """
+    blk.N.attn_norm           embd
+    blk.N.qkv                 queries values values
+    blk.N.attn_output         queries embd
+    blk.N.attn_k_norm         head
+    blk.N.attn_q_norm         head
+    blk.N.ffn_norm            embd
+"""
 LLAMA = f"""
     {EMBEDDING} {OUTPUT} {ATTENTION}
     blk.N.attn_output.bias?   embd

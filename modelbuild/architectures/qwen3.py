@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modelbuild.architectures import ATTENTION_INPUTS
-from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
+from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD, NORMED_HEADS, OUTPUT
 from modelbuild.architectures.qwen2 import Qwen2
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
@@ -15,15 +15,7 @@ _RERANKER = re.compile("qwen3-(?:vl-)?reranker", re.IGNORECASE)
 
 class Qwen3(Qwen2):
     NAME = "qwen3"
-    LOADS = f"""
-        {EMBEDDING} {OUTPUT} {FEED_FORWARD}
-        blk.N.attn_norm           embd
-        blk.N.qkv                 queries values values
-        blk.N.attn_output         queries embd
-        blk.N.attn_k_norm         head
-        blk.N.attn_q_norm         head
-        blk.N.ffn_norm            embd
-    """
+    LOADS = EMBEDDING + OUTPUT + NORMED_HEADS + FEED_FORWARD
     CLASSES = ("Qwen3ForCausalLM",)
     MODEL_TYPE = "qwen3"
     DEFAULTS = {

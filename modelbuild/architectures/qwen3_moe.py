@@ -8,7 +8,7 @@ from functools import cached_property
 from modelbuild import tokenizer as tokenizers
 from modelbuild.architectures import ATTENTION_INPUTS, Architecture, Values, Writer
 from modelbuild.architectures._experts import stacked
-from modelbuild.architectures._loads import EMBEDDING, OUTPUT
+from modelbuild.architectures._loads import EMBEDDING, NORMED_HEADS, OUTPUT
 from modelbuild.architectures.qwen3 import Qwen3
 from modelbuild.errors import Error
 from modelbuild.recipe import Expression, slice_
@@ -19,13 +19,7 @@ _FEED_FORWARD = ("layers.N.mlp.gate_proj", "layers.N.mlp.up_proj", "layers.N.mlp
 class Qwen3Moe(Architecture):
     NAME = "qwen3moe"
     LOADS = f"""
-        {EMBEDDING} {OUTPUT}
-        blk.N.attn_norm           embd
-        blk.N.qkv                 queries values values
-        blk.N.attn_output         queries embd
-        blk.N.attn_k_norm         head
-        blk.N.attn_q_norm         head
-        blk.N.ffn_norm            embd
+        {EMBEDDING} {OUTPUT} {NORMED_HEADS}
         blk.N.ffn_gate_inp        embd experts
         blk.N.ffn_gate_exps       embd ff_exp experts
         blk.N.ffn_down_exps       ff_exp embd experts
