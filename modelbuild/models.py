@@ -17,7 +17,9 @@ from typing import BinaryIO, TypeVar
 
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
-from modelbuild.action import ActionResult
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Output
+from modelbuild.engine.store import Damaged, Store, standing
 from modelbuild.errors import Error
 from modelbuild.files import (
     AGAIN,
@@ -34,9 +36,7 @@ from modelbuild.files import (
     signature,
     sync_folder,
 )
-from modelbuild.graph import Output
 from modelbuild.library import SCRATCH, Library, Users, named_blobs
-from modelbuild.store import Damaged, Store, standing
 
 T = TypeVar("T")
 

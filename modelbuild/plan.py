@@ -10,8 +10,8 @@ from typing import Any
 
 from modelbuild import manifest, modelfile, steps
 from modelbuild.chat import Chat
+from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.library import Library
 from modelbuild.locate import Place
 from modelbuild.name import Name

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import ggufs
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors, listed
-from modelbuild.graph import Graph, Source, Step
 
 if TYPE_CHECKING:
     from modelbuild.recipe import Recipe
@@ -205,8 +205,8 @@ class Heads:
 
     @staticmethod
     def _read(source: Source) -> TensorTable:
+        from modelbuild.engine.sources import unreadable
         from modelbuild.formats import gguf, safetensors
-        from modelbuild.sources import unreadable
         from modelbuild.tensor import TensorTable
 
         path = source.path
@@ -234,7 +234,7 @@ class Inputs:
         return list(self._refs)
 
     def file(self, role: str) -> bytes | None:
-        from modelbuild.sources import unreadable
+        from modelbuild.engine.sources import unreadable
 
         ref = self._refs.get(role)
         if not isinstance(ref, Source):

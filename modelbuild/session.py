@@ -11,17 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import interrupt, steps
-from modelbuild.build import Build, Event, Options, Untrue, unmade
 from modelbuild.digest import canonical, sha256
+from modelbuild.engine.build import Build, Event, Options, Untrue, unmade
+from modelbuild.engine.graph import Graph, Output
+from modelbuild.engine.rebuilder import Rebuilder
+from modelbuild.engine.sources import Sources
+from modelbuild.engine.store import Kept, Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
-from modelbuild.graph import Graph, Output
 from modelbuild.models import ModelsFolder, default_folder
 from modelbuild.observed import Look, Observed, unchanged
-from modelbuild.rebuilder import Rebuilder
-from modelbuild.sources import Sources
 from modelbuild.stamp import Stamp, take
-from modelbuild.store import Kept, Store
 from modelbuild.worker import Worker, surveyors
 
 if TYPE_CHECKING:

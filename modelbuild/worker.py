@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild import page_cache, steps
-from modelbuild.action import ABSENT, Action, ActionResult
-from modelbuild.build import Event, Made
+from modelbuild.engine.action import ABSENT, Action, ActionResult
+from modelbuild.engine.build import Event, Made
+from modelbuild.engine.graph import Source, Step
+from modelbuild.engine.sources import Sources, Survey, changed, unreadable
+from modelbuild.engine.store import Range, Store
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import clear_temporaries, free, reason
-from modelbuild.graph import Source, Step
-from modelbuild.sources import Sources, Survey, changed, unreadable
-from modelbuild.store import Range, Store
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

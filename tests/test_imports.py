@@ -26,7 +26,7 @@ ROWS = (
 )
 """A package imports itself and the rows below it; never what stands beside it."""
 
-NEVER = {("checkpoint", "modelbuild.engine"), ("checkpoint", "modelbuild.ollama"), ("steps", "modelbuild.store")}
+NEVER = {("checkpoint", "modelbuild.engine"), ("checkpoint", "modelbuild.ollama"), ("steps", "modelbuild.engine.store")}
 """(package, what it may not import either, though that stands below it)"""
 
 GROUND = frozenset(
@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "engine": "action build executors graph rebuilder scheduler sources store",
     "tensors": "evaluate formats ftypes materialize quality quants recipe tensor",
     "checkpoint": "architectures card card_yaml chat checkpoint fast_tokenizer ggufs hub metadata pretokenizers runtime scaled "
     "sentencepiece shards special_tokens structure tokenizer tokenizers_library",

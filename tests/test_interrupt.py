@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild import interrupt
-from modelbuild.store import Store
+from modelbuild.engine.store import Store
 
 
 def press() -> None:
@@ -54,7 +54,7 @@ def test_ignored_interrupts_stay_ignored() -> None:
 def test_a_temporary_file_that_an_interrupt_left_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("modelbuild.store.Temporary.close", lambda self: press())
+        patch.setattr("modelbuild.engine.store.Temporary.close", lambda self: press())
         with pytest.raises(KeyboardInterrupt), store.temporary():
             pass
     assert list(tmp_path.rglob(".tmp-*"))

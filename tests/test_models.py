@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from modelbuild import digest as digests
-from modelbuild.action import ActionResult
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Output
+from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.graph import Output
 from modelbuild.library import Users, named_blobs
 from modelbuild.models import ModelsFolder, default_folder
-from modelbuild.store import Damaged, Store
 
 
 class Folder:

@@ -12,9 +12,9 @@ import pytest
 
 from modelbuild import manifest
 from modelbuild.digest import sha256
+from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.formats import gguf
-from modelbuild.graph import Graph, Source
 from modelbuild.observed import Listing, Observed
 from modelbuild.plan import plan
 from tests.projects import load, write

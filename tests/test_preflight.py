@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from modelbuild import preflight
-from modelbuild.build import Build, Event, Options
+from modelbuild.engine.build import Build, Event, Options
+from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.sources import Sources, Survey
 from modelbuild.errors import Error
-from modelbuild.graph import Graph, Output, Source, Step
 from modelbuild.models import ModelsFolder
 from modelbuild.preflight import Need
-from modelbuild.sources import Sources, Survey
+from tests.engine.toy import Toy, join
 
 from . import checkpoints
 from .attacks.test_index_lies import graph_of, look
-from .engine import Toy, join
 
 
 def test_nothing_is_wrong_with_a_good_checkpoint(tmp_path: Path) -> None:

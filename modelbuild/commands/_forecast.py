@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.graph import Graph, Output, Source
+from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.name import Name
 from modelbuild.words import size, table
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from modelbuild import ftypes
-from modelbuild.action import Action, ActionResult
-from modelbuild.graph import Graph, Output, Source, Step
+from modelbuild.engine.action import Action, ActionResult
+from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.rebuilder import Rebuilder
+from modelbuild.engine.store import Damaged
 from modelbuild.library import Served
-from modelbuild.rebuilder import Rebuilder
 from modelbuild.session import Session
-from modelbuild.store import Damaged
 
 if TYPE_CHECKING:
     from modelbuild.variant import Variant

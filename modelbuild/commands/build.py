@@ -11,12 +11,12 @@ import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.build import SMALL, Options, due
 from modelbuild.cli import FAILED, GOOD, Invocation, commands
+from modelbuild.engine.build import SMALL, Options, due
+from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.graph import Graph, Output, Source
 from modelbuild.report import because, nothing_to_do, plural
-from modelbuild.store import Damaged
 
 if TYPE_CHECKING:
     import click

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli import GOOD, Invocation
-from modelbuild.graph import Graph, Source
+from modelbuild.engine.graph import Graph, Source
 from modelbuild.report import displayed, near_path
 
 if TYPE_CHECKING:

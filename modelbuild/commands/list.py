@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli import GOOD, Invocation
-from modelbuild.graph import Output
+from modelbuild.engine.graph import Output
 from modelbuild.report import displayed
 from modelbuild.words import size, table
 

@@ -15,17 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli import FAILED, GOOD, Invocation
+from modelbuild.engine.graph import Output
+from modelbuild.engine.store import Damaged, Kept
 from modelbuild.errors import Error, Errors
-from modelbuild.graph import Output
 from modelbuild.report import displayed, plural
-from modelbuild.store import Damaged, Kept
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.action import ActionResult
     from modelbuild.commands._standing import Standing
+    from modelbuild.engine.action import ActionResult
     from modelbuild.quality import Comparison, Model, Stored, Sums
     from modelbuild.recipe import Recipe
     from modelbuild.session import Session
@@ -231,11 +231,11 @@ def _compared(
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
     from modelbuild import quality
     from modelbuild.commands.build import cores
+    from modelbuild.engine.sources import unreadable
     from modelbuild.evaluate import Mismatch
     from modelbuild.materialize import Resources
     from modelbuild.report import Progress
     from modelbuild.session import default_memory
-    from modelbuild.sources import unreadable
     from modelbuild.worker import Leaves
 
     session, report = call.session, call.report

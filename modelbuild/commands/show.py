@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild import modelfile
 from modelbuild.cli import GOOD, Invocation
+from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, listed
 from modelbuild.files import LARGEST
-from modelbuild.graph import Output, Source
 from modelbuild.modelfile import Command
 from modelbuild.report import displayed
 from modelbuild.variant import modelfile_place

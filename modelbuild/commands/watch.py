@@ -18,8 +18,8 @@ from modelbuild.watcher import Watcher, concerns
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.engine.graph import Graph
     from modelbuild.file_events import Concern
-    from modelbuild.graph import Graph
     from modelbuild.session import Session, Settings
 
 PLANS = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.errors import Error
 
 if TYPE_CHECKING:
-    from modelbuild.graph import Step
+    from modelbuild.engine.graph import Step
 
 
 def module(kind: str) -> Any:

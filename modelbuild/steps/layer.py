@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from modelbuild import manifest
 
 if TYPE_CHECKING:
-    from modelbuild.build import Made
+    from modelbuild.engine.build import Made
     from modelbuild.recipe import Recipe
 
 VERSION = 1

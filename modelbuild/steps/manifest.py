@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from modelbuild.manifest import CONFIG, Layer, Manifest
 
 if TYPE_CHECKING:
-    from modelbuild.action import ActionResult
+    from modelbuild.engine.action import ActionResult
 
 VERSION = 1
 

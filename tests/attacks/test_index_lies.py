@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from modelbuild import architectures, formats, preflight, shards
+from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
-from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.steps import convert
 
 from .. import checkpoints, zoo

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild import cli
-from modelbuild.build import Build
+from modelbuild.engine.build import Build
 from modelbuild.models import ModelsFolder
 from tests.e2e.project import Project
 
@@ -263,7 +263,7 @@ def test_what_nobody_foresaw_is_an_internal_error(
             assert here(project) == 70
         shown = capsys.readouterr().err
         assert f"internal error: {type(fault).__name__}" in shown or "Panic" in shown
-        assert "modelbuild/build.py:" in shown and "report it" in shown
+        assert "modelbuild/engine/build.py:" in shown and "report it" in shown
         assert "Traceback" not in shown
         monkeypatch.setenv("MODELBUILD_TRACEBACK", "1")
         with monkeypatch.context() as patch:

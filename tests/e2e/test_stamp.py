@@ -108,7 +108,7 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
 
 
 def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
-    from modelbuild.build import Options
+    from modelbuild.engine.build import Options
     from modelbuild.session import Session, Settings
 
     project = Project(tmp_path)

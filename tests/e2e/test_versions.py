@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild import cli, code, quants, recipe, store
+from modelbuild import cli, code, quants, recipe
+from modelbuild.engine import store
 from modelbuild.steps import layer
 from tests.e2e.project import Project
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from modelbuild import digest as digests
-from modelbuild.action import ABSENT
+from modelbuild.engine.action import ABSENT
+from modelbuild.engine.graph import Source
+from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import TICK, reason, signature, young
-from modelbuild.graph import Source
-from modelbuild.store import Store
 
 LINKED = 3
 """Times that a file is read that other builds make links to meanwhile."""

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from modelbuild.action import Action
-from modelbuild.build import Build, Event, Made, Options
+from modelbuild.engine.action import Action
+from modelbuild.engine.build import Build, Event, Made, Options
+from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
+from modelbuild.engine.sources import Sources
+from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.graph import Graph, Output, Source, Step, parameters
 from modelbuild.models import ModelsFolder
-from modelbuild.sources import Sources
-from modelbuild.store import Store
 
 
 class Toy:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelbuild.action import Action, ActionResult
-from modelbuild.graph import Source, Step
-from modelbuild.store import Store
+from modelbuild.engine.action import Action, ActionResult
+from modelbuild.engine.graph import Source, Step
+from modelbuild.engine.store import Store
 
 
 class Rebuilder:

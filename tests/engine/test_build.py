@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.build import due
-from modelbuild.graph import Graph, Source
-from modelbuild.sources import Sources
-from modelbuild.store import Store
-from tests.engine import Toy, join, model
+from modelbuild.engine.build import due
+from modelbuild.engine.graph import Graph, Source
+from modelbuild.engine.sources import Sources
+from modelbuild.engine.store import Store
+from tests.engine.toy import Toy, join, model
 
 
 @pytest.fixture

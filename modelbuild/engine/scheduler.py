@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from modelbuild import interrupt
-from modelbuild.action import ActionResult
-from modelbuild.executors.inline import Done, Inline
-from modelbuild.graph import Graph, Step
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.executors.inline import Done, Inline
+from modelbuild.engine.graph import Graph, Step
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -142,7 +142,7 @@ class Scheduler:
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
-            from modelbuild.executors import threads
+            from modelbuild.engine.executors import threads
 
             self._threads = threads.connect(self._jobs)
         return self._threads

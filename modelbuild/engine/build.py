@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild import interrupt
-from modelbuild.action import Action, ActionResult, differences
+from modelbuild.engine.action import Action, ActionResult, differences
+from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.rebuilder import Rebuilder
+from modelbuild.engine.scheduler import Finish, Scheduler
+from modelbuild.engine.sources import Sources
+from modelbuild.engine.store import Damaged, Range, Store
 from modelbuild.errors import Error
-from modelbuild.graph import Graph, Output, Source, Step
-from modelbuild.rebuilder import Rebuilder
-from modelbuild.scheduler import Finish, Scheduler
-from modelbuild.sources import Sources
-from modelbuild.store import Damaged, Range, Store
 
 Event = dict[str, Any]
 """What a build tells as it goes: `event` names the kind, the rest is JSON-able."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import files, store
-from modelbuild.action import ActionResult
+from modelbuild import files
+from modelbuild.engine import store
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.store import Damaged, Kept, Range, Store
 from modelbuild.errors import Error
 from modelbuild.models import ModelsFolder
-from modelbuild.store import Damaged, Kept, Range, Store
 
 ACTION = "sha256:" + "a" * 64
 

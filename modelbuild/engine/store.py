@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from modelbuild import digest as digests
 from modelbuild import interrupt
-from modelbuild.action import Action, ActionResult
 from modelbuild.code import fingerprint
+from modelbuild.engine.action import Action, ActionResult
 from modelbuild.errors import Error
 from modelbuild.files import PATIENCE, TEMPORARY, Temporary, Waiting, lock_file, reason, remove_temporary, signature
 

@@ -1,0 +1,1 @@
+"""Make again what changed and nothing else: steps, digests and blobs, and no models."""
