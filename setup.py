@@ -5,7 +5,7 @@ from glob import glob
 
 from setuptools import Extension, setup
 
-FOLDER = "modelbuild/quants/native"
+FOLDER = "modelbuild/tensors/quants/native"
 
 # No -march and no contraction to fused operations: the bytes must not depend on the machine. Errno would keep sqrtf a call.
 FLAGS = ["-std=gnu11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
@@ -16,7 +16,7 @@ limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
 setup(
     ext_modules=[
         Extension(
-            "modelbuild.quants._native",
+            "modelbuild.tensors.quants._native",
             sources=[f"{FOLDER}/{name}.c" for name in ("module", "avx512", "avx2", "portable")],
             depends=[*glob(f"{FOLDER}/*.h"), "setup.py"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],

@@ -72,7 +72,7 @@ def main() -> None:
     if options.kernels:
         os.environ["MODELBUILD_KERNELS"] = options.kernels
 
-    from modelbuild import quants
+    from modelbuild.tensors import quants
 
     lib = ggml()
     count = options.megabytes * (1 << 18)

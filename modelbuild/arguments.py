@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from modelbuild import __version__, ftypes
+from modelbuild import __version__
 from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.report import Report
 from modelbuild.session import Settings
+from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]

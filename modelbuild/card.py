@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from modelbuild import bounded_json
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
-from modelbuild.tensor import Shape
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.tensor import Shape
 
 Values = dict[str, bytes]
 

@@ -59,7 +59,7 @@ def _is_text(text: str) -> bool:
 
 def of_gguf(metadata: Mapping[str, bytes], file: str) -> Chat | None:
     """The chat template in a GGUF file's metadata."""
-    from modelbuild.formats.gguf import scalar
+    from modelbuild.tensors.formats.gguf import scalar
 
     template = scalar(metadata, "tokenizer.chat_template")
     if not template or not isinstance(template, str):

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelbuild import ftypes, metadata, mixes, variables, variant, words
+from modelbuild import metadata, mixes, variables, variant, words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
 from modelbuild.locate import At, Path, Place
+from modelbuild.tensors import ftypes
 from modelbuild.variant import RESERVED, WORD
 
 if TYPE_CHECKING:

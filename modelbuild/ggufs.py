@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from modelbuild.chat import Chat, of_gguf
 from modelbuild.errors import Error, listed
-from modelbuild.formats import gguf
+from modelbuild.tensors.formats import gguf
 
 FLOATS = ("f32", "f16", "bf16", "f64")
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelbuild import ftypes
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Layer, Said
 from modelbuild.locate import Place
+from modelbuild.tensors import ftypes
 from modelbuild.variables import AXIS, Scalar, Scope, fill, has_references
 from modelbuild.words import as_text, got
 

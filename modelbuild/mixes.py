@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from modelbuild import ftypes, quants
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Said
 from modelbuild.locate import Place
+from modelbuild.tensors import ftypes, quants
 from modelbuild.variables import Scope, fill
 from modelbuild.variant import flag, nearest_ftype
 from modelbuild.words import as_text, got

@@ -17,7 +17,7 @@ from modelbuild.locate import Place
 from modelbuild.name import Name
 from modelbuild.observed import Listing, Observed
 from modelbuild.project import DEPTH_LIMIT, Project, is_shared
-from modelbuild.recipe import versions
+from modelbuild.tensors.recipe import versions
 from modelbuild.variant import From, Variant
 
 _TYPES = {

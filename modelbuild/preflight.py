@@ -14,8 +14,8 @@ from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors, listed
 
 if TYPE_CHECKING:
-    from modelbuild.recipe import Recipe
-    from modelbuild.tensor import TensorTable
+    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.tensor import TensorTable
 
 RECIPES = ("convert", "import", "describe", "quantize")
 """The kinds of steps that make recipes."""
@@ -69,7 +69,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
 def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Recipe]) -> Sequence[Error]:
     """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong."""
     from modelbuild import steps
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.recipe import Recipe
 
     try:
         if step.kind not in RECIPES:
@@ -206,8 +206,8 @@ class Heads:
     @staticmethod
     def _read(source: Source) -> TensorTable:
         from modelbuild.engine.sources import unreadable
-        from modelbuild.formats import gguf, safetensors
-        from modelbuild.tensor import TensorTable
+        from modelbuild.tensors.formats import gguf, safetensors
+        from modelbuild.tensors.tensor import TensorTable
 
         path = source.path
         try:
@@ -270,8 +270,8 @@ class Need(NamedTuple):
 
 def needs(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] | None = None) -> list[Need]:
     """What making the files of these recipes takes, in order; a file that two steps make of equal recipes counts once."""
-    from modelbuild.evaluate import footprint, unit_of
-    from modelbuild.materialize import layout
+    from modelbuild.tensors.evaluate import footprint, unit_of
+    from modelbuild.tensors.materialize import layout
 
     seen: set[int] = set()
     found = []

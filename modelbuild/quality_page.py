@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from modelbuild.quality import MEASURES, shown, worst
+from modelbuild.tensors.quality import MEASURES, shown, worst
 
 Data = Mapping[str, Any]
 """A model or a tensor as `--json` has it."""

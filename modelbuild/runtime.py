@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from modelbuild import architectures
 from modelbuild.errors import Error, listed
-from modelbuild.formats import shown
-from modelbuild.formats.gguf import ARRAY, decode_value, type_name
-from modelbuild.tensor import Shape
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
+from modelbuild.tensors.tensor import Shape
 
 SHOWN = 4
 """Kinds of tensors that an error shows."""

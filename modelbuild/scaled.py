@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
-from modelbuild import card, recipe
+from modelbuild import card
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
-from modelbuild.formats import shown
-from modelbuild.ftypes import FLOATS
-from modelbuild.recipe import Expression
-from modelbuild.tensor import Tensor
+from modelbuild.tensors import recipe
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.recipe import Expression
+from modelbuild.tensors.tensor import Tensor
 
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
 """The dtypes that become f32 before anything is made of them (LazyTorchTensor._dtype_str_map)."""

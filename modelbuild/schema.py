@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import ftypes, metadata, modelfile, pretokenizers, quants, variant, words
+from modelbuild import metadata, modelfile, pretokenizers, variant, words
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import At, Path, Place
+from modelbuild.tensors import ftypes, quants
 from modelbuild.variant import OUTTYPES, ROLES, WORD
 
 Whole = Literal["document", "model"]

@@ -6,11 +6,12 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from modelbuild import bounded_json, formats
+from modelbuild import bounded_json
 from modelbuild.checkpoint import parse_json
 from modelbuild.errors import Error, listed
-from modelbuild.formats import shown
-from modelbuild.tensor import Tensor, TensorTable
+from modelbuild.tensors import formats
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.tensor import Tensor, TensorTable
 
 INDEX = "model.safetensors.index.json"
 

@@ -12,7 +12,7 @@ from typing import Any
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import SPECIAL, content, items
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 Values = dict[str, bytes]
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from modelbuild.architectures import Architecture, block_count
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error, listed
-from modelbuild.formats import shown
-from modelbuild.formats.gguf import decode_value
-from modelbuild.recipe import Entry, Expression
-from modelbuild.tensor import Shape
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.tensors.tensor import Shape
 
 SHOWN = 4
 """Kinds of tensors of the wrong shape that an error shows."""

@@ -12,9 +12,9 @@ from typing import Any
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import FILE, FastTokenizer, added_tokens_decoder, token_id
-from modelbuild.formats.gguf import encode_value
 from modelbuild.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.special_tokens import special_tokens
+from modelbuild.tensors.formats.gguf import encode_value
 
 SIZE_LIMIT = 1 << 20
 """The most tokens a vocabulary may have; the largest of models of text have half a million."""

@@ -23,10 +23,10 @@ from modelbuild.files import clear_temporaries, free, reason
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from modelbuild.evaluate import Region
-    from modelbuild.formats import Running
-    from modelbuild.recipe import Recipe
-    from modelbuild.tensor import TensorTable
+    from modelbuild.tensors.evaluate import Region
+    from modelbuild.tensors.formats import Running
+    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.tensor import TensorTable
 
 
 def surveyors() -> dict[str, Callable[[str], Survey]]:
@@ -34,7 +34,7 @@ def surveyors() -> dict[str, Callable[[str], Survey]]:
 
     def surveyor(form: str) -> Callable[[str], Survey]:
         def survey(path: str) -> Survey:
-            found = import_module(f"modelbuild.formats.{form}").survey(path)
+            found = import_module(f"modelbuild.tensors.formats.{form}").survey(path)
             return Survey(found.digest, found.table.encode())
 
         return survey
@@ -170,7 +170,7 @@ class Inputs:
 
     def tables(self) -> list[tuple[str, TensorTable]]:
         """The tensor tables of the weights files among the sources: (role, table)."""
-        from modelbuild.tensor import TensorTable
+        from modelbuild.tensors.tensor import TensorTable
 
         found = []
         for role, digest in self._digests.items():
@@ -214,8 +214,8 @@ class Inputs:
 
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
-        from modelbuild.evaluate import Gone, Mismatch
-        from modelbuild.materialize import Resources, layout, materialize
+        from modelbuild.tensors.evaluate import Gone, Mismatch
+        from modelbuild.tensors.materialize import Resources, layout, materialize
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
@@ -273,8 +273,8 @@ class Leaves:
             ) from None
 
     def _all(self) -> Iterable[tuple[str, Region]]:
-        from modelbuild.evaluate import Region
-        from modelbuild.tensor import TensorTable
+        from modelbuild.tensors.evaluate import Region
+        from modelbuild.tensors.tensor import TensorTable
 
         for digest, path in self._sources.surveyed():
             detail = self._sources.survey(digest)
@@ -285,7 +285,7 @@ class Leaves:
 
 def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
-    from modelbuild.evaluate import Region
+    from modelbuild.tensors.evaluate import Region
 
     ranges = store.tensors(keys)
     paths: dict[str, str | None] = {}
@@ -304,7 +304,7 @@ def _running(source: Source) -> digests.Xxh3 | Running:
     """Takes the digest of a source while its bytes are copied."""
     if source.form == "bytes":
         return digests.Xxh3()
-    taken: Running = import_module(f"modelbuild.formats.{source.form}").running(source.path)
+    taken: Running = import_module(f"modelbuild.tensors.formats.{source.form}").running(source.path)
     return taken
 
 

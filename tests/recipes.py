@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild import quants, shards
-from modelbuild.formats import gguf, safetensors
-from modelbuild.recipe import Expression, Recipe
+from modelbuild import shards
 from modelbuild.steps import convert, importing, quantize
-from modelbuild.tensor import TensorTable
+from modelbuild.tensors import quants
+from modelbuild.tensors.formats import gguf, safetensors
+from modelbuild.tensors.recipe import Expression, Recipe
+from modelbuild.tensors.tensor import TensorTable
 
 
 class Folder:

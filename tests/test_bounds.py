@@ -15,9 +15,9 @@ from modelbuild import bounded_json, card, card_yaml, metadata, shards, variable
 from modelbuild.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import FastTokenizer
-from modelbuild.formats import gguf, imatrix, safetensors, shown
-from modelbuild.formats.gguf import encode_value
-from modelbuild.tensor import Tensor, TensorTable
+from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.tensor import Tensor, TensorTable
 from modelbuild.tokenizers_library import TEXT_LIMIT, Library
 
 from .attacks import hostile

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from modelbuild import card
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats import gguf
+from modelbuild.tensors.formats import gguf
 
 # Its guesses change from release to release; those of 0.19 are the ones that the pinned converter makes.
 as_pinned = pytest.mark.skipif(

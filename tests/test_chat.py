@@ -9,7 +9,7 @@ import pytest
 from modelbuild.chat import Chat, of_checkpoint, of_gguf
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 
 def checkpoint(**files: object) -> Checkpoint:

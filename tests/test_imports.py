@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "tensors": "evaluate formats ftypes materialize quality quants recipe tensor",
     "checkpoint": "architectures card card_yaml chat checkpoint fast_tokenizer ggufs hub metadata pretokenizers runtime scaled "
     "sentencepiece shards special_tokens structure tokenizer tokenizers_library",
     "ollama": "chat_templates library manifest modelfile name template",

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from modelbuild import card, metadata
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import decode_value, encode_value, type_name
 from modelbuild.steps.describe import describe
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
 from tests.projects import load
 from tests.test_card import CARDS, NUMBERS, TEXT, as_pinned
 

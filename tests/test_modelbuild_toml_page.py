@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modelbuild import ftypes, schema, variant
+from modelbuild import schema, variant
+from modelbuild.tensors import ftypes
 
 from .projects import load
 

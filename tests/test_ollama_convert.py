@@ -15,8 +15,8 @@ import pytest
 
 from modelbuild import architectures, tokenizer
 from modelbuild.checkpoint import Checkpoint
-from modelbuild.formats.gguf import decode_value
 from modelbuild.sentencepiece import CONTROL, UNKNOWN, UNUSED, USER_DEFINED
+from modelbuild.tensors.formats.gguf import decode_value
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 

@@ -14,9 +14,9 @@ from modelbuild import manifest
 from modelbuild.digest import sha256
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
-from modelbuild.formats import gguf
 from modelbuild.observed import Listing, Observed
 from modelbuild.plan import plan
+from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
 GOLDEN = Path(__file__).parent / "golden/plan"

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from modelbuild import architectures, preflight, runtime
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import encode_value
-from modelbuild.tensor import Shape, byte_count
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.tensor import Shape, byte_count
 from tests import recipes, zoo
 from tests.e2e.project import Project
 

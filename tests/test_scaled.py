@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from modelbuild import materialize, quants, recipe
 from modelbuild.digest import xxh3
-from modelbuild.evaluate import Region
-from modelbuild.formats import gguf
-from modelbuild.recipe import Entry, Recipe
 from modelbuild.scaled import Form, values
-from modelbuild.tensor import Tensor
+from modelbuild.tensors import materialize, quants, recipe
+from modelbuild.tensors.evaluate import Region
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.recipe import Entry, Recipe
+from modelbuild.tensors.tensor import Tensor
 
 from . import checkpoints, recipes
 

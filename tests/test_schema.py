@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild import document, ftypes, schema, variant
+from modelbuild import document, schema, variant
+from modelbuild.tensors import ftypes
 
 from .projects import Kept, complaint
 

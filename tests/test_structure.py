@@ -10,8 +10,8 @@ import pytest
 
 from modelbuild import structure
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
 from modelbuild.steps.convert import Conversion
+from modelbuild.tensors.formats.gguf import encode_value
 
 from . import checkpoints, recipes, zoo
 

@@ -14,8 +14,8 @@ from modelbuild import pretokenizers, sentencepiece, tokenizer
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import Added, FastTokenizer
-from modelbuild.formats.gguf import decode_value
 from modelbuild.special_tokens import special_tokens
+from modelbuild.tensors.formats.gguf import decode_value
 
 from . import checkpoints
 

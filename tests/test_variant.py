@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import ftypes
 from modelbuild.locate import recalled
+from modelbuild.tensors import ftypes
 from modelbuild.variant import Variant
 
 from .projects import labels, load, names, write

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from modelbuild import architectures
-from modelbuild.evaluate import Region
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import decode_value, type_name
-from modelbuild.materialize import Resources, materialize
+from modelbuild.tensors.evaluate import Region
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import decode_value, type_name
+from modelbuild.tensors.materialize import Resources, materialize
 
 from . import recipes, zoo
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelbuild.architectures.llama import Llama
 from modelbuild.errors import Error
-from modelbuild.recipe import Expression
+from modelbuild.tensors.recipe import Expression
 
 STEMS = {
     "embedding": "model.embed_tokens",

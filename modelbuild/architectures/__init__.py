@@ -17,8 +17,8 @@ from modelbuild import plugins
 from modelbuild import tokenizer as tokenizers
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error, listed
-from modelbuild.formats.gguf import encode_value
-from modelbuild.recipe import Expression
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.recipe import Expression
 
 Config = Mapping[str, Any]
 Values = dict[str, bytes]

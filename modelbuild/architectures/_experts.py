@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.architectures import Config, number
 from modelbuild.errors import Error, listed
-from modelbuild.recipe import Expression, cast, stack
+from modelbuild.tensors.recipe import Expression, cast, stack
 
 _EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
 _ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")

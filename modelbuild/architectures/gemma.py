@@ -10,9 +10,9 @@ from modelbuild.architectures import ATTENTION_INPUTS, Architecture, Config, Val
 from modelbuild.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
-from modelbuild.recipe import Expression, add_one
 from modelbuild.special_tokens import special_tokens
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.recipe import Expression, add_one
 
 
 class Gemma(Architecture):

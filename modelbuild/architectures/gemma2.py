@@ -7,7 +7,7 @@ from functools import cached_property
 from modelbuild.architectures import Config, Values, Writer, layer_types_fit
 from modelbuild.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.architectures.gemma import Gemma, pieces, require
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 NAMES = {
     **Gemma.NAMES,

@@ -23,8 +23,8 @@ from modelbuild.architectures.gemma import require, whole_norm
 from modelbuild.architectures.gemma2 import NAMES
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
-from modelbuild.recipe import Expression, slice_
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.recipe import Expression, slice_
 
 
 class Gemma3(Architecture):

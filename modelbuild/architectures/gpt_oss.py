@@ -22,8 +22,8 @@ from modelbuild.architectures import (
 )
 from modelbuild.architectures._loads import EMBEDDING
 from modelbuild.errors import Error
-from modelbuild.ftypes import FLOATS, FTYPES
-from modelbuild.recipe import Expression, mxfp4, slice_, transpose
+from modelbuild.tensors.ftypes import FLOATS, FTYPES
+from modelbuild.tensors.recipe import Expression, mxfp4, slice_, transpose
 
 EXPERTS = {
     "layers.N.mlp.experts.gate_up_proj": "blk.N.ffn_up_exps",

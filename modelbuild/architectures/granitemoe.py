@@ -8,7 +8,7 @@ from typing import ClassVar
 from modelbuild.architectures import NAMES, Values, Writer, number
 from modelbuild.architectures.granite import Granite
 from modelbuild.errors import Error
-from modelbuild.recipe import Expression, slice_
+from modelbuild.tensors.recipe import Expression, slice_
 
 
 class GraniteMoe(Granite):

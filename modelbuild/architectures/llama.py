@@ -13,9 +13,9 @@ from modelbuild.architectures import Architecture, Values, Writer, first, number
 from modelbuild.architectures._loads import LLAMA
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
-from modelbuild.recipe import Expression, permute
 from modelbuild.special_tokens import special_tokens
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.recipe import Expression, permute
 
 DIM_LIMIT = 1 << 16
 

@@ -8,7 +8,7 @@ from typing import Any
 from modelbuild.architectures import Config, number
 from modelbuild.architectures._experts import stacked
 from modelbuild.architectures.llama import Llama
-from modelbuild.recipe import Expression
+from modelbuild.tensors.recipe import Expression
 
 
 class Mixtral(Llama):

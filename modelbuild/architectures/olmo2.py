@@ -20,7 +20,7 @@ from modelbuild.architectures import (
 from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint import kind
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 
 class Olmo2(Architecture):

@@ -25,9 +25,9 @@ from modelbuild.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
 from modelbuild.fast_tokenizer import added_tokens_decoder, items, token_id
-from modelbuild.formats.gguf import encode_value
 from modelbuild.sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.special_tokens import special_tokens
+from modelbuild.tensors.formats.gguf import encode_value
 
 
 class Phi3(Architecture):

@@ -17,7 +17,7 @@ from modelbuild.architectures import (
 from modelbuild.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 MEAN, CLS, LAST = 1, 2, 3
 """Kinds of pooling (llama.h, llama_pooling_type)."""

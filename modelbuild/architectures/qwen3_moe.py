@@ -11,7 +11,7 @@ from modelbuild.architectures._experts import stacked
 from modelbuild.architectures._loads import EMBEDDING, NORMED_HEADS, OUTPUT
 from modelbuild.architectures.qwen3 import Qwen3
 from modelbuild.errors import Error
-from modelbuild.recipe import Expression, slice_
+from modelbuild.tensors.recipe import Expression, slice_
 
 _FEED_FORWARD = ("layers.N.mlp.gate_proj", "layers.N.mlp.up_proj", "layers.N.mlp.down_proj")
 

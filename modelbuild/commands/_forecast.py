@@ -12,7 +12,7 @@ from modelbuild.name import Name
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.recipe import Recipe
 
 
 def lines(forecasts: Sequence[Forecast], verbose: bool) -> list[str]:
@@ -49,7 +49,7 @@ class Forecast(NamedTuple):
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
     """The forecast of one variant; `recipes` are those that could be made, by step."""
     from modelbuild.commands import _standing
-    from modelbuild.materialize import layout
+    from modelbuild.tensors.materialize import layout
 
     name = Name.from_path(output.names[0]).display()
     model = next((layer for layer in _standing.layers(graph, output) if layer.kind == "model"), None)

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from modelbuild import ftypes
 from modelbuild.engine.action import Action, ActionResult
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.engine.store import Damaged
 from modelbuild.library import Served
 from modelbuild.session import Session
+from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
     from modelbuild.variant import Variant
@@ -131,8 +131,8 @@ def ftype(session: Session, output: Output, found: Served | None) -> str | None:
 
 
 def _recipe_ftype(session: Session, step: Step | None) -> str | None:
-    from modelbuild.formats import gguf
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.formats import gguf
+    from modelbuild.tensors.recipe import Recipe
 
     if step is None:
         return None

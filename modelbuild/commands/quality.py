@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from modelbuild.commands._standing import Standing
     from modelbuild.engine.action import ActionResult
-    from modelbuild.quality import Comparison, Model, Stored, Sums
-    from modelbuild.recipe import Recipe
     from modelbuild.session import Session
+    from modelbuild.tensors.quality import Comparison, Model, Stored, Sums
+    from modelbuild.tensors.recipe import Recipe
 
 WORST = 5
 """Tensors of a model that are named when not all are."""
@@ -90,7 +90,7 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
     Raises Errors: an Error for each output that is not built.
     """
     from modelbuild.commands import _standing
-    from modelbuild.quality import is_exact
+    from modelbuild.tensors.quality import is_exact
 
     standing = _standing.look_up(session, session.graph.select(outputs))
     found: dict[str, _Built] = {}
@@ -114,7 +114,7 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
     from modelbuild.commands import _standing
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.recipe import Recipe
 
     step = _standing.recipe_step(session.graph, output)
     layer = next((each for each in _standing.layers(session.graph, output) if each.kind == "model"), None)
@@ -137,8 +137,8 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
 
 
 def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list[Model]:
-    from modelbuild import quality
     from modelbuild.commands import _standing
+    from modelbuild.tensors import quality
 
     session = call.session
     sums = _sums(call, built, jobs)
@@ -157,7 +157,7 @@ def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list
 
 def _sums(call: Invocation, built: Sequence[_Built], jobs: int | None) -> dict[str, Sums]:
     """The sums of every stored tensor, by the key of its expression: kept ones, and those compared now."""
-    from modelbuild import quality
+    from modelbuild.tensors import quality
 
     kept = Kept(call.session.store)
     sums: dict[str, Sums] = {}
@@ -189,9 +189,9 @@ def _sums(call: Invocation, built: Sequence[_Built], jobs: int | None) -> dict[s
 
 def _stored(session: Session, built: _Built, numbers: Sequence[int]) -> list[Stored]:
     """Where tensors of a model lie in its blob; the blob is hashed where the tensor index doesn't know what they should be."""
-    from modelbuild.evaluate import Region
-    from modelbuild.materialize import layout
-    from modelbuild.quality import Stored
+    from modelbuild.tensors.evaluate import Region
+    from modelbuild.tensors.materialize import layout
+    from modelbuild.tensors.quality import Stored
 
     if not numbers:
         return []
@@ -229,13 +229,13 @@ def _lost(built: _Built, what: str) -> Error:
 def _compared(
     call: Invocation, comparisons: Sequence[Comparison], constants: Mapping[str, bytes], jobs: int | None
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
-    from modelbuild import quality
     from modelbuild.commands.build import cores
     from modelbuild.engine.sources import unreadable
-    from modelbuild.evaluate import Mismatch
-    from modelbuild.materialize import Resources
     from modelbuild.report import Progress
     from modelbuild.session import default_memory
+    from modelbuild.tensors import quality
+    from modelbuild.tensors.evaluate import Mismatch
+    from modelbuild.tensors.materialize import Resources
     from modelbuild.worker import Leaves
 
     session, report = call.session, call.report
@@ -291,7 +291,7 @@ def _text(models: Sequence[Mapping[str, Any]], every: bool) -> str:
 
 
 def _worst(model: Mapping[str, Any]) -> str:
-    from modelbuild import quality
+    from modelbuild.tensors import quality
 
     lossy = [each for each in model["tensors"] if not each["exact"]]
     some = quality.worst(lossy)[:WORST]
@@ -311,7 +311,7 @@ def _tensors(tensors: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _figures(values: Mapping[str, Any]) -> list[str]:
-    from modelbuild.quality import shown
+    from modelbuild.tensors.quality import shown
 
     return [shown(values, measure) for measure in _HEAD]
 

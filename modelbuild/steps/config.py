@@ -34,8 +34,8 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
             file_type=_text(base, "file_type"),
             **given,
         )
-    from modelbuild.formats import gguf
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.formats import gguf
+    from modelbuild.tensors.recipe import Recipe
 
     recipe = Recipe.decode(inputs.artifact("recipe"))
     family = _value(gguf, recipe.metadata, "general.architecture", "str")

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from modelbuild import architectures, card, formats, ftypes, recipe, scaled, shards, tokenizer
+from modelbuild import architectures, card, scaled, shards, tokenizer
 from modelbuild.architectures import Architecture
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import QUANTIZATION_VERSION, encode_value
-from modelbuild.recipe import Entry, Expression, Recipe
-from modelbuild.tensor import Tensor, TensorTable
+from modelbuild.tensors import formats, ftypes, recipe
+from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, encode_value
+from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.tensors.tensor import Tensor, TensorTable
 
 VERSION = 1
 

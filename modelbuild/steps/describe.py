@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from modelbuild.formats.gguf import encode_value, type_name
 from modelbuild.metadata import FIELDS, GENERAL, TABLES, fitting
-from modelbuild.recipe import Recipe
+from modelbuild.tensors.formats.gguf import encode_value, type_name
+from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 

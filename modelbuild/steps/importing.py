@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from modelbuild import ftypes, recipe
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import encode_value
-from modelbuild.recipe import Entry, Recipe
-from modelbuild.tensor import TensorTable
+from modelbuild.tensors import ftypes, recipe
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.recipe import Entry, Recipe
+from modelbuild.tensors.tensor import TensorTable
 
 VERSION = 1
 

@@ -9,7 +9,7 @@ from modelbuild import manifest
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Made
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 
@@ -33,6 +33,6 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes | Made:
         return manifest.messages_blob(parameters["messages"])
     if "file" in inputs.roles():
         return inputs.copy("file", link=bool(parameters.get("link")))
-    from modelbuild.recipe import Recipe
+    from modelbuild.tensors.recipe import Recipe
 
     return inputs.materialize(Recipe.decode(inputs.artifact("recipe")))

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelbuild import ftypes, quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, listed
-from modelbuild.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
-from modelbuild.ftypes import FLOATS, FTYPES, Mix, Model
-from modelbuild.recipe import Entry, Expression, Recipe
+from modelbuild.tensors import ftypes, quants, recipe
+from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
+from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
+from modelbuild.tensors.recipe import Entry, Expression, Recipe
 
 if TYPE_CHECKING:
-    from modelbuild.formats.imatrix import Imatrix
+    from modelbuild.tensors.formats.imatrix import Imatrix
 
 VERSION = 1
 
@@ -40,7 +40,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     fields["tensors"] = tuple((pattern, quant) for pattern, quant in fields.get("tensors", ()))
     importance = None
     if "imatrix" in parameters:
-        from modelbuild.formats import imatrix
+        from modelbuild.tensors.formats import imatrix
 
         importance = Importance(imatrix.parse(inputs.file("imatrix") or b"", "imatrix"), parameters["imatrix"])
     requantize = bool(parameters.get("requantize"))

@@ -11,7 +11,7 @@ from modelbuild.architectures import complete, find
 from modelbuild.architectures.gemma2 import Gemma2
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.recipe import add_one, leaf
+from modelbuild.tensors.recipe import add_one, leaf
 
 from ..zoo.gemma2 import CONFIG
 

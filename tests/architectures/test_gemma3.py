@@ -11,8 +11,8 @@ from modelbuild.architectures import complete, find
 from modelbuild.architectures.gemma3 import Gemma3, Gemma3ForConditionalGeneration
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import decode_value
-from modelbuild.recipe import add_one, leaf
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import add_one, leaf
 
 from .. import zoo
 from ..checkpoints import pieces

@@ -10,8 +10,8 @@ import pytest
 
 from modelbuild.architectures import complete
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import decode_value
-from modelbuild.recipe import Recipe
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import Recipe
 
 from .. import recipes, zoo
 

@@ -17,8 +17,8 @@ from modelbuild.architectures.llama import Llama
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import decode_value
-from modelbuild.recipe import Recipe, leaf
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import Recipe, leaf
 
 from .. import checkpoints, recipes
 

@@ -11,8 +11,8 @@ from modelbuild.architectures import complete, find
 from modelbuild.architectures.mistral import Mistral
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import decode_value
-from modelbuild.recipe import leaf
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import leaf
 
 from ..zoo.mistral import CONFIG
 

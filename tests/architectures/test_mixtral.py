@@ -12,7 +12,7 @@ from modelbuild.architectures import complete
 from modelbuild.architectures.mixtral import Mixtral
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.recipe import Expression, leaf
+from modelbuild.tensors.recipe import Expression, leaf
 
 from .. import zoo
 

@@ -11,7 +11,7 @@ from modelbuild.architectures import complete
 from modelbuild.architectures.olmo2 import Olmo2
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.formats.gguf import decode_value
+from modelbuild.tensors.formats.gguf import decode_value
 
 from .. import zoo
 

@@ -13,7 +13,7 @@ from modelbuild.architectures import complete
 from modelbuild.architectures.qwen3_moe import Qwen3Moe
 from modelbuild.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.recipe import Expression, leaf
+from modelbuild.tensors.recipe import Expression, leaf
 
 from .. import checkpoints, recipes, zoo
 

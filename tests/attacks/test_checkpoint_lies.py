@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from modelbuild import shards
 from modelbuild.errors import Error, render
-from modelbuild.formats import safetensors
 from modelbuild.steps import convert
-from modelbuild.tensor import TensorTable
+from modelbuild.tensors.formats import safetensors
+from modelbuild.tensors.tensor import TensorTable
+from tests.tensors.formats import golden
 
 from .. import checkpoints, recipes
-from ..formats import golden
 
 Change = Callable[[Path], None]
 

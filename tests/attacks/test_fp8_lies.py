@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
+from tests.tensors.formats import golden
 
 from .. import checkpoints
-from ..formats import golden
 from .test_checkpoint_lies import Change, both, config, convert_folder, weights, write
 
 FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}

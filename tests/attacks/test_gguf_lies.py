@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import encode_value
 from modelbuild.steps import importing
-from modelbuild.tensor import TensorTable
-
-from ..formats import golden
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.tensor import TensorTable
+from tests.tensors.formats import golden
 
 
 def text(value: str | bytes) -> bytes:

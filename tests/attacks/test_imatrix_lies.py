@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.formats import imatrix
-from modelbuild.formats.gguf import encode_value, header
-
-from ..formats import golden
-from ..formats.test_imatrix import older
+from modelbuild.tensors.formats import imatrix
+from modelbuild.tensors.formats.gguf import encode_value, header
+from tests.tensors.formats import golden
+from tests.tensors.formats.test_imatrix import older
 
 F32 = np.float32
 ONES = np.ones(2, F32)

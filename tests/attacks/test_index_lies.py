@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from modelbuild import architectures, formats, preflight, shards
+from modelbuild import architectures, preflight, shards
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
 from modelbuild.steps import convert
+from modelbuild.tensors import formats
+from tests.tensors.formats import golden
 
 from .. import checkpoints, zoo
-from ..formats import golden
 
 PARTS = [f"model-{number:05}-of-00003.safetensors" for number in (1, 2, 3)]
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.formats import safetensors
-
-from ..formats import golden
+from modelbuild.tensors.formats import safetensors
+from tests.tensors.formats import golden
 
 
 def raw(header: bytes, data: bytes = b"", length: int | None = None) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import decode_value
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import decode_value
 from tests import checkpoints
 from tests.e2e.project import Project, old
 from tests.test_plan import CHATML, OTHER, STOP

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.formats import gguf
+from modelbuild.tensors.formats import gguf
 from tests import checkpoints
 from tests.e2e.project import Project, old
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.e2e.project import Project
-from tests.test_materialize import cached, leave_cache
+from tests.tensors.test_materialize import cached, leave_cache
 
 TOML = """
 [model.chat]

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from modelbuild.files import signature
-from modelbuild.quality import MEASURES, shown
+from modelbuild.tensors.quality import MEASURES, shown
 from tests import checkpoints
 from tests.e2e.project import Project, flip
-from tests.test_quality import Page, check_figures, heat
+from tests.tensors.test_quality import Page, check_figures, heat
 
 TOML = """
 [project]

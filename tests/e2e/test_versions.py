@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from modelbuild import cli, code, quants, recipe
+from modelbuild import cli, code
 from modelbuild.engine import store
 from modelbuild.steps import layer
+from modelbuild.tensors import quants, recipe
 from tests.e2e.project import Project
 
 TOML = '[model.chat]\nfrom = "./weights"\nquantize = "q8_0"\nsystem = "Hello."\n'

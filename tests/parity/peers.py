@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild.formats import gguf
+from modelbuild.tensors.formats import gguf
 
 
 class Process:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from modelbuild import quants
 from modelbuild.errors import Error
-from modelbuild.formats import gguf
-from modelbuild.ftypes import FTYPES, default_quant
-from modelbuild.recipe import Recipe
+from modelbuild.tensors import quants
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.ftypes import FTYPES, default_quant
+from modelbuild.tensors.recipe import Recipe
 
 from .. import checkpoints, recipes
 from .peers import Peers, same

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild.formats.gguf import decode_value
+from modelbuild.tensors.formats.gguf import decode_value
 
 from .. import checkpoints, recipes, test_zoo, zoo
 from .conftest import ROWS

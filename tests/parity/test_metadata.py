@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.recipe import Recipe
 from modelbuild.steps.describe import describe
+from modelbuild.tensors.recipe import Recipe
 
 from .. import checkpoints, recipes
 from .peers import Peers, same

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelbuild import quants, recipe
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.evaluate import Region
-from modelbuild.formats import gguf
-from modelbuild.ftypes import FTYPES, Mix
-from modelbuild.materialize import Resources, materialize
-from modelbuild.recipe import Entry, Recipe
 from modelbuild.steps.quantize import Importance, quantize
+from modelbuild.tensors import quants, recipe
+from modelbuild.tensors.evaluate import Region
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.ftypes import FTYPES, Mix
+from modelbuild.tensors.materialize import Resources, materialize
+from modelbuild.tensors.recipe import Entry, Recipe
 
 SHAPES = {
     "llama": {"blocks": 9, "hidden": 256, "ff": 512},
@@ -238,7 +238,7 @@ def write_imatrix(path: Path, sums: Mapping[str, np.ndarray[Any, np.dtype[np.flo
 @needs_tool
 @pytest.mark.parametrize("ftype", [ftype for ftype in FTYPES if ftype not in ("f32", "f16", "bf16")])
 def test_importance_matrix_gives_llama_quantizes_file(model: Model, ftype: str) -> None:
-    from modelbuild.formats import imatrix
+    from modelbuild.tensors.formats import imatrix
 
     skip = "" if ftype == "q2_K_S" else "blk.1.attn_output.weight"
     write_imatrix(model.folder / "im.gguf", importance(model, skip=skip))
@@ -248,7 +248,7 @@ def test_importance_matrix_gives_llama_quantizes_file(model: Model, ftype: str) 
 
 
 def test_importance_matrix_of_another_model_is_an_error(plain: Model, tmp_path: Path) -> None:
-    from modelbuild.formats import imatrix
+    from modelbuild.tensors.formats import imatrix
 
     sums = dict(importance(plain))
     sums["blk.0.attn_q.weight"] = sums["blk.0.attn_q.weight"][:, :128]

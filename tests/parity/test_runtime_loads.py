@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from modelbuild import runtime
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import decode_value, encode_value, type_name
-from modelbuild.tensor import byte_count
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
+from modelbuild.tensors.tensor import byte_count
 
 from .. import recipes, zoo
 from ..test_runtime import FIRST

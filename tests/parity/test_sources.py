@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import formats
+from modelbuild.tensors import formats
 
 from .. import checkpoints, recipes
 from ..test_hub import cached

@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modelbuild.formats import gguf
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import encode_value
 
 from ... import checkpoints
 

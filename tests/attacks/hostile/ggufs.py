@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelbuild.formats.gguf import encode_value
+from modelbuild.tensors.formats.gguf import encode_value
 
 from . import ARCHITECTURE, case, each, head, import_gguf, pair, put, repeated, text
 

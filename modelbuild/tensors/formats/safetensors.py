@@ -1,0 +1,178 @@
+"""safetensors files: a JSON header that names each tensor's dtype, shape and byte range, then the bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from math import prod
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from modelbuild import bounded_json
+from modelbuild.errors import Error
+from modelbuild.tensors import formats
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.tensor import Tensor, TensorTable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+HEADER_LIMIT = 32 << 20
+"""Bytes. The largest real ones, of twenty thousand tensors in a file, have some 3 million."""
+TENSORS_LIMIT = 1 << 17
+"""Tensors of a file; the most that a real one has are some twenty thousand."""
+DIMENSIONS_LIMIT = 64
+"""Sizes of a shape. Weights have up to five."""
+
+BITS = {
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64,
+    "U64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+"""dtype -> bits of a value (safetensors, Dtype); ours are the same names in lower case."""
+
+
+def read_header(path: str) -> TensorTable:
+    """Read the table of a safetensors file, checking it against the file's size; digests are empty.
+
+    Raises Error for every way a header can lie. Source: safetensors, SafeTensors::read_metadata and Metadata::validate.
+    """
+    with open(path, "rb") as file:
+        return _read(file, os.fstat(file.fileno()).st_size, path)[1]
+
+
+def survey(path: str, executor: Executor | None = None) -> formats.Survey:
+    """Read a safetensors file whole: its table, the digest of each tensor, and the file's own."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head, table = _read(file, size, path)
+    return formats.digest_all(path, head, table, size, executor)
+
+
+def _read(file: BinaryIO, size: int, path: str) -> tuple[formats.Head, TensorTable]:
+    head = file.read(256)
+    # A header of 640 bytes begins as a pickle does: what follows the length tells.
+    if head[4:9] != b"\0\0\0\0{":
+        formats.refuse_other(head, path, "safetensors")
+    if size < 8:
+        raise Error(f"is {size} bytes long, expected a safetensors header of 8 bytes and more", path=path)
+    length = int.from_bytes(head[:8], "little")
+    if length > HEADER_LIMIT:
+        raise Error(
+            f"claims a header of {length:,} bytes, the most is {HEADER_LIMIT:,}", path=path, hint=_NOT_SAFETENSORS
+        )
+    if 8 + length > size:
+        raise Error(
+            "ends within its header",
+            path=path,
+            facts=[("expected", f"{8 + length:,} bytes"), ("got", f"{size:,} bytes")],
+            hint="the download was cut short; get the file again",
+        )
+    file.seek(8)
+    text = head[:8] + file.read(length)
+    front = formats.Head.of(text)
+    with bounded_json.uncollected(length):
+        header = _parse(text[8:], path)
+        del text
+        return front, _table(header, 8 + length, size, path)
+
+
+_NOT_SAFETENSORS = "this is no safetensors file"
+
+
+def _parse(text: bytes, path: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = Counter(names).most_common(1)[0][0]
+            raise Error(f"the header names '{shown(twice)}' twice", path=path)
+        return found
+
+    if not text.startswith(b"{"):
+        raise Error("the header is not a JSON object", path=path, hint=_NOT_SAFETENSORS)
+    values = bounded_json.check(text, path)
+    try:
+        decoded = text.decode("utf-8")
+        bounded_json.require(values + 2 * sys.getsizeof(decoded), path)
+        header = json.loads(decoded, object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        raise Error(f"the header is not UTF-8 at byte {8 + error.start}", path=path) from None
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise Error(f"the header is not JSON: {what} at byte {8 + error.pos}", path=path) from None
+    except (ValueError, RecursionError):
+        raise Error(
+            "the header is no table of tensors: it is nested too deeply, or a number in it is too long", path=path
+        ) from None
+    assert isinstance(header, dict)
+    return header
+
+
+def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTable:
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise Error("'__metadata__' in the header expects texts by name", path=path)
+    if len(header) > TENSORS_LIMIT:
+        raise Error(
+            f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}",
+            path=path,
+            hint="no real file holds so many: save the model in several files, as save_pretrained does",
+        )
+    # What is read goes, so that entries and tensors are not all there at once.
+    tensors = [_tensor(name, header.pop(name), start, path) for name in list(header)]
+    end, before = start, ""
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.offset, tensor.length)):
+        if tensor.offset != end:
+            what = "overlaps" if tensor.offset < end else "leaves a gap after"
+            other = f"tensor '{shown(before)}'" if before else "the header"
+            raise Error(
+                f"tensor '{shown(tensor.name)}' {what} {other}",
+                path=path,
+                facts=[
+                    ("expected", f"it to start at byte {end - start:,} of the data"),
+                    ("got", f"{tensor.offset - start:,}"),
+                ],
+            )
+        end, before = tensor.offset + tensor.length, tensor.name
+    if end != size:
+        cut = end > size
+        raise Error(
+            "ends within its tensors" if cut else "goes on after its last tensor",
+            path=path,
+            facts=[("expected", f"{end:,} bytes"), ("got", f"{size:,} bytes")],
+            hint="the download was cut short; get the file again" if cut else None,
+        )
+    return TensorTable(
+        {key: value.encode("utf-8", "surrogatepass") for key, value in metadata.items()},
+        {tensor.name: tensor for tensor in sorted(tensors, key=lambda tensor: tensor.offset)},
+    )
+
+
+def _tensor(name: str, entry: Any, start: int, path: str) -> Tensor:
+    where = f"tensor '{shown(name)}'"
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise Error(f"{where} expects dtype, shape and data_offsets", path=path)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in BITS:
+        raise Error(f"{where} has an unknown dtype {shown(dtype)}", path=path, facts=[("known", ", ".join(BITS))])
+    if not _counts(shape):
+        raise Error(f"{where} has a shape that is not a list of sizes: {shown(shape)}", path=path)
+    if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise Error(f"{where} has data_offsets that are no range: {shown(offsets)}", path=path)
+    bits = prod(shape) * BITS[dtype]
+    length = offsets[1] - offsets[0]
+    if bits != 8 * length:
+        raise Error(
+            f"{where} is {length:,} bytes long, which is not what its dtype and shape take",
+            path=path,
+            facts=[("expected", f"{-(-bits // 8):,} bytes ({dtype} {shown(shape)})"), ("got", f"{length:,} bytes")],
+        )
+    return Tensor(name, dtype.lower(), tuple(shape), start + offsets[0], length)
+
+
+def _counts(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > DIMENSIONS_LIMIT:
+        return False
+    return all(type(item) is int and 0 <= item < 1 << 63 for item in value)

@@ -1,0 +1,45 @@
+"""iq4_nl: 32 levels of 4 bits that stand for unevenly spaced values, and one scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.quants._numpy import Bytes, Floats
+
+GGML_TYPE = 20
+BLOCK = 32
+BYTES = 18
+HALVES = (0,)
+
+
+def quantize(values: Floats) -> Bytes:
+    """(quantize_row_iq4_nl_impl with blocks of 32)"""
+    return _pack(values, None)
+
+
+def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+    from modelbuild.tensors.quants import _numpy as n
+
+    return _pack(rows, n.spread_weights(rows, importance, BLOCK, 1, 16))
+
+
+def _pack(values: Floats, weights: Floats | None) -> Bytes:
+    import numpy as np
+
+    from modelbuild.tensors.quants import _numpy as n
+
+    x = n.columns(values, BLOCK)
+    scale = n.uneven_search(x, None if weights is None else n.columns(weights, BLOCK))
+    levels = n.uneven_levels(n.inverse(scale) * x).T.astype(np.uint8)
+    return np.concatenate([n.half(scale), n.nibbles(levels)], axis=1).reshape(-1)
+
+
+def dequantize(data: Bytes) -> Floats:
+    import numpy as np
+
+    from modelbuild.tensors.quants import _numpy as n
+
+    blocks = data.reshape(-1, BYTES)
+    values: Floats = n.widen(blocks[:, :2])[:, np.newaxis] * n.UNEVEN[n.unnibbles(blocks[:, 2:])]
+    return values.reshape(-1)

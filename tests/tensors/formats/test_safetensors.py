@@ -1,0 +1,117 @@
+"""Reading safetensors files, beside the safetensors library."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from modelbuild.digest import xxh3
+from modelbuild.errors import Error
+from modelbuild.tensors import formats
+from modelbuild.tensors.formats import safetensors
+from modelbuild.tensors.tensor import TensorTable
+from tests import checkpoints
+
+
+def library_file(path: Path) -> Path:
+    arrays = {
+        "b.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "a": np.array(7, dtype=np.int64),
+        "empty": np.zeros((0, 5), dtype=np.float16),
+        "c": np.ones((2, 2), dtype=np.float16),
+    }
+    save_file(arrays, path, metadata={"format": "np", "e": "\u00e9"})
+    return path
+
+
+def test_a_file_of_the_library_is_read_as_the_library_reads_it(tmp_path: Path) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    table = safetensors.read_header(str(path))
+    assert table.metadata == {"format": b"np", "e": "\u00e9".encode()}
+    assert {(t.name, t.dtype, t.shape) for t in table.tensors.values()} == {
+        ("a", "i64", ()), ("b.weight", "f32", (3, 4)), ("c", "f16", (2, 2)), ("empty", "f16", (0, 5)),
+    }  # fmt: skip
+    data = path.read_bytes()
+    b = table.tensors["b.weight"]
+    assert np.frombuffer(data[b.offset : b.offset + b.length], np.float32).tolist() == list(range(12))
+    offsets = [tensor.offset for tensor in table.tensors.values()]
+    assert offsets == sorted(offsets)
+
+
+def test_spaces_after_the_header_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((16).to_bytes(8, "little") + b"{}" + b" " * 14)
+    assert safetensors.read_header(str(path)) == TensorTable({}, {})
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 0x10280])
+def test_a_length_that_looks_like_the_start_of_a_pickle_is_a_length(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+    assert safetensors.read_header(str(path)) == TensorTable({}, {})
+
+
+def test_each_tensor_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    survey = safetensors.survey(str(path))
+    data = path.read_bytes()
+    for tensor in survey.table.tensors.values():
+        assert tensor.digest == xxh3(data[tensor.offset : tensor.offset + tensor.length])
+    assert TensorTable.decode(survey.table.encode()) == survey.table
+
+
+def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints.write(tmp_path)
+    path = str(tmp_path / "model.safetensors")
+    alone = safetensors.survey(path)
+    monkeypatch.setattr(formats, "BATCH", 1000)
+    monkeypatch.setattr(formats, "CHUNK", 777)
+    with ThreadPoolExecutor(3) as pool:
+        assert safetensors.survey(path, pool) == alone
+
+
+def test_every_byte_counts(tmp_path: Path) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    data = path.read_bytes()
+    whole = safetensors.survey(str(path))
+    start = min(tensor.offset for tensor in whole.table.tensors.values())
+    for at in range(start, len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        changed = safetensors.survey(str(path))
+        assert changed.digest != whole.digest
+        differ = [n for n, t in changed.table.tensors.items() if t.digest != whole.table.tensors[n].digest]
+        assert len(differ) == 1
+
+
+def test_a_name_changed_in_the_header_changes_the_digest_of_the_file_alone(tmp_path: Path) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    before = safetensors.survey(str(path))
+    path.write_bytes(path.read_bytes().replace(b"b.weight", b"d.weight"))
+    after = safetensors.survey(str(path))
+    assert after.digest != before.digest
+    assert after.table.tensors["d.weight"].digest == before.table.tensors["b.weight"].digest
+
+
+def test_a_file_cut_short_between_header_and_tensors_is_said(tmp_path: Path) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    table = safetensors.read_header(str(path))
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size - 4)
+    with pytest.raises(Error, match="the file ends early"):
+        formats.digest_all(str(path), formats.Head.of(b""), table, size, None)
+
+
+def test_the_index_of_shards_decides_which_files_are_read(tmp_path: Path) -> None:
+    from modelbuild import shards
+
+    checkpoints.write(tmp_path, shards=3)
+    (tmp_path / "model.safetensors").write_bytes(b"left over")
+    names = [path.name for path in tmp_path.iterdir()]
+    index = (tmp_path / shards.INDEX).read_bytes()
+    assert shards.weights(names, index) == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert shards.weights(names, None)[0] == "model-00001-of-00003.safetensors"
