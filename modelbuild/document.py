@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelbuild import metadata, mixes, variables, variant, words
+from modelbuild import mixes, variables, variant, words
+from modelbuild.checkpoint import metadata
 from modelbuild.digest import canonical, xxh3
 from modelbuild.discovery import GLOB
 from modelbuild.errors import Error

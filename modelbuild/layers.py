@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.metadata import flat
 from modelbuild.locate import Place
-from modelbuild.metadata import flat
 
 MERGED = ("parameters", "metadata", "matrix", "default")
 """Keys whose tables merge by key when one layer lies over another; every other value replaces."""

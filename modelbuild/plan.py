@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelbuild import manifest, modelfile, steps
-from modelbuild.chat import Chat
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.library import Library
@@ -503,12 +503,12 @@ class _Planner:
 
     def _snapshot(self, line: From, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
-        from modelbuild import hub, shards
+        from modelbuild.checkpoint import hf_cache, shards
 
         self._entries(line, folder)
         try:
-            found = hub.snapshot(folder, self._observed)
-            hub.check_links(found, shards.FILES)
+            found = hf_cache.snapshot(folder, self._observed)
+            hf_cache.check_links(found, shards.FILES)
         except Error as error:
             raise self._of_file(line, folder, error) from error
         except OSError as error:
@@ -524,7 +524,7 @@ class _Planner:
             raise line.place.error(what, facts=[("folder", folder)]) from error
 
     def _checkpoint(self, variant: Variant, line: From, folder: str, names: Sequence[str]) -> Base:
-        from modelbuild import shards
+        from modelbuild.checkpoint import shards
         from modelbuild.steps import convert
 
         nested = [
@@ -561,8 +561,9 @@ class _Planner:
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
-        from modelbuild import architectures, plugins
-        from modelbuild.checkpoint import Checkpoint
+        from modelbuild import plugins
+        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint.checkpoint import Checkpoint
 
         if "config.json" not in names:
             return None
@@ -587,8 +588,8 @@ class _Planner:
     def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
         """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
         if folder not in self._chats:
-            from modelbuild import chat
-            from modelbuild.checkpoint import Checkpoint
+            from modelbuild.checkpoint import chat
+            from modelbuild.checkpoint.checkpoint import Checkpoint
 
             def read(name: str) -> bytes | None:
                 return self._observed.read(os.path.join(folder, name)) if name in names else None
@@ -662,7 +663,7 @@ class _Planner:
 
     def _split_files(self, paths: Sequence[tuple[From, str]]) -> list[tuple[From, tuple[str, ...]]]:
         """Group the parts of split GGUF files, which one of them stands for."""
-        from modelbuild import ggufs
+        from modelbuild.checkpoint import ggufs
 
         found: dict[tuple[str, ...], From] = {}
         for line, path in paths:
@@ -706,7 +707,7 @@ class _Planner:
 
     def _classify(self, place: Place, text: str, path: str) -> Any:
         """What a GGUF file holds, from its head."""
-        from modelbuild import ggufs
+        from modelbuild.checkpoint import ggufs
 
         try:
             self._observed.stat(path)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import ggufs
+from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors, listed
 
@@ -96,7 +96,7 @@ def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Re
 
 
 def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
-    from modelbuild import structure
+    from modelbuild.checkpoint import structure
     from modelbuild.steps.convert import Conversion
 
     conversion = Conversion(json.loads(step.parameters), inputs)
@@ -107,7 +107,7 @@ def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
 
 def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Sequence[Error]:
     """What is wrong with the name of a converted model, which only its file has for good."""
-    from modelbuild import structure
+    from modelbuild.checkpoint import structure
 
     source = next(step.needs, "") if step.kind == "layer" else ""
     recipe, made_by = recipes.get(source), graph.steps.get(source)
@@ -125,7 +125,7 @@ def _unloadable(
 
     unjudged  learns of files of architectures that we do not know
     """
-    from modelbuild import runtime
+    from modelbuild.checkpoint import runtime
 
     if step.kind != "layer":
         return []
@@ -254,7 +254,7 @@ class Inputs:
         return self._made[str(self._refs[role])]
 
     def tables(self) -> list[tuple[str, TensorTable]]:
-        from modelbuild import shards
+        from modelbuild.checkpoint import shards
 
         weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
         return list(shards.bounded((role, self._heads.table(ref)) for role, ref in weights))

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from modelbuild import metadata, modelfile, pretokenizers
+from modelbuild import modelfile
+from modelbuild.checkpoint import metadata
+from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Said
 from modelbuild.locate import Place

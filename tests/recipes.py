@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild import shards
+from modelbuild.checkpoint import shards
 from modelbuild.steps import convert, importing, quantize
 from modelbuild.tensors import quants
 from modelbuild.tensors.formats import gguf, safetensors

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelbuild import bounded_json, card, card_yaml, metadata, shards, variables
-from modelbuild.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
+from modelbuild import bounded_json, variables
+from modelbuild.checkpoint import card, card_yaml, metadata, shards
+from modelbuild.checkpoint.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
+from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
+from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
 from modelbuild.errors import Error
-from modelbuild.fast_tokenizer import FastTokenizer
 from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
-from modelbuild.tokenizers_library import TEXT_LIMIT, Library
 
 from .attacks import hostile
 

@@ -35,8 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "checkpoint": "architectures card card_yaml chat checkpoint fast_tokenizer ggufs hub metadata pretokenizers runtime scaled "
-    "sentencepiece shards special_tokens structure tokenizer tokenizers_library",
     "ollama": "chat_templates library manifest modelfile name template",
     "publish": "models",
     "project": "discovery document layers locate matrix mixes project schema targets variables variant",

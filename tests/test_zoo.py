@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild import architectures
+from modelbuild.checkpoint import architectures
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, type_name

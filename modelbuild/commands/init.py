@@ -97,7 +97,7 @@ def look(folder: str) -> Found:
 
 def _is_model(path: str) -> bool:
     """Whether a GGUF file is a model, or the first part of one; projectors and adapters belong to others."""
-    from modelbuild import ggufs
+    from modelbuild.checkpoint import ggufs
 
     part = _PART.fullmatch(os.path.basename(path))
     if part and int(part[2]) != 1:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from modelbuild import architectures, card, scaled, shards, tokenizer
-from modelbuild.architectures import Architecture
-from modelbuild.checkpoint import Checkpoint
+from modelbuild.checkpoint import architectures, card, scaled, shards
+from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import formats, ftypes, recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from modelbuild.metadata import FIELDS, GENERAL, TABLES, fitting
+from modelbuild.checkpoint.metadata import FIELDS, GENERAL, TABLES, fitting
 from modelbuild.tensors.formats.gguf import encode_value, type_name
 from modelbuild.tensors.recipe import Recipe
 

@@ -104,7 +104,8 @@ def main() -> None:
     # All that a check needs, so that no fork imports it again.
     import tokenizers  # noqa: F401
 
-    from modelbuild import card_yaml, preflight, schema, session, structure  # noqa: F401
+    from modelbuild import preflight, schema, session  # noqa: F401
+    from modelbuild.checkpoint import card_yaml, structure  # noqa: F401
     from modelbuild.commands import build, check  # noqa: F401
     from modelbuild.steps import convert, importing, quantize  # noqa: F401
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild import shards
+from modelbuild.checkpoint import shards
 from modelbuild.errors import Error, render
 from modelbuild.steps import convert
 from modelbuild.tensors.formats import safetensors

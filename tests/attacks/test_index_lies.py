@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild import architectures, preflight, shards
+from modelbuild import preflight
+from modelbuild.checkpoint import architectures, shards
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
 from modelbuild.steps import convert

@@ -130,7 +130,7 @@ def test_a_package_that_went_is_missed_only_where_it_is_needed(project: Project,
     [
         ("import nowhere_at_all", "'StarlingForCausalLM' of the package 'modelbuild-starling 0.1' cannot be imported: ModuleNotFoundError"),
         ("Starling = 5", "expects a subclass of Architecture with a NAME, got 5"),
-        ("from modelbuild.architectures import Architecture as Starling", "expects a subclass of Architecture with a NAME"),
+        ("from modelbuild.checkpoint.architectures import Architecture as Starling", "expects a subclass of Architecture with a NAME"),
         ("def f(:", "SyntaxError"),
     ],
 )  # fmt: skip

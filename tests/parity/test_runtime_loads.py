@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import runtime
+from modelbuild.checkpoint import runtime
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
 from modelbuild.tensors.tensor import byte_count
+from tests.checkpoint.test_runtime import FIRST
 
 from .. import recipes, zoo
-from ..test_runtime import FIRST
 
 EVERY = int(os.environ.get("MODELBUILD_LOADS", "12"))
 PYTHON = os.environ.get("MODELBUILD_PEERS_PYTHON")

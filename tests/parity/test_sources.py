@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from modelbuild.tensors import formats
+from tests.checkpoint.test_hf_cache import cached
 
 from .. import checkpoints, recipes
-from ..test_hub import cached
 from .peers import Peers, same
 
 

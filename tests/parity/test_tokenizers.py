@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from modelbuild import pretokenizers
-from modelbuild.checkpoint import Checkpoint
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.tokenizers import pretokenizers
+from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
 from modelbuild.errors import Error
-from modelbuild.fast_tokenizer import FastTokenizer
 
 from .. import recipes, zoo
 from ..zoo import llama

@@ -107,7 +107,7 @@ def test_a_file_cut_short_between_header_and_tensors_is_said(tmp_path: Path) -> 
 
 
 def test_the_index_of_shards_decides_which_files_are_read(tmp_path: Path) -> None:
-    from modelbuild import shards
+    from modelbuild.checkpoint import shards
 
     checkpoints.write(tmp_path, shards=3)
     (tmp_path / "model.safetensors").write_bytes(b"left over")

@@ -1,0 +1,85 @@
+"""Experts: the tensors of a block's experts become one tensor of three dimensions for each of their parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from modelbuild.checkpoint.architectures import Config, number
+from modelbuild.errors import Error, listed
+from modelbuild.tensors.recipe import Expression, cast, stack
+
+_EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
+_ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")
+
+
+def stacked(
+    sources: Mapping[str, Expression], parts: Sequence[str], config: Config, *keys: str
+) -> Iterator[tuple[str, Expression]]:
+    """A checkpoint's tensors, with those of a block's experts stacked where the last of them stands.
+
+    `….experts.0.w1.weight` to `….experts.7.w1.weight` of [out, in] become `….experts.w1.weight` of [8, out, in]; in f32 where their
+    dtypes differ. Everything else passes through.
+
+    parts  what each expert has, in the order in which the stacks follow each other
+    keys   of the configuration; the first that is there tells how many experts a block has
+    Raises Error where an expert is missing or one too many, or has another part or shape than the others.
+    Source: llama.cpp conversion, LlamaModel and Qwen2MoeModel, modify_tensors and prepare_tensors
+    """
+    key = next((key for key in keys if key in config), keys[-1])
+    blocks: dict[str, str] = {}
+    pending: dict[str, dict[tuple[int, str], Expression]] = {}
+    complete = set()
+    for name, x in sources.items():
+        expert = _EXPERT.fullmatch(name)
+        if expert is None:
+            if router := _ROUTER.fullmatch(name):
+                blocks[f"{router[1]}.experts"] = router[2]
+            elif ".experts." in name:
+                # A checkpoint that holds them stacked already.
+                complete.add(f"{name.partition('.experts.')[0]}.experts")
+            yield name, x
+            continue
+        stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
+        count = number(config, *keys)
+        if index >= count or part not in parts:
+            raise Error(
+                f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
+                facts=[("experts", f"{count} ({key})"), ("each has", listed(parts))],
+                hint="config.json is not this checkpoint's",
+            )
+        blocks[stem] = block
+        found = pending.setdefault(stem, {})
+        found[index, part] = x
+        if len(found) == count * len(parts):
+            for part in parts:
+                yield f"{stem}.{part}.weight", _together([found[index, part] for index in range(count)], block, part)
+            complete.add(stem)
+            del pending[stem]
+    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: int(blocks[stem]))
+    if lacking:
+        stem = lacking[0]
+        found, count = pending.get(stem, {}), number(config, *keys)
+        index, part = next((i, part) for i in range(count) for part in parts if (i, part) not in found)
+        raise Error(
+            f"block {blocks[stem]} lacks tensors of its experts: expert {index} has no '{part}'",
+            facts=[
+                ("expected", f"{stem}.{index}.{part}.weight"),
+                ("experts", f"{count} ({key})"),
+                ("found", f"{len(found)} of {count * len(parts)} tensors"),
+                ("blocks", f"{len(lacking)} that lack some"),
+            ],
+            hint="the download is not finished, or config.json is not this checkpoint's",
+        )
+
+
+def _together(experts: Sequence[Expression], block: str, part: str) -> Expression:
+    for index, x in enumerate(experts):
+        if x.shape != experts[0].shape:
+            raise Error(
+                f"the experts of block {block} differ in the shape of '{part}'",
+                facts=[("expert 0", f"{list(experts[0].shape)}"), (f"expert {index}", f"{list(x.shape)}")],
+            )
+    if len({x.dtype for x in experts}) > 1:
+        experts = [cast("f32", x) for x in experts]
+    return stack(experts)

@@ -1,0 +1,92 @@
+"""Qwen2 and Qwen2.5: biases on queries, keys and values, whose rotations are in the order of the runtime."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelbuild.checkpoint.architectures import (
+    ATTENTION_INPUTS,
+    Architecture,
+    Config,
+    Values,
+    layer_types_fit,
+    number,
+    transformers_takes,
+)
+from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.errors import Error
+from modelbuild.tensors.formats.gguf import encode_value
+
+MEAN, CLS, LAST = 1, 2, 3
+"""Kinds of pooling (llama.h, llama_pooling_type)."""
+
+
+class Qwen2(Architecture):
+    NAME = "qwen2"
+    LOADS = f"""
+        {EMBEDDING} {OUTPUT} {FEED_FORWARD}
+        output.bias?              vocab
+        blk.N.attn_norm           embd
+        blk.N.qkv                 embd values values
+        blk.N.attn_output         embd embd
+        blk.N.ffn_norm            embd
+    """
+    CLASSES = ("Qwen2ForCausalLM",)
+    MODEL_TYPE = "qwen2"
+    DEFAULTS = {
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+    }
+    BIASES = rf"{ATTENTION_INPUTS}|output"
+    FREE_HEADS = False
+
+    @classmethod
+    def takes(cls, config: Config) -> bool:
+        """(transformers, Qwen2Config)"""
+        return transformers_takes(config) and layer_types_fit({**cls.DEFAULTS, **config})
+
+    @classmethod
+    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """(transformers, Qwen2Config)"""
+        if config["num_key_value_heads"] is None:
+            config["num_key_value_heads"] = number(config, "num_attention_heads")
+        return config
+
+    def parameters(self, file_type: int) -> Values:
+        """(Qwen2Model.set_gguf_parameters)"""
+        values, kind = super().parameters(file_type), pooling(self.checkpoint)
+        return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
+
+
+def pooling(checkpoint: Checkpoint) -> int | None:
+    """How a model of embeddings makes one of many, from its sentence-transformers files; None for any other model.
+
+    Source: llama.cpp conversion, TextModel._try_set_pooling_type
+    """
+    try:
+        modules = json.loads(checkpoint.text("modules.json") or "[]")
+        paths = [module["path"] for module in modules if str(module["type"]).endswith("Pooling")]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+    if not paths:
+        return None
+    name = f"{paths[0]}/config.json"
+    found = checkpoint.json(name)
+    if found is None:
+        raise Error(f"names '{name}', which is not there", path="modules.json", hint="copy the missing file, too")
+    for key, kind in (("mean_tokens", MEAN), ("cls_token", CLS), ("lasttoken", LAST)):
+        if found.get(f"pooling_mode_{key}"):
+            return kind
+    kinds = {"mean": MEAN, "cls": CLS, "lasttoken": LAST}
+    if str(found.get("pooling_mode")) not in kinds:
+        raise Error(f"the pooling is none that llama.cpp knows: expected one of {', '.join(kinds)}", path=name)
+    return kinds[found["pooling_mode"]]

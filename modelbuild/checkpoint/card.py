@@ -1,0 +1,393 @@
+"""What a model says of itself: the `general.*` metadata, from its card (README.md), its configuration and its folder's name.
+
+Source: gguf-py metadata.py (Metadata.load, get_model_id_components, set_gguf_meta_model) and utility.py (size_label).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from datetime import date
+from itertools import chain
+from math import prod
+from typing import Any, NamedTuple
+
+from modelbuild import bounded_json
+from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.errors import Error
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.tensor import Shape
+
+Values = dict[str, bytes]
+
+
+class Parameters(NamedTuple):
+    """How many parameters a model has: in all, outside its experts, in one expert of each kind, and how many experts."""
+
+    total: int
+    shared: int
+    expert: int
+    experts: int
+
+
+def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> Parameters:
+    """Count over the tensors of the file to be made (GGUFWriter.get_total_parameter_count)."""
+    total = shared = expert = experts = stacked = 0
+    for name, shape in tensors:
+        size = prod(shape)
+        total += size
+        if "_exps." in name and len(shape) >= 3:
+            count = shape[-2] if ".bias" in name else shape[-3]
+            expert += size // count
+            experts += count
+            stacked += 1
+        else:
+            shared += size
+    return Parameters(total, shared, expert, experts // stacked if stacked else 0)
+
+
+def size_label(parameters: Parameters) -> str:
+    """`1.2B`, or `8x7B` for a model of experts."""
+    if parameters.experts:
+        return f"{parameters.experts}x{_rounded(parameters.shared + parameters.expert)}"
+    return _rounded(parameters.total)
+
+
+def _rounded(count: int) -> str:
+    for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (0, "K")):
+        if count > limit or not limit:
+            scaled = count * {"T": 1e-12, "B": 1e-9, "M": 1e-6, "K": 1e-3}[suffix]
+            digits = max(2 - len(str(round(scaled)).lstrip("0")), 0)
+            return f"{scaled:.{digits}f}{suffix}"
+    raise AssertionError
+
+
+def title(text: str) -> str:
+    """A name for people from one for machines: words that are all lower case and no number get a capital."""
+    words = text.strip().replace("-", " ").split()
+    version = re.compile(r"v\d+(?:\.\d+)*|\d.*")
+    return " ".join(word.title() if word.islower() and not version.fullmatch(word) else word for word in words)
+
+
+@dataclass(frozen=True)
+class Id:
+    """The parts of a model's id, `organization/basename-size_label-finetune-version`."""
+
+    name: str | None = None
+    organization: str | None = None
+    basename: str | None = None
+    finetune: str | None = None
+    version: str | None = None
+    size_label: str | None = None
+
+
+ID_LIMIT = 4096
+"""Characters of a model's id. Hugging Face takes 96 of a name."""
+
+
+def parse_id(text: str, total: int) -> Id:
+    """Guess the parts of a model's id; a size far from that of a model of `total` parameters is taken for a context length."""
+    if " " in text or len(text) > ID_LIMIT:
+        return Id(text)
+    organization, slash, name = text.partition("/")
+    if not slash:
+        organization, name = "", text
+    if organization.startswith("."):
+        organization, slash = "", ""
+    parts = [_part(part, index, total) for index, part in enumerate(filter(None, name.split("-")))]
+    if any(c.isdecimal() for part in parts if "size_label" in part.roles for c in part.text):
+        for part in parts:
+            if part.text.isalpha():
+                part.roles.discard("size_label")
+    _find_basename(parts)
+
+    def joined(role: str, *without: str) -> str | None:
+        found = [part.text for part in parts if role in part.roles and not part.roles & {*without}]
+        return "-".join(dict.fromkeys(found) if role == "size_label" else found) or None
+
+    basename, size, finetune = joined("basename"), joined("size_label"), joined("finetune")
+    version = joined("version", "basename")
+    if size is None and finetune is None and version is None:
+        basename = None
+    return Id(name, organization if slash else None, basename, finetune, version, size)
+
+
+@dataclass
+class _Part:
+    text: str
+    roles: set[str]
+
+
+def _part(text: str, index: int, total: int) -> _Part:
+    def matches(pattern: str) -> bool:
+        return re.fullmatch(pattern, text, re.IGNORECASE) is not None
+
+    if matches(r"(v|iter)?\d+([.]\d+)*"):
+        return _Part(text, {"version"})
+    if matches(r"i?q\d(_\w)*|b?fp?(16|32)"):
+        return _Part(text.upper(), {"type"})
+    if index and matches(r"(([A]|\d+[x])?\d+([._]\d+)?[KMBT][\d]?|small|mini|medium|large|x?xl)"):
+        return _size_part(text.replace("_", "."), total)
+    if index and matches("chat|instruct|vision|lora"):
+        return _Part(text, {"finetune"})
+    return _Part(text, set())
+
+
+def _size_part(text: str, total: int) -> _Part:
+    if text[-1].isdecimal():
+        # 7b1 is 7.1B.
+        text = f"{text[:-2]}.{text[-1]}{text[-2]}"
+    if text[-2].isdecimal() and text[-1] in "kmbt":
+        text = text[:-1] + text[-1].upper()
+    try:
+        claimed = float(text[:-1]) * 1000.0 ** " KMBT".find(text[-1])
+    except ValueError:
+        return _Part(text, {"size_label"})
+    if total > 0 and abs(claimed - total) > 7 * total // 8:
+        return _Part(text[:-1] + text[-1].lower(), {"finetune"})
+    return _Part(text, {"size_label"})
+
+
+def _find_basename(parts: list[_Part]) -> None:
+    at_start = True
+    for part in parts:
+        if at_start and ((not part.roles and part.text[0].isalpha()) or "version" in part.roles):
+            part.roles.add("basename")
+            continue
+        at_start = False
+        part.roles = part.roles or {"finetune"}
+    for part in reversed(parts):
+        if "basename" not in part.roles or len(part.roles) == 1:
+            break
+        part.roles.remove("basename")
+
+
+FRONT_LIMIT = 1_000_000
+"""Characters of the front matter; the largest real ones have a few hundred thousand."""
+
+
+def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The YAML that README.md starts with; empty where there is none."""
+    path = "README.md"
+    text = checkpoint.text(path) or ""
+    lines = text[:FRONT_LIMIT].splitlines()
+    if not lines or lines[0] != "---":
+        return {}
+    import yaml  # type: ignore[import-untyped, unused-ignore]
+
+    from modelbuild.checkpoint import card_yaml
+
+    end = lines.index("---", 1) if "---" in lines[1:] else len(lines)
+    if end == len(lines) and len(text) > FRONT_LIMIT:
+        raise Error(
+            f"the front matter is longer than {FRONT_LIMIT:,} characters",
+            path=path,
+            hint="close it with a line '---', or take out what does not tell of the model",
+        )
+    # A language 'no' is not False, and YAML knows no tabs (load_model_card).
+    front = ("\n".join(lines[1:end]) + "\n").replace("- no\n", '- "no"\n').replace("\t", "  ")
+    try:
+        card = card_yaml.load(front)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        deep = isinstance(error, RecursionError)
+        what = "it is nested too deeply" if deep else getattr(error, "problem", None) or str(error).split("\n")[0]
+        refused = isinstance(error, card_yaml.Refused)
+        raise Error(
+            f"the front matter cannot be read: {what}" if refused else f"the front matter is not YAML: {what}",
+            path=path,
+            line=mark.line + 2 if mark else None,
+            column=mark.column + 1 if mark else None,
+            source=lines[mark.line + 1][:200] if mark and mark.line + 1 < len(lines) else None,
+            hint="mend what stands between the two lines '---', or take them away",
+        ) from None
+    return card if isinstance(card, dict) else {}
+
+
+_SAMPLING = (
+    ("sequence", "str", ("sequence",)), ("top_k", "i32", ("top_k",)), ("top_p", "f32", ("top_p",)), ("min_p", "f32", ("min_p",)),
+    ("xtc_probability", "f32", ("xtc_probability",)), ("xtc_threshold", "f32", ("xtc_threshold",)), ("temp", "f32", ("temperature",)),
+    ("penalty_last_n", "i32", ("penalty_last_n",)), ("penalty_repeat", "f32", ("penalty_repeat", "repetition_penalty")),
+    ("mirostat", "i32", ("mirostat",)), ("mirostat_tau", "f32", ("mirostat_tau",)), ("mirostat_eta", "f32", ("mirostat_eta",)),
+)  # fmt: skip
+"""`general.sampling.…`, its type, and the keys of generation_config.json, the first that is there."""
+
+
+def sampling(checkpoint: Checkpoint) -> Values:
+    """The sampling parameters of generation_config.json; none where it cannot be parsed, as in the reference."""
+    path = "generation_config.json"
+    text = bounded_json.text(checkpoint.read(path) or b"{}", path)
+    try:
+        config = bounded_json.parse(text, path)
+    except Error:
+        return {}
+    if not isinstance(config, dict):
+        raise Error(f"expected a JSON object, got {kind(config)}", path=path)
+    values = {}
+    for name, form, keys in _SAMPLING:
+        key = next((key for key in keys if key in config), None)
+        value = config.get(key) if key else None
+        if value is None:
+            continue
+        expected = {"str": str, "i32": int, "f32": (int, float)}[form]
+        if not isinstance(value, expected):  # type: ignore[arg-type]
+            words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
+            raise Error(f"'{key}' expects {words[form]}, got {kind(value)}", path=path)
+        if value != "":
+            try:
+                values[f"general.sampling.{name}"] = encode_value(form, value)
+            except Error as error:
+                raise Error(f"'{key}': {error.what}", path=path) from None
+    return values
+
+
+_CARD_KEYS = {
+    "name": ("name", "model_name"),
+    "author": ("author", "model_author", "model_creator"),
+    "version": ("version", "model_version"),
+    "organization": ("organization", "model_organization"),
+    "finetune": ("finetune", "model_finetune"),
+    "basename": ("basename", "model_basename", "model_type"),
+    "description": ("description", "model_description"),
+    "size_label": ("size_label", "model_size_label"),
+    "license": ("license",),
+    "license.name": ("license_name",),
+    "license.link": ("license_link",),
+    "source.url": ("url", "model_url"),
+    "source.doi": ("doi", "model_doi"),
+    "source.uuid": ("uuid", "model_uuid"),
+    "source.repo_url": ("repo_url", "model_repo_url"),
+}
+"""`general.…` -> the keys of the card, the first that holds something."""
+
+_ORDER = (
+    "name", "author", "version", "organization", "finetune", "basename", "description", "size_label", "license", "license.name",
+    "license.link", "source.url", "source.doi", "source.uuid", "source.repo_url",
+)  # fmt: skip
+
+_OTHERS = {
+    "base_model": ("base_model", "base_models", "base_model_sources"),
+    "dataset": ("datasets", "dataset", "dataset_sources"),
+}
+_LISTS = {"tags": ("tags", "pipeline_tag"), "languages": ("languages", "language")}
+_USED = {key for keys in (_CARD_KEYS, _OTHERS, _LISTS) for names in keys.values() for key in names}
+
+_OF_ANOTHER = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
+
+
+TEXT_LIMIT = 16 << 20
+"""Characters of all texts of a card that go into the file, one that YAML repeats by its alias counted each time."""
+ITEMS_LIMIT = 10_000
+"""Items of a list of a card. The longest real ones, of data sets, have some hundreds."""
+
+
+def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The card, if what it says takes no more than it should: a few lines of YAML name a long text a thousand times."""
+    size = 0
+    for key in _USED & card.keys():
+        value = card[key]
+        if isinstance(value, list) and len(value) > ITEMS_LIMIT:
+            what = f"'{key}' has {len(value):,} items, expected at most {ITEMS_LIMIT:,}"
+            raise Error(what, path="README.md", hint="leave those that tell of the model")
+        items = value if isinstance(value, list) else [value]
+        texts = chain.from_iterable(item.values() if isinstance(item, dict) else [item] for item in items)
+        size += sum(len(text) for text in texts if isinstance(text, str))
+    if size > TEXT_LIMIT:
+        raise Error(
+            f"the front matter comes to {size:,} characters of text, expected at most {TEXT_LIMIT:,}",
+            path="README.md",
+            hint="a text that is named by an alias counts each time: name it once",
+        )
+    return card
+
+
+def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
+    """Sampling parameters, then name, author, size and all else that is known of a model, in the order of the file."""
+    card = _bounded(read_card(checkpoint))
+    found: dict[str, Any] = {}
+    for key, names in _CARD_KEYS.items():
+        found[key] = next((card[name] for name in names if card.get(name) is not None), None)
+    guesses = [checkpoint.folder]
+    path = checkpoint.config.get("_name_or_path")
+    if isinstance(path, str) and path.count("/") <= 1:
+        guesses.insert(0, path)
+    for guess in guesses:
+        id_ = parse_id(guess, parameters.total)
+        for key, value in zip(
+            ("name", "organization", "basename", "finetune", "version", "size_label"), astuple(id_), strict=True
+        ):
+            if found[key] is None and value is not None:
+                found[key] = title(value) if key in ("name", "organization") else value
+    if found["size_label"] is None and parameters.total:
+        found["size_label"] = size_label(parameters)
+    if isinstance(found["license"], list):
+        found["license"] = ",".join(_text(item, "license") for item in found["license"])
+    values = sampling(checkpoint)
+    for key in _ORDER:
+        if found[key] is not None and (text := _text(found[key], key)):
+            values[f"general.{key}"] = encode_value("str", text)
+    for key, names in _OTHERS.items():
+        values |= _others(card, names, key, parameters.total)
+    for key, names in _LISTS.items():
+        items = [_text(item, key) for name in names for item in _listed(card.get(name))]
+        if items:
+            values[f"general.{key}"] = encode_value("[str]", items)
+    return values
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) else value if isinstance(value, list) else []
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        shown = (
+            kind(value)
+            if isinstance(value, int | float | list | dict | None)
+            else f"the {type(value).__name__} {value}"
+            if isinstance(value, date)
+            else f"a value of type {type(value).__name__}"
+        )
+        raise Error(f"'{key}' expects a text, got {shown}", path="README.md", hint="put it in quotes")
+    return value
+
+
+def _others(card: Mapping[str, Any], names: tuple[str, ...], key: str, total: int) -> Values:
+    """The models or the data that a model was made from."""
+    name = next((name for name in names if name in card), None)
+    if name is None:
+        return {}
+    entries = _listed(card[name])
+    values = {f"general.{key}.count": encode_value("u32", len(entries))}
+    for index, entry in enumerate(entries):
+        facts = _other(entry, total)
+        for field in _OF_ANOTHER:
+            if field in facts and (text := _text(facts[field], f"{name}.{field}")):
+                values[f"general.{key}.{index}.{field}"] = encode_value("str", text)
+    return values
+
+
+def _other(entry: Any, total: int) -> dict[str, Any]:
+    if isinstance(entry, dict):
+        return entry
+    if not isinstance(entry, str):
+        return {}
+    facts = {}
+    text: str | None = entry
+    if address := entry.startswith(("http://", "https://", "ssh://")):
+        facts["repo_url"] = entry
+        match = re.match(r"https?://huggingface.co/([^/]+/[^/]+)$", entry)
+        text = match[1] if match else None
+    if text is None:
+        return facts
+    id_ = parse_id(text, total)
+    if id_.name is not None:
+        facts["name"] = title(id_.name)
+    if id_.organization is not None:
+        facts["organization"] = title(id_.organization)
+    if id_.version is not None:
+        facts["version"] = id_.version
+    if not address and id_.organization is not None and id_.name is not None:
+        facts["repo_url"] = f"https://huggingface.co/{id_.organization}/{id_.name}"
+    return facts

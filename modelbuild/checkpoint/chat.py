@@ -1,0 +1,87 @@
+"""The chat template that weights bring along, and the tokens that it may name.
+
+Source: gguf-py vocab.py (SpecialVocab) for where a checkpoint keeps it; llama.cpp common/chat.cpp for what it is given.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from modelbuild.checkpoint.checkpoint import Checkpoint
+
+
+class Chat(NamedTuple):
+    """A chat template as it is used by default.
+
+    file      what holds it
+    bos, eos  the texts of these tokens; None where they are not known, or not needed
+    """
+
+    template: str
+    file: str
+    bos: str | None = None
+    eos: str | None = None
+
+
+def of_checkpoint(checkpoint: Checkpoint) -> Chat | None:
+    """The chat template that the conversion of a checkpoint keeps. Raises Error and OSError for files that cannot be read."""
+    config = checkpoint.tokenizer_config
+    found: Any
+    if "chat_template" in config:
+        found, file = config["chat_template"], "tokenizer_config.json"
+    elif (text := checkpoint.text("chat_template.jinja")) is not None:
+        found, file = text, "chat_template.jinja"
+    else:
+        found, file = (checkpoint.json("chat_template.json") or {}).get("chat_template"), "chat_template.json"
+    if isinstance(found, list):
+        named = [each.get("template") for each in found if isinstance(each, dict) and each.get("name") == "default"]
+        found = named[-1] if named else None
+    if not isinstance(found, str) or not _is_text(found):
+        return None
+    return Chat(found, file, _content(config.get("bos_token")), _content(config.get("eos_token")))
+
+
+def _content(token: Any) -> str | None:
+    """The text of a token, which may be written as an object."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) and _is_text(text) else None
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text holds something, and can be written: JSON may spell halves of characters."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def of_gguf(metadata: Mapping[str, bytes], file: str) -> Chat | None:
+    """The chat template in a GGUF file's metadata."""
+    from modelbuild.tensors.formats.gguf import scalar
+
+    template = scalar(metadata, "tokenizer.chat_template")
+    if not template or not isinstance(template, str):
+        return None
+
+    def token(name: str) -> str | None:
+        if f"{name}_token" not in template:
+            return None
+        return _item(metadata.get("tokenizer.ggml.tokens", b""), scalar(metadata, f"tokenizer.ggml.{name}_token_id"))
+
+    return Chat(template, file, token("bos"), token("eos"))
+
+
+def _item(texts: bytes, number: Any) -> str | None:
+    """One text of an encoded list, without decoding the others; None where there is none."""
+    if len(texts) < 16 or type(number) is not int:
+        return None
+    kind, item, count = struct.unpack_from("<IIQ", texts)
+    if (kind, item) != (9, 8) or not 0 <= number < count:
+        return None
+    unpack = struct.Struct("<Q").unpack_from
+    at = 16
+    for _ in range(number):
+        at += 8 + unpack(texts, at)[0]
+    return texts[at + 8 : at + 8 + unpack(texts, at)[0]].decode("utf-8", "replace")

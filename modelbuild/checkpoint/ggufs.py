@@ -1,0 +1,72 @@
+"""What GGUF files hold, told from their heads: a model, a projector or an adapter; and which files are parts of one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+from modelbuild.checkpoint.chat import Chat, of_gguf
+from modelbuild.errors import Error, listed
+from modelbuild.tensors.formats import gguf
+
+FLOATS = ("f32", "f16", "bf16", "f64")
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+
+
+class Contents(NamedTuple):
+    """What a file is for, whether all its weights are floats, its `general.architecture`, and its chat template, if it has one."""
+
+    role: Literal["model", "projector", "adapter"]
+    unquantized: bool
+    architecture: str
+    chat: Chat | None
+
+
+def classify(path: str) -> Contents:
+    """Read a file's head and say what it holds, by its content as Ollama does (server/create.go). Raises Error."""
+    table = gguf.read_header(path).table
+    floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
+    architecture = gguf.scalar(table.metadata, "general.architecture")
+    return Contents(
+        role(table.metadata),
+        floats,
+        architecture if isinstance(architecture, str) else "",
+        of_gguf(table.metadata, os.path.basename(path)),
+    )
+
+
+def role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
+    def value(key: str) -> object:
+        return gguf.scalar(metadata, key)
+
+    kind = value("general.type")
+    if kind == "adapter":
+        return "adapter"
+    architecture = value("general.architecture")
+    seeing = value(f"{architecture}.vision.block_count")
+    if kind in ("projector", "mmproj") or architecture == "clip":
+        return "projector"
+    if not value(f"{architecture}.block_count") and isinstance(seeing, int) and seeing > 0:
+        return "projector"
+    return "model"
+
+
+def parts(name: str, names: Collection[str]) -> list[str]:
+    """The files of a folder that make one GGUF with `name`, in order: itself, or all parts of a split one.
+
+    Raises Error where a part is missing.
+    """
+    found = _PART.fullmatch(name)
+    if not found:
+        return [name]
+    prefix, _, count = found.groups()
+    wanted = [f"{prefix}-{number + 1:05}-of-{count}.gguf" for number in range(min(int(count), 99_999))]
+    here = set(names)
+    missing = [part for part in wanted if part not in here]
+    if missing:
+        raise Error(
+            f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them"
+        )
+    return wanted or [name]

@@ -1,0 +1,341 @@
+"""Whether llama.cpp's runtime would load a GGUF file, told from its head: metadata, vocabulary, tensors and their shapes.
+
+What we have no table for is not judged, and neither is what a file holds beyond the tables: Ollama's own engine reads more than
+llama.cpp's. Source: src/llama-model.cpp (load_hparams), src/llama-vocab.cpp (load), src/llama-model-loader.cpp (get_key,
+check_tensor_dims), read for the release that llama-cpp-python 0.3.36 carries.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from modelbuild.checkpoint import architectures
+from modelbuild.errors import Error, listed
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
+from modelbuild.tensors.tensor import Shape
+
+SHOWN = 4
+"""Kinds of tensors that an error shows."""
+
+BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
+"""The most that the runtime knows (llama.cpp src/llama-hparams.h)."""
+
+HINT = "get the file once more, or make it again from the weights it was converted from"
+
+_TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
+_LENGTH = struct.Struct("<Q")
+_BLOCK = re.compile(r"blk\.([0-9]{1,9})\.")
+_LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
+
+
+class Line(NamedTuple):
+    """One line of an architecture's table; see architectures/_loads.py."""
+
+    when: str
+    name: str
+    optional: bool
+    dimensions: tuple[str, ...]
+
+
+@cache
+def _tables() -> Mapping[str, tuple[tuple[Line, ...], tuple[str, ...]]]:
+    """`general.architecture` -> the tensors that the runtime loads, and the metadata it asks for besides that of all."""
+    return {kind.NAME: (_lines(kind.LOADS), kind.ASKS) for kind in architectures.known() if kind.LOADS}
+
+
+def _lines(table: str) -> tuple[Line, ...]:
+    found = []
+    for text in filter(None, map(str.strip, table.split("\n"))):
+        line = _LINE.fullmatch(re.sub(" +", " ", text))
+        assert line is not None, text
+        when, name, optional, dimensions = line.groups()
+        found.append(Line(when or "", name, bool(optional), tuple(dimensions.split())))
+    return tuple(found)
+
+
+def architecture(metadata: Mapping[str, bytes]) -> str | None:
+    """The `general.architecture` of a file with this metadata."""
+    return _text(metadata, "general.architecture")
+
+
+def is_known(metadata: Mapping[str, bytes]) -> bool:
+    """Whether there is a table for the architecture of a file with this metadata."""
+    return architecture(metadata) in _tables()
+
+
+def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[Error]:
+    """Why the runtime would not load a model: errors without a path. Nothing where it would, or where that cannot be judged.
+
+    metadata  encoded values, by key
+    shapes    of each tensor, outermost dimension first
+    """
+    name = architecture(metadata)
+    if name is None:
+        return [Error("the metadata lacks 'general.architecture': no runtime knows what this is", hint=HINT)]
+    if name not in _tables():
+        return []
+    lines, asked = _tables()[name]
+    model = _Model(name, metadata)
+    found = [*_metadata(model, asked), *_vocabulary(metadata)]
+    return found or [*_tensors(model, lines, shapes)]
+
+
+# Metadata
+
+
+class _Model:
+    """The hyper-parameters of a file, as the runtime derives them."""
+
+    def __init__(self, name: str, metadata: Mapping[str, bytes]) -> None:
+        self.name = name
+        self.metadata = metadata
+
+    def has(self, key: str) -> bool:
+        return f"{self.name}.{key}" in self.metadata
+
+    def number(self, key: str, default: int = 0) -> int:
+        """A number, of an array the first block's."""
+        value = self._value(key)
+        if isinstance(value, list):
+            value = value[0] if value else default
+        return value if isinstance(value, int) else default
+
+    def _value(self, key: str) -> Any:
+        data = self.metadata.get(f"{self.name}.{key}")
+        return None if data is None else decode_value(data)
+
+    def dimensions(self) -> dict[str, int]:
+        """What the words of a table mean here."""
+        number = self.number
+        embd, heads = number("embedding_length"), number("attention.head_count")
+        shared = number("attention.head_count_kv", heads)
+        key = number("attention.key_length", embd // heads if heads else 0)
+        value = number("attention.value_length", embd // heads if heads else 0)
+        forward, used = number("feed_forward_length"), number("expert_used_count")
+        return {
+            "embd": embd,
+            "vocab": _count(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
+            "ff": forward,
+            "head": key,
+            "heads": heads,
+            "queries": key * heads,
+            "keys": key * shared,
+            "values": value * shared,
+            "experts": number("expert_count"),
+            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
+            "ff_shexp": number("expert_shared_feed_forward_length"),
+            "rot": number("rope.dimension_count", key),
+        }
+
+
+_NUMBERS = ("context_length", "embedding_length", "block_count")
+_U32 = ("attention.key_length", "attention.value_length", "rope.dimension_count", "expert_count")
+"""Read of every model; another key may have any type where the runtime does not read it."""
+_DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
+
+
+def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
+    missing = [key for key in (*_NUMBERS, "attention.head_count", *asked) if not model.has(key)]
+    if missing:
+        yield Error(
+            f"the metadata lacks {'a key' if len(missing) == 1 else 'keys'} that llama.cpp's runtime asks for",
+            facts=[("missing", listed(f"{model.name}.{key}" for key in missing))],
+            hint=HINT,
+        )
+    forms: dict[str, tuple[str, ...]] = {}
+    forms.update((key, ("u32",)) for key in (*_NUMBERS, *_U32, *(key for key in asked if key.endswith("window"))))
+    forms.update((key, ("f32",)) for key in asked if key.endswith(("epsilon", "scale")))
+    forms.update((key, ("u32", "[u32]", "[i32]")) for key in _DIMENSIONS)
+    named = {f"{model.name}.{key}": expected for key, expected in forms.items()}
+    named |= {key: ("u32",) for key in model.metadata if key == "general.file_type" or _TOKEN.fullmatch(key)}
+    for key, expected in named.items():
+        data = model.metadata.get(key)
+        if data is not None and type_name(data) not in expected:
+            yield Error(f"'{key}' expects a {expected[0]}, got {type_name(data)}", hint=HINT)
+            return
+    blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
+    if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
+        yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
+    if experts > EXPERTS_LIMIT:
+        yield Error(f"'{model.name}.expert_count' expects at most {EXPERTS_LIMIT}, got {experts}", hint=HINT)
+    if (experts or used) and not 0 < used <= experts:
+        yield Error(
+            f"'{model.name}.expert_used_count' expects a number from 1 to that of all experts, {experts}, got {used}",
+            hint=HINT,
+        )
+    turned, head = model.number("rope.dimension_count"), model.dimensions()["head"]
+    if model.name == "llama" and turned and head and turned != head:
+        yield Error(f"'llama.rope.dimension_count' expects the size of a head, {head}, got {turned}", hint=HINT)
+
+
+# Vocabulary
+
+_TOKENIZERS = ("llama", "gpt2", "bert", "t5", "rwkv", "plamo2", "gemma4", "hybriddna", "whitespace")
+"""(llama.cpp src/llama-vocab.cpp, load)"""
+
+
+def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
+    kind = _text(metadata, "tokenizer.ggml.model")
+    if kind is None:
+        yield Error("the metadata lacks 'tokenizer.ggml.model': the file has no vocabulary", hint=HINT)
+        return
+    if kind in ("none", "no_vocab"):
+        return
+    if kind not in _TOKENIZERS:
+        yield Error(f"'tokenizer.ggml.model' expects one of {', '.join(_TOKENIZERS)}, got '{kind[:40]}'", hint=HINT)
+        return
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if tokens is None or type_name(tokens) != "[str]":
+        yield Error("the metadata lacks 'tokenizer.ggml.tokens': the file has no vocabulary", hint=HINT)
+        return
+    count = _count(tokens)
+    for key, what, forms in (
+        ("scores", "scores", ("[f32]", "[i32]")),
+        ("token_type", "types", ("[i32]", "[u32]")),
+    ):
+        data = metadata.get(f"tokenizer.ggml.{key}")
+        if data is not None and (type_name(data) not in forms or _count(data) < count):
+            got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
+            yield Error(f"the vocabulary has {count} tokens, and not as many {what}: got {got}", hint=HINT)
+    merges = metadata.get("tokenizer.ggml.merges")
+    if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
+        yield Error("the metadata lacks 'tokenizer.ggml.merges', which byte pairs need", hint=HINT)
+    if (twice := _twice(tokens, count)) is not None:
+        yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)
+
+
+def _twice(tokens: bytes, count: int) -> str | None:
+    """A token that stands in an encoded list more than once. Tokens are bytes, which need be no text; empty ones get other names."""
+    seen: set[bytes] = set()
+    at = 16
+    for _ in range(count):
+        (length,) = _LENGTH.unpack_from(tokens, at)
+        token = tokens[at + 8 : at + 8 + length]
+        if token and token in seen:
+            return token.decode("utf-8", "replace")
+        seen.add(token)
+        at += 8 + length
+    return None
+
+
+# Tensors
+
+
+def _tensors(model: _Model, lines: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
+    sizes = model.dimensions()
+    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
+    present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
+    missing: dict[str, list[str]] = {}
+    wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
+    for line in lines:
+        if not present[line.when]:
+            continue
+        for number in range(model.number("block_count")) if ".N." in line.name else (0,):
+            for name, dimensions, optional in _wanted(line, number, shapes):
+                shape = shapes.get(name)
+                if shape is None:
+                    if not optional:
+                        missing.setdefault(line.name, []).append(name)
+                elif _expected(dimensions, sizes) != _without_ones(shape):
+                    wrong.setdefault(line.name, []).append((name, dimensions, shape))
+    blocks = model.number("block_count")
+    beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
+    if beyond:
+        yield Error(
+            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it says it has",
+            facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
+            hint=HINT,
+        )
+    if missing:
+        names = [name for found in missing.values() for name in found]
+        yield Error(
+            f"the file lacks {len(names)} {'tensor' if len(names) == 1 else 'tensors'} that llama.cpp's runtime loads",
+            facts=[("missing", listed(names, 6))],
+            hint=HINT,
+        )
+    if wrong:
+        count = sum(map(len, wrong.values()))
+        facts = []
+        for found in list(wrong.values())[:SHOWN]:
+            name, dimensions, shape = found[0]
+            expected = list(reversed([_size(word, sizes) for word in dimensions]))
+            said = ", ".join(_SAID.get(word, word) for word in reversed(dimensions))
+            facts.append((name, f"expected {expected} ({said}), got {list(shape)}"))
+        if len(wrong) > SHOWN:
+            facts.append(("and", f"{len(wrong) - SHOWN} other kinds"))
+        yield Error(
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that the metadata tells of",
+            facts=facts,
+            hint=HINT,
+        )
+
+
+_SAID = {
+    "embd": "embedding_length",
+    "vocab": "tokens of the vocabulary",
+    "ff": "feed_forward_length",
+    "head": "attention.key_length",
+    "heads": "attention.head_count",
+    "queries": "heads of the queries",
+    "keys": "heads of the keys",
+    "values": "heads of the values",
+    "experts": "expert_count",
+    "ff_exp": "feed_forward_length of an expert",
+    "ff_shexp": "expert_shared_feed_forward_length",
+    "rot/2": "rope.dimension_count / 2",
+    "2*ff": "2 * feed_forward_length",
+}
+
+
+def _wanted(line: Line, number: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    """The tensors that a line asks for in one block: name, dimensions, whether the file may lack it."""
+    name = line.name.replace(".N.", f".{number}.")
+    if not name.endswith(".qkv"):
+        yield (name if name.endswith(".bias") else f"{name}.weight"), line.dimensions, line.optional
+        return
+    block = name.removesuffix(".qkv")
+    fused = "+".join(line.dimensions)
+    if f"{block}.attn_qkv.weight" in shapes:
+        yield f"{block}.attn_qkv.weight", ("embd", fused), False
+        yield f"{block}.attn_qkv.bias", (fused,), True
+    for letter, size in zip("qkv", line.dimensions, strict=True):
+        if f"{block}.attn_qkv.weight" not in shapes:
+            yield f"{block}.attn_{letter}.weight", ("embd", size), line.optional
+        yield f"{block}.attn_{letter}.bias", (size,), True
+
+
+def _expected(dimensions: tuple[str, ...], sizes: Mapping[str, int]) -> Shape:
+    return _without_ones(tuple(reversed([_size(word, sizes) for word in dimensions])))
+
+
+def _size(word: str, sizes: Mapping[str, int]) -> int:
+    if "+" in word:
+        return sum(_size(part, sizes) for part in word.split("+"))
+    if "*" in word:
+        factor, _, word = word.partition("*")
+        return int(factor) * sizes[word]
+    word, _, part = word.partition("/")
+    return sizes[word] // int(part or 1)
+
+
+def _without_ones(shape: Shape) -> Shape:
+    """ggml's shapes end, seen from the innermost dimension, with ones that a file may write or leave out."""
+    start = next((at for at, size in enumerate(shape[:-1]) if size != 1), max(len(shape) - 1, 0))
+    return shape[start:]
+
+
+def _text(metadata: Mapping[str, bytes], key: str) -> str | None:
+    data = metadata.get(key)
+    return str(decode_value(data)) if data is not None and type_name(data) == "str" else None
+
+
+def _count(data: bytes | None) -> int:
+    """How many items an encoded array has."""
+    if data is None or len(data) < 16 or struct.unpack_from("<I", data)[0] != ARRAY:
+        return 0
+    return int(struct.unpack_from("<Q", data, 8)[0])

@@ -1,0 +1,182 @@
+"""The files of a checkpoint folder: which there are, whether all of the weights are there, and the tensors in them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from modelbuild import bounded_json
+from modelbuild.checkpoint.checkpoint import parse_json
+from modelbuild.errors import Error, listed
+from modelbuild.tensors import formats
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.tensor import Tensor, TensorTable
+
+INDEX = "model.safetensors.index.json"
+
+FILES = (
+    "config.json", "generation_config.json", "README.md", "tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+    "added_tokens.json", "special_tokens_map.json", "merges.txt", "chat_template.jinja", "chat_template.json",
+    "hf_quant_config.json", "tekken.json", INDEX,
+)  # fmt: skip
+"""The small files that decide bytes, by being there or by not being there."""
+
+
+TENSORS_LIMIT = 1 << 18
+"""Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
+_DAMAGED = "no real checkpoint has so many: files of several may lie in the folder, or one is damaged; get it again"
+INDEX_LIMIT = 64 << 20
+"""Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
+
+
+def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
+    """The weights files of a folder, given its listing and what its index holds; `folder` is for what is said of it.
+
+    Raises Error where there are none, or where not all of them are there.
+    """
+    if index is not None:
+        wanted = sorted(set(_weight_map(index).values()))
+        here = set(names)
+        missing = [name for name in wanted if name not in here]
+        if missing:
+            raise _incomplete(missing, len(wanted), len(missing), names)
+        return wanted
+    found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
+    if not found:
+        raise _no_weights(sorted(names), folder)
+    numbers: dict[int, set[int]] = {}
+    for part in filter(None, map(_PART.fullmatch, found)):
+        numbers.setdefault(int(part[2]), set()).add(int(part[1]))
+    for count, present in numbers.items():
+        lacking = count - sum(1 <= number <= count for number in present)
+        if lacking:
+            first = itertools.islice((number for number in range(1, count + 1) if number not in present), 20)
+            missing = [f"model-{number:05}-of-{count:05}.safetensors" for number in first]
+            raise _incomplete(missing, count, lacking, names)
+    return found
+
+
+_PART = re.compile(r"model-(\d{5,9})-of-(\d{5,9})\.safetensors")
+
+
+def _incomplete(missing: Sequence[str], count: int, lacking: int, names: Iterable[str]) -> Error:
+    folded = {name.casefold(): name for name in names}
+    near = [(folded[name.casefold()], name) for name in missing if name.casefold() in folded]
+    hint = "the download is not finished; get the missing files"
+    if near:
+        hint = f"'{near[0][0]}' differs in upper and lower case: rename it to '{near[0][1]}'"
+    return Error(
+        f"the checkpoint is not whole: {lacking} of {count} weights files {'is' if lacking == 1 else 'are'} missing",
+        path=INDEX if INDEX in names else None,
+        facts=[("missing", listed(missing))],
+        hint=hint,
+    )
+
+
+def _no_weights(names: Sequence[str], folder: str) -> Error:
+    """What a folder without weights that can be read is."""
+    safetensors = [name for name in names if name.endswith(".safetensors")]
+    pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+    if "adapter_config.json" in names:
+        return Error(
+            "the folder holds an adapter, not a model",
+            hint="name the model's folder in FROM, and this one as its adapter",
+        )
+    if any(name.startswith("consolidated") for name in (*safetensors, *pickles)):
+        mistral = bool(safetensors)
+        expected = "config.json, model.safetensors, tokenizer.json or tokenizer.model"
+        return Error(
+            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected that of Hugging Face",
+            facts=[("found", listed(names)), ("expected", expected)],
+            hint="get the files of those names, which the model's repository at Hugging Face holds beside these"
+            if mistral
+            else "get the model from a repository that holds it for transformers, often named after this one with '-hf'",
+        )
+    if any(name.startswith("pytorch_model") for name in pickles):
+        return Error(
+            f"the weights are pickles ('{pickles[0]}'), expected safetensors",
+            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes them anew:\n"
+            + formats.unpickling(folder),
+        )
+    if pickles:
+        return Error(
+            f"the weights are pickles ('{pickles[0]}'), expected safetensors",
+            hint="pickles can run code and are not read; load the model with what made it and save it with save_pretrained",
+        )
+    return Error(
+        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
+        facts=[("found", listed(safetensors or names))] if names else [],
+    )
+
+
+def _weight_map(index: bytes) -> dict[str, str]:
+    formats.refuse_pointer(index, INDEX, "file")
+    if len(index) > INDEX_LIMIT:
+        raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX, hint=_DAMAGED)
+    found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
+    if isinstance(found, dict) and len(found) > TENSORS_LIMIT:
+        what = f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}"
+        raise Error(what, path=INDEX, hint=_DAMAGED)
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
+    for name in found.values():
+        if "/" in name or "\\" in name or not name.isprintable():
+            raise Error(f"'weight_map' names a file outside the folder: '{shown(name)}'", path=INDEX)
+    return found
+
+
+def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:
+    """Tables of the files of one model, up to where they come to more tensors than any model has. Raises Error there."""
+    count = 0
+    for file, table in tables:
+        count += len(table.tensors)
+        if count > TENSORS_LIMIT:
+            raise Error(
+                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                hint=_DAMAGED,
+                path=file,
+            )
+        yield file, table
+
+
+def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:
+    """All tensors of the checkpoint, file by file and by name in each (ModelBase.index_tensors)."""
+    found: dict[str, Tensor] = {}
+    home: dict[str, str] = {}
+    for file, table in sorted(tables):
+        for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
+            if name in found:
+                left_over = (
+                    f"without {INDEX} all files named model*.safetensors count: take away those that are left over"
+                )
+                raise Error(
+                    f"tensor '{shown(name)}' is in two files",
+                    path=file,
+                    facts=[("also in", home[name])],
+                    hint=left_over if index is None else None,
+                )
+            found[name] = tensor
+            home[name] = file
+    if index is not None:
+        expected = _weight_map(index)
+        missing = sorted(expected.keys() - found.keys())
+        extra = sorted(found.keys() - expected.keys())
+        if missing:
+            raise Error(
+                f"names {len(missing)} tensors that no weights file holds",
+                path=INDEX,
+                facts=[
+                    ("tensors", listed(map(shown, missing))),
+                    ("expected in", listed(sorted({expected[name] for name in missing}))),
+                ],
+                hint="the download is not finished, or the index is another checkpoint's",
+            )
+        if extra:
+            raise Error(
+                f"does not name {len(extra)} tensors that the weights files hold",
+                path=INDEX,
+                facts=[("tensors", listed(map(shown, extra))), ("in", listed(sorted({home[name] for name in extra})))],
+                hint="the index is another checkpoint's",
+            )
+    return found

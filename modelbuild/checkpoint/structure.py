@@ -1,0 +1,345 @@
+"""Whether the tensors of a model are those that its architecture and its configuration tell of: none missing, shapes that fit.
+
+What the runtime would refuse to load is found here before anything is made of it (llama.cpp src/llama-model.cpp, load_tensors).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelbuild.checkpoint.architectures import Architecture, block_count
+from modelbuild.checkpoint.checkpoint import kind
+from modelbuild.errors import Error, listed
+from modelbuild.tensors.formats import shown
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.tensors.tensor import Shape
+
+SHOWN = 4
+"""Kinds of tensors of the wrong shape that an error shows."""
+
+_OPTIONAL = re.compile(r"output|.*_shexp")
+"""Stems that a model may do without: tied embeddings, experts that all tokens share."""
+
+_INSTEAD = {
+    "blk.N.attn_q": "blk.N.attn_qkv",
+    "blk.N.attn_k": "blk.N.attn_qkv",
+    "blk.N.attn_v": "blk.N.attn_qkv",
+    "blk.N.attn_qkv": "blk.N.attn_q",
+    "blk.N.ffn_gate": "blk.N.ffn_gate_exps",
+    "blk.N.ffn_up": "blk.N.ffn_up_exps",
+    "blk.N.ffn_down": "blk.N.ffn_down_exps",
+    "blk.N.ffn_gate_inp": "blk.N.ffn_up",
+    "blk.N.ffn_gate_exps": "blk.N.ffn_gate",
+    "blk.N.ffn_up_exps": "blk.N.ffn_up",
+    "blk.N.ffn_down_exps": "blk.N.ffn_down",
+}
+"""What may stand in the place of a stem, in each block for itself."""
+
+
+BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
+"""The most that the runtime knows (llama.cpp src/llama-hparams.h)."""
+
+
+def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
+    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters."""
+    found = [*_missing(entries, architecture), *_untied(entries, architecture), *_biases(entries, architecture)]
+    found += _codes(entries, architecture)
+    return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
+
+
+def source(expression: Expression) -> str:
+    """What errors call a tensor of the checkpoint: leaves made from headers are named by `file`, a NUL and the tensor."""
+    leaf = next(expression.leaves(), None)
+    return leaf.digest.rpartition("\0")[2] if leaf is not None and "\0" in leaf.digest else ""
+
+
+def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    blocks = min(block_count(architecture.config), len(entries))
+    present = {entry.name for entry in entries}
+    stems = {_split(name)[0] for name in present if name.endswith(".weight")}
+    needed = {stem for stem in architecture.NAMES.values() if not _OPTIONAL.fullmatch(stem)}
+    # A stem that one block has, every block has.
+    needed |= {stem for stem in stems if stem.startswith("blk.")}
+    biases = {_split(name)[0] for name in present if name.endswith(".bias")}
+    biases |= {name.removesuffix(".bias") for name in architecture.NEEDED if name.endswith(".bias")}
+    lacking: dict[str, list[int]] = {}
+    for suffix, kinds in ((".weight", needed), (".bias", biases)):
+        for stem in sorted(kinds):
+            numbers = range(blocks) if "N" in stem.split(".") else range(1)
+            for number in numbers:
+                instead = _INSTEAD.get(stem)
+                fits = _name(stem, number) + suffix in present
+                if not fits and not (instead and _name(instead, number) + ".weight" in present):
+                    lacking.setdefault(stem + suffix, []).append(number)
+    if not lacking:
+        return
+    shown = [_name(stem, number) for stem, numbers in lacking.items() for number in numbers]
+    facts = [("missing", listed(_hf(stem, numbers[0], architecture.NAMES) for stem, numbers in lacking.items()))]
+    if any("N" in stem.split(".") for stem in lacking):
+        where = sorted({n for stem, numbers in lacking.items() if "N" in stem.split(".") for n in numbers})
+        facts.append(("blocks", listed(map(str, where)) if len(where) < blocks else f"all {blocks}"))
+    yield Error(
+        f"the checkpoint lacks {len(shown)} {'tensor' if len(shown) == 1 else 'tensors'} that this architecture has",
+        facts=facts,
+        hint="the download is not finished, or config.json is not this checkpoint's",
+    )
+
+
+def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    names = {entry.name for entry in entries}
+    if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
+        yield Error(
+            f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
+            facts=[("config.json", f"tie_word_embeddings {kind(architecture.config.get('tie_word_embeddings'))}")],
+            hint="where the output is the embedding, store it once more: as lm_head.weight",
+        )
+
+
+def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    read = re.compile(architecture.BIASES)
+    found = [e for e in entries if e.name.endswith(".bias") and not read.fullmatch(_split(e.name)[0])]
+    if found:
+        count = "1 bias" if len(found) == 1 else f"{len(found)} biases"
+        yield Error(
+            f"the checkpoint holds {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
+            facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
+            hint="it would refuse the file; only a model without them can be run there",
+        )
+
+
+_WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
+_SCALED = ("scale", "mxfp4", "dequantize")
+
+
+def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
+    said = architecture.config.get("torch_dtype") or architecture.config.get("dtype")
+    if "float" not in str(said):
+        return
+    found = [entry for entry in entries if len(entry.shape) > 1 and _bare(entry.expression) in _WHOLE]
+    if found:
+        count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
+        yield Error(
+            f"the checkpoint holds {count} of whole numbers, although config.json says {said}",
+            facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
+            hint="these are quantization codes without their scales: start from the weights that were quantized",
+        )
+
+
+def _bare(expression: Expression) -> str:
+    """The dtype of the weights that a tensor is made of; empty where scales take part."""
+    while expression.operands:
+        if expression.operation in _SCALED:
+            return ""
+        expression = expression.operands[0]
+    return expression.dtype
+
+
+def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
+    """What the runtime asks for, or ends at (llama.cpp src/llama-model.cpp, load_hparams)."""
+    try:
+        values = architecture.parameters(0)
+    except Error:
+        # Told where the metadata is made.
+        return
+
+    def value(key: str) -> int:
+        return int.from_bytes(values.get(f"{architecture.NAME}.{key}", b"")[4:8], "little")
+
+    other = f"{architecture.NAME}.attention.layer_norm_epsilon"
+    for key, from_key in architecture.REQUIRED.items():
+        if f"{architecture.NAME}.{key}" not in values and not (key.endswith("_rms_epsilon") and other in values):
+            got = (
+                f"got {kind(architecture.config[from_key])}" if from_key in architecture.config else "which is missing"
+            )
+            yield Error(f"'{from_key}' expects a number above 0, {got}", path="config.json")
+    blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
+    if blocks > BLOCKS_LIMIT or experts > EXPERTS_LIMIT:
+        yield Error(
+            f"the model is larger than llama.cpp's runtime knows: {blocks} blocks, {experts} experts",
+            path="config.json",
+            facts=[("at most", f"{BLOCKS_LIMIT} blocks, {EXPERTS_LIMIT} experts")],
+        )
+    if (experts or used) and not 0 < used <= experts:
+        yield Error(
+            f"'num_experts_per_tok' expects a number from 1 to that of all experts, {experts}, got {used}",
+            path="config.json",
+        )
+
+
+PHI3_TOKENS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
+
+
+def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
+    """What is wrong with a name: the runtime looks for tokens of Phi-3 in whatever is named after it (llama.cpp src/llama-vocab.cpp, load).
+
+    metadata  that of the file, a name of the project's own included
+    """
+    name = decode_value(metadata["general.name"]) if "general.name" in metadata else ""
+    if not re.search("phi-?3", str(name), re.IGNORECASE) or "tokenizer.ggml.tokens" not in metadata:
+        return []
+    missing = set(PHI3_TOKENS).difference(decode_value(metadata["tokenizer.ggml.tokens"]))
+    if not missing:
+        return []
+    return [
+        Error(
+            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
+            facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
+            hint='give it another name: metadata = { "general.name" = "…" }',
+        )
+    ]
+
+
+def _split(name: str) -> tuple[str, int]:
+    """`blk.N.attn_q` and the number, of `blk.3.attn_q.weight`."""
+    stem = name.rpartition(".")[0]
+    block = re.match(r"blk\.(\d+)\.", stem)
+    return (f"blk.N.{stem[block.end() :]}", int(block[1])) if block else (stem, 0)
+
+
+def _name(stem: str, number: int) -> str:
+    return stem.replace(".N.", f".{number}.")
+
+
+def _hf(name: str, number: int, names: Mapping[str, str]) -> str:
+    """What the checkpoint calls a tensor, where its name alone tells."""
+    stem, _, suffix = name.rpartition(".")
+    found = next((hf for hf, known in names.items() if known == stem), None)
+    return f"{_name(found, number)}.{suffix}" if found else _name(name, number)
+
+
+class Size(NamedTuple):
+    """A number that a shape should hold, and what of config.json says so."""
+
+    value: int
+    said_by: str
+
+
+def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    known = _shapes(architecture, {_split(entry.name)[0] for entry in entries})
+    wrong: dict[str, list[tuple[Entry, list[tuple[Size, ...]]]]] = {}
+    for entry in entries:
+        stem, suffix = _split(entry.name)[0], entry.name.rpartition(".")[2]
+        wanted = known.get(f"{stem}.{suffix}")
+        if wanted and not any(_fits(entry.shape, shape) for shape in wanted):
+            wrong.setdefault(f"{stem}.{suffix}", []).append((entry, wanted))
+    if wrong:
+        facts = []
+        for found in wrong.values():
+            entry, wanted = found[0]
+            expected = " or ".join(_shape(shape) for shape in wanted)
+            name = source(entry.expression) or entry.name
+            facts.append((name, f"expected {expected}, got {list(entry.shape)}"))
+        count = sum(map(len, wrong.values()))
+        yield Error(
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that config.json tells of",
+            path="config.json",
+            facts=[*facts[:SHOWN], *([("and", f"{len(facts) - SHOWN} other kinds")] if len(facts) > SHOWN else [])],
+            hint="config.json is not this checkpoint's",
+        )
+    # What config.json has no number for is at least the same in every block.
+    shapes: dict[str, Entry] = {}
+    for entry in entries:
+        stem, _ = _split(entry.name)
+        key = f"{stem}.{entry.name.rpartition('.')[2]}"
+        if key in known or not stem.startswith("blk."):
+            continue
+        before = shapes.setdefault(key, entry)
+        if before.shape != entry.shape:
+            yield Error(
+                f"tensor '{source(entry.expression) or entry.name}' differs in shape from that of the first block",
+                facts=[("expected", f"{list(before.shape)}"), ("got", f"{list(entry.shape)}")],
+                hint="the checkpoint is damaged, or put together from two",
+            )
+            return
+
+
+def _fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
+    return shape == tuple(size.value for size in wanted)
+
+
+def _shape(wanted: tuple[Size, ...]) -> str:
+    return f"{[size.value for size in wanted]} ({', '.join(size.said_by for size in wanted)})"
+
+
+def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple[Size, ...]]]:
+    """The shapes that a configuration tells of, by name; where it may be one of several, all of them."""
+    config: Mapping[str, Any] = architecture.config
+    try:
+        values = architecture.parameters(0)
+    except Error:
+        # Told where the metadata is made.
+        values = {}
+
+    def size(*keys: str, written: str = "") -> Size | None:
+        """What the file will say, or else config.json."""
+        key = next((key for key in keys if type(config.get(key)) is int), None)
+        data = values.get(f"{architecture.NAME}.{written}", b"")
+        if len(data) == 8:
+            return Size(int.from_bytes(data[4:], "little"), key or keys[0])
+        return Size(config[key], key) if key else None
+
+    hidden = size("hidden_size", "n_embd", written="embedding_length")
+    forward = size("intermediate_size", "n_inner", written="feed_forward_length")
+    heads = size("num_attention_heads", "n_head", "n_heads", written="attention.head_count")
+    shared = size("num_key_value_heads", written="attention.head_count_kv") or heads
+    rows = size("vocab_size")
+    experts = size("num_local_experts", "num_experts")
+    expert_forward = size("moe_intermediate_size") or forward
+    shared_forward = size("shared_expert_intermediate_size", "shared_intermediate_size")
+    key_length = f"{architecture.NAME}.attention.key_length"
+    head = size("head_dim", written="attention.key_length") if not values or key_length in values else None
+    if head is None and hidden and heads and heads.value:
+        head = Size(hidden.value // heads.value, "hidden_size / num_attention_heads")
+    queries, keys = _times(heads, head), _times(shared, head)
+    if not architecture.FREE_HEADS:
+        queries = hidden
+    fused = Size(queries.value + 2 * keys.value, "queries, keys and values") if queries and keys else None
+    # Without a gate of its own, it stands in the rows of ffn_up.
+    up = forward if "blk.N.ffn_gate" in stems else _double(forward)
+    found: dict[str, list[tuple[Size, ...]]] = {}
+
+    def put(name: str, *shapes: tuple[Size | None, ...], bias: bool = True) -> None:
+        for shape in shapes:
+            complete = [part for part in shape if part is not None]
+            if len(complete) == len(shape):
+                found.setdefault(f"{name}.weight", []).append(tuple(complete))
+                if bias:
+                    found.setdefault(f"{name}.bias", []).append(tuple(complete[:-1]))
+
+    put("token_embd", (rows, hidden), bias=False)
+    put("output", (rows, hidden))
+    for norm in ("output_norm", *(f"blk.N.{name}_norm" for name in ("attn", "ffn", "post_attention", "post_ffw"))):
+        put(norm, (hidden,), bias=False)
+    put("blk.N.attn_q", (queries, hidden))
+    put("blk.N.attn_k", (keys, hidden))
+    put("blk.N.attn_v", (keys, hidden))
+    put("blk.N.attn_qkv", (fused, hidden))
+    put("blk.N.attn_output", (hidden, queries))
+    put("blk.N.attn_q_norm", (head,), (queries,), bias=False)
+    put("blk.N.attn_k_norm", (head,), (keys,), bias=False)
+    put("blk.N.attn_sinks", (heads,), bias=False)
+    put("blk.N.ffn_gate", (forward, hidden))
+    put("blk.N.ffn_up", (up, hidden))
+    put("blk.N.ffn_down", (hidden, forward))
+    put("blk.N.ffn_gate_inp", (experts, hidden))
+    for part in ("gate", "up"):
+        put(f"blk.N.ffn_{part}_exps", (experts, expert_forward, hidden))
+        put(f"blk.N.ffn_{part}_shexp", (shared_forward, hidden))
+    put("blk.N.ffn_down_exps", (experts, hidden, expert_forward))
+    put("blk.N.ffn_down_shexp", (hidden, shared_forward))
+    return found
+
+
+def _times(count: Size | None, each: Size | None) -> Size | None:
+    if count is None or each is None:
+        return None
+    said = each.said_by if each.said_by == "head_dim" else "size of a head"
+    return Size(count.value * each.value, f"{count.said_by} * {said}")
+
+
+def _double(size: Size | None) -> Size | None:
+    return Size(2 * size.value, f"2 * {size.said_by}") if size else None

@@ -1,0 +1,1 @@
+"""A tokenizer's files, and the vocabulary that llama.cpp makes of them."""

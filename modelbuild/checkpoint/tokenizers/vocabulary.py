@@ -1,0 +1,194 @@
+"""Tokenizers: the `tokenizer.*` metadata of a GGUF file, from the files in which a checkpoint keeps its tokenizer.
+
+Source: llama.cpp conversion/base.py (_create_vocab_sentencepiece, get_vocab_base) and gguf-py vocab.py (LlamaHfVocab).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, token_id
+from modelbuild.checkpoint.tokenizers.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
+from modelbuild.checkpoint.tokenizers.special import special_tokens
+from modelbuild.errors import Error
+from modelbuild.tensors.formats.gguf import encode_value
+
+SIZE_LIMIT = 1 << 20
+"""The most tokens a vocabulary may have; the largest of models of text have half a million."""
+
+ADDED_SCORE = -1000.0
+PAD_SCORE = -10000.0
+SPACE = "\u2581"
+
+Values = dict[str, bytes]
+
+
+def tokens_in(metadata: Mapping[str, bytes]) -> int:
+    """How many tokens some `tokenizer.*` metadata lists."""
+    data = metadata.get("tokenizer.ggml.tokens")
+    return int.from_bytes(data[8:16], "little") if data else 0
+
+
+def looks_special(text: str) -> bool:
+    """Whether an added token is a control token in spite of what its checkpoint says (does_token_look_special)."""
+    if text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]"):
+        return True
+    ends = (("<|", "|>"), ("<\uff5c", "\uff5c>"), ("<unused", ">"))
+    return any(text.startswith(start) and text.endswith(end) for start, end in ends)
+
+
+def _vocabulary(
+    model: str, pre: str, tokens: Sequence[str | bytes], types: Sequence[int], scores: Sequence[float] | None
+) -> Values:
+    _check_distinct(tokens)
+    values = {
+        "tokenizer.ggml.model": encode_value("str", model),
+        "tokenizer.ggml.pre": encode_value("str", pre),
+        "tokenizer.ggml.tokens": encode_value("[str]", tokens),
+    }
+    if scores is not None:
+        values["tokenizer.ggml.scores"] = encode_value("[f32]", scores)
+    return values | {"tokenizer.ggml.token_type": encode_value("[i32]", types)}
+
+
+def _check_distinct(tokens: Sequence[str | bytes]) -> None:
+    """Raise Error for two tokens of one text, at which the runtime ends (llama.cpp src/llama-vocab.cpp, load).
+
+    Empty ones get texts of their own there.
+    """
+    if len(set(tokens)) == len(tokens):
+        return
+    places: dict[str | bytes, int] = {}
+    for number, text in enumerate(tokens):
+        if text and text in places:
+            shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+            raise Error(
+                f"tokens {places[text]} and {number} of the vocabulary are both {kind(shown).removeprefix('the text ')}",
+                hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
+            )
+        places[text] = number
+
+
+def vocabulary_size(config: Mapping[str, Any]) -> int | None:
+    """`vocab_size` of a config, None where it says none. Raises Error for one that cannot be."""
+    size = config.get("vocab_size")
+    if size is not None and (type(size) is not int or not 0 < size <= SIZE_LIMIT):
+        raise Error(
+            f"'vocab_size' expects a whole number from 1 to {SIZE_LIMIT:,}, got {kind(size)}", path="config.json"
+        )
+    return size
+
+
+def sentencepiece(checkpoint: Checkpoint, size: int | None) -> Values | None:
+    """The vocabulary of tokenizer.model, `size` tokens of it (None: all); None where there is no such file."""
+    data = checkpoint.read("tokenizer.model")
+    if data is None:
+        return None
+    base = pieces(data)
+    count = size or len(base)
+    tokens: list[bytes] = [piece.text for piece in base[:count]]
+    scores = [piece.score for piece in base[:count]]
+    # Pieces that a user defined count as normal ones: only BYTE, UNUSED, CONTROL and UNKNOWN are asked for.
+    types = [NORMAL if piece.type == USER_DEFINED else piece.type for piece in base[:count]]
+    for number in range(len(tokens), count):
+        tokens.append(b"[PAD%d]" % number)
+        scores.append(PAD_SCORE)
+        types.append(UNUSED)
+    for text, number in (checkpoint.json("added_tokens.json") or {}).items():
+        if token_id(number, "added_tokens.json") < count:
+            tokens[number], scores[number], types[number] = _utf8(text, "added_tokens.json"), ADDED_SCORE, USER_DEFINED
+    for number, entry in added_tokens_decoder(checkpoint):
+        if number < count:
+            text = entry["content"]
+            special = entry.get("special") or looks_special(text)
+            tokens[number] = _utf8(text if special else text.replace(SPACE, " "), "tokenizer_config.json")
+            scores[number], types[number] = ADDED_SCORE, CONTROL if special else USER_DEFINED
+    values = _vocabulary("llama", "default", tokens, types, scores)
+    return values | special_tokens(checkpoint, count=count)
+
+
+def _utf8(text: str, path: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Error(f"token {text!r} is not Unicode text", path=path) from None
+
+
+def is_llama_hf(data: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json is SentencePiece in another spelling: BPE that falls back to bytes (LlamaHfVocab)."""
+    model, decoder = data.get("model"), data.get("decoder")
+    if not isinstance(model, dict) or not isinstance(decoder, dict):
+        return False
+    return model.get("type") == "BPE" and bool(model.get("byte_fallback")) and decoder.get("type") == "Sequence"
+
+
+def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
+    """The vocabulary of a tokenizer.json that is SentencePiece in another spelling, filled up to `size` tokens.
+
+    llama.cpp's converter leaves such a vocabulary as short as it is; its runtime would not load the file, whose embedding has more rows.
+    """
+    loaded = FastTokenizer(checkpoint)
+    base = len(loaded.vocabulary)
+    by_id = loaded.texts()
+    special = {loaded.id_of(text) for text in loaded.special}
+    is_byte = re.compile(r"<0x[0-9A-Fa-f]{2}>").fullmatch
+    tokens, types = [], []
+    for number in range(base):
+        if number not in by_id:
+            raise Error(f"has no token for id {number}, expected ids from 0 to {base - 1}", path="tokenizer.json")
+        text = by_id[number]
+        tokens.append(text)
+        types.append(BYTE if is_byte(text) else CONTROL if number in special else NORMAL)
+    for number, token in sorted(loaded.added.items()):
+        if number >= base:
+            tokens.append(token.content)
+            types.append(CONTROL if token.content in loaded.special else USER_DEFINED)
+    scores = [ADDED_SCORE] * len(tokens)
+    for number in range(len(tokens), size or 0):
+        tokens.append(f"[PAD{number}]")
+        types.append(UNUSED)
+        scores.append(PAD_SCORE)
+    values = _vocabulary("llama", "default", tokens, types, scores)
+    return values | special_tokens(checkpoint, count=len(tokens))
+
+
+def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
+    """The vocabulary and merges of a byte-level tokenizer.json, filled up to `size` tokens (None: as many as it has)."""
+    loaded = FastTokenizer(checkpoint)
+    texts = loaded.texts()
+    count = size or len(texts)
+    if texts and not 0 <= min(texts) <= max(texts) < count:
+        raise Error(
+            f"holds token {max(texts)}, but the model has room for {count} tokens",
+            path=FILE,
+            facts=[("config.json", f"vocab_size {size}")],
+            hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
+        )
+    pre, library = loaded.pre_tokenizer(checkpoint.pre)
+    types = [NORMAL] * count
+    for number, token in loaded.added.items():
+        text = token.content
+        if not token.normalized:
+            text = loaded.cleaned(library.decoded(library.ids(text)))
+        special = token.special or looks_special(text)
+        types[number] = CONTROL if special else USER_DEFINED
+        texts[number] = text if special else text.replace(SPACE, " ")
+    if len(texts) < count:
+        for number in range(count):
+            if number not in texts:
+                texts[number], types[number] = f"[PAD{number}]", UNUSED
+    values = _vocabulary("gpt2", pre, [texts[number] for number in range(count)], types, None)
+    if merges := loaded.merges or _merges_txt(checkpoint):
+        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    return values | special_tokens(checkpoint)
+
+
+def _merges_txt(checkpoint: Checkpoint) -> list[str]:
+    lines = (checkpoint.text("merges.txt") or "").split("\n")
+    if lines[0].strip().startswith("#"):
+        lines = lines[1:]
+    parts = [line.split(None, 3) for line in lines]
+    return [" ".join(pair) for pair in parts if len(pair) == 2]

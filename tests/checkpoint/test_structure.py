@@ -1,0 +1,160 @@
+"""Tensors against the architecture and the configuration: what is missing, what has another shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelbuild.checkpoint import structure
+from modelbuild.errors import Error
+from modelbuild.steps.convert import Conversion
+from modelbuild.tensors.formats.gguf import encode_value
+from tests import checkpoints, recipes, zoo
+
+UNFIT = {
+    # The runtime would not load these: config.json lacks what tells the sizes of their tensors, or other things it asks for;
+    ("gemma", "another model_type, no key heads"),
+    ("gpt_oss", "half a rope_scaling"),
+    ("gpt_oss", "too many layer_types"),
+    ("granite", "linear scaling in older words"),
+    ("olmo2", "scaling that transformers refuses"),
+    ("qwen2", "half of a scaling"),
+    ("qwen2", "too many layer_types"),
+    # its heads are not as large together as hidden_size, in a model where it takes them to be;
+    ("qwen2", "a head size of its own"),
+    # the output is the embedding, in models where it does not know of that;
+    ("gpt_oss", "mxfp4, tied, f16"),
+    ("olmo2", "few keys, tied, f16"),
+    # there are biases that it does not read.
+    ("phi3", "biases"),
+    ("qwen3", "untied, biases, f16"),
+}
+
+
+def faults(folder: Path, pre: str | None = None) -> list[Error]:
+    conversion = Conversion({"outtype": "source", "folder": "m", "pre": pre}, recipes.Folder(folder))
+    return structure.faults(conversion.entries, conversion.architecture)
+
+
+@pytest.mark.parametrize("model_type", zoo.model_types())
+def test_nothing_is_wrong_with_the_zoo(model_type: str, tmp_path: Path) -> None:
+    for number, (name, case) in enumerate(zoo.cases(model_type).items()):
+        if (model_type, name) in UNFIT or case.tokenizer not in ("sentencepiece", "byte pairs"):
+            continue
+        found = faults(zoo.write(tmp_path / str(number), case), case.pre)
+        assert not found, (name, list(map(str, found)))
+
+
+def tensors(**changes: Any) -> dict[str, Any]:
+    return dict(checkpoints.tensors({**checkpoints.CONFIG, **changes}, "bf16"))
+
+
+def llama(folder: Path, found: dict[str, Any], **config: Any) -> Path:
+    checkpoints.write(folder, **config)
+    checkpoints.save(folder / "model.safetensors", found)
+    return folder
+
+
+def test_a_tensor_missing_from_one_block_is_named(tmp_path: Path) -> None:
+    found = tensors()
+    del found["model.layers.1.mlp.up_proj.weight"]
+    (error,) = faults(llama(tmp_path / "m", found))
+    assert error.what == "the checkpoint lacks 1 tensor that this architecture has"
+    assert dict(error.facts) == {"missing": "layers.1.mlp.up_proj.weight", "blocks": "1"}
+
+
+def test_a_tensor_missing_from_every_block_is_named(tmp_path: Path) -> None:
+    found = {name: tensor for name, tensor in tensors().items() if "o_proj" not in name}
+    (error,) = faults(llama(tmp_path / "m", found))
+    assert error.what == "the checkpoint lacks 2 tensors that this architecture has"
+    assert dict(error.facts)["blocks"] == "all 2"
+
+
+def test_a_bias_that_one_block_has_every_block_has(tmp_path: Path) -> None:
+    found = tensors()
+    found["model.layers.0.self_attn.q_proj.bias"] = ("BF16", (256,), bytes(512))
+    (error,) = faults(llama(tmp_path / "m", found))
+    assert dict(error.facts) == {"missing": "layers.1.self_attn.q_proj.bias", "blocks": "1"}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"hidden_size": 512, "head_dim": 32}, "hidden_size"),
+        ({"intermediate_size": 300}, "intermediate_size"),
+        ({"num_attention_heads": 4, "head_dim": 32}, "num_attention_heads * head_dim"),
+        ({"num_key_value_heads": 2}, "num_key_value_heads"),
+    ],
+)
+def test_shapes_are_those_of_the_configuration(config: dict[str, int], said: str, tmp_path: Path) -> None:
+    folder = llama(tmp_path / "m", tensors(), **config)
+    (error,) = faults(folder)
+    assert error.path == "config.json"
+    assert "not have the shape that config.json tells of" in error.what
+    assert any(said in text for _, text in error.facts)
+
+
+def test_many_kinds_of_wrong_shapes_are_one_error(tmp_path: Path) -> None:
+    (error,) = faults(llama(tmp_path / "m", tensors(), hidden_size=512, head_dim=32))
+    assert len(error.facts) == structure.SHOWN + 1
+    assert error.facts[-1][0] == "and"
+
+
+def case(folder: Path, model_type: str, name: str) -> list[Error]:
+    found = zoo.cases(model_type)[name]
+    return faults(zoo.write(folder, found), found.pre)
+
+
+def test_shapes_are_those_of_the_metadata_where_config_json_says_nothing(tmp_path: Path) -> None:
+    found = next(iter(zoo.cases("gemma3_text").values()))
+    config = {key: value for key, value in found.config.items() if key not in ("head_dim", "model_type")}
+    (error, *_) = faults(zoo.write(tmp_path / "m", replace(found, config=config)), found.pre)
+    assert any("num_attention_heads * head_dim" in text for _, text in error.facts)
+
+
+def test_heads_fill_the_hidden_size_where_the_runtime_takes_them_to(tmp_path: Path) -> None:
+    (error,) = case(tmp_path / "m", "qwen2", "a head size of its own")
+    assert any("(hidden_size, hidden_size)" in text for _, text in error.facts)
+
+
+def test_an_embedding_for_an_output_is_an_error_where_the_runtime_does_not_know_of_it(tmp_path: Path) -> None:
+    for number, (model_type, name) in enumerate([("gpt_oss", "mxfp4, tied, f16"), ("olmo2", "few keys, tied, f16")]):
+        (error,) = case(tmp_path / str(number), model_type, name)
+        assert error.what.startswith("the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs")
+    assert not faults(checkpoints.write(tmp_path / "llama", tied=True))
+
+
+def test_biases_that_the_runtime_does_not_read_are_named(tmp_path: Path) -> None:
+    (error,) = case(tmp_path / "m", "qwen3", "untied, biases, f16")
+    assert "holds 2 biases that llama.cpp's runtime does not read in a model of qwen3" in error.what
+    assert dict(error.facts)["tensors"] == "blk.0.attn_output.bias, blk.1.attn_output.bias"
+
+
+def test_what_the_runtime_asks_of_the_configuration_must_be_there(tmp_path: Path) -> None:
+    found = case(tmp_path / "m", "olmo2", "scaling that transformers refuses")
+    assert [error.what for error in found] == [
+        f"'{key}' expects a number above 0, which is missing" for key in ("max_position_embeddings", "rms_norm_eps")
+    ]
+
+
+@pytest.mark.parametrize(("experts", "used"), [(4, 5), (4, 0), (0, 2), (2000, 2)])
+def test_experts_are_as_many_as_the_runtime_takes(experts: int, used: int, tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m", num_local_experts=experts, num_experts_per_tok=used)
+    (error,) = faults(folder)
+    assert error.path == "config.json"
+    assert ("num_experts_per_tok" in error.what) == (experts < 2000)
+
+
+def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
+    def of(name: str, *tokens: str) -> list[Error]:
+        values = {"general.name": ("str", name), "tokenizer.ggml.tokens": ("[str]", tokens)}
+        return structure.named_phi3({key: encode_value(*value) for key, value in values.items()})
+
+    (error,) = of("My Phi-3.5 Mini", "<s>", "</s>", "<unk>")
+    assert dict(error.facts) == {"missing": "'<|endoftext|>'"}
+    assert not of("phi3", *structure.PHI3_TOKENS)
+    assert not of("phi 3", "a")
+    assert not structure.named_phi3({})
