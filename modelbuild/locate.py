@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild.errors import Error
 
 if TYPE_CHECKING:
-    from modelbuild.modelfile import Command, Modelfile
+    from modelbuild.ollama.modelfile import Command, Modelfile
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the root of the document: ("model", "chat", "adapters", 0, "path")"""

@@ -36,7 +36,7 @@ from modelbuild.files import (
     signature,
     sync_folder,
 )
-from modelbuild.library import SCRATCH, Library, Users, named_blobs
+from modelbuild.ollama.library import SCRATCH, Library, Users, named_blobs
 
 T = TypeVar("T")
 

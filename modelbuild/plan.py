@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelbuild import manifest, modelfile, steps
+from modelbuild import steps
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.library import Library
 from modelbuild.locate import Place
-from modelbuild.name import Name
 from modelbuild.observed import Listing, Observed
+from modelbuild.ollama import manifest, modelfile
+from modelbuild.ollama.library import Library
+from modelbuild.ollama.name import Name
 from modelbuild.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.tensors.recipe import versions
 from modelbuild.variant import From, Variant
@@ -651,7 +652,7 @@ class _Planner:
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
         if found is None or variant.metadata.get("tokenizer.chat_template") == "":
             return (), {}
-        from modelbuild import chat_templates
+        from modelbuild.ollama import chat_templates
 
         tokens = {name: text for name, text in (("bos", found.bos), ("eos", found.eos)) if text is not None}
         family = chat_templates.recognize(found.template, **tokens)

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import matrix, mixes, modelfile, variables, variant
+from modelbuild import matrix, mixes, variables, variant
 from modelbuild.digest import xxh3
 from modelbuild.discovery import GLOB, Finder, name_after, telling_apart
 from modelbuild.errors import Error, Errors, did_you_mean, listed
 from modelbuild.layers import Layer, Said, lay, put
 from modelbuild.locate import Place
 from modelbuild.matrix import Row
-from modelbuild.modelfile import Modelfile
-from modelbuild.name import Name
 from modelbuild.observed import Observed
+from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile import Modelfile
+from modelbuild.ollama.name import Name
 from modelbuild.targets import Targets
 from modelbuild.variables import Scalar, Scope
 from modelbuild.variant import Variant

@@ -477,7 +477,7 @@ def plural(count: int, noun: str) -> str:
 
 def displayed(name: str) -> str:
     """A name's path (`host/namespace/model/tag`) as Ollama shows it: without the parts that go without saying."""
-    from modelbuild.name import Name
+    from modelbuild.ollama.name import Name
 
     return Name.from_path(name).display()
 

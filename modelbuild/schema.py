@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import modelfile, variant, words
+from modelbuild import variant, words
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.locate import At, Path, Place
+from modelbuild.ollama import modelfile
 from modelbuild.tensors import ftypes, quants
 from modelbuild.variant import OUTTYPES, ROLES, WORD
 

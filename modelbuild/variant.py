@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from modelbuild import modelfile
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error, did_you_mean, listed
 from modelbuild.layers import Said
 from modelbuild.locate import Place
 from modelbuild.matrix import Row
-from modelbuild.modelfile import Command, Modelfile
-from modelbuild.name import NAMESPACE, Name
+from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile import Command, Modelfile
+from modelbuild.ollama.name import NAMESPACE, Name
 from modelbuild.tensors import ftypes
 from modelbuild.variables import Scope, fill
 from modelbuild.words import as_text, got

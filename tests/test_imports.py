@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "ollama": "chat_templates library manifest modelfile name template",
     "publish": "models",
     "project": "discovery document layers locate matrix mixes project schema targets variables variant",
     "plan": "plan preflight",

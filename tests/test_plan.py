@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import manifest
 from modelbuild.digest import sha256
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
+from modelbuild.ollama import manifest
 from modelbuild.plan import plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write

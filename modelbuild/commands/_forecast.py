@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.graph import Graph, Output, Source
-from modelbuild.name import Name
+from modelbuild.ollama.name import Name
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:

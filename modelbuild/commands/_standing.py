@@ -10,7 +10,7 @@ from modelbuild.engine.action import Action, ActionResult
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.engine.store import Damaged
-from modelbuild.library import Served
+from modelbuild.ollama.library import Served
 from modelbuild.session import Session
 from modelbuild.tensors import ftypes
 

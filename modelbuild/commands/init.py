@@ -153,7 +153,7 @@ def _patterns(paths: Sequence[str]) -> Iterator[str]:
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
     """Absolute paths that the Modelfiles derive from or add."""
-    from modelbuild import modelfile
+    from modelbuild.ollama import modelfile
 
     for path in paths:
         whole = os.path.join(folder, path)

@@ -10,12 +10,12 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import modelfile
 from modelbuild.cli import GOOD, Invocation
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, listed
 from modelbuild.files import LARGEST
-from modelbuild.modelfile import Command
+from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile import Command
 from modelbuild.report import displayed
 from modelbuild.variant import modelfile_place
 from modelbuild.words import size, table
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.commands._standing import PlannedLayer
-    from modelbuild.library import Served
+    from modelbuild.ollama.library import Served
     from modelbuild.session import Session
     from modelbuild.variant import Variant
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Protocol
 
-from modelbuild.manifest import config_blob, file_type_name, human_number
+from modelbuild.ollama.manifest import config_blob, file_type_name, human_number
 
 VERSION = 1
 

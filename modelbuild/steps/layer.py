@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelbuild import manifest
+from modelbuild.ollama import manifest
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelbuild.manifest import CONFIG, Layer, Manifest
+from modelbuild.ollama.manifest import CONFIG, Layer, Manifest
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild import manifest
 from modelbuild.errors import Error, render
-from modelbuild.manifest import Manifest, encode_json, parse_params
+from modelbuild.ollama import manifest
+from modelbuild.ollama.manifest import Manifest, encode_json, parse_params
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 CONFIG = {"mediaType": manifest.CONFIG, "digest": DIGEST, "size": 1}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.modelfile import expand, looks_like_path, parse
-from modelbuild.modelfile import render as printed
+from modelbuild.ollama.modelfile import expand, looks_like_path, parse
+from modelbuild.ollama.modelfile import render as printed
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 TOKENS = [

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import chat_templates
-from modelbuild.chat_templates import Family, families, recognize
-from modelbuild.template import find_fault
-from tests.chat_templates.gotemplate import chat
-from tests.chat_templates.templates import CHATML, KNOWN, MISTRAL_LAST, UNKNOWN, ZEPHYR
+from modelbuild.ollama import chat_templates
+from modelbuild.ollama.chat_templates import Family, families, recognize
+from modelbuild.ollama.template import find_fault
+from tests.ollama.chat_templates.gotemplate import chat
+from tests.ollama.chat_templates.templates import CHATML, KNOWN, MISTRAL_LAST, UNKNOWN, ZEPHYR
 
-DATA = Path(__file__).parents[2] / "../shared/data"
+DATA = Path(__file__).parents[3] / "../shared/data"
 CONFIGS = {
     "gemma-2-2b-it-ft": "gemma", "gemma-2b-it": "gemma", "mistral-7b": "mistral", "mistral-7b-instruct-v0.3": "mistral",
     "phi-3-mini-128k": "phi3", "phi-3-mini-4k-ft": "phi3", "qwen2.5-14b-cogito": "chatml",
@@ -46,7 +46,7 @@ def recognized(jinja: str) -> Family:
 
 def check_equal(jinja: str, family: Family, bos: str = "<s>", eos: str = "</s>") -> int:
     """Compare with Jinja all conversations that the template takes; how many those were."""
-    from tests.chat_templates.jinja import Refusal, render
+    from tests.ollama.chat_templates.jinja import Refusal, render
 
     compared = 0
     for messages in CONVERSATIONS:

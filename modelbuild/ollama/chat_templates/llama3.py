@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelbuild.chat_templates._go import by_role
-from modelbuild.chat_templates._shape import Shape, System
+from modelbuild.ollama.chat_templates._go import by_role
+from modelbuild.ollama.chat_templates._shape import Shape, System
 
 STOP = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 

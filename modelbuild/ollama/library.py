@@ -13,8 +13,8 @@ from modelbuild.errors import Error
 from modelbuild.files import LARGEST, read_plain, reason, signature
 
 if TYPE_CHECKING:
-    from modelbuild.manifest import Layer, Manifest
-    from modelbuild.name import Name
+    from modelbuild.ollama.manifest import Layer, Manifest
+    from modelbuild.ollama.name import Name
 
 SCRATCH = ".modelbuild"
 """Folders of temporary files and of the lock, in a models folder and, where one spans file systems, in the folders below it."""
@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
     @property
     def model_blob(self) -> str | None:
-        from modelbuild.manifest import MODEL
+        from modelbuild.ollama.manifest import MODEL
 
         return next((layer.digest for layer in self.manifest.layers if layer.media_type == MODEL), None)
 
@@ -61,7 +61,7 @@ class Library:
 
     def served(self, name: str) -> Served | None:
         """What a name (`host/namespace/model/tag`) stands for now; None where it stands for nothing that can be read."""
-        from modelbuild.manifest import Manifest
+        from modelbuild.ollama.manifest import Manifest
 
         path = self.manifest_path(name)
         try:
@@ -83,7 +83,7 @@ class Library:
 
     def names(self) -> list[Name]:
         """The names that stand here, in order. What is no manifest's path is passed over. Raises Error."""
-        from modelbuild.name import Name
+        from modelbuild.ollama.name import Name
 
         found = []
         folders = [("", self.manifests)]

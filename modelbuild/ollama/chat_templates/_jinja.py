@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.chat_templates._values import (
+from modelbuild.ollama.chat_templates._values import (
     DATE,
     FILTERS,
     GLOBALS,

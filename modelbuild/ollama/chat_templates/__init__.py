@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from modelbuild.chat_templates._shape import learn
-from modelbuild.chat_templates._values import Unsupported
+from modelbuild.ollama.chat_templates._shape import learn
+from modelbuild.ollama.chat_templates._values import Unsupported
 
 VERSION = 1
 """Raised when for some chat template another family, Go template or list of stops comes out."""

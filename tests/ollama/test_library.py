@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import library
-from modelbuild.library import Library, Users, named_blobs
-from modelbuild.manifest import CONFIG, Layer, Manifest
+from modelbuild.ollama import library
+from modelbuild.ollama.library import Library, Users, named_blobs
+from modelbuild.ollama.manifest import CONFIG, Layer, Manifest
 
 
 def manifest(*digests: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from modelbuild.chat_templates import recognize
-from modelbuild.chat_templates._jinja import LONGEST_TEMPLATE, Template
-from modelbuild.chat_templates._values import Refused, Unsupported
-from tests.chat_templates.templates import CHATML, KNOWN, UNKNOWN
+from modelbuild.ollama.chat_templates import recognize
+from modelbuild.ollama.chat_templates._jinja import LONGEST_TEMPLATE, Template
+from modelbuild.ollama.chat_templates._values import Refused, Unsupported
+from tests.ollama.chat_templates.templates import CHATML, KNOWN, UNKNOWN
 
 MESSAGES = [
     {"role": "system", "content": "  Be brief.\n"},
@@ -95,7 +95,7 @@ def outcome(
 
 @pytest.mark.parametrize("text", [*SAME, *(jinja for _, jinja in KNOWN.values()), *UNKNOWN.values()])
 def test_a_template_renders_as_jinja_renders_it(text: str) -> None:
-    from tests.chat_templates.jinja import Refusal, render
+    from tests.ollama.chat_templates.jinja import Refusal, render
 
     names = {"bos_token": "<s>", "eos_token": "</s>"}
     for messages in (MESSAGES, MESSAGES[1:2], MESSAGES[1:]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from modelbuild.chat_templates._go import by_role, literal
-from modelbuild.chat_templates._shape import Shape, System
+from modelbuild.ollama.chat_templates._go import by_role, literal
+from modelbuild.ollama.chat_templates._shape import Shape, System
 
 STOP = ("\nUSER:", "\nASSISTANT:")
 """At the beginning of a line, as a model writes them that goes on; within a line they may be text."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat_templates.gotemplate import chat, execute
+from tests.ollama.chat_templates.gotemplate import chat, execute
 
 MESSAGES = [{"Role": "system", "Content": "S"}, {"Role": "user", "Content": "U"}, {"Role": "assistant", "Content": "A"}]
 DATA: dict[str, Any] = {"System": "S", "Empty": "", "Messages": MESSAGES, "None": []}

@@ -549,7 +549,7 @@ class _Meaning:
             )  # fmt: skip
 
     def template(self, command: Command) -> None:
-        from modelbuild.template import check
+        from modelbuild.ollama.template import check
 
         path, line, column = self.source.path, command.line, command.value_column
         try:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.modelfile import parse
-from modelbuild.template import check, find_fault
+from modelbuild.ollama.modelfile import parse
+from modelbuild.ollama.template import check, find_fault
 
-REAL = Path(__file__).parents[1] / "../shared/data/modelfiles"
+REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 
 GOOD = [
     "", "no action", "}} {", "{{ .Prompt }}", "{{.Prompt}}", "{{- .Prompt -}}", "{{ .Message.Role }}", "{{ $.Messages }}",

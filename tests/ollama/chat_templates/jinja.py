@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat_templates.gotemplate import DATE
+from tests.ollama.chat_templates.gotemplate import DATE
 
 jinja2 = pytest.importorskip("jinja2", reason="jinja2 is not installed")
 pytest.importorskip("jinja2.sandbox")

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild import modelfile
 from modelbuild.errors import Error, render
-from modelbuild.modelfile import Command, expand, float32, looks_like_path, parse
-from modelbuild.modelfile import render as printed
+from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile import Command, expand, float32, looks_like_path, parse
+from modelbuild.ollama.modelfile import render as printed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REAL = ROOT / "../shared/data/modelfiles"
 GOLDEN = ROOT / "tests/golden/modelfile"
 

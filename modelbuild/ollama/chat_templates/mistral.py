@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from modelbuild.chat_templates._go import inside
-from modelbuild.chat_templates._shape import Shape, System
+from modelbuild.ollama.chat_templates._go import inside
+from modelbuild.ollama.chat_templates._shape import Shape, System
 
 STOP = ("[INST]", "[/INST]")
 

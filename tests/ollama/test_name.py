@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.name import Name
+from modelbuild.ollama.name import Name
 
 LONG = "8" * 80
 LONG_HOST = "3" * 350

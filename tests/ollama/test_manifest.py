@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild.manifest import (
+from modelbuild.ollama.manifest import (
     ADAPTER,
     CONFIG,
     DRAFT,
@@ -34,7 +34,7 @@ from modelbuild.manifest import (
     params_blob,
     parse_params,
 )
-from modelbuild.modelfile import parse as parse_modelfile
+from modelbuild.ollama.modelfile import parse as parse_modelfile
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

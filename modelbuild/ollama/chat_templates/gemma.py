@@ -5,8 +5,8 @@ Gemma 3 puts it there itself.
 
 from __future__ import annotations
 
-from modelbuild.chat_templates._go import inside
-from modelbuild.chat_templates._shape import Shape, System
+from modelbuild.ollama.chat_templates._go import inside
+from modelbuild.ollama.chat_templates._shape import Shape, System
 
 STOP = ("<start_of_turn>", "<end_of_turn>")
 
