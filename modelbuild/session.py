@@ -19,8 +19,8 @@ from modelbuild.engine.sources import Sources
 from modelbuild.engine.store import Kept, Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
-from modelbuild.models import ModelsFolder, default_folder
 from modelbuild.observed import Look, Observed, unchanged
+from modelbuild.publish.models_folder import ModelsFolder, default_folder
 from modelbuild.stamp import Stamp, take
 from modelbuild.worker import Worker, surveyors
 

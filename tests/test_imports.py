@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "publish": "models",
     "project": "discovery document layers locate matrix mixes project schema targets variables variant",
     "plan": "plan preflight",
     "session": "session stamp file_events watcher worker commands._forecast commands._standing",

@@ -15,8 +15,8 @@ from modelbuild.engine.build import Build, Event, Options
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.sources import Sources, Survey
 from modelbuild.errors import Error
-from modelbuild.models import ModelsFolder
 from modelbuild.preflight import Need
+from modelbuild.publish.models_folder import ModelsFolder
 from tests.engine.toy import Toy, join
 
 from . import checkpoints

@@ -20,7 +20,7 @@ from modelbuild.words import size
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.models import ModelsFolder
+    from modelbuild.publish.models_folder import ModelsFolder
 
 
 def parameters() -> list[click.Parameter]:

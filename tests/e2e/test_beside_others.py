@@ -16,7 +16,7 @@ import pytest
 
 from modelbuild import cli
 from modelbuild.engine.build import Build
-from modelbuild.models import ModelsFolder
+from modelbuild.publish.models_folder import ModelsFolder
 from tests.e2e.project import Project
 
 TOML = """

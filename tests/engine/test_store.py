@@ -16,7 +16,7 @@ from modelbuild.engine import store
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.store import Damaged, Kept, Range, Store
 from modelbuild.errors import Error
-from modelbuild.models import ModelsFolder
+from modelbuild.publish.models_folder import ModelsFolder
 
 ACTION = "sha256:" + "a" * 64
 

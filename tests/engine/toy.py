@@ -13,7 +13,7 @@ from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.engine.sources import Sources
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.models import ModelsFolder
+from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Toy:

@@ -19,8 +19,8 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.models import ModelsFolder, default_folder
 from modelbuild.ollama.library import Users, named_blobs
+from modelbuild.publish.models_folder import ModelsFolder, default_folder
 
 
 class Folder:
