@@ -12,14 +12,14 @@ from modelbuild import steps
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.locate import Place
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest, modelfile
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name
-from modelbuild.project import DEPTH_LIMIT, Project, is_shared
+from modelbuild.project.locate import Place
+from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
+from modelbuild.project.variant import From, Variant
 from modelbuild.tensors.recipe import versions
-from modelbuild.variant import From, Variant
 
 _TYPES = {
     "template": manifest.TEMPLATE,

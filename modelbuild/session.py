@@ -25,8 +25,8 @@ from modelbuild.stamp import Stamp, take
 from modelbuild.worker import Worker, surveyors
 
 if TYPE_CHECKING:
-    from modelbuild.project import Project
-    from modelbuild.targets import Words
+    from modelbuild.project.project import Project
+    from modelbuild.project.targets import Words
 
 CACHE_LIMIT = 64 << 30
 """Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
@@ -87,7 +87,7 @@ class Session:
                 what = "is a folder" if os.path.isdir(file) else "no such file"
                 raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
             return file
-        from modelbuild.discovery import find
+        from modelbuild.project.discovery import find
 
         found = find(folder)
         if found is None:
@@ -108,7 +108,7 @@ class Session:
         return self._project
 
     def _load(self, observed: Observed) -> Project:
-        from modelbuild import project
+        from modelbuild.project import project
 
         options = project.Options(
             vars=dict(self.settings.vars),
@@ -373,7 +373,7 @@ def _encode(plan: _Plan) -> bytes:
 
 def _decode(value: bytes) -> _Plan:
     head, _, graph = value.partition(b"\n")
-    from modelbuild.targets import Words
+    from modelbuild.project.targets import Words
 
     root, models, words, warnings, looks = json.loads(head)
     found = [

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelbuild import project
 from modelbuild.errors import Error, Errors, render
 from modelbuild.observed import Observed
-from modelbuild.project import Options, Project
+from modelbuild.project import project
+from modelbuild.project.project import Options, Project
 
 
 class Kept(dict[str, bytes]):

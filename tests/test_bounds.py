@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelbuild import bounded_json, variables
+from modelbuild import bounded_json
 from modelbuild.checkpoint import card, card_yaml, metadata, shards
 from modelbuild.checkpoint.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
 from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
 from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
 from modelbuild.errors import Error
+from modelbuild.project import variables
 from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable

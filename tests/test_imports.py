@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "project": "discovery document layers locate matrix mixes project schema targets variables variant",
     "plan": "plan preflight",
     "session": "session stamp file_events watcher worker commands._forecast commands._standing",
     "cli": "__main__ arguments cli commands quality_page report",
@@ -44,7 +43,7 @@ PLACES = {f"modelbuild.{module}": name for name, modules in _PLACES.items() for 
 """The modules that belong to a package and do not lie in it yet."""
 
 STILL = {
-    ("modelbuild.steps", "modelbuild.locate"),
+    ("modelbuild.steps", "modelbuild.project.locate"),
     ("modelbuild.arguments", "modelbuild.cli"),
     ("modelbuild.commands.build", "modelbuild.cli"),
     ("modelbuild.commands.build", "modelbuild.commands.watch"),

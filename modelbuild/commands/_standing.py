@@ -15,7 +15,7 @@ from modelbuild.session import Session
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
-    from modelbuild.variant import Variant
+    from modelbuild.project.variant import Variant
 
 SMALL = 1 << 20
 """Bytes of a file that is read without asking, although the stat cache does not know it."""

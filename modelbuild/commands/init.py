@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli import GOOD, Invocation
-from modelbuild.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.errors import Error
-from modelbuild.project import MODEL
+from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
+from modelbuild.project.project import MODEL
 from modelbuild.report import near_path, plural
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.commands._standing import Standing
+    from modelbuild.project.variant import Variant
     from modelbuild.session import Session
-    from modelbuild.variant import Variant
 
 
 def parameters() -> list[click.Parameter]:

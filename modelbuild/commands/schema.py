@@ -15,7 +15,7 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation) -> int:
-    from modelbuild.schema import json_schema
+    from modelbuild.project.schema import json_schema
 
     call.report.data(json_schema())
     return GOOD

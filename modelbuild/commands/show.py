@@ -16,8 +16,8 @@ from modelbuild.errors import Error, listed
 from modelbuild.files import LARGEST
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command
+from modelbuild.project.variant import modelfile_place
 from modelbuild.report import displayed
-from modelbuild.variant import modelfile_place
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from modelbuild.commands._standing import PlannedLayer
     from modelbuild.ollama.library import Served
+    from modelbuild.project.variant import Variant
     from modelbuild.session import Session
-    from modelbuild.variant import Variant
 
 SHORT = 60
 """Characters of a text that a line shows."""

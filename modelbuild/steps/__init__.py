@@ -21,7 +21,7 @@ def placed(error: Error, step: Step) -> Error | None:
 
     Its path names the parameter, as `ftype`, or what stands in it two keys deep, as `mix.tensors.attn_v`.
     """
-    from modelbuild import locate
+    from modelbuild.project import locate
 
     parameter, *inside = (error.path or "").split(".", 2)
     spelled = dict(step.places).get(parameter)

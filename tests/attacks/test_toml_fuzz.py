@@ -13,14 +13,14 @@ import tomli_w
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from modelbuild import schema, variant
-from modelbuild.document import shape
 from modelbuild.errors import Error, Errors
-from modelbuild.locate import Place
-from modelbuild.project import Project
+from modelbuild.project import schema, variant
+from modelbuild.project.document import shape
+from modelbuild.project.locate import Place
+from modelbuild.project.project import Project
+from tests.project.test_schema import CASES, DESIGN
 
 from ..projects import Kept, load, write
-from ..test_schema import CASES, DESIGN
 
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

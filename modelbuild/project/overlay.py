@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.metadata import flat
-from modelbuild.locate import Place
+from modelbuild.project.locate import Place
 
 MERGED = ("parameters", "metadata", "matrix", "default")
 """Keys whose tables merge by key when one layer lies over another; every other value replaces."""

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.locate import recalled
+from modelbuild.project.locate import recalled
+from modelbuild.project.variant import Variant
 from modelbuild.tensors import ftypes
-from modelbuild.variant import Variant
-
-from .projects import labels, load, names, write
+from tests.projects import labels, load, names, write
 
 FROM = "FROM ./weights\n"
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelbuild.errors import Error, did_you_mean, listed
-from modelbuild.layers import Layer, Said
-from modelbuild.locate import Place
+from modelbuild.project.locate import Place
+from modelbuild.project.overlay import Layer, Said
+from modelbuild.project.variables import AXIS, Scalar, Scope, fill, has_references
 from modelbuild.tensors import ftypes
-from modelbuild.variables import AXIS, Scalar, Scope, fill, has_references
 from modelbuild.words import as_text, got
 
 LIMIT = 100_000

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Errors
-
-from .projects import labels, load
-from .test_schema import check_golden
+from tests.project.test_schema import check_golden
+from tests.projects import labels, load
 
 TARGETS = (
     '[project]\nnamespace = "acme"\ndefault = ["chat*"]\n'

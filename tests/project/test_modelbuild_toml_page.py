@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modelbuild import schema, variant
+from modelbuild.project import schema, variant
 from modelbuild.tensors import ftypes
+from tests.projects import load
 
-from .projects import load
-
-PAGE = (Path(__file__).parents[1] / "docs" / "modelbuild-toml.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "modelbuild-toml.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> dict[str, str]:

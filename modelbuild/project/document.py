@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from modelbuild import mixes, variables, variant, words
+from modelbuild import words
 from modelbuild.checkpoint import metadata
 from modelbuild.digest import canonical, xxh3
-from modelbuild.discovery import GLOB
 from modelbuild.errors import Error
-from modelbuild.locate import At, Path, Place
+from modelbuild.project import mixes, variables, variant
+from modelbuild.project.discovery import GLOB
+from modelbuild.project.locate import At, Path, Place
+from modelbuild.project.variant import RESERVED, WORD
 from modelbuild.tensors import ftypes
-from modelbuild.variant import RESERVED, WORD
 
 if TYPE_CHECKING:
-    from modelbuild.schema import Whole
+    from modelbuild.project.schema import Whole
 
 DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
@@ -87,7 +88,7 @@ class _Shapes:
             raise at().placed(error) from None
         if self._keep.get(key) == _RIGHT:
             return [], []
-        from modelbuild import schema
+        from modelbuild.project import schema
 
         errors, paths = schema.faults(whole, value, at)
         if not errors:

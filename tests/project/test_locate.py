@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelbuild import locate
+from modelbuild.project import locate
 
 SAMPLE = '''\
 # a comment with [brackets] and "quotes"

@@ -13,14 +13,14 @@ from typing import Any, Protocol, TypeVar, cast
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error, did_you_mean, listed
-from modelbuild.layers import Said
-from modelbuild.locate import Place
-from modelbuild.matrix import Row
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command, Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name
+from modelbuild.project.locate import Place
+from modelbuild.project.matrix import Row
+from modelbuild.project.overlay import Said
+from modelbuild.project.variables import Scope, fill
 from modelbuild.tensors import ftypes
-from modelbuild.variables import Scope, fill
 from modelbuild.words import as_text, got
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")

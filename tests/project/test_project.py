@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import discovery
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
-
-from .projects import Kept, complaint, labels, load, names, write
-from .test_schema import check_golden
+from modelbuild.project import discovery
+from tests.project.test_schema import check_golden
+from tests.projects import Kept, complaint, labels, load, names, write
 
 FROM = "FROM ./weights\n"
 
@@ -349,7 +348,7 @@ def test_a_kept_text_needs_no_pydantic_and_no_tomllib(tmp_path: Path) -> None:
     write(tmp_path, {"ModelBuild.toml": DESIGN_LIKE})
     script = (
         "import sys, os, pickle\n"
-        "from modelbuild import project\n"
+        "from modelbuild.project import project\n"
         "from modelbuild.observed import Observed\n"
         "class Kept(dict):\n"
         "    def put(self, key, value): self[key] = value\n"
@@ -572,7 +571,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_goldens_and_cases_agree() -> None:
-    from .test_schema import CASES, GOLDEN
+    from tests.project.test_schema import CASES, GOLDEN
 
     single = {"target-unknown", "var-environment-type", "discover-unreadable", "toml-not-utf8", "toml-folder"}
     single |= {"alone-missing", "alone-bad-name", "alone-bad-t", "alone-bad-q", "alone-broken"}

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild.discovery import GLOB
 from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.project.discovery import GLOB
 
 if TYPE_CHECKING:
-    from modelbuild.variant import Variant
+    from modelbuild.project.variant import Variant
 
 
 class Words(NamedTuple):

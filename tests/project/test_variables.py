@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error
-from modelbuild.variables import Scalar, fill, typed
+from modelbuild.project.variables import Scalar, fill, typed
 
 SCOPE: dict[str, Scalar] = {
     "n": 8, "x": 0.5, "t": True, "s": "S", "matrix.base": "small", "matrix.base.value": "./b", "matrix.parameters": "hot",

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from modelbuild.errors import Error, did_you_mean, listed
-from modelbuild.layers import Said
-from modelbuild.locate import Place
+from modelbuild.project.locate import Place
+from modelbuild.project.overlay import Said
+from modelbuild.project.variables import Scope, fill
+from modelbuild.project.variant import flag, nearest_ftype
 from modelbuild.tensors import ftypes, quants
-from modelbuild.variables import Scope, fill
-from modelbuild.variant import flag, nearest_ftype
 from modelbuild.words import as_text, got
 
 

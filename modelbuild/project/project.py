@@ -11,24 +11,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import matrix, mixes, variables, variant
 from modelbuild.digest import xxh3
-from modelbuild.discovery import GLOB, Finder, name_after, telling_apart
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.layers import Layer, Said, lay, put
-from modelbuild.locate import Place
-from modelbuild.matrix import Row
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Modelfile
 from modelbuild.ollama.name import Name
-from modelbuild.targets import Targets
-from modelbuild.variables import Scalar, Scope
-from modelbuild.variant import Variant
+from modelbuild.project import matrix, mixes, variables, variant
+from modelbuild.project.discovery import GLOB, Finder, name_after, telling_apart
+from modelbuild.project.locate import Place
+from modelbuild.project.matrix import Row
+from modelbuild.project.overlay import Layer, Said, lay, put
+from modelbuild.project.targets import Targets
+from modelbuild.project.variables import Scalar, Scope
+from modelbuild.project.variant import Variant
 from modelbuild.words import as_text
 
 if TYPE_CHECKING:
-    from modelbuild.document import Keep
+    from modelbuild.project.document import Keep
 
 DEPTH_LIMIT = 100
 """How many models extend one another."""
@@ -268,7 +268,7 @@ class _Loader:
         if digest == xxh3(kept).encode():
             self.document, self.sets = json.loads(kept)
             return
-        from modelbuild import document
+        from modelbuild.project import document
 
         checked = document.check(text, self.top.file, self.keep)
         self.document = checked.document

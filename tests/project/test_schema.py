@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from modelbuild import document, schema, variant
+from modelbuild.project import document, schema, variant
 from modelbuild.tensors import ftypes
+from tests.projects import Kept, complaint
 
-from .projects import Kept, complaint
-
-GOLDEN = Path(__file__).parent / "golden" / "project"
+GOLDEN = Path(__file__).parents[1] / "golden" / "project"
 
 MODEL = '[model.chat]\nfrom = "./x"\n'
 

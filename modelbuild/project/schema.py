@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
 
-from modelbuild import variant, words
+from modelbuild import words
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error, did_you_mean
-from modelbuild.locate import At, Path, Place
 from modelbuild.ollama import modelfile
+from modelbuild.project import variant
+from modelbuild.project.locate import At, Path, Place
+from modelbuild.project.variant import OUTTYPES, ROLES, WORD
 from modelbuild.tensors import ftypes, quants
-from modelbuild.variant import OUTTYPES, ROLES, WORD
 
 Whole = Literal["document", "model"]
 """What a shape is the shape of: a whole text, or the table of one model."""

@@ -12,7 +12,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .projects import Kept, load
+from tests.projects import Kept, load
 
 LABELS = ["a", "b", "c-d", "e.f", "7"]
 FTYPES = {"q8_0": "q8_0", "Q4_K": "q4_K_M", "F16": "f16", "none": None}
