@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from modelbuild.tensors.formats.gguf import decode_value
+from tests import checkpoints, recipes, zoo
+from tests.steps import test_zoo
 
-from .. import checkpoints, recipes, test_zoo, zoo
 from .conftest import ROWS
 from .peers import Process
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .. import recipes, test_zoo, zoo
+from tests import recipes, zoo
+from tests.steps import test_zoo
+
 from .peers import Peers, same
 
 

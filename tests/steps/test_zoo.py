@@ -18,10 +18,9 @@ from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, type_name
 from modelbuild.tensors.materialize import Resources, materialize
+from tests import recipes, zoo
 
-from . import recipes, zoo
-
-GOLDEN = Path(__file__).parent / "golden/zoo"
+GOLDEN = Path(__file__).parents[1] / "golden/zoo"
 RECORDED_WITH = {"llama.cpp": "of llama-cpp-python 0.3.36", "transformers": "4.57.6"}
 CASES = [(model_type, name) for model_type in zoo.model_types() for name in zoo.cases(model_type)]
 
@@ -120,7 +119,7 @@ def classes() -> set[str]:
 
 
 def test_the_page_names_every_class_that_is_read() -> None:
-    page = (Path(__file__).parents[1] / "docs/conversion.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/conversion.md").read_text()
     assert classes() == set(
         re.findall(r"\w+For(?:CausalLM|ConditionalGeneration)\b", page.partition("## Tokenizers")[0])
     )
