@@ -158,7 +158,7 @@ class Session:
         return plan
 
     def _make(self, observed: Observed) -> _Plan:
-        from modelbuild.plan import plan
+        from modelbuild.plan.plan import plan
 
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
@@ -288,7 +288,7 @@ class Session:
     ) -> Mapping[str, Sequence[Error]]:
         faults: dict[str, Sequence[Error]] = {}
         if running:
-            from modelbuild import preflight
+            from modelbuild.plan import preflight
 
             findings = preflight.refuse(graph, running, self.models.root)
             faults.update(findings.errors)

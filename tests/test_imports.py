@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "plan": "plan preflight",
     "session": "session stamp file_events watcher worker commands._forecast commands._standing",
     "cli": "__main__ arguments cli commands quality_page report",
 }

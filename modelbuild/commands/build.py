@@ -174,8 +174,8 @@ def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[
 
 def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
     """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    from modelbuild import preflight
     from modelbuild.commands import _forecast
+    from modelbuild.plan import preflight
 
     report = call.report
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]

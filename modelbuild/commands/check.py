@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild import preflight
 from modelbuild.cli import GOOD, WRONG, Invocation
 from modelbuild.commands._forecast import lines, of_output
+from modelbuild.plan import preflight
 from modelbuild.report import plural, unjudged
 from modelbuild.words import size
 

@@ -104,9 +104,10 @@ def main() -> None:
     # All that a check needs, so that no fork imports it again.
     import tokenizers  # noqa: F401
 
-    from modelbuild import preflight, session  # noqa: F401
+    from modelbuild import session  # noqa: F401
     from modelbuild.checkpoint import card_yaml, structure  # noqa: F401
     from modelbuild.commands import build, check  # noqa: F401
+    from modelbuild.plan import preflight  # noqa: F401
     from modelbuild.project import schema  # noqa: F401
     from modelbuild.steps import convert, importing, quantize  # noqa: F401
 

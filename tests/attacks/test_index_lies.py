@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from modelbuild import preflight
 from modelbuild.checkpoint import architectures, shards
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
+from modelbuild.plan import preflight
 from modelbuild.steps import convert
 from modelbuild.tensors import formats
 from tests.tensors.formats import golden

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from modelbuild import preflight
 from modelbuild.checkpoint import architectures, runtime
+from modelbuild.plan import preflight
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape, byte_count

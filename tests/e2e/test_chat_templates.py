@@ -12,7 +12,7 @@ from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value
 from tests import checkpoints
 from tests.e2e.project import Project, old
-from tests.test_plan import CHATML, OTHER, STOP
+from tests.plan.test_plan import CHATML, OTHER, STOP
 
 
 def chatting(folder: Path, text: str) -> None:

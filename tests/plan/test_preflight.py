@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import preflight
 from modelbuild.engine.build import Build, Event, Options
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.sources import Sources, Survey
 from modelbuild.errors import Error
-from modelbuild.preflight import Need
+from modelbuild.plan import preflight
+from modelbuild.plan.preflight import Need
 from modelbuild.publish.models_folder import ModelsFolder
+from tests import checkpoints
+from tests.attacks.test_index_lies import graph_of, look
 from tests.engine.toy import Toy, join
-
-from . import checkpoints
-from .attacks.test_index_lies import graph_of, look
 
 
 def test_nothing_is_wrong_with_a_good_checkpoint(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan import plan
+from modelbuild.plan.plan import plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
-GOLDEN = Path(__file__).parent / "golden/plan"
+GOLDEN = Path(__file__).parents[1] / "golden/plan"
 
 
 def gguf_file(kind: str = "model", dtype: str = "f32", **metadata: str | int) -> bytes:
