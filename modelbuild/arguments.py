@@ -15,7 +15,7 @@ from modelbuild import __version__
 from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.report import Report
-from modelbuild.session import Settings
+from modelbuild.session.session import Settings
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from modelbuild import __version__
 
 if TYPE_CHECKING:
     from modelbuild.report import Report
-    from modelbuild.session import Session, Settings
+    from modelbuild.session.session import Session, Settings
 
 GOOD = 0
 FAILED = 1
@@ -39,7 +39,7 @@ class Invocation:
         """Raises Error or Errors where there is no project or no usable store."""
         if self._session is None:
             from modelbuild.report import waiting
-            from modelbuild.session import Session
+            from modelbuild.session.session import Session
 
             self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
             self.report.base = os.path.dirname(self._session.file)
@@ -154,7 +154,7 @@ def commands() -> list[str]:
 def _build(targets: Sequence[str]) -> int:
     from modelbuild.commands import build
     from modelbuild.report import Report
-    from modelbuild.session import Settings
+    from modelbuild.session.session import Settings
 
     return guarded(Invocation(Settings(), Report()), lambda call: build.run(call, targets=tuple(targets)))
 

@@ -14,7 +14,7 @@ import pytest
 from modelbuild import __version__, cli
 from modelbuild.cli import Invocation
 from modelbuild.errors import Error, Errors
-from modelbuild.session import Settings
+from modelbuild.session.session import Settings
 
 
 class Seen:

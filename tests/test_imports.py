@@ -35,7 +35,6 @@ GROUND = frozenset(
 )
 
 _PLACES = {
-    "session": "session stamp file_events watcher worker commands._forecast commands._standing",
     "cli": "__main__ arguments cli commands quality_page report",
 }
 PLACES = {f"modelbuild.{module}": name for name, modules in _PLACES.items() for module in modules.split()}

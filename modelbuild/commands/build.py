@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.report import Report
-    from modelbuild.session import Session
+    from modelbuild.session.session import Session
 
 
 MOST_JOBS = 256
@@ -174,8 +174,8 @@ def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[
 
 def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
     """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    from modelbuild.commands import _forecast
     from modelbuild.plan import preflight
+    from modelbuild.session import forecast as _forecast
 
     report = call.report
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
@@ -200,7 +200,7 @@ def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
 
     standing = _standing.look_up(session, session.graph.select(outputs))
     missing = [output for output in outputs if _standing.state(session, output, standing) != "yes"]

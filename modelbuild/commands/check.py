@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli import GOOD, WRONG, Invocation
-from modelbuild.commands._forecast import lines, of_output
 from modelbuild.plan import preflight
 from modelbuild.report import plural, unjudged
+from modelbuild.session.forecast import lines, of_output
 from modelbuild.words import size
 
 if TYPE_CHECKING:

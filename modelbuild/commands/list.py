@@ -17,9 +17,9 @@ from modelbuild.words import size, table
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.commands._standing import Standing
     from modelbuild.project.variant import Variant
-    from modelbuild.session import Session
+    from modelbuild.session.session import Session
+    from modelbuild.session.standing import Standing
 
 
 def parameters() -> list[click.Parameter]:
@@ -29,7 +29,7 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
 
     session = call.session
     outputs = session.select(targets).outputs if targets else session.graph.outputs
@@ -47,7 +47,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
 
 
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
 
     found = session.models.library.served(output.names[0])
     return {

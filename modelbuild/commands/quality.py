@@ -24,9 +24,9 @@ from modelbuild.words import size, table
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.commands._standing import Standing
     from modelbuild.engine.action import ActionResult
-    from modelbuild.session import Session
+    from modelbuild.session.session import Session
+    from modelbuild.session.standing import Standing
     from modelbuild.tensors.quality import Comparison, Model, Stored, Sums
     from modelbuild.tensors.recipe import Recipe
 
@@ -89,7 +89,7 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 
     Raises Errors: an Error for each output that is not built.
     """
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
     from modelbuild.tensors.quality import is_exact
 
     standing = _standing.look_up(session, session.graph.select(outputs))
@@ -113,7 +113,7 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 
 def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
     from modelbuild.tensors.recipe import Recipe
 
     step = _standing.recipe_step(session.graph, output)
@@ -137,7 +137,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
 
 
 def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list[Model]:
-    from modelbuild.commands import _standing
+    from modelbuild.session import standing as _standing
     from modelbuild.tensors import quality
 
     session = call.session
@@ -232,11 +232,11 @@ def _compared(
     from modelbuild.commands.build import cores
     from modelbuild.engine.sources import unreadable
     from modelbuild.report import Progress
-    from modelbuild.session import default_memory
+    from modelbuild.session.session import default_memory
+    from modelbuild.session.worker import Leaves
     from modelbuild.tensors import quality
     from modelbuild.tensors.evaluate import Mismatch
     from modelbuild.tensors.materialize import Resources
-    from modelbuild.worker import Leaves
 
     session, report = call.session, call.report
     jobs = jobs or cores()

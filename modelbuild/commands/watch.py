@@ -13,14 +13,14 @@ from modelbuild.cli import Invocation
 from modelbuild.commands import build
 from modelbuild.errors import Error, Errors
 from modelbuild.report import plural
-from modelbuild.watcher import Watcher, concerns
+from modelbuild.session.watcher import Watcher, concerns
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.graph import Graph
-    from modelbuild.file_events import Concern
-    from modelbuild.session import Session, Settings
+    from modelbuild.session.file_events import Concern
+    from modelbuild.session.session import Session, Settings
 
 PLANS = 3
 """How often in a row to plan where each plan looks at something new."""

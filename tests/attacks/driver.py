@@ -104,11 +104,11 @@ def main() -> None:
     # All that a check needs, so that no fork imports it again.
     import tokenizers  # noqa: F401
 
-    from modelbuild import session  # noqa: F401
     from modelbuild.checkpoint import card_yaml, structure  # noqa: F401
     from modelbuild.commands import build, check  # noqa: F401
     from modelbuild.plan import preflight  # noqa: F401
     from modelbuild.project import schema  # noqa: F401
+    from modelbuild.session import session  # noqa: F401
     from modelbuild.steps import convert, importing, quantize  # noqa: F401
 
     hostile.cases()

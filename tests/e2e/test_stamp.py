@@ -24,7 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def stamped(project: Project) -> bool:
     """Whether a build now goes by the stamp alone."""
-    from modelbuild.session import Session, Settings
+    from modelbuild.session.session import Session, Settings
 
     session = Session(Settings(folder=str(project.folder), models=str(project.models), cache=str(project.cache)))
     try:
@@ -93,7 +93,7 @@ def test_other_environment_breaks_the_stamp(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> None:
-    from modelbuild.stamp import take
+    from modelbuild.session.stamp import take
 
     (tmp_path / "young").write_text("x")
     assert take(1, 1, [], [str(tmp_path / "young")], {}) is None
@@ -109,7 +109,7 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
 
 def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
     from modelbuild.engine.build import Options
-    from modelbuild.session import Session, Settings
+    from modelbuild.session.session import Session, Settings
 
     project = Project(tmp_path)
     project.write("ModelBuild.toml", '[project]\nmodelfiles = ["m/*/Modelfile"]\n')

@@ -29,7 +29,7 @@ LIMIT = 60.0
 
 PROGRAM = """
 import sys
-from modelbuild import watcher
+from modelbuild.session import watcher
 from modelbuild.cli import main
 
 watcher.PERIOD, watcher.PATIENCE = 0.4, 0.8  # the same program, quicker
@@ -240,7 +240,7 @@ class Observer(watchdog.observers.Observer):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 watchdog.observers.Observer = Observer
-from modelbuild import watcher
+from modelbuild.session import watcher
 from modelbuild.cli import main
 watcher.PERIOD = 1.0
 sys.exit(main(sys.argv[1:]))

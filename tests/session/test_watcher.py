@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from watchdog.observers import Observer
 
-from modelbuild import file_events, watcher
 from modelbuild.errors import Error
-from modelbuild.file_events import Concern, ways
 from modelbuild.observed import unchanged
-from modelbuild.watcher import Watcher, concerns
+from modelbuild.session import file_events, watcher
+from modelbuild.session.file_events import Concern, ways
+from modelbuild.session.watcher import Watcher, concerns
 from tests.e2e.test_watch import repeated
 
 

@@ -21,8 +21,8 @@ from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.publish.models_folder import ModelsFolder, default_folder
-from modelbuild.stamp import Stamp, take
-from modelbuild.worker import Worker, surveyors
+from modelbuild.session.stamp import Stamp, take
+from modelbuild.session.worker import Worker, surveyors
 
 if TYPE_CHECKING:
     from modelbuild.project.project import Project

@@ -12,9 +12,9 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from modelbuild.file_events import Concern, Events
 from modelbuild.files import TICK
 from modelbuild.observed import Listing, Look, entries
+from modelbuild.session.file_events import Concern, Events
 
 QUIET = 0.1
 """Seconds without a change after which a wait ends: editors and downloads write in several steps."""

@@ -11,7 +11,7 @@ from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.engine.store import Damaged
 from modelbuild.ollama.library import Served
-from modelbuild.session import Session
+from modelbuild.session.session import Session
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
