@@ -11,7 +11,7 @@ from modelbuild import __version__
 SHOWN = "MODELBUILD_TRACEBACK"
 """The variable that asks for the whole traceback."""
 
-_WRITERS = ("report.py", "cli.py", "arguments.py")
+_WRITERS = ("report.py", "main.py", "arguments.py")
 """The only files of ours that write to the terminal."""
 
 

@@ -62,7 +62,7 @@ def child(act: Callable[[], object], errors: int) -> tuple[int, Any]:
 def modelbuild(words: list[str], real: bool) -> NoReturn:
     if real:
         os.execv(sys.executable, [sys.executable, "-m", "modelbuild", *words])
-    from modelbuild import cli
+    from modelbuild.cli import main as cli
 
     sys.argv = ["modelbuild", *words]
     sys.exit(cli.main(words))
@@ -105,7 +105,7 @@ def main() -> None:
     import tokenizers  # noqa: F401
 
     from modelbuild.checkpoint import card_yaml, structure  # noqa: F401
-    from modelbuild.commands import build, check  # noqa: F401
+    from modelbuild.cli.commands import build, check  # noqa: F401
     from modelbuild.plan import preflight  # noqa: F401
     from modelbuild.project import schema  # noqa: F401
     from modelbuild.session import session  # noqa: F401

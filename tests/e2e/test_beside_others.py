@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild import cli
+from modelbuild.cli import main
 from modelbuild.engine.build import Build
 from modelbuild.publish.models_folder import ModelsFolder
 from tests.e2e.project import Project
@@ -42,7 +42,9 @@ def project(tmp_path: Path) -> Project:
 
 def here(project: Project, *words: str) -> int:
     """Run the command in this process."""
-    return cli.main(["-C", str(project.folder), "--cache", str(project.cache), "--models", str(project.models), *words])
+    return main.main(
+        ["-C", str(project.folder), "--cache", str(project.cache), "--models", str(project.models), *words]
+    )
 
 
 def test_name_that_goes_during_the_build_is_not_taken_for_finished(
@@ -150,7 +152,7 @@ def test_no_more_threads_is_an_error(project: Project) -> None:
         "import sys, threading\n"
         'def refuse(self):\n    raise RuntimeError("can\'t start new thread")\n'
         "threading.Thread.start = refuse\n"
-        "from modelbuild import cli\nsys.exit(cli.main(sys.argv[1:]))\n"
+        "from modelbuild.cli import main as cli\nsys.exit(cli.main(sys.argv[1:]))\n"
     )
     words = project.command()[3:]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)

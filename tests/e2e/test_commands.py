@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild import cli
+from modelbuild.cli import main
 from tests.e2e.project import Project, old
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
@@ -93,7 +93,7 @@ def run(project: Project, *words: str, **env: str) -> tuple[int, str, str]:
     ):
         for name, value in env.items():
             patch.setenv(name, value)
-        code = cli.main(words)
+        code = main.main(words)
     return code, out.getvalue(), err.getvalue()
 
 

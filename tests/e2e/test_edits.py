@@ -74,7 +74,7 @@ def test_second_build_runs_nothing_and_opens_no_weight_file(project: Project) ->
 import sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-from modelbuild.cli import main
+from modelbuild.cli.main import main
 code = main(sys.argv[1:])
 heavy = {"numpy", "gguf", "pydantic", "rich", "safetensors"} & set(sys.modules)
 print(code, [path for path in opened if "weights" in path], heavy)

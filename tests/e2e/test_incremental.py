@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.cli import main
+from modelbuild.cli.main import main
 from tests.e2e.project import Project, flip
 
 FTYPES = ["none", "f16", "q8_0", "q4_K_M", "q6_K"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild import cli, code
+from modelbuild import code
+from modelbuild.cli import main
 from modelbuild.engine import store
 from modelbuild.steps import layer
 from modelbuild.tensors import quants, recipe
@@ -28,7 +29,7 @@ def project(tmp_path: Path) -> Project:
 def build(project: Project, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Build in this process; returns the steps that ran."""
     places = ["-C", str(project.folder), "--cache", str(project.cache), "--models", str(project.models)]
-    assert cli.main([*places, "--json"]) == 0
+    assert main.main([*places, "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [event["step"] for event in events if event["event"] == "step" and event["state"] == "ran"]
 

@@ -30,7 +30,7 @@ LIMIT = 60.0
 PROGRAM = """
 import sys
 from modelbuild.session import watcher
-from modelbuild.cli import main
+from modelbuild.cli.main import main
 
 watcher.PERIOD, watcher.PATIENCE = 0.4, 0.8  # the same program, quicker
 sys.exit(main(sys.argv[1:]))
@@ -241,7 +241,7 @@ class Observer(watchdog.observers.Observer):
 
 watchdog.observers.Observer = Observer
 from modelbuild.session import watcher
-from modelbuild.cli import main
+from modelbuild.cli.main import main
 watcher.PERIOD = 1.0
 sys.exit(main(sys.argv[1:]))
 """

@@ -91,7 +91,7 @@ def _run(words: Sequence[str], output: Path, prepare: Callable[[], None]) -> Non
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        from modelbuild.cli import main
+        from modelbuild.cli.main import main
 
         prepare()
         code = main(list(words))
@@ -109,7 +109,7 @@ def import_what_it_imports(words: Sequence[str], output: Path) -> None:
     reader, writer = os.pipe()
 
     def at_end() -> None:
-        from modelbuild import cli
+        from modelbuild.cli import main as cli
 
         real = cli.main
 

@@ -15,9 +15,9 @@ import gguf
 import numpy as np
 import pytest
 
+from modelbuild.cli.pages.quality import page
 from modelbuild.digest import xxh3
 from modelbuild.errors import Stopped
-from modelbuild.quality_page import page
 from modelbuild.tensors import quants, recipe
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources

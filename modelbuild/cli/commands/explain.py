@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli import Invocation
-from modelbuild.commands import build
+from modelbuild.cli.commands import build
+from modelbuild.cli.main import Invocation
 
 if TYPE_CHECKING:
     import click
 
 
 def parameters() -> list[click.Parameter]:
-    from modelbuild.arguments import targets
+    from modelbuild.cli.arguments import targets
 
     return [targets()]
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from modelbuild import __version__, cli
-from modelbuild.cli import Invocation
+from modelbuild import __version__
+from modelbuild.cli import main
+from modelbuild.cli.main import Invocation
 from modelbuild.errors import Error, Errors
 from modelbuild.session.session import Settings
 
@@ -30,7 +31,7 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Replaces what `build` and `list` do by writing down their call."""
-    from modelbuild.commands import build, list
+    from modelbuild.cli.commands import build, list
 
     found = Seen()
 
@@ -47,21 +48,21 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def test_without_arguments_it_builds(seen: Seen) -> None:
-    assert cli.main([]) == 0
+    assert main.main([]) == 0
     assert (seen.command, seen.settings, seen.values["targets"]) == ("build", Settings(), ())
 
 
 def test_words_alone_are_targets(seen: Seen) -> None:
-    assert cli.main(["chat", "persona-*"]) == 0
+    assert main.main(["chat", "persona-*"]) == 0
     assert (seen.command, seen.values["targets"]) == ("build", ("chat", "persona-*"))
 
 
 def test_a_command_wins_over_a_target_of_its_name(seen: Seen) -> None:
-    assert cli.main(["list"]) == 0
+    assert main.main(["list"]) == 0
     assert seen.command == "list"
-    assert cli.main(["build", "list"]) == 0
+    assert main.main(["build", "list"]) == 0
     assert (seen.command, seen.values["targets"]) == ("build", ("list",))
-    assert cli.main(["-k", "--", "list"]) == 0
+    assert main.main(["-k", "--", "list"]) == 0
     assert (seen.command, seen.values["targets"]) == ("build", ("list",))
 
 
@@ -69,7 +70,7 @@ def test_a_command_wins_over_a_target_of_its_name(seen: Seen) -> None:
     "words", [["-j4", "-k", "chat"], ["-k", "-j", "4", "chat"], ["build", "chat", "-kj", "4"], ["chat", "-kj4"]]
 )
 def test_options_of_the_build_need_no_command(seen: Seen, words: list[str]) -> None:
-    assert cli.main(words) == 0
+    assert main.main(words) == 0
     assert seen.command == "build"
     assert (seen.values["jobs"], seen.values["keep_going"], seen.values["targets"]) == (4, True, ("chat",))
 
@@ -84,7 +85,7 @@ def test_options_of_the_build_need_no_command(seen: Seen, words: list[str]) -> N
     ],
 )
 def test_options_of_every_command_stand_before_or_behind_it(seen: Seen, words: list[str]) -> None:
-    assert cli.main(words) == 0
+    assert main.main(words) == 0
     assert seen.command == "list"
     assert seen.settings == Settings(
         folder="there", models="m", cache="c", memory=2 << 30, vars=(("a", "1"),), sets=("x.y=2",)
@@ -92,7 +93,7 @@ def test_options_of_every_command_stand_before_or_behind_it(seen: Seen, words: l
 
 
 def test_variables_before_and_behind_add_up(seen: Seen) -> None:
-    assert cli.main(["--var", "a=1", "--set", "p=q", "list", "--var", "b=x=y", "--set", "r=s"]) == 0
+    assert main.main(["--var", "a=1", "--set", "p=q", "list", "--var", "b=x=y", "--set", "r=s"]) == 0
     assert seen.settings.vars == (("a", "1"), ("b", "x=y"))
     assert seen.settings.sets == ("p=q", "r=s")
 
@@ -116,7 +117,7 @@ def test_variables_before_and_behind_add_up(seen: Seen) -> None:
 def test_q_before_an_ftype_or_behind_the_command_is_quantize_else_quiet(
     seen: Seen, words: list[str], quiet: bool, quantize: str | None, targets: tuple[str, ...]
 ) -> None:
-    assert cli.main(words) == 0
+    assert main.main(words) == 0
     assert (seen.call.report.quiet, seen.settings.quantize, seen.values["targets"]) == (quiet, quantize, targets)
 
 
@@ -125,7 +126,7 @@ def test_q_before_an_ftype_or_behind_the_command_is_quantize_else_quiet(
     [("512M", 512_000_000), ("1.5G", 1_500_000_000), ("64 MiB", 64 << 20), ("1048576", 1 << 20), ("7kb", 7000)],
 )
 def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
-    assert cli.main(["--memory", text]) == 0
+    assert main.main(["--memory", text]) == 0
     assert seen.settings.memory == size
 
 
@@ -147,7 +148,7 @@ def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
 def test_a_wrong_command_line_is_2_and_says_so_in_our_own_words(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(words) == 2
+    assert main.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(message)
@@ -156,14 +157,14 @@ def test_a_wrong_command_line_is_2_and_says_so_in_our_own_words(
 
 @pytest.mark.parametrize("words", [["a\udcff"], ["list", "-C", "\udc80"]])
 def test_an_argument_that_is_no_text_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(words) == 2
+    assert main.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert re.match(r"error: argument 'a?\\x(ff|80)' is not UTF-8\n", err)
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    from modelbuild.commands import build
+    from modelbuild.cli.commands import build
 
     def run(call: Invocation, **values: Any) -> int:
         raise error
@@ -176,7 +177,7 @@ def test_errors_of_the_project_are_all_shown_and_are_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     raising(monkeypatch, Errors([Error("one"), Error("two", hint="look")]))
-    assert cli.main(words) == 2
+    assert main.main(words) == 2
     assert capsys.readouterr() == ("", "error: one\n\nerror: two\n  hint  look\n")
 
 
@@ -185,25 +186,25 @@ def test_an_interrupt_is_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     raising(monkeypatch, KeyboardInterrupt())
-    assert cli.main(words) == 130
+    assert main.main(words) == 130
     assert capsys.readouterr() == ("", "interrupted; what is finished stays and is used again\n")
 
 
 def test_the_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--help"]) == 0
+    assert main.main(["--help"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for command in Path(cli.__file__).with_name("commands").glob("[a-z]*.py"):
+    for command in Path(main.__file__).with_name("commands").glob("[a-z]*.py"):
         assert f"\n  {command.stem} " in out
     for option in ("-C DIR", "--json", "-q, --quiet", "-j, --jobs N", "--version"):
         assert option in out
 
 
 @pytest.mark.parametrize(
-    "command", [path.stem for path in sorted(Path(cli.__file__).with_name("commands").glob("[a-z]*.py"))]
+    "command", [path.stem for path in sorted(Path(main.__file__).with_name("commands").glob("[a-z]*.py"))]
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([command, "--help"]) == 0
+    assert main.main([command, "--help"]) == 0
     assert f"Usage: modelbuild {command}" in capsys.readouterr().out
 
 
@@ -218,7 +219,7 @@ def test_the_version_is_printed_before_anything_is_imported() -> None:
     assert done.stdout == f"modelbuild {__version__}\n"
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time:" in line}
     ours = {name for name in imported if name.startswith("modelbuild")}
-    assert ours <= {"modelbuild", "modelbuild.cli", "modelbuild.__main__"}
+    assert ours <= {"modelbuild", "modelbuild.cli", "modelbuild.cli.main", "modelbuild.__main__"}
     assert not imported & {
         "click",
         "rich",
@@ -234,14 +235,14 @@ def test_the_version_is_printed_before_anything_is_imported() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from modelbuild import cli; cli.main(['--help'])\n"
+        "import sys; from modelbuild.cli import main as cli; cli.main(['--help'])\n"
         "print(sorted({'numpy', 'gguf', 'pydantic', 'rich', 'safetensors', 'tomllib'} & set(sys.modules)), file=sys.stderr)"
     )
     assert python("-c", script).stderr == "[]\n"
 
 
 def test_a_closed_pipe_is_quiet() -> None:
-    script = "import sys; from modelbuild import cli; sys.exit(cli.main(['--help']))"
+    script = "import sys; from modelbuild.cli import main as cli; sys.exit(cli.main(['--help']))"
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli import FAILED, GOOD, Invocation
+from modelbuild.cli.main import FAILED, GOOD, Invocation
+from modelbuild.cli.report import displayed, plural
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Kept
 from modelbuild.errors import Error, Errors
-from modelbuild.report import displayed, plural
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ WORST = 5
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.arguments import Count, targets
+    from modelbuild.cli.arguments import Count, targets
 
     return [
         targets(),
@@ -229,9 +229,9 @@ def _lost(built: _Built, what: str) -> Error:
 def _compared(
     call: Invocation, comparisons: Sequence[Comparison], constants: Mapping[str, bytes], jobs: int | None
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
-    from modelbuild.commands.build import cores
+    from modelbuild.cli.commands.build import cores
+    from modelbuild.cli.report import Progress
     from modelbuild.engine.sources import unreadable
-    from modelbuild.report import Progress
     from modelbuild.session.session import default_memory
     from modelbuild.session.worker import Leaves
     from modelbuild.tensors import quality
@@ -331,7 +331,7 @@ def _page_file(path: str) -> str:
 
 
 def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
-    from modelbuild.quality_page import page
+    from modelbuild.cli.pages.quality import page
 
     temporary = f"{file}.{os.getpid()}.tmp"
     try:

@@ -10,14 +10,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli import GOOD, Invocation
+from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, listed
 from modelbuild.files import LARGEST
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command
 from modelbuild.project.variant import modelfile_place
-from modelbuild.report import displayed
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SHORT = 60
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.arguments import Target
+    from modelbuild.cli.arguments import Target
 
     return [
         click.Argument(["target"], type=Target(), metavar="TARGET"),

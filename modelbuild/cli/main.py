@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelbuild import __version__
 
 if TYPE_CHECKING:
-    from modelbuild.report import Report
+    from modelbuild.cli.report import Report
     from modelbuild.session.session import Session, Settings
 
 GOOD = 0
@@ -38,7 +38,7 @@ class Invocation:
     def session(self) -> Session:
         """Raises Error or Errors where there is no project or no usable store."""
         if self._session is None:
-            from modelbuild.report import waiting
+            from modelbuild.cli.report import waiting
             from modelbuild.session.session import Session
 
             self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
         elif _is_plain_build(words):
             code = _build(words)
         else:
-            from modelbuild import arguments
+            from modelbuild.cli import arguments
 
             code = arguments.run(words)
         sys.stdout.flush()
@@ -124,8 +124,8 @@ def _is_plain_build(words: Sequence[str]) -> bool:
 
 def _refuse_bytes(words: Sequence[str]) -> int:
     """Say which argument is no text: bytes of a file name that no locale explains stand in it as lone surrogates."""
+    from modelbuild.cli.report import Report
     from modelbuild.errors import Error
-    from modelbuild.report import Report
 
     bad = next(word for word in words if any("\udc80" <= char <= "\udcff" for char in word))
     shown = bad.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -139,21 +139,21 @@ def is_command(word: str) -> bool:
         return False
     from importlib.util import find_spec
 
-    return find_spec(f"modelbuild.commands.{word}") is not None
+    return find_spec(f"modelbuild.cli.commands.{word}") is not None
 
 
 def commands() -> list[str]:
     """The names of all commands."""
     from pkgutil import iter_modules
 
-    import modelbuild.commands as folder
+    import modelbuild.cli.commands as folder
 
     return sorted(module.name for module in iter_modules(folder.__path__) if not module.name.startswith("_"))
 
 
 def _build(targets: Sequence[str]) -> int:
-    from modelbuild.commands import build
-    from modelbuild.report import Report
+    from modelbuild.cli.commands import build
+    from modelbuild.cli.report import Report
     from modelbuild.session.session import Settings
 
     return guarded(Invocation(Settings(), Report()), lambda call: build.run(call, targets=tuple(targets)))

@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli import GOOD, Invocation
+from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.report import displayed, near_path
 from modelbuild.engine.graph import Graph, Source
-from modelbuild.report import displayed, near_path
 
 if TYPE_CHECKING:
     import click
@@ -24,7 +24,7 @@ FORMATS = ("text", "dot", "mermaid", "json")
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.arguments import targets
+    from modelbuild.cli.arguments import targets
 
     return [
         targets(),

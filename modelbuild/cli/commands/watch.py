@@ -9,10 +9,10 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli import Invocation
-from modelbuild.commands import build
+from modelbuild.cli.commands import build
+from modelbuild.cli.main import Invocation
+from modelbuild.cli.report import plural
 from modelbuild.errors import Error, Errors
-from modelbuild.report import plural
 from modelbuild.session.watcher import Watcher, concerns
 
 if TYPE_CHECKING:

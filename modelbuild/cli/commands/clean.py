@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
-from modelbuild.cli import FAILED, GOOD, Invocation
+from modelbuild.cli.main import FAILED, GOOD, Invocation
+from modelbuild.cli.report import displayed, plural
 from modelbuild.errors import Error
-from modelbuild.report import displayed, plural
 from modelbuild.words import size
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli import GOOD, WRONG, Invocation
+from modelbuild.cli.main import GOOD, WRONG, Invocation
+from modelbuild.cli.report import plural, unjudged
 from modelbuild.plan import preflight
-from modelbuild.report import plural, unjudged
 from modelbuild.session.forecast import lines, of_output
 from modelbuild.words import size
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def parameters() -> list[click.Parameter]:
-    from modelbuild.arguments import targets
+    from modelbuild.cli.arguments import targets
 
     return [targets()]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from modelbuild import report as reports
+from modelbuild.cli import report as reports
+from modelbuild.cli.report import Report, nearer, summed_up
 from modelbuild.errors import Error
-from modelbuild.report import Report, nearer, summed_up
 from modelbuild.words import size, table
 
 NAME = "registry.ollama.ai/library/chat/q8_0"
@@ -256,7 +256,7 @@ def test_a_build_that_changes_no_model_says_so() -> None:
 
 SCRIPT = """
 import sys, threading, time
-from modelbuild import report
+from modelbuild.cli import report
 report.DELAY = {delay}
 with report.Report(color="{color}").building(3, lambda manifest: 4_100_000) as progress:
     for event in {events}:

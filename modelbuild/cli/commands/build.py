@@ -11,17 +11,17 @@ import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli import FAILED, GOOD, Invocation, commands
+from modelbuild.cli.main import FAILED, GOOD, Invocation, commands
+from modelbuild.cli.report import because, nothing_to_do, plural
 from modelbuild.engine.build import SMALL, Options, due
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.report import because, nothing_to_do, plural
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.report import Report
+    from modelbuild.cli.report import Report
     from modelbuild.session.session import Session
 
 
@@ -32,7 +32,7 @@ MOST_JOBS = 256
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.arguments import Count, targets
+    from modelbuild.cli.arguments import Count, targets
 
     return [
         targets(),
@@ -65,7 +65,7 @@ def run(
     if watch:
         if dry_run:
             raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
-        from modelbuild.commands import watch as watching
+        from modelbuild.cli.commands import watch as watching
 
         return watching.run(call, targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
     session, report = call.session, call.report

@@ -12,9 +12,9 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from modelbuild import __version__
-from modelbuild.cli import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
+from modelbuild.cli.main import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
+from modelbuild.cli.report import Report
 from modelbuild.errors import Error, did_you_mean
-from modelbuild.report import Report
 from modelbuild.session.session import Settings
 from modelbuild.tensors import ftypes
 
@@ -202,7 +202,7 @@ def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(name: str) -> click.Command:
-    module = import_module(f"modelbuild.commands.{name}")
+    module = import_module(f"modelbuild.cli.commands.{name}")
     parameters = module.parameters()
     # A command's own meaning of an option wins: `clean --cache`.
     taken = {option for parameter in parameters for option in parameter.opts}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli import GOOD, Invocation
+from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output
-from modelbuild.report import displayed
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parameters() -> list[click.Parameter]:
-    from modelbuild.arguments import targets
+    from modelbuild.cli.arguments import targets
 
     return [targets()]
 
