@@ -162,10 +162,10 @@ def _is_served(path: str) -> bool:
 
 def _placed(error: Error, step: Step) -> Error:
     """The error with the path of the file it stands in; a step knows its files by their roles alone."""
-    from modelbuild import steps
+    from modelbuild.plan import placed
 
-    if (placed := steps.placed(error, step)) is not None:
-        return placed
+    if (found := placed.placed(error, step)) is not None:
+        return found
     sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
     path = error.path
     if path and sources and not os.path.isabs(path):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import interrupt, steps
+from modelbuild import interrupt
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.build import Build, Event, Options, Untrue, unmade
 from modelbuild.engine.graph import Graph, Output
@@ -20,6 +20,7 @@ from modelbuild.engine.store import Kept, Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
+from modelbuild.plan import placed
 from modelbuild.publish.models_folder import ModelsFolder, default_folder
 from modelbuild.session.stamp import Stamp, take
 from modelbuild.session.worker import Worker, surveyors
@@ -261,7 +262,7 @@ class Session:
             options=options,
             abort=worker.stop.set,
             preflight=lambda graph, running: self._preflight(graph, running, report),
-            placed=steps.placed,
+            placed=placed.placed,
         )
         with interrupt.deferred(worker.stop.set):
             try:
