@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from modelbuild import __version__
-from modelbuild.cli.main import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
+from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error, did_you_mean
 from modelbuild.session.session import Settings

@@ -4,51 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from modelbuild import __version__
-
-if TYPE_CHECKING:
-    from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session, Settings
-
-GOOD = 0
-FAILED = 1
-WRONG = 2
-INTERRUPTED = 130
-INTERNAL = 70
-"""EX_SOFTWARE of sysexits.h: a fault of ours."""
-BROKEN_PIPE = 141
-"""What a shell says of a program that a closed pipe ended (128 + SIGPIPE)."""
-
-COMPLETE = "_MODELBUILD_COMPLETE"
-"""The variable by which a shell asks for completions."""
-
-
-class Invocation:
-    """What a command is run with: the options that all of them take, where to print, and the project once it is asked for."""
-
-    def __init__(self, settings: Settings, report: Report) -> None:
-        self.settings = settings
-        self.report = report
-        self._session: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        """Raises Error or Errors where there is no project or no usable store."""
-        if self._session is None:
-            from modelbuild.cli.report import waiting
-            from modelbuild.session.session import Session
-
-            self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
-            self.report.base = os.path.dirname(self._session.file)
-        return self._session
-
-    def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+from modelbuild.cli.invocation import (
+    BROKEN_PIPE,
+    COMPLETE,
+    FAILED,
+    GOOD,
+    INTERNAL,
+    INTERRUPTED,
+    WRONG,
+    Invocation,
+    guarded,
+    is_command,
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -133,42 +103,9 @@ def _refuse_bytes(words: Sequence[str]) -> int:
     return WRONG
 
 
-def is_command(word: str) -> bool:
-    """Whether a word is a command: the name of a file in `commands/`."""
-    if not word.isidentifier() or word.startswith("_"):
-        return False
-    from importlib.util import find_spec
-
-    return find_spec(f"modelbuild.cli.commands.{word}") is not None
-
-
-def commands() -> list[str]:
-    """The names of all commands."""
-    from pkgutil import iter_modules
-
-    import modelbuild.cli.commands as folder
-
-    return sorted(module.name for module in iter_modules(folder.__path__) if not module.name.startswith("_"))
-
-
 def _build(targets: Sequence[str]) -> int:
     from modelbuild.cli.commands import build
     from modelbuild.cli.report import Report
     from modelbuild.session.session import Settings
 
     return guarded(Invocation(Settings(), Report()), lambda call: build.run(call, targets=tuple(targets)))
-
-
-def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
-    """Run a command; what is wrong with its input is printed and gives exit code 2."""
-    from modelbuild.errors import Error, Errors
-
-    try:
-        return run(call)
-    except Error as error:
-        call.report.errors([error])
-    except Errors as errors:
-        call.report.errors(errors.errors)
-    finally:
-        call.close()
-    return WRONG

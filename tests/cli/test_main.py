@@ -13,7 +13,7 @@ import pytest
 
 from modelbuild import __version__
 from modelbuild.cli import main
-from modelbuild.cli.main import Invocation
+from modelbuild.cli.invocation import Invocation
 from modelbuild.errors import Error, Errors
 from modelbuild.session.session import Settings
 
@@ -219,7 +219,13 @@ def test_the_version_is_printed_before_anything_is_imported() -> None:
     assert done.stdout == f"modelbuild {__version__}\n"
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time:" in line}
     ours = {name for name in imported if name.startswith("modelbuild")}
-    assert ours <= {"modelbuild", "modelbuild.cli", "modelbuild.cli.main", "modelbuild.__main__"}
+    assert ours <= {
+        "modelbuild",
+        "modelbuild.cli",
+        "modelbuild.cli.main",
+        "modelbuild.cli.invocation",
+        "modelbuild.__main__",
+    }
     assert not imported & {
         "click",
         "rich",

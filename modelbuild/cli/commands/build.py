@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.main import FAILED, GOOD, Invocation, commands
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
 from modelbuild.cli.report import because, nothing_to_do, plural
 from modelbuild.engine.build import SMALL, Options, due
 from modelbuild.engine.graph import Graph, Output, Source

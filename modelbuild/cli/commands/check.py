@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.main import GOOD, WRONG, Invocation
+from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.report import plural, unjudged
 from modelbuild.plan import preflight
 from modelbuild.session.forecast import lines, of_output

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
-from modelbuild.cli.main import FAILED, GOOD, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.report import displayed, plural
 from modelbuild.errors import Error
 from modelbuild.words import size

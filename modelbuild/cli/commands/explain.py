@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.commands import build
-from modelbuild.cli.main import Invocation
+from modelbuild.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     import click

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import displayed, near_path
 from modelbuild.engine.graph import Graph, Source
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import near_path, plural
 from modelbuild.errors import Error
 from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart

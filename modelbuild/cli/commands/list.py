@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output
 from modelbuild.words import size, table

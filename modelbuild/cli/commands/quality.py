@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.main import FAILED, GOOD, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.report import displayed, plural
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Kept

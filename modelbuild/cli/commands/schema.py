@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.invocation import GOOD, Invocation
 
 if TYPE_CHECKING:
     import click

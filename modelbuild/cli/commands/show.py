@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.main import GOOD, Invocation
+from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, listed

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
-from modelbuild.cli.main import Invocation
+from modelbuild.cli.invocation import Invocation
 from modelbuild.cli.report import plural
 from modelbuild.errors import Error, Errors
 from modelbuild.session.watcher import Watcher, concerns
