@@ -12,10 +12,9 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from modelbuild import __version__
-from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, Invocation, commands, guarded, is_command
+from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, _invocation, _merged, commands, guarded, is_command
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error, did_you_mean
-from modelbuild.session.session import Settings
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
@@ -173,32 +172,6 @@ def common(hidden: bool) -> list[click.Parameter]:
             hidden=hidden,
         ),
     ]
-
-
-_SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
-
-
-def _invocation(values: dict[str, Any]) -> Invocation:
-    given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
-    settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))
-    report = Report(
-        as_json=bool(values.get("as_json")),
-        quiet=bool(values.get("quiet")),
-        verbose=bool(values.get("verbose")),
-        color=values.get("color") or "auto",
-    )
-    return Invocation(settings, report)
-
-
-def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Options before and behind the command: what can be given several times adds up, else the later one holds."""
-    merged = dict(before)
-    for key, value in after.items():
-        if isinstance(value, tuple):
-            merged[key] = (*merged.get(key, ()), *value)
-        elif value is not None:
-            merged[key] = value
-    return merged
 
 
 def _command(name: str) -> click.Command:

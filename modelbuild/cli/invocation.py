@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
@@ -80,3 +80,33 @@ def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
     finally:
         call.close()
     return WRONG
+
+
+_SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
+
+
+def _invocation(values: dict[str, Any]) -> Invocation:
+    """What the options say, by the names of their parameters."""
+    from modelbuild.cli.report import Report
+    from modelbuild.session.session import Settings
+
+    given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
+    settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))
+    report = Report(
+        as_json=bool(values.get("as_json")),
+        quiet=bool(values.get("quiet")),
+        verbose=bool(values.get("verbose")),
+        color=values.get("color") or "auto",
+    )
+    return Invocation(settings, report)
+
+
+def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Options before and behind the command: what can be given several times adds up, else the later one holds."""
+    merged = dict(before)
+    for key, value in after.items():
+        if isinstance(value, tuple):
+            merged[key] = (*merged.get(key, ()), *value)
+        elif value is not None:
+            merged[key] = value
+    return merged
