@@ -32,7 +32,7 @@ MOST_JOBS = 256
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.cli.arguments import Count, targets
+    from modelbuild.cli.kinds import Count, targets
 
     return [
         targets(),

@@ -24,7 +24,7 @@ FORMATS = ("text", "dot", "mermaid", "json")
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.cli.arguments import targets
+    from modelbuild.cli.kinds import targets
 
     return [
         targets(),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parameters() -> list[click.Parameter]:
-    from modelbuild.cli.arguments import targets
+    from modelbuild.cli.kinds import targets
 
     return [targets()]
 

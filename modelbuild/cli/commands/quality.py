@@ -37,7 +37,7 @@ WORST = 5
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.cli.arguments import Count, targets
+    from modelbuild.cli.kinds import Count, targets
 
     return [
         targets(),

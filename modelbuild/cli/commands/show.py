@@ -35,7 +35,7 @@ SHORT = 60
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.cli.arguments import Target
+    from modelbuild.cli.kinds import Target
 
     return [
         click.Argument(["target"], type=Target(), metavar="TARGET"),
