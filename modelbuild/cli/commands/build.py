@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
@@ -65,9 +66,10 @@ def run(
     if watch:
         if dry_run:
             raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
-        from modelbuild.cli.commands import watch as watching
+        from modelbuild.cli.watching import until_interrupted
 
-        return watching.run(call, targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
+        again = partial(run, targets=targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
+        return until_interrupted(call, targets, again)
     session, report = call.session, call.report
     if not (dry_run or force or report.as_json or report.verbose):
         stamp = session.up_to_date(targets)
