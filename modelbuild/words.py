@@ -51,3 +51,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours where it takes some."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

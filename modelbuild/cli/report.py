@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from modelbuild.errors import Error, listed, render
-from modelbuild.words import size
+from modelbuild.words import clock, duration, plural, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -459,20 +459,6 @@ def _short(text: str) -> str:
         return f"{algorithm}:{digest[:12]}"
     flat = " ".join(text.split())
     return flat if len(flat) <= 60 else flat[:59] + "…"
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, hours where it takes some."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def displayed(name: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import Invocation
-from modelbuild.cli.report import plural
 from modelbuild.errors import Error, Errors
 from modelbuild.session.watcher import Watcher, concerns
+from modelbuild.words import plural
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild.cli import report as reports
+from modelbuild import words
 from modelbuild.cli.report import Report, nearer, summed_up
 from modelbuild.errors import Error
 from modelbuild.words import size, table
@@ -210,9 +210,9 @@ def test_sizes_read_as_ollama_shows_them(count: int, shown: str) -> None:
 
 
 def test_long_times_read_as_clock() -> None:
-    assert reports.duration(75) == "75.00 s"
-    assert reports.duration(754) == "12:34"
-    assert reports.clock(3725) == "1:02:05"
+    assert words.duration(75) == "75.00 s"
+    assert words.duration(754) == "12:34"
+    assert words.clock(3725) == "1:02:05"
 
 
 def test_a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() -> None:

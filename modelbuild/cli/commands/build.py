@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
-from modelbuild.cli.report import because, nothing_to_do, plural
+from modelbuild.cli.report import because, nothing_to_do
 from modelbuild.engine.build import SMALL, Options, due
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.words import plural
 
 if TYPE_CHECKING:
     import click

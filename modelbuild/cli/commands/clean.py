@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.report import displayed, plural
+from modelbuild.cli.report import displayed
 from modelbuild.errors import Error
-from modelbuild.words import size
+from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click

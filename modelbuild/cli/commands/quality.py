@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.report import displayed, plural
+from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Kept
 from modelbuild.errors import Error, Errors
-from modelbuild.words import size, table
+from modelbuild.words import plural, size, table
 
 if TYPE_CHECKING:
     import click
