@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 LINE = 120
 """Characters of a source line that are shown."""
@@ -92,20 +92,3 @@ def _cut(text: str, column: int | None, width: int) -> tuple[str, int | None, in
     shown = ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
     moved = None if column is None else column - start + (1 if start else 0)
     return shown, moved, min(width, len(shown) - (moved or 1) + 1)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint that names the nearest known word, or None when nothing is near."""
-    import difflib
-
-    by_fold = {word.casefold(): word for word in known}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"did you mean '{by_fold[near[0]]}'?" if near else None
-
-
-def listed(names: Iterable[str], limit: int = 12) -> str:
-    """Names for a fact line, comma-separated; past `limit` the middle is cut."""
-    words = list(names)
-    if len(words) > limit:
-        words = [*words[: limit - 2], "…", words[-1]]
-    return ", ".join(words)

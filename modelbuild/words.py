@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 BITS_LIMIT = 14_000
 """Of a number that is written in decimal. Python stops at 4300 digits, and TOML's hexadecimal numbers may have more."""
@@ -65,3 +65,20 @@ def clock(seconds: float) -> str:
 
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known word, or None when nothing is near."""
+    import difflib
+
+    by_fold = {word.casefold(): word for word in known}
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    return f"did you mean '{by_fold[near[0]]}'?" if near else None
+
+
+def listed(names: Iterable[str], limit: int = 12) -> str:
+    """Names for a fact line, comma-separated; past `limit` the middle is cut."""
+    words = list(names)
+    if len(words) > limit:
+        words = [*words[: limit - 2], "…", words[-1]]
+    return ", ".join(words)

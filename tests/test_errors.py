@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modelbuild.errors import Error, Errors, did_you_mean, listed, render
+from modelbuild.errors import Error, Errors, render
+from modelbuild.words import did_you_mean, listed
 
 
 def test_error_has_place_line_facts_and_hint() -> None:

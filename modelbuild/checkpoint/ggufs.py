@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat, of_gguf
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
+from modelbuild.words import listed
 
 FLOATS = ("f32", "f16", "bf16", "f64")
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.observed import Observed
+from modelbuild.words import listed
 
 REFERENCE_LIMIT = 1024
 """Bytes of a file that names a revision, which takes 40."""

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelbuild.errors import Error, did_you_mean
-from modelbuild.words import got
+from modelbuild.errors import Error
+from modelbuild.words import did_you_mean, got
 
 _TEXTS = (
     "name", "author", "version", "organization", "finetune", "basename", "description", "quantized_by", "size_label", "license",

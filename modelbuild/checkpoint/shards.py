@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors import formats
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.words import listed
 
 INDEX = "model.safetensors.index.json"
 

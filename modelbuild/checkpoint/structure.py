@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.architectures import Architecture, block_count
 from modelbuild.checkpoint.checkpoint import kind
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
+from modelbuild.words import listed
 
 SHOWN = 4
 """Kinds of tensors of the wrong shape that an error shows."""

@@ -15,7 +15,8 @@ from modelbuild import __version__
 from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, _invocation, _merged, commands, guarded, is_command
 from modelbuild.cli.kinds import Ftype, Pair, Size, _targets
 from modelbuild.cli.report import Report
-from modelbuild.errors import Error, did_you_mean
+from modelbuild.errors import Error
+from modelbuild.words import did_you_mean
 
 DEFAULT = "build"
 

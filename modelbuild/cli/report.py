@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from modelbuild.errors import Error, listed, render
-from modelbuild.words import clock, duration, plural, size
+from modelbuild.errors import Error, render
+from modelbuild.words import clock, duration, listed, plural, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

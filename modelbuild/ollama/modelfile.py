@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild import words
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.errors import Error
+from modelbuild.words import did_you_mean, listed
 
 INSTRUCTIONS = (
     "from", "adapter", "draft", "template", "system", "parameter", "message", "license", "renderer", "parser",

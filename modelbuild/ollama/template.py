@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from modelbuild.errors import Error, did_you_mean
+from modelbuild.errors import Error
+from modelbuild.words import did_you_mean
 
 FUNCTIONS = frozenset(
     ("and", "or", "not", "len", "index", "slice", "print", "printf", "println", "html", "js", "urlquery", "call", "eq",

@@ -11,7 +11,7 @@ from typing import Any
 from modelbuild import steps
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
-from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest, modelfile
 from modelbuild.ollama.library import Library
@@ -20,6 +20,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.tensors.recipe import versions
+from modelbuild.words import did_you_mean, listed
 
 _TYPES = {
     "template": manifest.TEMPLATE,

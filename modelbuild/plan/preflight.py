@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
-from modelbuild.errors import Error, Errors, listed
+from modelbuild.errors import Error, Errors
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.errors import Error
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Layer, Said
 from modelbuild.project.variables import AXIS, Scalar, Scope, fill, has_references
 from modelbuild.tensors import ftypes
-from modelbuild.words import as_text, got
+from modelbuild.words import as_text, did_you_mean, got, listed
 
 LIMIT = 100_000
 """Rows of one matrix."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.errors import Error
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, fill
 from modelbuild.project.variant import flag, nearest_ftype
 from modelbuild.tensors import ftypes, quants
-from modelbuild.words import as_text, got
+from modelbuild.words import as_text, did_you_mean, got, listed
 
 
 def base(value: Any) -> str:

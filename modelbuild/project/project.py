@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
-from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Modelfile
@@ -25,7 +25,7 @@ from modelbuild.project.overlay import Layer, Said, lay, put
 from modelbuild.project.targets import Targets
 from modelbuild.project.variables import Scalar, Scope
 from modelbuild.project.variant import Variant
-from modelbuild.words import as_text
+from modelbuild.words import as_text, did_you_mean, listed
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapt
 from modelbuild import words
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
-from modelbuild.errors import Error, did_you_mean
+from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.project import variant
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.project.variant import OUTTYPES, ROLES, WORD
 from modelbuild.tensors import ftypes, quants
+from modelbuild.words import did_you_mean
 
 Whole = Literal["document", "model"]
 """What a shape is the shape of: a whole text, or the table of one model."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild.errors import Error, Errors, did_you_mean, listed
+from modelbuild.errors import Error, Errors
 from modelbuild.project.discovery import GLOB
+from modelbuild.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from modelbuild.errors import Error, did_you_mean, listed
-from modelbuild.words import as_text, got
+from modelbuild.errors import Error
+from modelbuild.words import as_text, did_you_mean, got, listed
 
 Scalar = str | int | float | bool
 Scope = Mapping[str, Scalar]

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
-from modelbuild.errors import Error, did_you_mean, listed
+from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command, Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name
@@ -21,7 +21,7 @@ from modelbuild.project.matrix import Row
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, fill
 from modelbuild.tensors import ftypes
-from modelbuild.words import as_text, got
+from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 ADAPTER_MODES = ("layer", "merge")

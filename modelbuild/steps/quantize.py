@@ -7,11 +7,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild.digest import xxh3
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors import ftypes, quants, recipe
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
 from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.formats.imatrix import Imatrix

@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 from modelbuild import plugins
 from modelbuild.checkpoint.checkpoint import Checkpoint, kind
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Expression
+from modelbuild.words import listed
 
 Config = Mapping[str, Any]
 Values = dict[str, bytes]

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.checkpoint.architectures import Config, number
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression, cast, stack
+from modelbuild.words import listed
 
 _EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
 _ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")

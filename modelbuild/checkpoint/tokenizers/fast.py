@@ -14,7 +14,8 @@ from typing import Any
 from modelbuild.checkpoint.checkpoint import Checkpoint, kind
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.checkpoint.tokenizers.library import Library
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
+from modelbuild.words import listed
 
 FILE = "tokenizer.json"
 

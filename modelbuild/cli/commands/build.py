@@ -17,8 +17,8 @@ from modelbuild.cli.report import because, nothing_to_do
 from modelbuild.engine.build import SMALL, Options, due
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.store import Damaged
-from modelbuild.errors import Error, Errors, did_you_mean, listed
-from modelbuild.words import plural
+from modelbuild.errors import Error, Errors
+from modelbuild.words import did_you_mean, listed, plural
 
 if TYPE_CHECKING:
     import click

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error, listed
+from modelbuild.errors import Error
 from modelbuild.files import LARGEST
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command
 from modelbuild.project.variant import modelfile_place
-from modelbuild.words import size, table
+from modelbuild.words import listed, size, table
 
 if TYPE_CHECKING:
     import click
