@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from modelbuild.errors import Error, render
+from modelbuild.ollama.name import displayed
 from modelbuild.words import clock, duration, listed, plural, size
 
 if TYPE_CHECKING:
@@ -459,13 +460,6 @@ def _short(text: str) -> str:
         return f"{algorithm}:{digest[:12]}"
     flat = " ".join(text.split())
     return flat if len(flat) <= 60 else flat[:59] + "…"
-
-
-def displayed(name: str) -> str:
-    """A name's path (`host/namespace/model/tag`) as Ollama shows it: without the parts that go without saying."""
-    from modelbuild.ollama.name import Name
-
-    return Name.from_path(name).display()
 
 
 def _here() -> str:

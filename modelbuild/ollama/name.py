@@ -107,3 +107,8 @@ def _check(part: str, value: str, text: str) -> None:
         elif part == "namespace" and re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", value) and "/" in text:
             hint = f"a host is followed by a namespace: '{value}/{NAMESPACE}/{text.rpartition('/')[2]}'"
     raise Error(what, facts=facts, hint=hint)
+
+
+def displayed(name: str) -> str:
+    """A name's path (`host/namespace/model/tag`) as Ollama shows it: without the parts that go without saying."""
+    return Name.from_path(name).display()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.report import displayed
 from modelbuild.errors import Error
+from modelbuild.ollama.name import displayed
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:

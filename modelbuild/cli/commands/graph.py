@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import displayed, near_path
+from modelbuild.cli.report import near_path
 from modelbuild.engine.graph import Graph, Source
+from modelbuild.ollama.name import displayed
 
 if TYPE_CHECKING:
     import click

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output
+from modelbuild.ollama.name import displayed
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:

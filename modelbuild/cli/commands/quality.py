@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Kept
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama.name import displayed
 from modelbuild.words import plural, size, table
 
 if TYPE_CHECKING:

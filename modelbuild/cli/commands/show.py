@@ -11,12 +11,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import displayed
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command
+from modelbuild.ollama.name import displayed
 from modelbuild.project.variant import modelfile_place
 from modelbuild.words import listed, size, table
 
