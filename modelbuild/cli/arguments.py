@@ -12,8 +12,8 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from modelbuild import __version__
-from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, _invocation, _merged, commands, guarded, is_command
-from modelbuild.cli.kinds import Ftype, Pair, Size, _targets
+from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, commands, guarded, invoked, is_command, merged
+from modelbuild.cli.kinds import Ftype, Pair, Size, offered
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean
@@ -118,7 +118,7 @@ def _command(name: str) -> click.Command:
     @click.pass_context
     def callback(ctx: click.Context, /, **values: Any) -> int:
         everywhere = {key: values.pop(key) for key in list(values) if key in names}
-        call = _invocation(_merged(ctx.obj, everywhere))
+        call = invoked(merged(ctx.obj, everywhere))
         run: Callable[..., int] = module.run
         return guarded(call, lambda call: run(call, **values))
 
@@ -175,7 +175,7 @@ class _Root(click.Group):
         self.format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        words = [] if incomplete.startswith("-") else [w for w in _targets(ctx) if w.startswith(incomplete)]
+        words = [] if incomplete.startswith("-") else [w for w in offered(ctx) if w.startswith(incomplete)]
         return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, words)]
 
 

@@ -85,7 +85,7 @@ def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
 _SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
 
 
-def _invocation(values: dict[str, Any]) -> Invocation:
+def invoked(values: dict[str, Any]) -> Invocation:
     """What the options say, by the names of their parameters."""
     from modelbuild.cli.report import Report
     from modelbuild.session.session import Settings
@@ -101,7 +101,7 @@ def _invocation(values: dict[str, Any]) -> Invocation:
     return Invocation(settings, report)
 
 
-def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Options before and behind the command: what can be given several times adds up, else the later one holds."""
     merged = dict(before)
     for key, value in after.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from modelbuild.cli.invocation import _invocation, _merged
+from modelbuild.cli.invocation import invoked, merged
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
@@ -75,19 +75,19 @@ class Target(ParamType):
     name = "target"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in _targets(ctx) if word.startswith(incomplete)]
+        return [CompletionItem(word) for word in offered(ctx) if word.startswith(incomplete)]
 
 
 def targets(required: bool = False) -> click.Argument:
     return click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET]...", required=required)
 
 
-def _targets(ctx: click.Context) -> list[str]:
+def offered(ctx: click.Context) -> list[str]:
     """Words that name targets of the project, for completion: what goes wrong here must stay unseen."""
     values: dict[str, Any] = {}
     for each in (ctx.parent, ctx):
-        values = _merged(values, each.params if each else {})
-    call = _invocation(values)
+        values = merged(values, each.params if each else {})
+    call = invoked(values)
     try:
         return sorted(call.session.words().labels)
     except Exception:
