@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 LINE = 120
 """Characters of a source line that are shown."""
@@ -11,11 +12,15 @@ LINE = 120
 class Error(Exception):
     """Bad input, a failed step or a broken file: something a user can act on.
 
-    what     the fault, lower case, no full stop, names in single quotes
-    path     the file it stands in, as a user would write it; line and column count from 1
-    source   the text of that line; `width` characters from `column` on are underlined
-    facts    (label, text) pairs, shown aligned below
-    hint     what to do about it
+    what       the fault, lower case, no full stop, names in single quotes
+    path       the file it stands in, as a user would write it; line and column count from 1
+    input      the input of a step that it stands in, by the step's own name for it: a step knows no paths
+    parameter  the parameter of a step that it is about, and the keys within it
+    source     the text of that line; `width` characters from `column` on are underlined
+    facts      (label, text) pairs, shown aligned below
+    hint       what to do about it
+
+    It stands in one of `path`, `input` and `parameter`; what is raised is never changed, but replaced.
     """
 
     def __init__(
@@ -23,6 +28,8 @@ class Error(Exception):
         what: str,
         *,
         path: str | None = None,
+        input: str | None = None,
+        parameter: Sequence[str] = (),
         line: int | None = None,
         column: int | None = None,
         source: str | None = None,
@@ -33,6 +40,8 @@ class Error(Exception):
         super().__init__(what)
         self.what = what
         self.path = path
+        self.input = input
+        self.parameter = tuple(parameter)
         self.line = line
         self.column = column
         self.source = source
@@ -42,8 +51,22 @@ class Error(Exception):
 
     @property
     def place(self) -> str:
-        parts = [self.path, self.line, self.column if self.line else None]
+        named = self.path or self.input or ".".join(self.parameter) or None
+        parts = [named, self.line, self.column if self.line else None]
         return ":".join(str(part) for part in parts if part is not None)
+
+    def replace(self, **parts: Any) -> Error:
+        """The same error with some of its parts, named as above, exchanged."""
+        return Error(**{**self._parts, **parts})
+
+    def of_input(self) -> Error:
+        """The same error of a reader that was given an input of a step, and its name as the path."""
+        return self.replace(path=None, input=self.path) if self.path else self
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        names = ("what", "path", "input", "parameter", "line", "column", "source", "width", "facts", "hint")
+        return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         return render(self)

@@ -484,16 +484,7 @@ def nearer(error: Error, base: str | None, cwd: str) -> Error:
         return near_path(path, cwd)
 
     facts = [(label, text if "\n" in text else near(text)) for label, text in error.facts]
-    return Error(
-        error.what,
-        path=error.path and near(error.path),
-        line=error.line,
-        column=error.column,
-        source=error.source,
-        width=error.width,
-        facts=facts,
-        hint=error.hint,
-    )
+    return error.replace(path=error.path and near(error.path), facts=facts)
 
 
 def _colored(color: Color, stream: TextIO) -> bool:

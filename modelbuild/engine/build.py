@@ -81,7 +81,7 @@ class Build:
         restore: Publish = lambda output, manifest, blobs: False,
         abort: Callable[[], None] = lambda: None,
         preflight: Preflight = lambda graph, running: {},
-        placed: Callable[[Error, Step], Error | None] = lambda error, step: None,
+        placed: Callable[[Error, Step], Error] = lambda error, step: error,
     ) -> None:
         self._graph = graph
         self._store = store
@@ -342,14 +342,11 @@ class Build:
             f" and {len(needed) - 4} more" if len(needed) > 4 else ""
         )
         facts = [*error.facts, *([("needed by", shown)] if shown else [])]
-        if (placed := self._placed(error, step)) is not None:
-            placed.facts = tuple(facts)
-            return placed
-        if error.path:
-            # A step knows its files by their roles alone.
-            sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
-            path = sources.get(error.path, error.path)
-            facts = [("file", path + error.place.removeprefix(error.path)), *facts]
+        placed = self._placed(error, step)
+        if error.parameter and not placed.parameter:
+            return placed.replace(facts=facts)
+        if error.place:
+            facts = [("file", placed.place), *facts]
         return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
 
     def _remember(self) -> None:

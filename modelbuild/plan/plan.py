@@ -526,8 +526,7 @@ class _Planner:
             raise line.place.error(what, facts=[("folder", folder)]) from error
 
     def _checkpoint(self, variant: Variant, line: From, folder: str, names: Sequence[str]) -> Base:
-        from modelbuild.checkpoint import shards
-        from modelbuild.steps import convert
+        from modelbuild.checkpoint import conversion, shards
 
         nested = [
             f"{sub}/{name}"
@@ -547,7 +546,7 @@ class _Planner:
             ) from error
         small = [
             (name, Source(os.path.join(folder, *name.split("/")), "bytes"))
-            for name in convert.sources([*names, *nested])
+            for name in conversion.sources([*names, *nested])
         ]
         large = [(name, Source(os.path.join(folder, *name.split("/")), "safetensors")) for name in weights]
         inputs = [*small, *large]

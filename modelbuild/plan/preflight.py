@@ -9,17 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild import steps
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.plan.placed import placed
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe
     from modelbuild.tensors.tensor import TensorTable
-
-RECIPES = ("convert", "import", "describe", "quantize")
-"""The kinds of steps that make recipes."""
 
 SMALL_LIMIT = 200_000_000
 """Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
@@ -52,42 +51,34 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
             continue
         for error in (
             *_try(step, heads, made, recipes),
-            *_ill_named(step, graph, recipes),
             *_unloadable(step, graph, recipes, heads, unjudged),
         ):
-            error = _placed(error, step)
+            error = placed(error, step)
             key = (error.what, error.place, error.facts, error.hint)
             wrong.setdefault(key, (error, []))[1].append(step)
     errors: dict[str, list[Error]] = {}
-    for error, steps in wrong.values():
-        labels = dict.fromkeys(label for step in steps for label in needed_by[step.name])
-        error.facts = (*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5)))
-        for step in steps:
-            errors.setdefault(step.name, []).append(error)
+    for error, against in wrong.values():
+        labels = dict.fromkeys(label for step in against for label in needed_by[step.name])
+        told = error.replace(facts=(*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5))))
+        for step in against:
+            errors.setdefault(step.name, []).append(told)
     return Findings(recipes, errors, unjudged)
 
 
 def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Recipe]) -> Sequence[Error]:
     """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong."""
-    from modelbuild import steps
     from modelbuild.tensors.recipe import Recipe
 
+    kind = steps.recipe_kind(step.kind)
     try:
-        if step.kind not in RECIPES:
-            for _, ref in step.inputs:
-                if isinstance(ref, Source) and ref.form != "bytes":
-                    heads.table(ref)
+        if kind is None:
+            for source in step.sources:
+                if source.form != "bytes":
+                    heads.table(source)
             return []
-        inputs = Inputs(step, heads, made)
-        if not inputs.complete():
-            return []
-        if step.kind == "convert":
-            recipe, faults = _converted(step, inputs)
-            if faults or recipe is None:
-                return faults
-            made[step.name], recipes[step.name] = recipe.encode(), recipe
-        else:
-            made[step.name] = steps.module(step.kind).run(json.loads(step.parameters), inputs)
+        inputs = HeadInputs(step, heads, made)
+        if inputs.complete():
+            made[step.name] = kind.look(json.loads(step.parameters), inputs)
             recipes[step.name] = Recipe.decode(made[step.name])
     except Errors as several:
         return several.errors
@@ -96,93 +87,47 @@ def _try(step: Step, heads: Heads, made: dict[str, bytes], recipes: dict[str, Re
     return []
 
 
-def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
-    from modelbuild.checkpoint import structure
-    from modelbuild.steps.convert import Conversion
-
-    conversion = Conversion(json.loads(step.parameters), inputs)
-    if faults := conversion.faults():
-        return None, faults
-    return conversion.recipe, structure.faults(conversion.entries, conversion.architecture)
-
-
-def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Sequence[Error]:
-    """What is wrong with the name of a converted model, which only its file has for good."""
-    from modelbuild.checkpoint import structure
-
-    source = next(step.needs, "") if step.kind == "layer" else ""
-    recipe, made_by = recipes.get(source), graph.steps.get(source)
-    while made_by is not None and made_by.kind in ("describe", "quantize"):
-        made_by = graph.steps.get(next(made_by.needs, ""))
-    if recipe is None or made_by is None or made_by.kind != "convert":
-        return []
-    return structure.named_phi3(recipe.metadata)
-
-
 def _unloadable(
     step: Step, graph: Graph, recipes: Mapping[str, Recipe], heads: Heads, unjudged: dict[str, str]
 ) -> Sequence[Error]:
-    """Why the runtime would not load what becomes of a GGUF file: as it is, with other metadata, or quantized.
+    """Why the runtime would not load the file of a model: as it is, or as its recipe has become.
 
-    unjudged  learns of files of architectures that we do not know
+    unjudged  learns of GGUF files of architectures that we do not know
     """
-    from modelbuild.checkpoint import runtime
+    from modelbuild.checkpoint import runtime, structure
 
-    if step.kind != "layer":
+    if steps.module(step.kind).MAKES != "layer":
         return []
-    made_by = graph.steps.get(next(step.needs, ""))
-    recipe = recipes.get(made_by.name) if made_by is not None else None
-    while made_by is not None and made_by.kind in ("describe", "quantize"):
-        made_by = graph.steps.get(next(made_by.needs, ""))
-    if recipe is not None and made_by is not None and made_by.kind == "import":
-        path, metadata = next(made_by.sources).path, recipe.metadata
-        shapes = {entry.name: entry.shape for entry in recipe.tensors}
+    origin, recipe = step, recipes.get(next(step.needs, ""))
+    while (before := next(origin.needs, None)) is not None:
+        origin = graph.steps[before]
+    weights = next((source for source in origin.sources if source.form != "bytes"), None)
+    if weights is None or (origin is not step and recipe is None):
+        return []
+    if recipe is not None and weights.form == "safetensors":
+        # The tensors were looked at when the recipe was made; a name may have come later.
+        return structure.named_phi3(recipe.metadata)
+    if recipe is not None:
+        metadata, shapes = recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors}
+    elif _is_served(weights.path):
+        return []
     else:
-        source = next((source for source in step.sources if source.form == "gguf"), None)
-        if source is None or _is_served(source.path):
-            return []
-        path = source.path
         try:
-            table = heads.table(source)
+            table = heads.table(weights)
         except Error:  # told already
             return []
         if ggufs.role(table.metadata) != "model":
             return []
         metadata, shapes = table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
     if (name := runtime.architecture(metadata)) is not None and not runtime.is_known(metadata):
-        unjudged[path] = name
-    found = runtime.faults(metadata, shapes)
-    return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
+        unjudged[weights.path] = name
+    return [error.replace(path=weights.path) for error in runtime.faults(metadata, shapes)]
 
 
 def _is_served(path: str) -> bool:
     """Whether a file is a blob of a models folder: somebody's server loads it."""
     folder, name = os.path.split(path)
     return os.path.basename(folder) == "blobs" and name.startswith("sha256-")
-
-
-def _placed(error: Error, step: Step) -> Error:
-    """The error with the path of the file it stands in; a step knows its files by their roles alone."""
-    from modelbuild.plan import placed
-
-    if (found := placed.placed(error, step)) is not None:
-        return found
-    sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
-    path = error.path
-    if path and sources and not os.path.isabs(path):
-        path = sources.get(path) or os.path.join(os.path.dirname(next(iter(sources.values()))), path)
-    if path is None and step.kind == "convert":
-        path = os.path.dirname(next(iter(sources.values())))
-    return Error(
-        error.what,
-        path=path,
-        line=error.line,
-        column=error.column,
-        source=error.source,
-        width=error.width,
-        facts=error.facts,
-        hint=error.hint,
-    )
 
 
 class Heads:
@@ -219,8 +164,8 @@ class Heads:
         return TensorTable(table.metadata, named)
 
 
-class Inputs:
-    """What a recipe step is given here: the project's files, tables without digests, recipes made of such."""
+class HeadInputs:
+    """What a step that makes a recipe is given here: the project's small files, tables without digests, recipes made of such."""
 
     def __init__(self, step: Step, heads: Heads, made: Mapping[str, bytes]) -> None:
         self._refs = dict(step.inputs)
@@ -244,12 +189,12 @@ class Inputs:
             with open(ref.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > SMALL_LIMIT:
-                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", path=ref.path)
+                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", input=role)
                 return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise unreadable(ref.path, error) from error
+            raise unreadable(role, error).of_input() from error
 
     def artifact(self, role: str) -> bytes:
         return self._made[str(self._refs[role])]
@@ -258,7 +203,13 @@ class Inputs:
         from modelbuild.checkpoint import shards
 
         weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
-        return list(shards.bounded((role, self._heads.table(ref)) for role, ref in weights))
+        return list(shards.bounded((role, self._table(role, ref)) for role, ref in weights))
+
+    def _table(self, role: str, source: Source) -> TensorTable:
+        try:
+            return self._heads.table(source)
+        except Error as error:
+            raise error.replace(path=None, input=role) from error
 
 
 class Need(NamedTuple):
@@ -277,7 +228,7 @@ def needs(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] |
     seen: set[int] = set()
     found = []
     for step in graph.steps.values():
-        recipe = recipes.get(next(step.needs, "")) if step.kind == "layer" else None
+        recipe = recipes.get(next(step.needs, "")) if steps.module(step.kind).MAKES == "layer" else None
         if recipe is None or (wanted is not None and step.name not in wanted):
             continue
         spelled = hash(recipe.encode())

@@ -1,11 +1,66 @@
-"""Steps: what an action runs, one file a kind, with its `VERSION` and `run`. A step sees its parameters and inputs and nothing else."""
+"""Steps: what an action runs, one file a kind. A step sees its parameters and its inputs and nothing else."""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import Any
+from keyword import iskeyword
+from typing import Any, Protocol
+
+FINAL = ("layer", "config")
+"""What goes into the models folder."""
 
 
-def module(kind: str) -> Any:
-    """The module of a step kind: `convert` is convert.py, `import`, which Python has taken, is importing.py."""
-    return import_module("modelbuild.steps." + ("importing" if kind == "import" else kind))
+class Kind(Protocol):
+    """A module of this folder. It is imported to plan and to show, so that what its work needs is imported in `run`.
+
+    VERSION     the next number when the bytes that it makes change
+    MAKES       what: `recipe`, `layer`, `config` or `manifest`
+    POOL        `` for quick work, `thread` where it waits for files, `cores` where it uses every core by itself
+    Parameters  a TypedDict: the planner makes it, `run` reads it; None says nothing, and is not spelled
+    """
+
+    __name__: str
+    VERSION: int
+    MAKES: str
+    POOL: str
+    Parameters: type
+
+    def run(self, parameters: Any, inputs: Any, /) -> Any:
+        """Make the artifact: its bytes, or what `inputs` made of them. Raises Error."""
+
+
+class RecipeKind(Kind, Protocol):
+    """A kind that makes recipes, which a look before a build makes as well, of tables without digests.
+
+    TYPES  whether it decides the types of the tensors, rather than to leave them as they were
+    """
+
+    TYPES: bool
+
+    def look(self, parameters: Any, inputs: Any, /) -> bytes:
+        """Make the recipe. Raises Errors, where more than one thing is wrong: all of them."""
+
+
+_PARTS = ("VERSION", "MAKES", "POOL", "Parameters", "run")
+_PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "config": (), "manifest": ()}
+
+
+@cache
+def module(kind: str) -> Kind:
+    """The module of a step kind: `convert` is convert.py, `import`, which Python has taken, is import_.py."""
+    found: Any = import_module(f"modelbuild.steps.{kind}{'_' * iskeyword(kind)}")
+    missing = [part for part in (*_PARTS, *_PARTS_OF[found.MAKES]) if not hasattr(found, part)]
+    assert not missing, f"{found.__name__} lacks {', '.join(missing)}"
+    return found  # type: ignore[no-any-return]
+
+
+def kind_of(module: Kind) -> str:
+    """The kind that a module is."""
+    return module.__name__.rpartition(".")[2].rstrip("_")
+
+
+def recipe_kind(kind: str) -> RecipeKind | None:
+    """The module of a kind that makes recipes; None for another kind."""
+    found: Any = module(kind)
+    return found if found.MAKES == "recipe" else None

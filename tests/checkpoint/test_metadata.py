@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from modelbuild.checkpoint import card, metadata
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.described import describe
 from modelbuild.errors import Error
-from modelbuild.steps.describe import describe
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
 from tests.checkpoint.test_card import CARDS, NUMBERS, TEXT, as_pinned

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modelbuild.checkpoint import structure
+from modelbuild.checkpoint.conversion import Conversion
 from modelbuild.errors import Error
-from modelbuild.steps.convert import Conversion
 from modelbuild.tensors.formats.gguf import encode_value
 from tests import checkpoints, recipes, zoo
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Error
-from modelbuild.steps import quantize
-from modelbuild.tensors import ftypes
+from modelbuild.tensors import ftypes, quantization
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.ftypes import FTYPES, Model, choose
@@ -201,7 +200,7 @@ def test_metadata_go_over_but_for_what_quantizing_changes() -> None:
             "x": encode_value("str", "kept"),
         },
     )  # fmt: skip
-    made = quantize.quantize(source, "q6_K")
+    made = quantization.quantize(source, "q6_K")
     assert list(made.metadata) == [*Kind().metadata, "x", "general.quantization_version", "general.file_type"]
     assert gguf.decode_value(made.metadata["general.file_type"]) == 18
     assert made.constants == source.constants
@@ -210,7 +209,9 @@ def test_metadata_go_over_but_for_what_quantizing_changes() -> None:
 
 def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
     shape = (1, 1, 4, 256)
-    made = quantize.quantize(Recipe(Kind().metadata, [Entry("a.weight", shape, leaf("xxh3:a", "f32", shape))]), "q8_0")
+    made = quantization.quantize(
+        Recipe(Kind().metadata, [Entry("a.weight", shape, leaf("xxh3:a", "f32", shape))]), "q8_0"
+    )
     assert made.tensors[0].shape == (4, 256)
 
 
@@ -241,4 +242,4 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
 )
 def test_what_cannot_be_quantized_says_why(source: Recipe, ftype: str, complaint: str) -> None:
     with pytest.raises(Error, match=re.escape(complaint)):
-        quantize.quantize(source, ftype)
+        quantization.quantize(source, ftype)

@@ -113,11 +113,12 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 
 def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
+    from modelbuild.plan import planned
     from modelbuild.session import standing as _standing
     from modelbuild.tensors.recipe import Recipe
 
-    step = _standing.recipe_step(session.graph, output)
-    layer = next((each for each in _standing.layers(session.graph, output) if each.kind == "model"), None)
+    step = planned.recipe_step(session.graph, output)
+    layer = next((each for each in planned.layers(session.graph, output) if each.kind == "model"), None)
     if step is None or layer is None:
         return None
     recipe, model = standing.results.get(step.name), standing.results.get(layer.step.name)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.ollama.library import Served
+    from modelbuild.plan.planned import PlannedLayer
     from modelbuild.project.variant import Variant
     from modelbuild.session.session import Session
-    from modelbuild.session.standing import PlannedLayer
 
 SHORT = 60
 """Characters of a text that a line shows."""
@@ -77,12 +77,13 @@ class _Shown:
     """Gathers what is shown of a variant, once for both forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
+        from modelbuild.plan import planned
         from modelbuild.session import standing
 
         self.session = session
         self.output = output
         self.variant: Variant = next(v for v in session.project.variants if v.label == output.label)
-        self.layers = standing.layers(session.graph, output)
+        self.layers = planned.layers(session.graph, output)
         self.standing = standing.look_up(session, session.graph.select([output]))
         self.served: Served | None = session.models.library.served(output.names[0])
         self.state = standing.state(session, output, self.standing)
@@ -138,18 +139,17 @@ class _Shown:
 
     def _quantizes(self) -> bool:
         """Whether `quantize` is the variant's own doing: a default doesn't count for a model that is quantized already."""
-        from modelbuild.session import standing
+        from modelbuild.plan import planned
 
-        step = standing.recipe_step(self.session.graph, self.output)
+        step = planned.recipe_step(self.session.graph, self.output)
         inherited = any(layer.kind == "model" and layer.origin for layer in self.layers)
-        return step is not None and step.kind == "quantize" and not inherited
+        return planned.quantization(step) is not None and not inherited
 
     def _quantization(self) -> dict[str, Any]:
         """What else than its type decides how the model is quantized, here or in a model that it stands on."""
-        from modelbuild.session import standing
+        from modelbuild.plan import planned
 
-        step = standing.typing_step(self.session.graph, self.output)
-        said = json.loads(step.parameters) if step is not None and step.kind == "quantize" else {}
+        said = planned.quantization(planned.typing_step(self.session.graph, self.output)) or {}
         values = {"imatrix": said.get("imatrix"), "allow_requantize": said.get("requantize")}
         return {key: value for key, value in values.items() if value}
 
@@ -176,9 +176,9 @@ class _Shown:
         return layer.origin or self._base()
 
     def _config(self) -> dict[str, Any]:
-        step = next(ref for role, ref in self.session.graph.steps[self.output.manifest].inputs if role == "config")
-        value: dict[str, Any] = json.loads(self.session.graph.steps[str(step)].parameters)
-        return value
+        from modelbuild.plan import planned
+
+        return {**planned.config_of(self.session.graph, self.output)}
 
     def _read(self, layer: PlannedLayer) -> str:
         return read_text(layer) or ""
@@ -202,13 +202,9 @@ class _Shown:
 
     def metadata(self) -> dict[str, dict[str, Any]]:
         """The keys of the GGUF that the variant sets, or a model that it stands on."""
-        from modelbuild.session import standing
+        from modelbuild.plan import planned
 
-        found: dict[str, Any] = {}
-        step = standing.recipe_step(self.session.graph, self.output)
-        while step is not None:
-            found = json.loads(step.parameters).get("metadata", {}) | found
-            step = next((self.session.graph.steps[str(ref)] for role, ref in step.inputs if role == "recipe"), None)
+        found = planned.metadata(self.session.graph, self.output)
         return {
             key: self.value(value, self.place("metadata", key), self._base()) for key, value in sorted(found.items())
         }
