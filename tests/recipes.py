@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelbuild.checkpoint import conversion, shards
-from modelbuild.steps import convert, importing
+from modelbuild.steps import convert, import_
 from modelbuild.tensors import quantization, quants
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Expression, Recipe
@@ -55,7 +55,7 @@ def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Re
 
 
 def imported(path: Path, files: list[str]) -> Recipe:
-    return Recipe.decode(importing.run({}, Folder(path, files)))
+    return Recipe.decode(import_.run({}, Folder(path, files)))
 
 
 def quantized(recipe: Recipe, ftype: str) -> Recipe:

@@ -67,7 +67,8 @@ class Conversion:
                 _vocabularies.clear()
             _vocabularies[key] = found
         else:
-            architecture.tokenizer = found
+            # Where it is a cached property, as of one that counts its tokens; a plain property stands before this.
+            vars(architecture)["tokenizer"] = found
         return found
 
     def _check_rows(self) -> None:

@@ -1,15 +1,24 @@
-"""Where a user finds what is wrong with a step: where the project says a parameter, and the files that are its inputs."""
+"""Where a user finds what is wrong: at the words of the project, or in the file that a step knows as an input."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild.errors import Error
 from modelbuild.project import locate
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Step
+
+
+class Named(Protocol):
+    """A file or folder, by the words that named it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def place(self) -> locate.Place: ...
 
 
 def placed(error: Error, step: Step) -> Error:
@@ -34,3 +43,10 @@ def _in_project(error: Error, step: Step) -> Error:
         return error
     place = locate.recalled(spelled).at(*inside)
     return place.error(error.what, facts=error.facts, hint=error.hint, value=not inside)
+
+
+def in_named(error: Error, named: Named, path: str, *, folder: bool = False) -> Error:
+    """An error of a file at the words that named it: of the file of a path, or of one in the folder of that path."""
+    label = "folder" if folder and not error.path else "file"
+    found = os.path.join(path, error.path) if error.path else path
+    return named.place.error(f"'{named.text}': {error.what}", facts=[(label, found), *error.facts], hint=error.hint)

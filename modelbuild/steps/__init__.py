@@ -24,7 +24,7 @@ class Kind(Protocol):
     VERSION: int
     MAKES: str
     POOL: str
-    Parameters: type
+    Parameters: Any
 
     def run(self, parameters: Any, inputs: Any, /) -> Any:
         """Make the artifact: its bytes, or what `inputs` made of them. Raises Error."""

@@ -35,7 +35,7 @@ UNFIT = {
 
 
 def faults(folder: Path, pre: str | None = None) -> list[Error]:
-    conversion = Conversion({"outtype": "source", "folder": "m", "pre": pre}, recipes.Folder(folder))
+    conversion = Conversion(recipes.Folder(folder), outtype="source", folder="m", pre=pre)
     return structure.faults(conversion.entries, conversion.architecture)
 
 
