@@ -138,7 +138,7 @@ class Heads:
         self._wrong: dict[Source, Error] = {}
 
     def table(self, source: Source) -> TensorTable:
-        """Where the digest of a tensor's bytes should be, there is its file, a NUL and its name."""
+        """The table of a file. In place of the digest of a tensor's bytes it has words that no other tensor has."""
         if source in self._wrong:
             raise self._wrong[source]
         if source not in self._tables:
@@ -160,7 +160,7 @@ class Heads:
             table = gguf.read_header(path).table if source.form == "gguf" else safetensors.read_header(path)
         except OSError as error:
             raise unreadable(path, error) from error
-        named = {name: replace(t, digest=f"{path}\0{name}") for name, t in table.tensors.items()}
+        named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
         return TensorTable(table.metadata, named)
 
 
