@@ -46,3 +46,21 @@ def test_did_you_mean_finds_words_in_any_case() -> None:
 
 def test_long_lists_lose_their_middle() -> None:
     assert listed(map(str, range(20)), 5) == "0, 1, 2, …, 19"
+
+
+def test_an_error_of_a_step_says_what_it_knows_of_its_place() -> None:
+    assert render(Error("x", input="config.json", line=3)) == "error: config.json:3: x"
+    assert render(Error("x", parameter=["mix", "tensors", "attn.*"])) == "error: mix.tensors.attn.*: x"
+
+
+def test_a_replaced_part_leaves_the_others_and_the_error_that_was_raised() -> None:
+    error = Error("x", path="f", line=3, column=2, source="ab", width=1, facts=[("known", "y")], hint="z")
+    near = error.replace(path="near/f", facts=())
+    assert (error.place, near.place) == ("f:3:2", "near/f:3:2")
+    assert vars(near) == {**vars(error), "path": "near/f", "facts": ()}
+
+
+def test_what_a_reader_calls_a_path_is_an_input_of_the_step_that_gave_it() -> None:
+    error = Error("x", path="config.json", line=3).of_input()
+    assert (error.path, error.input, error.line) == (None, "config.json", 3)
+    assert error.of_input() is error

@@ -12,7 +12,7 @@ from modelbuild.project.variant import Variant
 _OF_ROWS = ("quantize", "model", "config", "manifest")
 """What follows from the row's own values is named after the row, what rows tend to share after the model."""
 
-Inputs = Iterable[tuple[str, Source | str]]
+Refs = Iterable[tuple[str, Source | str]]
 """(role, source or name of the step that makes it), in order."""
 
 
@@ -29,7 +29,7 @@ class Declared:
         variant: Variant,
         kind: steps.Kind,
         values: Mapping[str, object],
-        inputs: Inputs = (),
+        inputs: Refs = (),
         *,
         what: str = "",
         pool: str | None = None,

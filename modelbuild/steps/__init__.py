@@ -5,7 +5,11 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from modelbuild.engine.build import Made
+    from modelbuild.steps._inputs import BlobInputs, Inputs
 
 FINAL = ("layer", "config")
 """What goes into the models folder."""
@@ -26,7 +30,7 @@ class Kind(Protocol):
     POOL: str
     Parameters: Any
 
-    def run(self, parameters: Any, inputs: Any, /) -> Any:
+    def run(self, parameters: Any, inputs: BlobInputs, /) -> bytes | Made:
         """Make the artifact: its bytes, or what `inputs` made of them. Raises Error."""
 
 
@@ -38,7 +42,7 @@ class RecipeKind(Kind, Protocol):
 
     TYPES: bool
 
-    def look(self, parameters: Any, inputs: Any, /) -> bytes:
+    def look(self, parameters: Any, inputs: Inputs, /) -> bytes:
         """Make the recipe. Raises Errors, where more than one thing is wrong: all of them."""
 
 
@@ -50,8 +54,10 @@ _PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "config": (), "manifest":
 def module(kind: str) -> Kind:
     """The module of a step kind: `convert` is convert.py, `import`, which Python has taken, is import_.py."""
     found: Any = import_module(f"modelbuild.steps.{kind}{'_' * iskeyword(kind)}")
-    missing = [part for part in (*_PARTS, *_PARTS_OF[found.MAKES]) if not hasattr(found, part)]
+    makes = getattr(found, "MAKES", "")
+    missing = [part for part in (*_PARTS, *_PARTS_OF.get(makes, ())) if not hasattr(found, part)]
     assert not missing, f"{found.__name__} lacks {', '.join(missing)}"
+    assert makes in _PARTS_OF, f"{found.__name__} makes a '{makes}', expected one of {', '.join(_PARTS_OF)}"
     return found  # type: ignore[no-any-return]
 
 
