@@ -27,7 +27,6 @@ EXCEPTIONS: Mapping[str, str] = {
     "checkpoint.architectures": CUT,
     "checkpoint.structure:_shapes": CUT,
     "cli.commands.build:run": CUT,
-    "cli.report": CUT,
     "engine.build": CUT,
     "engine.build:Build.__init__": CUT,
     "engine.scheduler:Scheduler.run": CUT,

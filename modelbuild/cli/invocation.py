@@ -36,7 +36,7 @@ class Invocation:
     def session(self) -> Session:
         """Raises Error or Errors where there is no project or no usable store."""
         if self._session is None:
-            from modelbuild.cli.report import waiting
+            from modelbuild.cli.sentences import waiting
             from modelbuild.session.session import Session
 
             self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))

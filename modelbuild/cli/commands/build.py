@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
-from modelbuild.cli.report import because, nothing_to_do
+from modelbuild.cli.sentences import because, nothing_to_do
 from modelbuild.engine.build import SMALL, Options, due
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.store import Damaged
@@ -91,7 +91,9 @@ def run(
         return forecast(call, selection.outputs, explain=explain, force=force)
     options = Options(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
     steps = len(session.graph.select(selection.outputs).steps)
-    with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
+    from modelbuild.cli.progress import follow
+
+    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
             failures = session.build(selection, options, progress)
         except Error as error:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import near_path
+from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
 from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.project.project import MODEL

@@ -230,7 +230,7 @@ def _compared(
     call: Invocation, comparisons: Sequence[Comparison], constants: Mapping[str, bytes], jobs: int | None
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
     from modelbuild.cli.commands.build import cores
-    from modelbuild.cli.report import Progress
+    from modelbuild.cli.progress import Progress, follow
     from modelbuild.engine.sources import unreadable
     from modelbuild.session.session import default_memory
     from modelbuild.session.worker import Leaves
@@ -242,7 +242,7 @@ def _compared(
     jobs = jobs or cores()
     name = f"compare {plural(sum(len(each.stored) for each in comparisons), 'tensor')}"
     # With --json stdout is for the one result.
-    progress = Progress(report, 1, lambda _: None) if report.as_json else report.building(1, lambda _: None)
+    progress = Progress(report, 1, lambda _: None) if report.as_json else follow(report, 1, lambda _: None)
     stop = threading.Event()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
     resources = Resources(
