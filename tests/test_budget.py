@@ -26,7 +26,6 @@ CUT = "being cut"
 EXCEPTIONS: Mapping[str, str] = {
     "checkpoint.architectures": CUT,
     "checkpoint.structure:_shapes": CUT,
-    "cli.commands.build:run": CUT,
     "engine.build": CUT,
     "engine.build:Build.__init__": CUT,
     "engine.scheduler:Scheduler.run": CUT,

@@ -40,6 +40,13 @@ def follow(report: Report, steps: int, size: Callable[[str], int | None]) -> Pro
     return Lines(report, steps, size)
 
 
+def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:
+    """The summary where nothing was run."""
+    counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
+    work = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
+    return {"event": "summary", **counts, **work, "seconds": round(seconds, 4)}
+
+
 class Progress:
     """Hears the events of a build; silent itself. `close` tells what came of it."""
 

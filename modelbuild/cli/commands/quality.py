@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Kept
 from modelbuild.errors import Error, Errors
@@ -229,7 +229,6 @@ def _lost(built: _Built, what: str) -> Error:
 def _compared(
     call: Invocation, comparisons: Sequence[Comparison], constants: Mapping[str, bytes], jobs: int | None
 ) -> Iterable[tuple[Comparison, list[Sums]]]:
-    from modelbuild.cli.commands.build import cores
     from modelbuild.cli.progress import Progress, follow
     from modelbuild.engine.sources import unreadable
     from modelbuild.session.session import default_memory
