@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
+from modelbuild.files import reason
 from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.project.project import MODEL
 from modelbuild.words import plural
@@ -60,7 +61,7 @@ def run(call: Invocation) -> int:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=path) from error
+        raise Error(f"cannot be written: {reason(error)}", path=path) from error
     kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
 from modelbuild.errors import Error, Errors
+from modelbuild.files import reason
 from modelbuild.words import plural, size, table
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
             made.write(page(data))
         os.replace(temporary, file)
     except OSError as error:
-        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=file) from error
+        raise Error(f"cannot be written: {reason(error)}", path=file) from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
