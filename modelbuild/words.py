@@ -54,6 +54,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def duration(seconds: float) -> str:
+    """Seconds as people read them: with hundredths, and as a clock from 100 on."""
     return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
 
 
@@ -64,6 +65,7 @@ def clock(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """A number of things: '1 step', '1,234 steps'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

@@ -44,6 +44,7 @@ class Invocation:
         return self._session
 
     def close(self) -> None:
+        """Close the session, if there is one; the next use opens another."""
         if self._session is not None:
             self._session.close()
             self._session = None

@@ -77,10 +77,12 @@ class Report:
         self._trouble("error", "red", error, told)
 
     def warning(self, error: Error, *, told: bool = False) -> None:
+        """Show what is worth a look and stops nothing; as `error` does."""
         if not self.quiet:
             self._trouble("warning", "yellow", error, told)
 
     def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
+        """Show several errors, an empty line between them."""
         for number, error in enumerate(errors):
             if number:
                 self.err.write("\n")
@@ -93,6 +95,7 @@ class Report:
             self.object({"event": severity, **self.described(error, severity)})
 
     def rendered(self, error: Error, severity: str = "error") -> str:
+        """An error for people."""
         return render(nearer(error, self.base, here()), severity)
 
     def described(self, error: Error, severity: str = "error") -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Report:
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
     def paint(self, text: str, color: str) -> str:
+        """The text in a colour, where stderr takes colours."""
         return f"\x1b[{_ANSI[color]}m{text}\x1b[0m" if self.color else text
 
     @property

@@ -42,6 +42,7 @@ def taken(names: Mapping[str, str], folder: str) -> list[Error]:
 
 
 def nothing_to_do(models: int, seconds: float) -> str:
+    """Say that a build found all models made."""
     return f"nothing to do: {plural(models, 'model')} {'is' if models == 1 else 'are'} up to date ({duration(seconds)})"
 
 

@@ -76,6 +76,7 @@ def run(call: Invocation) -> int:
 
 
 def look(folder: str) -> Found:
+    """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
     found = Found([], [], [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
