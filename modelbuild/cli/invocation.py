@@ -91,16 +91,12 @@ def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
     return WRONG
 
 
-_SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
-
-
 def invoked(values: dict[str, Any]) -> Invocation:
     """What the options say, by the names of their parameters."""
     from modelbuild.cli.report import Report
     from modelbuild.session.session import Settings
 
-    given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
-    settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))
+    settings = Settings(**{key: values[key] for key in Settings._fields if values.get(key) is not None})
     report = Report(
         as_json=bool(values.get("as_json")),
         quiet=bool(values.get("quiet")),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modelbuild.cli import main
+from modelbuild.cli.arguments import common
 from modelbuild.cli.invocation import Invocation
 from modelbuild.session.session import Settings
 
@@ -84,6 +85,11 @@ def test_options_of_every_command_stand_before_or_behind_it(seen: Seen, words: l
     assert seen.settings == Settings(
         folder="there", models="m", cache="c", memory=2 << 30, vars=(("a", "1"),), sets=("x.y=2",)
     )
+
+
+def test_every_common_option_is_a_setting_or_says_how_to_print() -> None:
+    names = [option.name for option in common(hidden=False)]
+    assert sorted(map(str, names)) == sorted([*Settings._fields, "as_json", "quiet", "verbose", "color"])
 
 
 def test_variables_before_and_behind_add_up(seen: Seen) -> None:
