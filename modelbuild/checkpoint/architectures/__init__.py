@@ -1,4 +1,4 @@
-"""Architectures: which checkpoints are read, and which GGUF metadata and tensors they become.
+"""Architectures: which checkpoints are read, and what GGUF metadata and tensors come of them.
 
 An architecture is the file named after it: a subclass of `Architecture`. What many of them share is below.
 Source: llama.cpp conversion/base.py (TextModel), read for the release that llama-cpp-python 0.3.36 carries.

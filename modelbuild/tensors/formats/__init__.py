@@ -1,4 +1,4 @@
-"""Weights files: what each of them says of itself, and the digest of every tensor in one pass."""
+"""Weights files: reading what they say of themselves, and taking the digest of every tensor in one pass."""
 
 from __future__ import annotations
 

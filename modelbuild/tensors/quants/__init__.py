@@ -1,4 +1,4 @@
-"""Block formats: how each quant lays out its blocks, packs floats into them and unpacks them.
+"""Block formats: what a quant is called, how its blocks are sized, and packing floats into them and back.
 
 A format is the file named after it: GGML_TYPE (ggml's id), BLOCK (elements), BYTES (of a block), HALVES (where in a
 block its f16 scales stand), `quantize` and `dequantize` in numpy, which are the specification; a format that an
