@@ -19,7 +19,7 @@ SOON = "soon"
 
 ELSEWHERE = {
     "__main__": "cli/test_main.py",
-    "cli.commands.*": "e2e/test_commands.py",
+    "cli.commands.*": "cli/test_commands.py",
     "session.quality": "e2e/test_quality.py",
     "session.stamp": "e2e/test_stamp.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
