@@ -55,18 +55,13 @@ class Error(Exception):
         parts = [named, self.line, self.column if self.line else None]
         return ":".join(str(part) for part in parts if part is not None)
 
-    def replace(self, **parts: Any) -> Error:
-        """The same error with some of its parts, named as above, exchanged."""
-        return Error(**{**self._parts, **parts})
+    def replace(self, **changes: Any) -> Error:
+        """The same fault with other words for some of its parts, by the names of the parameters."""
+        return Error(**{**vars(self), **changes})
 
     def of_input(self) -> Error:
-        """The same error of a reader that was given an input of a step, and its name as the path."""
+        """The same fault, told by a reader that took the name of a step's input for a path."""
         return self.replace(path=None, input=self.path) if self.path else self
-
-    @property
-    def _parts(self) -> dict[str, Any]:
-        names = ("what", "path", "input", "parameter", "line", "column", "source", "width", "facts", "hint")
-        return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         return render(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from modelbuild.errors import Error, Errors, render
-from modelbuild.words import did_you_mean, listed
 
 
 def test_error_has_place_line_facts_and_hint() -> None:
@@ -39,25 +38,16 @@ def test_errors_are_kept_apart() -> None:
     assert str(Errors([Error("a"), Error("b", path="f")])) == "error: a\n\nerror: f: b"
 
 
-def test_did_you_mean_finds_words_in_any_case() -> None:
-    assert did_you_mean("q4_k_n", ["q4_K_M", "q8_0"]) == "did you mean 'q4_K_M'?"
-    assert did_you_mean("zzz", ["q4_K_M"]) is None
-
-
-def test_long_lists_lose_their_middle() -> None:
-    assert listed(map(str, range(20)), 5) == "0, 1, 2, …, 19"
+def test_a_replaced_part_leaves_the_others_and_the_first_error_alone() -> None:
+    error = Error("x", path="f", line=3, facts=[("a", "b")], hint="c")
+    other = error.replace(path="g", hint=None)
+    assert (other.what, other.place, other.facts, other.hint) == ("x", "g:3", (("a", "b"),), None)
+    assert (error.place, error.hint) == ("f:3", "c")
 
 
 def test_an_error_of_a_step_says_what_it_knows_of_its_place() -> None:
     assert render(Error("x", input="config.json", line=3)) == "error: config.json:3: x"
     assert render(Error("x", parameter=["mix", "tensors", "attn.*"])) == "error: mix.tensors.attn.*: x"
-
-
-def test_a_replaced_part_leaves_the_others_and_the_error_that_was_raised() -> None:
-    error = Error("x", path="f", line=3, column=2, source="ab", width=1, facts=[("known", "y")], hint="z")
-    near = error.replace(path="near/f", facts=())
-    assert (error.place, near.place) == ("f:3:2", "near/f:3:2")
-    assert vars(near) == {**vars(error), "path": "near/f", "facts": ()}
 
 
 def test_what_a_reader_calls_a_path_is_an_input_of_the_step_that_gave_it() -> None:
