@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.engine.graph import Source, Step
+from modelbuild.engine.action import Action
+from modelbuild.engine.build import Build, Made, Options
+from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.sources import Sources
 from modelbuild.errors import Error
 from modelbuild.plan.placed import in_named, placed
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import File
+from tests.engine.toy import Toy, join
 
 TOML = '[ftype.mine]\ntensors = { "attn_v.*" = "q8_0" }\n[model.a]\nquantize = "mine"\n'
 
@@ -74,3 +78,39 @@ def test_an_error_of_a_file_stands_at_the_words_that_named_it() -> None:
     assert found.facts == (("file", "/m/w/x.json"), ("a", "b"))
     assert in_named(Error("bad"), named, "/m/w", folder=True).facts == (("folder", "/m/w"),)
     assert in_named(Error("bad"), named, "/m/w").facts == (("file", "/m/w"),)
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "facts"),
+    [
+        (Error("bad", parameter=["ftype"]), "ModelBuild.toml:4:12", []),
+        (Error("bad", input="0", line=2), "", [("file", "text:2")]),
+        (Error("bad", path="/m/x", line=2), "", [("file", "/m/x:2")]),
+        (Error("bad"), "", []),
+    ],
+)
+def test_a_step_that_fails_tells_its_file_or_what_the_project_says(
+    quantize: Step, tmp_path: Path, error: Error, place: str, facts: list[tuple[str, str]]
+) -> None:
+    def fail(action: Action, step: Step) -> Made:
+        raise error
+
+    toy = Toy(tmp_path)
+    step = join("a/quantize", toy.write("text", "t"))._replace(places=quantize.places)
+    build = Build(
+        Graph([step], [Output("a", ("h/n/a/latest",), step.name, ())]),
+        store=toy.store,
+        sources=Sources(toy.store, {}),
+        project="toy",
+        work=fail,
+        publish=lambda output, manifest, blobs: False,
+        report=lambda event: None,
+        options=Options(),
+        placed=placed,
+    )
+    assert not build.run()
+    (told,) = build.errors
+    assert told.place == place
+    named = [(label, text.replace(f"{tmp_path}/", "")) for label, text in told.facts]
+    assert named == [*facts, ("needed by", "'a'")]
+    assert told.what.endswith("bad") and told.what.startswith("step 'a/quantize' failed: ") is not bool(place)
