@@ -86,7 +86,7 @@ def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[
 
 def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
     """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    from modelbuild.plan import preflight
+    from modelbuild.plan import needs, preflight
     from modelbuild.session.forecast import lines, of_output
 
     report = call.report
@@ -99,9 +99,9 @@ def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> d
     else:
         for line in lines(forecasts, report.verbose):
             report.result("\n" + line)
-    needs = preflight.needs(graph, found.recipes, running)
+    needed = needs.of(graph, found.recipes, running)
     wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return wrong | preflight.short_of(needs, call.session.models.root)
+    return wrong | needs.short_of(needed, call.session.models.root)
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
