@@ -12,7 +12,7 @@ from modelbuild.observed import Observed
 from modelbuild.ollama import manifest, modelfile
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name
-from modelbuild.plan.weights import Looks, Weights
+from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.project import Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.words import did_you_mean
@@ -46,10 +46,10 @@ class Pulled:
 class Bases:
     """Says what the FROM lines of a variant mean. `warnings` are of lines that count for nothing."""
 
-    def __init__(self, project: Project, observed: Observed, looks: Looks, libraries: Sequence[str]) -> None:
+    def __init__(self, project: Project, observed: Observed, weights: WeightsReader, libraries: Sequence[str]) -> None:
         self._project = project
         self._observed = observed
-        self._looks = looks
+        self._weights = weights
         self._libraries = [Library(root) for root in libraries]
         self.warnings: list[Error] = []
 
@@ -78,7 +78,7 @@ class Bases:
             self.warnings.append(
                 first.place.error(f"FROM '{first.text}' counts for nothing: FROM '{last.text}' below replaces it")
             )
-        return self._model(variant, names[-1]) if names else self._looks.weights(paths)
+        return self._model(variant, names[-1]) if names else self._weights.read(paths)
 
     def _path(self, line: From) -> str | None:
         """The absolute path that a FROM means, or None where it means a model's name."""
@@ -171,7 +171,7 @@ class Bases:
             if layer.media_type == manifest.PARAMS:
                 given.append(self._object(line, blob))
             if layer.media_type == manifest.MODEL:
-                unquantized = self._looks.contents(line, blob).unquantized
+                unquantized = self._weights.contents(line, blob).unquantized
         config = self._object(line, self._blob(line, path, library, found.config))
         handed_down = {"base": config, **_inherited_config(config)}
         return Pulled(name.display(), tuple(blobs), unquantized, handed_down, manifest.merge_parameters(given, {}))

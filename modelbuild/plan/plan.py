@@ -14,7 +14,7 @@ from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
-from modelbuild.plan.weights import CheckpointFolder, GgufFile, Looks
+from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Variant
@@ -71,9 +71,9 @@ class Base:
 
 def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
-    looks, declared = Looks(observed), Declared(project.file)
-    bases = Bases(project, observed, looks, libraries)
-    planner = _Planner(bases, looks, declared)
+    weights, declared = WeightsReader(observed), Declared(project.file)
+    bases = Bases(project, observed, weights, libraries)
+    planner = _Planner(bases, weights, declared)
     outputs = []
     errors: list[Error] = []
     for variant in project.variants:
@@ -90,9 +90,9 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
 class _Planner:
     """Lays variants over what they derive from."""
 
-    def __init__(self, bases: Bases, looks: Looks, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, declared: Declared) -> None:
         self._bases = bases
-        self._looks = looks
+        self._weights = weights
         self._declared = declared
         self._planned: dict[str, Base | Error] = {}
         self._open: list[Variant] = []
@@ -153,7 +153,7 @@ class _Planner:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
         if variant.projector:
-            self._looks.beside("projector", variant.projector, variant.projector.path)
+            self._weights.beside("projector", variant.projector, variant.projector.path)
             kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", variant.projector.path))
         new = [*self._files_beside(variant), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
@@ -161,7 +161,7 @@ class _Planner:
         for draft in variant.drafts:
             given["draft"] = {
                 "model_format": "gguf",
-                "architecture": self._looks.contents(draft, draft.path).architecture,
+                "architecture": self._weights.contents(draft, draft.path).architecture,
             }
         own = {"renderer": variant.renderer, "parser": variant.parser, "requires": variant.requires}
         given.update((key, value) for key, value in own.items() if value is not None)
@@ -169,10 +169,10 @@ class _Planner:
 
     def _files_beside(self, variant: Variant) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
-            self._looks.beside("adapter", adapter, adapter.path)
+            self._weights.beside("adapter", adapter, adapter.path)
             yield self._as_it_is(variant, media.ADAPTER, "adapter", adapter.path)
         for draft in variant.drafts:
-            self._looks.beside("draft", draft, draft.path)
+            self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
     def _texts(self, variant: Variant, merged: Mapping[str, Any]) -> Iterable[LayerStep]:
@@ -252,7 +252,7 @@ class _Planner:
             values["mix"] = {key: value for key, value in variant.mix.items() if key != "base"}
         if variant.imatrix is not None:
             values["imatrix"] = variant.imatrix.text
-            inputs.append(("imatrix", self._looks.file(variant.imatrix)))
+            inputs.append(("imatrix", self._weights.file(variant.imatrix)))
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))

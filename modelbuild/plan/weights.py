@@ -48,14 +48,14 @@ Weights = CheckpointFolder | tuple[GgufFile, ...]
 """GGUF files hold one model between them, and what stands beside it."""
 
 
-class Looks:
-    """Looks at weights, and says what is wrong with them at the words that named them."""
+class WeightsReader:
+    """Looks into folders and heads, and says what is wrong with them at the words that named them."""
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._chats: dict[str, Chat | None] = {}
 
-    def weights(self, paths: Sequence[tuple[From, str]]) -> Weights:
+    def read(self, paths: Sequence[tuple[From, str]]) -> Weights:
         """What FROM lines and the absolute paths that they mean give together. Raises Error."""
         folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
         if folders and len(paths) > 1:

@@ -11,7 +11,7 @@ from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
 from modelbuild.plan.bases import Bases, Candidates, Pulled
-from modelbuild.plan.weights import CheckpointFolder, Looks, Weights
+from modelbuild.plan.weights import CheckpointFolder, Weights, WeightsReader
 from modelbuild.project.project import Project
 from tests.plan.test_plan import CHECKPOINT, gguf_file, library
 from tests.projects import load
@@ -20,7 +20,7 @@ from tests.projects import load
 def base(project: Project, label: str, root: Path) -> Weights | Candidates | Pulled:
     observed = Observed()
     variant = next(variant for variant in project.variants if variant.label == label)
-    return Bases(project, observed, Looks(observed), [str(root / "models")]).base(variant)
+    return Bases(project, observed, WeightsReader(observed), [str(root / "models")]).base(variant)
 
 
 def of(root: Path, toml: str, files: Mapping[str, str | bytes], label: str = "a") -> Weights | Candidates | Pulled:
@@ -62,7 +62,7 @@ def test_the_last_of_several_names_counts_and_the_others_are_warned_of(tmp_path:
     files = {"Modelfile": "FROM none\nFROM base\n", **library(tmp_path)}
     project = load(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', files)
     observed = Observed()
-    bases = Bases(project, observed, Looks(observed), [str(tmp_path / "models")])
+    bases = Bases(project, observed, WeightsReader(observed), [str(tmp_path / "models")])
     assert isinstance(bases.base(project.variants[0]), Pulled)
     assert [warning.what for warning in bases.warnings] == [
         "FROM 'none' counts for nothing: FROM 'base' below replaces it"

@@ -9,7 +9,7 @@ import pytest
 
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
-from modelbuild.plan.weights import CheckpointFolder, GgufFile, Looks, Weights
+from modelbuild.plan.weights import CheckpointFolder, GgufFile, Weights, WeightsReader
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import File, From
 from tests.plan.test_plan import CHATML, CHECKPOINT, chatting, gguf_file
@@ -19,7 +19,7 @@ PLACE = Place("ModelBuild.toml")
 
 
 def weights(root: Path, *names: str) -> Weights:
-    return Looks(Observed()).weights([(From(name, True, str(root), PLACE), str(root / name)) for name in names])
+    return WeightsReader(Observed()).read([(From(name, True, str(root), PLACE), str(root / name)) for name in names])
 
 
 def test_a_folder_of_safetensors_is_a_checkpoint_with_all_that_decides_it(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_what_cannot_be_a_base_says_why(
 
 def test_what_is_named_beside_a_model_must_be_what_it_is_named_as(tmp_path: Path) -> None:
     write(tmp_path, {"a.gguf": gguf_file("adapter"), "x.gguf": gguf_file()})
-    looks = Looks(Observed())
+    reader = WeightsReader(Observed())
     adapter, model, none = (File(str(tmp_path / name), name, PLACE) for name in ("a.gguf", "x.gguf", "none"))
-    assert looks.beside("adapter", adapter, adapter.path).role == "adapter"
-    assert looks.beside("draft", model, model.path).architecture == "llama"
+    assert reader.beside("adapter", adapter, adapter.path).role == "adapter"
+    assert reader.beside("draft", model, model.path).architecture == "llama"
     with pytest.raises(Error, match="expected an adapter, got a model: 'x.gguf'"):
-        looks.beside("adapter", model, model.path)
+        reader.beside("adapter", model, model.path)
     with pytest.raises(Error, match="no such file: 'none'"):
-        looks.beside("draft", none, none.path)
+        reader.beside("draft", none, none.path)
     with pytest.raises(Error, match="no such file: 'none'"):
-        looks.file(none)
+        reader.file(none)
