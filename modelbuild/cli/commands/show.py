@@ -15,7 +15,7 @@ from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST
 from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Command
+from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
 from modelbuild.project.variant import modelfile_place
 from modelbuild.words import listed, size, table
