@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modelbuild.ollama.chat_templates._shape import Shape, System, Turns
-from modelbuild.ollama.chat_templates._values import DATE, Unsupported
+from modelbuild.ollama.jinja.values import DATE, Unsupported
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"
