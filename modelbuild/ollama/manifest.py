@@ -70,6 +70,44 @@ class Manifest(NamedTuple):
         )
 
 
+class Config(NamedTuple):
+    """What `ollama list` and `ollama show` say of a model without opening it (types/model/config.go, ConfigV2), by the names in JSON.
+
+    model_family, model_families  `general.architecture`; model_families has it once for each model layer
+    model_type                    `human_number` of the number of weights
+    file_type                     `file_type_name` of `general.file_type`
+    draft                         of the draft layer: model_format, architecture, tensor_prefix, config
+    """
+
+    model_format: str = "gguf"
+    model_family: str = ""
+    model_families: Sequence[str] = ()
+    model_type: str = ""
+    file_type: str = ""
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    remote_host: str | None = None
+    remote_model: str | None = None
+    capabilities: Sequence[str] = ()
+    context_length: int = 0
+    embedding_length: int = 0
+    base_name: str | None = None
+    draft: Mapping[str, str] | None = None
+
+    def encode(self) -> bytes:
+        """The bytes that Ollama writes. What is empty from `renderer` on is left out; no rootfs."""
+        fields = self._asdict() | {"model_families": self.model_families or None}
+        config = {key: value for key, value in fields.items() if value or key in _ALWAYS}
+        if self.draft is not None:
+            config["draft"] = {key: self.draft[key] for key in _DRAFT if self.draft.get(key)}
+        return encode_json(config | {"architecture": "amd64", "os": "linux"})
+
+
+_ALWAYS = ("model_format", "model_family", "model_families", "model_type", "file_type")
+_DRAFT = ("model_format", "architecture", "tensor_prefix", "config")
+
+
 # Go's JSON
 
 
@@ -159,58 +197,6 @@ def params_blob(parameters: Mapping[str, Any]) -> bytes:
 def messages_blob(messages: Iterable[tuple[str, str]]) -> bytes:
     """The bytes of a messages layer, from (role, content) in order (server/create.go, setMessages)."""
     return encode_json([{"role": role, "content": content} for role, content in messages])
-
-
-def config_blob(
-    *,
-    model_format: str = "gguf",
-    family: str = "",
-    families: Sequence[str] = (),
-    model_type: str = "",
-    file_type: str = "",
-    renderer: str | None = None,
-    parser: str | None = None,
-    requires: str | None = None,
-    remote_host: str | None = None,
-    remote_model: str | None = None,
-    capabilities: Sequence[str] = (),
-    context_length: int = 0,
-    embedding_length: int = 0,
-    base_name: str | None = None,
-    draft: Mapping[str, str] | None = None,
-) -> bytes:
-    """The bytes of a config (types/model/config.go, ConfigV2). What is empty from `renderer` on is left out; no rootfs.
-
-    family, families  `general.architecture`; families has it once for each model layer
-    model_type        `human_number` of the number of weights
-    file_type         `file_type_name` of `general.file_type`
-    draft             of the draft layer: model_format, architecture, tensor_prefix, config
-    """
-    optional: dict[str, Any] = {
-        "renderer": renderer,
-        "parser": parser,
-        "requires": requires,
-        "remote_host": remote_host,
-        "remote_model": remote_model,
-        "capabilities": capabilities,
-        "context_length": context_length,
-        "embedding_length": embedding_length,
-        "base_name": base_name,
-    }
-    config: dict[str, Any] = {
-        "model_format": model_format,
-        "model_family": family,
-        "model_families": families or None,
-        "model_type": model_type,
-        "file_type": file_type,
-    }
-    config |= {key: value for key, value in optional.items() if value}
-    if draft is not None:
-        config["draft"] = {key: draft[key] for key in _DRAFT if draft.get(key)}
-    return encode_json(config | {"architecture": "amd64", "os": "linux"})
-
-
-_DRAFT = ("model_format", "architecture", "tensor_prefix", "config")
 
 
 def human_number(count: int) -> str:

@@ -22,10 +22,10 @@ from modelbuild.ollama.manifest import (
     PROJECTOR,
     SYSTEM,
     TEMPLATE,
+    Config,
     Layer,
     Manifest,
     compose,
-    config_blob,
     encode_json,
     file_type_name,
     human_number,
@@ -47,9 +47,9 @@ def sha256(data: bytes) -> str:
 
 
 def test_the_config_of_an_empty_model_has_ollamas_digest() -> None:
-    blob = config_blob(
-        family="test", families=["test"], model_type=human_number(0), file_type=file_type_name(None)
-    )  # fmt: skip
+    blob = Config(
+        model_family="test", model_families=["test"], model_type=human_number(0), file_type=file_type_name(None)
+    ).encode()  # fmt: skip
     assert sha256(blob) == "99759ad5b91e723db0393d698ffbb448b1b7df5ff6377a108c49254583b1bc8c"
 
 
@@ -200,7 +200,7 @@ def test_no_json_for_other_types() -> None:
 
 
 def test_a_config_leaves_out_what_is_empty() -> None:
-    blob = config_blob(family="llama", families=["llama"], model_type="8.0B", file_type="Q4_K_M")
+    blob = Config(model_family="llama", model_families=["llama"], model_type="8.0B", file_type="Q4_K_M").encode()
     assert blob == (
         b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],"model_type":"8.0B",'
         b'"file_type":"Q4_K_M","architecture":"amd64","os":"linux"}\n'
@@ -208,11 +208,11 @@ def test_a_config_leaves_out_what_is_empty() -> None:
 
 
 def test_a_config_keeps_the_order_of_its_members() -> None:
-    blob = config_blob(
+    blob = Config(
         renderer="r", parser="p", requires="0.14.0", remote_host="h", remote_model="m", capabilities=["tools"],
         context_length=1, embedding_length=2, base_name="b",
         draft={"architecture": "llama", "model_format": "gguf", "tensor_prefix": ""},
-    )  # fmt: skip
+    ).encode()  # fmt: skip
     assert blob == (
         b'{"model_format":"gguf","model_family":"","model_families":null,"model_type":"","file_type":"","renderer":"r",'
         b'"parser":"p","requires":"0.14.0","remote_host":"h","remote_model":"m","capabilities":["tools"],'
