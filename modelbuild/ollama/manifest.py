@@ -70,8 +70,8 @@ class Manifest(NamedTuple):
         )
 
 
-class Config(NamedTuple):
-    """What `ollama list` and `ollama show` say of a model without opening it (types/model/config.go, ConfigV2), by the names in JSON.
+class ConfigV2(NamedTuple):
+    """What `ollama list` and `ollama show` say of a model without opening it (types/model/config.go), by its names in JSON.
 
     model_family, model_families  `general.architecture`; model_families has it once for each model layer
     model_type                    `human_number` of the number of weights

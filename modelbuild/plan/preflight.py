@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama.library import is_blob
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _unloadable(
         shapes = {entry.name: entry.shape for entry in recipe.tensors}
     else:
         source = next((source for source in step.sources if source.form == "gguf"), None)
-        if source is None or _is_served(source.path):
+        if source is None or is_blob(source.path):
             return []
         path = source.path
         try:
@@ -153,12 +154,6 @@ def _unloadable(
         unjudged[path] = name
     found = runtime.faults(metadata, shapes)
     return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
-
-
-def _is_served(path: str) -> bool:
-    """Whether a file is a blob of a models folder: somebody's server loads it."""
-    folder, name = os.path.split(path)
-    return os.path.basename(folder) == "blobs" and name.startswith("sha256-")
 
 
 def _placed(error: Error, step: Step) -> Error:

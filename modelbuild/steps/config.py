@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Protocol
 
-from modelbuild.ollama.manifest import Config, file_type_name, human_number
+from modelbuild.ollama.manifest import ConfigV2, file_type_name, human_number
 
 VERSION = 1
 
@@ -27,7 +27,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     given: dict[str, Any] = {key: parameters[key] for key in keys if key in parameters}
     if "recipe" not in inputs.roles():
         base = parameters.get("base", {})
-        return Config(
+        return ConfigV2(
             model_family=_text(base, "model_family"),
             model_families=[str(family) for family in base.get("model_families") or []],
             model_type=_text(base, "model_type"),
@@ -40,7 +40,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     recipe = Recipe.decode(inputs.artifact("recipe"))
     family = _value(gguf, recipe.metadata, "general.architecture", "str")
     file_type = _value(gguf, recipe.metadata, "general.file_type", "u32")
-    return Config(
+    return ConfigV2(
         model_family=family or "",
         model_families=[family or ""] * int(parameters["models"]),
         model_type=human_number(sum(prod(entry.shape) for entry in recipe.tensors)),

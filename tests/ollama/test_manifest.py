@@ -22,7 +22,7 @@ from modelbuild.ollama.manifest import (
     PROJECTOR,
     SYSTEM,
     TEMPLATE,
-    Config,
+    ConfigV2,
     Layer,
     Manifest,
     compose,
@@ -47,7 +47,7 @@ def sha256(data: bytes) -> str:
 
 
 def test_the_config_of_an_empty_model_has_ollamas_digest() -> None:
-    blob = Config(
+    blob = ConfigV2(
         model_family="test", model_families=["test"], model_type=human_number(0), file_type=file_type_name(None)
     ).encode()  # fmt: skip
     assert sha256(blob) == "99759ad5b91e723db0393d698ffbb448b1b7df5ff6377a108c49254583b1bc8c"
@@ -200,7 +200,7 @@ def test_no_json_for_other_types() -> None:
 
 
 def test_a_config_leaves_out_what_is_empty() -> None:
-    blob = Config(model_family="llama", model_families=["llama"], model_type="8.0B", file_type="Q4_K_M").encode()
+    blob = ConfigV2(model_family="llama", model_families=["llama"], model_type="8.0B", file_type="Q4_K_M").encode()
     assert blob == (
         b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],"model_type":"8.0B",'
         b'"file_type":"Q4_K_M","architecture":"amd64","os":"linux"}\n'
@@ -208,7 +208,7 @@ def test_a_config_leaves_out_what_is_empty() -> None:
 
 
 def test_a_config_keeps_the_order_of_its_members() -> None:
-    blob = Config(
+    blob = ConfigV2(
         renderer="r", parser="p", requires="0.14.0", remote_host="h", remote_model="m", capabilities=["tools"],
         context_length=1, embedding_length=2, base_name="b",
         draft={"architecture": "llama", "model_format": "gguf", "tensor_prefix": ""},
