@@ -13,7 +13,7 @@ import pytest
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint import card, card_yaml, metadata, shards
-from modelbuild.checkpoint.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint
 from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
 from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
 from modelbuild.errors import Error
@@ -21,6 +21,7 @@ from modelbuild.project import variables
 from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.words import in_json
 
 from .attacks import hostile
 
@@ -86,9 +87,9 @@ def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
         nested = [nested]
     assert shown(nested) == "[" * 77 + "…"
     assert shown([1] * 1_000_000).endswith("…")
-    assert shown(1 << 20_000) == kind(1 << 20_000) == "a number of thousands of digits"
+    assert shown(1 << 20_000) == in_json(1 << 20_000) == "a number of thousands of digits"
     assert shown([1, "a", None, 1.5, {"b": True}]) == '[1, "a", null, 1.5, {"b": true}]'
-    assert kind("x" * 100) == 'the text "' + "x" * 58 + "…"
+    assert in_json("x" * 100) == 'the text "' + "x" * 58 + "…"
 
 
 def test_numbers_of_a_toml_file_are_shown_and_bounded() -> None:

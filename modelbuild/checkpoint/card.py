@@ -14,10 +14,11 @@ from math import prod
 from typing import Any, NamedTuple
 
 from modelbuild import bounded_json
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape
+from modelbuild.words import in_json
 
 Values = dict[str, bytes]
 
@@ -223,7 +224,7 @@ def sampling(checkpoint: Checkpoint) -> Values:
     except Error:
         return {}
     if not isinstance(config, dict):
-        raise Error(f"expected a JSON object, got {kind(config)}", path=path)
+        raise Error(f"expected a JSON object, got {in_json(config)}", path=path)
     values = {}
     for name, form, keys in _SAMPLING:
         key = next((key for key in keys if key in config), None)
@@ -233,7 +234,7 @@ def sampling(checkpoint: Checkpoint) -> Values:
         expected = {"str": str, "i32": int, "f32": (int, float)}[form]
         if not isinstance(value, expected):  # type: ignore[arg-type]
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
-            raise Error(f"'{key}' expects {words[form]}, got {kind(value)}", path=path)
+            raise Error(f"'{key}' expects {words[form]}, got {in_json(value)}", path=path)
         if value != "":
             try:
                 values[f"general.sampling.{name}"] = encode_value(form, value)
@@ -343,7 +344,7 @@ def _listed(value: Any) -> list[Any]:
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         shown = (
-            kind(value)
+            in_json(value)
             if isinstance(value, int | float | list | dict | None)
             else f"the {type(value).__name__} {value}"
             if isinstance(value, date)

@@ -46,7 +46,7 @@ class Line(NamedTuple):
 @cache
 def _tables() -> Mapping[str, tuple[tuple[Line, ...], tuple[str, ...]]]:
     """`general.architecture` -> the tensors that the runtime loads, and the metadata it asks for besides that of all."""
-    return {kind.NAME: (_lines(kind.LOADS), kind.ASKS) for kind in architectures.known() if kind.LOADS}
+    return {each.NAME: (_lines(each.LOADS), each.ASKS) for each in architectures.known() if each.LOADS}
 
 
 def _lines(table: str) -> tuple[Line, ...]:

@@ -10,14 +10,14 @@ from math import prod
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint import card
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors import recipe
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
 """The dtypes that become f32 before anything is made of them (LazyTorchTensor._dtype_str_map)."""
@@ -58,7 +58,7 @@ def form_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Form | None:
     """
     found = config.get("quantization_config") or {}
     if not isinstance(found, dict):
-        raise Error(f"'quantization_config' expects an object, got {kind(found)}", path="config.json")
+        raise Error(f"'quantization_config' expects an object, got {in_json(found)}", path="config.json")
     method, algorithm = found.get("quant_method"), found.get("quant_algo")
     layers, path = found.get("quantized_layers"), "config.json"
     beside = checkpoint.json(FILE) if not (algorithm and layers) else None
@@ -108,12 +108,12 @@ def _block(value: Any, key: str) -> tuple[int, int] | None:
     if value is None:
         return None
     if not (isinstance(value, list) and len(value) == 2 and all(type(n) is int and 0 < n < 1 << 31 for n in value)):
-        raise Error(f"'{key}' expects two whole numbers, rows and columns, got {kind(value)}", path="config.json")
+        raise Error(f"'{key}' expects two whole numbers, rows and columns, got {in_json(value)}", path="config.json")
     return value[0], value[1]
 
 
 def _word(value: Any) -> str:
-    return f"'{shown(value)}'" if isinstance(value, str) else kind(value)
+    return f"'{shown(value)}'" if isinstance(value, str) else in_json(value)
 
 
 def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.architectures import Architecture, block_count
-from modelbuild.checkpoint.checkpoint import kind
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 SHOWN = 4
 """Kinds of tensors of the wrong shape that an error shows."""
@@ -94,7 +93,7 @@ def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
     if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
-            facts=[("config.json", f"tie_word_embeddings {kind(architecture.config.get('tie_word_embeddings'))}")],
+            facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
             hint="where the output is the embedding, store it once more: as lm_head.weight",
         )
 
@@ -154,7 +153,9 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
     for key, from_key in architecture.REQUIRED.items():
         if f"{architecture.NAME}.{key}" not in values and not (key.endswith("_rms_epsilon") and other in values):
             got = (
-                f"got {kind(architecture.config[from_key])}" if from_key in architecture.config else "which is missing"
+                f"got {in_json(architecture.config[from_key])}"
+                if from_key in architecture.config
+                else "which is missing"
             )
             yield Error(f"'{from_key}' expects a number above 0, {got}", path="config.json")
     blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from modelbuild.checkpoint import architectures, runtime
-from modelbuild.plan import preflight
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape, byte_count
@@ -196,7 +195,6 @@ def test_blobs_that_a_server_has_are_not_judged(tmp_path: Path) -> None:
     write(tmp_path / "good.gguf", metadata, shapes)
     project.write("ModelBuild.toml", '[model.good]\nfrom = "./good.gguf"\n[model.on]\nfrom = "good"\nsystem = "x"\n')
     project.build()
-    assert preflight._is_served("/m/blobs/sha256-00") and not preflight._is_served("/m/sha256-00.gguf")
 
 
 def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from modelbuild import plugins
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Expression
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 Config = Mapping[str, Any]
 Values = dict[str, bytes]
@@ -128,7 +128,7 @@ class Architecture:
 
 def readers() -> dict[str, type[Architecture]]:
     """Class -> the architecture among ours that reads checkpoints of it."""
-    return {name: kind for kind in known() for name in kind.CLASSES}
+    return {name: each for each in known() for name in each.CLASSES}
 
 
 def find(class_name: str, package: str | None = None) -> type[Architecture]:
@@ -191,7 +191,7 @@ def complete(config: Config, reader: type[Architecture] = Architecture) -> Confi
 
 def _filled(config: Config, reader: type[Architecture]) -> Config:
     model_type = config.get("model_type")
-    owner = next((kind for kind in (*known(), reader) if model_type and model_type == kind.MODEL_TYPE), None)
+    owner = next((each for each in (*known(), reader) if model_type and model_type == each.MODEL_TYPE), None)
     if owner is None or not owner.takes(config):
         return config
     full = owner.fill({**owner.DEFAULTS, **config})
@@ -208,7 +208,7 @@ def class_of(config: Config) -> str:
         names = part.get("architectures") if isinstance(part, dict) else None
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
-    got = kind(config["architectures"]) if config.get("architectures") not in (None, []) else None
+    got = in_json(config["architectures"]) if config.get("architectures") not in (None, []) else None
     raise Error(
         "'architectures' "
         + (f"expects a list of classes, got {got}" if got else "is missing: it says which kind of model this is"),
@@ -259,7 +259,7 @@ def number(config: Config, *keys: str) -> int:
     value = first(config, *keys)
     if type(value) is not int or not 0 < value < 1 << 31:
         key = next((key for key in keys if key in config), keys[-1])
-        got = f"got {kind(config[key])}" if key in config else "which is missing"
+        got = f"got {in_json(config[key])}" if key in config else "which is missing"
         raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path="config.json")
     return value
 
@@ -269,7 +269,7 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     key = "rope_parameters" if "rope_parameters" in config else "rope_scaling"
     found = config.get(key) or {}
     if not isinstance(found, dict):
-        raise Error(f"'{key}' expects an object, got {kind(found)}", path="config.json")
+        raise Error(f"'{key}' expects an object, got {in_json(found)}", path="config.json")
     rope = dict(found)
     if "full_attention" in rope or "sliding_attention" in rope:
         return rope
@@ -312,7 +312,7 @@ class Writer:
             self.values[f"{self.name}.{key}"] = encode_value(form, value)
         except Error:
             words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[form]
-            raise Error(f"'{source}' expects {words}, got {kind(value)}", path="config.json") from None
+            raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
 
 
 def base_parameters(name: str, config: Config, file_type: int) -> Values:
@@ -383,7 +383,7 @@ def _gating(config: Config) -> int | None:
     if name is None:
         return None
     if not isinstance(name, str) or name not in known:
-        raise Error(f"the experts' gating expects one of {', '.join(known)}, got {kind(name)}", path="config.json")
+        raise Error(f"the experts' gating expects one of {', '.join(known)}, got {in_json(name)}", path="config.json")
     return known[name]
 
 

@@ -17,10 +17,10 @@ from modelbuild.checkpoint.architectures import (
     transformers_takes,
 )
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD
-from modelbuild.checkpoint.checkpoint import kind
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import in_json
 
 
 class Olmo2(Architecture):
@@ -94,7 +94,7 @@ class Olmo2(Architecture):
         elif isinstance(types, list) and len(types) == layers:
             windowed = [name == "sliding_attention" for name in types]
         else:
-            got = f"a list of {len(types)}" if isinstance(types, list) else kind(types)
+            got = f"a list of {len(types)}" if isinstance(types, list) else in_json(types)
             raise Error(
                 f"'layer_types' expects a list with one text for each of {layers} blocks, got {got}", path="config.json"
             )

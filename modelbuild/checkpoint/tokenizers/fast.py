@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.checkpoint.tokenizers.library import Library
 from modelbuild.errors import Error
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 FILE = "tokenizer.json"
 
@@ -76,7 +76,7 @@ class Added:
         if isinstance(value, str):
             return Added(value)
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise Error(f"expected a token or an object with its 'content', got {kind(value)}", path=path)
+            raise Error(f"expected a token or an object with its 'content', got {in_json(value)}", path=path)
         special = bool(value.get("special", False))
         flags = {name: bool(value.get(name, False)) for name in ("single_word", "lstrip", "rstrip")}
         return Added(value["content"], special, bool(value.get("normalized", not special)), **flags)
@@ -96,7 +96,7 @@ def token_id(value: Any, path: str) -> int:
     """The id of a token, a number or the digits of one. Raises Error for anything else."""
     number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
     if type(number) is not int or number < 0:
-        raise Error(f"expected the id of a token, got {kind(value)}", path=path)
+        raise Error(f"expected the id of a token, got {in_json(value)}", path=path)
     return number
 
 
@@ -105,11 +105,11 @@ def added_tokens_decoder(checkpoint: Checkpoint) -> list[tuple[int, dict[str, An
     path = "tokenizer_config.json"
     decoder = checkpoint.tokenizer_config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise Error(f"'added_tokens_decoder' expects an object, got {kind(decoder)}", path=path)
+        raise Error(f"'added_tokens_decoder' expects an object, got {in_json(decoder)}", path=path)
     found = []
     for number, entry in decoder.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-            raise Error(f"'added_tokens_decoder' expects objects with a 'content', got {kind(entry)}", path=path)
+            raise Error(f"'added_tokens_decoder' expects objects with a 'content', got {in_json(entry)}", path=path)
         found.append((token_id(number, path), entry))
     return found
 
@@ -307,7 +307,7 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if name is None:
         name = _CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
-        shown = f"'{name}'" if isinstance(name, str) else kind(name)
+        shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
             f"tokenizer_class {shown} is not read yet",
             path="tokenizer_config.json",
