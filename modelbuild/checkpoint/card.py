@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import in_json
-
-Values = dict[str, bytes]
 
 
 class Parameters(NamedTuple):

@@ -93,12 +93,3 @@ def parse_json(text: str, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Error(f"expected a JSON object, got {in_json(value)}", path=path)
     return value
-
-
-def whole(config: dict[str, Any], key: str, path: str = "config.json") -> int:
-    """A count out of a config. Raises Error where it is missing or no positive whole number."""
-    value = config.get(key)
-    if type(value) is not int or not 0 < value < 1 << 32:
-        got = f"got {in_json(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=path)
-    return value

@@ -13,6 +13,9 @@ from typing import Any
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean, got
 
+Values = dict[str, bytes]
+"""Metadata of a file to be made, in its order: keys, and values as GGUF encodes them (tensors.formats.gguf, encode_value)."""
+
 _TEXTS = (
     "name", "author", "version", "organization", "finetune", "basename", "description", "quantized_by", "size_label", "license",
     "license.name", "license.link", "url", "doi", "uuid", "repo_url", "source.url", "source.doi", "source.uuid", "source.repo_url",

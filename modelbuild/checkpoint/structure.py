@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.checkpoint.architectures import Architecture, block_count
+from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.config import block_count
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import decode_value

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from modelbuild.checkpoint import architectures, card, scaled, shards
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import block_count, class_of
+from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -61,7 +63,7 @@ class Conversion:
         self.checkpoint = Checkpoint(
             lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
         )
-        class_name = architectures.class_of(self.checkpoint.config)
+        class_name = class_of(self.checkpoint.config)
         self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
         self.form = _form(self.checkpoint, self.architecture)
 
@@ -121,7 +123,7 @@ class Conversion:
         ]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, architectures.block_count(self.architecture.config))
+        _check_blocks(entries, block_count(self.architecture.config))
         _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
         return entries
 
@@ -193,7 +195,7 @@ def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if architectures.is_wanted(name):
+        if is_wanted(name):
             short = name.replace("language_model.", "")
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")

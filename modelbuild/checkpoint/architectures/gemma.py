@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures import ATTENTION_INPUTS, Architecture, Config, Values, Writer, block_count
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, block_count
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error

@@ -6,21 +6,15 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    layer_types_fit,
-    number,
-    rope_parameters,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.architectures.gemma import require, whole_norm
 from modelbuild.checkpoint.architectures.gemma2 import NAMES
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, layer_types_fit, number, rope_parameters, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value

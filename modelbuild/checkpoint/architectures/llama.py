@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures import Architecture, Values, Writer, first, number, rope_parameters
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import LLAMA
+from modelbuild.checkpoint.config import first, number, rope_parameters
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error

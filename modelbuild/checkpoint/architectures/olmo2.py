@@ -5,18 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    block_count,
-    layer_types_fit,
-    number,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD
+from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value

@@ -8,20 +8,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    NAMES,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    block_count,
-    first,
-    number,
-    rope_parameters,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.fast import added_tokens_decoder, items, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces

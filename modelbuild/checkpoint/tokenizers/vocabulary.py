@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.checkpoint.tokenizers.special import special_tokens
@@ -23,8 +24,6 @@ SIZE_LIMIT = 1 << 20
 ADDED_SCORE = -1000.0
 PAD_SCORE = -10000.0
 SPACE = "\u2581"
-
-Values = dict[str, bytes]
 
 
 def tokens_in(metadata: Mapping[str, bytes]) -> int:
