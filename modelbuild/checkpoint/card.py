@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.metadata import FIELDS, SAMPLING, Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape
@@ -205,13 +205,8 @@ def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-_SAMPLING = (
-    ("sequence", "str", ("sequence",)), ("top_k", "i32", ("top_k",)), ("top_p", "f32", ("top_p",)), ("min_p", "f32", ("min_p",)),
-    ("xtc_probability", "f32", ("xtc_probability",)), ("xtc_threshold", "f32", ("xtc_threshold",)), ("temp", "f32", ("temperature",)),
-    ("penalty_last_n", "i32", ("penalty_last_n",)), ("penalty_repeat", "f32", ("penalty_repeat", "repetition_penalty")),
-    ("mirostat", "i32", ("mirostat",)), ("mirostat_tau", "f32", ("mirostat_tau",)), ("mirostat_eta", "f32", ("mirostat_eta",)),
-)  # fmt: skip
-"""`general.sampling.…`, its type, and the keys of generation_config.json, the first that is there."""
+_SAMPLING_KEYS = {"temp": ("temperature",), "penalty_repeat": ("penalty_repeat", "repetition_penalty")}
+"""`general.sampling.…` -> the keys of generation_config.json, the first that is there, where they are not called the same."""
 
 
 def sampling(checkpoint: Checkpoint) -> Values:
@@ -225,8 +220,8 @@ def sampling(checkpoint: Checkpoint) -> Values:
     if not isinstance(config, dict):
         raise Error(f"expected a JSON object, got {in_json(config)}", path=path)
     values = {}
-    for name, form, keys in _SAMPLING:
-        key = next((key for key in keys if key in config), None)
+    for name, form in SAMPLING.items():
+        key = next((key for key in _SAMPLING_KEYS.get(name, (name,)) if key in config), None)
         value = config.get(key) if key else None
         if value is None:
             continue
@@ -259,12 +254,7 @@ _CARD_KEYS = {
     "source.uuid": ("uuid", "model_uuid"),
     "source.repo_url": ("repo_url", "model_repo_url"),
 }
-"""`general.…` -> the keys of the card, the first that holds something."""
-
-_ORDER = (
-    "name", "author", "version", "organization", "finetune", "basename", "description", "size_label", "license", "license.name",
-    "license.link", "source.url", "source.doi", "source.uuid", "source.repo_url",
-)  # fmt: skip
+"""`general.…`, in the order of the file -> the keys of the card, the first that holds something."""
 
 _OTHERS = {
     "base_model": ("base_model", "base_models", "base_model_sources"),
@@ -272,9 +262,6 @@ _OTHERS = {
 }
 _LISTS = {"tags": ("tags", "pipeline_tag"), "languages": ("languages", "language")}
 _USED = {key for keys in (_CARD_KEYS, _OTHERS, _LISTS) for names in keys.values() for key in names}
-
-_OF_ANOTHER = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
-
 
 TEXT_LIMIT = 16 << 20
 """Characters of all texts of a card that go into the file, one that YAML repeats by its alias counted each time."""
@@ -324,7 +311,7 @@ def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
     if isinstance(found["license"], list):
         found["license"] = ",".join(_text(item, "license") for item in found["license"])
     values = sampling(checkpoint)
-    for key in _ORDER:
+    for key in _CARD_KEYS:
         if found[key] is not None and (text := _text(found[key], key)):
             values[f"general.{key}"] = encode_value("str", text)
     for key, names in _OTHERS.items():
@@ -362,7 +349,7 @@ def _others(card: Mapping[str, Any], names: tuple[str, ...], key: str, total: in
     values = {f"general.{key}.count": encode_value("u32", len(entries))}
     for index, entry in enumerate(entries):
         facts = _other(entry, total)
-        for field in _OF_ANOTHER:
+        for field in FIELDS:
             if field in facts and (text := _text(facts[field], f"{name}.{field}")):
                 values[f"general.{key}.{index}.{field}"] = encode_value("str", text)
     return values

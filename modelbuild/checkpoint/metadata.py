@@ -21,15 +21,14 @@ _TEXTS = (
     "license.name", "license.link", "url", "doi", "uuid", "repo_url", "source.url", "source.doi", "source.uuid", "source.repo_url",
 )  # fmt: skip
 
+SAMPLING: Mapping[str, str] = {
+    "sequence": "str", "top_k": "i32", "top_p": "f32", "min_p": "f32", "xtc_probability": "f32", "xtc_threshold": "f32", "temp": "f32",
+    "penalty_last_n": "i32", "penalty_repeat": "f32", "mirostat": "i32", "mirostat_tau": "f32", "mirostat_eta": "f32",
+}  # fmt: skip
+"""`general.sampling.…` and the type of each."""
+
 GENERAL: Mapping[str, str] = {
-    **{
-        f"general.sampling.{name}": form
-        for name, form in (
-            ("sequence", "str"), ("top_k", "i32"), ("top_p", "f32"), ("min_p", "f32"), ("xtc_probability", "f32"), ("xtc_threshold", "f32"),
-            ("temp", "f32"), ("penalty_last_n", "i32"), ("penalty_repeat", "f32"), ("mirostat", "i32"), ("mirostat_tau", "f32"),
-            ("mirostat_eta", "f32"),
-        )
-    },
+    **{f"general.sampling.{name}": form for name, form in SAMPLING.items()},
     **{f"general.{name}": "str" for name in _TEXTS},
     "general.base_models": "tables",
     "general.datasets": "tables",

@@ -13,7 +13,7 @@ from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import pretokenizers
-from modelbuild.checkpoint.tokenizers.library import Library
+from modelbuild.checkpoint.tokenizers.library import BoundedTokenizer
 from modelbuild.errors import Error
 from modelbuild.words import in_json, listed
 
@@ -193,7 +193,7 @@ class FastTokenizer:
             joined = [" ".join(piece.replace(" ", "\u0120") for piece in pair) for pair in merges]
         return joined
 
-    def pre_tokenizer(self, given: str | None = None) -> tuple[str, Library]:
+    def pre_tokenizer(self, given: str | None = None) -> tuple[str, BoundedTokenizer]:
         """llama.cpp's name of the pre-tokenizer, and this tokenizer in the tokenizers library, able to deal with its added tokens.
 
         given  the name, where it is not to be found out
@@ -201,7 +201,7 @@ class FastTokenizer:
         """
         digest = ""
         for vocabulary, merges in filter(None, (self._needed(), (self.vocabulary, self._model.get("merges") or []))):
-            library = self._library(vocabulary, merges)
+            library = self._bounded(vocabulary, merges)
             if given is not None:
                 return given, library
             digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
@@ -220,7 +220,7 @@ class FastTokenizer:
 
         A merge can only happen where its result is a part of some piece of the text.
         """
-        pieces = self._library({}, []).pieces(pretokenizers.TEXT)
+        pieces = self._bounded({}, []).pieces(pretokenizers.TEXT)
         unusual = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
         if self._model.get("type") != "BPE" or any(self._model.get(key) for key in unusual):
             return None
@@ -235,7 +235,7 @@ class FastTokenizer:
             vocabulary[unknown] = self.vocabulary[unknown]
         return vocabulary, [merge for merge in self.merges if merge in merges]
 
-    def _library(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> Library:
+    def _bounded(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> BoundedTokenizer:
         """This tokenizer in the tokenizers library, with so much of its vocabulary."""
         # With the added tokens among the model's, the library has none to number itself.
         ids = {token.content: number for number, token in self.added.items()}
@@ -256,7 +256,7 @@ class FastTokenizer:
             "post_processor": self._post_processor(),
             "model": model,
         }
-        return Library(data, FILE)
+        return BoundedTokenizer(data, FILE)
 
     def _pre_tokenizer(self) -> Any:
         state = self._data.get("pre_tokenizer")
