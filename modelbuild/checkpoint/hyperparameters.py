@@ -13,6 +13,9 @@ from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.words import in_json
 
+BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
+"""The most that llama.cpp's runtime knows (src/llama-hparams.h)."""
+
 
 class Writer:
     """Metadata of an architecture, out of a configuration.

@@ -109,7 +109,7 @@ def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
 
 def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Sequence[Error]:
     """What is wrong with the name of a converted model, which only its file has for good."""
-    from modelbuild.checkpoint import structure
+    from modelbuild.checkpoint import runtime
 
     source = next(step.needs, "") if step.kind == "layer" else ""
     recipe, made_by = recipes.get(source), graph.steps.get(source)
@@ -117,7 +117,7 @@ def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Seque
         made_by = graph.steps.get(next(made_by.needs, ""))
     if recipe is None or made_by is None or made_by.kind != "convert":
         return []
-    return structure.named_phi3(recipe.metadata)
+    return runtime.named_phi3(recipe.metadata)
 
 
 def _unloadable(

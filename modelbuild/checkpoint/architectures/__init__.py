@@ -38,7 +38,7 @@ class Architecture:
     BIASES      stems whose biases its runtime reads, as a regular expression
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
-    LOADS       the tensors that its runtime loads, as a table (see _loads.py); empty: files of it are not judged
+    LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
     ASKS        metadata that its runtime asks for besides what it asks of every model
     """
 
