@@ -191,3 +191,22 @@ def test_generation_config_that_cannot_be_parsed_says_nothing() -> None:
     for data in (b"{", b"", b"nonsense"):
         assert card.sampling(Checkpoint({"generation_config.json": data}.get)) == {}
     assert card.sampling(Checkpoint({}.get)) == {}
+
+
+def what(act: Any, *args: Any) -> str:
+    with pytest.raises(Error) as caught:
+        act(*args)
+    return caught.value.what
+
+
+def general(text: str) -> dict[str, bytes]:
+    files = {"README.md": f"---\n{text}\n---\n".encode(), "config.json": b"{}"}
+    return card.general(Checkpoint(files.get), card.Parameters(0, 0, 0, 0))
+
+
+def test_a_text_that_a_card_repeats_counts_each_time() -> None:
+    long = f"a: &a {'x' * 20_000}"
+    assert len(general(f"{long}\ntags: [{', '.join(['*a'] * 10)}]")["general.tags"]) > 200_000
+    for key in ("tags", "license", "base_model"):
+        assert "characters of text, expected at most" in what(general, f"{long}\n{key}: [{', '.join(['*a'] * 900)}]")
+    assert what(general, f"tags: [{', '.join(['a'] * 10_001)}]") == "'tags' has 10,001 items, expected at most 10,000"
