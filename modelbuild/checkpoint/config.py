@@ -105,4 +105,5 @@ def rope_parameters(config: Config) -> dict[str, Any]:
 
 
 def block_count(config: Config) -> int:
+    """How many blocks a model has. Raises Error where that is not told."""
     return number(config, "n_layers", "num_hidden_layers", "n_layer", "num_layers")

@@ -76,6 +76,7 @@ def flat(
 
 
 def is_file(value: Any) -> bool:
+    """Whether a value is `{ file = … }`, a text that stands in a file."""
     return isinstance(value, dict) and value.keys() == {"file"}
 
 

@@ -42,6 +42,7 @@ class Served(NamedTuple):
 
     @property
     def model_blob(self) -> str | None:
+        """The digest of the first model layer."""
         from modelbuild.ollama.manifest import MODEL
 
         return next((layer.digest for layer in self.manifest.layers if layer.media_type == MODEL), None)

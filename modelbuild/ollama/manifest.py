@@ -37,6 +37,7 @@ class Layer(NamedTuple):
     name: str | None = None
 
     def fields(self) -> dict[str, Any]:
+        """The members of the object in JSON, in Ollama's order."""
         named = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         return named | {key: text for key, text in (("from", self.from_), ("name", self.name)) if text}
 

@@ -168,6 +168,7 @@ class FastTokenizer:
         self.added[number] = token
 
     def id_of(self, text: str) -> int | None:
+        """The id of a token; None for a text that is none."""
         return self._ids.get(text, self.vocabulary.get(text))
 
     def texts(self) -> dict[int, str]:

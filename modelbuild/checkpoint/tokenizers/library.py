@@ -70,6 +70,7 @@ class BoundedTokenizer:
         return self._encoded(text, special=False)
 
     def ids_with_special(self, text: str) -> list[int]:
+        """The ids that a text becomes, with those of the special tokens around it."""
         return self._encoded(text, special=True)
 
     def _encoded(self, text: str, special: bool) -> list[int]:

@@ -21,14 +21,17 @@ class Tokens:
         self.depth = 0
 
     def deeper(self) -> None:
+        """Go one level in; what goes in takes `depth` back when it is through. Raises Unsupported past DEEPEST."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise Unsupported("too deep")
 
     def peek(self) -> Token:
+        """The next token; one of kind `end` behind the last."""
         return self.tokens[self.at] if self.at < len(self.tokens) else Token("end", "")
 
     def take(self, *words: str) -> str:
+        """Take the next token where it is one of some words or marks; empty where it is not."""
         token = self.peek()
         if token.text in words and token.kind in ("name", "mark"):
             self.at += 1
@@ -40,6 +43,7 @@ class Tokens:
             raise Unsupported(f"expected '{word}', got '{self.peek().text}'")
 
     def name(self) -> str:
+        """Take a name. Raises Unsupported for anything else."""
         token = self.peek()
         if token.kind != "name":
             raise Unsupported(f"expected a name, got '{token.text}'")
@@ -57,6 +61,11 @@ class Expressions(Tokens):
     """Reads expressions; a method for each level of precedence, the weakest first."""
 
     def expression(self, sequence: bool = False, conditional: bool = True) -> Expression:
+        """Any expression.
+
+        sequence     whether `a, b` is one, a list
+        conditional  whether `a if b` is one: the items of a loop end before its `if`
+        """
         self.deeper()
         value = self.choice() if conditional else self.alternatives()
         if sequence and self.peek().text == "," and self.peek().kind == "mark":
@@ -130,6 +139,7 @@ class Expressions(Tokens):
         return value
 
     def unary(self, filters: bool = True) -> Expression:
+        """A sign binds stronger than a filter: `-x | abs` is `(-x) | abs`."""
         if self.take("-"):
             self.deeper()
             value = nodes.negative(self.unary(False))

@@ -10,13 +10,21 @@ from modelbuild.ollama.jinja.values import Unsupported
 
 
 class Token(NamedTuple):
+    """kind: `float`, `int`, `name`, `string` (with its quotes and escapes) or `mark`."""
+
     kind: str
     text: str
 
 
 class Tag(NamedTuple):
+    """A part of a template.
+
+    kind    `text`, `expression` or `statement`
+    text    that of a `text`, as it is written
+    tokens  those of the other two, without what opens and closes them
+    """
+
     kind: str
-    """text, expression or statement"""
     text: str
     tokens: list[Token]
 
@@ -36,6 +44,7 @@ _CLOSERS = {")": "(", "]": "[", "}": "{"}
 
 
 def split(text: str) -> Iterator[Tag]:
+    """The parts of a template, in order, with trim_blocks and lstrip_blocks applied. Raises Unsupported for what is no template."""
     text = re.sub(r"\r\n|\r", "\n", text)
     text = text.removesuffix("\n")
     at = 0
@@ -105,6 +114,8 @@ _ESCAPES = {
 
 
 def unquoted(word: str) -> str:
+    """What a string says, its escapes those of Python."""
+
     def escape(match: re.Match[str]) -> str:
         name = match[1]
         if name in _ESCAPES:

@@ -12,6 +12,8 @@ from modelbuild.ollama.jinja.values import Unsupported
 
 
 class Parser(Expressions):
+    """Reads statements, tag by tag."""
+
     def __init__(self, tags: Iterable[Tag]) -> None:
         super().__init__()
         self.tags = iter(tags)

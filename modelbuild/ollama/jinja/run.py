@@ -21,6 +21,7 @@ class Run:
         self.depth = 0
 
     def step(self, steps: int = 1) -> None:
+        """Count steps. Raises Unsupported past STEPS."""
         self.steps += steps
         if self.steps > STEPS:
             raise Unsupported("too many steps")
@@ -46,6 +47,7 @@ class Run:
         return value
 
     def write(self, out: list[str], text: str) -> None:
+        """Put text at the end of `out`. Raises Unsupported where all of the rendering is too long."""
         self.written += len(text)
         if self.written > LONGEST_TEXT * 4:
             raise Unsupported("too much text")
@@ -53,6 +55,8 @@ class Run:
 
 
 class Scope:
+    """Names and their values; what is not here is looked for outside."""
+
     def __init__(self, names: dict[str, Any], outer: Scope | None) -> None:
         self.names = names
         self.outer = outer

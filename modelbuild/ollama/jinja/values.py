@@ -18,6 +18,8 @@ class Refused(Exception):
 
 
 class Undefined:
+    """What a name stands for that nothing is known of: false, empty, printed as nothing."""
+
     def __bool__(self) -> bool:
         return False
 
@@ -35,11 +37,15 @@ UNDEFINED = Undefined()
 
 
 class Namespace:
+    """The one value whose attributes can be set."""
+
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
 
 
 class Loop:
+    """`loop` within a loop over some items; `at` is the index of the present one."""
+
     def __init__(self, items: list[Any]) -> None:
         self.items = items
         self.at = 0
@@ -67,6 +73,7 @@ DATE = ("\ue000", "\ue001")
 
 
 def bounded(value: Any) -> Any:
+    """The value. Raises Unsupported for one that is too long or too large."""
     if isinstance(value, (str, list, tuple, dict)):
         if len(value) > LONGEST_TEXT:
             raise Unsupported("too long a value")
@@ -85,6 +92,7 @@ def printed(value: object) -> str:
 
 
 def elements(value: Any) -> list[Any]:
+    """What a loop goes over: of a mapping its keys. Raises TypeError for a value that has no elements."""
     if isinstance(value, (str, list, tuple, dict, Undefined)):
         return list(value)
     raise TypeError("not iterable")
@@ -126,6 +134,7 @@ def item_of(value: Any, key: Any) -> Any:
 
 
 def require_text(*values: object) -> None:
+    """Raise TypeError for a value that is no text."""
     if not all(isinstance(value, str) for value in values):
         raise TypeError("expected text")
 
@@ -138,6 +147,7 @@ def replace(text: str, old: str, new: str, count: int = -1) -> str:
 
 
 def join(items: Any, by: str = "", attribute: Any = None) -> str:
+    """Elements, or an attribute of each, printed with `by` between them."""
     parts = [printed(item if attribute is None else item_of(item, attribute)) for item in elements(items)]
     if sum(map(len, parts)) + len(by) * len(parts) > LONGEST_TEXT:
         raise Unsupported("too long a text")

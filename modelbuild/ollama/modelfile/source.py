@@ -30,6 +30,7 @@ class Lines:
         self.starts = [0, *(match.end() for match in NEWLINE.finditer(text))]
 
     def place(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset, from 1."""
         line = bisect_right(self.starts, offset)
         return line, offset - self.starts[line - 1] + 1
 
@@ -74,9 +75,11 @@ class Source:
             )  # fmt: skip
 
     def original(self, offset: int) -> int:
+        """The offset in `text` of one in `seen`."""
         return offset + bisect_right(self.drops, offset) if self.drops else offset
 
     def place(self, offset: int) -> tuple[int, int]:
+        """Line and column in the file of an offset in `seen`."""
         return self.lines.place(self.original(offset))
 
     def span(self, start: int, end: int) -> tuple[int, int, int]:
@@ -90,6 +93,7 @@ class Source:
         return [self.drops[index] + index for index in range(first, last)]
 
     def error(self, offset: int, what: str, width: int = 1, facts: Facts = (), hint: str | None = None) -> Error:
+        """An error that points at an offset in `seen`."""
         line, column = self.place(offset)
         return Error(
             what, path=self.path, line=line, column=column, source=self.lines[line], width=width, facts=facts, hint=hint
@@ -120,11 +124,13 @@ _NAMES = {
 
 
 def character(char: str) -> str:
+    """What errors call a character; the empty one is the end of the file."""
     if char in _NAMES:
         return _NAMES[char]
     return f"U+{ord(char):04X}" if re.match(DROPPED, char) else f"'{char}'"
 
 
 def short(text: str, limit: int = 40) -> str:
+    """A text as errors show it: the first line, no longer than the limit."""
     line = NEWLINE.split(text, 1)[0]
     return line if len(line) <= limit and line == text else line[: limit - 1] + "…"
