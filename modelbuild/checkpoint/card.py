@@ -22,7 +22,7 @@ from modelbuild.tensors.tensor import Shape
 from modelbuild.words import in_json
 
 
-class Parameters(NamedTuple):
+class ParameterCounts(NamedTuple):
     """How many parameters a model has: in all, outside its experts, in one expert of each kind, and how many experts."""
 
     total: int
@@ -31,7 +31,7 @@ class Parameters(NamedTuple):
     experts: int
 
 
-def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> Parameters:
+def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> ParameterCounts:
     """Count over the tensors of the file to be made (GGUFWriter.get_total_parameter_count)."""
     total = shared = expert = experts = stacked = 0
     for name, shape in tensors:
@@ -44,10 +44,10 @@ def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> Parameters:
             stacked += 1
         else:
             shared += size
-    return Parameters(total, shared, expert, experts // stacked if stacked else 0)
+    return ParameterCounts(total, shared, expert, experts // stacked if stacked else 0)
 
 
-def size_label(parameters: Parameters) -> str:
+def size_label(parameters: ParameterCounts) -> str:
     """`1.2B`, or `8x7B` for a model of experts."""
     if parameters.experts:
         return f"{parameters.experts}x{_rounded(parameters.shared + parameters.expert)}"
@@ -220,18 +220,18 @@ def sampling(checkpoint: Checkpoint) -> Values:
     if not isinstance(config, dict):
         raise Error(f"expected a JSON object, got {in_json(config)}", path=path)
     values = {}
-    for name, form in SAMPLING.items():
+    for name, value_type in SAMPLING.items():
         key = next((key for key in _SAMPLING_KEYS.get(name, (name,)) if key in config), None)
         value = config.get(key) if key else None
         if value is None:
             continue
-        expected = {"str": str, "i32": int, "f32": (int, float)}[form]
+        expected = {"str": str, "i32": int, "f32": (int, float)}[value_type]
         if not isinstance(value, expected):  # type: ignore[arg-type]
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
-            raise Error(f"'{key}' expects {words[form]}, got {in_json(value)}", path=path)
+            raise Error(f"'{key}' expects {words[value_type]}, got {in_json(value)}", path=path)
         if value != "":
             try:
-                values[f"general.sampling.{name}"] = encode_value(form, value)
+                values[f"general.sampling.{name}"] = encode_value(value_type, value)
             except Error as error:
                 raise Error(f"'{key}': {error.what}", path=path) from None
     return values
@@ -289,7 +289,7 @@ def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
     return card
 
 
-def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
+def general(checkpoint: Checkpoint, parameters: ParameterCounts) -> Values:
     """Sampling parameters, then name, author, size and all else that is known of a model, in the order of the file."""
     card = _bounded(read_card(checkpoint))
     found: dict[str, Any] = {}

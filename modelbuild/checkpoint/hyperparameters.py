@@ -29,19 +29,19 @@ class Writer:
         self.config = config
         self.values: Values = {}
 
-    def take(self, key: str, form: str, *sources: str) -> None:
+    def take(self, key: str, value_type: str, *sources: str) -> None:
         """Write the value of the first key of the configuration that is there; nothing where it is null."""
         source = next((source for source in sources if source in self.config), "")
-        self.put(key, form, self.config.get(source), source)
+        self.put(key, value_type, self.config.get(source), source)
 
-    def put(self, key: str, form: str, value: Any, source: str) -> None:
+    def put(self, key: str, value_type: str, value: Any, source: str) -> None:
         """Write one value, which the configuration calls `source`. Raises Error for one of another type."""
         if value is None:
             return
         try:
-            self.values[f"{self.name}.{key}"] = encode_value(form, value)
+            self.values[f"{self.name}.{key}"] = encode_value(value_type, value)
         except Error:
-            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[form]
+            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
             raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
 
 

@@ -74,9 +74,9 @@ def method_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Method | Non
 
 
 def _compressed(checkpoint: Checkpoint, config: Mapping[str, Any]) -> tuple[int, int] | None:
-    groups, form = config.get("config_groups"), config.get("format")
-    if form not in ("float-quantized", "int-quantized", "naive-quantized"):
-        raise _unread(checkpoint, f"compressed-tensors of format {_word(form)}", "config.json")
+    groups, layout = config.get("config_groups"), config.get("format")
+    if layout not in ("float-quantized", "int-quantized", "naive-quantized"):
+        raise _unread(checkpoint, f"compressed-tensors of format {_word(layout)}", "config.json")
     group = next(iter(groups.values())) if isinstance(groups, dict) and len(groups) == 1 else None
     weights = group.get("weights") if isinstance(group, dict) else None
     if not isinstance(weights, dict):

@@ -84,13 +84,13 @@ def pieces(checkpoint: Checkpoint, config: Config) -> Values:
     return values
 
 
-def require(out: Writer, key: str, form: str, source: str) -> None:
+def require(out: Writer, key: str, value_type: str, source: str) -> None:
     """Write a value that the runtime cannot do without. Raises Error where the configuration lacks it."""
     if out.config.get(source) is None:
-        words = {"u32": "a whole number from 0", "f32": "a number"}[form]
+        words = {"u32": "a whole number from 0", "f32": "a number"}[value_type]
         got = "got null" if source in out.config else "which is missing"
         raise Error(f"'{source}' expects {words}, {got}", path="config.json")
-    out.take(key, form, source)
+    out.take(key, value_type, source)
 
 
 def whole_norm(source: str, x: Expression) -> Expression:

@@ -36,8 +36,8 @@ def _range(*bounds: int) -> list[int]:
     return list(numbers)
 
 
-def _date(form: str) -> str:
-    return DATE[0] + form + DATE[1]
+def _date(notation: str) -> str:
+    return DATE[0] + notation + DATE[1]
 
 
 GLOBALS: dict[str, Any] = {
