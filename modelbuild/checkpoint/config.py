@@ -12,6 +12,7 @@ from modelbuild.errors import Error
 from modelbuild.words import in_json
 
 Config = Mapping[str, Any]
+"""A config.json: key -> value"""
 
 
 def class_of(config: Config) -> str:
