@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelbuild.errors import Error
-from modelbuild.files import reason
+from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
-from modelbuild.ollama import manifest, modelfile
+from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
+from modelbuild.ollama.modelfile.meaning import looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.project import Project, is_shared
@@ -82,14 +83,14 @@ class Bases:
 
     def _path(self, line: From) -> str | None:
         """The absolute path that a FROM means, or None where it means a model's name."""
-        path = modelfile.expand(line.text, line.folder)
+        path = expand(line.text, line.folder)
         kind = self._observed.kind(path)
         if line.in_toml:
             if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
                 return self._existing(line, path, kind)
             return None
         if kind is None:
-            if modelfile.looks_like_path(line.text) and not self._is_model(line.text):
+            if looks_like_path(line.text) and not self._is_model(line.text):
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +10,7 @@ from modelbuild import steps
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama.library import is_blob
 from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
 from modelbuild.plan.placed import placed
@@ -88,7 +88,7 @@ class _Look:
 
     def unloadable(self, step: Step) -> Sequence[Error]:
         """Why the runtime would not load the file of a model: as it is, or as its recipe has become."""
-        from modelbuild.checkpoint import runtime, structure
+        from modelbuild.checkpoint import runtime
 
         weights = self._weights(step)
         if weights is None or steps.module(step.kind).MAKES != "layer":
@@ -98,7 +98,7 @@ class _Look:
             found = self._as_it_is(weights) if weights in step.sources else None
         elif weights.form == "safetensors":
             # The tensors were looked at when the recipe was made; a name may have come later.
-            return structure.named_phi3(recipe.metadata)
+            return runtime.named_phi3(recipe.metadata)
         else:
             found = recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors}
         if found is None:
@@ -116,7 +116,7 @@ class _Look:
 
     def _as_it_is(self, source: Source) -> tuple[Mapping[str, bytes], Mapping[str, Shape]] | None:
         """Metadata and shapes of a GGUF file that is a model; None for another one, and for one that a server loads already."""
-        if _is_served(source.path):
+        if is_blob(source.path):
             return None
         try:
             table = self._heads.table(source)
@@ -125,12 +125,6 @@ class _Look:
         if ggufs.role(table.metadata) != "model":
             return None
         return table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
-
-
-def _is_served(path: str) -> bool:
-    """Whether a file is a blob of a models folder: somebody's server loads it."""
-    folder, name = os.path.split(path)
-    return os.path.basename(folder) == "blobs" and name.startswith("sha256-")
 
 
 def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:

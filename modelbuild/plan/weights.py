@@ -170,12 +170,13 @@ class WeightsReader:
         from modelbuild import plugins
         from modelbuild.checkpoint import architectures
         from modelbuild.checkpoint.checkpoint import Checkpoint
+        from modelbuild.checkpoint.config import class_of
 
         if "config.json" not in names:
             return None
         try:
             data = self._observed.read(os.path.join(folder, "config.json"))
-            class_name = architectures.class_of(Checkpoint({"config.json": data}.get).config)
+            class_name = class_of(Checkpoint({"config.json": data}.get).config)
         except (Error, OSError):  # what is wrong is for the conversion to say
             return None
         if class_name in architectures.readers():

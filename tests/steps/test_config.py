@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from modelbuild.ollama.manifest import config_blob
+from modelbuild.ollama.manifest import ConfigV2
 from modelbuild.steps import config
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Entry, Recipe, leaf
@@ -18,7 +18,7 @@ def recipe(**metadata: bytes) -> bytes:
 def test_a_recipe_tells_family_size_and_type() -> None:
     metadata = {"general.architecture": encode_value("str", "llama"), "general.file_type": encode_value("u32", 7)}
     made = config.run({"models": 1, "renderer": "r"}, Given(recipe=recipe(**metadata)))
-    assert made == config_blob(family="llama", families=["llama"], model_type="12", file_type="Q8_0", renderer="r")
+    assert made == ConfigV2("gguf", "llama", ["llama"], "12", "Q8_0", renderer="r").encode()
 
 
 def test_a_value_of_another_type_counts_as_missing() -> None:
