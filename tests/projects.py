@@ -8,8 +8,9 @@ from pathlib import Path
 
 from modelbuild.errors import Error, Errors, render
 from modelbuild.observed import Observed
-from modelbuild.project import project
-from modelbuild.project.project import Options, Project
+from modelbuild.project import loader
+from modelbuild.project.overrides import Overrides
+from modelbuild.project.project import Project
 
 
 class Kept(dict[str, bytes]):
@@ -50,11 +51,11 @@ def load(
     write(root, files or {})
     if toml is not None:
         (root / "ModelBuild.toml").write_text(toml, encoding="utf-8", newline="")
-    return project.load(
+    return loader.load(
         os.path.join(root, file),
         observed=observed or Observed(),
         keep=Kept() if keep is None else keep,
-        options=Options(vars or {}, sets, name, quantize),
+        given=Overrides(vars or {}, sets, name, quantize),
     )
 
 

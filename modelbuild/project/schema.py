@@ -11,9 +11,9 @@ from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
-from modelbuild.project import variant
+from modelbuild.project.discovery import WORD
+from modelbuild.project.keys import ADAPTER_MODES, LINKS, OUTTYPES
 from modelbuild.project.locate import At, Path, Place
-from modelbuild.project.variant import OUTTYPES, ROLES, WORD
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
 
@@ -103,13 +103,13 @@ def _words(*known: str) -> Any:
 class Adapter(_Table):
     path: str = Field(description="GGUF file or adapter folder, relative to the ModelBuild.toml.")
     scale: Number = Field(1.0, description="Factor on the adapter's own scale; only 1 is built yet.")
-    mode: Annotated[str, _words("layer", "merge")] = Field(
+    mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights (not built yet)."
     )
 
 
 class Message(_Table):
-    role: Annotated[str, _words(*ROLES)] = Field(description="Who speaks.")
+    role: Annotated[str, _words(*modelfile.ROLES)] = Field(description="Who speaks.")
     content: Text = Field(description="What is said.")
 
 
@@ -139,7 +139,7 @@ class Defaults(_Table):
     allow_requantize: Flag = Field(
         False, description="Quantize also what is quantized already, which adds a second error to the first."
     )
-    adapter_mode: Annotated[str, _words("layer", "merge")] = Field(
+    adapter_mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="The mode of adapters that say none."
     )
     system: Text = Field("", description='SYSTEM; "" clears an inherited one.')
@@ -154,7 +154,7 @@ class Defaults(_Table):
     pre: Annotated[str, _suggested(*pretokenizers.NAMES)] = Field(
         "", description="What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell."
     )
-    link: Annotated[str, _words("copy", "hard")] = Field(
+    link: Annotated[str, _words(*LINKS)] = Field(
         "copy",
         description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
     )
@@ -223,9 +223,6 @@ class Document(_Table):
 
 def keys(table: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in table.model_fields.items())
-
-
-assert keys(Model) and set(keys(Model)) == set(variant.KEYS)
 
 
 def json_schema() -> dict[str, Any]:

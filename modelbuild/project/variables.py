@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -60,10 +60,15 @@ def fill(text: str, scope: Scope) -> Scalar:
     pieces = parts(text)
     if len(pieces) == 1 and isinstance(pieces[0], Reference):
         return _look_up(pieces[0].name, scope)
-    filled = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
-    if len(filled) > LENGTH_LIMIT:
+    whole = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
+    if len(whole) > LENGTH_LIMIT:
         raise Error(f"the text grows past {LENGTH_LIMIT} characters when its variables are filled in")
-    return filled
+    return whole
+
+
+def filled(value: Any, scope: Scope) -> Any:
+    """A value as it stands, or a string with its references replaced. Raises Error, without a place."""
+    return fill(value, scope) if isinstance(value, str) else value
 
 
 def has_references(value: object) -> bool:

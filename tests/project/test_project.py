@@ -348,13 +348,13 @@ def test_a_kept_text_needs_no_pydantic_and_no_tomllib(tmp_path: Path) -> None:
     write(tmp_path, {"ModelBuild.toml": DESIGN_LIKE})
     script = (
         "import sys, os, pickle\n"
-        "from modelbuild.project import project\n"
+        "from modelbuild.project import loader\n"
         "from modelbuild.observed import Observed\n"
         "class Kept(dict):\n"
         "    def put(self, key, value): self[key] = value\n"
         "path = sys.argv[1] + '/kept'\n"
         "kept = Kept(pickle.load(open(path, 'rb')) if os.path.exists(path) else {})\n"
-        "loaded = project.load(sys.argv[1] + '/ModelBuild.toml', observed=Observed(), keep=kept)\n"
+        "loaded = loader.load(sys.argv[1] + '/ModelBuild.toml', observed=Observed(), keep=kept)\n"
         "pickle.dump(dict(kept), open(path, 'wb'))\n"
         "heavy = {'pydantic', 'tomllib', 'numpy', 'gguf', 'rich', 'tomli_w'} & set(sys.modules)\n"
         "print(sorted(heavy), [each.label for each in loaded.variants])\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from modelbuild.project import document, schema, variant
+from modelbuild.project import document, schema
+from modelbuild.project.keys import KEYS
 from modelbuild.tensors import ftypes
 from tests.projects import Kept, complaint
 
@@ -197,7 +198,7 @@ def test_a_malformed_model_says_nothing_further(tmp_path: Path) -> None:
 
 
 def test_each_model_key_has_a_description_and_is_known_to_variants() -> None:
-    assert tuple(sorted(variant.KEYS)) == tuple(sorted(schema.keys(schema.Model)))
+    assert tuple(sorted(KEYS)) == tuple(sorted(schema.keys(schema.Model)))
     for table in (schema.Model, schema.Project, schema.Document, schema.Adapter, schema.Message, schema.Ftype):
         for name, each in table.model_fields.items():
             assert each.description, name
@@ -209,7 +210,7 @@ def test_json_schema_is_json_and_closed() -> None:
     assert described["additionalProperties"] is False
     model = described["$defs"]["Model"]
     assert model["additionalProperties"] is False
-    assert set(model["properties"]) == set(variant.KEYS)
+    assert set(model["properties"]) == set(KEYS)
     assert all("description" in each for each in model["properties"].values())
     quantize = json.dumps(model["properties"]["quantize"])
     assert all(name in quantize for name in ftypes.KNOWN)

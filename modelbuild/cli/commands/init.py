@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.report import near_path
 from modelbuild.errors import Error
-from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
-from modelbuild.project.project import MODEL
+from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
