@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild import words
@@ -69,7 +69,7 @@ def check(text: str, file: str, keep: Keep) -> Checked:
     return Checked(document, [*errors, *values.problems.errors], frozenset(malformed))
 
 
-def check_table(table: Table, mixes: frozenset[str], keep: Keep) -> list[Error]:
+def check_table(table: Table, mixes: Sequence[str], keep: Keep) -> list[Error]:
     """Check keys of a model that stand outside of the text; `mixes` are the names of the text's own."""
     values = _Values(mixes, _Shapes(keep))
     values.whole(table.values, table.place.at)
@@ -170,7 +170,7 @@ def _prune(document: dict[str, Any], loc: Path) -> None:
 class _Values:
     """Checks what no shape can say. What is wrong goes to `problems`; `mixes` are the names of the text's own."""
 
-    def __init__(self, mixes: frozenset[str], shapes: _Shapes) -> None:
+    def __init__(self, mixes: Sequence[str], shapes: _Shapes) -> None:
         self.problems = Problems()
         self._mixes = mixes
         self._shapes = shapes

@@ -51,9 +51,9 @@ def check_pattern(text: str) -> None:
         raise Error(f"'{text}' is no regular expression: {fault}") from None
 
 
-def names(document: Mapping[str, Any]) -> frozenset[str]:
-    """The names of the mixes that a ModelBuild.toml makes."""
-    return frozenset(name for name in document.get("ftype", {}) if not ftypes.canonical(name))
+def names(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the mixes that a ModelBuild.toml makes, in its order."""
+    return tuple(name for name in document.get("ftype", {}) if not ftypes.canonical(name))
 
 
 _CHECKS: Mapping[str, Check] = {

@@ -222,7 +222,7 @@ class _Reading:
         cleared: set[str] = set()
         for name, (value, place) in self.values.entries_of("parameters").items():
             if isinstance(value, list):
-                value = self.values.filled(value, place)
+                value = self.values.items(value, place)
             with self.values.problems.at(place):
                 typed = keys.parameter(variables.filled(value, self.values.scope), name)
                 if typed is None:

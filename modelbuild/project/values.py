@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from modelbuild.errors import Problems
@@ -38,6 +38,12 @@ class Values:
         with self.problems.at(place):
             return variables.filled(value, self.scope)
         return ""
+
+    def items(self, values: Sequence[Any], place: Place) -> list[Any]:
+        """The items of a list, the variables filled in of those that are strings."""
+        return [
+            self.filled(item, place.at(number)) if isinstance(item, str) else item for number, item in enumerate(values)
+        ]
 
     def checked(self, value: Any, place: Place, check: Callable[[Any], T]) -> T | None:
         """A value as it counts; None where it is wrong."""
@@ -77,7 +83,7 @@ class Values:
     def strings_of(self, key: str) -> list[str]:
         """The items of a list; empty where it is not said."""
         values, place = self.said.get(key, (None, None))
-        return [as_text(item) for item in self.filled(values, place)] if values and place else []
+        return [as_text(item) for item in self.items(values, place)] if values and place else []
 
     def text_of(self, key: str) -> str | None:
         return self.text(*self.said[key]) if key in self.said else None
