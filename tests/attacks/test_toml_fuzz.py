@@ -18,7 +18,7 @@ from modelbuild.project import keys, schema
 from modelbuild.project.document import shape
 from modelbuild.project.locate import Place
 from modelbuild.project.project import Project
-from tests.project.test_schema import CASES, DESIGN
+from tests.project.test_document import CASES, DESIGN
 
 from ..projects import Kept, load, write
 
