@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelbuild.errors import Error, Problems
+from modelbuild.files import reason
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
 from modelbuild.project import variables
 from modelbuild.project.discovery import MODEL, Finder, name_after, telling_apart
 from modelbuild.project.locate import Place
-from modelbuild.project.texts import Texts, reason
+from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.words import as_text
 

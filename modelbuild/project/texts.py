@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from modelbuild.errors import Error, Problems
+from modelbuild.files import reason
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Modelfile
@@ -83,8 +84,3 @@ class Texts:
             self._problems.add(*parsed.errors)
             self._problems.warn(*parsed.warnings)
             self._modelfiles[path] = parsed
-
-
-def reason(fault: Exception) -> str:
-    """Why a file cannot be read, as a part of a sentence."""
-    return (getattr(fault, "strerror", None) or str(fault)).lower()
