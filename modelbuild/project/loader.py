@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modelbuild.errors import Error, Errors, Problems
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
+from modelbuild.ollama.name import can_be
 from modelbuild.project import expansion, mixes, modelfiles, toml
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
@@ -24,8 +25,6 @@ from modelbuild.project.variant import Variant
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 
 
 def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None = None) -> Project:
@@ -90,7 +89,7 @@ def _models_folder(declared: Toml, texts: Texts) -> str | None:
 def _namespace(declared: Toml) -> str | None:
     here = declared.top.at("project")
     namespace = declared.string(declared.table("project"), "namespace", here)
-    if namespace and not _NAMESPACE.fullmatch(namespace):
+    if namespace and not can_be("namespace", namespace):
         what = f"'{namespace}' cannot be a namespace: expected letters, digits, '_' and '-'"
         declared.problems.add(here.at("namespace").error(what))
         return None

@@ -34,6 +34,7 @@ class Row:
         return "-".join(label for _, label in self.labels)
 
     def scope(self) -> dict[str, Scalar]:
+        """What the strings of the row may name: `matrix.AXIS`, the label, and `matrix.AXIS.value`, where that is a scalar."""
         named: dict[str, Scalar] = {}
         for (axis, label), (value, _) in zip(self.labels, self.values, strict=True):
             named[f"matrix.{axis}"] = label

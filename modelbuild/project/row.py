@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from modelbuild.checkpoint import metadata
 from modelbuild.errors import Problems
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile import Command, Modelfile
-from modelbuild.ollama.name import NAMESPACE, Name
+from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project import keys, variables
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -24,8 +23,6 @@ from modelbuild.project.values import Values
 from modelbuild.project.variables import Scope
 from modelbuild.project.variant import Adapter, File, From, Variant
 from modelbuild.words import as_text
-
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class Reader:
         said, table = self.declared.said, self.declared.table
         own_place = next((said[key].place for key in ("tag", "matrix") if key in said), table)
         for number, each in enumerate(tags):
-            if _TAG.fullmatch(each):
+            if can_be("tag", each):
                 yield each
                 continue
             place = own_place if number == 0 else said["tags"].place if "tags" in said else table
@@ -209,6 +206,7 @@ class _Reading:
         return found
 
     def froms(self) -> tuple[From, ...]:
+        """The `from` of the TOML, else the FROM lines of the Modelfile."""
         if "from" in self.said and self.said["from"].value != "":
             said = self.values.string_of("from") or ""
             return (From(said, True, self.values.texts.root, self.said["from"].place),)
@@ -233,6 +231,7 @@ class _Reading:
         return {name: inherited[name] for name in inherited if name not in cleared} | given, frozenset(cleared)
 
     def metadata(self) -> dict[str, Any]:
+        """Key of the GGUF -> its value as it counts."""
         given: dict[str, Any] = {}
         for key, (value, place) in self.values.entries_of("metadata").items():
             filled = self.values.filled(value, place)
@@ -244,6 +243,7 @@ class _Reading:
         return given
 
     def messages(self) -> tuple[tuple[str, str], ...] | None:
+        """(role, content) of the TOML, else of the Modelfile; None where neither says any."""
         if "messages" not in self.said:
             return tuple(self.text.messages) if self.text and self.text.messages else None
         entries, place = self.said["messages"]
@@ -267,6 +267,7 @@ class _Reading:
         return tuple(text for text in texts if text)
 
     def adapters(self) -> tuple[Adapter, ...]:
+        """The Modelfile's own, unless the TOML clears them, and then the TOML's."""
         values = self.values
         mode = values.of("adapter_mode", keys.adapter_mode) or "layer"
         entries = self.said["adapters"].value if "adapters" in self.said else None
@@ -285,6 +286,7 @@ class _Reading:
         return tuple(adapters)
 
     def drafts(self) -> tuple[File, ...]:
+        """The `draft` of the TOML, else the DRAFT lines of the Modelfile."""
         if "draft" in self.said:
             draft = self.values.path_of("draft")
             return (draft,) if draft else ()

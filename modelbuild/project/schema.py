@@ -33,12 +33,12 @@ _EXPECTED = {
 }
 
 
-def _kind(value: Any) -> str | None:
+def _tag(value: Any) -> str | None:
     return _TAGS.get(type(value))
 
 
 def _one_of(what: str, *, custom: str = "expects") -> Any:
-    return Discriminator(_kind, custom_error_type=custom, custom_error_message=what)
+    return Discriminator(_tag, custom_error_type=custom, custom_error_message=what)
 
 
 class _Table(BaseModel):
@@ -71,11 +71,11 @@ Axis = Annotated[
 
 
 def _parameters_schema() -> dict[str, Any]:
-    kinds = {"int": "integer", "float": "number", "bool": "boolean"}
+    types = {"int": "integer", "float": "number", "bool": "boolean"}
     text = {"type": "string"}
     properties = {
-        name: {"type": ["array", "string"], "items": text} if kind == "strings" else {"type": [kinds[kind], "string"]}
-        for name, kind in modelfile.PARAMETERS.items()
+        name: {"type": ["array", "string"], "items": text} if type_ == "strings" else {"type": [types[type_], "string"]}
+        for name, type_ in modelfile.PARAMETERS.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -83,11 +83,11 @@ def _parameters_schema() -> dict[str, Any]:
 def _metadata_schema() -> dict[str, Any]:
     file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
     text: dict[str, Any] = {"anyOf": [{"type": "string"}, file]}
-    kinds: dict[str, dict[str, Any]] = {
+    types: dict[str, dict[str, Any]] = {
         "str": text, "i32": {"type": ["integer", "string"]}, "f32": {"type": ["number", "string"]}, "[str]": {"type": ["array", "string"]},
     }  # fmt: skip
     tables = {"type": ["array", "string"], "items": {"type": "object"}}
-    properties = {key: kinds.get(form, tables) for key, form in metadata.GENERAL.items()}
+    properties = {key: types.get(type_, tables) for key, type_ in metadata.GENERAL.items()}
     return {"type": "object", "properties": properties}
 
 
@@ -253,17 +253,17 @@ def faults(whole: Whole, value: Any, at: At) -> tuple[list[Error], list[Path]]:
     return [], []
 
 
-def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> Error:
+def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) -> Error:
     name = spelled(loc)
-    if kind == "extra_forbidden":
+    if fault == "extra_forbidden":
         near = did_you_mean(str(loc[-1]), _known(loc))
         hint = near or _elsewhere(loc) if len(loc) == 1 else _elsewhere(loc) or near
         return place.error(f"unknown key '{loc[-1]}'", hint=hint, value=False)
-    if kind == "missing":  # the locator falls back to the table
+    if fault == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
-    if kind == "literal_error":
+    if fault == "literal_error":
         return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
-    expected = message if kind == "expects" else _EXPECTED.get(kind, message)
+    expected = message if fault == "expects" else _EXPECTED.get(fault, message)
     return place.error(f"'{name}' expects {expected}, got {words.got(value)}")
 
 

@@ -58,6 +58,7 @@ class Texts:
         return self._texts[path]
 
     def has_parsed(self, path: str) -> bool:
+        """Whether a Modelfile was read already, or was tried to."""
         return path in self._modelfiles
 
     def modelfile(self, path: str, place: Place) -> Modelfile | None:

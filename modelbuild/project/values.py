@@ -75,9 +75,11 @@ class Values:
     # Of a key
 
     def of(self, key: str, check: Callable[[Any], T]) -> T | None:
+        """The value as it counts; None also where it is wrong."""
         return self.checked(*self.said[key], check) if key in self.said else None
 
     def string_of(self, key: str) -> str | None:
+        """The value in a string; "" where its variables cannot be filled in."""
         return as_text(self.filled(*self.said[key])) if key in self.said else None
 
     def strings_of(self, key: str) -> list[str]:

@@ -16,7 +16,9 @@ Scope = Mapping[str, Scalar]
 """What may be named: `ctx`, `matrix.base`, `matrix.base.value`."""
 
 LENGTH_LIMIT = 1 << 20
-DEPTH_LIMIT = 100
+"""Characters of a text whose variables are filled in."""
+CHAIN_LIMIT = 100
+"""How many variables refer to one another in a row."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -72,6 +74,7 @@ def filled(value: Any, scope: Scope) -> Any:
 
 
 def has_references(value: object) -> bool:
+    """Whether a value is a string in which a variable stands, or the sign for none."""
     return isinstance(value, str) and "${" in value
 
 
@@ -114,8 +117,8 @@ def settle(
         try:
             if name in asking:
                 raise Error(f"'{name}' refers to itself: {' -> '.join([*asking[asking.index(name) :], name])}")
-            if len(asking) > DEPTH_LIMIT:
-                raise Error(f"variables refer to one another more than {DEPTH_LIMIT} deep")
+            if len(asking) > CHAIN_LIMIT:
+                raise Error(f"variables refer to one another more than {CHAIN_LIMIT} deep")
             for part in parts(waiting[name]):
                 if isinstance(part, Reference) and part.name in waiting:
                     ask(part.name, (*asking, name))

@@ -38,6 +38,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
+    """A file like `File`, its factor, and whether it is a layer of its own or merged into the weights."""
+
     path: str
     text: str
     scale: float
