@@ -59,6 +59,7 @@ class Values:
                 path = as_text(variables.filled(value["file"], self.scope))
                 return self.texts.text(modelfile.expand(path, self.texts.root), here) if path else ""
             return ""
+        # A variable may make any text a flag; true stands for no text anywhere.
         filled = self.checked(value, place, keys.template)
         return "" if filled is None or isinstance(filled, bool) else as_text(filled)
 
