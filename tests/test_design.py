@@ -20,6 +20,7 @@ SOON = "soon"
 ELSEWHERE = {
     "__main__": "cli/test_main.py",
     "cli.commands.*": "cli/test_commands.py",
+    "ollama.modelfile": "ollama/modelfile/test_meaning.py",
     "session.quality": "e2e/test_quality.py",
     "session.stamp": "e2e/test_stamp.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
@@ -30,16 +31,6 @@ ELSEWHERE = {
     "tensors.quants": "tensors/quants/test_api.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
     # Not yet.
-    "checkpoint.architectures": SOON,
-    "checkpoint.card_yaml": SOON,
-    "checkpoint.checkpoint": SOON,
-    "checkpoint.ggufs": SOON,
-    "checkpoint.shards": SOON,
-    "checkpoint.tokenizers.fast": SOON,
-    "checkpoint.tokenizers.library": SOON,
-    "checkpoint.tokenizers.pretokenizers": SOON,
-    "checkpoint.tokenizers.sentencepiece": SOON,
-    "checkpoint.tokenizers.special": SOON,
     "engine.action": SOON,
     "engine.executors.*": SOON,
     "engine.graph": SOON,

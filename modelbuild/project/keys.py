@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
-from modelbuild.ollama import manifest, modelfile
+from modelbuild.ollama import manifest
+from modelbuild.ollama.modelfile import grammar, meaning, parameters
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -145,14 +146,14 @@ def adapter_scale(value: Any) -> float:
 
 
 def role(value: Any) -> str:
-    return choice(value, modelfile.ROLES, "role")
+    return choice(value, grammar.ROLES, "role")
 
 
 def version(value: Any) -> str:
     """A version as REQUIRES takes it, without its leading `v`; "" clears."""
     text = as_text(value)
     try:
-        return modelfile.version(text) if text else ""
+        return meaning.version(text) if text else ""
     except Error:
         raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
@@ -160,10 +161,10 @@ def version(value: Any) -> str:
 def parameter(value: Any, name: str) -> Any:
     """A parameter in its own type; None where `""` or `[]` clears it."""
     if value in ("", []):
-        if name not in modelfile.PARAMETERS:
-            raise modelfile.unknown_parameter(name)
+        if name not in parameters.PARAMETERS:
+            raise parameters.unknown_parameter(name)
         return None
-    return modelfile.parameter(name, value)
+    return parameters.parameter(name, value)
 
 
 def template(value: Any) -> Any:

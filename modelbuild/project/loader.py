@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error, Errors, Problems
+from modelbuild.files import expand
 from modelbuild.observed import Observed
-from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import can_be
 from modelbuild.project import expansion, mixes, modelfiles, toml
 from modelbuild.project.discovery import GLOB
@@ -82,7 +82,7 @@ def _models_folder(declared: Toml, texts: Texts) -> str | None:
     here = declared.top.at("project")
     folder = declared.string(declared.table("project"), "models", here)
     with declared.problems.at(here.at("models")):
-        return modelfile.expand(folder, texts.root) if folder else None
+        return expand(folder, texts.root) if folder else None
     return None
 
 

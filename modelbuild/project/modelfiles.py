@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from modelbuild.errors import Error, Problems
-from modelbuild.files import reason
+from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
-from modelbuild.ollama import modelfile
 from modelbuild.project import variables
 from modelbuild.project.discovery import MODEL, Finder, name_after, telling_apart
 from modelbuild.project.locate import Place
@@ -30,7 +29,7 @@ def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, 
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
         what = f"'{name}', after which the model would be named, is not a name"
         raise Place(texts.shown(file)).error(what, hint=hint)
-    texts.parse(file, data)
+    texts.take(file, data)
     return {name: file}
 
 
@@ -95,7 +94,7 @@ class _Discovery:
         for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
             if isinstance(text, str) and text:
                 try:
-                    yield modelfile.expand(as_text(variables.fill(text, self.toml.vars)), self.texts.root)
+                    yield expand(as_text(variables.fill(text, self.toml.vars)), self.texts.root)
                 except Error:  # said where the key is read
                     continue
 

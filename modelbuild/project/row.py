@@ -10,8 +10,9 @@ from typing import Any
 
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Problems
-from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Command, Modelfile
+from modelbuild.files import expand
+from modelbuild.ollama.modelfile.grammar import Command
+from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project import keys, variables
 from modelbuild.project.keys import KEYS
@@ -132,7 +133,7 @@ class Reader:
             return texts.modelfile(value, place)
         with self._problems.at(place):
             path = as_text(variables.filled(value, self.declared.scope))
-            return texts.modelfile(modelfile.expand(path, texts.root), place)
+            return texts.modelfile(expand(path, texts.root), place)
         return None
 
     def variant(self, label: str, names: tuple[Name, ...], text: Modelfile | None) -> Variant:

@@ -10,7 +10,8 @@ from modelbuild import words
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
-from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile.grammar import ROLES
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.discovery import WORD
 from modelbuild.project.keys import ADAPTER_MODES, LINKS, OUTTYPES
 from modelbuild.project.locate import At, Path, Place
@@ -75,7 +76,7 @@ def _parameters_schema() -> dict[str, Any]:
     text = {"type": "string"}
     properties = {
         name: {"type": ["array", "string"], "items": text} if type_ == "strings" else {"type": [types[type_], "string"]}
-        for name, type_ in modelfile.PARAMETERS.items()
+        for name, type_ in PARAMETERS.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -109,7 +110,7 @@ class Adapter(_Table):
 
 
 class Message(_Table):
-    role: Annotated[str, _words(*modelfile.ROLES)] = Field(description="Who speaks.")
+    role: Annotated[str, _words(*ROLES)] = Field(description="Who speaks.")
     content: Text = Field(description="What is said.")
 
 
@@ -301,7 +302,7 @@ def _elsewhere(loc: Path) -> str | None:
     key = str(loc[-1])
     if len(loc) == 2 and loc[0] == "defaults" and key in keys(Model):
         return f"'{key}' belongs to a model: [model.NAME], or [model.\"*\"] for all of them"
-    if len(loc) == 3 and loc[0] == "model" and key in modelfile.PARAMETERS:
+    if len(loc) == 3 and loc[0] == "model" and key in PARAMETERS:
         return f"parameters stand in a table of their own: parameters = {{ {key} = … }}"
     if len(loc) == 1 and key in keys(Project):
         return f"'{key}' belongs into [project]"

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from modelbuild.errors import Error, Problems
 from modelbuild.files import reason
 from modelbuild.observed import Observed
-from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Modelfile
+from modelbuild.ollama.modelfile.meaning import Modelfile, parse
 from modelbuild.project.locate import Place
 
 
@@ -75,13 +74,13 @@ class Texts:
             with self._problems.at(place):
                 read[path] = self.read(path, place)
         for path, data in read.items():
-            self.parse(path, data)
+            self.take(path, data)
 
-    def parse(self, path: str, data: bytes) -> None:
+    def take(self, path: str, data: bytes) -> None:
         """Take the bytes of a Modelfile that was read already."""
         self._modelfiles[path] = None
         with self._problems.at(Place(self.shown(path))):
-            parsed = modelfile.parse(data, self.shown(path))
+            parsed = parse(data, self.shown(path))
             self._problems.add(*parsed.errors)
             self._problems.warn(*parsed.warnings)
             self._modelfiles[path] = parsed

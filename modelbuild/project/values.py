@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from modelbuild.errors import Problems
-from modelbuild.ollama import modelfile
+from modelbuild.files import expand
 from modelbuild.project import keys, variables
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
@@ -57,7 +57,7 @@ class Values:
             here = place.at("file")
             with self.problems.at(here):
                 path = as_text(variables.filled(value["file"], self.scope))
-                return self.texts.text(modelfile.expand(path, self.texts.root), here) if path else ""
+                return self.texts.text(expand(path, self.texts.root), here) if path else ""
             return ""
         # A variable may make any text a flag; true stands for no text anywhere.
         filled = self.checked(value, place, keys.template)
@@ -70,7 +70,7 @@ class Values:
     def file(self, text: str, place: Place, folder: str) -> File | None:
         """A path as it stands, relative to a folder; None for ""."""
         with self.problems.at(place):
-            return File(modelfile.expand(text, folder), text, place) if text else None
+            return File(expand(text, folder), text, place) if text else None
         return None
 
     # Of a key

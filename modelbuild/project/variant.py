@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from modelbuild.ollama.modelfile import Modelfile
+from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import Name
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place

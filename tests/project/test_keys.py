@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Error
-from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Modelfile
+from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS
+from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.project import keys, schema
 from modelbuild.project.keys import KEYS
 from modelbuild.project.variant import Variant
@@ -41,7 +41,7 @@ def test_a_variant_has_the_fields_that_keys_promise() -> None:
 
 def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
     commands = {key.command for key in KEYS.values() if key.command}
-    assert commands == {*modelfile.INSTRUCTIONS}
+    assert commands == {*INSTRUCTIONS}
     assert {key.attribute for key in KEYS.values() if key.attribute} <= {*Modelfile._fields}
 
 

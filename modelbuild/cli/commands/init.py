@@ -155,15 +155,16 @@ def _patterns(paths: Sequence[str]) -> Iterator[str]:
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
     """Absolute paths that the Modelfiles derive from or add."""
-    from modelbuild.ollama import modelfile
+    from modelbuild.files import expand
+    from modelbuild.ollama.modelfile import parse
 
     for path in paths:
         whole = os.path.join(folder, path)
         try:
             with open(whole, "rb") as file:
-                read = modelfile.parse(file.read(), path)
+                read = parse(file.read(), path)
             for command in (*read.from_, *read.adapters, *read.drafts):
-                yield modelfile.expand(command.value, os.path.dirname(whole))
+                yield expand(command.value, os.path.dirname(whole))
         except (Error, OSError):
             continue
 
