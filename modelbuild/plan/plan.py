@@ -15,23 +15,13 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Variant
 from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
 from modelbuild.tensors.recipe import versions
 from modelbuild.words import listed
-
-_TYPES = {
-    "template": media.TEMPLATE,
-    "system": media.SYSTEM,
-    "license": media.LICENSE,
-    "messages": media.MESSAGES,
-    "adapters": media.ADAPTER,
-    "draft": media.DRAFT,
-    "projector": media.PROJECTOR,
-}
-"""Key of a model -> the layer that it empties with `""`."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,7 @@ class _Planner:
         base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
-        dropped = {media.PARAMS} | {_TYPES[key] for key in variant.cleared if key in _TYPES}
+        dropped = {media.PARAMS} | {KEYS[key].empties for key in variant.cleared}
         if variant.replaces_licenses:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
