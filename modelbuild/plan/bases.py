@@ -111,7 +111,7 @@ class Bases:
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
-        if variant.pre is not None and not is_shared(variant.place("pre")):
+        if variant.string("pre") is not None and not is_shared(variant.place("pre")):
             raise variant.place("pre").error(
                 f"'pre' is for weights, and '{variant.label}' is FROM a model",
                 hint=f"say it where '{line.text}' is declared",

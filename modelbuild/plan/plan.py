@@ -142,9 +142,9 @@ class _Planner:
         if variant.replaces_licenses:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
-        if variant.projector:
-            self._weights.beside("projector", variant.projector, variant.projector.path)
-            kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", variant.projector.path))
+        if projector := variant.file("projector"):
+            self._weights.beside("projector", projector, projector.path)
+            kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", projector.path))
         new = [*self._files_beside(variant), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = {key: value for key, value in base.config.items() if key not in variant.cleared}
@@ -153,7 +153,7 @@ class _Planner:
                 "model_format": "gguf",
                 "architecture": self._weights.contents(draft, draft.path).architecture,
             }
-        own = {"renderer": variant.renderer, "parser": variant.parser, "requires": variant.requires}
+        own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         return replace(base, layers=tuple(layers), parameters=merged, config=given)
 
@@ -166,10 +166,10 @@ class _Planner:
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
     def _texts(self, variant: Variant, merged: Mapping[str, Any]) -> Iterable[LayerStep]:
-        if variant.template is not None:
-            yield self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=variant.template))
-        if variant.system is not None:
-            yield self._text(variant, media.SYSTEM, "system", layer.Parameters(text=variant.system))
+        if template := variant.string("template"):
+            yield self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=template))
+        if system := variant.string("system"):
+            yield self._text(variant, media.SYSTEM, "system", layer.Parameters(text=system))
         for text in variant.licenses:
             yield self._text(variant, media.LICENSE, "license", layer.Parameters(text=text))
         if merged:
@@ -183,7 +183,7 @@ class _Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, what=what))
 
     def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> LayerStep:
-        values = layer.Parameters(link=True if variant.link == "hard" else None)
+        values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
         file = [("file", Source(path, "gguf"))]
         return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
 
@@ -236,13 +236,13 @@ class _Planner:
         if base.recipe is None:
             raise place.error(f"'{variant.label}' has no model to quantize")
         assert variant.ftype is not None, "who says how to quantize says a type"
-        values = quantize.Parameters(ftype=variant.ftype, requantize=variant.allow_requantize or None)
+        values = quantize.Parameters(ftype=variant.ftype, requantize=variant.flag("allow_requantize") or None)
         inputs: list[tuple[str, Source | str]] = [("recipe", base.recipe)]
         if variant.mix is not None:
             values["mix"] = {key: value for key, value in variant.mix.items() if key != "base"}
-        if variant.imatrix is not None:
-            values["imatrix"] = variant.imatrix.text
-            inputs.append(("imatrix", self._weights.file(variant.imatrix)))
+        if imatrix := variant.file("imatrix"):
+            values["imatrix"] = imatrix.text
+            inputs.append(("imatrix", self._weights.file(imatrix)))
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
@@ -263,7 +263,10 @@ class _Planner:
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
         values = convert.Parameters(
-            folder=folder.name, outtype=variant.outtype or "source", pre=variant.pre, plugin=folder.plugin
+            folder=folder.name,
+            outtype=variant.string("outtype") or "source",
+            pre=variant.string("pre"),
+            plugin=folder.plugin,
         )
         recipe = self._declared.step(variant, convert, values, folder.files)
         templates, parameters = self._recognized(variant, folder.chat)
@@ -279,8 +282,8 @@ class _Planner:
                 continue
             recipe, unquantized = self._import(variant, parts), found.unquantized
             whole = parts[0] if len(parts) == 1 else None
-            if variant.pre is not None:
-                recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": variant.pre}), None
+            if pre := variant.string("pre"):
+                recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
             templates, parameters = self._recognized(variant, found.chat)
             layers += [LayerStep(media.MODEL, ""), *templates]
         return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole)
@@ -326,7 +329,7 @@ class _Planner:
 
         A template of the variant's own, and `template = false`, stand against it.
         """
-        if variant.template is not None or "template" in variant.cleared:
+        if variant.string("template") is not None or "template" in variant.cleared:
             return (), {}
         if text := variant.metadata.get("tokenizer.chat_template"):
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")

@@ -230,7 +230,7 @@ class _Values:
     def _model(self, name: str, table: Mapping[str, Any], here: Place) -> None:
         if GLOB.search(name):
             for key in table:
-                if not KEYS[key].in_globs:
+                if KEYS[key].widest == "model":
                     what = f"a glob table refines models, and takes no '{key}'"
                     self.problems.add(here.at(key).error(what, value=False))
         elif not all(WORD.fullmatch(part) for part in name.split("/")):

@@ -85,9 +85,10 @@ def _labels(laid: Laid, readers: Sequence[Reader], namings: Sequence[Naming], pr
 
 def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
     for each in unquantized:
-        if each.imatrix and not is_shared(each.imatrix.place):
+        imatrix = each.file("imatrix")
+        if imatrix and not is_shared(imatrix.place):
             what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
-            yield each.imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
+            yield imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:

@@ -37,40 +37,54 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 """The entries of a table that merges: (name, value, where in the table the value stands)."""
 
 
+Holds = Literal[
+    "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
+    "adapters", "messages", "parameters", "metadata", "axes", "rows", "conditions", "condition",
+]  # fmt: skip
+"""What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
+"rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is to be known of a key of a model; `schema.Model` says its shape and describes it.
+    """All that is to be known of a key of a model, but for what it does.
 
-    holds      what its value is in the end: a "text" may stand in a file of its own, a "path" names a file
-    check      gives the value as it counts, where it is checked as a whole
-    parts      of a value and the names of the project's mixes: what is checked of it, where that is not the whole by `check`
-    is_field   whether a variant has a field of this name, which is the key's value and nothing more
-    entries    of a table that merges by entry with the tables below; any other value replaces what lies below
-    makes      the "rows" or the "names" of a model: such a key cannot be an axis, and one of rows cannot depend on a row
-    command    the command of a Modelfile that says the same, and `attribute` where a Modelfile holds what it said
-    empties    what `""` takes from the base: the layer of this media type, or the config's field of the key's name
-    extended   whether `extends` copies it
-    in_globs   whether the table of a glob may say it
-    is_built   whether it does anything yet
+    holds        what its value is in the end
+    description  for editors
+    words        strings that an editor offers; a "word" is none but these
+    default      what an editor shows as the value of a string that nobody says
+    check        gives the value as it counts, where it is checked as a whole
+    parts        of a value and the names of the project's mixes: what is checked of it, where that is not the whole by `check`
+    is_plain     whether the value counts by itself, and stands under the key's name in the `values` of a variant
+    entries      of a table that merges by entry with the tables below; any other value replaces what lies below
+    makes        the "rows" or the "names" of a model: such a key cannot be an axis, and one of rows cannot depend on a row
+    command      the command of a Modelfile that says the same, and `attribute` where a Modelfile holds what it said
+    empties      what `""` takes from the base: the layer of this media type, or the config's field of the key's name
+    extended     whether `extends` copies it
+    widest       the table for most models that may say it: [defaults], that of a glob, or that of one model
+    is_built     whether it does anything yet
     """
 
-    holds: Literal["string", "text", "text or false", "path", "flag", "list", "table"]
+    holds: Holds
+    description: str
     check: Check | None = None
     parts: Callable[[Any, Collection[str]], Iterator[Part]] | None = None
-    is_field: bool = False
+    words: Sequence[str] = ()
+    default: str = ""
+    is_plain: bool = False
     entries: Entries | None = None
     makes: Literal["rows", "names"] | None = None
     command: str | None = None
     attribute: str | None = None
     empties: str | None = None
     extended: bool = True
-    in_globs: bool = True
+    widest: Literal["model", "glob", "defaults"] = "defaults"
     is_built: bool = True
 
     @property
     def is_string(self) -> bool:
         """Whether a number that stands for it on the command line is meant as a string."""
-        return self.holds in ("string", "text", "path")
+        return self.holds in ("string", "word", "text", "path")
 
     def checked(self, value: Any, mixes: Collection[str]) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
@@ -228,35 +242,113 @@ def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:
 
 
 KEYS: Mapping[str, Key] = {
-    "modelfile": Key("path", in_globs=False),
-    "from": Key("string", command="from"),
-    "name": Key("string", makes="names"),
-    "tag": Key("string", makes="names"),
-    "tags": Key("list", makes="names", extended=False),
-    "extends": Key("string", makes="rows", extended=False, in_globs=False),
-    "quantize": Key("string", parts=_quantize),
-    "outtype": Key("string", partial(optional, known=OUTTYPES, noun="outtype"), is_field=True),
-    "imatrix": Key("path", is_field=True),
-    "allow_requantize": Key("flag", partial(flag, key="allow_requantize"), is_field=True),
-    "adapters": Key("list", parts=_adapters, command="adapter", attribute="adapters", empties=manifest.ADAPTER),
-    "adapter_mode": Key("string", adapter_mode),
-    "system": Key("text", is_field=True, command="system", attribute="system", empties=manifest.SYSTEM),
-    "template": Key("text or false", template, is_field=True, command="template", attribute="template", empties=manifest.TEMPLATE),
-    "parameters": Key("table", parts=_parameters, entries=_entries, command="parameter"),
-    "messages": Key("list", parts=_messages, command="message", attribute="messages", empties=manifest.MESSAGES),
-    "license": Key("list", command="license", attribute="licenses", empties=manifest.LICENSE),
-    "renderer": Key("string", as_text, is_field=True, command="renderer", attribute="renderer", empties=manifest.CONFIG),
-    "parser": Key("string", as_text, is_field=True, command="parser", attribute="parser", empties=manifest.CONFIG),
-    "requires": Key("string", version, is_field=True, command="requires", attribute="requires", empties=manifest.CONFIG),
-    "draft": Key("path", command="draft", attribute="drafts", empties=manifest.DRAFT),
-    "projector": Key("path", is_field=True, empties=manifest.PROJECTOR),
-    "metadata": Key("table", parts=_metadata, entries=metadata.flat),
-    "pre": Key("string", partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), is_field=True),
-    "push": Key("list", extended=False, is_built=False),
-    "link": Key("string", partial(optional, known=LINKS, noun="link"), is_field=True),
-    "description": Key("string", as_text, is_field=True),
-    "matrix": Key("table", entries=_entries, makes="rows"),
-    "include": Key("list", makes="rows"),
-    "exclude": Key("list", makes="rows"),
-    "default": Key("table", entries=_entries, makes="rows"),
+    "modelfile": Key(
+        "path", "Path of the Modelfile, relative to the ModelBuild.toml.", widest="model",
+    ),
+    "from": Key(
+        "string", "A path, a model of the project, or a model's name; replaces FROM.", widest="glob", command="from",
+    ),
+    "name": Key(
+        "string", "The name without its tag; default: the name of the table.", widest="glob", makes="names",
+    ),
+    "extends": Key(
+        "string", "A model whose table is copied first; not its tags and push.", widest="model", makes="rows", extended=False,
+    ),
+    "quantize": Key(
+        "string", "The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
+        parts=_quantize, words=("none", *ftypes.KNOWN), default="none",
+    ),
+    "outtype": Key(
+        "word", "The type that weights are converted to before quantization.",
+        partial(optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
+    ),
+    "imatrix": Key(
+        "path", "Path of an importance matrix (imatrix, of either file form), for quantization.", is_plain=True,
+    ),
+    "allow_requantize": Key(
+        "flag", "Quantize also what is quantized already, which adds a second error to the first.",
+        partial(flag, key="allow_requantize"), is_plain=True,
+    ),
+    "adapters": Key(
+        "adapters", "Adapters, after the Modelfile's own.",
+        parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
+    ),
+    "adapter_mode": Key(
+        "word", "The mode of adapters that say none.", adapter_mode, words=ADAPTER_MODES, default="layer",
+    ),
+    "system": Key(
+        "text", 'SYSTEM; "" clears an inherited one.',
+        is_plain=True, command="system", attribute="system", empties=manifest.SYSTEM,
+    ),
+    "template": Key(
+        "text or false", 'TEMPLATE; false or "": none, also not the base\'s.', template,
+        is_plain=True, command="template", attribute="template", empties=manifest.TEMPLATE,
+    ),
+    "parameters": Key(
+        "parameters", 'PARAMETERs by name, laid over the Modelfile\'s; "" clears one.',
+        parts=_parameters, entries=_entries, command="parameter",
+    ),
+    "messages": Key(
+        "messages", "MESSAGEs; replace all inherited ones.",
+        parts=_messages, command="message", attribute="messages", empties=manifest.MESSAGES,
+    ),
+    "license": Key(
+        "texts", "LICENSEs; replace all inherited ones.",
+        command="license", attribute="licenses", empties=manifest.LICENSE,
+    ),
+    "renderer": Key(
+        "string", "RENDERER, a name that Ollama knows.",
+        is_plain=True, command="renderer", attribute="renderer", empties=manifest.CONFIG,
+    ),
+    "parser": Key(
+        "string", "PARSER, a name that Ollama knows.",
+        is_plain=True, command="parser", attribute="parser", empties=manifest.CONFIG,
+    ),
+    "requires": Key(
+        "string", "REQUIRES, the oldest version of Ollama that runs the model.", version,
+        is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
+    ),
+    "draft": Key(
+        "path", "DRAFT: a GGUF that drafts for speculative decoding.",
+        widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
+    ),
+    "projector": Key(
+        "path", "A GGUF with a vision or audio projector.", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
+    ),
+    "metadata": Key(
+        "metadata", 'Keys of the GGUF file to set; "" takes one away.', parts=_metadata, entries=metadata.flat,
+    ),
+    "pre": Key(
+        "string", "What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell.",
+        partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
+    ),
+    "push": Key(
+        "strings", "Registry names to push to.", widest="glob", extended=False, is_built=False,
+    ),
+    "link": Key(
+        "word", "How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
+        partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
+    ),
+    "tag": Key(
+        "string", "The tag; with a matrix by default the labels of the row, joined by '-'.", default="latest", makes="names",
+    ),
+    "tags": Key(
+        "strings", "Further tags of a model, or of the default row of its matrix.", makes="names", extended=False,
+    ),
+    "description": Key(
+        "string", "For `modelbuild list`.", is_plain=True, widest="glob",
+    ),
+    "matrix": Key(
+        "axes", "Axes, of which every combination is a variant: a key of a model or a free name, with a list of "
+        "values or a table of labels and values.", widest="glob", entries=_entries, makes="rows",
+    ),
+    "include": Key(
+        "rows", "Rows to add, or keys to add to the rows that match.", widest="glob", makes="rows",
+    ),
+    "exclude": Key(
+        "conditions", "Rows to drop.", widest="glob", makes="rows",
+    ),
+    "default": Key(
+        "condition", "The row that is also tagged 'latest' and gets `tags`.", widest="glob", entries=_entries, makes="rows",
+    ),
 }  # fmt: skip

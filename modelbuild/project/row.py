@@ -142,7 +142,7 @@ class Reader:
         values = self._values(said)
         read = _Reading(values, text)
         cleared = {name for name, key in KEYS.items() if key.empties and name in said and _is_empty(said[name].value)}
-        fields = read.fields(cleared)
+        plain = read.plain(cleared)
         parameters, cleared_parameters = read.parameters()
         licenses = read.licenses()
         quantize = values.of("quantize", partial(keys.ftype, mixes=self._around.mixes))
@@ -154,6 +154,7 @@ class Reader:
             label=label,
             names=names,
             is_default=self.declared.row.is_default,
+            values=plain,
             froms=read.froms(),
             quantize=quantize,
             quantize_from_defaults=bool(quantize) and in_defaults(said["quantize"].place),
@@ -172,7 +173,6 @@ class Reader:
             mix_table=mix.place if mix else None,
             said=said,
             modelfile=text,
-            **fields,
         )
 
 
@@ -185,20 +185,22 @@ class _Reading:
         self.text = text
         self.folder = os.path.dirname(os.path.join(values.texts.root, text.path)) if text else values.texts.root
 
-    def fields(self, cleared: set[str]) -> dict[str, Any]:
-        """The fields that are the value of one key each: what a table says, else the Modelfile, and None for "".
+    def plain(self, cleared: set[str]) -> dict[str, Any]:
+        """Plain keys and what they come to: what a table says, else the Modelfile, and None for "".
 
         Keys that turn out empty once their variables are filled in go to `cleared`.
         """
         found: dict[str, Any] = {}
-        for name, key in _FIELDS:
-            value: Any = None
+        for name, key in KEYS.items():
+            if not key.is_plain:
+                continue
+            value: Any
             if key.holds in ("text", "text or false"):
                 value = self.values.text_of(name)
             elif key.holds == "path":
                 value = self.values.path_of(name)
-            elif key.check:
-                value = self.values.of(name, key.check)
+            else:
+                value = self.values.of(name, key.check or as_text)
             if value == "" and key.empties:
                 cleared.add(name)
             if value is None and self.text and key.attribute:
@@ -297,9 +299,6 @@ class _Reading:
         """The files that lines of the Modelfile name."""
         found = [self.values.file(line.value, _place(text, line), self.folder) for line in lines]
         return [file for file in found if file]
-
-
-_FIELDS = [(name, key) for name, key in KEYS.items() if key.is_field]
 
 
 def _place(text: Modelfile, command: Command) -> Place:

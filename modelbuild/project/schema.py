@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from modelbuild import words
 from modelbuild.checkpoint import metadata
-from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, LINKS, OUTTYPES
+from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -21,7 +31,6 @@ from modelbuild.words import did_you_mean
 Whole = Literal["document", "model"]
 """What a shape is the shape of: a whole text, or the table of one model."""
 
-_LATER = " (checked, not built yet)"
 _TAGS = {str: "\0string", bool: "\0bool", int: "\0number", float: "\0number", list: "\0list", dict: "\0table"}
 _EXPECTED = {
     "string_type": "a string",
@@ -116,7 +125,6 @@ class Message(_Table):
 
 Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
 Metadata = Annotated[dict[str, Any], WithJsonSchema(_metadata_schema())]
-Quantize = Annotated[str, _suggested("none", *ftypes.KNOWN)]
 TensorType = Annotated[str, _suggested(*quants.names())]
 Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
 Messages = Annotated[
@@ -126,62 +134,44 @@ Licenses = Annotated[_String | _FromFile | Annotated[list[Text], Tag("\0list")],
 Template = Annotated[_String | _FromFile | _Bool, _one_of("a string, { file = … } or false")]
 
 
-class Defaults(_Table):
-    quantize: Quantize = Field(
-        "none",
-        description="The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
-    )
-    outtype: Annotated[str, _words(*OUTTYPES)] = Field(
-        "source", description="The type that weights are converted to before quantization."
-    )
-    imatrix: str = Field(
-        "", description="Path of an importance matrix (imatrix, of either file form), for quantization."
-    )
-    allow_requantize: Flag = Field(
-        False, description="Quantize also what is quantized already, which adds a second error to the first."
-    )
-    adapter_mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
-        "layer", description="The mode of adapters that say none."
-    )
-    system: Text = Field("", description='SYSTEM; "" clears an inherited one.')
-    template: Template = Field("", description='TEMPLATE; false or "": none, also not the base\'s.')
-    parameters: Parameters = Field({}, description='PARAMETERs by name, laid over the Modelfile\'s; "" clears one.')
-    messages: Messages = Field([], description="MESSAGEs; replace all inherited ones.")
-    license: Licenses = Field([], description="LICENSEs; replace all inherited ones.")
-    renderer: str = Field("", description="RENDERER, a name that Ollama knows.")
-    parser: str = Field("", description="PARSER, a name that Ollama knows.")
-    requires: str = Field("", description="REQUIRES, the oldest version of Ollama that runs the model.")
-    metadata: Metadata = Field({}, description='Keys of the GGUF file to set; "" takes one away.')
-    pre: Annotated[str, _suggested(*pretokenizers.NAMES)] = Field(
-        "", description="What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell."
-    )
-    link: Annotated[str, _words(*LINKS)] = Field(
-        "copy",
-        description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
-    )
-    tag: str = Field("latest", description="The tag; with a matrix by default the labels of the row, joined by '-'.")
-    tags: Strings = Field([], description="Further tags of a model, or of the default row of its matrix.")
+_SHAPES: Mapping[Holds, tuple[Any, Any]] = {
+    "string": (str, ""),
+    "word": (str, ""),
+    "text": (Text, ""),
+    "text or false": (Template, ""),
+    "path": (str, ""),
+    "flag": (Flag, False),
+    "strings": (Strings, []),
+    "texts": (Licenses, []),
+    "adapters": (Adapters, []),
+    "messages": (Messages, []),
+    "parameters": (Parameters, {}),
+    "metadata": (Metadata, {}),
+    "axes": (dict[str, Axis], {}),
+    "rows": (list[dict[str, Any]], []),
+    "conditions": (list[dict[str, Labels]], []),
+    "condition": (dict[str, Labels], {}),
+}
+"""What a key holds -> its shape, and its value where nobody says it."""
 
 
-class Model(Defaults):
-    modelfile: str = Field("", description="Path of the Modelfile, relative to the ModelBuild.toml.")
-    from_: str = Field(
-        "", alias="from", description="A path, a model of the project, or a model's name; replaces FROM."
-    )
-    name: str = Field("", description="The name without its tag; default: the name of the table.")
-    extends: str = Field("", description="A model whose table is copied first; not its tags and push.")
-    adapters: Adapters = Field([], description="Adapters, after the Modelfile's own.")
-    draft: str = Field("", description="DRAFT: a GGUF that drafts for speculative decoding.")
-    projector: str = Field("", description="A GGUF with a vision or audio projector.")
-    push: Strings = Field([], description="Registry names to push to." + _LATER)
-    description: str = Field("", description="For `modelbuild list`.")
-    matrix: dict[str, Axis] = Field(
-        {}, description="Axes, of which every combination is a variant: a key of a model or a free name, with a list of "
-        "values or a table of labels and values."
-    )  # fmt: skip
-    include: list[dict[str, Any]] = Field([], description="Rows to add, or keys to add to the rows that match.")
-    exclude: list[dict[str, Labels]] = Field([], description="Rows to drop.")
-    default: dict[str, Labels] = Field({}, description="The row that is also tagged 'latest' and gets `tags`.")
+def _field(key: Key) -> tuple[Any, Any]:
+    shape, default = _SHAPES[key.holds]
+    if key.words:
+        shape = Annotated[shape, _words(*key.words) if key.holds == "word" else _suggested(*key.words)]
+    description = key.description if key.is_built else f"{key.description} (checked, not built yet)"
+    return shape, Field(key.default or default, description=description)
+
+
+def _table_of(name: str, base: type[_Table], known: Mapping[str, Key]) -> Any:
+    """A table with a field for each key, after those of `base`."""
+    fields: dict[str, Any] = {key: _field(record) for key, record in known.items()}
+    return create_model(name, __base__=base, __module__=__name__, **fields)
+
+
+# Any: no type checker follows a model that is made while the program runs, and nobody but pydantic looks into these.
+Defaults: Any = _table_of("Defaults", _Table, {name: key for name, key in KEYS.items() if key.widest == "defaults"})
+Model: Any = _table_of("Model", Defaults, {name: key for name, key in KEYS.items() if key.widest != "defaults"})
 
 
 class Project(_Table):
@@ -223,7 +213,7 @@ class Document(_Table):
 
 
 def keys(table: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in table.model_fields.items())
+    return tuple(table.model_fields)
 
 
 def json_schema() -> dict[str, Any]:

@@ -53,12 +53,11 @@ class Variant:
 
     label       what targets and errors call it: 'chat', or 'chat:q4_K_M' for a row
     names       the names it is built under; the first is the main one
+    values      plain keys and what they come to, of TOML and Modelfile: read by `string`, `flag` and `file`
     froms       FROM lines in order, or the one `from` of the TOML that replaces them
     quantize    canonical ftype, or the name of a mix; None for as it is
     mix         what that mix says, as mixes.read gives it, and mix_table where; `ftype` is what it starts from
-    imatrix     importance matrix; its `text` is what llama-quantize writes into the file
     metadata    key -> value, of the GGUF; `default_metadata` are the keys of which [defaults] says it
-    pre         what the pre-tokenizer is called, where the project says it
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
@@ -70,31 +69,20 @@ class Variant:
     label: str
     names: tuple[Name, ...]
     is_default: bool
-    description: str | None
+    values: Mapping[str, str | bool | File | None]
     froms: tuple[From, ...]
-    outtype: str | None
     quantize: str | None
     quantize_from_defaults: bool
     mix: Mapping[str, Any] | None
-    imatrix: File | None
-    allow_requantize: bool
     metadata: Mapping[str, Any]
     default_metadata: frozenset[str]
-    pre: str | None
     parameters: Mapping[str, Any]
     cleared_parameters: frozenset[str]
-    system: str | None
-    template: str | None
     messages: tuple[tuple[str, str], ...] | None
     licenses: tuple[str, ...]
     replaces_licenses: bool
     adapters: tuple[Adapter, ...]
     drafts: tuple[File, ...]
-    projector: File | None
-    renderer: str | None
-    parser: str | None
-    requires: str | None
-    link: str | None
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)
@@ -105,6 +93,23 @@ class Variant:
     def ftype(self) -> str | None:
         """The canonical ftype to quantize to: of a mix, its base."""
         return self.mix.get("base") if self.mix is not None else self.quantize
+
+    def string(self, key: str) -> str | None:
+        """The string that a plain key comes to, or the text; None for "" and where nobody says it."""
+        value = self.values[key]
+        assert value is None or isinstance(value, str), f"'{key}' is not a string"
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.values[key]
+        assert isinstance(value, bool), f"'{key}' is not a flag"
+        return value
+
+    def file(self, key: str) -> File | None:
+        """The file that a plain key names; None for "" and where nobody says it."""
+        value = self.values[key]
+        assert value is None or isinstance(value, File), f"'{key}' is not a path"
+        return value
 
     def place(self, key: str, name: str | None = None) -> Place:
         """Where a key of the variant was said (`place("parameters", "stop")`); where the model was, if nowhere."""

@@ -36,10 +36,9 @@ class Provenance:
         found: dict[str, Value] = {}
         for line in variant.froms:
             found["from"] = _value(line.text, str(line.place))
-        if variant.pre:
-            found["pre"] = _value(variant.pre, self._place("pre"))
-        if variant.outtype:
-            found["outtype"] = _value(variant.outtype, self._place("outtype"))
+        for key in ("pre", "outtype"):
+            if asked := variant.string(key):
+                found[key] = _value(asked, self._place(key))
         if self._quantizes():
             found["quantize"] = _value(variant.quantize, self._place("quantize"))
         for key, said in self._quantization().items():

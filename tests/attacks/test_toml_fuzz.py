@@ -202,7 +202,7 @@ def test_documents_of_the_right_shape(root: Path, document: dict[str, Any]) -> N
                 or each.label in loaded.targets.groups
                 or each.label == each.model
             )
-            json.dumps([each.parameters, each.messages, each.licenses, each.system])
+            json.dumps([each.parameters, each.messages, each.licenses, each.string("system")])
         loaded.select()
 
 

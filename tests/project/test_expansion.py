@@ -23,7 +23,7 @@ def test_an_axis_over_a_key_sets_it(tmp_path: Path) -> None:
         "matrix.parameters = { hot = { temperature = 1 }, cold = { temperature = 0.1, seed = 2 } }\n"
     )
     loaded = load(tmp_path, toml, {"f": "F"})
-    assert [(each.label, each.system, dict(each.parameters)) for each in loaded.variants] == [
+    assert [(each.label, each.string("system"), dict(each.parameters)) for each in loaded.variants] == [
         ("m:a-hot", "A", {"seed": 1, "temperature": 1.0}),
         ("m:a-cold", "A", {"seed": 2, "temperature": 0.1}),
         ("m:f-hot", "F", {"seed": 1, "temperature": 1.0}),
@@ -40,7 +40,7 @@ def test_labels_and_values_stand_in_strings(tmp_path: Path) -> None:
     loaded = load(tmp_path, toml)
     assert names(loaded) == [["acme/s-x:q8_0"], ["acme/l-x:q8_0"]]
     assert [each.froms[0].text for each in loaded.variants] == ["./base/1b", "./base/8b"]
-    assert loaded.variants[0].system == "I am s in ${matrix.base}"
+    assert loaded.variants[0].string("system") == "I am s in ${matrix.base}"
     assert loaded.variants[0].parameters == {"num_ctx": 4096, "seed": 7}
     assert labels(loaded) == ["m:s-q8_0-k-7", "m:l-q8_0-k-7"]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast, get_args
 
 import pytest
 
@@ -11,10 +13,9 @@ from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.project import keys, schema
-from modelbuild.project.keys import KEYS
-from modelbuild.project.variant import Variant
+from modelbuild.project.keys import KEYS, Holds, Key
 from modelbuild.tensors import ftypes
-from tests.projects import FROM, M, labels, load, one
+from tests.projects import FROM, M, complaint, labels, load, one
 
 
 @pytest.mark.parametrize("name", ftypes.KNOWN)
@@ -32,11 +33,51 @@ def test_the_schema_has_each_key_and_no_other() -> None:
     assert {*schema.keys(schema.Model)} == KEYS.keys()
 
 
-def test_a_variant_has_the_fields_that_keys_promise() -> None:
-    promised = {name for name, key in KEYS.items() if key.is_field}
-    assert promised <= {each.name for each in fields(Variant)}
-    # Of a text and a path it is known how they are read; what gives any other value must be said.
-    assert all(key.check or key.holds in ("text", "path") for key in KEYS.values() if key.is_field)
+@pytest.fixture
+def mood(monkeypatch: pytest.MonkeyPatch) -> Iterator[Key]:
+    """A key that only its record knows."""
+    record = Key("string", "How it feels.", is_plain=True)
+    monkeypatch.setitem(cast(dict[str, Key], KEYS), "mood", record)
+    importlib.reload(schema)
+    yield record
+    monkeypatch.undo()
+    importlib.reload(schema)
+
+
+def test_a_record_is_all_that_a_plain_key_needs_to_reach_its_variants(tmp_path: Path, mood: Key) -> None:
+    for table in ("Defaults", "Model"):
+        assert schema.json_schema()["$defs"][table]["properties"]["mood"]["description"] == mood.description
+    toml = '[vars]\nnow = "calm"\n[defaults]\nmood = "${now}"\n' + M
+    assert one(tmp_path, toml).string("mood") == "calm"
+    assert one(tmp_path, toml + 'mood = ""\n').string("mood") is None
+    assert one(tmp_path, toml + '[model."*"]\nmood = "glad"\n').string("mood") == "glad"
+    assert load(tmp_path, toml, sets=("m.mood=7",)).variants[0].string("mood") == "7"
+    rows = load(tmp_path, toml + 'matrix.mood = ["glad", "sad"]\n').variants
+    assert [(each.label, each.string("mood")) for each in rows] == [("m:glad", "glad"), ("m:sad", "sad")]
+    assert "did you mean 'mood'?" in complaint(tmp_path, M + 'moood = "glad"\n')
+    assert "did you mean 'mood'?" in complaint(tmp_path, M, sets=("m.moood=glad",))
+    assert "'mood' expects a string, got 7" in complaint(tmp_path, M + "mood = 7\n")
+
+
+def test_each_kind_of_value_has_a_shape_and_a_key() -> None:
+    assert {*get_args(Holds)} == {key.holds for key in KEYS.values()}
+
+
+def test_a_plain_key_holds_one_value_that_a_variant_can_read() -> None:
+    plain = [key for key in KEYS.values() if key.is_plain]
+    assert {key.holds for key in plain} <= {"string", "word", "text", "text or false", "path", "flag"}
+    assert all(key.check for key in plain if key.holds in ("word", "flag"))
+
+
+def test_words_are_what_their_check_takes() -> None:
+    for name, key in KEYS.items():
+        assert bool(key.words) or key.holds != "word"
+        for word in key.words:
+            for _, part, check in key.checked(word, ()):
+                try:
+                    check(part)
+                except Error as error:
+                    assert error.what.endswith("is not built yet"), name
 
 
 def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
@@ -47,15 +88,9 @@ def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
 
 def test_what_merges_is_a_table_and_what_says_which_rows_there_are_is_no_axis() -> None:
     assert {name for name, key in KEYS.items() if key.entries} == {"parameters", "metadata", "matrix", "default"}
-    assert all(bool(key.entries) == (key.holds == "table") for key in KEYS.values())
     rows = {name for name, key in KEYS.items() if key.makes == "rows"}
     assert rows == {"matrix", "include", "exclude", "default", "extends"}
     assert {name for name, key in KEYS.items() if key.makes == "names"} == {"name", "tag", "tags"}
-
-
-def test_defaults_are_for_keys_that_more_than_one_model_can_say() -> None:
-    """[defaults] lies below globs, and can say nothing that these may not."""
-    assert all(KEYS[name].in_globs for name in schema.keys(schema.Defaults))
 
 
 def faults(name: str, value: object, mixes: tuple[str, ...] = ()) -> list[tuple[object, str]]:

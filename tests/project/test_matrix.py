@@ -88,7 +88,7 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
         expected = dict(matrix["parameters"][row["parameters"]]) if "parameters" in row else {}
         systems = [entry["system"] for entry in table["include"] if fits(row, entry)]
         assert made.parameters == {key: 5 if value == "${n}" else value for key, value in expected.items()}
-        assert made.system == (systems[-1].replace("${v}", "V") if systems else None)
+        assert made.string("system") == (systems[-1].replace("${v}", "V") if systems else None)
         assert made.froms[0].text == "w"
     defaults = [each for each in loaded.variants if each.is_default]
     assert loaded.candidates("m") == (tuple(defaults) or loaded.variants)
@@ -110,8 +110,8 @@ def test_a_later_entry_may_speak_of_an_included_row(tmp_path: Path) -> None:
 
 def test_axes_over_a_key_and_set_do_not_mix(tmp_path: Path) -> None:
     toml = '[model.m]\nfrom = "x"\nsystem = "s"\nmatrix.tone = ["a"]\ninclude = [{ tone = "a", system = "row" }]\n'
-    assert load(tmp_path, toml).variants[0].system == "row"
-    assert load(tmp_path, toml, sets=("m.system=set",)).variants[0].system == "set"
+    assert load(tmp_path, toml).variants[0].string("system") == "row"
+    assert load(tmp_path, toml, sets=("m.system=set",)).variants[0].string("system") == "set"
 
 
 def test_exclude_drops_rows(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_include_adds_keys_to_rows_that_match_and_rows_that_do_not(tmp_path: Pat
     toml += '[[model.m.include]]\nquantize = "f16"\nt = "c"\ntag = "extra"\n'
     toml += "[[model.m.include]]\nparameters = { top_k = 2 }\n"
     loaded = load(tmp_path, toml)
-    assert [(each.label, each.system, each.quantize, dict(each.parameters)) for each in loaded.variants] == [
+    assert [(each.label, each.string("system"), each.quantize, dict(each.parameters)) for each in loaded.variants] == [
         ("m:q8_0-a", None, "q8_0", {"top_k": 2}),
         ("m:q8_0-b", "for b", "q8_0", {"seed": 1, "top_k": 2}),
         ("m:extra", None, "f16", {"top_k": 2}),

@@ -96,7 +96,7 @@ def test_what_lies_over_what(tmp_path: Path) -> None:
 
     def system(text: str, modelfile: str, **options: tuple[str, ...]) -> str | None:
         loaded = load(tmp_path, text, {"Modelfile": modelfile}, **options)  # type: ignore[arg-type]
-        return next(each.system for each in loaded.variants if each.model == "m")
+        return next(each.string("system") for each in loaded.variants if each.model == "m")
 
     whole, own = "".join(layers), "FROM x\nSYSTEM 3\n"
     assert system(whole, own, sets=('m.matrix.system={s="8"}',)) == "8"

@@ -47,13 +47,13 @@ def test_a_modelfile_that_a_table_names_is_not_found_again(tmp_path: Path) -> No
     )
     loaded = load(tmp_path, toml, {f"{x}/Modelfile": FROM + f"SYSTEM {x}\n" for x in "abcd"})
     assert labels(loaded) == ["bot", "rows:b", "rows:c", "d"]
-    assert [variant.system for variant in loaded.variants] == ["a", "b", "c", "d"]
+    assert [variant.string("system") for variant in loaded.variants] == ["a", "b", "c", "d"]
 
 
 def test_a_table_of_a_found_models_name_refines_it(tmp_path: Path) -> None:
     toml = '[project]\nmodelfiles = ["*/Modelfile"]\n[model.a]\nsystem = "new"\n'
     loaded = load(tmp_path, toml, {"a/Modelfile": FROM + "SYSTEM old\n"})
-    assert [(each.label, each.system) for each in loaded.variants] == [("a", "new")]
+    assert [(each.label, each.string("system")) for each in loaded.variants] == [("a", "new")]
 
 
 def test_discover_as_tells_modelfiles_apart(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_tables_merge_by_key_from_defaults_to_set(tmp_path: Path) -> None:
 
 def test_the_later_of_two_glob_tables_wins(tmp_path: Path) -> None:
     toml = '[model."a*"]\nsystem = "1"\n[model.ab]\nfrom = "x"\n[model."*b"]\nsystem = "2"\n'
-    assert load(tmp_path, toml).variants[0].system == "2"
+    assert load(tmp_path, toml).variants[0].string("system") == "2"
 
 
 def test_extends_copies_a_table_and_its_matrix_but_not_its_tags(tmp_path: Path) -> None:
@@ -44,14 +44,14 @@ def test_extends_copies_a_table_and_its_matrix_but_not_its_tags(tmp_path: Path) 
     loaded = load(tmp_path, toml)
     assert names(loaded) == [["a:q8_0"], ["a:f16", "a:latest", "a:v1"], ["b:q8_0"], ["b:f16", "b:latest"]]
     assert [dict(each.parameters) for each in loaded.select(["b"])] == [{"seed": 2, "top_k": 1}] * 2
-    assert {each.system for each in loaded.variants} == {"s"}
+    assert {each.string("system") for each in loaded.variants} == {"s"}
 
 
 def test_a_model_can_extend_a_found_one(tmp_path: Path) -> None:
     toml = '[project]\nmodelfiles = ["a/Modelfile"]\n[model.b]\nextends = "a"\nparameters = { seed = 2 }\n'
     loaded = load(tmp_path, toml, {"a/Modelfile": FROM + "SYSTEM s\nPARAMETER seed 1\nPARAMETER top_k 1\n"})
     made = loaded.select(["b"])[0]
-    assert (made.system, made.parameters) == ("s", {"seed": 2, "top_k": 1})
+    assert (made.string("system"), made.parameters) == ("s", {"seed": 2, "top_k": 1})
 
 
 def test_an_empty_axis_clears_an_inherited_one(tmp_path: Path) -> None:

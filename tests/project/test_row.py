@@ -33,7 +33,7 @@ def test_toml_lies_over_the_modelfile(tmp_path: Path) -> None:
     toml = M + 'system = "new"\nparameters = { temperature = 0.2, stop = ["b", "c"] }\nlicense = "ours"\n'
     made = one(tmp_path, toml, text)
     assert made.parameters == {"temperature": 0.2, "top_k": 5, "stop": ["b", "c"]}
-    assert made.system == "new"
+    assert made.string("system") == "new"
     assert (made.licenses, made.replaces_licenses) == (("ours",), True)
 
 
@@ -45,7 +45,7 @@ def test_the_modelfile_lies_over_defaults(tmp_path: Path) -> None:
     )
     made = one(tmp_path, defaults + M, text)
     assert made.parameters == {"temperature": 0.5, "top_k": 2}
-    assert (made.system, made.template) == ("own", "t")
+    assert (made.string("system"), made.string("template")) == ("own", "t")
     assert (made.licenses, made.replaces_licenses) == (("theirs",), False)
     assert made.messages == (("user", "hi"),)
 
@@ -57,7 +57,7 @@ def test_empty_values_clear(tmp_path: Path) -> None:
         'adapters = []\nrenderer = ""\nparser = ""\nrequires = ""\n'
     )
     made = one(tmp_path, toml, text)
-    assert (made.system, made.template, made.parameters, made.licenses) == (None, None, {}, ())
+    assert (made.string("system"), made.string("template"), made.parameters, made.licenses) == (None, None, {}, ())
     assert (made.messages, made.adapters) == ((), ())
     assert made.cleared_parameters == {"stop", "seed", "top_k"}
     assert made.replaces_licenses
@@ -69,7 +69,7 @@ def test_nothing_said_clears_nothing(tmp_path: Path) -> None:
     made = one(tmp_path, M)
     assert made.cleared == frozenset()
     assert made.cleared_parameters == frozenset()
-    assert (made.system, made.template, made.messages, made.licenses) == (None, None, None, ())
+    assert (made.string("system"), made.string("template"), made.messages, made.licenses) == (None, None, None, ())
     assert not made.replaces_licenses
 
 
@@ -100,9 +100,17 @@ def test_files_and_words_are_taken_over(tmp_path: Path) -> None:
     )
     made = one(tmp_path, toml, FROM + "DRAFT x.gguf\nREQUIRES 0.1.0\n")
     assert [each.path for each in made.drafts] == [str(tmp_path / "d.gguf")]
-    assert made.projector is not None and made.projector.path == str(tmp_path / "p/mm.gguf")
-    assert (made.link, made.renderer, made.parser, made.requires) == ("hard", "r", "p", "0.14")
-    assert (made.description, made.outtype) == ("what", "bf16")
+    projector = made.file("projector")
+    assert projector is not None and projector.path == str(tmp_path / "p/mm.gguf")
+    said = {
+        "link": "hard",
+        "renderer": "r",
+        "parser": "p",
+        "requires": "0.14",
+        "description": "what",
+        "outtype": "bf16",
+    }
+    assert {key: made.string(key) for key in said} == said
     assert [each.path for each in one(tmp_path, M, FROM + "DRAFT x.gguf\n").drafts] == [str(tmp_path / "m/x.gguf")]
 
 
@@ -113,8 +121,8 @@ def test_text_keys_take_files(tmp_path: Path) -> None:
     )
     write(tmp_path, {"texts/s.txt": b"\xef\xbb\xbfs ${not} a variable\r\n", "t": "{{ .Prompt }}\n", "l": "L", "u": "U"})
     made = one(tmp_path, toml)
-    assert made.system == "s ${not} a variable\r\n"
-    assert made.template == "{{ .Prompt }}\n"
+    assert made.string("system") == "s ${not} a variable\r\n"
+    assert made.string("template") == "{{ .Prompt }}\n"
     assert made.licenses == ("a", "L")
     assert made.messages == (("user", "U"),)
 
@@ -131,10 +139,11 @@ def test_quantize_from_defaults_is_told_apart(tmp_path: Path) -> None:
 
 def test_an_imatrix_keeps_the_path_as_written(tmp_path: Path) -> None:
     made = one(tmp_path, M + 'quantize = "q4_0"\nimatrix = "./${dir}//x.gguf"\n[vars]\ndir = "cal"\n')
-    assert made.imatrix is not None
-    assert (made.imatrix.text, made.imatrix.path) == ("./cal//x.gguf", str(tmp_path / "cal/x.gguf"))
+    imatrix = made.file("imatrix")
+    assert imatrix is not None
+    assert (imatrix.text, imatrix.path) == ("./cal//x.gguf", str(tmp_path / "cal/x.gguf"))
     assert str(made.place("imatrix")) == "ModelBuild.toml:4:1"
-    assert one(tmp_path, M).imatrix is None
+    assert one(tmp_path, M).file("imatrix") is None
 
 
 def test_an_imatrix_of_defaults_is_for_the_models_that_quantize(tmp_path: Path) -> None:
@@ -142,13 +151,13 @@ def test_an_imatrix_of_defaults_is_for_the_models_that_quantize(tmp_path: Path) 
         toml = shared + '\nimatrix = "x.gguf"\n' + M + '[model.q]\nfrom = "m"\nquantize = "q4_0"\n'
         assert [each.label for each in load(tmp_path, toml, {"m/Modelfile": FROM}).variants] == ["m", "q"]
     cleared = one(tmp_path, '[defaults]\nimatrix = "x.gguf"\n' + M + 'quantize = "q4_0"\nimatrix = ""\n')
-    assert cleared.imatrix is None
+    assert cleared.file("imatrix") is None
 
 
 def test_rows_have_imatrices_of_their_own(tmp_path: Path) -> None:
     toml = M + 'matrix = { quantize = ["none", "q4_0"], imatrix = { plain = "", wiki = "w.gguf" } }\n'
     rows = load(tmp_path, toml, {"m/Modelfile": FROM}).variants
-    assert [(each.label, each.imatrix and each.imatrix.text) for each in rows] == [
+    assert [(each.label, matrix.text if (matrix := each.file("imatrix")) else None) for each in rows] == [
         ("m:none-plain", None), ("m:none-wiki", "w.gguf"), ("m:q4_0-plain", None), ("m:q4_0-wiki", "w.gguf"),
     ]  # fmt: skip
 
@@ -159,7 +168,7 @@ def test_requantizing_must_be_allowed(tmp_path: Path) -> None:
         one(tmp_path, "[defaults]\nallow_requantize = true\n" + M),
         one(tmp_path, M + 'allow_requantize = "${yes}"\n[vars]\nyes = true\n'),
     ]  # fmt: skip
-    assert [each.allow_requantize for each in asked] == [False, False, True, True, True]
+    assert [each.flag("allow_requantize") for each in asked] == [False, False, True, True, True]
     rows = load(tmp_path, M + "matrix.allow_requantize = [true, false]\n").variants
-    assert [(each.label, each.allow_requantize) for each in rows] == [("m:true", True), ("m:false", False)]
-    assert load(tmp_path, M, sets=("m.allow_requantize=true",)).variants[0].allow_requantize
+    assert [(each.label, each.flag("allow_requantize")) for each in rows] == [("m:true", True), ("m:false", False)]
+    assert load(tmp_path, M, sets=("m.allow_requantize=true",)).variants[0].flag("allow_requantize")

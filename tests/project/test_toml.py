@@ -43,7 +43,7 @@ def test_the_environment_overrides_a_variable_and_the_command_line_that(
     observed = Observed()
     made = load(tmp_path, toml, observed=observed, vars={"ctx": "3"}).variants[0]
     assert made.parameters == {"num_ctx": 3, "seed": 1}
-    assert made.system == "${ctx}"
+    assert made.string("system") == "${ctx}"
     assert load(tmp_path, toml).variants[0].parameters["num_ctx"] == 2
     looked_at = {subject for verb, subject, *_ in observed.looks() if verb == "env"}
     assert looked_at == {"MODELBUILD_VAR_ctx", "MODELBUILD_VAR_seed", "MODELBUILD_VAR_s"}

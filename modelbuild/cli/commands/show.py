@@ -107,7 +107,7 @@ class _Shown:
             "label": self.output.label,
             "model": found.variant.model,
             "row": dict(found.variant.row),
-            "description": found.variant.description,
+            "description": found.variant.string("description"),
             "names": [displayed(name) for name in self.output.names],
             "ftype": self.ftype,
             "values": _plain(found.values()),
@@ -124,8 +124,8 @@ class _Shown:
         provenance = self.provenance
         variant = provenance.variant
         rows = [["model", variant.model + "".join(f", {axis} = {label}" for axis, label in variant.row), ""]]
-        if variant.description:
-            rows.append(["description", variant.description, ""])
+        if description := variant.string("description"):
+            rows.append(["description", description, ""])
         rows.append(["names", ", ".join(displayed(name) for name in self.output.names), ""])
         if self.ftype:
             rows.append(["type", self.ftype, ""])
