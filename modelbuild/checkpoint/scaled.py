@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint import card
 from modelbuild.checkpoint.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.tensors import recipe
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.scale import scale
+from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor
 from modelbuild.words import listed
@@ -162,7 +165,7 @@ def values(tensors: Mapping[str, Tensor], form: Form | None, packed: bool) -> di
         if name in scales:
             found[name] = _scaled(tensor, scales[name], form)
         elif packed and tensor.dtype == "u8":
-            found[name] = recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
+            found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape)
         elif name.endswith(_MARKS):
             raise Error(
                 f"tensor '{name}' is a part of quantized weights that config.json does not tell how to read",
@@ -186,16 +189,16 @@ def values(tensors: Mapping[str, Tensor], form: Form | None, packed: bool) -> di
 
 def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:
     """A tensor's values, its bytes taken for one of another shape of as many."""
-    leaf = recipe.leaf(tensor.digest, tensor.dtype, shape)
+    x = leaf(tensor.digest, tensor.dtype, shape)
     if tensor.dtype in FLOATS:
-        return leaf
+        return x
     if tensor.dtype not in WIDENED:
         raise Error(
             f"tensor '{tensor.name}' holds {tensor.dtype} values, which are not read",
             facts=[("read", listed((*FLOATS, *WIDENED), 20))],
             hint="start from weights in bf16, f16 or f32",
         )
-    return recipe.cast("f32", leaf)
+    return cast("f32", x)
 
 
 def _scaled(weights: Tensor, scales: Tensor, form: Form) -> Expression:
@@ -219,8 +222,8 @@ def _scaled(weights: Tensor, scales: Tensor, form: Form) -> Expression:
         if prod(shape) == 1 < matrices:
             # One scale for all matrices.
             one = _widened(scales, (1, 1))
-            return recipe.scale(x, recipe.stack([one] * matrices) if len(x.shape) == 3 else one, block)
-        return recipe.scale(x, _widened(scales, shape), block)
+            return scale(x, stack([one] * matrices) if len(x.shape) == 3 else one, block)
+        return scale(x, _widened(scales, shape), block)
     except ValueError:
         facts = [("weights", _shape(weights)), ("scales", _shape(scales))]
         if form.block:

@@ -19,7 +19,7 @@ from modelbuild.ollama.name import Name
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.project.variant import From, Variant
-from modelbuild.tensors.recipe import versions
+from modelbuild.tensors import operations
 from modelbuild.words import did_you_mean, listed
 
 _TYPES = {
@@ -289,7 +289,7 @@ class _Planner:
 
     def _model_layer(self, variant: Variant, recipe: str) -> Layer:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = {"operations": versions()}
+        values = {"operations": operations.versions()}
         step = self.step(variant, "model", "layer", values, [("recipe", recipe)], pool="cores", final=True)
         return Layer(manifest.MODEL, step)
 

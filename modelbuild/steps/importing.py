@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from modelbuild.tensors import ftypes, recipe
+from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import TensorTable
 
@@ -28,8 +29,7 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     tensors = table.tensors.values()
     # llama-gguf-split writes shapes as ggml holds them, without the ones that a file may end them with.
     entries = [
-        Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, recipe.leaf(t.digest, t.dtype, t.shape))
-        for t in tensors
+        Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, leaf(t.digest, t.dtype, t.shape)) for t in tensors
     ]
     # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.
     ours = encode_value("u32", gguf.ALIGNMENT)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import ftypes, quants, recipe
+from modelbuild.tensors import ftypes, quants
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
 from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
+from modelbuild.tensors.operations.dequantize import dequantize
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.quantize import quantize as packed
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed
 
@@ -107,9 +110,9 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Express
     if source.dtype == quant:
         return source
     if source.dtype in FLOATS:
-        return recipe.quantize(quant, source)
+        return packed(quant, source)
     if source.dtype in quants.names() and allowed:
-        return recipe.quantize(quant, recipe.dequantize(source))
+        return packed(quant, dequantize(source))
     if source.dtype in quants.names():
         raise Error(
             f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
@@ -150,11 +153,11 @@ def _weighted(
                 hint='name one with imatrix = "…", or take q2_K, which needs none',
             )
         return x
-    if x.dtype not in recipe.WEIGHTED:
+    if not quants.takes_weights(x.dtype):
         return x
     digest = xxh3(weights)
     constants[digest] = weights
-    return recipe.quantize(x.dtype, x.operands[0], recipe.leaf(digest, "f32", (matrices, columns)))
+    return packed(x.dtype, x.operands[0], leaf(digest, "f32", (matrices, columns)))
 
 
 def _provenance(importance: Importance) -> dict[str, bytes]:

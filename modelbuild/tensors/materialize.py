@@ -20,7 +20,7 @@ from modelbuild import page_cache
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
-from modelbuild.tensors.evaluate import Chunk, Reader, Region, footprint, unit_of
+from modelbuild.tensors.evaluate import Chunk, Reader, Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.recipe import Recipe
 
@@ -100,20 +100,18 @@ def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region,
     for entry, offset in zip(recipe.tensors, offsets, strict=True):
         expression = entry.expression
         region, xxh3 = found.get(expression.key, (None, ""))
-        quant = quants.get(expression.dtype)
-        unit = quant.block if region else unit_of(expression)
+        unit = quants.get(expression.dtype).block if region else expression.unit
         step = max(unit, limit // unit * unit)
         total = math.prod(expression.shape)
         for first in range(0, total, step):
-            at = offset + first // quant.block * quant.bytes
-            yield Chunk(entry, first, min(step, total - first), at, region, xxh3)
+            yield Chunk(entry, first, min(step, total - first), offset + expression.bytes_of(first), region, xxh3)
 
 
 def _footprint(task: Chunk) -> int:
+    expression = task.entry.expression
     if task.copy_from is not None:
-        quant = quants.get(task.entry.expression.dtype)
-        return task.elements // quant.block * quant.bytes
-    return footprint(task.entry.expression, task.first, task.elements)
+        return expression.bytes_of(task.elements)
+    return expression.footprint(task.first, task.elements)
 
 
 def _run(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
-from modelbuild.tensors.evaluate import Mismatch, Reader, Region, unit_of
+from modelbuild.tensors.evaluate import Mismatch, Reader, Region
 from modelbuild.tensors.materialize import Resources
 from modelbuild.tensors.quants import _carried
 from modelbuild.tensors.recipe import Expression
@@ -153,7 +153,7 @@ def _sums(
     noise = {each.expression.key: _Sum() for each in changed}
     if readable:
         total = math.prod(source.shape)
-        unit = math.lcm(unit_of(source), 256)
+        unit = math.lcm(source.unit, 256)
         stretch = -(-_STRETCH // unit) * unit
         step = max(stretch, limit // stretch * stretch)
         with ExitStack() as stack:

@@ -18,7 +18,8 @@ from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.ftypes import FTYPES, Model, choose
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import Shape
 
 GOLDEN = Path(__file__).parents[1] / "golden/formats/types.json"

@@ -24,7 +24,8 @@ from modelbuild.checkpoint.checkpoint import Checkpoint, kind
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 
 
 class Gemma3(Architecture):

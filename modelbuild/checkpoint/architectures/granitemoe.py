@@ -8,7 +8,8 @@ from typing import ClassVar
 from modelbuild.checkpoint.architectures import NAMES, Values, Writer, number
 from modelbuild.checkpoint.architectures.granite import Granite
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 
 
 class GraniteMoe(Granite):

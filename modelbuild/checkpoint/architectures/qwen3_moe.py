@@ -11,7 +11,8 @@ from modelbuild.checkpoint.architectures._loads import EMBEDDING, NORMED_HEADS, 
 from modelbuild.checkpoint.architectures.qwen3 import Qwen3
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 
 _FEED_FORWARD = ("layers.N.mlp.gate_proj", "layers.N.mlp.up_proj", "layers.N.mlp.down_proj")
 

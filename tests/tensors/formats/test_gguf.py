@@ -20,7 +20,8 @@ from modelbuild.errors import Error
 from modelbuild.tensors import formats
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 from tests import checkpoints, recipes
 
