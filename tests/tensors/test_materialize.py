@@ -7,9 +7,6 @@ import os
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -19,58 +16,12 @@ from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import evaluate, quants
 from modelbuild.tensors.evaluate import Mismatch, Region
-from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.materialize import Materialized, Resources, layout, materialize
+from modelbuild.tensors.materialize import layout
 from modelbuild.tensors.operations.cast import cast
-from modelbuild.tensors.operations.leaf import leaf
-from modelbuild.tensors.operations.permute import permute
 from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.operations.transpose import transpose
-from modelbuild.tensors.recipe import Entry, Expression, Recipe
-
-ARCHITECTURE = {"general.architecture": gguf.encode_value("str", "llama")}
-
-
-@dataclass
-class Weights:
-    """A file of tensors, and where each digest lies in it."""
-
-    path: Path
-    regions: dict[str, Region] = field(default_factory=dict)
-    found: dict[str, tuple[Region, str]] = field(default_factory=dict)
-    jobs: int = 3
-    memory: int = 64 << 20
-
-    def add(self, dtype: str, shape: tuple[int, ...], data: bytes) -> Expression:
-        at = self.path.stat().st_size if self.path.exists() else 0
-        with self.path.open("ab") as file:
-            file.write(data)
-        digest = xxh3(data)
-        self.regions[digest] = Region(str(self.path), at, len(data), f"tensor at {at}")
-        return leaf(digest, dtype, shape)
-
-    def make(self, target: Path, *entries: tuple[str, Expression], **constants: bytes) -> Materialized:
-        made = Recipe(
-            ARCHITECTURE, [Entry(name, x.shape, x) for name, x in entries], {xxh3(c): c for c in constants.values()}
-        )
-        with ThreadPoolExecutor(self.jobs) as pool, target.open("wb") as file:
-            return materialize(
-                made,
-                file.fileno(),
-                find=lambda keys: {key: self.found[key] for key in keys if key in self.found},
-                open_leaf=self.regions.__getitem__,
-                resources=Resources(pool, self.jobs, self.memory, threading.Event()),
-            )
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Weights:
-    return Weights(tmp_path / "weights")
-
-
-def bf16(shape: tuple[int, ...], seed: int = 0) -> bytes:
-    values = np.random.default_rng(seed).standard_normal(prod(shape), dtype=np.float32) * np.float32(0.02)
-    return (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+from modelbuild.tensors.recipe import Entry, Recipe
+from tests.tensors.made import ARCHITECTURE, Weights, bf16
 
 
 def packed(quant: str, data: bytes, dtype: str = "bf16") -> bytes:
@@ -97,21 +48,6 @@ def test_file_is_header_and_padded_tensors(weights: Weights, tmp_path: Path, job
     assert made.digest == "sha256:" + hashlib.sha256(expected).hexdigest()
     for span, part, offset in zip(made.spans, wanted, offsets, strict=True):
         assert (span.offset, span.length, span.xxh3) == (offset, len(part), xxh3(part))
-
-
-@pytest.mark.parametrize("memory", [1 << 16, 64 << 20])
-def test_permute_moves_halves_to_pairs(weights: Weights, tmp_path: Path, memory: int) -> None:
-    weights.memory = memory
-    data = bf16((64, 96))
-    weights.make(tmp_path / "out", ("q", permute(weights.add("bf16", (64, 96), data), 4)))
-    rows = np.frombuffer(data, np.uint16).reshape(4, 2, 8, 96).swapaxes(1, 2)
-    assert (tmp_path / "out").read_bytes().endswith(rows.tobytes())
-
-
-def test_constant_needs_no_source(weights: Weights, tmp_path: Path) -> None:
-    data = np.arange(8, dtype=np.float32).tobytes()
-    weights.make(tmp_path / "out", ("rope_freqs.weight", leaf(xxh3(data), "f32", (8,))), constant=data)
-    assert (tmp_path / "out").read_bytes().endswith(data)
 
 
 def test_indexed_tensor_is_copied_not_computed(weights: Weights, tmp_path: Path) -> None:
@@ -250,43 +186,6 @@ def resident() -> int:
     """Resident set of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_recipe_survives_encoding() -> None:
-    x = quantize("q4_k", permute(leaf("xxh3:00", "bf16", (64, 256)), 4))
-    data = bytes(32)
-    made = Recipe(
-        ARCHITECTURE,
-        [Entry("x", (64, 256), x), Entry("c", (8,), leaf(xxh3(data), "f32", (8,)))],
-        {xxh3(data): data},
-    )
-    again = Recipe.decode(made.encode())
-    assert again == made
-    assert again.tensors[0].expression.key == x.key
-
-
-def test_widening_is_no_detour() -> None:
-    x = leaf("xxh3:00", "bf16", (64, 256))
-    wide = cast("f32", x)
-    assert quantize("q4_k", wide).key == quantize("q4_k", x).key
-    assert cast("bf16", wide) == x
-    assert cast("f16", wide).key == cast("f16", x).key
-
-
-def test_keys_tell_different_bytes_apart() -> None:
-    x = leaf("xxh3:00", "bf16", (64, 256))
-    others = [
-        x,
-        leaf("xxh3:01", "bf16", (64, 256)),
-        leaf("xxh3:00", "f16", (64, 256)),
-        leaf("xxh3:00", "bf16", (256, 64)),
-        permute(x, 4),
-        permute(x, 8),
-        cast("f32", x),
-        quantize("q4_k", x),
-        quantize("q4_k", cast("f16", x)),
-    ]
-    assert len({x.key for x in others}) == len(others)
 
 
 def test_the_fault_is_raised_and_not_that_others_gave_up_for_it(

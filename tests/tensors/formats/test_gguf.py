@@ -20,8 +20,6 @@ from modelbuild.errors import Error
 from modelbuild.tensors import formats
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value
-from modelbuild.tensors.operations.leaf import leaf
-from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 from tests import checkpoints, recipes
 
@@ -248,9 +246,3 @@ def test_an_imported_file_is_a_recipe_of_its_own_bytes(tmp_path: Path) -> None:
     recipe = recipes.imported(tmp_path, ["m.gguf"])
     assert all(entry.expression.operation == "leaf" for entry in recipe.tensors)
     assert recipes.file_of(recipe, recipes.Folder(tmp_path, ["m.gguf"]).leaves()) == path.read_bytes()
-
-
-def test_a_recipe_decodes_to_itself() -> None:
-    entries = [Entry("a", (1, 32), leaf("xxh3:00", "q8_0", (1, 32)))]
-    recipe = Recipe({"k\u00e9y": encode_value("str", "v")}, entries, {"xxh3:1": b"\0\n"})
-    assert Recipe.decode(recipe.encode()) == recipe
