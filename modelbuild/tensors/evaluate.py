@@ -15,7 +15,7 @@ from typing import NamedTuple
 from modelbuild import page_cache
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Error, Stopped
-from modelbuild.tensors import operations, quants
+from modelbuild.tensors import operations, packing
 from modelbuild.tensors.recipe import Entry, Expression
 
 Buffer = bytearray | memoryview
@@ -132,12 +132,12 @@ class Reader:
         try:
             data = self.evaluate(expression, entry.name, task.first, task.elements)
             if expression.dtype in ("f32", "f16", "bf16", "f64"):
-                bad = quants.first_nonfinite(expression.dtype, data)
+                bad = packing.first_nonfinite(expression.dtype, data)
                 if bad >= 0:
-                    raise quants.NotFinite(bad)
-        except quants.NotFinite as error:
+                    raise packing.NotFinite(bad)
+        except packing.NotFinite as error:
             raise self._unstorable(task, error.index, "holds a value that is not finite (NaN or infinity)") from error
-        except quants.Overflow as error:
+        except packing.Overflow as error:
             raise self._unstorable(task, error.index, f"holds a value too large for {expression.dtype}") from error
         return data
 

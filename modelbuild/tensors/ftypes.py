@@ -23,7 +23,7 @@ ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
 
-FLOATS = ("f32", "f16", "bf16")
+FLOATS = quants.FLOATS
 """File types that are no quantization: every tensor that may be quantized gets just this type."""
 
 _BY_FOLD = {name.lower(): name for name in KNOWN} | ALIASES

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Reader, Region
 from modelbuild.tensors.materialize import Resources
-from modelbuild.tensors.quants import _carried
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def _sums(
     comparison: Comparison, reader: Reader, limit: int, stop: threading.Event, progress: Callable[[int], None]
 ) -> list[Sums]:
     source = comparison.source
-    readable = source.dtype not in _carried.SIZES
+    readable = not quants.is_carried(source.dtype)
     changed = [each for each in comparison.stored if not is_exact(each.expression)]
     signal = _Sum()
     noise = {each.expression.key: _Sum() for each in changed}
@@ -240,7 +239,7 @@ def _floats(dtype: str, data: bytes | bytearray | memoryview) -> Floats:
         return np.frombuffer(data, "<f4")
     quant = quants.get(dtype)
     values = np.empty(memoryview(data).nbytes // quant.bytes * quant.block, "<f4")
-    quants.dequantize(dtype, data, values.data)
+    packing.dequantize(dtype, data, values.data)
     return values
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from modelbuild.checkpoint.scaled import Form, values
 from modelbuild.digest import xxh3
-from modelbuild.tensors import materialize, quants, recipe
+from modelbuild.tensors import materialize, packing, recipe
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.operations.cast import cast
@@ -59,7 +59,7 @@ def codes(*shape: int) -> Array:
 
 def plain(array: Array) -> Array:
     out = bytearray(4 * array.size)
-    quants.widen("f8_e4m3", array.tobytes(), out)
+    packing.widen("f8_e4m3", array.tobytes(), out)
     return np.frombuffer(out, "<f4").reshape(array.shape)
 
 

@@ -16,7 +16,7 @@ import pytest
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.steps.quantize import Importance, quantize
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FTYPES, Mix
@@ -126,7 +126,7 @@ class Model:
 def pack(dtype: str, values: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
     kind = quants.get(dtype)
     out = bytearray(len(values) // kind.block * kind.bytes)
-    quants.quantize(dtype, "f32", values.tobytes(), out)
+    packing.quantize(dtype, "f32", values.tobytes(), out)
     return bytes(out)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import evaluate, quants
+from modelbuild.tensors import evaluate, packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import layout
 from modelbuild.tensors.operations.cast import cast
@@ -27,7 +27,7 @@ from tests.tensors.made import ARCHITECTURE, Weights, bf16
 def packed(quant: str, data: bytes, dtype: str = "bf16") -> bytes:
     count = len(data) // quants.get(dtype).bytes
     out = bytearray(count // quants.get(quant).block * quants.get(quant).bytes)
-    quants.quantize(quant, dtype, data, out)
+    packing.quantize(quant, dtype, data, out)
     return bytes(out)
 
 

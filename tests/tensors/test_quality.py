@@ -18,7 +18,7 @@ import pytest
 from modelbuild.cli.pages.quality import page
 from modelbuild.digest import xxh3
 from modelbuild.errors import Stopped
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources
 from modelbuild.tensors.operations.cast import cast
@@ -80,7 +80,7 @@ def sums_of(
 
 def packed(quant: str, floats: Floats) -> bytes:
     out = bytearray(floats.size // quants.get(quant).block * quants.get(quant).bytes)
-    quants.quantize(quant, "f32", floats.tobytes(), out)
+    packing.quantize(quant, "f32", floats.tobytes(), out)
     return bytes(out)
 
 

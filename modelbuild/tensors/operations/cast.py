@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -
     (operand,) = x.operands
     source = reader.evaluate(operand, name, first, count)
     out = reader.buffer(x.bytes_of(count))
-    if operand.dtype in quants.SOURCES:
-        quants.quantize(x.dtype, operand.dtype, source, out)
+    if operand.dtype in quants.FLOATS:
+        packing.quantize(x.dtype, operand.dtype, source, out)
     else:
-        quants.widen(operand.dtype, source, out)
+        packing.widen(operand.dtype, source, out)
     reader.give_back(source)
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -29,6 +29,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
     source = reader.evaluate(x.operands[0], name, first, count)
     out = reader.buffer(x.bytes_of(count))
-    quants.dequantize(x.operands[0].dtype, source, out)
+    packing.dequantize(x.operands[0].dtype, source, out)
     reader.give_back(source)
     return out

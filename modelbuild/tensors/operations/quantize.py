@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import lcm, prod
 from typing import TYPE_CHECKING
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.operations.cast import cast, narrow
 from modelbuild.tensors.recipe import Expression
 
@@ -46,7 +46,7 @@ def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -
     if len(x.operands) == 2:
         _weighted(x, source, out, reader.whole(x.operands[1], name + "/weights"), first, count)
     else:
-        quants.quantize(x.dtype, x.operands[0].dtype, source, out)
+        packing.quantize(x.dtype, x.operands[0].dtype, source, out)
     reader.give_back(source)
     return out
 
@@ -64,9 +64,9 @@ def _weighted(x: Expression, source: Buffer, out: bytearray, weights: Buffer, fi
             here = old[operand.bytes_of(done) :][: operand.bytes_of(part)]
             there = new[x.bytes_of(done) :][: x.bytes_of(part)]
             try:
-                quants.quantize(x.dtype, operand.dtype, here, there, weights=importance, columns=columns)
-            except quants.NotFinite as error:
-                raise quants.NotFinite(done + error.index) from error
-            except quants.Overflow as error:
-                raise quants.Overflow(done + error.index) from error
+                packing.quantize(x.dtype, operand.dtype, here, there, weights=importance, columns=columns)
+            except packing.NotFinite as error:
+                raise packing.NotFinite(done + error.index) from error
+            except packing.Overflow as error:
+                raise packing.Overflow(done + error.index) from error
             done += part
