@@ -21,11 +21,11 @@ from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Reader, Region
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.materialize import Resources
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -184,8 +184,6 @@ class _Sum:
 
     def add(self, values: Floats, less: Floats | None, stretch: int) -> None:
         """Add the squares of `values`, less `less` where given; f32 arrays of one length, differences taken in f64."""
-        import numpy as np
-
         for first in range(0, len(values), stretch):
             part = values[first : first + stretch].astype(np.float64)
             if less is not None:
@@ -233,8 +231,6 @@ class _Tape:
 
 
 def _floats(dtype: str, data: bytes | bytearray | memoryview) -> Floats:
-    import numpy as np
-
     if dtype == "f32":
         return np.frombuffer(data, "<f4")
     quant = quants.get(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.recipe import Expression
 
@@ -34,8 +35,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    import numpy as np
-
     source = reader.evaluate(x.operands[0], name, first, count)
     out = reader.buffer(x.bytes_of(count))
     dtype = np.dtype("<f2" if x.dtype == "f16" else "<f4")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import lcm
 from typing import TYPE_CHECKING
 
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    import numpy as np
-
     blocks, scales = x.operands
     source = reader.evaluate(blocks, name + "/blocks", first // 2, count // 2)
     exponents = reader.evaluate(scales, name + "/scales", first // 32, count // 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import lcm, prod
 from typing import TYPE_CHECKING
 
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.recipe import Expression
 
@@ -40,8 +41,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    import numpy as np
-
     source = reader.evaluate(x.operands[0], name, first, count)
     out = reader.buffer(x.bytes_of(count))
     scales = reader.whole(x.operands[1], name + "/scale")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import lcm, prod
 from typing import TYPE_CHECKING
 
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from modelbuild.tensors.evaluate import Buffer, Reader
@@ -49,8 +49,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    import numpy as np
-
     (operand,) = x.operands
     axis, start, _, step = x.parameters
     inner = _inner(x)
@@ -96,6 +94,4 @@ def _reach(x: Expression, element: int) -> int:
 
 def _grid(data: Buffer, width: int) -> NDArray[np.void]:
     """Bytes as a column of rows of `width` bytes."""
-    import numpy as np
-
     return np.frombuffer(data, np.dtype((np.void, width)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import lcm, prod
 from typing import TYPE_CHECKING
 
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def footprint(x: Expression, first: int, count: int) -> int:
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    import numpy as np
-
     source = reader.evaluate(x.operands[0], name, first, count)
     out = reader.buffer(x.bytes_of(count))
     columns, rows = x.shape[-2:]
