@@ -18,9 +18,10 @@ from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
 from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
 from modelbuild.errors import Error
 from modelbuild.project import variables
-from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
+from modelbuild.tensors.formats import gguf, imatrix, safetensors
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.words import shown
 
 from .attacks import hostile
 
@@ -266,4 +267,4 @@ def test_a_shape_has_no_more_than_a_few_sizes(tmp_path: Path) -> None:
     text = json.dumps({"a": entry}).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
-    assert "a shape that is not a list of sizes" in what(safetensors.read_header, str(path))
+    assert "a shape that is not a list of sizes" in what(safetensors.table, str(path))

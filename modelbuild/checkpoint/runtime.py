@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 from modelbuild.checkpoint import architectures
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
-from modelbuild.words import listed
+from modelbuild.words import listed, shown
 
 SHOWN = 4
 """Kinds of tensors that an error shows."""

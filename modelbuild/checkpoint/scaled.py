@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint import card
 from modelbuild.checkpoint.checkpoint import Checkpoint, kind
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
@@ -20,7 +19,7 @@ from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor
-from modelbuild.words import listed
+from modelbuild.words import listed, shown
 
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
 """The dtypes that become f32 before anything is made of them (LazyTorchTensor._dtype_str_map)."""

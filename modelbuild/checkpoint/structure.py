@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint.architectures import Architecture, block_count
 from modelbuild.checkpoint.checkpoint import kind
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
-from modelbuild.words import listed
+from modelbuild.words import listed, shown
 
 SHOWN = 4
 """Kinds of tensors of the wrong shape that an error shows."""

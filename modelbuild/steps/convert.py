@@ -12,7 +12,7 @@ from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import formats, ftypes
+from modelbuild.tensors import ftypes, mistaken
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, encode_value
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
@@ -173,7 +173,7 @@ class Conversion:
 def _file(name: str, inputs: Inputs) -> bytes | None:
     data = inputs.file(name)
     if data is not None:
-        formats.refuse_pointer(data[:256], name, "file")
+        mistaken.refuse_pointer(data[:256], name, "file")
     return data
 
 

@@ -12,9 +12,9 @@ from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild.errors import Error
-from modelbuild.tensors import formats, quants
-from modelbuild.tensors.formats import shown
+from modelbuild.tensors import file_digest, mistaken, quants
 from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -164,25 +164,29 @@ def read_header(path: str) -> Header:
         return _read(_Reader(file, os.fstat(file.fileno()).st_size, path))
 
 
-def survey(path: str, executor: Executor | None = None) -> formats.Survey:
+def table(path: str) -> TensorTable:
+    return read_header(path).table
+
+
+def survey(path: str, executor: Executor | None = None) -> file_digest.Digested:
     """Read a GGUF file whole: its table, the digest of each tensor, and the file's own."""
-    return formats.digest_all(path, *_front(path), executor)
+    return file_digest.digest_all(path, *_front(path), executor)
 
 
-def running(path: str) -> formats.Running:
+def running(path: str) -> file_digest.RunningDigest:
     """The digest that `survey` finds, of a copy of the file while it is made."""
     header, table, size = _front(path)
-    return formats.Running(header.size, table, size)
+    return file_digest.RunningDigest(header.size, table, size)
 
 
-def _front(path: str) -> tuple[formats.Head, TensorTable, int]:
+def _front(path: str) -> tuple[file_digest.Head, TensorTable, int]:
     """What stands before the tensors, what it says, and the file's size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         reader = _Reader(file, size, path)
         table = _read(reader).table
     with memoryview(reader.data) as data, data[: reader.at] as front:
-        return formats.Head.of(front), table, size
+        return file_digest.Head.of(front), table, size
 
 
 class _Reader:
@@ -283,7 +287,7 @@ class _Reader:
 
 def _read(reader: _Reader) -> Header:
     path = reader.path
-    formats.refuse_other(bytes(reader.data[:256]), path, "GGUF")
+    mistaken.refuse_other(bytes(reader.data[:256]), path, "GGUF")
     if reader.data[:4] != MAGIC:
         magic = shown(reader.data[:4].decode("latin-1"))
         raise Error(f"is no GGUF file: it starts with '{magic}', expected 'GGUF'", path=path)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
-from modelbuild.tensors.formats import gguf, shown
+from modelbuild.tensors import mistaken
+from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
 from modelbuild.tensors.lazy import np
 from modelbuild.tensors.tensor import Tensor
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,7 +62,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
     file.seek(0)
     if head.startswith(gguf.MAGIC):
         return _gguf(file, size, path)
-    formats.refuse_other(head, path, "llama.cpp imatrix")
+    mistaken.refuse_other(head, path, "llama.cpp imatrix")
     return _Older(file, size, path).matrix()
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
+from modelbuild.tensors import file_digest
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
@@ -158,8 +158,8 @@ def test_every_byte_counts(tmp_path: Path) -> None:
 def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(library_file(tmp_path / "m.gguf"))
     alone = gguf.survey(path)
-    monkeypatch.setattr(formats, "BATCH", 30)
-    monkeypatch.setattr(formats, "CHUNK", 7)
+    monkeypatch.setattr(file_digest, "BATCH", 30)
+    monkeypatch.setattr(file_digest, "CHUNK", 7)
     with ThreadPoolExecutor(3) as pool:
         assert gguf.survey(path, pool) == alone
 
