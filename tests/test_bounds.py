@@ -18,7 +18,7 @@ from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
 from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
 from modelbuild.errors import Error
 from modelbuild.project import variables
-from modelbuild.tensors.formats import gguf, imatrix, safetensors
+from modelbuild.tensors.formats import gguf, imatrix, safetensors, split
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
 from modelbuild.words import shown
@@ -251,7 +251,7 @@ def test_lists_are_no_scalars() -> None:
     "value", (encode_value("str", "two"), encode_value("[u16]", [2]), encode_value("f64", float("nan")))
 )
 def test_a_number_of_parts_that_is_none_makes_no_part(value: bytes) -> None:
-    assert not gguf.is_part(TensorTable({"split.count": value}, {}))
+    assert not split.is_part(TensorTable({"split.count": value}, {}))
 
 
 def test_all_files_of_a_checkpoint_have_a_bound_together() -> None:

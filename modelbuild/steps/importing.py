@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from modelbuild.tensors import ftypes
-from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats import gguf, split
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Entry, Recipe
@@ -24,12 +24,13 @@ class Inputs(Protocol):
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     """Make the recipe. There are no parameters."""
     tables = inputs.tables()
-    split = len(tables) > 1 or gguf.is_part(tables[0][1])
-    table = gguf.merge(tables) if split else tables[0][1]
+    in_parts = len(tables) > 1 or split.is_part(tables[0][1])
+    table = split.merge(tables) if in_parts else tables[0][1]
     tensors = table.tensors.values()
     # llama-gguf-split writes shapes as ggml holds them, without the ones that a file may end them with.
     entries = [
-        Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, leaf(t.digest, t.dtype, t.shape)) for t in tensors
+        Entry(t.name, ftypes.stripped(t.shape) if in_parts else t.shape, leaf(t.digest, t.dtype, t.shape))
+        for t in tensors
     ]
     # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.
     ours = encode_value("u32", gguf.ALIGNMENT)

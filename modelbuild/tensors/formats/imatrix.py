@@ -67,7 +67,7 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
 
 
 def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
-    table = gguf._read(gguf._Reader(file, size, path)).table
+    table = gguf.header_of(file, size, path).table
     kind = scalar(table.metadata, "general.type")
     missing = [key for key in _KEYS if key not in table.metadata]
     if kind not in (None, "imatrix") or len(missing) == len(_KEYS):
@@ -75,9 +75,9 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
         raise Error(f"is no importance matrix: it is a GGUF file {what}", path=path, hint=_HINT)
     if missing:
         raise Error(f"lacks '{missing[0]}', which an importance matrix has", path=path)
-    for key, form in _KEYS.items():
-        if (got := type_name(table.metadata[key])) != form:
-            raise Error(f"{key} expects {form}, got {got}", path=path)
+    for key, expected in _KEYS.items():
+        if (got := type_name(table.metadata[key])) != expected:
+            raise Error(f"{key} expects {expected}, got {got}", path=path)
     named: dict[str, dict[str, Tensor]] = {}
     for tensor in table.tensors.values():
         for suffix in (SUMS, COUNTS):
