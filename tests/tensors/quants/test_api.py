@@ -10,7 +10,6 @@ import threading
 import time
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 
@@ -24,15 +23,6 @@ ROOT = Path(__file__).parents[3]
 def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "MODELBUILD_KERNELS"} | env
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-def test_sizes_are_those_of_gguf_py():
-    for kind, (block, size) in gguf.GGML_QUANT_SIZES.items():
-        form = quants.by_ggml_type(int(kind))
-        assert form is not None, kind
-        assert form == quants.get(kind.name.lower())
-        if kind.name != "Q8_1":  # 36 bytes in ggml-common.h; gguf-py counts its halves as floats
-            assert (form.block, form.bytes) == (block, size), kind
 
 
 def test_every_file_is_a_quant_and_no_id_is_taken_twice():
