@@ -55,6 +55,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def duration(seconds: float) -> str:
+    """Seconds as people read them: with hundredths, and as a clock from 100 on."""
     return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
 
 
@@ -65,16 +66,23 @@ def clock(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """A number of things: '1 step', '1,234 steps'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint that names the nearest known word, or None when nothing is near."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near."""
     import difflib
 
     by_fold = {word.casefold(): word for word in known}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"did you mean '{by_fold[near[0]]}'?" if near else None
+    return by_fold[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known word, or None when nothing is near."""
+    near = nearest(name, known)
+    return f"did you mean '{near}'?" if near else None
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:

@@ -22,7 +22,10 @@ from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
 
 Config = Mapping[str, Any]
+"""A config.json: key -> value"""
+
 Values = dict[str, bytes]
+"""Metadata of a GGUF file: key -> value as `encode_value` spells it"""
 
 
 NAMES = {

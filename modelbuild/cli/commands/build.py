@@ -7,24 +7,21 @@ What is made already is used again; `build NAME` always means the target, also w
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
-from modelbuild.cli.report import because, nothing_to_do
-from modelbuild.engine.build import SMALL, Options, due
-from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
+from modelbuild.cli.sentences import nothing_to_do
+from modelbuild.engine.build import Options
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
-from modelbuild.words import did_you_mean, listed, plural
+from modelbuild.words import nearest
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session
+    from modelbuild.session.session import Selection, Session
 
 
 MOST_JOBS = 256
@@ -54,162 +51,77 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def run(
-    call: Invocation,
-    targets: Sequence[str] = (),
-    jobs: int | None = None,
-    keep_going: bool = False,
-    dry_run: bool = False,
-    force: bool = False,
-    explain: bool = False,
-    watch: bool = False,
-) -> int:
-    if watch:
-        if dry_run:
-            raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
-        from modelbuild.cli.watching import until_interrupted
+class Request(NamedTuple):
+    """What is asked of a build, by the names of its parameters."""
 
-        again = partial(run, targets=targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
-        return until_interrupted(call, targets, again)
+    targets: Sequence[str] = ()
+    jobs: int | None = None
+    keep_going: bool = False
+    dry_run: bool = False
+    force: bool = False
+    explain: bool = False
+    watch: bool = False
+
+    def options(self) -> Options:
+        """How the engine is to build."""
+        jobs = min(self.jobs or cores(), MOST_JOBS)
+        return Options(jobs=jobs, keep_going=self.keep_going, force=self.force, explain=self.explain)
+
+
+def run(call: Invocation, **given: Any) -> int:
+    asked = Request(**given)
+    if asked.watch:
+        return _watch(call, asked)
     session, report = call.session, call.report
-    if not (dry_run or force or report.as_json or report.verbose):
-        stamp = session.up_to_date(targets)
+    if not (asked.dry_run or asked.force or report.as_json or report.verbose):
+        stamp = session.up_to_date(asked.targets)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
-    words = session.words()
-    try:
-        selection = session.select(targets)
-    except Errors as errors:
-        first, *others = errors.errors
-        if words.resolve(targets[0]) is None:
-            first = _or_command(first, targets[0])
-        raise Errors([first, *others]) from None
+    selection = _select(session, asked.targets)
     for warning in session.warnings:
         report.warning(warning)
-    if dry_run:
-        return forecast(call, selection.outputs, explain=explain, force=force)
-    options = Options(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
+    if asked.dry_run:
+        from modelbuild.cli import dry_run
+
+        return dry_run.forecast(call, selection.outputs, explain=asked.explain, force=asked.force)
+    return _build(call, selection, asked.options())
+
+
+def _watch(call: Invocation, asked: Request) -> int:
+    if asked.dry_run:
+        raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
+    from modelbuild.cli.watching import until_interrupted
+
+    return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
+
+
+def _select(session: Session, targets: Sequence[str]) -> Selection:
+    """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
+    words = session.words()
+    try:
+        return session.select(targets)
+    except Errors as errors:
+        first, *others = errors.errors
+        if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
+            first = first.replace(hint=f"did you mean the command '{near}'?")
+        raise Errors([first, *others]) from None
+
+
+def _build(call: Invocation, selection: Selection, options: Options) -> int:
+    from modelbuild.cli.progress import follow, no_work
+
+    session, report = call.session, call.report
     steps = len(session.graph.select(selection.outputs).steps)
-    with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
+    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
             failures = session.build(selection, options, progress)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:
-                progress(_no_work(report))
+                progress(no_work(report.seconds))
         progress.close(failures)
     return FAILED if failures else GOOD
-
-
-def _or_command(error: Error, word: str) -> Error:
-    """Of an unknown first target that is near a command, say so."""
-    near = None if error.hint else did_you_mean(word, commands())
-    return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
-
-
-def forecast(
-    call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
-) -> int:
-    """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
-    session, report = call.session, call.report
-    chosen = session.graph.select(outputs)
-    # To say why, a build's digests are needed; to say what, no weights are read.
-    unread = set() if explain else _weights(session, chosen)
-    graph, unreadable = _readable(session, chosen, unread)
-    needed_by = graph.targets()
-    found = due(graph, session.store, session.sources, session.file, force, unread)
-    for step, sure, reasons in found:
-        if report.as_json:
-            event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
-            event |= {"state": "would-run" if sure else "would-maybe"}
-            report.object(event | ({"because": reasons} if explain else {}))
-        elif explain:
-            report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
-        else:
-            report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    wrong = dict(unreadable)
-    if models:
-        wrong |= _models_to_be(call, graph, {step.name for step, _, _ in found})
-    if not (found or wrong or report.as_json):
-        report.note(_nothing_would_run(session, graph.outputs))
-    report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
-    if report.as_json:
-        report.object(_no_work(report, hit=len(graph.steps) - len(found), failed=len(wrong)))
-    return FAILED if wrong else GOOD
-
-
-def _weights(session: Session, graph: Graph) -> set[Source]:
-    """The weights files of a graph whose digests are not known; those that cannot be read are none of them."""
-    session.sources.prepare(graph.sources())
-    unhashed = session.sources.unhashed(graph.sources())
-    large = (source for source, size in unhashed if source.form != "bytes" or size > SMALL)
-    return {source for source in large if os.access(source.path, os.R_OK)}
-
-
-def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[Graph, dict[str, list[Error]]]:
-    """The part of a graph that needs no unreadable file; and of the steps that read such a file, what is wrong with it.
-
-    Those of `but` are not looked at.
-    """
-    session.sources.prepare(graph.sources())
-    unread: dict[Source, Error] = {}
-    for source in graph.sources():
-        if source in but:
-            continue
-        try:
-            session.sources.digest(source)
-        except Error as error:
-            unread[source] = error
-    needed_by = graph.targets()
-    wrong: dict[str, list[Error]] = {}
-    labels: dict[Source, dict[str, None]] = {}
-    for step in graph.steps.values():
-        for source in step.sources:
-            if source in unread:
-                wrong.setdefault(step.name, []).append(unread[source])
-                labels.setdefault(source, {}).update(dict.fromkeys(needed_by[step.name]))
-    for source, found in labels.items():
-        unread[source].facts = (*unread[source].facts, ("needed by", listed((f"'{each}'" for each in found), 5)))
-    refused = {label for name in wrong for label in needed_by[name]}
-    return graph.select(output for output in graph.outputs if output.label not in refused), wrong
-
-
-def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
-    """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    from modelbuild.plan import preflight
-    from modelbuild.session import forecast as _forecast
-
-    report = call.report
-    made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
-    found = preflight.look(graph.select(made))
-    forecasts = [_forecast.of_output(graph, output, found.recipes) for output in made]
-    if report.as_json:
-        for each in forecasts:
-            report.object({"event": "forecast", **each.data()})
-    else:
-        for line in _forecast.lines(forecasts, report.verbose):
-            report.result("\n" + line)
-    needs = preflight.needs(graph, found.recipes, running)
-    wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return wrong | preflight.short_of(needs, call.session.models.root)
-
-
-def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]:
-    """The summary where nothing was run."""
-    counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
-    work = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
-    return {"event": "summary", **counts, **work, "seconds": round(report.seconds, 4)}
-
-
-def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
-    from modelbuild.session import standing as _standing
-
-    standing = _standing.look_up(session, session.graph.select(outputs))
-    missing = [output for output in outputs if _standing.state(session, output, standing) != "yes"]
-    if missing:
-        return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
-    return f"nothing would run: {plural(len(outputs), 'model')} up to date"
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
@@ -219,11 +131,3 @@ def _model_size(call: Invocation, manifest: str) -> int | None:
         return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
     except (Damaged, OSError, ValueError):
         return None
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
-from modelbuild.cli.report import unjudged
+from modelbuild.cli.sentences import unjudged
 from modelbuild.plan import preflight
 from modelbuild.session.forecast import lines, of_output
 from modelbuild.words import plural, size

@@ -160,25 +160,6 @@ def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert gguf.survey(path, pool) == alone
 
 
-@pytest.mark.parametrize("step", (1, 7, 64, 1 << 20))
-def test_digest_of_bytes_in_order_is_the_file_s(tmp_path: Path, step: int) -> None:
-    path = str(library_file(tmp_path / "m.gguf"))
-    data = Path(path).read_bytes()
-    digest = gguf.survey(path).digest
-
-    def taken(data: bytes) -> str:
-        running = gguf.running(path)
-        for at in range(0, len(data), step):
-            running.update(data[at : at + step])
-        return running.digest()
-
-    assert taken(data) == digest
-    wrong = [data[:-1], data + b"\0", data + data, data[:100], b"", data[1:]]
-    wrong += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(0, len(data), 101)]
-    assert digest not in [taken(each) for each in wrong]
-    assert len({taken(each) for each in wrong}) == len(wrong)
-
-
 def test_an_imported_file_is_a_recipe_of_its_own_bytes(tmp_path: Path) -> None:
     path = library_file(tmp_path / "m.gguf")
     recipe = recipes.imported(tmp_path, ["m.gguf"])

@@ -1,0 +1,197 @@
+"""What quantization cost the models that are built: their stored tensors against the weights that they were made from.
+
+The sums of each tensor are kept in the store: those of what has not changed are there at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Output
+from modelbuild.engine.sources import unreadable
+from modelbuild.engine.store import Damaged, Kept
+from modelbuild.errors import Error, Errors
+from modelbuild.ollama.name import displayed
+from modelbuild.session import standing
+from modelbuild.session.session import Session, default_memory
+from modelbuild.session.worker import Leaves
+from modelbuild.tensors import quality
+from modelbuild.tensors.evaluate import Mismatch, Region
+from modelbuild.tensors.materialize import Resources, layout
+from modelbuild.tensors.quality import Comparison, Model, Stored, Sums, is_exact
+from modelbuild.tensors.recipe import Recipe
+
+Following = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
+"""Given how many tensors are to be compared: a context, and what hears within it how far that is (bytes done, in all)."""
+
+
+class Built(NamedTuple):
+    """A model layer that stands, the recipe it was made by, and the variants that serve it."""
+
+    recipe: Recipe
+    model: ActionResult
+    outputs: list[Output]
+
+
+def built(session: Session, outputs: Iterable[Output]) -> tuple[list[Built], list[str]]:
+    """The models of the outputs in which a tensor was rounded, and the labels of the other outputs.
+
+    Raises Errors: an Error for each output that is not built.
+    """
+    stands = standing.look_up(session, session.graph.select(outputs))
+    found: dict[str, Built] = {}
+    rest: list[str] = []
+    missing: list[Error] = []
+    for output in outputs:
+        try:
+            made = _made(session, output, stands)
+        except Error as error:
+            missing.append(error)
+            continue
+        if made is None or all(is_exact(entry.expression) for entry in made[0].tensors):
+            rest.append(output.label)
+        else:
+            found.setdefault(made[1].artifact, Built(*made, [])).outputs.append(output)
+    if missing:
+        raise Errors(missing)
+    return list(found.values()), rest
+
+
+def _made(session: Session, output: Output, stands: standing.Standing) -> tuple[Recipe, ActionResult] | None:
+    """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
+    step = standing.recipe_step(session.graph, output)
+    layer = next((each for each in standing.layers(session.graph, output) if each.kind == "model"), None)
+    if step is None or layer is None:
+        return None
+    recipe, model = stands.results.get(step.name), stands.results.get(layer.step.name)
+    if recipe is not None and model is not None:
+        try:
+            return Recipe.decode(session.store.read(recipe.artifact)), model
+        except Damaged:
+            pass
+    changed = standing.state(session, output, stands) == "changed"
+    raise Error(
+        f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
+        hint=f"build it first: modelbuild {output.label}",
+    )
+
+
+def measure(session: Session, models: Sequence[Built], jobs: int, following: Following) -> list[Model]:
+    """The figures of each model, and of each of its tensors. Raises Error where weights or models are not what they were.
+
+    jobs  how many tensors are compared at once
+    """
+    sums = _sums(session, models, jobs, following)
+    measured = []
+    for each in models:
+        tensors = tuple(
+            quality.Tensor(entry.name, entry.shape, entry.expression, sums[entry.expression.key])
+            for entry in each.recipe.tensors
+        )
+        first = each.outputs[0]
+        names = tuple(displayed(name) for output in each.outputs for name in output.names)
+        ftype = standing.ftype(session, first, session.models.library.served(first.names[0]))
+        measured.append(Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
+    return measured
+
+
+def _sums(session: Session, models: Sequence[Built], jobs: int, following: Following) -> dict[str, Sums]:
+    """The sums of every stored tensor, by the key of its expression: kept ones, and those compared now."""
+    kept = Kept(session.store)
+    sums: dict[str, Sums] = {}
+    todo: dict[str, list[Stored]] = {}
+    for each in models:
+        missing: list[int] = []
+        for number, entry in enumerate(each.recipe.tensors):
+            expression = entry.expression
+            if expression.key in sums:
+                continue
+            value = kept.get(quality.key(quality.origin(expression), expression))
+            if value is not None:
+                sums[expression.key] = Sums.decode(value)
+            else:
+                missing.append(number)
+        for stored in _stored(session, each, missing):
+            same = todo.setdefault(quality.origin(stored.expression).key, [])
+            if all(other.expression.key != stored.expression.key for other in same):
+                same.append(stored)
+    comparisons = [Comparison(quality.origin(same[0].expression), tuple(same)) for same in todo.values()]
+    if comparisons:
+        constants = {digest: data for each in models for digest, data in each.recipe.constants.items()}
+        with following(sum(len(each.stored) for each in comparisons)) as progress:
+            for comparison, found in _compared(session, comparisons, constants, jobs, progress):
+                for stored, each_sums in zip(comparison.stored, found, strict=True):
+                    sums[stored.expression.key] = each_sums
+                    kept.put(quality.key(comparison.source, stored.expression), each_sums.encode())
+    return sums
+
+
+def _stored(session: Session, model: Built, numbers: Sequence[int]) -> list[Stored]:
+    """Where tensors of a model lie in its blob; the blob is hashed where the tensor index doesn't know what they should be."""
+    if not numbers:
+        return []
+    artifact = model.model.artifact
+    path = session.store.path(artifact)
+    if path is None:
+        raise _lost(model, "is gone")
+    _, offsets, _ = layout(model.recipe)
+    entries = model.recipe.tensors
+    ranges = session.store.tensors({entries[number].expression.key for number in numbers})
+    if any(entries[number].expression.key not in ranges for number in numbers):
+        try:
+            with session.store.open(artifact) as file:
+                session.store.verify(artifact, file)
+        except Damaged:
+            raise _lost(model, "is damaged") from None
+    found = []
+    for number in numbers:
+        entry = entries[number]
+        known = ranges.get(entry.expression.key)
+        region = Region(path, offsets[number], entry.expression.size, artifact)
+        found.append(Stored(entry.expression, region, known.xxh3 if known else ""))
+    return found
+
+
+def _lost(model: Built, what: str) -> Error:
+    label = model.outputs[0].label
+    return Error(
+        f"the model of '{label}' {what}",
+        facts=[("blob", model.model.artifact)],
+        hint=f"make it again: modelbuild build --force {label}",
+    )
+
+
+def _compared(
+    session: Session,
+    comparisons: Sequence[Comparison],
+    constants: Mapping[str, bytes],
+    jobs: int,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[Comparison, list[Sums]]]:
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
+    memory = session.settings.memory or default_memory()
+    resources = Resources(pool, jobs, memory, threading.Event(), progress)
+    open_leaf = Leaves(session.sources).region
+    try:
+        yield from quality.compare(comparisons, constants=constants, open_leaf=open_leaf, resources=resources)
+    except Mismatch as mismatch:
+        raise _wrong(session, mismatch) from mismatch
+    except OSError as error:
+        raise unreadable(str(error.filename), error) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _wrong(session: Session, mismatch: Mismatch) -> Error:
+    """Say which bytes were not what they should be: a source's, or those of a blob (whose label is its digest)."""
+    region = mismatch.region
+    if region.label.startswith("sha256:"):
+        session.store.forget(region.label)
+        return Error("the model is damaged", path=region.path, hint="make it again: modelbuild build --force")
+    session.sources.forget(region.path)
+    return Error("the weights are not those that the model was made of", path=region.path, hint="build again first")
