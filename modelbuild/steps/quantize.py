@@ -10,7 +10,7 @@ from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import ftypes, quants
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
-from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
+from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Traits
 from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.quantize import quantize as packed
@@ -176,7 +176,7 @@ def _provenance(importance: Importance) -> dict[str, bytes]:
     return found
 
 
-def model_of(metadata: Mapping[str, bytes]) -> Model:
+def model_of(metadata: Mapping[str, bytes]) -> Traits:
     """What the type rules ask of a model, from its metadata. Raises Error where that lacks a part or is no model's."""
 
     def value(key: str) -> Any:
@@ -205,6 +205,6 @@ def model_of(metadata: Mapping[str, bytes]) -> Model:
         return found
 
     heads = count("attention.head_count", 0)
-    return Model(
+    return Traits(
         name, count("block_count", None), count("expert_count", 0), heads, count("attention.head_count_kv", heads)
     )

@@ -279,7 +279,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class MeasuredTensor:
     """A tensor of a model, and what storing it as it is stored cost."""
 
     name: str
@@ -318,7 +318,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Model:
+class MeasuredModel:
     """A model that one or more variants serve, and what its quantization cost; `tensors` in file order."""
 
     label: str
@@ -326,7 +326,7 @@ class Model:
     ftype: str | None
     blob: str
     size: int
-    tensors: tuple[Tensor, ...] = field(repr=False)
+    tensors: tuple[MeasuredTensor, ...] = field(repr=False)
 
     @property
     def figures(self) -> Figures:

@@ -17,7 +17,7 @@ from modelbuild.steps import quantize
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.ftypes import FTYPES, Model, choose
+from modelbuild.tensors.ftypes import FTYPES, Traits, choose
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import Shape
@@ -57,8 +57,8 @@ class Kind:
         return dict(sorted(found.items(), key=lambda item: ftypes.file_order(item[0])))
 
     @property
-    def model(self) -> Model:
-        return Model(self.architecture, self.blocks, self.experts, self.heads, self.kv_heads)
+    def model(self) -> Traits:
+        return Traits(self.architecture, self.blocks, self.experts, self.heads, self.kv_heads)
 
     @property
     def metadata(self) -> dict[str, bytes]:

@@ -27,10 +27,10 @@ from modelbuild.tensors.quality import (
     MEASURES,
     Comparison,
     Figures,
-    Model,
+    MeasuredModel,
+    MeasuredTensor,
     Stored,
     Sums,
-    Tensor,
     compare,
     is_exact,
     key,
@@ -305,10 +305,10 @@ def test_place_of_a_tensor(name: str, block: int | None, kind: str) -> None:
 # A model as a whole
 
 
-def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()) -> Model:
-    def tensor(name: str, shape: tuple[int, ...], dtype: str, sums: Sums) -> Tensor:
+def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()) -> MeasuredModel:
+    def tensor(name: str, shape: tuple[int, ...], dtype: str, sums: Sums) -> MeasuredTensor:
         x = leaf(xxh3(name.encode()), "bf16", shape)
-        return Tensor(name, shape, quantize(dtype, x), sums)
+        return MeasuredTensor(name, shape, quantize(dtype, x), sums)
 
     tensors = [
         tensor("output_norm.weight", (256,), "f32", Sums(256.0, 0.0, 0.0)),
@@ -320,7 +320,7 @@ def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()
         ),
         *(tensor(name, (2, 256), quant, Sums(1 / 3, 1 / 7, 1 / 9)) for name in names),
     ]
-    return Model(name, (name, "m:latest"), quant, "sha256:" + "0" * 64, 12345, tuple(tensors))
+    return MeasuredModel(name, (name, "m:latest"), quant, "sha256:" + "0" * 64, 12345, tuple(tensors))
 
 
 def test_a_whole_model_counts_each_weight_once_and_no_vectors() -> None:
