@@ -131,7 +131,7 @@ class Reader:
                 raise Gone(task.copy_from.path) from error
         try:
             data = self.evaluate(expression, entry.name, task.first, task.elements)
-            if expression.dtype in ("f32", "f16", "bf16", "f64"):
+            if expression.dtype in packing.CHECKED:
                 bad = packing.first_nonfinite(expression.dtype, data)
                 if bad >= 0:
                     raise packing.NotFinite(bad)

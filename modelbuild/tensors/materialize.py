@@ -72,7 +72,7 @@ def layout(recipe: Recipe) -> tuple[bytes, list[int], int]:
     at = len(header)
     for entry in recipe.tensors:
         offsets.append(at)
-        at += -(-entry.expression.size // gguf.ALIGNMENT) * gguf.ALIGNMENT
+        at += gguf.padded(entry.expression.size)
     return header, offsets, at
 
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 
+CHECKED = (*FLOATS, "f64")
+"""The dtypes that `first_nonfinite` reads."""
+
+
 class NotFinite(ValueError):
     """The source holds a NaN or an infinity, first at element `index` of the buffer."""
 
@@ -97,7 +101,7 @@ def widen(dtype: str, source: ReadableBuffer, out: WriteableBuffer) -> None:
 
 def first_nonfinite(dtype: str, source: ReadableBuffer) -> int:
     """The position of the first NaN or infinity among f32, f16, bf16 or f64 values; -1 where there is none."""
-    if dtype not in (*FLOATS, "f64"):
+    if dtype not in CHECKED:
         raise ValueError(f"expected f32, f16, bf16 or f64 values, got {dtype}")
     floats = get(dtype)
     _count(floats, source)

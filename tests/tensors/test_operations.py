@@ -18,6 +18,7 @@ PARTS = {"unit": ["x"], "footprint": ["x", "first", "count"], "evaluate": ["x", 
 @pytest.mark.parametrize("name", operations.names())
 def test_every_file_says_all_that_an_operation_is(name: str) -> None:
     operation = operations.get(name)
+    assert f'Expression("{name}", ' in inspect.getsource(operation)
     assert type(operation.VERSION) is int and operation.VERSION > 0
     for part, parameters in PARTS.items():
         assert list(inspect.signature(getattr(operation, part)).parameters) == parameters, part

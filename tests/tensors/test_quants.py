@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from modelbuild.tensors import quants
@@ -28,3 +30,14 @@ def test_what_can_only_be_carried_takes_no_weights():
     assert not quants.takes_weights("iq2_xxs")
     with pytest.raises(KeyError):
         quants.takes_weights("q9_9")
+
+
+@pytest.mark.parametrize("name", quants.names())
+def test_every_file_says_all_that_a_format_is(name: str) -> None:
+    file = quants.module(name)
+    for part in quants.Format.__annotations__:
+        assert isinstance(getattr(file, part), int | tuple), part
+    packs = ["quantize", "dequantize", *(["quantize_weighted"] if quants.takes_weights(name) else [])]
+    for part in packs:
+        said = inspect.signature(getattr(quants.Weighted, part)).parameters
+        assert list(inspect.signature(getattr(file, part)).parameters) == list(said)[1:], part

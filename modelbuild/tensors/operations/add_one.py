@@ -1,4 +1,4 @@
-"""Add one to every value."""
+"""One, added to every value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def add_one(x: Expression) -> Expression:
-    """Add one to every value, in the dtype of the tensor (f16, f32); bf16 is widened to f32 first.
+    """In the dtype of the tensor (f16, f32); bf16 is widened to f32 first. Raises ValueError for other dtypes.
 
     Source: llama.cpp conversion, GemmaModel.modify_tensors (norms are stored less one).
     """

@@ -1,4 +1,4 @@
-"""Round to another float type."""
+"""Another float type, rounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpack a block format."""
+"""A block format, unpacked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 1
 
 
 def dequantize(x: Expression) -> Expression:
-    """Unpack a quantized tensor into f32."""
+    """The values of a quantized tensor, as f32."""
     return Expression("dequantize", (), "f32", x.shape, (x,))
 
 

@@ -14,7 +14,7 @@ VERSION = 1
 
 
 def leaf(digest: str, dtype: str, shape: Shape) -> Expression:
-    """Bytes that exist: `digest` of exactly the tensor's bytes."""
+    """`digest` is that of exactly the tensor's bytes."""
     return Expression("leaf", (digest,), dtype, shape)
 
 

@@ -1,4 +1,4 @@
-"""Pack MXFP4 as checkpoints store it into ggml's blocks."""
+"""MXFP4 as checkpoints store it, packed into ggml's blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def mxfp4(blocks: Expression, scales: Expression) -> Expression:
-    """Pack MXFP4 as checkpoints store it into ggml's blocks; no value changes.
+    """[..., rows, columns]; no value changes.
 
     blocks  u8 [..., rows, columns / 32, 16], element 2i in the low nibble of byte i and 2i + 1 in the high one
     scales  u8 [..., rows, columns / 32], the exponent (E8M0) of each block

@@ -1,4 +1,4 @@
-"""Reorder the rows of rotary heads."""
+"""The rows of rotary heads, reordered."""
 
 from __future__ import annotations
 

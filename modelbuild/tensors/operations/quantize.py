@@ -1,4 +1,4 @@
-"""Pack floats into a block format."""
+"""Floats, packed into a block format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quantize(quant: str, x: Expression, weights: Expression | None = None) -> Ex
     """
     if x.dtype == quant:
         return x
-    if quant in ("f32", "f16", "bf16"):
+    if quant in quants.FLOATS:
         return cast(quant, x)
     x = narrow(x)
     if weights is None or not quants.takes_weights(quant):

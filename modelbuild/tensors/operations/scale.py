@@ -1,4 +1,4 @@
-"""Multiply blocks of values by their scales."""
+"""Blocks of values, times their scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take some indices of an axis."""
+"""Some indices of an axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lay tensors one after another."""
+"""Tensors, one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def stack(xs: Sequence[Expression]) -> Expression:
-    """Lay tensors of one dtype and shape one after another: [n, *shape]. Raises ValueError where they differ."""
+    """n tensors of one dtype and shape -> [n, *shape]. Raises ValueError where they differ."""
     kinds = {(x.dtype, x.shape) for x in xs}
     if len(kinds) != 1:
         raise ValueError(f"tensors of {len(kinds)} dtypes or shapes cannot be stacked")

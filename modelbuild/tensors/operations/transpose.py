@@ -1,4 +1,4 @@
-"""Exchange the last two axes."""
+"""The last two axes, exchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def transpose(x: Expression) -> Expression:
-    """Exchange the last two axes. Raises ValueError where there are not two."""
+    """[..., rows, columns] -> [..., columns, rows]. Raises ValueError where there are not two axes."""
     if len(x.shape) < 2:
         raise ValueError(f"a tensor of shape {list(x.shape)} cannot be transposed")
     return Expression("transpose", (), x.dtype, (*x.shape[:-2], x.shape[-1], x.shape[-2]), (x,))
