@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture as Architecture
-from modelbuild.checkpoint.architectures import Config as Config
-from modelbuild.checkpoint.architectures import Values as Values
-from modelbuild.checkpoint.architectures import Writer as Writer
 from modelbuild.checkpoint.architectures import known as _known
 from modelbuild.checkpoint.checkpoint import Checkpoint as Checkpoint
+from modelbuild.checkpoint.config import Config as Config
+from modelbuild.checkpoint.hyperparameters import Writer as Writer
+from modelbuild.checkpoint.metadata import Values as Values
 from modelbuild.errors import Error as Error
 from modelbuild.tensors.formats.gguf import encode_value as encode_value
 from modelbuild.tensors.operations.add_one import add_one as add_one

@@ -19,7 +19,7 @@ def as_text(value: str | int | float | bool) -> str:
 
 
 def got(value: object) -> str:
-    """A value as an error names it."""
+    """A value as an error names it, in TOML's words."""
     if isinstance(value, str):
         return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
     if isinstance(value, int | float):
@@ -28,6 +28,21 @@ def got(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+
+
+def in_json(value: object) -> str:
+    """A value as an error names it, in JSON's words."""
+    import json
+
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names = {int: "the number", float: "the number", str: "the text"}
+    if type(value) in names:
+        if isinstance(value, int) and value.bit_length() > BITS_LIMIT:
+            return "a number of thousands of digits"
+        shown = json.dumps(value[:61] if isinstance(value, str) else value, ensure_ascii=False)
+        return f"{names[type(value)]} {shown if len(shown) <= 60 else shown[:59] + '…'}"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def size(count: float) -> str:

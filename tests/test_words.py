@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelbuild import words
-from modelbuild.words import as_text, did_you_mean, got, listed, plural, size, table
+from modelbuild.words import as_text, did_you_mean, got, in_json, listed, plural, size, table
 
 
 def test_scalars_read_inside_a_string_as_toml_spells_them() -> None:
@@ -54,3 +54,16 @@ def test_a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() -> None:
     assert table(["name", "size"], [["a", "10 B"], ["longer", "1 B"]], right=[1]) == "\n".join(
         ["name    size", "a       10 B", "longer   1 B"]
     )
+
+
+def test_values_of_json_read_in_its_words() -> None:
+    assert [in_json(value) for value in (None, True, 12, 1.5, "q8")] == [
+        "null",
+        "true",
+        "the number 12",
+        "the number 1.5",
+        'the text "q8"',
+    ]
+    assert [in_json(value) for value in ([1], {})] == ["a list", "an object"]
+    assert in_json("x" * 100) == 'the text "' + "x" * 58 + "…"
+    assert in_json(1 << 20_000) == "a number of thousands of digits"

@@ -12,26 +12,19 @@ from modelbuild import steps
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors
+from modelbuild.files import expand
 from modelbuild.observed import Listing, Observed
-from modelbuild.ollama import manifest, modelfile
+from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
+from modelbuild.ollama.modelfile.meaning import looks_like_path
 from modelbuild.ollama.name import Name
+from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.tensors import operations
 from modelbuild.words import did_you_mean, listed
 
-_TYPES = {
-    "template": manifest.TEMPLATE,
-    "system": manifest.SYSTEM,
-    "license": manifest.LICENSE,
-    "messages": manifest.MESSAGES,
-    "adapters": manifest.ADAPTER,
-    "draft": manifest.DRAFT,
-    "projector": manifest.PROJECTOR,
-}
-"""Key of a model -> the layer that it empties with `""`."""
 _OF_ROWS = ("quantize", "model", "config", "manifest")
 
 
@@ -180,7 +173,7 @@ class _Planner:
         base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
-        dropped = {manifest.PARAMS} | {_TYPES[key] for key in variant.cleared if key in _TYPES}
+        dropped = {manifest.PARAMS} | {KEYS[key].empties for key in variant.cleared}
         if variant.replaces_licenses:
             dropped.add(manifest.LICENSE)
         kept = [layer for layer in base.layers if layer.media_type not in dropped]
@@ -323,14 +316,14 @@ class _Planner:
 
     def _path(self, line: From) -> str | None:
         """The absolute path that a FROM means, or None where it means a model's name."""
-        path = modelfile.expand(line.text, line.folder)
+        path = expand(line.text, line.folder)
         kind = self._observed.kind(path)
         if line.in_toml:
             if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
                 return self._existing(line, path, kind)
             return None
         if kind is None:
-            if modelfile.looks_like_path(line.text) and not self._is_model(line.text):
+            if looks_like_path(line.text) and not self._is_model(line.text):
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")
@@ -566,12 +559,13 @@ class _Planner:
         from modelbuild import plugins
         from modelbuild.checkpoint import architectures
         from modelbuild.checkpoint.checkpoint import Checkpoint
+        from modelbuild.checkpoint.config import class_of
 
         if "config.json" not in names:
             return None
         try:
             data = self._observed.read(os.path.join(folder, "config.json"))
-            class_name = architectures.class_of(Checkpoint({"config.json": data}.get).config)
+            class_name = class_of(Checkpoint({"config.json": data}.get).config)
         except (Error, OSError):  # what is wrong is for the conversion to say
             return None
         if class_name in architectures.readers():

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from modelbuild.checkpoint import architectures, card, scaled, shards
+from modelbuild.checkpoint import architectures, card, scaled, shards, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import block_count, class_of
+from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -21,8 +23,6 @@ from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 
 VERSION = 1
-
-OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 
 
 class Inputs(Protocol):
@@ -41,7 +41,7 @@ def sources(names: Sequence[str]) -> list[str]:
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Make the recipe. Parameters: `outtype`, one of OUTTYPES; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
+    """Make the recipe. Parameters: `outtype`, a key of a model; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
 
     Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
     """
@@ -64,9 +64,9 @@ class Conversion:
         self.checkpoint = Checkpoint(
             lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
         )
-        class_name = architectures.class_of(self.checkpoint.config)
+        class_name = class_of(self.checkpoint.config)
         self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
-        self.form = _form(self.checkpoint, self.architecture)
+        self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
     def vocabulary(self) -> Mapping[str, bytes]:
@@ -109,7 +109,7 @@ class Conversion:
 
     @cached_property
     def outtype(self) -> str:
-        return _outtype(self._wanted, self.tensors, self.form)
+        return _outtype(self._wanted, self.tensors, self.method)
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
@@ -118,11 +118,11 @@ class Conversion:
     @cached_property
     def entries(self) -> list[Entry]:
         """The tensors of the file."""
-        sources = scaled.values(self.tensors, self.form, packed=bool(self.architecture.QUANTIZED))
+        sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, architectures.block_count(self.architecture.config))
+        _check_blocks(entries, block_count(self.architecture.config))
         _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
         return entries
 
@@ -177,24 +177,24 @@ def _file(name: str, inputs: Inputs) -> bytes | None:
     return data
 
 
-def _form(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Form | None:
+def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
     if "draft_vocab_size" in checkpoint.config:
         raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
-    form = scaled.form_of(checkpoint, architecture.config)
-    if form is not None and not form.scales and form.method not in architecture.QUANTIZED:
+    method = scaled.method_of(checkpoint, architecture.config)
+    if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({form.method}), which is not read for this architecture",
+            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
             path="config.json",
             hint="start from the weights that it was quantized from",
         )
-    return form
+    return method
 
 
 def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if architectures.is_wanted(name):
+        if is_wanted(name):
             short = name.replace("language_model.", "")
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
@@ -202,7 +202,7 @@ def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _outtype(wanted: str, tensors: Mapping[str, Tensor], form: scaled.Form | None) -> str:
+def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method | None) -> str:
     """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
 
     Weights that are stored with scales have no float type of their own: their `source` is `auto`.
@@ -210,7 +210,7 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor], form: scaled.Form | Non
     if wanted not in ("source", "auto"):
         return wanted
     known = {"f16": "f16", "bf16": "bf16"}
-    if wanted == "source" and form is None:
+    if wanted == "source" and method is None:
         known |= {"f32": "f32", "f64": "f32"}
     matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")

@@ -16,8 +16,7 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
 from modelbuild.files import reason
-from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
-from modelbuild.project.project import MODEL
+from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -156,15 +155,16 @@ def _patterns(paths: Sequence[str]) -> Iterator[str]:
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
     """Absolute paths that the Modelfiles derive from or add."""
-    from modelbuild.ollama import modelfile
+    from modelbuild.files import expand
+    from modelbuild.ollama.modelfile import parse
 
     for path in paths:
         whole = os.path.join(folder, path)
         try:
             with open(whole, "rb") as file:
-                read = modelfile.parse(file.read(), path)
+                read = parse(file.read(), path)
             for command in (*read.from_, *read.adapters, *read.drafts):
-                yield modelfile.expand(command.value, os.path.dirname(whole))
+                yield expand(command.value, os.path.dirname(whole))
         except (Error, OSError):
             continue
 

@@ -14,7 +14,7 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Command
+from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
 from modelbuild.words import listed, size, table
 
