@@ -72,7 +72,7 @@ def main() -> None:
     if options.kernels:
         os.environ["MODELBUILD_KERNELS"] = options.kernels
 
-    from modelbuild.tensors import quants
+    from modelbuild.tensors import packing, quants
 
     lib = ggml()
     count = options.megabytes * (1 << 18)
@@ -80,7 +80,7 @@ def main() -> None:
     sources: dict[str, Any] = {"f32": values}
     for dtype in ("f16", "bf16"):
         sources[dtype] = np.zeros(count, np.uint16)
-        quants.quantize(dtype, "f32", values, sources[dtype])
+        packing.quantize(dtype, "f32", values, sources[dtype])
     megabytes = values.nbytes / 1e6
 
     unknown = [name for name in options.quants if name not in quants.names()]
@@ -95,7 +95,7 @@ def main() -> None:
     if not options.json:
         with_imatrix = ", with an importance matrix" if options.imatrix else ""
         print(
-            f"{quants.instruction_set()}, {options.megabytes} MiB of f32, {options.rounds} rounds{with_imatrix}; MB/s"
+            f"{packing.instruction_set()}, {options.megabytes} MiB of f32, {options.rounds} rounds{with_imatrix}; MB/s"
         )
         print(
             f"{'quant':8}{'ggml':>8}{'ours':>8}{'ratio':>8}{'min':>7}{'max':>7}{'f16':>8}{'bf16':>8}{'dequant':>9}{'threads':>9}"
@@ -113,7 +113,7 @@ def main() -> None:
 
         def pack(index: int, name: str = name, outs: list[Any] = outs) -> None:
             for _ in range(2):
-                quants.quantize(name, "f32", values, outs[index], weights, columns)
+                packing.quantize(name, "f32", values, outs[index], weights, columns)
 
         for _ in range(options.rounds):
             if lib is not None and name not in ("f32", "f16", "bf16"):
@@ -124,10 +124,10 @@ def main() -> None:
             for dtype, source in sources.items():
 
                 def quantize(name: str = name, dtype: str = dtype, source: Any = source, out: Any = out) -> None:
-                    quants.quantize(name, dtype, source, out, weights, columns)
+                    packing.quantize(name, dtype, source, out, weights, columns)
 
                 ours[dtype].append(seconds(quantize))
-            unpacked.append(seconds(lambda n=name, o=out, f=floats: quants.dequantize(n, o, f)))
+            unpacked.append(seconds(lambda n=name, o=out, f=floats: packing.dequantize(n, o, f)))
             one = seconds(lambda work=pack: on_threads(1, work), time.perf_counter)
             two = seconds(lambda work=pack: on_threads(2, work), time.perf_counter)
             gains.append(2 * one / two)
@@ -135,7 +135,7 @@ def main() -> None:
         line = {
             "quant": name,
             "imatrix": options.imatrix,
-            "kernels": quants.instruction_set(),
+            "kernels": packing.instruction_set(),
             "ggml": megabytes / statistics.median(theirs) if theirs else None,
             **{("ours" if d == "f32" else d): megabytes / statistics.median(spent) for d, spent in ours.items()},
             "ratio": statistics.median(ratios) if ratios else None,

@@ -15,15 +15,15 @@ from modelbuild.checkpoint.hyperparameters import Writer as Writer
 from modelbuild.checkpoint.metadata import Values as Values
 from modelbuild.errors import Error as Error
 from modelbuild.tensors.formats.gguf import encode_value as encode_value
+from modelbuild.tensors.operations.add_one import add_one as add_one
+from modelbuild.tensors.operations.cast import cast as cast
+from modelbuild.tensors.operations.mxfp4 import mxfp4 as mxfp4
+from modelbuild.tensors.operations.permute import permute as permute
+from modelbuild.tensors.operations.scale import scale as scale
+from modelbuild.tensors.operations.slice import slice_ as slice_
+from modelbuild.tensors.operations.stack import stack as stack
+from modelbuild.tensors.operations.transpose import transpose as transpose
 from modelbuild.tensors.recipe import Expression as Expression
-from modelbuild.tensors.recipe import add_one as add_one
-from modelbuild.tensors.recipe import cast as cast
-from modelbuild.tensors.recipe import mxfp4 as mxfp4
-from modelbuild.tensors.recipe import permute as permute
-from modelbuild.tensors.recipe import scale as scale
-from modelbuild.tensors.recipe import slice_ as slice_
-from modelbuild.tensors.recipe import stack as stack
-from modelbuild.tensors.recipe import transpose as transpose
 
 
 def __getattr__(name: str) -> Any:

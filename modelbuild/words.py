@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 BITS_LIMIT = 14_000
 """Of a number that is written in decimal. Python stops at 4300 digits, and TOML's hexadecimal numbers may have more."""
@@ -105,3 +106,29 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     if len(words) > limit:
         words = [*words[: limit - 2], "…", words[-1]]
     return ", ".join(words)
+
+
+SHOWN = 80
+"""Characters of a value from a file that an error shows."""
+
+
+def shown(value: Any) -> str:
+    """A value from a file, short and printable."""
+    text = value[: SHOWN + 1] if isinstance(value, str) else _start(value)
+    text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "…"
+
+
+def _start(value: Any) -> str:
+    """The start of a value's JSON, however long and deep it is."""
+    import json
+
+    text = ""
+    try:
+        for part in json.JSONEncoder().iterencode(value):
+            text += part
+            if len(text) > SHOWN:
+                break
+    except ValueError:
+        return "a number of thousands of digits"
+    return text

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from modelbuild.checkpoint import conversion, shards
 from modelbuild.steps import convert, import_
-from modelbuild.tensors import quantization, quants
+from modelbuild.tensors import packing, quantization, quants
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
@@ -106,7 +106,7 @@ def _converted(x: Expression, parts: list[bytes]) -> bytes:
     assert operand.shape == x.shape
     out = bytearray(x.size)
     if x.operation == "dequantize":
-        quants.dequantize(operand.dtype, data, out)
+        packing.dequantize(operand.dtype, data, out)
     elif weights:
         # Each matrix of the tensor has a row of weights of its own.
         matrices, columns = prod(x.shape[:-2]), x.shape[-1]
@@ -115,11 +115,11 @@ def _converted(x: Expression, parts: list[bytes]) -> bytes:
             for number in range(matrices):
                 piece = view[number * size : (number + 1) * size]
                 source = data[number * whole : (number + 1) * whole]
-                quants.quantize(
+                packing.quantize(
                     x.dtype, operand.dtype, source, piece, weights[0][number * row : (number + 1) * row], columns
                 )
-    elif operand.dtype in quants.SOURCES:
-        quants.quantize(x.dtype, operand.dtype, data, out)
+    elif operand.dtype in quants.FLOATS:
+        packing.quantize(x.dtype, operand.dtype, data, out)
     else:
         return wide(operand.dtype, data)
     return bytes(out)

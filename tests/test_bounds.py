@@ -13,9 +13,10 @@ import pytest
 
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
+from modelbuild.tensors.formats import gguf, imatrix, safetensors, split
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.words import shown
 
 
 def what(act: Any, *args: Any) -> str:
@@ -70,7 +71,7 @@ def test_lists_are_no_scalars() -> None:
     "value", (encode_value("str", "two"), encode_value("[u16]", [2]), encode_value("f64", float("nan")))
 )
 def test_a_number_of_parts_that_is_none_makes_no_part(value: bytes) -> None:
-    assert not gguf.is_part(TensorTable({"split.count": value}, {}))
+    assert not split.is_part(TensorTable({"split.count": value}, {}))
 
 
 def test_a_shape_has_no_more_than_a_few_sizes(tmp_path: Path) -> None:
@@ -78,4 +79,4 @@ def test_a_shape_has_no_more_than_a_few_sizes(tmp_path: Path) -> None:
     text = json.dumps({"a": entry}).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text)
-    assert "a shape that is not a list of sizes" in what(safetensors.read_header, str(path))
+    assert "a shape that is not a list of sizes" in what(safetensors.table, str(path))

@@ -30,10 +30,6 @@ EXCEPTIONS: Mapping[str, str] = {
     "engine.store": CUT,
     "errors:Error.__init__": "what can be said of a fault, all by keyword; most say two or three",
     "publish.models_folder": CUT,
-    "tensors.evaluate": CUT,
-    "tensors.formats.gguf": CUT,
-    "tensors.materialize:_run": CUT,
-    "tensors.quants._numpy": CUT,
 }
 """`package.module` or `package.module:Class.function` below modelbuild -> why it may be larger."""
 

@@ -30,7 +30,6 @@ ELSEWHERE = {
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
-    "tensors.quants": "tensors/quants/test_api.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
     # Not yet.
     "engine.action": SOON,
@@ -44,9 +43,6 @@ ELSEWHERE = {
     "session.session": SOON,
     "session.standing": SOON,
     "session.worker": SOON,
-    "tensors.formats": SOON,
-    "tensors.recipe": SOON,
-    "tensors.tensor": SOON,
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""
 

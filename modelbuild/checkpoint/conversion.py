@@ -14,8 +14,11 @@ from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import formats, ftypes, recipe
+from modelbuild.tensors import ftypes, mistaken
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, encode_value
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 
@@ -107,9 +110,7 @@ class Conversion:
     def entries(self) -> list[Entry]:
         """The tensors of the file."""
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
-        expressions = [
-            (name, recipe.leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()
-        ]
+        expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
         _check_blocks(entries, block_count(self.architecture.config))
@@ -163,7 +164,7 @@ class Conversion:
 def _file(name: str, files: Folder) -> bytes | None:
     data = files.file(name)
     if data is not None:
-        formats.refuse_pointer(data[:256], name, "file")
+        mistaken.refuse_pointer(data[:256], name, "file")
     return data
 
 
@@ -211,8 +212,8 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     for name, expression in expressions:
         if name in entries:
             raise Error(f"two tensors of the checkpoint are both '{name}'")
-        x = recipe.cast("f32", expression) if expression.dtype == "u8" else expression
-        entries[name] = Entry(name, x.shape, recipe.quantize(_type(name, x, outtype), x))
+        x = cast("f32", expression) if expression.dtype == "u8" else expression
+        entries[name] = Entry(name, x.shape, quantize(_type(name, x, outtype), x))
     return list(entries.values())
 
 

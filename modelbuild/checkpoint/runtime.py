@@ -17,10 +17,9 @@ from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
 from modelbuild.checkpoint.tables import SHOWN, Line, lines
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
-from modelbuild.words import listed
+from modelbuild.words import listed, shown
 
 HINT = "get the file once more, or make it again from the weights it was converted from"
 

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint import card
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
-from modelbuild.words import in_json
+from modelbuild.words import in_json, shown
 
 FILE = "hf_quant_config.json"
 READ = "fp8; compressed-tensors of format float-quantized, int-quantized or naive-quantized; modelopt FP8"

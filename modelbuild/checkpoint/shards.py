@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
-from modelbuild.tensors.formats import shown
+from modelbuild.tensors import mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
-from modelbuild.words import listed
+from modelbuild.words import listed, shown
 
 INDEX = "model.safetensors.index.json"
 
@@ -98,7 +98,7 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
             hint="pickles can run code and are not read; where torch and safetensors are installed, this writes them anew:\n"
-            + formats.unpickling(folder),
+            + unpickling(folder),
         )
     if pickles:
         return Error(
@@ -112,7 +112,7 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
 
 
 def _weight_map(index: bytes) -> dict[str, str]:
-    formats.refuse_pointer(index, INDEX, "file")
+    mistaken.refuse_pointer(index, INDEX, "file")
     if len(index) > INDEX_LIMIT:
         raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX, hint=_DAMAGED)
     found = parse_json(bounded_json.text(index, INDEX), INDEX).get("weight_map")
@@ -181,3 +181,13 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
                 hint="the index is another checkpoint's",
             )
     return found
+
+
+def unpickling(folder: str) -> str:
+    """A command that writes the tensors of a folder's pytorch_model*.bin as safetensors, none of them touched otherwise."""
+    script = (
+        "import glob, torch; from safetensors.torch import save_file; "
+        "[save_file({k: v.clone().contiguous() for k, v in torch.load(f, map_location='cpu', weights_only=True).items()}, "
+        "f.replace('pytorch_model', 'model', 1)[:-4] + '.safetensors', {'format': 'pt'}) for f in sorted(glob.glob('pytorch_model*.bin'))]"
+    )
+    return f'cd {shlex.quote(folder)} && python3 -c "{script}"'

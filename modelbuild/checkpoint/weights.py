@@ -10,8 +10,11 @@ from math import prod
 
 from modelbuild.checkpoint.scaled import READ, Method
 from modelbuild.errors import Error
-from modelbuild.tensors import recipe
 from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.scale import scale
+from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor
 from modelbuild.words import listed
@@ -60,7 +63,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
         elif packed and tensor.dtype == "u8":
-            found[name] = recipe.leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
+            found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
         elif name.endswith(_MARKS):
             raise Error(
                 f"tensor '{name}' is a part of quantized weights that config.json does not tell how to read",
@@ -84,16 +87,16 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
 
 def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:
     """A tensor's values, its bytes taken for one of another shape of as many."""
-    leaf = recipe.leaf(tensor.digest, tensor.dtype, shape, tensor.name)
+    x = leaf(tensor.digest, tensor.dtype, shape, tensor.name)
     if tensor.dtype in FLOATS:
-        return leaf
+        return x
     if tensor.dtype not in WIDENED:
         raise Error(
             f"tensor '{tensor.name}' holds {tensor.dtype} values, which are not read",
             facts=[("read", listed((*FLOATS, *WIDENED), 20))],
             hint="start from weights in bf16, f16 or f32",
         )
-    return recipe.cast("f32", leaf)
+    return cast("f32", x)
 
 
 def _scaled(weights: Tensor, scales: Tensor, method: Method) -> Expression:
@@ -117,8 +120,8 @@ def _scaled(weights: Tensor, scales: Tensor, method: Method) -> Expression:
         if prod(shape) == 1 < matrices:
             # One scale for all matrices.
             one = _widened(scales, (1, 1))
-            return recipe.scale(x, recipe.stack([one] * matrices) if len(x.shape) == 3 else one, block)
-        return recipe.scale(x, _widened(scales, shape), block)
+            return scale(x, stack([one] * matrices) if len(x.shape) == 3 else one, block)
+        return scale(x, _widened(scales, shape), block)
     except ValueError:
         facts = [("weights", _shape(weights)), ("scales", _shape(scales))]
         if method.block:

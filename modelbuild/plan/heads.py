@@ -40,12 +40,12 @@ class Heads:
     @staticmethod
     def _read(source: Source) -> TensorTable:
         from modelbuild.engine.sources import unreadable
-        from modelbuild.tensors.formats import gguf, safetensors
+        from modelbuild.tensors import formats
         from modelbuild.tensors.tensor import TensorTable
 
         path = source.path
         try:
-            table = gguf.read_header(path).table if source.form == "gguf" else safetensors.read_header(path)
+            table = formats.get(source.form).table(path)
         except OSError as error:
             raise unreadable(path, error) from error
         named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}

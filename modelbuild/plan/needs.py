@@ -25,7 +25,6 @@ class Need(NamedTuple):
 
 def of(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] | None = None) -> list[Need]:
     """What making the files of these recipes takes, in order; a file that two steps make of equal recipes counts once."""
-    from modelbuild.tensors.evaluate import footprint, unit_of
     from modelbuild.tensors.materialize import layout
 
     seen: set[int] = set()
@@ -37,7 +36,7 @@ def of(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] | No
         spelled = hash(recipe.encode())
         disk = 0 if spelled in seen else layout(recipe)[2]
         seen.add(spelled)
-        pieces = (footprint(entry.expression, 0, unit_of(entry.expression)) for entry in recipe.tensors)
+        pieces = (x.footprint(0, x.unit) for x in (entry.expression for entry in recipe.tensors))
         found.append(Need(step.name, disk, max(pieces, default=0)))
     return found
 

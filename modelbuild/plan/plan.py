@@ -20,7 +20,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Variant
 from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
-from modelbuild.tensors.recipe import versions
+from modelbuild.tensors import operations
 from modelbuild.words import listed
 
 
@@ -189,7 +189,7 @@ class _Planner:
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=versions())
+        values = layer.Parameters(operations=operations.versions())
         made = self._declared.step(variant, layer, values, [("recipe", recipe)], what="model", pool="cores")
         return LayerStep(media.MODEL, made)
 

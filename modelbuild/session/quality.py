@@ -24,7 +24,7 @@ from modelbuild.session.worker import Leaves
 from modelbuild.tensors import quality
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources, layout
-from modelbuild.tensors.quality import Comparison, Model, Stored, Sums, is_exact
+from modelbuild.tensors.quality import Comparison, MeasuredModel, Stored, Sums, is_exact
 from modelbuild.tensors.recipe import Recipe
 
 Following = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
@@ -82,7 +82,7 @@ def _made(session: Session, output: Output, stands: standing.Standing) -> tuple[
     )
 
 
-def measure(session: Session, models: Sequence[Built], jobs: int, following: Following) -> list[Model]:
+def measure(session: Session, models: Sequence[Built], jobs: int, following: Following) -> list[MeasuredModel]:
     """The figures of each model, and of each of its tensors. Raises Error where weights or models are not what they were.
 
     jobs  how many tensors are compared at once
@@ -91,13 +91,13 @@ def measure(session: Session, models: Sequence[Built], jobs: int, following: Fol
     measured = []
     for each in models:
         tensors = tuple(
-            quality.Tensor(entry.name, entry.shape, entry.expression, sums[entry.expression.key])
+            quality.MeasuredTensor(entry.name, entry.shape, entry.expression, sums[entry.expression.key])
             for entry in each.recipe.tensors
         )
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
         ftype = standing.ftype(session, first, session.models.library.served(first.names[0]))
-        measured.append(Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
+        measured.append(MeasuredModel(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
     return measured
 
 

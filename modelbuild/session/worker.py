@@ -7,7 +7,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
@@ -19,12 +18,13 @@ from modelbuild.engine.sources import Sources, Survey, changed, unreadable
 from modelbuild.engine.store import Range, Store
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import clear_temporaries, free, reason
+from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from modelbuild.tensors.evaluate import Region
-    from modelbuild.tensors.formats import Running
+    from modelbuild.tensors.file_digest import RunningDigest
     from modelbuild.tensors.recipe import Recipe
     from modelbuild.tensors.tensor import TensorTable
 
@@ -34,12 +34,12 @@ def surveyors() -> dict[str, Callable[[str], Survey]]:
 
     def surveyor(form: str) -> Callable[[str], Survey]:
         def survey(path: str) -> Survey:
-            found = import_module(f"modelbuild.tensors.formats.{form}").survey(path)
+            found = formats.get(form).survey(path)
             return Survey(found.digest, found.table.encode())
 
         return survey
 
-    return {form: surveyor(form) for form in ("safetensors", "gguf")}
+    return {form: surveyor(form) for form in formats.WEIGHTS}
 
 
 _SPACE = "free some space, or name other folders with --cache and --models; what is finished stays and is used again"
@@ -300,12 +300,11 @@ def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[s
     return found
 
 
-def _running(source: Source) -> digests.Xxh3 | Running:
+def _running(source: Source) -> digests.Xxh3 | RunningDigest:
     """Takes the digest of a source while its bytes are copied."""
     if source.form == "bytes":
         return digests.Xxh3()
-    taken: Running = import_module(f"modelbuild.tensors.formats.{source.form}").running(source.path)
-    return taken
+    return formats.get(source.form).running(source.path)
 
 
 def _reflink(source: str, descriptor: int) -> bool:

@@ -19,20 +19,21 @@ class Parameters(TypedDict):
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe. The roles of a split file's parts are their names."""
-    from modelbuild.tensors import ftypes, recipe
-    from modelbuild.tensors.formats import gguf
+    from modelbuild.tensors import ftypes
+    from modelbuild.tensors.formats import gguf, split
+    from modelbuild.tensors.operations.leaf import leaf
     from modelbuild.tensors.recipe import Entry, Recipe
 
     tables = inputs.tables()
-    split = len(tables) > 1 or gguf.is_part(tables[0][1])
+    in_parts = len(tables) > 1 or split.is_part(tables[0][1])
     try:
-        table = gguf.merge(tables) if split else tables[0][1]
+        table = split.merge(tables) if in_parts else tables[0][1]
     except Error as error:
         raise error.of_input() from error
     tensors = table.tensors.values()
     # llama-gguf-split writes shapes as ggml holds them, without the ones that a file may end them with.
     entries = [
-        Entry(t.name, ftypes.stripped(t.shape) if split else t.shape, recipe.leaf(t.digest, t.dtype, t.shape))
+        Entry(t.name, ftypes.stripped(t.shape) if in_parts else t.shape, leaf(t.digest, t.dtype, t.shape))
         for t in tensors
     ]
     # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.

@@ -23,7 +23,7 @@ ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
 
-FLOATS = ("f32", "f16", "bf16")
+FLOATS = quants.FLOATS
 """File types that are no quantization: every tensor that may be quantized gets just this type."""
 
 _BY_FOLD = {name.lower(): name for name in KNOWN} | ALIASES
@@ -40,7 +40,7 @@ def default_quant(ftype: str) -> str:
 
 
 @dataclass(frozen=True)
-class Model:
+class Traits:
     """What the rules ask of a model: its `general.architecture`, its blocks, its experts, and the heads of block 0."""
 
     architecture: str
@@ -122,7 +122,7 @@ def file_order(name: str) -> tuple[int, bytes]:
 
 
 def choose(
-    ftype: str, model: Model, tensors: Mapping[str, Shape], *, imatrix: bool = False, mix: Mix | None = None
+    ftype: str, model: Traits, tensors: Mapping[str, Shape], *, imatrix: bool = False, mix: Mix | None = None
 ) -> dict[str, str]:
     """The quant of each tensor that llama-quantize may change; the others keep their type.
 
@@ -192,7 +192,7 @@ def _category(name: str) -> str:
 class _Rules:
     """llama_tensor_get_type_impl: the rules and what they count."""
 
-    def __init__(self, ftype: str, model: Model, names: Iterable[str], imatrix: bool) -> None:
+    def __init__(self, ftype: str, model: Traits, names: Iterable[str], imatrix: bool) -> None:
         categories = [_category(name) for name in names]
         self.ftype = ftype
         self.model = model

@@ -20,7 +20,7 @@ from modelbuild import page_cache
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
-from modelbuild.tensors.evaluate import Chunk, Reader, Region, footprint, unit_of
+from modelbuild.tensors.evaluate import Buffer, Chunk, Reader, Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.recipe import Recipe
 
@@ -59,6 +59,11 @@ class Resources:
     progress: Callable[[int, int], None] = field(default=lambda done, total: None)
     """Called in file order with bytes done and bytes in all."""
 
+    @property
+    def window(self) -> int:
+        """Chunks that may be under way."""
+        return 2 * self.jobs + 2
+
 
 def layout(recipe: Recipe) -> tuple[bytes, list[int], int]:
     """The header of the file, the offset of each tensor from the start of the file, and the file's size."""
@@ -67,7 +72,7 @@ def layout(recipe: Recipe) -> tuple[bytes, list[int], int]:
     at = len(header)
     for entry in recipe.tensors:
         offsets.append(at)
-        at += -(-entry.expression.size // gguf.ALIGNMENT) * gguf.ALIGNMENT
+        at += gguf.padded(entry.expression.size)
     return header, offsets, at
 
 
@@ -88,93 +93,88 @@ def materialize(
     header, offsets, size = layout(recipe)
     os.ftruncate(file, size)
     found = find([entry.expression.key for entry in recipe.tensors])
-    sha = hashlib.sha256(header)
     os.pwrite(file, header, 0)
+    # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
+    # whole matrices at a time, have fewer chunks under way.
+    limit = max(256, min(CHUNK, resources.memory // (12 * resources.window)))
+    follower = _Follower(file, header, recipe, resources.progress)
     with Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader:
-        spans = _run(recipe, offsets, found, reader, file, sha.update, resources)
+        _run(_tasks(recipe, offsets, found, limit), reader, file, follower, resources)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
-    return Materialized("sha256:" + sha.hexdigest(), size, tuple(spans), len(recipe.tensors) - reused, reused)
+    return Materialized(follower.finish(), size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
 
 
 def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region, str]], limit: int) -> Iterator[Chunk]:
     for entry, offset in zip(recipe.tensors, offsets, strict=True):
         expression = entry.expression
         region, xxh3 = found.get(expression.key, (None, ""))
-        quant = quants.get(expression.dtype)
-        unit = quant.block if region else unit_of(expression)
+        unit = quants.get(expression.dtype).block if region else expression.unit
         step = max(unit, limit // unit * unit)
         total = math.prod(expression.shape)
         for first in range(0, total, step):
-            at = offset + first // quant.block * quant.bytes
-            yield Chunk(entry, first, min(step, total - first), at, region, xxh3)
+            yield Chunk(entry, first, min(step, total - first), offset + expression.bytes_of(first), region, xxh3)
 
 
 def _footprint(task: Chunk) -> int:
+    expression = task.entry.expression
     if task.copy_from is not None:
-        quant = quants.get(task.entry.expression.dtype)
-        return task.elements // quant.block * quant.bytes
-    return footprint(task.entry.expression, task.first, task.elements)
+        return expression.bytes_of(task.elements)
+    return expression.footprint(task.first, task.elements)
 
 
-def _run(
-    recipe: Recipe,
-    offsets: list[int],
-    found: Mapping[str, tuple[Region, str]],
-    reader: Reader,
-    file: int,
-    sha_update: Callable[[bytes | bytearray | memoryview], None],
-    resources: Resources,
-) -> list[Span]:
-    # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
-    # whole matrices at a time, have fewer chunks under way.
-    window = 2 * resources.jobs + 2
-    limit = max(256, min(CHUNK, resources.memory // (12 * window)))
-    pending: deque[tuple[Chunk, int, Future[bytearray | memoryview]]] = deque()
-    held = 0
-    spans: list[Span] = []
-    hasher = Xxh3()
-    end = offsets[0] if offsets else 0
-    growing = page_cache.Growing(file)
-    done, total = 0, sum(entry.expression.size for entry in recipe.tensors)
+class _Follower:
+    """Follows what is written, in file order: takes the digests of the file and of each tensor."""
 
-    def make(task: Chunk) -> bytearray | memoryview:
-        try:
-            data = reader.chunk(task)
-        except BaseException as error:
-            reader.abort(error)
-            raise
-        written = 0
-        with memoryview(data) as view:
-            while written < len(view):
-                written += os.pwrite(file, view[written:], task.at + written)
-        return data
+    def __init__(self, file: int, header: bytes, recipe: Recipe, progress: Callable[[int, int], None]) -> None:
+        self.spans: list[Span] = []
+        self._sha = hashlib.sha256(header)
+        self._xxh3 = Xxh3()
+        self._end = len(header)
+        self._growing = page_cache.Growing(file)
+        self._progress = progress
+        self._done, self._total = 0, sum(entry.expression.size for entry in recipe.tensors)
 
-    def drain() -> None:
-        nonlocal hasher, end, done, held
-        task, size, future = pending.popleft()
-        data = future.result()
+    def follow(self, task: Chunk, data: Buffer) -> None:
         if task.first == 0:
-            sha_update(bytes(task.at - end))
-            hasher = Xxh3()
-        sha_update(data)
-        hasher.update(data)
-        end = task.at + len(data)
-        done += len(data)
+            self._sha.update(bytes(task.at - self._end))
+            self._xxh3 = Xxh3()
+        self._sha.update(data)
+        self._xxh3.update(data)
+        self._end = task.at + len(data)
         expression = task.entry.expression
         if task.first + task.elements == math.prod(expression.shape):
-            spans.append(Span(expression.key, end - expression.size, expression.size, hasher.digest()))
+            size = expression.size
+            self.spans.append(Span(expression.key, self._end - size, size, self._xxh3.digest()))
+        self._growing.reach(self._end)
+        self._done += len(data)
+        self._progress(self._done, self._total)
+
+    def finish(self) -> str:
+        """The sha256 of the whole file, up to the padding of its last tensor."""
+        self._sha.update(bytes(-self._end % gguf.ALIGNMENT))
+        return "sha256:" + self._sha.hexdigest()
+
+
+def _run(tasks: Iterable[Chunk], reader: Reader, file: int, follower: _Follower, resources: Resources) -> None:
+    """Have threads make chunks and write them, as many at a time as memory allows, and follow in file order."""
+    pending: deque[tuple[Chunk, int, Future[Buffer]]] = deque()
+    held = 0
+
+    def drain() -> None:
+        nonlocal held
+        task, size, future = pending.popleft()
+        data = future.result()
+        follower.follow(task, data)
         reader.give_back(data)
-        growing.reach(end)
         held -= size
-        resources.progress(done, total)
 
     try:
-        for task in _tasks(recipe, offsets, found, limit):
+        for task in tasks:
             size = _footprint(task)
-            while pending and (len(pending) >= window or held + size > resources.memory):
+            while pending and (len(pending) >= resources.window or held + size > resources.memory):
                 drain()
             held += size
-            pending.append((task, size, resources.pool.submit(make, task)))
+            pending.append((task, size, resources.pool.submit(_make, task, reader, file)))
         while pending:
             drain()
     except BaseException as error:
@@ -186,6 +186,17 @@ def _run(
         if isinstance(error, Stopped) and reader.cause is not None:
             raise reader.cause from None
         raise
-    if recipe.tensors:
-        sha_update(bytes(-end % gguf.ALIGNMENT))
-    return spans
+
+
+def _make(task: Chunk, reader: Reader, file: int) -> Buffer:
+    """Compute a chunk and write it."""
+    try:
+        data = reader.chunk(task)
+    except BaseException as error:
+        reader.abort(error)
+        raise
+    written = 0
+    with memoryview(data) as view:
+        while written < len(view):
+            written += os.pwrite(file, view[written:], task.at + written)
+    return data

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
-from modelbuild.tensors import quants
-from modelbuild.tensors.evaluate import Mismatch, Reader, Region, unit_of
+from modelbuild.tensors import packing, quants
+from modelbuild.tensors.evaluate import Mismatch, Reader, Region
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.materialize import Resources
-from modelbuild.tensors.quants import _carried
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -147,13 +146,13 @@ def _sums(
     comparison: Comparison, reader: Reader, limit: int, stop: threading.Event, progress: Callable[[int], None]
 ) -> list[Sums]:
     source = comparison.source
-    readable = source.dtype not in _carried.SIZES
+    readable = not quants.is_carried(source.dtype)
     changed = [each for each in comparison.stored if not is_exact(each.expression)]
     signal = _Sum()
     noise = {each.expression.key: _Sum() for each in changed}
     if readable:
         total = math.prod(source.shape)
-        unit = math.lcm(unit_of(source), 256)
+        unit = math.lcm(source.unit, 256)
         stretch = -(-_STRETCH // unit) * unit
         step = max(stretch, limit // stretch * stretch)
         with ExitStack() as stack:
@@ -185,8 +184,6 @@ class _Sum:
 
     def add(self, values: Floats, less: Floats | None, stretch: int) -> None:
         """Add the squares of `values`, less `less` where given; f32 arrays of one length, differences taken in f64."""
-        import numpy as np
-
         for first in range(0, len(values), stretch):
             part = values[first : first + stretch].astype(np.float64)
             if less is not None:
@@ -234,13 +231,11 @@ class _Tape:
 
 
 def _floats(dtype: str, data: bytes | bytearray | memoryview) -> Floats:
-    import numpy as np
-
     if dtype == "f32":
         return np.frombuffer(data, "<f4")
     quant = quants.get(dtype)
     values = np.empty(memoryview(data).nbytes // quant.bytes * quant.block, "<f4")
-    quants.dequantize(dtype, data, values.data)
+    packing.dequantize(dtype, data, values.data)
     return values
 
 
@@ -284,7 +279,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class MeasuredTensor:
     """A tensor of a model, and what storing it as it is stored cost."""
 
     name: str
@@ -323,7 +318,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Model:
+class MeasuredModel:
     """A model that one or more variants serve, and what its quantization cost; `tensors` in file order."""
 
     label: str
@@ -331,7 +326,7 @@ class Model:
     ftype: str | None
     blob: str
     size: int
-    tensors: tuple[Tensor, ...] = field(repr=False)
+    tensors: tuple[MeasuredTensor, ...] = field(repr=False)
 
     @property
     def figures(self) -> Figures:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import ftypes, quants, recipe
+from modelbuild.tensors import ftypes, quants
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
-from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
+from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Traits
+from modelbuild.tensors.operations.dequantize import dequantize
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.quantize import quantize as packed
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed
 
@@ -84,9 +87,9 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Express
     if source.dtype == quant:
         return source
     if source.dtype in FLOATS:
-        return recipe.quantize(quant, source)
+        return packed(quant, source)
     if source.dtype in quants.names() and allowed:
-        return recipe.quantize(quant, recipe.dequantize(source))
+        return packed(quant, dequantize(source))
     if source.dtype in quants.names():
         raise Error(
             f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
@@ -127,11 +130,11 @@ def _weighted(
                 hint='name one with imatrix = "…", or take q2_K, which needs none',
             )
         return x
-    if x.dtype not in recipe.WEIGHTED:
+    if not quants.takes_weights(x.dtype):
         return x
     digest = xxh3(weights)
     constants[digest] = weights
-    return recipe.quantize(x.dtype, x.operands[0], recipe.leaf(digest, "f32", (matrices, columns)))
+    return packed(x.dtype, x.operands[0], leaf(digest, "f32", (matrices, columns)))
 
 
 def _provenance(importance: Importance) -> dict[str, bytes]:
@@ -150,7 +153,7 @@ def _provenance(importance: Importance) -> dict[str, bytes]:
     return found
 
 
-def model_of(metadata: Mapping[str, bytes]) -> Model:
+def model_of(metadata: Mapping[str, bytes]) -> Traits:
     """What the type rules ask of a model, from its metadata. Raises Error where that lacks a part or is no model's."""
 
     def value(key: str) -> Any:
@@ -179,6 +182,6 @@ def model_of(metadata: Mapping[str, bytes]) -> Model:
         return found
 
     heads = count("attention.head_count", 0)
-    return Model(
+    return Traits(
         name, count("block_count", None), count("expert_count", 0), heads, count("attention.head_count_kv", heads)
     )

@@ -28,7 +28,7 @@ class Preflight(recipes.Folder):
     """A folder whose weights have not been read: tables without digests."""
 
     def tables(self) -> list[tuple[str, TensorTable]]:
-        return [(name, safetensors.read_header(str(self.path / name))) for name in self.weights]
+        return [(name, safetensors.table(str(self.path / name))) for name in self.weights]
 
 
 def convert_folder(folder: Path, outtype: str = "source") -> bytes:

@@ -17,7 +17,6 @@ from modelbuild.checkpoint import architectures, conversion, shards
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
 from modelbuild.plan import preflight
-from modelbuild.tensors import formats
 from tests.tensors.formats import golden
 
 from .. import checkpoints, zoo
@@ -96,7 +95,7 @@ def test_the_tokenizer_json_that_is_a_pointer_is_named_as_such(tmp_path: Path) -
 
 
 def test_the_command_for_pickles_can_be_pasted(tmp_path: Path) -> None:
-    command = formats.unpickling("/some where/it's")
+    command = shards.unpickling("/some where/it's")
     assert command.startswith("cd '/some where/it'\"'\"'s' && python3 -c \"import glob, torch; ")
     assert "weights_only=True" in command
     assert "\n" not in command

@@ -82,7 +82,7 @@ LIES = {
 def test_complaint_is_the_golden_one(lie: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("model.safetensors").write_bytes(LIES[lie])
-    text = golden.complaint(lambda: safetensors.read_header("model.safetensors"))
+    text = golden.complaint(lambda: safetensors.table("model.safetensors"))
     golden.check(f"safetensors-{lie}", text)
     assert text == golden.complaint(lambda: safetensors.survey("model.safetensors"))
     assert text.isascii() or "…" in text
@@ -99,7 +99,7 @@ def test_memory_is_not_taken_by_a_number_in_the_file(tmp_path: Path) -> None:
         path.write_bytes(data)
         tracemalloc.start()
         with pytest.raises(Error):
-            safetensors.read_header(str(path))
+            safetensors.table(str(path))
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
         tracemalloc.stop()
 
@@ -118,7 +118,7 @@ GOOD = file(
 def look(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     try:
-        table = safetensors.read_header(str(path))
+        table = safetensors.table(str(path))
     except Error as error:
         assert render(error)
         return

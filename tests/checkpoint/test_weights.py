@@ -15,9 +15,10 @@ from modelbuild.checkpoint.scaled import Method
 from modelbuild.checkpoint.weights import values
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import materialize, quants, recipe
+from modelbuild.tensors import materialize, packing, recipe
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.recipe import Entry, Recipe
 from modelbuild.tensors.tensor import Tensor
 from tests import checkpoints, recipes
@@ -46,7 +47,7 @@ def made(x: recipe.Expression, data: dict[str, bytes], folder: Path) -> Array:
     (folder / "out").write_bytes(b"")
     with ThreadPoolExecutor(2) as pool, (folder / "out").open("r+b") as file:
         resources = materialize.Resources(pool, 2, 1 << 14, threading.Event())
-        plan = Recipe({}, [Entry("x", x.shape, recipe.cast("f32", x))])
+        plan = Recipe({}, [Entry("x", x.shape, cast("f32", x))])
         materialize.materialize(plan, file.fileno(), find=lambda _: {}, open_leaf=regions.__getitem__, resources=resources)  # fmt: skip
     (tensor,) = gguf.read_header(str(folder / "out")).table.tensors.values()
     content = (folder / "out").read_bytes()[tensor.offset : tensor.offset + tensor.length]
@@ -60,7 +61,7 @@ def codes(*shape: int) -> Array:
 
 def plain(array: Array) -> Array:
     out = bytearray(4 * array.size)
-    quants.widen("f8_e4m3", array.tobytes(), out)
+    packing.widen("f8_e4m3", array.tobytes(), out)
     return np.frombuffer(out, "<f4").reshape(array.shape)
 
 

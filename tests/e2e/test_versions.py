@@ -12,7 +12,7 @@ from modelbuild import code
 from modelbuild.cli import main
 from modelbuild.engine import store
 from modelbuild.steps import layer
-from modelbuild.tensors import quants, recipe
+from modelbuild.tensors import operations, packing
 from tests.e2e.project import Project
 
 TOML = '[model.chat]\nfrom = "./weights"\nquantize = "q8_0"\nsystem = "Hello."\n'
@@ -39,9 +39,9 @@ def test_next_version_of_each_operation_makes_files_again(
 ) -> None:
     build(project, capsys)
     assert build(project, capsys) == []
-    for operation in recipe.VERSIONS:
+    for operation in operations.names():
         with monkeypatch.context() as patch:
-            patch.setitem(recipe.VERSIONS, operation, 99)
+            patch.setattr(operations.get(operation), "VERSION", 99)
             patch.setattr(store, "fingerprint", lambda operation=operation: f"the next {operation}")
             assert build(project, capsys) == ["chat/model"], operation
 
@@ -51,14 +51,14 @@ def test_other_bytes_reach_a_finished_model(
 ) -> None:
     build(project, capsys)
     before = project.blob("chat:latest", "model")
-    made = quants.quantize
+    made = packing.quantize
 
     def otherwise(quant: str, dtype: str, source: Any, out: Any, **options: Any) -> None:
         made(quant, dtype, source, out, **options)
         out[0] ^= 1
 
-    monkeypatch.setattr(quants, "quantize", otherwise)
-    monkeypatch.setitem(recipe.VERSIONS, "quantize", 99)
+    monkeypatch.setattr(packing, "quantize", otherwise)
+    monkeypatch.setattr(operations.get("quantize"), "VERSION", 99)
     monkeypatch.setattr(store, "fingerprint", lambda: "the next code")
     assert "chat/model" in build(project, capsys)
     after = project.blob("chat:latest", "model")

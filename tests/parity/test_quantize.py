@@ -15,11 +15,12 @@ import pytest
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import quants, recipe
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FTYPES, Mix
 from modelbuild.tensors.materialize import Resources, materialize
+from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.quantization import Importance, quantize
 from modelbuild.tensors.recipe import Entry, Recipe
 
@@ -88,7 +89,7 @@ class Model:
         for name, kind, s in infos:
             data = pack(kind, random.standard_normal(int(np.prod(s)), dtype=np.float32) * np.float32(0.05))
             self.regions[xxh3(data)] = Region(str(self.path), at, len(data), name)
-            entries.append(Entry(name, s, recipe.leaf(xxh3(data), kind, s)))
+            entries.append(Entry(name, s, leaf(xxh3(data), kind, s)))
             parts.append(data + bytes(-len(data) % 32))
             at += len(parts[-1])
         self.path.write_bytes(b"".join(parts))
@@ -125,7 +126,7 @@ class Model:
 def pack(dtype: str, values: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
     kind = quants.get(dtype)
     out = bytearray(len(values) // kind.block * kind.bytes)
-    quants.quantize(dtype, "f32", values.tobytes(), out)
+    packing.quantize(dtype, "f32", values.tobytes(), out)
     return bytes(out)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.tensors import formats
+from modelbuild.checkpoint import shards
 from tests.checkpoint.test_hf_cache import cached
 
 from .. import checkpoints, recipes
@@ -36,7 +36,7 @@ def test_the_command_for_pickles_makes_what_the_converter_makes_of_them(peers: P
     subprocess.run([python, "-c", script, str(folder)], check=True)
     os.unlink(folder / "model.safetensors")
     theirs = peers.convert(folder, "f32")
-    command = formats.unpickling(str(folder)).replace("python3", python)
+    command = shards.unpickling(str(folder)).replace("python3", python)
     subprocess.run(command, shell=True, check=True)
     for path in folder.glob("*.bin"):
         path.unlink()

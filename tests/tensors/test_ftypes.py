@@ -15,7 +15,7 @@ import pytest
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.ftypes import FTYPES, Model, choose
+from modelbuild.tensors.ftypes import FTYPES, Traits, choose
 from modelbuild.tensors.tensor import Shape
 
 GOLDEN = Path(__file__).parents[1] / "golden/formats/types.json"
@@ -53,8 +53,8 @@ class Kind:
         return dict(sorted(found.items(), key=lambda item: ftypes.file_order(item[0])))
 
     @property
-    def model(self) -> Model:
-        return Model(self.architecture, self.blocks, self.experts, self.heads, self.kv_heads)
+    def model(self) -> Traits:
+        return Traits(self.architecture, self.blocks, self.experts, self.heads, self.kv_heads)
 
     @property
     def metadata(self) -> dict[str, bytes]:

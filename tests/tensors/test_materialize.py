@@ -7,9 +7,6 @@ import os
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,61 +14,20 @@ import pytest
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import evaluate, quants, recipe
+from modelbuild.tensors import evaluate, packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Region
-from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.materialize import Materialized, Resources, layout, materialize
-from modelbuild.tensors.recipe import Entry, Expression, Recipe
-
-ARCHITECTURE = {"general.architecture": gguf.encode_value("str", "llama")}
-
-
-@dataclass
-class Weights:
-    """A file of tensors, and where each digest lies in it."""
-
-    path: Path
-    regions: dict[str, Region] = field(default_factory=dict)
-    found: dict[str, tuple[Region, str]] = field(default_factory=dict)
-    jobs: int = 3
-    memory: int = 64 << 20
-
-    def add(self, dtype: str, shape: tuple[int, ...], data: bytes) -> Expression:
-        at = self.path.stat().st_size if self.path.exists() else 0
-        with self.path.open("ab") as file:
-            file.write(data)
-        digest = xxh3(data)
-        self.regions[digest] = Region(str(self.path), at, len(data), f"tensor at {at}")
-        return recipe.leaf(digest, dtype, shape)
-
-    def make(self, target: Path, *entries: tuple[str, Expression], **constants: bytes) -> Materialized:
-        made = Recipe(
-            ARCHITECTURE, [Entry(name, x.shape, x) for name, x in entries], {xxh3(c): c for c in constants.values()}
-        )
-        with ThreadPoolExecutor(self.jobs) as pool, target.open("wb") as file:
-            return materialize(
-                made,
-                file.fileno(),
-                find=lambda keys: {key: self.found[key] for key in keys if key in self.found},
-                open_leaf=self.regions.__getitem__,
-                resources=Resources(pool, self.jobs, self.memory, threading.Event()),
-            )
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Weights:
-    return Weights(tmp_path / "weights")
-
-
-def bf16(shape: tuple[int, ...], seed: int = 0) -> bytes:
-    values = np.random.default_rng(seed).standard_normal(prod(shape), dtype=np.float32) * np.float32(0.02)
-    return (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+from modelbuild.tensors.materialize import layout
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.quantize import quantize
+from modelbuild.tensors.operations.transpose import transpose
+from modelbuild.tensors.recipe import Entry, Recipe
+from tests.tensors.made import ARCHITECTURE, Weights, bf16
 
 
 def packed(quant: str, data: bytes, dtype: str = "bf16") -> bytes:
     count = len(data) // quants.get(dtype).bytes
     out = bytearray(count // quants.get(quant).block * quants.get(quant).bytes)
-    quants.quantize(quant, dtype, data, out)
+    packing.quantize(quant, dtype, data, out)
     return bytes(out)
 
 
@@ -82,7 +38,7 @@ def test_file_is_header_and_padded_tensors(weights: Weights, tmp_path: Path, job
     shapes = {"a": (300, 256), "b": (7,), "c": (64, 512)}
     data = {name: bf16(shape, seed) for seed, (name, shape) in enumerate(shapes.items())}
     leaves = {name: weights.add("bf16", shapes[name], data[name]) for name in shapes}
-    entries = [("a", recipe.quantize("q4_k", leaves["a"])), ("b", recipe.cast("f32", leaves["b"])), ("c", leaves["c"])]
+    entries = [("a", quantize("q4_k", leaves["a"])), ("b", cast("f32", leaves["b"])), ("c", leaves["c"])]
     made = weights.make(tmp_path / "out", *entries)
     header, offsets, size = layout(Recipe(ARCHITECTURE, [Entry(name, x.shape, x) for name, x in entries]))
     wanted = [packed("q4_k", data["a"]), packed("f32", data["b"]), data["c"]]
@@ -94,23 +50,8 @@ def test_file_is_header_and_padded_tensors(weights: Weights, tmp_path: Path, job
         assert (span.offset, span.length, span.xxh3) == (offset, len(part), xxh3(part))
 
 
-@pytest.mark.parametrize("memory", [1 << 16, 64 << 20])
-def test_permute_moves_halves_to_pairs(weights: Weights, tmp_path: Path, memory: int) -> None:
-    weights.memory = memory
-    data = bf16((64, 96))
-    weights.make(tmp_path / "out", ("q", recipe.permute(weights.add("bf16", (64, 96), data), 4)))
-    rows = np.frombuffer(data, np.uint16).reshape(4, 2, 8, 96).swapaxes(1, 2)
-    assert (tmp_path / "out").read_bytes().endswith(rows.tobytes())
-
-
-def test_constant_needs_no_source(weights: Weights, tmp_path: Path) -> None:
-    data = np.arange(8, dtype=np.float32).tobytes()
-    weights.make(tmp_path / "out", ("rope_freqs.weight", recipe.leaf(xxh3(data), "f32", (8,))), constant=data)
-    assert (tmp_path / "out").read_bytes().endswith(data)
-
-
 def test_indexed_tensor_is_copied_not_computed(weights: Weights, tmp_path: Path) -> None:
-    quantized = recipe.quantize("q8_0", weights.add("bf16", (512, 512), bf16((512, 512))))
+    quantized = quantize("q8_0", weights.add("bf16", (512, 512), bf16((512, 512))))
     first = weights.make(tmp_path / "one", ("x", quantized))
     (span,) = first.spans
     weights.found[span.key] = (Region(str(tmp_path / "one"), span.offset, span.length, "one"), span.xxh3)
@@ -120,7 +61,7 @@ def test_indexed_tensor_is_copied_not_computed(weights: Weights, tmp_path: Path)
 
 
 def test_damaged_indexed_tensor_is_noticed(weights: Weights, tmp_path: Path) -> None:
-    quantized = recipe.quantize("q8_0", weights.add("bf16", (512, 512), bf16((512, 512))))
+    quantized = quantize("q8_0", weights.add("bf16", (512, 512), bf16((512, 512))))
     (span,) = weights.make(tmp_path / "one", ("x", quantized)).spans
     with (tmp_path / "one").open("r+b") as file:
         file.seek(span.offset + 1000)
@@ -140,7 +81,7 @@ def test_changed_source_is_noticed(weights: Weights, tmp_path: Path, cut: int) -
             file.seek(5_000_001)
             file.write(b"\x01")
     with pytest.raises(Mismatch):
-        weights.make(tmp_path / "out", ("x", recipe.quantize("q4_k", leaf)))
+        weights.make(tmp_path / "out", ("x", quantize("q4_k", leaf)))
 
 
 @pytest.mark.parametrize(("dtype", "pattern"), [("bf16", 0x7FC0), ("bf16", 0xFF80), ("f16", 0x7C00), ("f16", 0xFE01)])
@@ -152,7 +93,7 @@ def test_value_that_is_not_finite_is_an_error_with_its_place(
     values[2, 777] = pattern
     leaf = weights.add(dtype, (3, 1024), values.tobytes())
     with pytest.raises(Error, match=r"tensor 'x' holds a value that is not finite") as caught:
-        weights.make(tmp_path / "out", ("x", recipe.quantize(quant, leaf) if quant else leaf))
+        weights.make(tmp_path / "out", ("x", quantize(quant, leaf) if quant else leaf))
     assert ("at", "[2, 777]") in caught.value.facts
     assert caught.value.path == str(weights.path)
 
@@ -161,9 +102,9 @@ def test_overflow_is_an_error(weights: Weights, tmp_path: Path) -> None:
     values = np.full((2, 256), 1e30, np.float32)
     leaf = weights.add("f32", (2, 256), values.tobytes())
     with pytest.raises(Error, match="too large for q4_k"):
-        weights.make(tmp_path / "out", ("x", recipe.quantize("q4_k", leaf)))
+        weights.make(tmp_path / "out", ("x", quantize("q4_k", leaf)))
     with pytest.raises(Error, match="too large for f16"):
-        weights.make(tmp_path / "out", ("x", recipe.cast("f16", leaf)))
+        weights.make(tmp_path / "out", ("x", cast("f16", leaf)))
 
 
 def test_memory_stays_bounded(weights: Weights, tmp_path: Path) -> None:
@@ -180,7 +121,7 @@ def test_memory_stays_bounded(weights: Weights, tmp_path: Path) -> None:
     thread = threading.Thread(target=watch)
     thread.start()
     before = resident()
-    weights.make(tmp_path / "out", ("x", recipe.quantize("q8_0", leaf)))
+    weights.make(tmp_path / "out", ("x", quantize("q8_0", leaf)))
     done.set()
     thread.join()
     assert peak - before < 40 << 20
@@ -192,8 +133,8 @@ def test_large_units_under_way_are_bounded_by_memory(weights: Weights, tmp_path:
     weights.jobs, weights.memory = 8, memory
     entries = []
     for rows in (1024, 992, 960, 928):
-        wide = recipe.cast("f32", weights.add("bf16", (3, rows, 2048), bf16((3, rows, 2048))))
-        entries.append((f"x{rows}", recipe.quantize("q8_0", recipe.transpose(wide))))
+        wide = cast("f32", weights.add("bf16", (3, rows, 2048), bf16((3, rows, 2048))))
+        entries.append((f"x{rows}", quantize("q8_0", transpose(wide))))
     tracemalloc.start()
     weights.make(tmp_path / "out", *entries)
     _, peak = tracemalloc.get_traced_memory()
@@ -203,7 +144,7 @@ def test_large_units_under_way_are_bounded_by_memory(weights: Weights, tmp_path:
 
 @pytest.mark.parametrize("passing", [True, False])
 def test_passing_region_leaves_the_page_cache(weights: Weights, tmp_path: Path, passing: bool) -> None:
-    quantized = recipe.quantize("q8_0", weights.add("bf16", (512, 4096), bf16((512, 4096))))
+    quantized = quantize("q8_0", weights.add("bf16", (512, 4096), bf16((512, 4096))))
     (span,) = weights.make(tmp_path / "one", ("x", quantized)).spans
     leave_cache(tmp_path / "one")
     weights.found[span.key] = (Region(str(tmp_path / "one"), span.offset, span.length, "one", passing), span.xxh3)
@@ -245,43 +186,6 @@ def resident() -> int:
     """Resident set of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_recipe_survives_encoding() -> None:
-    x = recipe.quantize("q4_k", recipe.permute(recipe.leaf("xxh3:00", "bf16", (64, 256)), 4))
-    data = bytes(32)
-    made = Recipe(
-        ARCHITECTURE,
-        [Entry("x", (64, 256), x), Entry("c", (8,), recipe.leaf(xxh3(data), "f32", (8,)))],
-        {xxh3(data): data},
-    )
-    again = Recipe.decode(made.encode())
-    assert again == made
-    assert again.tensors[0].expression.key == x.key
-
-
-def test_widening_is_no_detour() -> None:
-    leaf = recipe.leaf("xxh3:00", "bf16", (64, 256))
-    wide = recipe.cast("f32", leaf)
-    assert recipe.quantize("q4_k", wide).key == recipe.quantize("q4_k", leaf).key
-    assert recipe.cast("bf16", wide) == leaf
-    assert recipe.cast("f16", wide).key == recipe.cast("f16", leaf).key
-
-
-def test_keys_tell_different_bytes_apart() -> None:
-    leaf = recipe.leaf("xxh3:00", "bf16", (64, 256))
-    others = [
-        leaf,
-        recipe.leaf("xxh3:01", "bf16", (64, 256)),
-        recipe.leaf("xxh3:00", "f16", (64, 256)),
-        recipe.leaf("xxh3:00", "bf16", (256, 64)),
-        recipe.permute(leaf, 4),
-        recipe.permute(leaf, 8),
-        recipe.cast("f32", leaf),
-        recipe.quantize("q4_k", leaf),
-        recipe.quantize("q4_k", recipe.cast("f16", leaf)),
-    ]
-    assert len({x.key for x in others}) == len(others)
 
 
 def test_the_fault_is_raised_and_not_that_others_gave_up_for_it(

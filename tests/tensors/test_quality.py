@@ -16,17 +16,21 @@ import pytest
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Stopped
-from modelbuild.tensors import quants, recipe
+from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.permute import permute
+from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.quality import (
     MEASURES,
     Comparison,
     Figures,
-    Model,
+    MeasuredModel,
+    MeasuredTensor,
     Stored,
     Sums,
-    Tensor,
     compare,
     is_exact,
     key,
@@ -45,7 +49,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def weights(data: bytes, dtype: str = "f32", shape: tuple[int, ...] | None = None) -> Expression:
-    return recipe.leaf(xxh3(data), dtype, shape or (len(data) // quants.get(dtype).bytes,))
+    return leaf(xxh3(data), dtype, shape or (len(data) // quants.get(dtype).bytes,))
 
 
 def stored(folder: Path, expression: Expression, data: bytes, before: bytes = b"\1\2\3") -> Stored:
@@ -74,7 +78,7 @@ def sums_of(
 
 def packed(quant: str, floats: Floats) -> bytes:
     out = bytearray(floats.size // quants.get(quant).block * quants.get(quant).bytes)
-    quants.quantize(quant, "f32", floats.tobytes(), out)
+    packing.quantize(quant, "f32", floats.tobytes(), out)
     return bytes(out)
 
 
@@ -83,7 +87,7 @@ def packed(quant: str, floats: Floats) -> bytes:
 
 def test_sums_of_four_values(tmp_path: Path) -> None:
     leaf = np.array([1.0, -2.0, 3.0, 0.5], "<f4").tobytes()
-    x = recipe.cast("f16", weights(leaf))
+    x = cast("f16", weights(leaf))
     data = np.array([1.0, -2.25, 3.5, 0.5], "<f2").tobytes()
     (sums,) = sums_of(origin(x), leaf, stored(tmp_path, x, data))
     assert sums == Sums(signal=1 + 4 + 9 + 0.25, noise=0.0625 + 0.25, largest=0.5)
@@ -98,7 +102,7 @@ def test_sums_of_four_values(tmp_path: Path) -> None:
 def test_figures_are_those_of_gguf_dequantization(tmp_path: Path, quant: str) -> None:
     floats = values(256 * 700, 1)
     data = packed(quant, floats)
-    x = recipe.quantize(quant, weights(floats.tobytes(), shape=(700, 256)))
+    x = quantize(quant, weights(floats.tobytes(), shape=(700, 256)))
     (sums,) = sums_of(origin(x), floats.tobytes(), stored(tmp_path, x, data))
     theirs = gguf.quants.dequantize(np.frombuffer(data, np.uint8), GGUF_TYPES[quant]).astype(np.float64)
     errors = theirs.reshape(-1) - floats.astype(np.float64)
@@ -115,8 +119,8 @@ def test_figures_are_those_of_gguf_dequantization(tmp_path: Path, quant: str) ->
 def test_figures_depend_on_neither_threads_nor_memory(tmp_path: Path, jobs: int, memory: int) -> None:
     floats = values(576 * 1024, 2)
     leaf = packed("bf16", floats)
-    x = recipe.permute(weights(leaf, "bf16", (576, 1024)), heads=9)
-    forms = [recipe.quantize(quant, x) for quant in ("q8_0", "q4_k")]
+    x = permute(weights(leaf, "bf16", (576, 1024)), heads=9)
+    forms = [quantize(quant, x) for quant in ("q8_0", "q4_k")]
     held = [stored(tmp_path, form, packed(form.dtype, floats)) for form in forms]
     together = sums_of(x, leaf, *held, jobs=jobs, memory=memory)
     alone = [sums_of(x, leaf, each)[0] for each in held]
@@ -125,9 +129,9 @@ def test_figures_depend_on_neither_threads_nor_memory(tmp_path: Path, jobs: int,
 
 def test_permuted_weights_are_compared_in_their_new_order(tmp_path: Path) -> None:
     floats = values(8 * 32, 3).reshape(8, 32)
-    x = recipe.permute(weights(floats.tobytes(), shape=(8, 32)), heads=2)
+    x = permute(weights(floats.tobytes(), shape=(8, 32)), heads=2)
     rows = floats.reshape(2, 2, 2, 32).swapaxes(1, 2).reshape(8, 32)
-    form = recipe.quantize("q8_0", x)
+    form = quantize("q8_0", x)
     data = packed("q8_0", np.ascontiguousarray(rows).reshape(-1))
     (sums,) = sums_of(x, floats.tobytes(), stored(tmp_path, form, data))
     snr = Figures(256, sums).snr_db
@@ -136,7 +140,7 @@ def test_permuted_weights_are_compared_in_their_new_order(tmp_path: Path) -> Non
 
 def test_weights_at_the_ends_of_f32_do_not_overflow(tmp_path: Path) -> None:
     leaf = np.array([3e38, -3e38, 1e-40, 0], "<f4").tobytes()
-    x = recipe.cast("bf16", weights(leaf))
+    x = cast("bf16", weights(leaf))
     data = np.array([-3e38, 3e38, 0, 0], "<f4").view(np.uint32) >> 16
     (sums,) = sums_of(origin(x), leaf, stored(tmp_path, x, data.astype("<u2").tobytes()))
     assert sums.largest == pytest.approx(6e38, rel=1e-2)
@@ -148,7 +152,7 @@ def test_a_copy_and_a_widened_tensor_are_exact_and_never_read(tmp_path: Path) ->
     leaf = packed("bf16", floats)
     source = weights(leaf, "bf16")
     gone = Region(str(tmp_path / "none"), 0, 0, "")
-    found = sums_of(source, leaf, Stored(source, gone, ""), Stored(recipe.cast("f32", source), gone, ""))
+    found = sums_of(source, leaf, Stored(source, gone, ""), Stored(cast("f32", source), gone, ""))
     assert found[0] == found[1]
     assert (found[0].noise, found[0].largest) == (0, 0)
     assert Figures(512, found[0]).snr_db is None
@@ -167,7 +171,7 @@ def test_a_type_that_cannot_be_read_has_no_signal(tmp_path: Path) -> None:
 
 def test_zeros_have_no_signal_to_noise(tmp_path: Path) -> None:
     leaf = bytes(4 * 256)
-    x = recipe.quantize("q4_k", weights(leaf, shape=(1, 256)))
+    x = quantize("q4_k", weights(leaf, shape=(1, 256)))
     (sums,) = sums_of(origin(x), leaf, stored(tmp_path, x, bytes(144)))
     assert sums == Sums(0, 0, 0)
     assert Figures(256, sums).snr_db is None
@@ -184,7 +188,7 @@ def test_sums_survive_being_kept() -> None:
 @pytest.mark.parametrize("harm", ["flipped", "cut"])
 def test_stored_bytes_that_are_not_what_they_were_are_refused(tmp_path: Path, harm: str) -> None:
     floats = values(256 * 8, 5)
-    x = recipe.quantize("q8_0", weights(floats.tobytes(), shape=(8, 256)))
+    x = quantize("q8_0", weights(floats.tobytes(), shape=(8, 256)))
     form = stored(tmp_path, x, packed("q8_0", floats))
     path = Path(form.region.path)
     data = bytearray(path.read_bytes())
@@ -198,7 +202,7 @@ def test_stored_bytes_that_are_not_what_they_were_are_refused(tmp_path: Path, ha
 
 def test_weights_that_are_not_what_they_were_are_refused(tmp_path: Path) -> None:
     floats = values(256 * 8, 6)
-    x = recipe.quantize("q8_0", weights(floats.tobytes(), shape=(8, 256)))
+    x = quantize("q8_0", weights(floats.tobytes(), shape=(8, 256)))
     path = tmp_path / "weights"
     path.write_bytes(bytes(floats.nbytes))
     region = Region(str(path), 0, floats.nbytes, "some.weight")
@@ -214,7 +218,7 @@ def test_a_comparison_that_fails_stops_the_others(tmp_path: Path) -> None:
         floats = values(1 << 18, seed)
         leaf = floats.tobytes()
         constants[xxh3(leaf)] = leaf
-        x = recipe.quantize("q8_0", weights(leaf, shape=(1 << 10, 1 << 8)))
+        x = quantize("q8_0", weights(leaf, shape=(1 << 10, 1 << 8)))
         form = stored(tmp_path, x, packed("q8_0", floats))
         comparisons.append(Comparison(origin(x), (form._replace(xxh3="xxh3:other") if seed == 0 else form,)))
     stop = threading.Event()
@@ -232,7 +236,7 @@ def test_a_comparison_that_fails_stops_the_others(tmp_path: Path) -> None:
 
 def test_an_interrupted_comparison_gives_up(tmp_path: Path) -> None:
     floats = values(1 << 16, 7)
-    x = recipe.quantize("q8_0", weights(floats.tobytes(), shape=(1 << 8, 1 << 8)))
+    x = quantize("q8_0", weights(floats.tobytes(), shape=(1 << 8, 1 << 8)))
     form = stored(tmp_path, x, packed("q8_0", floats))
     stop = threading.Event()
     stop.set()
@@ -246,12 +250,12 @@ def test_an_interrupted_comparison_gives_up(tmp_path: Path) -> None:
 
 
 def test_the_origin_stands_below_all_roundings() -> None:
-    leaf = recipe.leaf("xxh3:0", "bf16", (8, 256))
-    moved = recipe.permute(leaf, 2)
-    assert origin(leaf) is leaf
-    assert origin(recipe.quantize("q4_k", recipe.cast("f16", moved))) is moved
-    unpacked = Expression("dequantize", (), "f32", (8, 256), (recipe.quantize("q8_0", moved),))
-    assert origin(recipe.quantize("q4_k", unpacked)) is moved
+    x = leaf("xxh3:0", "bf16", (8, 256))
+    moved = permute(x, 2)
+    assert origin(x) is x
+    assert origin(quantize("q4_k", cast("f16", moved))) is moved
+    unpacked = Expression("dequantize", (), "f32", (8, 256), (quantize("q8_0", moved),))
+    assert origin(quantize("q4_k", unpacked)) is moved
 
 
 @pytest.mark.parametrize(
@@ -266,19 +270,19 @@ def test_the_origin_stands_below_all_roundings() -> None:
     ],
 )
 def test_only_widening_is_exact(types: Sequence[str], exact: bool) -> None:
-    x = recipe.leaf("xxh3:0", "bf16", (8, 256))
+    x = leaf("xxh3:0", "bf16", (8, 256))
     for dtype in types:
-        x = recipe.quantize(dtype, x)
+        x = quantize(dtype, x)
     assert is_exact(x) is exact
 
 
 def test_figures_are_kept_by_weights_and_stored_form() -> None:
-    one, other = (recipe.leaf(f"xxh3:{n}", "bf16", (8, 256)) for n in (0, 1))
-    keys = {key(origin(x), x) for x in (recipe.quantize("q8_0", one), recipe.quantize("q4_k", one), one)}
-    keys.add(key(other, recipe.quantize("q8_0", other)))
+    one, other = (leaf(f"xxh3:{n}", "bf16", (8, 256)) for n in (0, 1))
+    keys = {key(origin(x), x) for x in (quantize("q8_0", one), quantize("q4_k", one), one)}
+    keys.add(key(other, quantize("q8_0", other)))
     assert len(keys) == 4
-    assert keys == {key(origin(x), x) for x in (recipe.quantize("q8_0", one), recipe.quantize("q4_k", one), one)} | {
-        key(other, recipe.quantize("q8_0", other))
+    assert keys == {key(origin(x), x) for x in (quantize("q8_0", one), quantize("q4_k", one), one)} | {
+        key(other, quantize("q8_0", other))
     }
 
 
@@ -301,10 +305,10 @@ def test_place_of_a_tensor(name: str, block: int | None, kind: str) -> None:
 # A model as a whole
 
 
-def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()) -> Model:
-    def tensor(name: str, shape: tuple[int, ...], dtype: str, sums: Sums) -> Tensor:
-        leaf = recipe.leaf(xxh3(name.encode()), "bf16", shape)
-        return Tensor(name, shape, recipe.quantize(dtype, leaf), sums)
+def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()) -> MeasuredModel:
+    def tensor(name: str, shape: tuple[int, ...], dtype: str, sums: Sums) -> MeasuredTensor:
+        x = leaf(xxh3(name.encode()), "bf16", shape)
+        return MeasuredTensor(name, shape, quantize(dtype, x), sums)
 
     tensors = [
         tensor("output_norm.weight", (256,), "f32", Sums(256.0, 0.0, 0.0)),
@@ -316,7 +320,7 @@ def a_model(name: str = "m:q8_0", quant: str = "q8_0", names: Sequence[str] = ()
         ),
         *(tensor(name, (2, 256), quant, Sums(1 / 3, 1 / 7, 1 / 9)) for name in names),
     ]
-    return Model(name, (name, "m:latest"), quant, "sha256:" + "0" * 64, 12345, tuple(tensors))
+    return MeasuredModel(name, (name, "m:latest"), quant, "sha256:" + "0" * 64, 12345, tuple(tensors))
 
 
 def test_a_whole_model_counts_each_weight_once_and_no_vectors() -> None:

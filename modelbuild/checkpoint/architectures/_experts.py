@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, cast, stack
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.stack import stack
+from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
 
 _EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")

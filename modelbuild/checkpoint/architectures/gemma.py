@@ -16,7 +16,8 @@ from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Expression, add_one
+from modelbuild.tensors.operations.add_one import add_one
+from modelbuild.tensors.recipe import Expression
 
 
 class Gemma(Architecture):

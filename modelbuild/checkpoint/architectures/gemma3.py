@@ -18,7 +18,8 @@ from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json
 
 

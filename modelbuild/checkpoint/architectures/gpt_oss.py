@@ -15,7 +15,10 @@ from modelbuild.checkpoint.tensor_names import NAMES, rename
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS, FTYPES
-from modelbuild.tensors.recipe import Expression, mxfp4, slice_, transpose
+from modelbuild.tensors.operations.mxfp4 import mxfp4
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.operations.transpose import transpose
+from modelbuild.tensors.recipe import Expression
 
 EXPERTS = {
     "layers.N.mlp.experts.gate_up_proj": "blk.N.ffn_up_exps",

@@ -11,7 +11,8 @@ from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 
 
 class GraniteMoe(Granite):

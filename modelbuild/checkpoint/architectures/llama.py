@@ -17,7 +17,8 @@ from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Expression, permute
+from modelbuild.tensors.operations.permute import permute
+from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json
 
 DIM_LIMIT = 1 << 16

@@ -14,7 +14,8 @@ from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.recipe import Expression
 
 _FEED_FORWARD = ("layers.N.mlp.gate_proj", "layers.N.mlp.up_proj", "layers.N.mlp.down_proj")
 

@@ -15,7 +15,7 @@ from math import inf
 from typing import Any
 
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
+from modelbuild.words import shown
 
 TEXT_LIMIT = 1 << 18
 """Characters that a text may come to when it is normalized or decoded."""

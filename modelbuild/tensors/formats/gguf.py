@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild.errors import Error
-from modelbuild.tensors import formats, quants
-from modelbuild.tensors.formats import shown
+from modelbuild.tensors import file_digest, mistaken, quants
 from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -45,7 +44,7 @@ SCALARS = {
 STRING, ARRAY = 8, 9
 _ARRAY = struct.pack("<I", ARRAY)
 
-_BY_ID = {number: (name, struct.Struct("<" + form)) for name, (number, form) in SCALARS.items()}
+_BY_ID = {number: (name, struct.Struct("<" + code)) for name, (number, code) in SCALARS.items()}
 _LENGTHS = [struct.pack("<Q", length) for length in range(256)]
 _U64 = struct.Struct("<Q")
 
@@ -60,25 +59,25 @@ class Header:
     table: TensorTable
 
 
-def encode_value(form: str, value: Any) -> bytes:
+def encode_value(value_type: str, value: Any) -> bytes:
     """Spell a metadata value: its type as u32, then the payload, little endian.
 
-    form  u8 … f64, bool, str, or [u8] … [str] for an array; text may be str or bytes
+    value_type  u8 … f64, bool, str, or [u8] … [str] for an array; text may be str or bytes
     Raises Error for a number that the type cannot hold.
     """
     try:
-        if form.startswith("["):
-            item = form[1:-1]
+        if value_type.startswith("["):
+            item = value_type[1:-1]
             if item == "str":
                 return struct.pack("<IIQ", ARRAY, STRING, len(value)) + _strings(value)
             number, code = SCALARS[item]
             return struct.pack(f"<IIQ{len(value)}{code}", ARRAY, number, len(value), *value)
-        if form == "str":
+        if value_type == "str":
             return struct.pack("<I", STRING) + _strings([value])
-        number, code = SCALARS[form]
+        number, code = SCALARS[value_type]
         return struct.pack("<I" + code, number, value)
     except (struct.error, OverflowError):
-        raise Error(f"expected a value that fits {form}, got {shown(value)}") from None
+        raise Error(f"expected a value that fits {value_type}, got {shown(value)}") from None
     except UnicodeEncodeError as error:
         raise Error(f"expected Unicode text, got {shown(ascii(error.object))}") from None
 
@@ -161,28 +160,37 @@ def read_header(path: str) -> Header:
     Source: ggml gguf.cpp, gguf_init_from_reader
     """
     with open(path, "rb") as file:
-        return _read(_Reader(file, os.fstat(file.fileno()).st_size, path))
+        return header_of(file, os.fstat(file.fileno()).st_size, path)
 
 
-def survey(path: str, executor: Executor | None = None) -> formats.Survey:
+def header_of(file: BinaryIO, size: int, path: str) -> Header:
+    """`read_header` for a file of `size` bytes that is open at its start; `path` is what errors call it."""
+    return _read(_Reader(file, size, path))
+
+
+def table(path: str) -> TensorTable:
+    return read_header(path).table
+
+
+def survey(path: str, executor: Executor | None = None) -> file_digest.Digested:
     """Read a GGUF file whole: its table, the digest of each tensor, and the file's own."""
-    return formats.digest_all(path, *_front(path), executor)
+    return file_digest.digest_all(path, *_front(path), executor)
 
 
-def running(path: str) -> formats.Running:
+def running(path: str) -> file_digest.RunningDigest:
     """The digest that `survey` finds, of a copy of the file while it is made."""
     header, table, size = _front(path)
-    return formats.Running(header.size, table, size)
+    return file_digest.RunningDigest(header.size, table, size)
 
 
-def _front(path: str) -> tuple[formats.Head, TensorTable, int]:
+def _front(path: str) -> tuple[file_digest.Head, TensorTable, int]:
     """What stands before the tensors, what it says, and the file's size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         reader = _Reader(file, size, path)
         table = _read(reader).table
     with memoryview(reader.data) as data, data[: reader.at] as front:
-        return formats.Head.of(front), table, size
+        return file_digest.Head.of(front), table, size
 
 
 class _Reader:
@@ -200,10 +208,8 @@ class _Reader:
         if end <= len(self.data):
             return
         if end > self.size + HEADER_LIMIT:
-            part = f"{end - self.at:,} bytes"
-            raise Error(
-                f"claims a text or a list of {part}, more than its {self.size:,} bytes can hold", path=self.path
-            )
+            what = f"claims a text or a list of {end - self.at:,} bytes, more than its {self.size:,} bytes can hold"
+            raise Error(what, path=self.path)
         if end > self.size:
             raise Error(
                 "ends within its header",
@@ -236,8 +242,8 @@ class _Reader:
         with memoryview(self.data) as data:
             return bytes(data[start : self.at])
 
-    def number(self, form: str) -> int:
-        return int(struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0])
+    def number(self, code: str) -> int:
+        return int(struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0])
 
     def text(self, what: str) -> str:
         data = self.take(self.number("Q"))
@@ -258,8 +264,8 @@ class _Reader:
                 raise Error(what, path=self.path, hint=_DAMAGED)
             self._skip_strings(count)
         elif number in _BY_ID:
-            name, form = _BY_ID[number]
-            self.skip(count * form.size)
+            name, layout = _BY_ID[number]
+            self.skip(count * layout.size)
             # Two of 256 bytes are bools: whatever is left without them is none.
             if name == "bool" and self.since(self.at - count).translate(None, b"\0\1"):
                 raise Error(f"key '{shown(key)}' holds a bool that is neither 0 nor 1", path=self.path)
@@ -283,7 +289,7 @@ class _Reader:
 
 def _read(reader: _Reader) -> Header:
     path = reader.path
-    formats.refuse_other(bytes(reader.data[:256]), path, "GGUF")
+    mistaken.refuse_other(bytes(reader.data[:256]), path, "GGUF")
     if reader.data[:4] != MAGIC:
         magic = shown(reader.data[:4].decode("latin-1"))
         raise Error(f"is no GGUF file: it starts with '{magic}', expected 'GGUF'", path=path)
@@ -391,66 +397,3 @@ def _place(tensors: list[Tensor], start: int, alignment: int, reader: _Reader) -
         placed[tensor.name] = Tensor(tensor.name, tensor.dtype, tensor.shape, offset, tensor.length)
         expected += padded(tensor.length, alignment)
     return placed
-
-
-_SPLIT = ("split.no", "split.count", "split.tensors.count")
-
-
-def is_part(table: TensorTable) -> bool:
-    """Whether a table is that of one part of a split file."""
-    count = scalar(table.metadata, "split.count")
-    return isinstance(count, int | float) and count > 1
-
-
-def part_names(name: str) -> list[str]:
-    """The file names of all parts of a split file, given that of one; the name alone where it is no part's."""
-    match = re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})(\.gguf)", name, re.DOTALL)
-    if match is None or not 1 <= int(match[2]) <= int(match[3]):
-        return [name]
-    return [f"{match[1]}-{number:05}-of-{match[3]}{match[4]}" for number in range(1, int(match[3]) + 1)]
-
-
-def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
-    """One table of the parts of a split file, as `llama-gguf-split --merge` makes one file of them.
-
-    parts  (file name, table), in any order
-    Raises Error where they are not all the parts of one file. Offsets in the result are those in the parts.
-    """
-    by_number: dict[int, tuple[str, TensorTable]] = {}
-    counts = set()
-    for name, table in parts:
-        values: list[Any] = [scalar(table.metadata, key) for key in _SPLIT]
-        if not all(type(value) is int for value in values):
-            raise Error(
-                "is no part of a split GGUF file: split.no, split.count or split.tensors.count is missing", path=name
-            )
-        number, count, total = values
-        if number in by_number:
-            raise Error(f"is part {number + 1} of a split file, as '{by_number[number][0]}' is", path=name)
-        by_number[number] = (name, table)
-        counts.add((count, total))
-    if len(counts) > 1:
-        raise Error(
-            "the parts are not of one split file: they disagree on how many parts or tensors there are",
-            path=parts[0][0],
-        )
-    ((count, total),) = counts
-    missing = [str(number + 1) for number in range(min(count, 1 << 16)) if number not in by_number]
-    if missing or len(by_number) != count:
-        raise Error(
-            f"the split file is not whole: {len(by_number)} of {count} parts are here",
-            path=parts[0][0],
-            facts=[("missing", f"part {', '.join(missing[:8])}")] if missing else [],
-        )
-    tensors: dict[str, Tensor] = {}
-    for number in range(count):
-        name, table = by_number[number]
-        for tensor in table.tensors.values():
-            if tensor.name in tensors:
-                raise Error(f"tensor '{shown(tensor.name)}' is in two parts of a split file", path=name)
-            tensors[tensor.name] = tensor
-    if len(tensors) != total:
-        raise Error(f"the parts hold {len(tensors)} tensors, expected {total} (split.tensors.count)", path=parts[0][0])
-    metadata = {key: value for key, value in by_number[0][1].metadata.items() if key != "split.count"}
-    metadata["split.count"] = encode_value("u16", 0)
-    return TensorTable(metadata, tensors)

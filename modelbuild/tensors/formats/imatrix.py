@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
-from modelbuild.tensors.formats import gguf, shown
+from modelbuild.tensors import mistaken
+from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
+from modelbuild.tensors.lazy import np
 from modelbuild.tensors.tensor import Tensor
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 SUMS, COUNTS = ".in_sum2", ".counts"
@@ -61,12 +62,12 @@ def _read(file: BinaryIO, size: int, path: str) -> Imatrix:
     file.seek(0)
     if head.startswith(gguf.MAGIC):
         return _gguf(file, size, path)
-    formats.refuse_other(head, path, "llama.cpp imatrix")
+    mistaken.refuse_other(head, path, "llama.cpp imatrix")
     return _Older(file, size, path).matrix()
 
 
 def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
-    table = gguf._read(gguf._Reader(file, size, path)).table
+    table = gguf.header_of(file, size, path).table
     kind = scalar(table.metadata, "general.type")
     missing = [key for key in _KEYS if key not in table.metadata]
     if kind not in (None, "imatrix") or len(missing) == len(_KEYS):
@@ -74,9 +75,9 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
         raise Error(f"is no importance matrix: it is a GGUF file {what}", path=path, hint=_HINT)
     if missing:
         raise Error(f"lacks '{missing[0]}', which an importance matrix has", path=path)
-    for key, form in _KEYS.items():
-        if (got := type_name(table.metadata[key])) != form:
-            raise Error(f"{key} expects {form}, got {got}", path=path)
+    for key, expected in _KEYS.items():
+        if (got := type_name(table.metadata[key])) != expected:
+            raise Error(f"{key} expects {expected}, got {got}", path=path)
     named: dict[str, dict[str, Tensor]] = {}
     for tensor in table.tensors.values():
         for suffix in (SUMS, COUNTS):
@@ -105,8 +106,6 @@ CHUNK = 1 << 20
 
 def _floats(file: BinaryIO, tensor: Tensor, path: str, start: int = 0, stop: int = 1 << 62) -> npt.NDArray[np.float32]:
     """The values of a tensor, or those from `start` to `stop`."""
-    import numpy as np
-
     file.seek(tensor.offset + 4 * start)
     size = min(tensor.length, 4 * stop) - 4 * start
     data = file.read(size)
@@ -117,8 +116,6 @@ def _floats(file: BinaryIO, tensor: Tensor, path: str, start: int = 0, stop: int
 
 def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 0) -> npt.NDArray[np.float32]:
     """The values, the first of them the `start`th of all. Raises Error for one that is not finite."""
-    import numpy as np
-
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {start + bad[0]}, expected finite numbers", path=path)
@@ -127,8 +124,6 @@ def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 
 
 def _means(name: str, file: BinaryIO, sums: Tensor, counts: npt.NDArray[np.float32], path: str) -> bytes:
     """Sums of squares by the counts of their matrices, in f32; ones for a matrix that was never used."""
-    import numpy as np
-
     size = sums.length // 4
     if not size or not counts.size or size % counts.size:
         what = f"'{shown(name)}{SUMS}' has {size} values and '{shown(name)}{COUNTS}' {counts.size}"
@@ -210,8 +205,6 @@ class _Older:
         return Imatrix(entries, (dataset,) if length else (), _positive(chunks))
 
     def entry(self, where: str) -> tuple[str, bytes]:
-        import numpy as np
-
         length = self.number(where)
         if length < 1:
             raise Error(f"{where} claims a name of {length:,} bytes", path=self.path)

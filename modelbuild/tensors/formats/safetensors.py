@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import bounded_json
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
-from modelbuild.tensors.formats import shown
+from modelbuild.tensors import file_digest, mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -33,28 +33,37 @@ BITS = {
 """dtype -> bits of a value (safetensors, Dtype); ours are the same names in lower case."""
 
 
-def read_header(path: str) -> TensorTable:
+def table(path: str) -> TensorTable:
     """Read the table of a safetensors file, checking it against the file's size; digests are empty.
 
     Raises Error for every way a header can lie. Source: safetensors, SafeTensors::read_metadata and Metadata::validate.
     """
-    with open(path, "rb") as file:
-        return _read(file, os.fstat(file.fileno()).st_size, path)[1]
+    return _front(path)[1]
 
 
-def survey(path: str, executor: Executor | None = None) -> formats.Survey:
+def survey(path: str, executor: Executor | None = None) -> file_digest.Digested:
     """Read a safetensors file whole: its table, the digest of each tensor, and the file's own."""
+    return file_digest.digest_all(path, *_front(path), executor)
+
+
+def running(path: str) -> file_digest.RunningDigest:
+    """The digest that `survey` finds, of a copy of the file while it is made."""
+    head, table, size = _front(path)
+    return file_digest.RunningDigest(head.size, table, size)
+
+
+def _front(path: str) -> tuple[file_digest.Head, TensorTable, int]:
+    """What stands before the tensors, what it says, and the file's size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        head, table = _read(file, size, path)
-    return formats.digest_all(path, head, table, size, executor)
+        return *_read(file, size, path), size
 
 
-def _read(file: BinaryIO, size: int, path: str) -> tuple[formats.Head, TensorTable]:
+def _read(file: BinaryIO, size: int, path: str) -> tuple[file_digest.Head, TensorTable]:
     head = file.read(256)
     # A header of 640 bytes begins as a pickle does: what follows the length tells.
     if head[4:9] != b"\0\0\0\0{":
-        formats.refuse_other(head, path, "safetensors")
+        mistaken.refuse_other(head, path, "safetensors")
     if size < 8:
         raise Error(f"is {size} bytes long, expected a safetensors header of 8 bytes and more", path=path)
     length = int.from_bytes(head[:8], "little")
@@ -71,7 +80,7 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[formats.Head, TensorTab
         )
     file.seek(8)
     text = head[:8] + file.read(length)
-    front = formats.Head.of(text)
+    front = file_digest.Head.of(text)
     with bounded_json.uncollected(length):
         header = _parse(text[8:], path)
         del text

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 30
 BLOCK = 1
@@ -13,16 +11,12 @@ BYTES = 2
 HALVES = ()
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """To nearest even; a NaN keeps its upper half and becomes quiet. (ggml_compute_fp32_to_bf16)"""
-    import numpy as np
-
     bits = values.view(np.uint32)
     even = bits + (0x7FFF + (bits >> 16 & 1))
     return (np.where(np.isnan(values), bits | 0x400000, even) >> 16).astype("<u2").view(np.uint8)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
+def dequantize(data: n.Bytes) -> n.Floats:
     return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)

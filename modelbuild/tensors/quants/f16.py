@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 1
 BLOCK = 1
@@ -13,14 +11,10 @@ BYTES = 2
 HALVES = (0,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """To nearest even; what is too large becomes infinite, NaN 0x7e00 with its sign."""
-    from modelbuild.tensors.quants import _numpy as n
-
     return n.half(values).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
+def dequantize(data: n.Bytes) -> n.Floats:
     return np.frombuffer(data, "<f2").astype(np.float32)

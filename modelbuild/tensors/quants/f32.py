@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 0
 BLOCK = 1
@@ -13,13 +11,9 @@ BYTES = 4
 HALVES = ()
 
 
-def quantize(values: Floats) -> Bytes:
-    import numpy as np
-
+def quantize(values: n.Floats) -> n.Bytes:
     return values.astype("<f4").view(np.uint8)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
+def dequantize(data: n.Bytes) -> n.Floats:
     return np.frombuffer(data, "<f4").astype(np.float32)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, searches
 
 GGML_TYPE = 23
 BLOCK = 256
@@ -13,24 +11,18 @@ BYTES = 136
 HALVES = (0,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_iq4_nl_impl with blocks of 256)"""
     return _pack(values, None)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
-    from modelbuild.tensors.quants import _numpy as n
-
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     return _pack(rows, n.spread_weights(rows, importance, BLOCK, 1, 128))
 
 
-def _pack(values: Floats, weights: Floats | None) -> Bytes:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def _pack(values: n.Floats, weights: n.Floats | None) -> n.Bytes:
     x = n.columns(values, 32)
-    scales = n.columns(n.uneven_search(x, None if weights is None else n.columns(weights, 32)), 8)
+    scales = n.columns(searches.uneven(x, None if weights is None else n.columns(weights, 32)), 8)
     d = -n.first_absmax(scales)[0] / n.F(32)
     codes = np.clip(n.nearest(n.inverse(d) * scales), -32, 31)
     g = n.inverse(d * codes.astype(np.float32))
@@ -45,15 +37,11 @@ def _pack(values: Floats, weights: Floats | None) -> Bytes:
     return np.concatenate([n.half(d), high_bytes, low, packed], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     low = np.stack([blocks[:, 4:8] & 15, blocks[:, 4:8] >> 4], axis=2).reshape(-1, 8)
     high = np.stack([blocks[:, 2 + j // 4] >> 2 * (j % 4) & 3 for j in range(8)], axis=1)
     scale = n.widen(blocks[:, :2])[:, np.newaxis] * ((low | high << 4).astype(np.float32) - n.F(32))
     levels = n.unnibbles(blocks[:, 8:].reshape(-1, 16)).reshape(-1, 8, 32)
-    values: Floats = scale[:, :, np.newaxis] * n.UNEVEN[levels]
+    values: n.Floats = scale[:, :, np.newaxis] * n.UNEVEN[levels]
     return values.reshape(-1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 39
 BLOCK = 32
@@ -13,12 +11,8 @@ BYTES = 17
 HALVES = ()
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_mxfp4_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     x = values.reshape(-1, BLOCK)
     top = np.max(np.abs(x), axis=1)
     exponent = n.floor_log2(np.where(top > 0, top, n.F(1))) - 2 + 127
@@ -33,11 +27,7 @@ def quantize(values: Floats) -> Bytes:
     return np.concatenate([e[:, np.newaxis], n.nibbles(levels)], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
-    values: Floats = n.E2M1[n.unnibbles(blocks[:, 1:])] * n.half_power_of_two(blocks[:, 0])[:, np.newaxis]
+    values: n.Floats = n.E2M1[n.unnibbles(blocks[:, 1:])] * n.half_power_of_two(blocks[:, 0])[:, np.newaxis]
     return values.reshape(-1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats, Ints
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, searches
 
 GGML_TYPE = 10
 BLOCK = 256
@@ -13,46 +11,35 @@ BYTES = 84
 HALVES = (80, 82)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q2_K_ref)"""
-    import numpy as np
 
-    from modelbuild.tensors.quants import _numpy as n
-
-    def four_bit(v: Floats) -> tuple[Bytes, Bytes]:
+    def four_bit(v: n.Floats) -> tuple[n.Bytes, n.Bytes]:
         per_block = n.columns(v, 16)
         top = n.largest(per_block)
         codes = np.where(top > 0, n.nearest(n.F(15) / top * per_block), 0)
         return codes.astype(np.uint8), np.where((top > 0)[:, np.newaxis], n.half(top / n.F(15)), np.uint8(0))
 
     x = n.columns(values, 16)
-    scale, minimum, searched = n.affine_search(x, np.abs(x), 3, -0.5, 0.1, 15, absolute=True)
+    scale, minimum, searched = searches.affine(x, np.abs(x), 3, -0.5, 0.1, 15, absolute=True)
     s, d = four_bit(scale)
     m, dmin = four_bit(minimum)
     return _pack(x, d, dmin, s | m << 4, searched)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q2_K_impl)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     x = n.columns(rows, 16)
     w = n.columns(n.spread_weights(rows, importance, 256, 1, 256), 16)
-    scale, minimum, searched = n.weighted_affine_search(x, w, 3)
+    scale, minimum, searched = searches.weighted_affine(x, w, 3)
     sums = n.columns(n.total(w), 16)
-    d, s = n.positive_search(n.columns(scale, 16), sums, 15)
-    dmin, m = n.positive_search(n.columns(minimum, 16), sums, 15)
+    d, s = searches.positive(n.columns(scale, 16), sums, 15)
+    dmin, m = searches.positive(n.columns(minimum, 16), sums, 15)
     return _pack(x, n.half(d), n.half(dmin), (s | m << 4).astype(np.uint8), searched)
 
 
-def _pack(x: Floats, d: Bytes, dmin: Bytes, codes: Bytes, searched: Ints) -> Bytes:
+def _pack(x: n.Floats, d: n.Bytes, dmin: n.Bytes, codes: n.Bytes, searched: n.Ints) -> n.Bytes:
     """Of columns, f16 bytes, codes `[16, blocks]`, and the levels that stand where a scale is 0."""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     D = (n.widen(d) * (codes & 15).astype(np.float32)).T.reshape(-1)
     M = (n.widen(dmin) * (codes >> 4).astype(np.float32)).T.reshape(-1)
     levels = np.where(D != 0, np.clip(n.nearest((x + M) / D), 0, 3), searched)
@@ -60,15 +47,11 @@ def _pack(x: Floats, d: Bytes, dmin: Bytes, codes: Bytes, searched: Ints) -> Byt
     return np.concatenate([codes.T, n.pack_fours(q), d, dmin], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     codes = blocks[:, :16]
     scale = n.widen(blocks[:, 80:82])[:, np.newaxis] * (codes & 15).astype(np.float32)
     low = n.widen(blocks[:, 82:])[:, np.newaxis] * (codes >> 4).astype(np.float32)
     q = n.unpack_fours(blocks[:, 16:80]).astype(np.float32).reshape(-1, 16, 16)
-    values: Floats = scale[:, :, np.newaxis] * q - low[:, :, np.newaxis]
+    values: n.Floats = scale[:, :, np.newaxis] * q - low[:, :, np.newaxis]
     return values.reshape(-1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats, Ints
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, searches
 
 GGML_TYPE = 11
 BLOCK = 256
@@ -13,14 +11,10 @@ BYTES = 110
 HALVES = (108,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q3_K_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     x = n.columns(values, 16)
-    scale, searched = n.descent_search(x, 4)
+    scale, searched = searches.descent(x, 4)
     scales = n.columns(scale, 16)
     value, _ = n.first_absmax(scales)
     g = n.F(-32) / value
@@ -30,23 +24,17 @@ def quantize(values: Floats) -> Bytes:
     return _pack(x, d, codes.astype(np.int32), searched)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q3_K_impl)"""
-    from modelbuild.tensors.quants import _numpy as n
-
     x = n.columns(rows, 16)
     w = n.columns(n.spread_weights(rows, importance, 256, 2, 256), 16)
-    scale, searched = n.symmetric_search(x, 4, w)
-    d, codes = n.symmetric_search(n.columns(scale, 16), 32, n.columns(n.total(w), 16))
+    scale, searched = searches.symmetric(x, 4, w)
+    d, codes = searches.symmetric(n.columns(scale, 16), 32, n.columns(n.total(w), 16))
     return _pack(x, n.half(d), codes - 32, searched)
 
 
-def _pack(x: Floats, d: Bytes, codes: Ints, searched: Ints) -> Bytes:
+def _pack(x: n.Floats, d: n.Bytes, codes: n.Ints, searched: n.Ints) -> n.Bytes:
     """Of columns, f16 bytes, codes -32..31 `[16, blocks]`, and the levels that stand where a scale is 0."""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     D = (n.widen(d) * codes.astype(np.float32)).T.reshape(-1)
     levels = np.where(D != 0, np.clip(n.nearest(x / D), -4, 3) + 4, searched)
     q = levels.T.reshape(-1, 256).astype(np.uint8)
@@ -56,16 +44,12 @@ def _pack(x: Floats, d: Bytes, codes: Ints, searched: Ints) -> Bytes:
     return np.concatenate([n.pack_bits(q >> 2), n.pack_fours(q), low, high, d], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     codes = blocks[:, 96:108]
     low = np.concatenate([codes[:, :8] & 15, codes[:, :8] >> 4], axis=1)
     high = np.concatenate([codes[:, 8:] >> i & 3 for i in (0, 2, 4, 6)], axis=1)
     scale = n.widen(blocks[:, 108:])[:, np.newaxis] * ((low | high << 4).astype(np.float32) - n.F(32))
     q = (n.unpack_fours(blocks[:, 32:96]) | n.unpack_bits(blocks[:, :32]) << 2).astype(np.float32) - n.F(4)
-    values: Floats = scale[:, :, np.newaxis] * q.reshape(-1, 16, 16)
+    values: n.Floats = scale[:, :, np.newaxis] * q.reshape(-1, 16, 16)
     return values.reshape(-1)

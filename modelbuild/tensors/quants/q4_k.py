@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, superblocks
 
 GGML_TYPE = 12
 BLOCK = 256
@@ -13,28 +11,18 @@ BYTES = 144
 HALVES = (0, 2)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q4_K_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
-    head, levels = n.affine_superblocks(values, 15, -1.0, 20)
+    head, levels = superblocks.plain(values, 15, -1.0, 20)
     return np.concatenate([head, n.pack_pairs(levels)], axis=1).reshape(-1)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q4_K_impl)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
-    head, levels = n.weighted_affine_superblocks(rows, importance, 15)
+    head, levels = superblocks.weighted(rows, importance, 15)
     return np.concatenate([head, n.pack_pairs(levels)], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
-    return n.affine_values(blocks[:, :16], n.unpack_pairs(blocks[:, 16:]))
+    return superblocks.values(blocks[:, :16], n.unpack_pairs(blocks[:, 16:]))

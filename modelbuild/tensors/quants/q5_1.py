@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, searches
 
 GGML_TYPE = 7
 BLOCK = 32
@@ -13,12 +11,8 @@ BYTES = 24
 HALVES = (0, 2)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q5_1_ref; unlike q4_1 it does not clamp)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     x = n.columns(values, BLOCK)
     low, high = n.extremes(x)
     d = (high - low) / n.F(31)
@@ -26,34 +20,22 @@ def quantize(values: Floats) -> Bytes:
     return _pack(d, low, q)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q5_1_impl)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     w = n.spread_weights(rows, importance, rows.shape[1], 1, rows.shape[1])
-    d, minimum, levels = n.weighted_affine_search(n.columns(rows, BLOCK), n.columns(w, BLOCK), 31)
+    d, minimum, levels = searches.weighted_affine(n.columns(rows, BLOCK), n.columns(w, BLOCK), 31)
     return _pack(d, -minimum, levels.T.astype(np.uint8))
 
 
-def _pack(d: Floats, low: Floats, q: Bytes) -> Bytes:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def _pack(d: n.Floats, low: n.Floats, q: n.Bytes) -> n.Bytes:
     fifth = np.packbits(q >> 4 & 1, axis=1, bitorder="little")
     return np.concatenate([n.half(d), n.half(low), fifth, n.nibbles(q & 15)], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     d, low = n.widen(blocks[:, :2])[:, np.newaxis], n.widen(blocks[:, 2:4])[:, np.newaxis]
     fifth = np.unpackbits(blocks[:, 4:8].view(np.uint8), axis=1, bitorder="little")
     q = n.unnibbles(blocks[:, 8:]) | fifth << 4
-    values: Floats = q.astype(np.float32) * d + low
+    values: n.Floats = q.astype(np.float32) * d + low
     return values.reshape(-1)

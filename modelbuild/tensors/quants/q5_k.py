@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, superblocks
 
 GGML_TYPE = 13
 BLOCK = 256
@@ -13,28 +11,18 @@ BYTES = 176
 HALVES = (0, 2)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q5_K_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
-    head, levels = n.affine_superblocks(values, 31, -0.5, 15)
+    head, levels = superblocks.plain(values, 31, -0.5, 15)
     return np.concatenate([head, n.pack_bits(levels >> 4), n.pack_pairs(levels)], axis=1).reshape(-1)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q5_K_impl)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
-    head, levels = n.weighted_affine_superblocks(rows, importance, 31)
+    head, levels = superblocks.weighted(rows, importance, 31)
     return np.concatenate([head, n.pack_bits(levels >> 4), n.pack_pairs(levels)], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
-    return n.affine_values(blocks[:, :16], n.unpack_pairs(blocks[:, 48:]) | n.unpack_bits(blocks[:, 16:48]) << 4)
+    return superblocks.values(blocks[:, :16], n.unpack_pairs(blocks[:, 48:]) | n.unpack_bits(blocks[:, 16:48]) << 4)

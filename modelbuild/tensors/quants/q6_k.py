@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n, searches
 
 GGML_TYPE = 14
 BLOCK = 256
@@ -13,25 +11,19 @@ BYTES = 210
 HALVES = (208,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_q6_K_ref)"""
     return _pack(values, None)
 
 
-def quantize_weighted(rows: Floats, importance: Floats) -> Bytes:
+def quantize_weighted(rows: n.Floats, importance: n.Floats) -> n.Bytes:
     """(quantize_row_q6_K_impl: importances are the weights)"""
-    import numpy as np
-
     return _pack(rows, np.broadcast_to(importance, rows.shape))
 
 
-def _pack(values: Floats, weights: Floats | None) -> Bytes:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def _pack(values: n.Floats, weights: n.Floats | None) -> n.Bytes:
     x = n.columns(values, 16)
-    scale, searched = n.symmetric_search(x, 32, None if weights is None else n.columns(weights, 16))
+    scale, searched = searches.symmetric(x, 32, None if weights is None else n.columns(weights, 16))
     scales = n.columns(scale, 16)
     value, magnitude = n.first_absmax(scales)
     g = n.F(-128) / value
@@ -47,14 +39,10 @@ def _pack(values: Floats, weights: Floats | None) -> Bytes:
     return packed.reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     low = blocks[:, :128].reshape(-1, 2, 2, 32)
     q = np.concatenate([low & 15, low >> 4], axis=2).reshape(-1, 256) | n.unpack_fours(blocks[:, 128:192]) << 4
     scale = n.widen(blocks[:, 208:])[:, np.newaxis] * blocks[:, 192:208].view(np.int8).astype(np.float32)
-    values: Floats = scale[:, :, np.newaxis] * (q.astype(np.float32) - n.F(32)).reshape(-1, 16, 16)
+    values: n.Floats = scale[:, :, np.newaxis] * (q.astype(np.float32) - n.F(32)).reshape(-1, 16, 16)
     return values.reshape(-1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 34
 BLOCK = 256
@@ -13,15 +11,11 @@ BYTES = 54
 HALVES = (52,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_tq1_0_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     d, trits = n.ternary(values)
 
-    def packed(t: Bytes) -> Bytes:
+    def packed(t: n.Bytes) -> n.Bytes:
         """`[m, digits, k]` -> `[m, k]`: the digits, first one highest, as a fraction of 256."""
         v = np.zeros((len(t), t.shape[2]), np.uint16)
         for i, power in enumerate((81, 27, 9, 3, 1)[: t.shape[1]]):
@@ -33,18 +27,14 @@ def quantize(values: Floats) -> Bytes:
     return np.concatenate([*pieces, d], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
 
-    def digits(packed: Bytes, count: int) -> Bytes:
+    def digits(packed: n.Bytes, count: int) -> n.Bytes:
         powers = np.array([1, 3, 9, 27, 81][:count], np.uint8)
         shifted = packed.astype(np.uint8)[:, np.newaxis] * powers[:, np.newaxis]
         return (shifted.astype(np.uint16) * 3 >> 8).reshape(len(packed), -1)
 
     t = np.concatenate([digits(blocks[:, :32], 5), digits(blocks[:, 32:48], 5), digits(blocks[:, 48:52], 4)], axis=1)
-    values: Floats = (t.astype(np.float32) - n.F(1)) * n.widen(blocks[:, 52:])[:, np.newaxis]
+    values: n.Floats = (t.astype(np.float32) - n.F(1)) * n.widen(blocks[:, 52:])[:, np.newaxis]
     return values.reshape(-1)

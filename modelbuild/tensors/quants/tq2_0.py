@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from modelbuild.tensors.quants._numpy import Bytes, Floats
+from modelbuild.tensors.lazy import np
+from modelbuild.tensors.quants._shared import n
 
 GGML_TYPE = 35
 BLOCK = 256
@@ -13,22 +11,14 @@ BYTES = 66
 HALVES = (64,)
 
 
-def quantize(values: Floats) -> Bytes:
+def quantize(values: n.Floats) -> n.Bytes:
     """(quantize_row_tq2_0_ref)"""
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
     d, trits = n.ternary(values)
     return np.concatenate([n.pack_fours(trits), d], axis=1).reshape(-1)
 
 
-def dequantize(data: Bytes) -> Floats:
-    import numpy as np
-
-    from modelbuild.tensors.quants import _numpy as n
-
+def dequantize(data: n.Bytes) -> n.Floats:
     blocks = data.reshape(-1, BYTES)
     t = n.unpack_fours(blocks[:, :64]).astype(np.float32) - n.F(1)
-    values: Floats = t * n.widen(blocks[:, 64:])[:, np.newaxis]
+    values: n.Floats = t * n.widen(blocks[:, 64:])[:, np.newaxis]
     return values.reshape(-1)

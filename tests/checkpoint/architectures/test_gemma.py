@@ -12,7 +12,8 @@ from modelbuild.checkpoint.architectures.gemma import Gemma
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
-from modelbuild.tensors.recipe import add_one, leaf
+from modelbuild.tensors.operations.add_one import add_one
+from modelbuild.tensors.operations.leaf import leaf
 from tests.checkpoints import pieces
 from tests.zoo.gemma import CONFIG
 

@@ -11,7 +11,8 @@ from modelbuild.checkpoint.architectures import complete, find
 from modelbuild.checkpoint.architectures.gemma2 import Gemma2
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import add_one, leaf
+from modelbuild.tensors.operations.add_one import add_one
+from modelbuild.tensors.operations.leaf import leaf
 from tests.zoo.gemma2 import CONFIG
 
 

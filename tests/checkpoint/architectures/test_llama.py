@@ -16,7 +16,8 @@ from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
 from modelbuild.tensors.formats.gguf import decode_value
-from modelbuild.tensors.recipe import Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Recipe
 from tests import checkpoints, recipes
 
 

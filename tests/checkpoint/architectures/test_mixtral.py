@@ -12,7 +12,8 @@ from modelbuild.checkpoint.architectures import complete
 from modelbuild.checkpoint.architectures.mixtral import Mixtral
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Expression
 from tests import zoo
 
 CONFIG = zoo.cases("mixtral")["eight experts"].config

@@ -12,7 +12,7 @@ from modelbuild.checkpoint.architectures.qwen2 import Qwen2
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
-from modelbuild.tensors.recipe import leaf
+from modelbuild.tensors.operations.leaf import leaf
 from tests.zoo.qwen2 import CONFIG
 
 

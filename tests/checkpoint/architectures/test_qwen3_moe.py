@@ -13,7 +13,8 @@ from modelbuild.checkpoint.architectures import complete
 from modelbuild.checkpoint.architectures.qwen3_moe import Qwen3Moe
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Expression
 from tests import checkpoints, recipes, zoo
 
 CASE = zoo.cases("qwen3_moe")["eight experts"]

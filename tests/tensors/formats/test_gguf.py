@@ -1,10 +1,7 @@
-"""Reading and writing GGUF headers, beside gguf-py; split files beside llama-gguf-split."""
+"""Reading and writing GGUF headers, beside gguf-py."""
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,10 @@ from hypothesis import strategies as st
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.tensors import formats
+from modelbuild.tensors import file_digest
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
-from modelbuild.tensors.tensor import Tensor, TensorTable
-from tests import checkpoints, recipes
+from tests import recipes
 
 VALUES: dict[str, tuple[str, Any]] = {
     "a.u8": ("u8", 255), "a.i8": ("i8", -128), "a.u16": ("u16", 65535), "a.i16": ("i16", -2), "a.u32": ("u32", 1 << 31),
@@ -159,87 +154,10 @@ def test_every_byte_counts(tmp_path: Path) -> None:
 def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(library_file(tmp_path / "m.gguf"))
     alone = gguf.survey(path)
-    monkeypatch.setattr(formats, "BATCH", 30)
-    monkeypatch.setattr(formats, "CHUNK", 7)
+    monkeypatch.setattr(file_digest, "BATCH", 30)
+    monkeypatch.setattr(file_digest, "CHUNK", 7)
     with ThreadPoolExecutor(3) as pool:
         assert gguf.survey(path, pool) == alone
-
-
-@pytest.mark.parametrize("step", (1, 7, 64, 1 << 20))
-def test_digest_of_bytes_in_order_is_the_file_s(tmp_path: Path, step: int) -> None:
-    path = str(library_file(tmp_path / "m.gguf"))
-    data = Path(path).read_bytes()
-    digest = gguf.survey(path).digest
-
-    def taken(data: bytes) -> str:
-        running = gguf.running(path)
-        for at in range(0, len(data), step):
-            running.update(data[at : at + step])
-        return running.digest()
-
-    assert taken(data) == digest
-    wrong = [data[:-1], data + b"\0", data + data, data[:100], b"", data[1:]]
-    wrong += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(0, len(data), 101)]
-    assert digest not in [taken(each) for each in wrong]
-    assert len({taken(each) for each in wrong}) == len(wrong)
-
-
-def test_the_names_of_the_parts_follow_from_one() -> None:
-    names = [f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
-    assert gguf.part_names(names[1]) == names
-    for alone in ("m.gguf", "m-1-of-3.gguf", "m-00004-of-00003.gguf", "m-00001-of-00003.bin"):
-        assert gguf.part_names(alone) == [alone]
-
-
-def parts() -> list[tuple[str, TensorTable]]:
-    tables = []
-    for number, names in enumerate((["a", "b"], ["c"], ["d"])):
-        metadata = (
-            {"general.architecture": encode_value("str", "llama"), "x": encode_value("u8", number)}
-            if not number
-            else {}
-        )
-        metadata |= {"split.no": encode_value("u16", number), "split.count": encode_value("u16", 3)}
-        metadata |= {"split.tensors.count": encode_value("i32", 4)}
-        tensors = {name: Tensor(name, "f32", (1, 4), 0, 16, f"xxh3:{name}") for name in names}
-        tables.append((f"m-0000{number + 1}-of-00003.gguf", TensorTable(metadata, tensors)))
-    return tables
-
-
-def test_parts_in_any_order_make_one_table() -> None:
-    made = gguf.merge(parts())
-    assert list(made.tensors) == ["a", "b", "c", "d"]
-    assert list(made.metadata) == ["general.architecture", "x", "split.no", "split.tensors.count", "split.count"]
-    assert decode_value(made.metadata["split.count"]) == 0
-    shuffled = parts()
-    random.Random(1).shuffle(shuffled)
-    assert gguf.merge(shuffled) == made
-    assert gguf.is_part(parts()[0][1]) and not gguf.is_part(made)
-
-
-@pytest.mark.peer
-def test_parts_make_the_file_that_llama_gguf_split_makes(tmp_path: Path) -> None:
-    build = os.environ.get("MODELBUILD_LLAMA_CPP")
-    splitter = next(Path(build).rglob("llama-gguf-split"), None) if build else None
-    if splitter is None:
-        pytest.skip("MODELBUILD_LLAMA_CPP names no build with llama-gguf-split")
-    folder = checkpoints.write(tmp_path / "m")
-    leaves = recipes.Folder(folder).leaves()
-    whole = tmp_path / "whole.gguf"
-    whole.write_bytes(recipes.file_of(recipes.quantized(recipes.converted(folder), "q4_K_M"), leaves))
-    run = [splitter, "--split", "--split-max-tensors", "5", whole, tmp_path / "part"]
-    subprocess.run(run, check=True, capture_output=True)
-    files = sorted(path.name for path in tmp_path.glob("part-*.gguf"))
-    assert gguf.part_names(files[2]) == files
-    subprocess.run(
-        [splitter, "--merge", tmp_path / files[0], tmp_path / "merged.gguf"], check=True, capture_output=True
-    )
-    made = recipes.file_of(recipes.imported(tmp_path, files), recipes.Folder(tmp_path, files).leaves())
-    assert made == (tmp_path / "merged.gguf").read_bytes()
-    assert (
-        recipes.file_of(recipes.imported(tmp_path, ["whole.gguf"]), recipes.Folder(tmp_path, ["whole.gguf"]).leaves())
-        == whole.read_bytes()
-    )
 
 
 def test_an_imported_file_is_a_recipe_of_its_own_bytes(tmp_path: Path) -> None:
@@ -247,9 +165,3 @@ def test_an_imported_file_is_a_recipe_of_its_own_bytes(tmp_path: Path) -> None:
     recipe = recipes.imported(tmp_path, ["m.gguf"])
     assert all(entry.expression.operation == "leaf" for entry in recipe.tensors)
     assert recipes.file_of(recipe, recipes.Folder(tmp_path, ["m.gguf"]).leaves()) == path.read_bytes()
-
-
-def test_a_recipe_decodes_to_itself() -> None:
-    entries = [Entry("a", (1, 32), leaf("xxh3:00", "q8_0", (1, 32)))]
-    recipe = Recipe({"k\u00e9y": encode_value("str", "v")}, entries, {"xxh3:1": b"\0\n"})
-    assert Recipe.decode(recipe.encode()) == recipe

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from gguf import GGUFReader, GGUFWriter
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing
 from modelbuild.tensors.formats import imatrix
 from modelbuild.tensors.formats.imatrix import Imatrix
 from tests import checkpoints, recipes
@@ -163,5 +163,5 @@ def test_llama_quantize_reads_the_same(ftype: str, form: str, tmp_path: Path) ->
         values = np.ascontiguousarray(tensors[tensor.name].data)
         out = np.zeros(tensor.n_bytes, np.uint8)
         weights = read.entries.get(tensor.name)
-        quants.quantize(quant, "f32", values, out, weights, int(tensor.shape[0]))
+        packing.quantize(quant, "f32", values, out, weights, int(tensor.shape[0]))
         assert out.tobytes() == tensor.data.tobytes(), tensor.name

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelbuild.tensors import quants
+from modelbuild.tensors.quants import _numpy
 from tests.tensors.quants.quant_data import families, importances
 from tests.tensors.quants.ways import BLOCKS, NATIVE, WEIGHTED, native, pack, unpack
 
@@ -87,7 +88,7 @@ def attempt(random: np.random.Generator) -> None:
         same = floats.view(np.float32), unpack("numpy", quant, bits)
     assert np.array_equal(*same, equal_nan=True), where
     checked = quants.get(dtype)
-    assert native.first_nonfinite(way, checked.ggml_type, source) == quants._numpy.first_nonfinite(dtype, data), where  # type: ignore[attr-defined]
+    assert native.first_nonfinite(way, checked.ggml_type, source) == _numpy.first_nonfinite(dtype, data), where
 
 
 def main() -> None:

@@ -25,5 +25,5 @@ ASAN_OPTIONS=detect_leaks=0:halt_on_error=1
 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 PYTHONMALLOC=malloc
 export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC
-"$python" -m pytest -q --capture=no -p no:cacheprovider tests/tensors/quants/test_kernels.py tests/tensors/quants/test_casts.py tests/tensors/quants/test_dequantize.py
+"$python" -m pytest -q --capture=no -p no:cacheprovider tests/tensors/quants/test_native.py tests/tensors/quants/test_casts.py tests/tensors/quants/test_dequantize.py
 "$python" -m tests.tensors.quants.fuzz "${1:-20}"

@@ -7,7 +7,7 @@ import gguf.quants
 import numpy as np
 import pytest
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from tests.tensors.quants.quant_data import families
 from tests.tensors.quants.ways import BLOCKS, WAYS, pack, unpack
 
@@ -30,7 +30,7 @@ def test_every_way_unpacks_as_gguf_py_does(quant, way):
 def test_every_way_unpacks_blocks_of_random_bytes_alike(quant, way):
     form = quants.get(quant)
     blocks = np.random.default_rng(1).integers(0, 256, (64, form.bytes), np.uint8)
-    for at in quants._module(quant).HALVES:
+    for at in quants.module(quant).HALVES:
         blocks[:, at + 1] &= 0xBB  # finite scales
     with np.errstate(all="ignore"):
         expected = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType(form.ggml_type)).astype(np.float32)
@@ -41,6 +41,6 @@ def test_every_way_unpacks_blocks_of_random_bytes_alike(quant, way):
 def test_unpacking_checks_sizes(quant):
     form = quants.get(quant)
     with pytest.raises(ValueError, match="not a whole number"):
-        quants.dequantize(quant, bytes(form.bytes - 1), bytearray(form.block * 4))
+        packing.dequantize(quant, bytes(form.bytes - 1), bytearray(form.block * 4))
     with pytest.raises(ValueError, match=f"{form.block} values take {form.block * 4} bytes as f32, got 4"):
-        quants.dequantize(quant, bytes(form.bytes), bytearray(4))
+        packing.dequantize(quant, bytes(form.bytes), bytearray(4))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelbuild.tensors import quants
+from modelbuild.tensors.quants import _reference
 
 try:
     from modelbuild.tensors.quants import _native as native  # type: ignore[attr-defined]
@@ -28,7 +29,7 @@ def pack(
     count = memoryview(source).nbytes // quants.get(dtype).bytes
     out = np.full(count // form.block * form.bytes, 0xAA, np.uint8)
     if way == "numpy":
-        found = quants._numpy_quantize(quant, dtype, source, out, weights, columns)
+        found = _reference.quantize(quant, dtype, source, out, weights, columns)
     else:
         found = native.quantize(way, form.ggml_type, quants.get(dtype).ggml_type, source, out, weights, columns)
     return out, found
@@ -38,7 +39,7 @@ def unpack(way: str, quant: str, source: Any) -> npt.NDArray[np.float32]:
     form = quants.get(quant)
     out = np.full(memoryview(source).nbytes // form.bytes * form.block, 7, np.float32)
     if way == "numpy":
-        quants._numpy_dequantize(quant, source, out)
+        _reference.dequantize(quant, source, out)
     else:
         native.dequantize(way, form.ggml_type, source, out)
     return out

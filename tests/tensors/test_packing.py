@@ -1,4 +1,4 @@
-"""What the package promises its callers: names and sizes, errors with positions, buffers of every kind."""
+"""What packing promises its callers: errors with positions, buffers of every kind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import threading
 import time
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 
-from modelbuild.tensors import quants
-from modelbuild.tensors.quants import NotFinite, Overflow
+from modelbuild.tensors import kernels, packing, quants
+from modelbuild.tensors.packing import NotFinite, Overflow
 from tests.tensors.quants.ways import BLOCKS, NATIVE, WAYS, WEIGHTED, native, pack
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -26,37 +25,11 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_sizes_are_those_of_gguf_py():
-    for kind, (block, size) in gguf.GGML_QUANT_SIZES.items():
-        form = quants.by_ggml_type(int(kind))
-        assert form is not None, kind
-        assert form == quants.get(kind.name.lower())
-        if kind.name != "Q8_1":  # 36 bytes in ggml-common.h; gguf-py counts its halves as floats
-            assert (form.block, form.bytes) == (block, size), kind
-
-
-def test_every_file_is_a_quant_and_no_id_is_taken_twice():
-    assert {"f32", "f16", "bf16", "q4_0", "q8_0", "q3_k", "q4_k", "q5_k", "q6_k"} <= set(quants.names())
-    everything = [quants.get(name) for name in (*quants.names(), *quants._carried.SIZES)]
-    assert len({form.ggml_type for form in everything}) == len(everything)
-
-
-@pytest.mark.parametrize("name", ["q4_K", "Q8_0", "", "native", "__init__", "_numpy", "q9_9", "../f32"])
-def test_an_unknown_name_is_a_key_error(name):
-    with pytest.raises(KeyError):
-        quants.get(name)
-
-
-@pytest.mark.parametrize("ggml_type", [-1, 4, 31, 36, 1000])
-def test_an_unknown_id_is_none(ggml_type):
-    assert quants.by_ggml_type(ggml_type) is None
-
-
 def test_formats_that_are_only_carried_are_neither_made_nor_read():
     with pytest.raises(ValueError, match="iq2_xxs can be copied, not made"):
-        quants.quantize("iq2_xxs", "f32", bytes(1024), bytearray(66))
+        packing.quantize("iq2_xxs", "f32", bytes(1024), bytearray(66))
     with pytest.raises(ValueError, match="iq2_xxs can be copied, not read"):
-        quants.dequantize("iq2_xxs", bytes(66), bytearray(1024))
+        packing.dequantize("iq2_xxs", bytes(66), bytearray(1024))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +43,7 @@ def test_formats_that_are_only_carried_are_neither_made_nor_read():
 )
 def test_wrong_sizes_are_value_errors(dtype, source, out, message):
     with pytest.raises(ValueError, match=message):
-        quants.quantize("q4_k", dtype, bytes(source), bytearray(out))
+        packing.quantize("q4_k", dtype, bytes(source), bytearray(out))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +64,7 @@ def test_wrong_sizes_are_value_errors(dtype, source, out, message):
 def test_weights_that_fit_no_row_are_value_errors(quant, columns, weights, message):
     out = bytearray(1024 // 256 * quants.get(quant).bytes)
     with pytest.raises(ValueError, match=message.replace("q4_k", quant)):
-        quants.quantize(quant, "f32", bytes(4096), out, weights.astype(np.float32), columns)
+        packing.quantize(quant, "f32", bytes(4096), out, weights.astype(np.float32), columns)
 
 
 @pytest.mark.parametrize("way", NATIVE)
@@ -111,15 +84,9 @@ def test_weights_change_what_takes_them_and_nothing_else(quant):
     values = np.random.default_rng(0).standard_normal(2048).astype(np.float32)
     weights = (np.random.default_rng(1).standard_normal(512) ** 2).astype(np.float32)
     plain, weighed = (np.zeros(2048 // form.block * form.bytes, np.uint8) for _ in range(2))
-    quants.quantize(quant, "f32", values, plain)
-    quants.quantize(quant, "f32", values, weighed, weights, 512)
+    packing.quantize(quant, "f32", values, plain)
+    packing.quantize(quant, "f32", values, weighed, weights, 512)
     assert quants.takes_weights(quant) == (not np.array_equal(plain, weighed))
-
-
-def test_what_can_only_be_carried_takes_no_weights():
-    assert not quants.takes_weights("iq2_xxs")
-    with pytest.raises(KeyError):
-        quants.takes_weights("q9_9")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -142,7 +109,7 @@ def test_bad_values_are_found_with_weights_too(quant, way):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("quant", BLOCKS)
-@pytest.mark.parametrize("dtype", quants.SOURCES)
+@pytest.mark.parametrize("dtype", quants.FLOATS)
 def test_the_first_value_that_is_not_finite_is_found(quant, dtype, way):
     count = 2560
     for bad in (np.nan, np.inf, -np.inf):
@@ -158,7 +125,7 @@ def test_the_first_value_that_is_not_finite_is_found(quant, dtype, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("quant", [quant for quant in BLOCKS if quants._module(quant).HALVES])
+@pytest.mark.parametrize("quant", [quant for quant in BLOCKS if quants.module(quant).HALVES])
 def test_the_first_block_whose_scale_overflows_is_found(quant, way):
     block = quants.get(quant).block
     for index in (0, 1, 3, 4, 7):
@@ -180,14 +147,14 @@ def test_the_errors_name_the_position():
     values = np.ones(512, np.float32)
     values[300] = np.nan
     with pytest.raises(NotFinite, match="element 300 is not a finite number") as not_finite:
-        quants.quantize("q4_k", "f32", values, bytearray(288))
+        packing.quantize("q4_k", "f32", values, bytearray(288))
     assert not_finite.value.index == 300
     values[300] = 1e30
     with pytest.raises(Overflow, match="from element 256 on") as overflow:
-        quants.quantize("q4_k", "f32", values, bytearray(288))
+        packing.quantize("q4_k", "f32", values, bytearray(288))
     assert overflow.value.index == 256
     with pytest.raises(Overflow) as overflow:
-        quants.quantize("f16", "f32", values, bytearray(1024))
+        packing.quantize("f16", "f32", values, bytearray(1024))
     assert overflow.value.index == 300
 
 
@@ -195,7 +162,7 @@ def test_the_errors_name_the_position():
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])
 def test_first_nonfinite_finds_the_first(dtype, way, monkeypatch):
     monkeypatch.setenv("MODELBUILD_KERNELS", way)
-    quants._kernels.cache_clear()
+    kernels.choose.cache_clear()
     try:
         kind, infinity = {
             "f32": (np.uint32, 0x7F800000),
@@ -205,15 +172,15 @@ def test_first_nonfinite_finds_the_first(dtype, way, monkeypatch):
         }[dtype]
         for count in (0, 1, 5, 4096, 5000, 70001):
             values = np.full(count, infinity - 1, kind)
-            assert quants.first_nonfinite(dtype, values) == -1
+            assert packing.first_nonfinite(dtype, values) == -1
             for at in {0, count // 2, count - 1} - {-1}:
                 if count:
                     worse = values.copy()
                     worse[at:] = infinity + (at % 2)
-                    assert quants.first_nonfinite(dtype, worse) == at
-                    assert quants.first_nonfinite(dtype, memoryview(b"x" + worse.tobytes())[1:]) == at
+                    assert packing.first_nonfinite(dtype, worse) == at
+                    assert packing.first_nonfinite(dtype, memoryview(b"x" + worse.tobytes())[1:]) == at
     finally:
-        quants._kernels.cache_clear()
+        kernels.choose.cache_clear()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -236,57 +203,25 @@ def test_buffers_of_every_kind_are_taken(tmp_path):
             mapped,
         ):
             for out in (bytearray(288), np.zeros(288, np.uint8), np.zeros((2, 36), np.float32)):
-                quants.quantize("q4_k", "f32", source, out)
+                packing.quantize("q4_k", "f32", source, out)
                 assert memoryview(out).tobytes() == expected
     with pytest.raises((TypeError, ValueError, BufferError)):
-        quants.quantize("q4_k", "f32", values, bytes(288))
+        packing.quantize("q4_k", "f32", values, bytes(288))
 
 
 @pytest.mark.skipif(native is None, reason="the native kernels are not built")
 def test_quantizing_loads_no_numpy():
     code = (
-        "import sys; from modelbuild.tensors import quants; assert quants.is_native()\n"
+        "import sys; from modelbuild.tensors import packing, quants; assert packing.instruction_set() != 'numpy'\n"
         "for form in map(quants.get, quants.names()):\n"
         "    out = bytearray(512 // form.block * form.bytes)\n"
-        "    quants.quantize(form.name, 'f32', bytes(2048), out)\n"
-        "    quants.quantize(form.name, 'f32', bytes(2048), out, bytes(1024), 256)\n"
-        "    quants.dequantize(form.name, out, bytearray(2048))\n"
-        "quants.first_nonfinite('f64', bytes(8)); quants.by_ggml_type(12); print('numpy' in sys.modules)"
+        "    packing.quantize(form.name, 'f32', bytes(2048), out)\n"
+        "    packing.quantize(form.name, 'f32', bytes(2048), out, bytes(1024), 256)\n"
+        "    packing.dequantize(form.name, out, bytearray(2048))\n"
+        "packing.first_nonfinite('f64', bytes(8)); quants.by_ggml_type(12); print('numpy' in sys.modules)"
     )
     done = run(code)
     assert (done.stdout.strip(), done.returncode) == ("False", 0), done.stderr
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_the_environment_forces_an_instruction_set(way):
-    code = (
-        "import hashlib; from modelbuild.tensors import quants; out = bytearray(144);"
-        "quants.quantize('q4_k', 'f32', bytes(range(60)) * 17 + bytes(4), out);"
-        "print(quants.instruction_set(), quants.is_native(), hashlib.sha256(out).hexdigest()[:8])"
-    )
-    done = run(code, MODELBUILD_KERNELS=way)
-    digest = run(code, MODELBUILD_KERNELS="numpy").stdout.split()[2]
-    assert done.stdout.split() == [way, str(way != "numpy"), digest], done.stderr
-    assert done.stderr == ""
-
-
-def test_an_unknown_instruction_set_is_an_error_that_lists_them():
-    done = run("from modelbuild.tensors import quants; quants.is_native()", MODELBUILD_KERNELS="sse9")
-    assert "expected one of avx512, avx2, portable, numpy, got 'sse9'" in done.stderr
-
-
-def test_without_the_kernels_numpy_steps_in_and_says_so_once():
-    code = (
-        "import sys; sys.modules['modelbuild.tensors.quants._native'] = None\n"
-        "from modelbuild.tensors import quants; out = bytearray(288)\n"
-        "for _ in range(3): quants.quantize('q4_k', 'f32', bytes(2048), out)\n"
-        "print(quants.instruction_set(), quants.is_native())"
-    )
-    done = run(code)
-    assert done.stdout.split() == ["numpy", "False"], done.stderr
-    assert done.stderr.count("the native kernels of modelbuild are not built here") == 1
-    done = run(code, MODELBUILD_KERNELS="avx2")
-    assert "'avx2' needs the native kernels, which are not built here" in done.stderr
 
 
 @pytest.mark.skipif(not NATIVE or (os.cpu_count() or 1) < 2, reason="needs the native kernels and two processors")
@@ -296,7 +231,7 @@ def test_other_threads_run_while_a_kernel_does():
     done = threading.Event()
 
     def work() -> None:
-        quants.quantize("q4_k", "f32", values, out)
+        packing.quantize("q4_k", "f32", values, out)
         done.set()
 
     thread = threading.Thread(target=work)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from modelbuild.tensors import quants
+from modelbuild.tensors import packing, quants
 from tests.tensors.quants.quant_data import families, importances, paired
 from tests.tensors.quants.ways import BLOCKS, NATIVE, WEIGHTED, native, pack, unpack
 
@@ -67,9 +67,9 @@ def test_kernels_weigh_halves_as_they_weigh_floats(quant, dtype):
     columns, rows = 1280, 9
     random = np.random.default_rng(11)
     half = np.zeros(rows * columns, np.uint16)
-    quants.quantize(dtype, "f32", random.standard_normal(half.size).astype(np.float32), half)
+    packing.quantize(dtype, "f32", random.standard_normal(half.size).astype(np.float32), half)
     wide = np.zeros(half.size, np.float32)
-    quants.dequantize(dtype, half, wide)
+    packing.dequantize(dtype, half, wide)
     weights = (random.standard_normal(columns) ** 2).astype(np.float32)
     expected = pack("numpy", quant, "f32", wide, weights, columns)[0]
     for way in ("numpy", *NATIVE):
@@ -107,17 +107,17 @@ def test_kernels_equal_numpy_at_every_length(quant, way):
     form = quants.get(quant)
     values = np.random.default_rng(4).standard_normal(2048 + 256 * 3).astype(np.float32)
     whole = pack("numpy", quant, "f32", values)[0]
-    for dtype in quants.SOURCES:
+    for dtype in quants.FLOATS:
         for blocks in range(values.size // form.block + 1):
             source = np.ascontiguousarray(values[: blocks * form.block])
             if dtype == "f32":
                 assert np.array_equal(pack(way, quant, dtype, source)[0], whole[: blocks * form.bytes]), blocks
             else:
                 half = np.zeros(source.size, np.uint16)
-                quants.quantize(dtype, "f32", source, half)
+                packing.quantize(dtype, "f32", source, half)
                 packed = pack(way, quant, dtype, half)[0]
                 wide = np.zeros(source.size, np.float32)
-                quants.dequantize(dtype, half, wide)
+                packing.dequantize(dtype, half, wide)
                 assert np.array_equal(packed, pack(way, quant, "f32", wide)[0]), (dtype, blocks)
 
 
@@ -173,5 +173,5 @@ def test_the_kernels_and_the_modules_agree_on_sizes():
         form = quants.by_ggml_type(ggml_type)
         assert form is not None
         assert (form.block, form.bytes) == (block, size)
-        assert tuple(at for at in halves if at >= 0) == quants._module(form.name).HALVES
+        assert tuple(at for at in halves if at >= 0) == quants.module(form.name).HALVES
     assert {row[0] for row in native.formats()} == {quants.get(name).ggml_type for name in quants.names()}

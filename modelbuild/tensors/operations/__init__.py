@@ -1,0 +1,45 @@
+"""The operations of recipes, a file each: the file's name is the operation's, and what follows is all that it says.
+
+    VERSION                                  the next number when it makes other bytes than before
+    NAME(…) -> Expression                    what is to be made; raises ValueError where dtypes or shapes do not fit
+    unit(x) -> int                           elements of x that are made together; the block of its dtype need not be counted
+    footprint(x, first, count) -> int        bytes of memory that making these elements takes, besides what they take themselves
+    evaluate(x, reader, name, first, count)  the bytes of elements `first` to `first + count` of x, both multiples of its unit
+
+A NAME that Python has taken ends in an underscore: `slice_`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from modelbuild.digest import canonical, xxh3
+
+PARTS = ("VERSION", "unit", "footprint", "evaluate")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    files = os.listdir(os.path.dirname(__file__))
+    return tuple(sorted(file[:-3] for file in files if file.endswith(".py") and not file.startswith("_")))
+
+
+@cache
+def get(name: str) -> ModuleType:
+    """The module of an operation. Raises KeyError for a name that is none, TypeError where the file lacks a part."""
+    if name not in names():
+        raise KeyError(name)
+    module = import_module(f"modelbuild.tensors.operations.{name}")
+    makes = f"{name}_" if hasattr(builtins, name) else name
+    if missing := [part for part in (*PARTS, makes) if not hasattr(module, part)]:
+        raise TypeError(f"operation '{name}' lacks {', '.join(missing)}: {module.__file__}")
+    return module
+
+
+def versions() -> str:
+    """What stands for the versions of all operations: a file that is made of a recipe must be made again when one is another."""
+    return xxh3(canonical({name: get(name).VERSION for name in names()}))
