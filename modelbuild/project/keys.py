@@ -51,10 +51,10 @@ class Key:
 
     holds        what its value is in the end
     description  for editors
-    words        strings that an editor offers; a "word" is none but these
-    default      what an editor shows as the value of a string that nobody says
     check        gives the value as it counts, where it is checked as a whole
     parts        of a value and the names of the project's mixes: what is checked of it, where that is not the whole by `check`
+    words        strings that an editor offers; a "word" is none but these
+    default      what an editor shows as the value of a string that nobody says
     is_plain     whether the value counts by itself, and stands under the key's name in the `values` of a variant
     entries      of a table that merges by entry with the tables below; any other value replaces what lies below
     makes        the "rows" or the "names" of a model: such a key cannot be an axis, and one of rows cannot depend on a row
@@ -352,3 +352,4 @@ KEYS: Mapping[str, Key] = {
         "condition", "The row that is also tagged 'latest' and gets `tags`.", widest="glob", entries=_entries, makes="rows",
     ),
 }  # fmt: skip
+"""In the order in which the JSON Schema lists them, and in which errors of one table come."""
