@@ -48,12 +48,12 @@ class Forecast(NamedTuple):
 
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
     """The forecast of one variant; `recipes` are those that could be made, by step."""
-    from modelbuild.session import standing
+    from modelbuild.session import variants
     from modelbuild.tensors.materialize import layout
 
     name = Name.from_path(output.names[0]).display()
-    model = next((layer for layer in standing.layers(graph, output) if layer.kind == "model"), None)
-    step = standing.recipe_step(graph, output)
+    model = next((layer for layer in variants.layers(graph, output) if layer.kind == "model"), None)
+    step = variants.recipe_step(graph, output)
     recipe = recipes.get(step.name) if step else None
     if model is None or recipe is None:
         return Forecast(output.label, name, None, ())

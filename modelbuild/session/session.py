@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.digest import canonical, sha256
-from modelbuild.engine.build import Build, Event, Options, Untrue, unmade
+from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
+from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Graph, Output
-from modelbuild.engine.rebuilder import Rebuilder
-from modelbuild.engine.sources import Sources
-from modelbuild.engine.store import Kept, Store
+from modelbuild.engine.history import History
+from modelbuild.engine.kept import Kept
+from modelbuild.engine.sources import LOOK, Sources
+from modelbuild.engine.standing import Records, Standing, look_up, unmade
+from modelbuild.engine.stat_cache import StatCache
+from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.plan import placed
 from modelbuild.publish.models_folder import ModelsFolder, default_folder
 from modelbuild.session.stamp import Stamp, take
-from modelbuild.session.worker import Worker, surveyors
+from modelbuild.session.worker import Worker, digesters
 
 if TYPE_CHECKING:
     from modelbuild.project.project import Project
@@ -72,10 +76,16 @@ class Session:
         self.settings = settings
         self.file = self._find()
         self.store = Store(cache_folder(settings), waiting)
-        self.sources = Sources(self.store, surveyors())
+        self.cache = LocalCache(self.store)
+        self.sources = self._sources()
+        self.history = History(self.store.database, self.file)
+        self.kept = Kept(self.store.database)
         self._project: Project | None = None
         self._tidied = False
         self._observed = Observed()
+
+    def _sources(self) -> Sources:
+        return Sources(StatCache(self.store.database), digesters())
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -117,7 +127,7 @@ class Session:
             name=self.settings.name,
             quantize=self.settings.quantize,
         )
-        return project.load(self.file, observed=observed, keep=Kept(self.store), options=options)
+        return project.load(self.file, observed=observed, keep=self.kept, options=options)
 
     @cached_property
     def _key(self) -> str:
@@ -147,15 +157,14 @@ class Session:
 
     @cached_property
     def _plan(self) -> _Plan:
-        kept = Kept(self.store)
-        value = kept.get("plan:" + self._key)
+        value = self.kept.get("plan:" + self._key)
         plan = _decode(value) if value is not None else None
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
         plan = self._make(self._observed)
-        kept.put("plan:" + self._key, _encode(plan))
+        self.kept.put("plan:" + self._key, _encode(plan))
         return plan
 
     def _make(self, observed: Observed) -> _Plan:
@@ -196,7 +205,7 @@ class Session:
 
     def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = Kept(self.store).get(self._stamp_key(targets))
+        value = self.kept.get(self._stamp_key(targets))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
@@ -210,12 +219,12 @@ class Session:
 
     # Building
 
-    def build(self, selection: Selection, options: Options, report: Callable[[Event], None]) -> list[Error]:
+    def build(self, selection: Selection, options: BuildOptions, report: Callable[[Event], None]) -> list[Error]:
         """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
         limit = cache_limit()
         models = self.models
         models.check_writable()
-        self.store.waiting = lambda path: report({"event": "waiting", "path": path})
+        self.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
         stale = self.stale()
         if stale:
             report({"event": "stale", "names": stale})
@@ -237,12 +246,12 @@ class Session:
                 self.store.evict(limit)
         return build.errors
 
-    def _run(self, graph: Graph, options: Options, report: Callable[[Event], None]) -> Build:
+    def _run(self, graph: Graph, options: BuildOptions, report: Callable[[Event], None]) -> Build:
         models = self.models
         if options.force:
             models.doubt()
         worker = Worker(
-            self.store,
+            self.cache,
             self.sources,
             jobs=options.jobs,
             memory=self.settings.memory or default_memory(),
@@ -250,20 +259,15 @@ class Session:
             report=report,
             force=options.force,
         )
-        build = Build(
-            graph,
-            store=self.store,
-            sources=self.sources,
-            project=self.file,
+        side = ModelSide(
             work=worker.run,
             publish=models.publish_all,
             restore=models.restore,
-            report=report,
-            options=options,
-            abort=worker.stop.set,
             preflight=lambda graph, running: self._preflight(graph, running, report),
             placed=placed.placed,
+            abort=worker.stop.set,
         )
+        build = Build(graph, Records(self.cache, self.sources, self.history), side, report, options)
         with interrupt.deferred(worker.stop.set):
             try:
                 build.run()
@@ -300,9 +304,13 @@ class Session:
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
         return faults
 
+    def standing(self, graph: Graph) -> Standing:
+        """Which steps of a graph a build would find made. No large file is read for the first time. Raises Error."""
+        return look_up(graph, self.cache, self.sources, self.sources.beyond(LOOK, graph.sources()))
+
     def unmade(self, graph: Graph) -> set[str]:
         """The steps of a graph that a build would run because of the weights they are made from."""
-        return unmade(graph, Rebuilder(self.store, self.sources.digest), self.sources, {})
+        return unmade(graph, self.cache, self.sources)[0]
 
     def _stamp(self, selection: Selection, graph: Graph, build: Build) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
@@ -316,11 +324,11 @@ class Session:
         sources = {source.path for source in graph.sources()}
         stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
         if stamp is not None and self._is_current(graph):
-            Kept(self.store).put(self._stamp_key(selection.targets), stamp.encode())
+            self.kept.put(self._stamp_key(selection.targets), stamp.encode())
 
     def _is_current(self, graph: Graph) -> bool:
         """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
-        fresh = Sources(self.store, surveyors())
+        fresh = self._sources()
         fresh.prepare(graph.sources())
         fresh.prepare_paths(subject for verb, subject, _ in self._plan.looks if verb == "read")
         if not unchanged(self._plan.looks, fresh.file_digest) or fresh.unhashed(graph.sources()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from modelbuild.ollama import manifest
 
 if TYPE_CHECKING:
-    from modelbuild.engine.build import Made
+    from modelbuild.engine.action import Made
     from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1

@@ -21,6 +21,9 @@ from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Users, named_blobs
 from modelbuild.publish.models_folder import ModelsFolder, default_folder
+from modelbuild.publish.scratch import Scratch
+from modelbuild.publish.writable import refused
+from modelbuild.publish.written import Written
 
 
 class Folder:
@@ -158,7 +161,7 @@ def test_artifact_made_beside_the_models_is_moved_in(folder: Folder) -> None:
     with folder.store.temporary(str(folder.path / ".modelbuild")) as file:
         file.write(b"large")
         result = ActionResult("sha256:" + hashlib.sha256(b"large").hexdigest(), 5)
-        folder.store.place(file.path, result.artifact, str(folder.path / ".modelbuild"))
+        folder.store.adopt(file.path, result.artifact, str(folder.path / ".modelbuild"))
     manifest = folder.store.put(b"{}")
     folder.models.publish("h/n/one/latest", manifest, [result])
     folder.models.tidy()
@@ -174,7 +177,7 @@ def test_artifact_made_once_more_beside_the_models_does_not_stay_there(folder: F
         with folder.store.temporary(str(scratch)) as file:
             file.write(text.encode())
             artifact = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-            folder.store.place(file.path, artifact, str(scratch))
+            folder.store.adopt(file.path, artifact, str(scratch))
     folder.publish("one", "config", "layer")
     folder.models.tidy()
     assert [path.read_text() for path in scratch.iterdir()] == ["unfinished"]
@@ -298,7 +301,7 @@ def test_what_was_replaced_is_swept_by_the_next_build(folder: Folder) -> None:
     assert folder.blobs() == {"config", "old", "new"}
     folder.models.sweep()
     assert folder.blobs() == {"config", "new"}
-    assert folder.store.loose(str(folder.path)) == set()
+    assert Written(folder.store.database, str(folder.path)).loose() == set()
 
 
 def test_blob_that_was_put_and_never_named_is_swept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,12 +379,12 @@ def test_artifact_that_cannot_be_synced_is_dropped(folder: Folder, monkeypatch: 
 
 
 def test_error_that_names_a_descriptor_is_an_error(folder: Folder) -> None:
-    error = folder.models._refused(OSError(errno.EIO, os.strerror(errno.EIO), 7))
+    error = refused(str(folder.path), OSError(errno.EIO, os.strerror(errno.EIO), 7))
     assert error.place == str(folder.path)
 
 
 def test_full_disk_of_a_folder_that_is_not_there_yet(folder: Folder) -> None:
-    error = folder.models._refused(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    error = refused(str(folder.path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert error.facts[0][0] == "free"
 
 
@@ -498,10 +501,10 @@ def test_write_whose_time_was_put_back_is_seen_whatever_happens_to_links(folder:
 def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.publish("one", "config", "layer")
     path = folder.path / "manifests/h/n/one/latest"
-    locked = ModelsFolder._locked
+    locked = Scratch.locked
 
     @contextlib.contextmanager
-    def and_replace(self: ModelsFolder, *values: float) -> Iterator[None]:
+    def and_replace(self: Scratch, *values: float) -> Iterator[None]:
         with locked(self, *values):
             path.write_text('{"config": {"digest": "sha256:00"}}')
             yield
@@ -509,6 +512,6 @@ def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monk
     names = folder.models.stale(())
     assert names == ["h/n/one/latest"]
     with monkeypatch.context() as patch:
-        patch.setattr(ModelsFolder, "_locked", and_replace)
+        patch.setattr(Scratch, "locked", and_replace)
         assert folder.models.remove(names) == ([], [])
     assert "sha256:00" in path.read_text()

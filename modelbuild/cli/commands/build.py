@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
 from modelbuild.cli.report import because, nothing_to_do
-from modelbuild.engine.build import SMALL, Options, due
+from modelbuild.engine.build import BuildOptions
 from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.sources import BUILD
+from modelbuild.engine.standing import due, look_up
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.words import did_you_mean, listed, plural
@@ -89,7 +91,7 @@ def run(
         report.warning(warning)
     if dry_run:
         return forecast(call, selection.outputs, explain=explain, force=force)
-    options = Options(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
+    options = BuildOptions(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
     steps = len(session.graph.select(selection.outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
@@ -118,7 +120,8 @@ def forecast(
     unread = set() if explain else _weights(session, chosen)
     graph, unreadable = _readable(session, chosen, unread)
     needed_by = graph.targets()
-    found = due(graph, session.store, session.sources, session.file, force, unread)
+    standing = look_up(graph, session.cache, session.sources, unread)
+    found = due(standing, session.cache, session.history, forced=graph.steps if force else ())
     for step, sure, reasons in found:
         if report.as_json:
             event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
@@ -141,9 +144,7 @@ def forecast(
 
 def _weights(session: Session, graph: Graph) -> set[Source]:
     """The weights files of a graph whose digests are not known; those that cannot be read are none of them."""
-    session.sources.prepare(graph.sources())
-    unhashed = session.sources.unhashed(graph.sources())
-    large = (source for source, size in unhashed if source.form != "bytes" or size > SMALL)
+    large = session.sources.beyond(BUILD, graph.sources())
     return {source for source in large if os.access(source.path, os.R_OK)}
 
 
@@ -153,14 +154,7 @@ def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[
     Those of `but` are not looked at.
     """
     session.sources.prepare(graph.sources())
-    unread: dict[Source, Error] = {}
-    for source in graph.sources():
-        if source in but:
-            continue
-        try:
-            session.sources.digest(source)
-        except Error as error:
-            unread[source] = error
+    unread = session.sources.read(graph.sources(), but)
     needed_by = graph.targets()
     wrong: dict[str, list[Error]] = {}
     labels: dict[Source, dict[str, None]] = {}
@@ -203,10 +197,10 @@ def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
-    from modelbuild.session import standing as _standing
+    from modelbuild.session import variants
 
-    standing = _standing.look_up(session, session.graph.select(outputs))
-    missing = [output for output in outputs if _standing.state(session, output, standing) != "yes"]
+    standing = session.standing(session.graph.select(outputs))
+    missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
     if missing:
         return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
     return f"nothing would run: {plural(len(outputs), 'model')} up to date"

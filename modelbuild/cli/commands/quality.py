@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.engine.graph import Output
-from modelbuild.engine.store import Damaged, Kept
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.words import plural, size, table
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.action import ActionResult
+    from modelbuild.engine.standing import Standing
     from modelbuild.session.session import Session
-    from modelbuild.session.standing import Standing
     from modelbuild.tensors.quality import Comparison, Model, Stored, Sums
     from modelbuild.tensors.recipe import Recipe
 
@@ -89,10 +89,9 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 
     Raises Errors: an Error for each output that is not built.
     """
-    from modelbuild.session import standing as _standing
     from modelbuild.tensors.quality import is_exact
 
-    standing = _standing.look_up(session, session.graph.select(outputs))
+    standing = session.standing(session.graph.select(outputs))
     found: dict[str, _Built] = {}
     rest: list[str] = []
     missing: list[Error] = []
@@ -113,11 +112,11 @@ def _built(session: Session, outputs: Iterable[Output]) -> tuple[list[_Built], l
 
 def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
-    from modelbuild.session import standing as _standing
+    from modelbuild.session import variants
     from modelbuild.tensors.recipe import Recipe
 
-    step = _standing.recipe_step(session.graph, output)
-    layer = next((each for each in _standing.layers(session.graph, output) if each.kind == "model"), None)
+    step = variants.recipe_step(session.graph, output)
+    layer = next((each for each in variants.layers(session.graph, output) if each.kind == "model"), None)
     if step is None or layer is None:
         return None
     recipe, model = standing.results.get(step.name), standing.results.get(layer.step.name)
@@ -126,7 +125,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
             return Recipe.decode(session.store.read(recipe.artifact)), model
         except Damaged:
             pass
-    changed = _standing.state(session, output, standing) == "changed"
+    changed = variants.state(session, output, standing) == "changed"
     raise Error(
         f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
         hint=f"build it first: modelbuild {output.label}",
@@ -137,7 +136,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
 
 
 def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list[Model]:
-    from modelbuild.session import standing as _standing
+    from modelbuild.session import variants
     from modelbuild.tensors import quality
 
     session = call.session
@@ -150,7 +149,7 @@ def _models(call: Invocation, built: Sequence[_Built], jobs: int | None) -> list
         )
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
-        ftype = _standing.ftype(session, first, session.models.library.served(first.names[0]))
+        ftype = variants.ftype(session, first, session.models.library.served(first.names[0]))
         models.append(quality.Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
     return models
 
@@ -159,7 +158,7 @@ def _sums(call: Invocation, built: Sequence[_Built], jobs: int | None) -> dict[s
     """The sums of every stored tensor, by the key of its expression: kept ones, and those compared now."""
     from modelbuild.tensors import quality
 
-    kept = Kept(call.session.store)
+    kept = call.session.kept
     sums: dict[str, Sums] = {}
     todo: dict[str, list[Stored]] = {}
     for each in built:
@@ -201,7 +200,7 @@ def _stored(session: Session, built: _Built, numbers: Sequence[int]) -> list[Sto
         raise _lost(built, "is gone")
     _, offsets, _ = layout(built.recipe)
     entries = built.recipe.tensors
-    ranges = session.store.tensors({entries[number].expression.key for number in numbers})
+    ranges = session.cache.tensors({entries[number].expression.key for number in numbers})
     if any(entries[number].expression.key not in ranges for number in numbers):
         try:
             with session.store.open(artifact) as file:

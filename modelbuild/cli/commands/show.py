@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modelbuild.ollama.library import Served
     from modelbuild.project.variant import Variant
     from modelbuild.session.session import Session
-    from modelbuild.session.standing import PlannedLayer
+    from modelbuild.session.variants import PlannedLayer
 
 SHORT = 60
 """Characters of a text that a line shows."""
@@ -77,16 +77,16 @@ class _Shown:
     """Gathers what is shown of a variant, once for both forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
-        from modelbuild.session import standing
+        from modelbuild.session import variants
 
         self.session = session
         self.output = output
         self.variant: Variant = next(v for v in session.project.variants if v.label == output.label)
-        self.layers = standing.layers(session.graph, output)
-        self.standing = standing.look_up(session, session.graph.select([output]))
+        self.layers = variants.layers(session.graph, output)
+        self.standing = session.standing(session.graph.select([output]))
         self.served: Served | None = session.models.library.served(output.names[0])
-        self.state = standing.state(session, output, self.standing)
-        self.ftype = standing.ftype(session, output, self.served)
+        self.state = variants.state(session, output, self.standing)
+        self.ftype = variants.ftype(session, output, self.served)
 
     def place(self, key: str, name: str | None = None) -> str | None:
         """Where the variant itself says something; None where it doesn't."""
@@ -138,26 +138,26 @@ class _Shown:
 
     def _quantizes(self) -> bool:
         """Whether `quantize` is the variant's own doing: a default doesn't count for a model that is quantized already."""
-        from modelbuild.session import standing
+        from modelbuild.session import variants
 
-        step = standing.recipe_step(self.session.graph, self.output)
+        step = variants.recipe_step(self.session.graph, self.output)
         inherited = any(layer.kind == "model" and layer.origin for layer in self.layers)
         return step is not None and step.kind == "quantize" and not inherited
 
     def _quantization(self) -> dict[str, Any]:
         """What else than its type decides how the model is quantized, here or in a model that it stands on."""
-        from modelbuild.session import standing
+        from modelbuild.session import variants
 
-        step = standing.typing_step(self.session.graph, self.output)
+        step = variants.typing_step(self.session.graph, self.output)
         said = json.loads(step.parameters) if step is not None and step.kind == "quantize" else {}
         values = {"imatrix": said.get("imatrix"), "allow_requantize": said.get("requantize")}
         return {key: value for key, value in values.items() if value}
 
     def mix(self) -> dict[str, Any] | None:
         """What the mix holds that the model is quantized by: key -> value and place; of its rules pattern -> these."""
-        from modelbuild.session import standing
+        from modelbuild.session import variants
 
-        variant = standing.mixed(self.session, self.output)
+        variant = variants.mixed(self.session, self.output)
         if variant is None or variant.mix is None or variant.mix_table is None:
             return None
         table = variant.mix_table
@@ -202,10 +202,10 @@ class _Shown:
 
     def metadata(self) -> dict[str, dict[str, Any]]:
         """The keys of the GGUF that the variant sets, or a model that it stands on."""
-        from modelbuild.session import standing
+        from modelbuild.session import variants
 
         found: dict[str, Any] = {}
-        step = standing.recipe_step(self.session.graph, self.output)
+        step = variants.recipe_step(self.session.graph, self.output)
         while step is not None:
             found = json.loads(step.parameters).get("metadata", {}) | found
             step = next((self.session.graph.steps[str(ref)] for role, ref in step.inputs if role == "recipe"), None)
