@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
 
 GOOD = 0
@@ -88,7 +89,7 @@ _SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
 def invoked(values: dict[str, Any]) -> Invocation:
     """What the options say, by the names of their parameters."""
     from modelbuild.cli.report import Report
-    from modelbuild.session.session import Settings
+    from modelbuild.session.settings import Settings
 
     given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
     settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))

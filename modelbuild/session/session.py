@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,6 +25,8 @@ from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.plan import placed
 from modelbuild.publish.models_folder import ModelsFolder, default_folder
+from modelbuild.session.kept_plan import KeptPlan
+from modelbuild.session.settings import Settings, cache_folder, cache_limit, default_memory, started_in
 from modelbuild.session.stamp import Stamp, take
 from modelbuild.session.worker import Worker, digesters
 
@@ -33,40 +34,12 @@ if TYPE_CHECKING:
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
 
-CACHE_LIMIT = 64 << 30
-"""Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
-
-
-class Settings(NamedTuple):
-    """The options that every command takes; None and empty for what the command line leaves open."""
-
-    folder: str = "."
-    file: str | None = None
-    models: str | None = None
-    cache: str | None = None
-    memory: int | None = None
-    name: str | None = None
-    quantize: str | None = None
-    vars: tuple[tuple[str, str], ...] = ()
-    sets: tuple[str, ...] = ()
-
 
 class Selection(NamedTuple):
     """Outputs, and the targets they were asked for with."""
 
     targets: tuple[str, ...]
     outputs: Sequence[Output]
-
-
-class _Plan(NamedTuple):
-    """What is kept of a project between runs."""
-
-    root: str
-    models: str
-    words: Words
-    warnings: Sequence[Error]
-    looks: Sequence[Look]
-    graph: bytes
 
 
 class Session:
@@ -156,18 +129,18 @@ class Session:
         return os.path.abspath(os.path.join(os.path.realpath(self.settings.folder), named))
 
     @cached_property
-    def _plan(self) -> _Plan:
+    def _plan(self) -> KeptPlan:
         value = self.kept.get("plan:" + self._key)
-        plan = _decode(value) if value is not None else None
+        plan = KeptPlan.decode(value) if value is not None else None
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
         plan = self._make(self._observed)
-        self.kept.put("plan:" + self._key, _encode(plan))
+        self.kept.put("plan:" + self._key, plan.encode())
         return plan
 
-    def _make(self, observed: Observed) -> _Plan:
+    def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
 
         self._project = project = self._load(observed)
@@ -175,7 +148,7 @@ class Session:
         models = self._models_option() or project.models or home
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
         warnings = [*project.warnings, *warnings]
-        return _Plan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+        return KeptPlan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -341,61 +314,3 @@ class Session:
 
     def close(self) -> None:
         self.store.close()
-
-
-def cache_folder(settings: Settings) -> str:
-    """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
-    named = settings.cache or os.environ.get("MODELBUILD_CACHE")
-    if not named:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-        named = os.path.join(home, "modelbuild")
-    return started_in(settings.folder, named)
-
-
-def started_in(folder: str, path: str) -> str:
-    """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
-    return os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path)))
-
-
-def cache_limit() -> int:
-    """Bytes of artifacts that the store keeps."""
-    named = os.environ.get("MODELBUILD_CACHE_LIMIT")
-    if named and not named.isdecimal():
-        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
-    return int(named) if named else CACHE_LIMIT
-
-
-def default_memory() -> int:
-    """The lesser of 512 MiB and a quarter of the machine's memory, in bytes."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 512 << 20
-    return min(512 << 20, total // 4)
-
-
-def _encode(plan: _Plan) -> bytes:
-    warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
-    head = [plan.root, plan.models, plan.words, warnings, plan.looks]
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.graph
-
-
-def _decode(value: bytes) -> _Plan:
-    head, _, graph = value.partition(b"\n")
-    from modelbuild.project.targets import Words
-
-    root, models, words, warnings, looks = json.loads(head)
-    found = [
-        Error(
-            what,
-            path=path,
-            line=line,
-            column=column,
-            source=source,
-            width=width,
-            facts=[tuple(f) for f in facts],
-            hint=hint,
-        )
-        for what, path, line, column, source, width, facts, hint in warnings
-    ]
-    return _Plan(root, models, Words(*words), found, looks, graph)

@@ -15,7 +15,7 @@ from modelbuild import __version__
 from modelbuild.cli import main
 from modelbuild.cli.invocation import Invocation
 from modelbuild.errors import Error, Errors
-from modelbuild.session.session import Settings
+from modelbuild.session.settings import Settings
 
 
 class Seen:

@@ -24,7 +24,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def stamped(project: Project) -> bool:
     """Whether a build now goes by the stamp alone."""
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
     session = Session(Settings(folder=str(project.folder), models=str(project.models), cache=str(project.cache)))
     try:
@@ -109,7 +110,8 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
 
 def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
     from modelbuild.engine.build import BuildOptions
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
     project = Project(tmp_path)
     project.write("ModelBuild.toml", '[project]\nmodelfiles = ["m/*/Modelfile"]\n')

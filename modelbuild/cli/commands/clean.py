@@ -79,7 +79,7 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list
 
 def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.engine.store import Store
-    from modelbuild.session.session import cache_folder
+    from modelbuild.session.settings import cache_folder
 
     report = call.report
     store = Store(cache_folder(call.settings))

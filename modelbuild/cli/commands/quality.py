@@ -231,7 +231,7 @@ def _compared(
     from modelbuild.cli.commands.build import cores
     from modelbuild.cli.report import Progress
     from modelbuild.engine.sources import unreadable
-    from modelbuild.session.session import default_memory
+    from modelbuild.session.settings import default_memory
     from modelbuild.session.worker import Leaves
     from modelbuild.tensors import quality
     from modelbuild.tensors.evaluate import Mismatch
