@@ -81,14 +81,15 @@ class Build:
         options: BuildOptions,
     ) -> None:
         self._graph = graph
-        self._cache, self._sources, self._history = records
+        self._records = records
+        self._cache = records.cache
         self._models = models
         self._placed = models.placed
         self._report = report
         self._options = options
         self._forced = graph.steps if options.force else {}
         self._unread: dict[Source, Error] = {}
-        self._rebuilder = Rebuilder(self._cache, self._sources.digest, self._unread, self._forced)
+        self._rebuilder = Rebuilder(records.cache, records.sources.digest, self._unread, self._forced)
         self._targets = graph.targets()
         self._awaited = {output: {output.manifest, *output.blobs} for output in graph.outputs}
         self._outputs_of: dict[str, list[Output]] = {}
@@ -139,7 +140,7 @@ class Build:
 
     def _passed(self) -> Graph:
         """The part of the graph that nothing stands against, as far as can be told before any work; the rest is over."""
-        running, unread = unmade(self._graph, self._cache, self._sources, self._forced)
+        running, unread = unmade(self._graph, self._records, self._forced)
         self._unread.update(unread)
         faults = self._models.preflight(self._graph, running)
         if not faults:
@@ -163,13 +164,13 @@ class Build:
         self._report(event)
 
     def _hash_sources(self, graph: Graph) -> None:
-        sources = graph.sources()
-        self._sources.prepare(sources)
-        unread = self._sources.unhashed(sources)
+        sources = self._records.sources
+        sources.prepare(graph.sources())
+        unread = sources.unhashed(graph.sources())
         large = sum(size for _, size in unread)
         if large > LARGE:
             self._report({"event": "hashing", "files": len(unread), "bytes": large})
-        self._unread.update(self._sources.read(source for source, _ in unread))
+        self._unread.update(sources.read(source for source, _ in unread))
 
     def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
         for source in step.sources:
@@ -233,7 +234,7 @@ class Build:
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
         if self._options.explain and (action := self._rebuilder.actions.get(step.name)) is not None:
-            event["because"] = reasons(step, self._history.last(step.name), action, self._forced)
+            event["because"] = reasons(step, self._records.history.last(step.name), action, self._forced)
         self._report(event)
 
     def _finished(self, finish: Finish) -> None:
@@ -335,7 +336,7 @@ class Build:
 
     def _remember(self) -> None:
         actions = self._rebuilder.actions
-        self._history.remember({name: actions[name] for name in self._rebuilder.results if name in actions})
+        self._records.history.remember({name: actions[name] for name in self._rebuilder.results if name in actions})
 
 
 def _short_of(error: RuntimeError | MemoryError) -> Error | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -43,6 +44,9 @@ BUILD = Limit(-1, 64 << 20)
 
 LOOK = Limit(1 << 20, 1 << 20)
 """What is read without asking, to say how things stand."""
+
+ALL = Limit(sys.maxsize, sys.maxsize)
+"""What is read to say why steps would run."""
 
 
 class Sources:

@@ -41,30 +41,28 @@ class Standing(NamedTuple):
     unread: Collection[Source]
 
 
-def look_up(graph: Graph, cache: Cache, sources: Sources, unread: Collection[Source] = ()) -> Standing:
+def look_up(graph: Graph, records: Records, unread: Collection[Source] = ()) -> Standing:
     """See which steps a build would find made. Sources whose digests are not known are read, but for the `unread` ones.
 
     Raises Error for one that cannot be read.
     """
-    sources.prepare(graph.sources())
-    rebuilder = Rebuilder(cache, sources.digest, unread)
+    records.sources.prepare(graph.sources())
+    rebuilder = Rebuilder(records.cache, records.sources.digest, unread)
     for wave in graph.waves():
         rebuilder.look_up(wave)
     return Standing(graph, rebuilder.actions, rebuilder.results, unread)
 
 
-def unmade(
-    graph: Graph, cache: Cache, sources: Sources, forced: Container[str] = ()
-) -> tuple[set[str], dict[Source, Error]]:
+def unmade(graph: Graph, records: Records, forced: Container[str] = ()) -> tuple[set[str], dict[Source, Error]]:
     """The steps that read weights and were never run on them as they are, and all that need those; and what cannot be read.
 
     Weights that were never read are not read for this: a step that reads them is one of these.
     """
     readers = [step.name for step in graph.steps.values() if any(source.is_weights for source in step.sources)]
     part = graph.up_to(readers)
-    large = sources.beyond(BUILD, part.sources())
-    wrong = sources.read(part.sources(), but=large)
-    made = look_up(part, cache, sources, {*large, *wrong}).results
+    large = records.sources.beyond(BUILD, part.sources())
+    wrong = records.sources.read(part.sources(), but=large)
+    made = look_up(part, records, {*large, *wrong}).results
     found = {name for name in readers if name in forced or name not in made}
     for step in graph.steps.values():
         if not found.isdisjoint(step.needs):
@@ -80,22 +78,22 @@ class Due(NamedTuple):
     because: list[Reason]
 
 
-def due(standing: Standing, cache: Cache, history: History, forced: Container[str] = ()) -> list[Due]:
+def due(standing: Standing, records: Records, forced: Container[str] = ()) -> list[Due]:
     """The steps that a build would run, in order; the `forced` ones whatever is made."""
-    graph, results = standing.graph, standing.results
+    graph, results, last = standing.graph, standing.results, records.history.last
     found: dict[str, Due] = {}
     for step in graph.steps.values():
         if any(source in standing.unread for source in step.sources):
             found[step.name] = Due(step, True, [_UNREAD])
         elif step.name not in standing.actions:
-            because = [_FORCED] if step.name in forced else _awaited(step, results, history.last(step.name))
+            because = [_FORCED] if step.name in forced else _awaited(step, results, last(step.name))
             found[step.name] = Due(step, step.name in forced, because)
         elif step.name in forced or step.name not in results:
-            because = reasons(step, history.last(step.name), standing.actions[step.name], forced)
+            because = reasons(step, last(step.name), standing.actions[step.name], forced)
             found[step.name] = Due(step, True, because)
     for step in reversed(graph.steps.values()):
         for name in step.needs if step.name in found else ():
-            if name not in found and not cache.has(results[name]):
+            if name not in found and not records.cache.has(results[name]):
                 found[name] = Due(graph.steps[name], found[step.name].sure, [_GONE])
     return [found[name] for name in graph.steps if name in found]
 

@@ -31,12 +31,6 @@ TIDYING = 0.5
 """Seconds that we wait for another build's lock only to tidy up."""
 
 
-def default_folder(env: str | None, home: str) -> str:
-    """Where Ollama keeps its models: `$OLLAMA_MODELS` (spaces and quotes trimmed, as Ollama does), else in the home folder."""
-    named = (env or "").strip(" \"'")
-    return named or os.path.join(home, ".ollama", "models")
-
-
 class ModelsFolder:
     """Writes models for one project, and remembers in the store what it wrote."""
 

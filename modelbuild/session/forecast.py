@@ -1,32 +1,23 @@
-"""What variants' models will be, from the heads of their weights files: sizes, types, and what would go wrong."""
+"""What a build would do, and what its models would be: from the heads of weights files, with nothing run."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.sources import Limit
+from modelbuild.engine.standing import Due, due, look_up
+from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
-from modelbuild.words import size, table
+from modelbuild.session import variants
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
+    from modelbuild.session.session import Session
     from modelbuild.tensors.recipe import Recipe
-
-
-def lines(forecasts: Sequence[Forecast], verbose: bool) -> list[str]:
-    """A table of models; or, with every tensor's type, one for each model."""
-    forecasts = [forecast for forecast in forecasts if forecast.tensors]
-    if not verbose:
-        rows = [[f.name, size(f.size or 0), f.counts()] for f in forecasts]
-        return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
-    found = []
-    for each in forecasts:
-        found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
-        found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
-    return found
 
 
 class Forecast(NamedTuple):
@@ -46,9 +37,50 @@ class Forecast(NamedTuple):
         return {"label": self.label, "name": self.name, "model_bytes": self.size, "tensors": tensors}
 
 
+class Ahead(NamedTuple):
+    """What a build would do.
+
+    graph  the part of what was asked for that needs no file which cannot be read
+    due    the steps of it that would run
+    wrong  by step, what is wrong with the files of the others
+    """
+
+    graph: Graph
+    due: list[Due]
+    wrong: dict[str, list[Error]]
+
+
+def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[str] = ()) -> Ahead:
+    """See what a build of a graph would do. Files beyond the limit are not read, but for those that cannot be."""
+    large = session.sources.beyond(limit, graph.sources())
+    unread = {source for source in large if os.access(source.path, os.R_OK)}
+    wrong = session.sources.read(graph.sources(), but=unread)
+    needed_by = graph.targets()
+    readers = {step.name: [source for source in step.sources if source in wrong] for step in graph.steps.values()}
+    for source, error in wrong.items():
+        labels = dict.fromkeys(label for name, found in readers.items() if source in found for label in needed_by[name])
+        error.facts = (*error.facts, ("needed by", listed((f"'{each}'" for each in labels), 5)))
+    against = {name: [wrong[source] for source in found] for name, found in readers.items() if found}
+    refused = {label for name in against for label in needed_by[name]}
+    part = graph.select(output for output in graph.outputs if output.label not in refused)
+    return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
+
+
+def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
+    """The models that a build would make; and by step, what stands against making them."""
+    from modelbuild.plan import preflight
+
+    graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
+    made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
+    found = preflight.look(graph.select(made))
+    forecasts = [of_output(graph, output, found.recipes) for output in made]
+    needs = preflight.needs(graph, found.recipes, running)
+    wrong = {step: list(errors) for step, errors in found.errors.items()}
+    return forecasts, wrong | preflight.short_of(needs, session.models.root)
+
+
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
     """The forecast of one variant; `recipes` are those that could be made, by step."""
-    from modelbuild.session import variants
     from modelbuild.tensors.materialize import layout
 
     name = Name.from_path(output.names[0]).display()

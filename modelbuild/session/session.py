@@ -1,38 +1,32 @@
-"""One run of the tool over one project: the store, the plan (kept from before where nothing changed), and builds of it."""
+"""One run of the tool over one project: the store, and the plan, kept from before where nothing changed."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import interrupt
 from modelbuild.digest import canonical, sha256
-from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Graph, Output
-from modelbuild.engine.history import History
 from modelbuild.engine.kept import Kept
-from modelbuild.engine.sources import LOOK, Sources
-from modelbuild.engine.standing import Records, Standing, look_up, unmade
-from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
-from modelbuild.plan import placed
-from modelbuild.publish.models_folder import ModelsFolder, default_folder
+from modelbuild.ollama.library import default_folder
 from modelbuild.session.kept_plan import KeptPlan
-from modelbuild.session.settings import Settings, cache_folder, cache_limit, default_memory, started_in
-from modelbuild.session.stamp import Stamp, take
-from modelbuild.session.worker import Worker, digesters
+from modelbuild.session.settings import Settings, cache_folder, started_in
+from modelbuild.session.stamp import Stamp
 
 if TYPE_CHECKING:
+    from modelbuild.engine.sources import Sources
+    from modelbuild.engine.standing import Records, Standing
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
+    from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Selection(NamedTuple):
@@ -50,15 +44,9 @@ class Session:
         self.file = self._find()
         self.store = Store(cache_folder(settings), waiting)
         self.cache = LocalCache(self.store)
-        self.sources = self._sources()
-        self.history = History(self.store.database, self.file)
         self.kept = Kept(self.store.database)
         self._project: Project | None = None
-        self._tidied = False
         self._observed = Observed()
-
-    def _sources(self) -> Sources:
-        return Sources(StatCache(self.store.database), digesters())
 
     def _find(self) -> str:
         folder = os.path.realpath(self.settings.folder)
@@ -81,6 +69,26 @@ class Session:
                 hint="`modelbuild init` writes one for the Modelfiles and weights of this folder",
             )
         return found
+
+    @cached_property
+    def records(self) -> Records:
+        """What is known from earlier builds."""
+        from modelbuild.engine.history import History
+        from modelbuild.engine.standing import Records
+
+        return Records(self.cache, self.new_sources(), History(self.store.database, self.file))
+
+    @property
+    def sources(self) -> Sources:
+        return self.records.sources
+
+    def new_sources(self) -> Sources:
+        """The sources, none of which has been looked at."""
+        from modelbuild.engine.sources import Sources
+        from modelbuild.engine.stat_cache import StatCache
+        from modelbuild.session.worker import digesters
+
+        return Sources(StatCache(self.store.database), digesters())
 
     # The project and its plan
 
@@ -172,17 +180,20 @@ class Session:
 
     @cached_property
     def models(self) -> ModelsFolder:
+        from modelbuild.publish.models_folder import ModelsFolder
+
         # A name given by -t is declared by nothing but that command line, so no other build may call it stale.
         project = f"{self.file} -t {self.settings.name}" if self.settings.name else self.file
         return ModelsFolder(self._plan.models, self.store, project)
 
     def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = self.kept.get(self._stamp_key(targets))
+        value = self.kept.get(self.stamp_key(targets))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
-    def _stamp_key(self, targets: Sequence[str]) -> str:
+    def stamp_key(self, targets: Sequence[str]) -> str:
+        """What the stamp of a build of these targets is kept under."""
         return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
 
     def select(self, targets: Sequence[str]) -> Selection:
@@ -190,123 +201,20 @@ class Session:
         wanted = self._plan.words.select(targets)
         return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted])
 
-    # Building
-
-    def build(self, selection: Selection, options: BuildOptions, report: Callable[[Event], None]) -> list[Error]:
-        """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
-        limit = cache_limit()
-        models = self.models
-        models.check_writable()
-        self.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
-        stale = self.stale()
-        if stale:
-            report({"event": "stale", "names": stale})
-        graph = self.graph.select(selection.outputs)
-        try:
-            build = self._run(graph, options, report)
-        except Untrue as untrue:
-            # The cache's records are wrong, as after a fault of its disk: believe none of them.
-            if options.force:
-                return [untrue.error]
-            report({"event": "distrust", "path": self.store.root})
-            build = self._run(graph, options._replace(force=True), report)
-        # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-        if self._tidied and not (build.errors or stale or self._plan.warnings):
-            with contextlib.suppress(Error):
-                self._stamp(selection, graph, build)
-        if build.ran:
-            with contextlib.suppress(OSError, Error):
-                self.store.evict(limit)
-        return build.errors
-
-    def _run(self, graph: Graph, options: BuildOptions, report: Callable[[Event], None]) -> Build:
-        models = self.models
-        if options.force:
-            models.doubt()
-        worker = Worker(
-            self.cache,
-            self.sources,
-            jobs=options.jobs,
-            memory=self.settings.memory or default_memory(),
-            scratch=models.scratch,
-            report=report,
-            force=options.force,
-        )
-        side = ModelSide(
-            work=worker.run,
-            publish=models.publish_all,
-            restore=models.restore,
-            preflight=lambda graph, running: self._preflight(graph, running, report),
-            placed=placed.placed,
-            abort=worker.stop.set,
-        )
-        build = Build(graph, Records(self.cache, self.sources, self.history), side, report, options)
-        with interrupt.deferred(worker.stop.set):
-            try:
-                build.run()
-            finally:
-                worker.close()
-                with interrupt.put_off():
-                    self._tidied = self._tidy()
-                if models.taken:
-                    report({"event": "taken", "names": models.taken, "models": models.root})
-        return build
-
-    def _tidy(self) -> bool:
-        """Leave nothing behind. What goes wrong here takes no other error's place; returns whether all went well."""
-        swept = False
-        with contextlib.suppress(OSError, Error):
-            self.models.sweep()
-            swept = True
-        self.store.drop_unfinished()
-        return self.models.tidy() and swept
-
-    def _preflight(
-        self, graph: Graph, running: Collection[str], report: Callable[[Event], None]
-    ) -> Mapping[str, Sequence[Error]]:
-        faults: dict[str, Sequence[Error]] = {}
-        if running:
-            from modelbuild.plan import preflight
-
-            findings = preflight.refuse(graph, running, self.models.root)
-            faults.update(findings.errors)
-            for path, architecture in findings.unjudged.items():
-                report({"event": "unjudged", "path": path, "architecture": architecture})
-        for output in graph.outputs:
-            if found := self.models.misplaced(output):
-                faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
-        return faults
+    # How it stands
 
     def standing(self, graph: Graph) -> Standing:
         """Which steps of a graph a build would find made. No large file is read for the first time. Raises Error."""
-        return look_up(graph, self.cache, self.sources, self.sources.beyond(LOOK, graph.sources()))
+        from modelbuild.engine.sources import LOOK
+        from modelbuild.engine.standing import look_up
+
+        return look_up(graph, self.records, self.sources.beyond(LOOK, graph.sources()))
 
     def unmade(self, graph: Graph) -> set[str]:
         """The steps of a graph that a build would run because of the weights they are made from."""
-        return unmade(graph, self.cache, self.sources)[0]
+        from modelbuild.engine.standing import unmade
 
-    def _stamp(self, selection: Selection, graph: Graph, build: Build) -> None:
-        """Keep a stamp of what is finished, under the words it was asked for with."""
-        results = build.results
-        outputs: dict[str, os.stat_result] = {}
-        for output in graph.outputs:
-            found = self.models.finished(output, results[output.manifest], [results[name] for name in output.blobs])
-            if found is None:
-                return
-            outputs.update(found)
-        sources = {source.path for source in graph.sources()}
-        stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
-        if stamp is not None and self._is_current(graph):
-            self.kept.put(self._stamp_key(selection.targets), stamp.encode())
-
-    def _is_current(self, graph: Graph) -> bool:
-        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
-        fresh = self._sources()
-        fresh.prepare(graph.sources())
-        fresh.prepare_paths(subject for verb, subject, _ in self._plan.looks if verb == "read")
-        if not unchanged(self._plan.looks, fresh.file_digest) or fresh.unhashed(graph.sources()):
-            return False
-        return all(fresh.digest(source) == self.sources.digest(source) for source in graph.sources())
+        return unmade(graph, self.records)[0]
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""

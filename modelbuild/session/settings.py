@@ -47,8 +47,10 @@ def cache_limit() -> int:
     return int(named) if named else CACHE_LIMIT
 
 
-def default_memory() -> int:
-    """The lesser of 512 MiB and a quarter of the machine's memory, in bytes."""
+def memory_limit(settings: Settings) -> int:
+    """Bytes for tensors under way: the option, else the lesser of 512 MiB and a quarter of the machine's memory."""
+    if settings.memory:
+        return settings.memory
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -110,6 +110,7 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
 
 def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
     from modelbuild.engine.build import BuildOptions
+    from modelbuild.session.building import build
     from modelbuild.session.session import Session
     from modelbuild.session.settings import Settings
 
@@ -122,7 +123,7 @@ def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> Non
     try:
         outputs = session.select(())
         project.write("m/a/Modelfile", "FROM ../../weights\nSYSTEM Another\n")
-        assert session.build(outputs, BuildOptions(jobs=1), lambda event: time.sleep(0.02)) == []
+        assert build(session, outputs, BuildOptions(jobs=1), lambda event: time.sleep(0.02)) == []
     finally:
         session.close()
     assert project.blob("a:latest", "system") == b"A"

@@ -86,9 +86,9 @@ def test_weights_that_are_not_read_are_a_reason(toy: Toy) -> None:
     source = weights(toy, "w")
     graph = model([join("m/layer", source, final=True)], ["m/layer"])
     records = toy.records()
-    standing = look_up(graph, records.cache, records.sources, {source})
+    standing = look_up(graph, records, {source})
     assert standing.actions == {}
-    found = due(standing, records.cache, records.history)
+    found = due(standing, records)
     assert [(each.step.name, each.because[0]["after"]) for each in found][0] == ("m/layer", "not read yet")
     assert not found[1].sure
 
@@ -105,7 +105,7 @@ def test_steps_over_weights_are_unmade_until_they_ran_on_them(toy: Toy) -> None:
     time.sleep(0.05)
 
     def found(*forced: str) -> set[str]:
-        steps, wrong = unmade(graph, toy.cache, toy.sources(), forced)
+        steps, wrong = unmade(graph, toy.records(), forced)
         assert not wrong
         return steps
 

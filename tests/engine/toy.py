@@ -88,11 +88,10 @@ class Toy:
         return Records(self.cache, self.sources(), History(self.store.database, "toy"))
 
     def standing(self, graph: Graph) -> Standing:
-        return look_up(graph, self.cache, self.sources())
+        return look_up(graph, self.records())
 
     def due(self, graph: Graph, force: bool = False) -> list[Due]:
-        history = History(self.store.database, "toy")
-        return due(self.standing(graph), self.cache, history, graph.steps if force else ())
+        return due(self.standing(graph), self.records(), graph.steps if force else ())
 
     def artifact(self, text: str) -> Path:
         """The store's file with this text."""

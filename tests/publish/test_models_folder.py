@@ -19,8 +19,8 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.ollama.library import Users, named_blobs
-from modelbuild.publish.models_folder import ModelsFolder, default_folder
+from modelbuild.ollama.library import Users, default_folder, named_blobs
+from modelbuild.publish.models_folder import ModelsFolder
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Written

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
 from modelbuild.cli.report import because, nothing_to_do
-from modelbuild.engine.build import BuildOptions
-from modelbuild.engine.graph import Graph, Output, Source
-from modelbuild.engine.sources import BUILD
-from modelbuild.engine.standing import due, look_up
+from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
-from modelbuild.words import did_you_mean, listed, plural
+from modelbuild.words import did_you_mean, plural
 
 if TYPE_CHECKING:
     import click
@@ -91,11 +88,14 @@ def run(
         report.warning(warning)
     if dry_run:
         return forecast(call, selection.outputs, explain=explain, force=force)
+    from modelbuild.engine.build import BuildOptions
+    from modelbuild.session.building import build
+
     options = BuildOptions(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
     steps = len(session.graph.select(selection.outputs).steps)
     with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
-            failures = session.build(selection, options, progress)
+            failures = build(session, selection, options, progress)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:
@@ -114,15 +114,16 @@ def forecast(
     call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
 ) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
+    from modelbuild.cli.forecasts import lines
+    from modelbuild.engine.sources import ALL, BUILD
+    from modelbuild.session.forecast import look_ahead, models_ahead
+
     session, report = call.session, call.report
     chosen = session.graph.select(outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
-    unread = set() if explain else _weights(session, chosen)
-    graph, unreadable = _readable(session, chosen, unread)
-    needed_by = graph.targets()
-    standing = look_up(graph, session.cache, session.sources, unread)
-    found = due(standing, session.cache, session.history, forced=graph.steps if force else ())
-    for step, sure, reasons in found:
+    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
+    needed_by = ahead.graph.targets()
+    for step, sure, reasons in ahead.due:
         if report.as_json:
             event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
             event |= {"state": "would-run" if sure else "would-maybe"}
@@ -131,62 +132,22 @@ def forecast(
             report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
         else:
             report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    wrong = dict(unreadable)
+    wrong = dict(ahead.wrong)
     if models:
-        wrong |= _models_to_be(call, graph, {step.name for step, _, _ in found})
-    if not (found or wrong or report.as_json):
-        report.note(_nothing_would_run(session, graph.outputs))
+        forecasts, against = models_ahead(session, ahead)
+        wrong |= against
+        if report.as_json:
+            for each in forecasts:
+                report.object({"event": "forecast", **each.data()})
+        else:
+            for line in lines(forecasts, report.verbose):
+                report.result("\n" + line)
+    if not (ahead.due or wrong or report.as_json):
+        report.note(_nothing_would_run(session, ahead.graph.outputs))
     report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
     if report.as_json:
-        report.object(_no_work(report, hit=len(graph.steps) - len(found), failed=len(wrong)))
+        report.object(_no_work(report, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
     return FAILED if wrong else GOOD
-
-
-def _weights(session: Session, graph: Graph) -> set[Source]:
-    """The weights files of a graph whose digests are not known; those that cannot be read are none of them."""
-    large = session.sources.beyond(BUILD, graph.sources())
-    return {source for source in large if os.access(source.path, os.R_OK)}
-
-
-def _readable(session: Session, graph: Graph, but: Collection[Source]) -> tuple[Graph, dict[str, list[Error]]]:
-    """The part of a graph that needs no unreadable file; and of the steps that read such a file, what is wrong with it.
-
-    Those of `but` are not looked at.
-    """
-    session.sources.prepare(graph.sources())
-    unread = session.sources.read(graph.sources(), but)
-    needed_by = graph.targets()
-    wrong: dict[str, list[Error]] = {}
-    labels: dict[Source, dict[str, None]] = {}
-    for step in graph.steps.values():
-        for source in step.sources:
-            if source in unread:
-                wrong.setdefault(step.name, []).append(unread[source])
-                labels.setdefault(source, {}).update(dict.fromkeys(needed_by[step.name]))
-    for source, found in labels.items():
-        unread[source].facts = (*unread[source].facts, ("needed by", listed((f"'{each}'" for each in found), 5)))
-    refused = {label for name in wrong for label in needed_by[name]}
-    return graph.select(output for output in graph.outputs if output.label not in refused), wrong
-
-
-def _models_to_be(call: Invocation, graph: Graph, running: Collection[str]) -> dict[str, list[Error]]:
-    """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    from modelbuild.plan import preflight
-    from modelbuild.session import forecast as _forecast
-
-    report = call.report
-    made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
-    found = preflight.look(graph.select(made))
-    forecasts = [_forecast.of_output(graph, output, found.recipes) for output in made]
-    if report.as_json:
-        for each in forecasts:
-            report.object({"event": "forecast", **each.data()})
-    else:
-        for line in _forecast.lines(forecasts, report.verbose):
-            report.result("\n" + line)
-    needs = preflight.needs(graph, found.recipes, running)
-    wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return wrong | preflight.short_of(needs, call.session.models.root)
 
 
 def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelbuild.cli.forecasts import lines
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.report import unjudged
 from modelbuild.plan import preflight
-from modelbuild.session.forecast import lines, of_output
+from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
