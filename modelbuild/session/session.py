@@ -53,8 +53,8 @@ class Session:
         if not os.path.isdir(folder):
             raise Error("no such folder", path=self.settings.folder)
         if self.settings.file is not None:
-            place, name = os.path.split(os.path.join(folder, self.settings.file))
-            file = os.path.join(os.path.realpath(place), name)
+            above, name = os.path.split(os.path.join(folder, self.settings.file))
+            file = os.path.join(os.path.realpath(above), name)
             if not os.path.isfile(file):
                 what = "is a folder" if os.path.isdir(file) else "no such file"
                 raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")

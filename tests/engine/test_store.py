@@ -16,7 +16,6 @@ from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.publish.models_folder import ModelsFolder
 
 ACTION = "sha256:" + "a" * 64
 
@@ -70,12 +69,6 @@ def test_cache_in_a_models_folder_is_refused(tmp_path: Path) -> None:
             Store(str(tmp_path / inside))
     assert not list((tmp_path / "models/blobs").iterdir())
     Store(str(tmp_path / "models/cache")).close()
-
-
-def test_models_folder_that_is_the_cache_is_refused(tmp_path: Path) -> None:
-    cache = Store(str(tmp_path / "models"))
-    with pytest.raises(Error, match="same 'blobs' folder"):
-        ModelsFolder(str(tmp_path / "models"), cache, "p").check_writable()
 
 
 def test_only_what_the_database_knows_is_dropped(cache: Store) -> None:
