@@ -14,10 +14,12 @@ CHUNK = 4 << 20
 
 
 def sha256(data: bytes | bytearray | memoryview) -> str:
+    """`sha256:` and 64 hex digits."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def xxh3(data: bytes | bytearray | memoryview) -> str:
+    """`xxh3:` and 32 hex digits."""
     return "xxh3:" + xxhash.xxh3_128_hexdigest(data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 LINE = 120
 """Characters of a source line that are shown."""
@@ -44,6 +45,10 @@ class Error(Exception):
     def place(self) -> str:
         parts = [self.path, self.line, self.column if self.line else None]
         return ":".join(str(part) for part in parts if part is not None)
+
+    def replace(self, **changes: Any) -> Error:
+        """The same fault with other words for some of its parts, by the names of the parameters."""
+        return Error(**{**vars(self), **changes})
 
     def __str__(self) -> str:
         return render(self)

@@ -11,8 +11,10 @@ from modelbuild import __version__
 SHOWN = "MODELBUILD_TRACEBACK"
 """The variable that asks for the whole traceback."""
 
-_WRITERS = ("report.py", "main.py", "arguments.py")
+WRITERS = ("cli/report.py", "cli/progress.py", "cli/main.py", "cli/arguments.py")
 """The only files of ours that write to the terminal."""
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 def described(error: BaseException) -> str:
@@ -37,13 +39,13 @@ def of_streams(error: OSError) -> bool:
     if error.filename is not None:
         return False
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename)]
-    return bool(ours) and os.path.basename(ours[-1].filename) in _WRITERS
+    return bool(ours) and os.path.relpath(ours[-1].filename, _PACKAGE).replace(os.sep, "/") in WRITERS
 
 
 def _inside(path: str) -> bool:
-    return os.path.abspath(path).startswith(os.path.dirname(os.path.abspath(__file__)) + os.sep)
+    return os.path.abspath(path).startswith(_PACKAGE + os.sep)
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    inside = os.path.relpath(frame.filename, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    inside = os.path.relpath(frame.filename, os.path.dirname(_PACKAGE))
     return f"{inside}:{frame.lineno} in {frame.name}"

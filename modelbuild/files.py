@@ -1,4 +1,4 @@
-"""Files: whether one changed, temporary files that become whole by one rename, and locks."""
+"""Files: which one a path means, whether one changed, temporary files that become whole by one rename, and locks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from modelbuild import interrupt
+from modelbuild.errors import Error
 
 TICK = 0.02
 """Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
@@ -64,6 +65,37 @@ def existing(path: str) -> str:
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
+
+
+def expand(argument: str, folder: str) -> str:
+    """The absolute path that a text means, as Ollama reads FROM, ADAPTER and DRAFT (parser/parser.go, expandPath).
+
+    folder  what a relative path starts from: that of the Modelfile, or of the project
+    Raises Error without a place.
+    """
+    if "\0" in argument:
+        raise Error("path holds a NUL character")
+    if os.path.isabs(argument) or argument.startswith(("/", "\\")):
+        return os.path.abspath(argument)
+    if argument.startswith("~"):
+        user, _, rest = argument[1:].partition("/")
+        return os.path.abspath(os.path.join(_home(user), rest.lstrip("/")))
+    return os.path.abspath(os.path.join(folder, argument))
+
+
+def _home(user: str) -> str:
+    """The home folder that the system's list of users gives; $HOME only where there is no such list."""
+    try:
+        import pwd
+    except ImportError:
+        return os.path.expanduser("~" + user)
+    try:
+        return (pwd.getpwnam(user) if user else pwd.getpwuid(os.getuid())).pw_dir
+    except KeyError:
+        if not user and "HOME" in os.environ:
+            return os.environ["HOME"]
+        who = f"user '{user}'" if user else f"user number {os.getuid()}"
+        raise Error(f"no {who} on this machine, so no home folder for '~{user}'") from None
 
 
 def free(path: str) -> int | None:

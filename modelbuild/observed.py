@@ -62,11 +62,13 @@ class Observed:
         return data
 
     def kind(self, path: str) -> Kind | None:
+        """What stands at a path; see `kind`."""
         seen = kind(path)
         self._looks["kind", path] = seen or ""
         return seen
 
     def entries(self, path: str) -> Listing:
+        """What a folder holds; see `entries`."""
         seen = entries(path)
         self._looks["entries", path] = _listing(seen)
         return seen
@@ -78,11 +80,13 @@ class Observed:
         return seen
 
     def env(self, name: str) -> str | None:
+        """A variable of the environment, None where it is not set."""
         seen = os.environ.get(name)
         self._looks["env", name] = "" if seen is None else "=" + seen
         return seen
 
     def looks(self) -> list[Look]:
+        """Every look so far, the last one at each thing."""
         return [(verb, subject, seen) for (verb, subject), seen in self._looks.items()]
 
 

@@ -18,7 +18,7 @@ def as_text(value: str | int | float | bool) -> str:
 
 
 def got(value: object) -> str:
-    """A value as an error names it."""
+    """A value as an error names it, in TOML's words."""
     if isinstance(value, str):
         return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
     if isinstance(value, int | float):
@@ -27,6 +27,21 @@ def got(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+
+
+def in_json(value: object) -> str:
+    """A value as an error names it, in JSON's words."""
+    import json
+
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names = {int: "the number", float: "the number", str: "the text"}
+    if type(value) in names:
+        if isinstance(value, int) and value.bit_length() > BITS_LIMIT:
+            return "a number of thousands of digits"
+        shown = json.dumps(value[:61] if isinstance(value, str) else value, ensure_ascii=False)
+        return f"{names[type(value)]} {shown if len(shown) <= 60 else shown[:59] + '…'}"
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def size(count: float) -> str:
@@ -54,6 +69,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
 
 
 def duration(seconds: float) -> str:
+    """Seconds as people read them: with hundredths, and as a clock from 100 on."""
     return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
 
 
@@ -64,16 +80,23 @@ def clock(seconds: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
+    """A number of things: '1 step', '1,234 steps'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint that names the nearest known word, or None when nothing is near."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near."""
     import difflib
 
     by_fold = {word.casefold(): word for word in known}
     near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"did you mean '{by_fold[near[0]]}'?" if near else None
+    return by_fold[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known word, or None when nothing is near."""
+    near = nearest(name, known)
+    return f"did you mean '{near}'?" if near else None
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:

@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelbuild import bounded_json
-from modelbuild.checkpoint import card, card_yaml, metadata, shards
-from modelbuild.checkpoint.checkpoint import SIZE_LIMIT, SIZE_LIMITS, Checkpoint, kind
-from modelbuild.checkpoint.tokenizers.fast import FastTokenizer
-from modelbuild.checkpoint.tokenizers.library import TEXT_LIMIT, Library
+from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error
-from modelbuild.project import variables
 from modelbuild.tensors.formats import gguf, imatrix, safetensors, shown
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Tensor, TensorTable
-
-from .attacks import hostile
 
 
 def what(act: Any, *args: Any) -> str:
@@ -31,193 +24,20 @@ def what(act: Any, *args: Any) -> str:
     return caught.value.what
 
 
-# JSON
-
-
-def read(text: str) -> Any:
-    return bounded_json.parse(bounded_json.text(text.encode(), "x.json"), "x.json")
-
-
-@pytest.mark.parametrize("character", ("a", "\u0120", "\u2581", "🦙", '"', "\\", "\n"))
-def test_a_large_json_file_is_what_it_is(character: str) -> None:
-    value = {"texts": [character * 100 + str(number) for number in range(12_000)], "numbers": [1, -2.5, True, None]}
-    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
-        assert len(text.encode()) > 1 << 20
-        assert read(text) == value
-
-
-def test_one_character_of_four_bytes_does_not_make_a_text_four_times_as_large() -> None:
-    data = ('{"a": "' + "x" * (2 << 20) + '🦙"}').encode()
-    assert len(bounded_json.text(data, "x.json").encode()) < len(data) + 20
-    assert read(data.decode())["a"].endswith("x🦙")
-
-
-@pytest.mark.parametrize("item", (b"[],", b'{"":1},', b'"ab",', b'"ab":1,'))
-def test_more_values_than_memory_is_an_error_before_they_are_made(item: bytes) -> None:
-    data = b"[" + item * (36_000_000 // len(item)) + b"0]"
-    assert what(bounded_json.text, data, "x.json") == "holds more than can be read"
-
-
-def test_json_as_large_as_the_largest_real_tokenizers_is_read() -> None:
-    """As many marks as Gemma 3's file has: 262 thousand tokens and 515 thousand merges as pairs."""
-    memory = bounded_json.check(b'["a", "b"],' * 515_000 + b'"a": 1,' * 262_000, "x.json")
-    assert memory + 3 * 2 * 33_000_000 < bounded_json.MEMORY_LIMIT
-
-
-def test_how_deep_json_may_be() -> None:
-    limit = bounded_json.DEPTH_LIMIT
-    assert read(hostile.deep(limit)) is not None
-    for depth in (limit + 1, 300, 9_000, 200_000):
-        for opening, closing in (("[", "]"), ('{"a":', "}")):
-            text = opening * depth + "1" + closing * depth
-            assert what(read, text).startswith("expected JSON that can be read: it is nested too deeply")
-
-
-def test_small_files_have_a_size() -> None:
-    assert what(Checkpoint({"config.json": b"{" + bytes(SIZE_LIMIT)}.get).json, "config.json").startswith(
-        "is 16,777,217 bytes long"
-    )
-    assert SIZE_LIMITS["tokenizer.json"] > 3 * 35_000_000
-
-
 def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
     assert shown(nested) == "[" * 77 + "…"
     assert shown([1] * 1_000_000).endswith("…")
-    assert shown(1 << 20_000) == kind(1 << 20_000) == "a number of thousands of digits"
+    assert shown(1 << 20_000) == "a number of thousands of digits"
     assert shown([1, "a", None, 1.5, {"b": True}]) == '[1, "a", null, 1.5, {"b": true}]'
-    assert kind("x" * 100) == 'the text "' + "x" * 58 + "…"
 
 
-def test_numbers_of_a_toml_file_are_shown_and_bounded() -> None:
-    number = int("f" * 4000, 16)
-    assert variables.as_text(number) == hex(number)
-    assert variables.got(number) == hex(number)[:59] + "…"
-    assert variables.as_text(12) == "12"
+def test_numbers_of_metadata_fit_64_bits() -> None:
     for value in (10**400, [10**400], -(10**20), 1 << 64):
         assert what(metadata.check, "acme.x", value).startswith("'acme.x' expects numbers that 64 bits hold")
     assert metadata.check("acme.x", (1 << 64) - 1) == (1 << 64) - 1
-
-
-# Cards
-
-
-def test_cards_may_merge_but_not_without_end() -> None:
-    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {z: 4}]}\nd: &d {<<: *d, e: 5}\n"
-    assert card_yaml.load(text) == {
-        "a": {"x": 1, "y": 2},
-        "b": {"x": 1, "y": 3},
-        "c": {"x": 1, "y": 2, "z": 4},
-        "d": {"e": 5},
-    }
-    doubled = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60))]
-    wide = [f"a: &a {{{', '.join(f'k{n}: 1' for n in range(1000))}}}", f"b: {{<<: [{', '.join(['*a'] * 5000)}]}}"]
-    for lines in (doubled, wide):
-        try:
-            # Newer versions of PyYAML take in each key once.
-            assert card_yaml.load("\n".join(lines))
-        except card_yaml.Refused as refused:
-            assert refused.problem == "it has more than 100,000 values"
-
-
-@pytest.mark.parametrize(
-    "value", ("1" + ":1" * 5000, "1" + ":1" * 5000 + ".5", "0x" + "f" * 5000, "0b" + "1" * 5000, "9" * 5000)
-)
-def test_numbers_of_a_card_have_a_length(value: str) -> None:
-    with pytest.raises(card_yaml.Refused):
-        card_yaml.load(f"a: {value}\n")
-
-
-@pytest.mark.parametrize("value", ("!!bool x", "!!int x", "!!int ''", "!!float x", "!!timestamp x"))
-def test_values_of_a_card_that_are_not_of_their_type(value: str) -> None:
-    with pytest.raises(card_yaml.Refused, match="a value is not of its type"):
-        card_yaml.load(f"a: {value}\n")
-
-
-def general(text: str) -> dict[str, bytes]:
-    files = {"README.md": f"---\n{text}\n---\n".encode(), "config.json": b"{}"}
-    return card.general(Checkpoint(files.get), card.Parameters(0, 0, 0, 0))
-
-
-def test_a_text_that_a_card_repeats_counts_each_time() -> None:
-    long = f"a: &a {'x' * 20_000}"
-    assert len(general(f"{long}\ntags: [{', '.join(['*a'] * 10)}]")["general.tags"]) > 200_000
-    for key in ("tags", "license", "base_model"):
-        assert "characters of text, expected at most" in what(general, f"{long}\n{key}: [{', '.join(['*a'] * 900)}]")
-    assert what(general, f"tags: [{', '.join(['a'] * 10_001)}]") == "'tags' has 10,001 items, expected at most 10,000"
-
-
-# Tokenizers
-
-
-def library(**changes: Any) -> Library:
-    data = hostile.tokenizer(**changes)
-    data["added_tokens"] = [{"normalized": False, **token} for token in data["added_tokens"]]
-    return Library(data, "tokenizer.json")
-
-
-def test_what_the_library_can_do_it_does() -> None:
-    known = library(
-        normalizer={"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "x"}]}
-    )
-    assert known.pieces("ab 3") == ["xab", "\u01203"]
-    assert known.decoded(known.ids("ab")) == "xab"
-
-
-@pytest.mark.parametrize(
-    "part",
-    (
-        {"type": "Prepend", "prepend": "x" * (TEXT_LIMIT + 1)},
-        {"prepend": "x" * (TEXT_LIMIT + 1)},
-        {
-            "type": "Sequence",
-            "normalizers": [{"type": "Replace", "pattern": {"String": "3"}, "content": "3" * 1000}] * 4,
-        },
-        {"type": "Sequence", "normalizers": [{"pattern": {"Regex": ""}, "content": "3" * 1000}] * 4},
-        {"type": "Sequence", "normalizers": [{"type": "NFKD"}, {"type": "ByteLevel"}] * 9},
-    ),
-)
-def test_texts_that_grow_are_refused_before(part: dict[str, Any]) -> None:
-    known = library(normalizer=part)
-    assert "may make texts of" in what(known.ids, "33 \u00e9")
-
-
-def test_pre_tokenizers_that_grow_are_refused_before() -> None:
-    known = library(pre_tokenizer={"type": "Sequence", "pretokenizers": [hostile.BYTE_LEVEL] * 60})
-    assert "may make texts of" in what(known.pieces, "33 \u00e9")
-
-
-def test_panics_and_exceptions_of_the_library_are_errors() -> None:
-    with pytest.raises(Error) as caught:
-        library(pre_tokenizer={"type": "FixedLength", "length": 0}).pieces("abc")
-    assert (caught.value.path, caught.value.what) == ("tokenizer.json", "the tokenizers library cannot split text")
-    assert caught.value.facts and caught.value.hint
-    assert what(lambda: library(pre_tokenizer={"type": "X"})) == "the tokenizers library cannot read it"
-
-
-@pytest.mark.parametrize("prefix", ("x", "\u0120\u0120"))
-def test_merges_without_their_prefix_never_reach_the_library(prefix: str) -> None:
-    model = {"continuing_subword_prefix": prefix, "merges": ["a \u0120"], "vocab": {"a": 0, "\u0120": 1, "a\u0120": 2}}
-    assert what(lambda: library(model=model)).startswith("'merges' joins a \u0120")
-    assert library(
-        model={"continuing_subword_prefix": "##", "merges": ["a ##b"], "vocab": {"a": 0, "##b": 1, "ab": 2}}
-    ).ids("ab") == [2]
-
-
-def test_charsmaps_are_looked_at_before_the_library_sees_them() -> None:
-    for given in ("", "AAAA", "/////w=="):
-        part = {"type": "Precompiled", "precompiled_charsmap": given}
-        assert "'normalizer' cannot be read" in what(lambda part=part: library(normalizer=part))
-
-
-def test_added_tokens_are_numbered_after_the_vocabulary() -> None:
-    data = hostile.tokenizer(
-        added_tokens=[{"id": 999, "content": "a"}, *({"id": 9, "content": f"<{n}>"} for n in range(3))]
-    )
-    files = {"tokenizer.json": json.dumps(data).encode(), "config.json": b"{}"}
-    assert [*FastTokenizer(Checkpoint(files.get)).added] == [hostile.tokenizer()["model"]["vocab"]["a"], 256, 257, 258]
 
 
 # Weights files
@@ -251,14 +71,6 @@ def test_lists_are_no_scalars() -> None:
 )
 def test_a_number_of_parts_that_is_none_makes_no_part(value: bytes) -> None:
     assert not gguf.is_part(TensorTable({"split.count": value}, {}))
-
-
-def test_all_files_of_a_checkpoint_have_a_bound_together() -> None:
-    table = TensorTable({}, {str(n): Tensor(str(n), "f32", (0,), 8, 0) for n in range(shards.TENSORS_LIMIT // 2)})
-    assert len(list(shards.bounded([("a", table), ("b", table)]))) == 2
-    assert "the weights files up to this one hold" in what(
-        list, shards.bounded([("a", table), ("b", table), ("c", table)])
-    )
 
 
 def test_a_shape_has_no_more_than_a_few_sizes(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from modelbuild.errors import Error, Errors, render
-from modelbuild.words import did_you_mean, listed
 
 
 def test_error_has_place_line_facts_and_hint() -> None:
@@ -39,10 +38,8 @@ def test_errors_are_kept_apart() -> None:
     assert str(Errors([Error("a"), Error("b", path="f")])) == "error: a\n\nerror: f: b"
 
 
-def test_did_you_mean_finds_words_in_any_case() -> None:
-    assert did_you_mean("q4_k_n", ["q4_K_M", "q8_0"]) == "did you mean 'q4_K_M'?"
-    assert did_you_mean("zzz", ["q4_K_M"]) is None
-
-
-def test_long_lists_lose_their_middle() -> None:
-    assert listed(map(str, range(20)), 5) == "0, 1, 2, …, 19"
+def test_a_replaced_part_leaves_the_others_and_the_first_error_alone() -> None:
+    error = Error("x", path="f", line=3, facts=[("a", "b")], hint="c")
+    other = error.replace(path="g", hint=None)
+    assert (other.what, other.place, other.facts, other.hint) == ("x", "g:3", (("a", "b"),), None)
+    assert (error.place, error.hint) == ("f:3", "c")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 import threading
 from pathlib import Path
 
 import pytest
 
 from modelbuild import files
-from modelbuild.files import Temporary, clear_temporaries, lock_file, read_plain, sync_folder
+from modelbuild.errors import Error
+from modelbuild.files import Temporary, clear_temporaries, expand, lock_file, read_plain, sync_folder
 
 
 def test_temporary_file_is_there_until_it_is_closed(tmp_path: Path) -> None:
@@ -144,3 +146,25 @@ def test_folders_that_cannot_be_synced_are_passed_over(tmp_path: Path, monkeypat
     code = errno.EIO
     with pytest.raises(OSError):
         sync_folder(str(tmp_path))
+
+
+def test_paths_expand_as_in_ollama(tmp_path: Path) -> None:
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    assert expand("~", "/m") == home
+    assert expand("~/a", "/m") == os.path.join(home, "a")
+    assert expand("~root/d", "/m") == os.path.join(pwd.getpwnam("root").pw_dir, "d")
+    assert expand("rel", "/m") == "/m/rel"
+    assert expand("./a/../b/", "/m") == "/m/b"
+    assert expand(".", "/m") == "/m"
+    assert expand("/abs//x/..", "/m") == "/abs"
+    assert expand("x", "sub") == os.path.join(os.getcwd(), "sub", "x")
+
+
+def test_home_comes_from_the_list_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/elsewhere")
+    assert expand("~/a", "/m") == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "a")
+
+
+def test_an_unknown_user_is_an_error() -> None:
+    with pytest.raises(Error, match="no user 'nobody-of-that-name'"):
+        expand("~nobody-of-that-name/f", "/m")

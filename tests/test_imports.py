@@ -34,7 +34,7 @@ GROUND = frozenset(
     | {"words"}
 )
 
-PLACES = {"modelbuild.__main__": "cli"}
+PLACES = {"modelbuild.__main__": "cli", "modelbuild.extend": "checkpoint"}
 """The modules that belong to a package and cannot lie in it."""
 
 

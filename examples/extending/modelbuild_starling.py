@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelbuild.checkpoint.architectures.llama import Llama
-from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Expression
+from modelbuild.extend import Error, Expression, Llama
 
 STEMS = {
     "embedding": "model.embed_tokens",

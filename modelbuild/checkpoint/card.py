@@ -14,15 +14,15 @@ from math import prod
 from typing import Any, NamedTuple
 
 from modelbuild import bounded_json
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.metadata import FIELDS, SAMPLING, Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape
+from modelbuild.words import in_json
 
-Values = dict[str, bytes]
 
-
-class Parameters(NamedTuple):
+class ParameterCounts(NamedTuple):
     """How many parameters a model has: in all, outside its experts, in one expert of each kind, and how many experts."""
 
     total: int
@@ -31,7 +31,7 @@ class Parameters(NamedTuple):
     experts: int
 
 
-def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> Parameters:
+def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> ParameterCounts:
     """Count over the tensors of the file to be made (GGUFWriter.get_total_parameter_count)."""
     total = shared = expert = experts = stacked = 0
     for name, shape in tensors:
@@ -44,10 +44,10 @@ def count_parameters(tensors: Iterable[tuple[str, Shape]]) -> Parameters:
             stacked += 1
         else:
             shared += size
-    return Parameters(total, shared, expert, experts // stacked if stacked else 0)
+    return ParameterCounts(total, shared, expert, experts // stacked if stacked else 0)
 
 
-def size_label(parameters: Parameters) -> str:
+def size_label(parameters: ParameterCounts) -> str:
     """`1.2B`, or `8x7B` for a model of experts."""
     if parameters.experts:
         return f"{parameters.experts}x{_rounded(parameters.shared + parameters.expert)}"
@@ -205,13 +205,8 @@ def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-_SAMPLING = (
-    ("sequence", "str", ("sequence",)), ("top_k", "i32", ("top_k",)), ("top_p", "f32", ("top_p",)), ("min_p", "f32", ("min_p",)),
-    ("xtc_probability", "f32", ("xtc_probability",)), ("xtc_threshold", "f32", ("xtc_threshold",)), ("temp", "f32", ("temperature",)),
-    ("penalty_last_n", "i32", ("penalty_last_n",)), ("penalty_repeat", "f32", ("penalty_repeat", "repetition_penalty")),
-    ("mirostat", "i32", ("mirostat",)), ("mirostat_tau", "f32", ("mirostat_tau",)), ("mirostat_eta", "f32", ("mirostat_eta",)),
-)  # fmt: skip
-"""`general.sampling.…`, its type, and the keys of generation_config.json, the first that is there."""
+_SAMPLING_KEYS = {"temp": ("temperature",), "penalty_repeat": ("penalty_repeat", "repetition_penalty")}
+"""`general.sampling.…` -> the keys of generation_config.json, the first that is there, where they are not called the same."""
 
 
 def sampling(checkpoint: Checkpoint) -> Values:
@@ -223,20 +218,20 @@ def sampling(checkpoint: Checkpoint) -> Values:
     except Error:
         return {}
     if not isinstance(config, dict):
-        raise Error(f"expected a JSON object, got {kind(config)}", path=path)
+        raise Error(f"expected a JSON object, got {in_json(config)}", path=path)
     values = {}
-    for name, form, keys in _SAMPLING:
-        key = next((key for key in keys if key in config), None)
+    for name, value_type in SAMPLING.items():
+        key = next((key for key in _SAMPLING_KEYS.get(name, (name,)) if key in config), None)
         value = config.get(key) if key else None
         if value is None:
             continue
-        expected = {"str": str, "i32": int, "f32": (int, float)}[form]
+        expected = {"str": str, "i32": int, "f32": (int, float)}[value_type]
         if not isinstance(value, expected):  # type: ignore[arg-type]
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
-            raise Error(f"'{key}' expects {words[form]}, got {kind(value)}", path=path)
+            raise Error(f"'{key}' expects {words[value_type]}, got {in_json(value)}", path=path)
         if value != "":
             try:
-                values[f"general.sampling.{name}"] = encode_value(form, value)
+                values[f"general.sampling.{name}"] = encode_value(value_type, value)
             except Error as error:
                 raise Error(f"'{key}': {error.what}", path=path) from None
     return values
@@ -259,12 +254,7 @@ _CARD_KEYS = {
     "source.uuid": ("uuid", "model_uuid"),
     "source.repo_url": ("repo_url", "model_repo_url"),
 }
-"""`general.…` -> the keys of the card, the first that holds something."""
-
-_ORDER = (
-    "name", "author", "version", "organization", "finetune", "basename", "description", "size_label", "license", "license.name",
-    "license.link", "source.url", "source.doi", "source.uuid", "source.repo_url",
-)  # fmt: skip
+"""`general.…`, in the order of the file -> the keys of the card, the first that holds something."""
 
 _OTHERS = {
     "base_model": ("base_model", "base_models", "base_model_sources"),
@@ -272,9 +262,6 @@ _OTHERS = {
 }
 _LISTS = {"tags": ("tags", "pipeline_tag"), "languages": ("languages", "language")}
 _USED = {key for keys in (_CARD_KEYS, _OTHERS, _LISTS) for names in keys.values() for key in names}
-
-_OF_ANOTHER = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
-
 
 TEXT_LIMIT = 16 << 20
 """Characters of all texts of a card that go into the file, one that YAML repeats by its alias counted each time."""
@@ -302,7 +289,7 @@ def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
     return card
 
 
-def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
+def general(checkpoint: Checkpoint, parameters: ParameterCounts) -> Values:
     """Sampling parameters, then name, author, size and all else that is known of a model, in the order of the file."""
     card = _bounded(read_card(checkpoint))
     found: dict[str, Any] = {}
@@ -324,7 +311,7 @@ def general(checkpoint: Checkpoint, parameters: Parameters) -> Values:
     if isinstance(found["license"], list):
         found["license"] = ",".join(_text(item, "license") for item in found["license"])
     values = sampling(checkpoint)
-    for key in _ORDER:
+    for key in _CARD_KEYS:
         if found[key] is not None and (text := _text(found[key], key)):
             values[f"general.{key}"] = encode_value("str", text)
     for key, names in _OTHERS.items():
@@ -343,7 +330,7 @@ def _listed(value: Any) -> list[Any]:
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         shown = (
-            kind(value)
+            in_json(value)
             if isinstance(value, int | float | list | dict | None)
             else f"the {type(value).__name__} {value}"
             if isinstance(value, date)
@@ -362,7 +349,7 @@ def _others(card: Mapping[str, Any], names: tuple[str, ...], key: str, total: in
     values = {f"general.{key}.count": encode_value("u32", len(entries))}
     for index, entry in enumerate(entries):
         facts = _other(entry, total)
-        for field in _OF_ANOTHER:
+        for field in FIELDS:
             if field in facts and (text := _text(facts[field], f"{name}.{field}")):
                 values[f"general.{key}.{index}.{field}"] = encode_value("str", text)
     return values

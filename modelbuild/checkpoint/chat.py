@@ -75,10 +75,12 @@ def of_gguf(metadata: Mapping[str, bytes], file: str) -> Chat | None:
 
 def _item(texts: bytes, number: Any) -> str | None:
     """One text of an encoded list, without decoding the others; None where there is none."""
+    from modelbuild.tensors.formats.gguf import ARRAY, STRING
+
     if len(texts) < 16 or type(number) is not int:
         return None
     kind, item, count = struct.unpack_from("<IIQ", texts)
-    if (kind, item) != (9, 8) or not 0 <= number < count:
+    if (kind, item) != (ARRAY, STRING) or not 0 <= number < count:
         return None
     unpack = struct.Struct("<Q").unpack_from
     at = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from modelbuild import bounded_json
 from modelbuild.bounded_json import decoded
 from modelbuild.errors import Error
+from modelbuild.words import in_json
 
 SIZE_LIMIT = 16 << 20
 """Bytes of a small file. The largest real ones, tokenizer_config.json with all tokens of a speech model, have some 12 million."""
@@ -20,9 +20,6 @@ SIZE_LIMITS = {
     "README.md": 32 << 20,
 }
 """Bytes of the files that may be larger; the largest real ones have 35, 5, 20 and 3 million."""
-
-DIGITS_LIMIT = 14_000
-"""Bits of a number that Python writes out in decimal: it stops at 4300 digits."""
 
 
 class Checkpoint:
@@ -94,27 +91,5 @@ def parse_json(text: str, path: str) -> dict[str, Any]:
     """Parse an object. Raises Error with the line."""
     value = bounded_json.parse(text, path)
     if not isinstance(value, dict):
-        raise Error(f"expected a JSON object, got {kind(value)}", path=path)
-    return value
-
-
-def kind(value: Any) -> str:
-    """What a value is, in JSON's words."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    names = {int: "the number", float: "the number", str: "the text"}
-    if type(value) in names:
-        if isinstance(value, int) and value.bit_length() > DIGITS_LIMIT:
-            return "a number of thousands of digits"
-        shown = json.dumps(value[:61] if isinstance(value, str) else value, ensure_ascii=False)
-        return f"{names[type(value)]} {shown if len(shown) <= 60 else shown[:59] + '…'}"
-    return "a list" if isinstance(value, list) else "an object"
-
-
-def whole(config: dict[str, Any], key: str, path: str = "config.json") -> int:
-    """A count out of a config. Raises Error where it is missing or no positive whole number."""
-    value = config.get(key)
-    if type(value) is not int or not 0 < value < 1 << 32:
-        got = f"got {kind(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=path)
+        raise Error(f"expected a JSON object, got {in_json(value)}", path=path)
     return value

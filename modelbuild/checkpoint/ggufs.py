@@ -39,6 +39,8 @@ def classify(path: str) -> Contents:
 
 
 def role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:
+    """What a file is for, by its metadata: encoded values, by key."""
+
     def value(key: str) -> object:
         return gguf.scalar(metadata, key)
 

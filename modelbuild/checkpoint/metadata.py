@@ -13,20 +13,22 @@ from typing import Any
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean, got
 
+Values = dict[str, bytes]
+"""Metadata of a file to be made, in its order: keys, and values as GGUF encodes them (tensors.formats.gguf, encode_value)."""
+
 _TEXTS = (
     "name", "author", "version", "organization", "finetune", "basename", "description", "quantized_by", "size_label", "license",
     "license.name", "license.link", "url", "doi", "uuid", "repo_url", "source.url", "source.doi", "source.uuid", "source.repo_url",
 )  # fmt: skip
 
+SAMPLING: Mapping[str, str] = {
+    "sequence": "str", "top_k": "i32", "top_p": "f32", "min_p": "f32", "xtc_probability": "f32", "xtc_threshold": "f32", "temp": "f32",
+    "penalty_last_n": "i32", "penalty_repeat": "f32", "mirostat": "i32", "mirostat_tau": "f32", "mirostat_eta": "f32",
+}  # fmt: skip
+"""`general.sampling.…` and the type of each."""
+
 GENERAL: Mapping[str, str] = {
-    **{
-        f"general.sampling.{name}": form
-        for name, form in (
-            ("sequence", "str"), ("top_k", "i32"), ("top_p", "f32"), ("min_p", "f32"), ("xtc_probability", "f32"), ("xtc_threshold", "f32"),
-            ("temp", "f32"), ("penalty_last_n", "i32"), ("penalty_repeat", "f32"), ("mirostat", "i32"), ("mirostat_tau", "f32"),
-            ("mirostat_eta", "f32"),
-        )
-    },
+    **{f"general.sampling.{name}": value_type for name, value_type in SAMPLING.items()},
     **{f"general.{name}": "str" for name in _TEXTS},
     "general.base_models": "tables",
     "general.datasets": "tables",
@@ -74,6 +76,7 @@ def flat(
 
 
 def is_file(value: Any) -> bool:
+    """Whether a value is `{ file = … }`, a text that stands in a file."""
     return isinstance(value, dict) and value.keys() == {"file"}
 
 
@@ -112,13 +115,13 @@ def check(key: str, value: Any) -> Any:
         if not isinstance(value["file"], str):
             raise Error(f"'{key}.file' expects a string, got {got(value['file'])}")
         return value
-    form = GENERAL.get(key)
+    value_type = GENERAL.get(key)
     if value in ("", []):
         return value
-    if form == "tables":
+    if value_type == "tables":
         return _tables(key, value)
-    if form is not None:
-        return fitting(key, form, value)
+    if value_type is not None:
+        return fitting(key, value_type, value)
     plain = str | bool | int | float
     whole = isinstance(value, plain) or (isinstance(value, list) and all(isinstance(item, plain) for item in value))
     numbers = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, int | float)]
@@ -131,26 +134,28 @@ def check(key: str, value: Any) -> Any:
     return value
 
 
-def fitting(key: str, form: str, value: Any) -> Any:
+def fitting(key: str, value_type: str, value: Any) -> Any:
     """A value of one of GGUF's types. Raises Error, without a place, for one of another type."""
-    if form.startswith("["):
-        if isinstance(value, list) and all(_is(form[1:-1], item) for item in value):
+    if value_type.startswith("["):
+        if isinstance(value, list) and all(_is(value_type[1:-1], item) for item in value):
             return value
-    elif _is(form, value):
+    elif _is(value_type, value):
         return value
-    expected = WORDS.get(form, "a list of numbers" if form.startswith("[") else "a whole number")
-    raise Error(f"'{key}' expects {expected}, got {got(value)}", facts=[("type", form)] if form not in WORDS else [])
+    expected = WORDS.get(value_type, "a list of numbers" if value_type.startswith("[") else "a whole number")
+    raise Error(
+        f"'{key}' expects {expected}, got {got(value)}", facts=[("type", value_type)] if value_type not in WORDS else []
+    )
 
 
-def _is(form: str, value: Any) -> bool:
-    if form in ("str", "bool"):
-        return isinstance(value, {"str": str, "bool": bool}[form])
+def _is(value_type: str, value: Any) -> bool:
+    if value_type in ("str", "bool"):
+        return isinstance(value, {"str": str, "bool": bool}[value_type])
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    if form in ("f32", "f64"):
-        return abs(value) <= (3.4028235e38 if form == "f32" else 1.7e308)
-    bits = int(form[1:])
-    low, high = (0, 1 << bits) if form[0] == "u" else (-1 << bits - 1, 1 << bits - 1)
+    if value_type in ("f32", "f64"):
+        return abs(value) <= (3.4028235e38 if value_type == "f32" else 1.7e308)
+    bits = int(value_type[1:])
+    low, high = (0, 1 << bits) if value_type[0] == "u" else (-1 << bits - 1, 1 << bits - 1)
     return isinstance(value, int) and low <= value < high
 
 

@@ -11,52 +11,28 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
+from modelbuild.checkpoint.tables import SHOWN, Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import shown
 from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed
 
-SHOWN = 4
-"""Kinds of tensors that an error shows."""
-
-BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
-"""The most that the runtime knows (llama.cpp src/llama-hparams.h)."""
-
 HINT = "get the file once more, or make it again from the weights it was converted from"
 
 _TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
 _LENGTH = struct.Struct("<Q")
 _BLOCK = re.compile(r"blk\.([0-9]{1,9})\.")
-_LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
-
-
-class Line(NamedTuple):
-    """One line of an architecture's table; see architectures/_loads.py."""
-
-    when: str
-    name: str
-    optional: bool
-    dimensions: tuple[str, ...]
 
 
 @cache
 def _tables() -> Mapping[str, tuple[tuple[Line, ...], tuple[str, ...]]]:
     """`general.architecture` -> the tensors that the runtime loads, and the metadata it asks for besides that of all."""
-    return {kind.NAME: (_lines(kind.LOADS), kind.ASKS) for kind in architectures.known() if kind.LOADS}
-
-
-def _lines(table: str) -> tuple[Line, ...]:
-    found = []
-    for text in filter(None, map(str.strip, table.split("\n"))):
-        line = _LINE.fullmatch(re.sub(" +", " ", text))
-        assert line is not None, text
-        when, name, optional, dimensions = line.groups()
-        found.append(Line(when or "", name, bool(optional), tuple(dimensions.split())))
-    return tuple(found)
+    return {each.NAME: (lines(each.LOADS), each.ASKS) for each in architectures.known() if each.LOADS}
 
 
 def architecture(metadata: Mapping[str, bytes]) -> str | None:
@@ -80,10 +56,10 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
         return [Error("the metadata lacks 'general.architecture': no runtime knows what this is", hint=HINT)]
     if name not in _tables():
         return []
-    lines, asked = _tables()[name]
+    table, asked = _tables()[name]
     model = _Model(name, metadata)
     found = [*_metadata(model, asked), *_vocabulary(metadata)]
-    return found or [*_tensors(model, lines, shapes)]
+    return found or [*_tensors(model, table, shapes)]
 
 
 # Metadata
@@ -224,16 +200,39 @@ def _twice(tokens: bytes, count: int) -> str | None:
     return None
 
 
+PHI3_TOKENS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
+
+
+def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
+    """What is wrong with a name: the runtime looks for tokens of Phi-3 in whatever is named after it (llama.cpp src/llama-vocab.cpp, load).
+
+    metadata  that of the file, a name of the project's own included
+    """
+    name = decode_value(metadata["general.name"]) if "general.name" in metadata else ""
+    if not re.search("phi-?3", str(name), re.IGNORECASE) or "tokenizer.ggml.tokens" not in metadata:
+        return []
+    missing = set(PHI3_TOKENS).difference(decode_value(metadata["tokenizer.ggml.tokens"]))
+    if not missing:
+        return []
+    return [
+        Error(
+            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
+            facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
+            hint='give it another name: metadata = { "general.name" = "…" }',
+        )
+    ]
+
+
 # Tensors
 
 
-def _tensors(model: _Model, lines: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
+def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     sizes = model.dimensions()
     present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
     present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
-    for line in lines:
+    for line in table:
         if not present[line.when]:
             continue
         for number in range(model.number("block_count")) if ".N." in line.name else (0,):

@@ -9,17 +9,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.checkpoint.architectures import Architecture, block_count
-from modelbuild.checkpoint.checkpoint import kind
+from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.config import block_count
+from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
+from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
-from modelbuild.tensors.formats import shown
-from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
-from modelbuild.words import listed
-
-SHOWN = 4
-"""Kinds of tensors of the wrong shape that an error shows."""
+from modelbuild.words import in_json, listed
 
 _OPTIONAL = re.compile(r"output|.*_shexp")
 """Stems that a model may do without: tied embeddings, experts that all tokens share."""
@@ -38,10 +35,6 @@ _INSTEAD = {
     "blk.N.ffn_down_exps": "blk.N.ffn_down",
 }
 """What may stand in the place of a stem, in each block for itself."""
-
-
-BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
-"""The most that the runtime knows (llama.cpp src/llama-hparams.h)."""
 
 
 def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
@@ -94,7 +87,7 @@ def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
     if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
-            facts=[("config.json", f"tie_word_embeddings {kind(architecture.config.get('tie_word_embeddings'))}")],
+            facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
             hint="where the output is the embedding, store it once more: as lm_head.weight",
         )
 
@@ -154,7 +147,9 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
     for key, from_key in architecture.REQUIRED.items():
         if f"{architecture.NAME}.{key}" not in values and not (key.endswith("_rms_epsilon") and other in values):
             got = (
-                f"got {kind(architecture.config[from_key])}" if from_key in architecture.config else "which is missing"
+                f"got {in_json(architecture.config[from_key])}"
+                if from_key in architecture.config
+                else "which is missing"
             )
             yield Error(f"'{from_key}' expects a number above 0, {got}", path="config.json")
     blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
@@ -169,29 +164,6 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
             f"'num_experts_per_tok' expects a number from 1 to that of all experts, {experts}, got {used}",
             path="config.json",
         )
-
-
-PHI3_TOKENS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
-
-
-def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
-    """What is wrong with a name: the runtime looks for tokens of Phi-3 in whatever is named after it (llama.cpp src/llama-vocab.cpp, load).
-
-    metadata  that of the file, a name of the project's own included
-    """
-    name = decode_value(metadata["general.name"]) if "general.name" in metadata else ""
-    if not re.search("phi-?3", str(name), re.IGNORECASE) or "tokenizer.ggml.tokens" not in metadata:
-        return []
-    missing = set(PHI3_TOKENS).difference(decode_value(metadata["tokenizer.ggml.tokens"]))
-    if not missing:
-        return []
-    return [
-        Error(
-            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
-            facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
-            hint='give it another name: metadata = { "general.name" = "…" }',
-        )
-    ]
 
 
 def _split(name: str) -> tuple[str, int]:
@@ -266,8 +238,56 @@ def _shape(wanted: tuple[Size, ...]) -> str:
     return f"{[size.value for size in wanted]} ({', '.join(size.said_by for size in wanted)})"
 
 
+_SHAPES = lines("""
+    token_embd                 embd vocab
+    output                     embd vocab
+    output_norm                embd
+    blk.N.attn_norm            embd
+    blk.N.ffn_norm             embd
+    blk.N.post_attention_norm  embd
+    blk.N.post_ffw_norm        embd
+    blk.N.attn_q               embd queries
+    blk.N.attn_k               embd keys
+    blk.N.attn_v               embd keys
+    blk.N.attn_qkv             embd qkv
+    blk.N.attn_output          queries embd
+    blk.N.attn_q_norm          head
+    blk.N.attn_q_norm          queries
+    blk.N.attn_k_norm          head
+    blk.N.attn_k_norm          keys
+    blk.N.attn_sinks           heads
+    blk.N.ffn_gate             embd ff
+    blk.N.ffn_up               embd up
+    blk.N.ffn_down             ff embd
+    blk.N.ffn_gate_inp         embd experts
+    blk.N.ffn_gate_exps        embd ff_exp experts
+    blk.N.ffn_up_exps          embd ff_exp experts
+    blk.N.ffn_down_exps        ff_exp embd experts
+    blk.N.ffn_gate_shexp       embd ff_shexp
+    blk.N.ffn_up_shexp         embd ff_shexp
+    blk.N.ffn_down_shexp       ff_shexp embd
+""")
+"""The shapes that any of our architectures gives these tensors, those from outside too, which have no table of what the runtime loads.
+
+A name may stand here twice. `qkv` are queries, keys and values together, `up` what ffn_up makes. A matrix may have a bias.
+"""
+
+
 def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple[Size, ...]]]:
-    """The shapes that a configuration tells of, by name; where it may be one of several, all of them."""
+    """The shapes that a configuration tells of, by name, outermost dimension first; where it may be one of several, all of them."""
+    sizes = _sizes(architecture, stems)
+    found: dict[str, list[tuple[Size, ...]]] = {}
+    for line in _SHAPES:
+        if all(word in sizes for word in line.dimensions):
+            shape = tuple(sizes[word] for word in reversed(line.dimensions))
+            found.setdefault(f"{line.name}.weight", []).append(shape)
+            if len(shape) > 1 and line.name != "token_embd":
+                found.setdefault(f"{line.name}.bias", []).append(shape[:-1])
+    return found
+
+
+def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
+    """What the words of a table mean by a configuration; without those that it tells nothing of."""
     config: Mapping[str, Any] = architecture.config
     try:
         values = architecture.parameters(0)
@@ -287,10 +307,6 @@ def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple
     forward = size("intermediate_size", "n_inner", written="feed_forward_length")
     heads = size("num_attention_heads", "n_head", "n_heads", written="attention.head_count")
     shared = size("num_key_value_heads", written="attention.head_count_kv") or heads
-    rows = size("vocab_size")
-    experts = size("num_local_experts", "num_experts")
-    expert_forward = size("moe_intermediate_size") or forward
-    shared_forward = size("shared_expert_intermediate_size", "shared_intermediate_size")
     key_length = f"{architecture.NAME}.attention.key_length"
     head = size("head_dim", written="attention.key_length") if not values or key_length in values else None
     if head is None and hidden and heads and heads.value:
@@ -298,41 +314,22 @@ def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple
     queries, keys = _times(heads, head), _times(shared, head)
     if not architecture.FREE_HEADS:
         queries = hidden
-    fused = Size(queries.value + 2 * keys.value, "queries, keys and values") if queries and keys else None
-    # Without a gate of its own, it stands in the rows of ffn_up.
-    up = forward if "blk.N.ffn_gate" in stems else _double(forward)
-    found: dict[str, list[tuple[Size, ...]]] = {}
-
-    def put(name: str, *shapes: tuple[Size | None, ...], bias: bool = True) -> None:
-        for shape in shapes:
-            complete = [part for part in shape if part is not None]
-            if len(complete) == len(shape):
-                found.setdefault(f"{name}.weight", []).append(tuple(complete))
-                if bias:
-                    found.setdefault(f"{name}.bias", []).append(tuple(complete[:-1]))
-
-    put("token_embd", (rows, hidden), bias=False)
-    put("output", (rows, hidden))
-    for norm in ("output_norm", *(f"blk.N.{name}_norm" for name in ("attn", "ffn", "post_attention", "post_ffw"))):
-        put(norm, (hidden,), bias=False)
-    put("blk.N.attn_q", (queries, hidden))
-    put("blk.N.attn_k", (keys, hidden))
-    put("blk.N.attn_v", (keys, hidden))
-    put("blk.N.attn_qkv", (fused, hidden))
-    put("blk.N.attn_output", (hidden, queries))
-    put("blk.N.attn_q_norm", (head,), (queries,), bias=False)
-    put("blk.N.attn_k_norm", (head,), (keys,), bias=False)
-    put("blk.N.attn_sinks", (heads,), bias=False)
-    put("blk.N.ffn_gate", (forward, hidden))
-    put("blk.N.ffn_up", (up, hidden))
-    put("blk.N.ffn_down", (hidden, forward))
-    put("blk.N.ffn_gate_inp", (experts, hidden))
-    for part in ("gate", "up"):
-        put(f"blk.N.ffn_{part}_exps", (experts, expert_forward, hidden))
-        put(f"blk.N.ffn_{part}_shexp", (shared_forward, hidden))
-    put("blk.N.ffn_down_exps", (experts, hidden, expert_forward))
-    put("blk.N.ffn_down_shexp", (hidden, shared_forward))
-    return found
+    sizes = {
+        "embd": hidden,
+        "vocab": size("vocab_size"),
+        "ff": forward,
+        "head": head,
+        "heads": heads,
+        "queries": queries,
+        "keys": keys,
+        "qkv": Size(queries.value + 2 * keys.value, "queries, keys and values") if queries and keys else None,
+        # Without a gate of its own, it stands in the rows of ffn_up.
+        "up": forward if "blk.N.ffn_gate" in stems else _double(forward),
+        "experts": size("num_local_experts", "num_experts"),
+        "ff_exp": size("moe_intermediate_size") or forward,
+        "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
+    }
+    return {word: each for word, each in sizes.items() if each is not None}
 
 
 def _times(count: Size | None, each: Size | None) -> Size | None:

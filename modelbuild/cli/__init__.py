@@ -1,1 +1,1 @@
-"""The command line: what may be written, what is printed, and how the program ends."""
+"""The command line: its options, its commands, what it prints and its exit codes."""

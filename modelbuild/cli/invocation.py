@@ -37,7 +37,7 @@ class Invocation:
     def session(self) -> Session:
         """Raises Error or Errors where there is no project or no usable store."""
         if self._session is None:
-            from modelbuild.cli.report import waiting
+            from modelbuild.cli.sentences import waiting
             from modelbuild.session.session import Session
 
             self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
@@ -45,9 +45,18 @@ class Invocation:
         return self._session
 
     def close(self) -> None:
+        """Close the session, if there is one; the next use opens another."""
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def is_command(word: str) -> bool:
@@ -83,16 +92,12 @@ def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
     return WRONG
 
 
-_SETTINGS = ("folder", "file", "models", "cache", "memory", "name", "quantize")
-
-
 def invoked(values: dict[str, Any]) -> Invocation:
     """What the options say, by the names of their parameters."""
     from modelbuild.cli.report import Report
     from modelbuild.session.settings import Settings
 
-    given = {key: values[key] for key in _SETTINGS if values.get(key) is not None}
-    settings = Settings(**given, vars=tuple(values.get("vars") or ()), sets=tuple(values.get("sets") or ()))
+    settings = Settings(**{key: values[key] for key in Settings._fields if values.get(key) is not None})
     report = Report(
         as_json=bool(values.get("as_json")),
         quiet=bool(values.get("quiet")),

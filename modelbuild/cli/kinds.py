@@ -79,6 +79,7 @@ class Target(ParamType):
 
 
 def targets(required: bool = False) -> click.Argument:
+    """The argument of commands that take any number of targets."""
     return click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET]...", required=required)
 
 

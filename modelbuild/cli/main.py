@@ -61,11 +61,12 @@ def _foreseen_by_nobody(error: BaseException) -> int:
     from contextlib import suppress
 
     from modelbuild import fault
+    from modelbuild.files import reason
 
     with suppress(OSError, ValueError):
         if isinstance(error, OSError) and fault.of_streams(error):
             _forget_output()
-            sys.stderr.write(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}\n")
+            sys.stderr.write(f"error: the output cannot be written: {reason(error)}\n")
             return FAILED
         sys.stderr.write(fault.described(error))
     return INTERNAL

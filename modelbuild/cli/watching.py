@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import Invocation
 from modelbuild.errors import Error, Errors
+from modelbuild.files import reason
 from modelbuild.session.watcher import Watcher, concerns
 from modelbuild.words import plural
 
@@ -114,7 +115,7 @@ class _Rounds:
             except OSError as error:
                 if error.filename is None:  # a stream's
                     raise
-                fault = Error((error.strerror or str(error)).lower(), path=str(error.filename))
+                fault = Error(reason(error), path=str(error.filename))
             looks = session.looks() if session is not None else ()
             sources = [source.path for source in graph.sources()] if graph is not None else ()
             found: dict[str, Concern] = {file: "file", **concerns(looks, sources)}

@@ -1,1 +1,1 @@
-"""Make again what changed and nothing else: steps, digests and blobs, and no models."""
+"""The engine runs the steps whose inputs changed and no others; it knows digests and blobs, and no models."""

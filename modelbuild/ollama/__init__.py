@@ -1,1 +1,1 @@
-"""Ollama's own words and bytes: names, manifests, Modelfiles, templates, and a models folder as it is read."""
+"""Ollama's names, manifests, Modelfiles and templates, and a models folder as Ollama reads it."""

@@ -20,6 +20,10 @@ SCRATCH = ".modelbuild"
 """Folders of temporary files and of the lock, in a models folder and, where one spans file systems, in the folders below it."""
 
 
+BLOBS, MANIFESTS = "blobs", "manifests"
+"""Folders of a models folder."""
+
+
 class Served(NamedTuple):
     """A manifest as it lies in a models folder, and its digest."""
 
@@ -38,6 +42,7 @@ class Served(NamedTuple):
 
     @property
     def model_blob(self) -> str | None:
+        """The digest of the first model layer."""
         from modelbuild.ollama.manifest import MODEL
 
         return next((layer.digest for layer in self.manifest.layers if layer.media_type == MODEL), None)
@@ -48,8 +53,8 @@ class Library:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.blobs = os.path.join(root, "blobs")
-        self.manifests = os.path.join(root, "manifests")
+        self.blobs = os.path.join(root, BLOBS)
+        self.manifests = os.path.join(root, MANIFESTS)
 
     def blob_path(self, digest: str) -> str:
         """Where the blob of a digest (`sha256:<hex>`) lies."""
@@ -105,6 +110,12 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         raise Error(f"cannot list the models folder: {reason(error)}", path=folder) from None
+
+
+def is_blob(path: str) -> bool:
+    """Whether a file is a blob of a models folder: somebody's server loads it."""
+    folder, name = os.path.split(path)
+    return os.path.basename(folder) == BLOBS and name.startswith("sha256-")
 
 
 def named_blobs(manifest: bytes) -> set[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from modelbuild.errors import Error
-from modelbuild.files import LARGEST
+from modelbuild.ollama.go_json import encode_json, parse_object
 
 MODEL = "application/vnd.ollama.image.model"
 PROJECTOR = "application/vnd.ollama.image.projector"
@@ -37,6 +36,7 @@ class Layer(NamedTuple):
     name: str | None = None
 
     def fields(self) -> dict[str, Any]:
+        """The members of the object in JSON, in Ollama's order."""
         named = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         return named | {key: text for key, text in (("from", self.from_), ("name", self.name)) if text}
 
@@ -60,7 +60,7 @@ class Manifest(NamedTuple):
 
         Members that we do not know are passed over, as Ollama does. A digest comes back as `sha256:<lower hex>`.
         """
-        value = _object(data, "manifest", path)
+        value = parse_object(data, "manifest", path)
         layers = value.get("layers")
         if not isinstance(layers, list | None):
             raise Error("manifest: 'layers' is no list", path=path)
@@ -70,85 +70,42 @@ class Manifest(NamedTuple):
         )
 
 
-# Go's JSON
+class ConfigV2(NamedTuple):
+    """What `ollama list` and `ollama show` say of a model without opening it (types/model/config.go), by its names in JSON.
 
-
-_ESCAPES = {
-    **{chr(code): f"\\u{code:04x}" for code in range(0x20)},
-    "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\",
-    "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029",
-}  # fmt: skip
-_ESCAPED = re.compile('[\0-\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
-
-
-def encode_json(value: Any, *, sort_maps: bool = False) -> bytes:
-    """Spell a value as Go's json.Encoder does, final line feed included (encoding/json/encode.go).
-
-    sort_maps  order the keys by bytes, as Go orders a map's; a struct's keep their order
-    A float is a float64. Raises ValueError for one that is not finite, TypeError for what JSON has no form for.
+    model_family, model_families  `general.architecture`; model_families has it once for each model layer
+    model_type                    `human_number` of the number of weights
+    file_type                     `file_type_name` of `general.file_type`
+    draft                         of the draft layer: model_format, architecture, tensor_prefix, config
     """
-    parts: list[str] = []
-    _write(value, sort_maps, parts.append)
-    parts.append("\n")
-    return "".join(parts).encode()
+
+    model_format: str = "gguf"
+    model_family: str = ""
+    model_families: Sequence[str] = ()
+    model_type: str = ""
+    file_type: str = ""
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    remote_host: str | None = None
+    remote_model: str | None = None
+    capabilities: Sequence[str] = ()
+    context_length: int = 0
+    embedding_length: int = 0
+    base_name: str | None = None
+    draft: Mapping[str, str] | None = None
+
+    def encode(self) -> bytes:
+        """The bytes that Ollama writes. What is empty from `renderer` on is left out; no rootfs."""
+        fields = self._asdict() | {"model_families": self.model_families or None}
+        config = {key: value for key, value in fields.items() if value or key in _ALWAYS}
+        if self.draft is not None:
+            config["draft"] = {key: self.draft[key] for key in _DRAFT if self.draft.get(key)}
+        return encode_json(config | {"architecture": "amd64", "os": "linux"})
 
 
-def _write(value: Any, sort_maps: bool, out: Callable[[str], None]) -> None:
-    if isinstance(value, str):
-        out(_string(value))
-    elif value is None or isinstance(value, bool):
-        out({None: "null", True: "true", False: "false"}[value])
-    elif isinstance(value, int):
-        out(str(value))
-    elif isinstance(value, float):
-        out(_number(value))
-    elif isinstance(value, Mapping):
-        mark = "{"
-        for key in sorted(value) if sort_maps else value:
-            out(mark + _string(key) + ":")
-            _write(value[key], sort_maps, out)
-            mark = ","
-        out("{}" if mark == "{" else "}")
-    elif isinstance(value, list | tuple):
-        mark = "["
-        for item in value:
-            out(mark)
-            _write(item, sort_maps, out)
-            mark = ","
-        out("[]" if mark == "[" else "]")
-    else:
-        raise TypeError(f"no JSON for {type(value).__name__}")
-
-
-def _string(text: str) -> str:
-    # A lone surrogate is what Go would have decoded to U+FFFD on the way in.
-    return '"' + _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], "\ufffd"), text) + '"'
-
-
-def _number(value: float) -> str:
-    if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError(f"no JSON for {value}")
-    digits, _, power = repr(abs(value)).partition("e")
-    sign = "-" if str(value).startswith("-") else ""
-    whole, _, fraction = digits.partition(".")
-    exponent = int(power or 0) - len(fraction)
-    digits = (whole + fraction).lstrip("0")
-    shown = digits.rstrip("0")
-    exponent += len(digits) - len(shown)
-    if not shown:
-        return sign + "0"
-    if not 1e-6 <= abs(value) < 1e21:
-        exponent += len(shown) - 1
-        point = "." if len(shown) > 1 else ""
-        return f"{sign}{shown[0]}{point}{shown[1:]}e{'-' if exponent < 0 else '+'}{abs(exponent)}"
-    if exponent >= 0:
-        return sign + shown + "0" * exponent
-    if -exponent >= len(shown):
-        return f"{sign}0.{shown:0>{-exponent}}"
-    return f"{sign}{shown[:exponent]}.{shown[exponent:]}"
-
-
-# Blobs
+_ALWAYS = ("model_format", "model_family", "model_families", "model_type", "file_type")
+_DRAFT = ("model_format", "architecture", "tensor_prefix", "config")
 
 
 def params_blob(parameters: Mapping[str, Any]) -> bytes:
@@ -159,58 +116,6 @@ def params_blob(parameters: Mapping[str, Any]) -> bytes:
 def messages_blob(messages: Iterable[tuple[str, str]]) -> bytes:
     """The bytes of a messages layer, from (role, content) in order (server/create.go, setMessages)."""
     return encode_json([{"role": role, "content": content} for role, content in messages])
-
-
-def config_blob(
-    *,
-    model_format: str = "gguf",
-    family: str = "",
-    families: Sequence[str] = (),
-    model_type: str = "",
-    file_type: str = "",
-    renderer: str | None = None,
-    parser: str | None = None,
-    requires: str | None = None,
-    remote_host: str | None = None,
-    remote_model: str | None = None,
-    capabilities: Sequence[str] = (),
-    context_length: int = 0,
-    embedding_length: int = 0,
-    base_name: str | None = None,
-    draft: Mapping[str, str] | None = None,
-) -> bytes:
-    """The bytes of a config (types/model/config.go, ConfigV2). What is empty from `renderer` on is left out; no rootfs.
-
-    family, families  `general.architecture`; families has it once for each model layer
-    model_type        `human_number` of the number of weights
-    file_type         `file_type_name` of `general.file_type`
-    draft             of the draft layer: model_format, architecture, tensor_prefix, config
-    """
-    optional: dict[str, Any] = {
-        "renderer": renderer,
-        "parser": parser,
-        "requires": requires,
-        "remote_host": remote_host,
-        "remote_model": remote_model,
-        "capabilities": capabilities,
-        "context_length": context_length,
-        "embedding_length": embedding_length,
-        "base_name": base_name,
-    }
-    config: dict[str, Any] = {
-        "model_format": model_format,
-        "model_family": family,
-        "model_families": families or None,
-        "model_type": model_type,
-        "file_type": file_type,
-    }
-    config |= {key: value for key, value in optional.items() if value}
-    if draft is not None:
-        config["draft"] = {key: draft[key] for key in _DRAFT if draft.get(key)}
-    return encode_json(config | {"architecture": "amd64", "os": "linux"})
-
-
-_DRAFT = ("model_format", "architecture", "tensor_prefix", "config")
 
 
 def human_number(count: int) -> str:
@@ -236,46 +141,12 @@ def file_type_name(file_type: int | None) -> str:
     return _FILE_TYPES.get(file_type or 0, "unknown")
 
 
-# Reading what others wrote
-
-
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
 def parse_params(data: bytes, path: str | None = None) -> dict[str, Any]:
     """Read the parameters of a params layer. Raises Error. Numbers are what Go makes of them, float64."""
-    return _object(data, "params", path)
-
-
-def _object(data: bytes, what: str, path: str | None) -> dict[str, Any]:
-    if len(data) > LARGEST:
-        raise Error(f"{what} has {len(data)} bytes, expected at most {LARGEST}", path=path)
-    try:
-        value = json.loads(data.decode(), parse_int=_float64, parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as fault:
-        raise Error(f"{what} is no JSON: {_reason(fault)}", path=path) from None
-    if not isinstance(value, dict):
-        raise Error(f"{what} is no JSON object", path=path)
-    return value
-
-
-def _reason(fault: ValueError | RecursionError) -> str:
-    if isinstance(fault, RecursionError):
-        return "nested too deeply"
-    if isinstance(fault, json.JSONDecodeError):
-        return f"{fault.msg.lower()} at byte {fault.pos}"
-    return "not UTF-8" if isinstance(fault, UnicodeDecodeError) else str(fault)
-
-
-def _float64(digits: str) -> int | float:
-    return int(digits) if len(digits) < 16 and digits != "-0" else _finite(digits)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value - value != 0:
-        raise ValueError(f"number out of range: {digits[:40]}")
-    return value
+    return parse_object(data, "params", path)
 
 
 def _read_layer(value: object, what: str, path: str | None) -> Layer:
@@ -296,9 +167,6 @@ def _read_layer(value: object, what: str, path: str | None) -> Layer:
         raise Error(f"manifest: 'size' of '{what}' is no number of bytes", path=path)
     digest = "sha256:" + match[1].lower()
     return Layer(value.get("mediaType", ""), digest, size, value.get("from") or None, value.get("name") or None)
-
-
-# The order of layers
 
 
 _T = TypeVar("_T")

@@ -1,1 +1,1 @@
-"""From variants to a graph of steps, and a look at what building it would come to."""
+"""The plan makes a graph of steps from variants, and preflight checks it before a build."""

@@ -12,9 +12,11 @@ from modelbuild import steps
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, Errors
+from modelbuild.files import expand
 from modelbuild.observed import Listing, Observed
-from modelbuild.ollama import manifest, modelfile
+from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
+from modelbuild.ollama.modelfile.meaning import looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
@@ -323,14 +325,14 @@ class _Planner:
 
     def _path(self, line: From) -> str | None:
         """The absolute path that a FROM means, or None where it means a model's name."""
-        path = modelfile.expand(line.text, line.folder)
+        path = expand(line.text, line.folder)
         kind = self._observed.kind(path)
         if line.in_toml:
             if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
                 return self._existing(line, path, kind)
             return None
         if kind is None:
-            if modelfile.looks_like_path(line.text) and not self._is_model(line.text):
+            if looks_like_path(line.text) and not self._is_model(line.text):
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")
@@ -566,12 +568,13 @@ class _Planner:
         from modelbuild import plugins
         from modelbuild.checkpoint import architectures
         from modelbuild.checkpoint.checkpoint import Checkpoint
+        from modelbuild.checkpoint.config import class_of
 
         if "config.json" not in names:
             return None
         try:
             data = self._observed.read(os.path.join(folder, "config.json"))
-            class_name = architectures.class_of(Checkpoint({"config.json": data}.get).config)
+            class_name = class_of(Checkpoint({"config.json": data}.get).config)
         except (Error, OSError):  # what is wrong is for the conversion to say
             return None
         if class_name in architectures.readers():

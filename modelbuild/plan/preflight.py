@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama.library import is_blob
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _converted(step: Step, inputs: Inputs) -> tuple[Recipe | None, list[Error]]:
 
 def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Sequence[Error]:
     """What is wrong with the name of a converted model, which only its file has for good."""
-    from modelbuild.checkpoint import structure
+    from modelbuild.checkpoint import runtime
 
     source = next(step.needs, "") if step.kind == "layer" else ""
     recipe, made_by = recipes.get(source), graph.steps.get(source)
@@ -116,7 +117,7 @@ def _ill_named(step: Step, graph: Graph, recipes: Mapping[str, Recipe]) -> Seque
         made_by = graph.steps.get(next(made_by.needs, ""))
     if recipe is None or made_by is None or made_by.kind != "convert":
         return []
-    return structure.named_phi3(recipe.metadata)
+    return runtime.named_phi3(recipe.metadata)
 
 
 def _unloadable(
@@ -139,7 +140,7 @@ def _unloadable(
         shapes = {entry.name: entry.shape for entry in recipe.tensors}
     else:
         source = next((source for source in step.sources if source.form == "gguf"), None)
-        if source is None or _is_served(source.path):
+        if source is None or is_blob(source.path):
             return []
         path = source.path
         try:
@@ -153,12 +154,6 @@ def _unloadable(
         unjudged[path] = name
     found = runtime.faults(metadata, shapes)
     return [Error(error.what, path=path, facts=error.facts, hint=error.hint) for error in found]
-
-
-def _is_served(path: str) -> bool:
-    """Whether a file is a blob of a models folder: somebody's server loads it."""
-    folder, name = os.path.split(path)
-    return os.path.basename(folder) == "blobs" and name.startswith("sha256-")
 
 
 def _placed(error: Error, step: Step) -> Error:

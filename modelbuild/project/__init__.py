@@ -1,1 +1,1 @@
-"""What a user declares: a ModelBuild.toml and Modelfiles, and the variants that they mean."""
+"""What a user declares in ModelBuild.toml and Modelfiles, and the variants that it declares."""

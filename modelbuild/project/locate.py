@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild.errors import Error
 
 if TYPE_CHECKING:
-    from modelbuild.ollama.modelfile import Command, Modelfile
+    from modelbuild.ollama.modelfile.grammar import Command
+    from modelbuild.ollama.modelfile.meaning import Modelfile
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the root of the document: ("model", "chat", "adapters", 0, "path")"""

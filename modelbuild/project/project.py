@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, Errors
+from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Modelfile
+from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import Name
 from modelbuild.project import matrix, mixes, variables, variant
 from modelbuild.project.discovery import GLOB, Finder, name_after, telling_apart
@@ -252,7 +253,7 @@ class _Loader:
 
     def path(self, text: str, place: Place) -> str | None:
         try:
-            return modelfile.expand(text, self.root)
+            return expand(text, self.root)
         except Error as error:
             self.errors.append(place.placed(error))
             return None
@@ -420,7 +421,7 @@ class _Loader:
         for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
             if isinstance(text, str) and text:
                 try:
-                    yield modelfile.expand(as_text(variables.fill(text, self.vars)), self.root)
+                    yield expand(as_text(variables.fill(text, self.vars)), self.root)
                 except Error:  # said where the key is read
                     continue
 
@@ -605,7 +606,7 @@ class _Loader:
         if value in self._modelfiles:
             return self._modelfiles[value]
         try:
-            return self.modelfile(modelfile.expand(as_text(variables.fill(value, scope)), self.root), place)
+            return self.modelfile(expand(as_text(variables.fill(value, scope)), self.root), place)
         except Error as error:
             errors.append(place.placed(error))
             return None

@@ -10,10 +10,11 @@ from modelbuild import words
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
-from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile.grammar import ROLES
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import variant
 from modelbuild.project.locate import At, Path, Place
-from modelbuild.project.variant import OUTTYPES, ROLES, WORD
+from modelbuild.project.variant import OUTTYPES, WORD
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
 
@@ -75,7 +76,7 @@ def _parameters_schema() -> dict[str, Any]:
     text = {"type": "string"}
     properties = {
         name: {"type": ["array", "string"], "items": text} if kind == "strings" else {"type": [kinds[kind], "string"]}
-        for name, kind in modelfile.PARAMETERS.items()
+        for name, kind in PARAMETERS.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -304,7 +305,7 @@ def _elsewhere(loc: Path) -> str | None:
     key = str(loc[-1])
     if len(loc) == 2 and loc[0] == "defaults" and key in keys(Model):
         return f"'{key}' belongs to a model: [model.NAME], or [model.\"*\"] for all of them"
-    if len(loc) == 3 and loc[0] == "model" and key in modelfile.PARAMETERS:
+    if len(loc) == 3 and loc[0] == "model" and key in PARAMETERS:
         return f"parameters stand in a table of their own: parameters = {{ {key} = … }}"
     if len(loc) == 1 and key in keys(Project):
         return f"'{key}' belongs into [project]"

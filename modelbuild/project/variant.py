@@ -13,8 +13,10 @@ from typing import Any, Protocol, TypeVar, cast
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
-from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile import Command, Modelfile
+from modelbuild.files import expand
+from modelbuild.ollama.modelfile import meaning, parameters
+from modelbuild.ollama.modelfile.grammar import ROLES, Command
+from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name
 from modelbuild.project.locate import Place
 from modelbuild.project.matrix import Row
@@ -26,7 +28,6 @@ from modelbuild.words import as_text, did_you_mean, got, listed
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
-ROLES = ("system", "user", "assistant")
 KEYS = (
     *("modelfile", "from", "name", "tag", "tags", "extends", "quantize", "outtype", "imatrix", "allow_requantize"),
     *("adapters", "adapter_mode", "system", "template", "parameters", "messages", "license", "renderer", "parser"),
@@ -421,7 +422,7 @@ def version(value: Any) -> str:
     """A version as REQUIRES takes it, without its leading `v`; "" clears."""
     text = as_text(value)
     try:
-        return modelfile.version(text) if text else ""
+        return meaning.version(text) if text else ""
     except Error:
         raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
@@ -429,10 +430,10 @@ def version(value: Any) -> str:
 def parameter(name: str, value: Any) -> Any:
     """A parameter in its own type; None where `""` or `[]` clears it."""
     if value in ("", []):
-        if name not in modelfile.PARAMETERS:
-            raise modelfile.unknown_parameter(name)
+        if name not in parameters.PARAMETERS:
+            raise parameters.unknown_parameter(name)
         return None
-    return modelfile.parameter(name, value)
+    return parameters.parameter(name, value)
 
 
 def outtype(value: Any) -> str | None:
@@ -527,7 +528,7 @@ class _Reader:
             path = as_text(self._fill(value["file"], here))
             try:
                 assert self.files
-                return self.files.text(modelfile.expand(path, self.root), here) if path else ""
+                return self.files.text(expand(path, self.root), here) if path else ""
             except Error as error:
                 self.errors.append(here.placed(error))
                 return ""
@@ -544,7 +545,7 @@ class _Reader:
 
     def _file(self, text: str, place: Place, folder: str | None = None) -> File | None:
         try:
-            return File(modelfile.expand(text, folder or self.root), text, place) if text else None
+            return File(expand(text, folder or self.root), text, place) if text else None
         except Error as error:
             self.errors.append(place.placed(error))
             return None

@@ -1,1 +1,1 @@
-"""Where finished models go."""
+"""Finished models go into a models folder, and come out of it again."""

@@ -1,1 +1,1 @@
-"""One run of the tool over one project."""
+"""A session is one run of modelbuild over one project."""

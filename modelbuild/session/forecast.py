@@ -54,13 +54,18 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     """See what a build of a graph would do. Files beyond the limit are not read, but for those that cannot be."""
     large = session.sources.beyond(limit, graph.sources())
     unread = {source for source in large if os.access(source.path, os.R_OK)}
-    wrong = session.sources.read(graph.sources(), but=unread)
     needed_by = graph.targets()
-    readers = {step.name: [source for source in step.sources if source in wrong] for step in graph.steps.values()}
-    for source, error in wrong.items():
-        labels = dict.fromkeys(label for name, found in readers.items() if source in found for label in needed_by[name])
-        error.facts = (*error.facts, ("needed by", listed((f"'{each}'" for each in labels), 5)))
-    against = {name: [wrong[source] for source in found] for name, found in readers.items() if found}
+    wrong: dict[Source, Error] = {}
+    for source, error in session.sources.read(graph.sources(), but=unread).items():
+        readers = [step.name for step in graph.steps.values() if source in step.sources]
+        labels = dict.fromkeys(label for name in readers for label in needed_by[name])
+        needed = ("needed by", listed((f"'{label}'" for label in labels), 5))
+        wrong[source] = error.replace(facts=[*error.facts, needed])
+    against: dict[str, list[Error]] = {}
+    for step in graph.steps.values():
+        for source in step.sources:
+            if source in wrong:
+                against.setdefault(step.name, []).append(wrong[source])
     refused = {label for name in against for label in needed_by[name]}
     part = graph.select(output for output in graph.outputs if output.label not in refused)
     return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)

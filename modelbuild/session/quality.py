@@ -1,15 +1,17 @@
-"""What quantization cost the models of a project that are built: which can be compared, and with what."""
+"""What quantization cost the models that are built: their stored tensors against the weights that they were made from.
+
+The sums of each tensor are kept: those of what has not changed are there at once.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import unreadable
 from modelbuild.engine.standing import Standing
@@ -23,8 +25,11 @@ from modelbuild.session.worker import Leaves
 from modelbuild.tensors import quality
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources, layout
+from modelbuild.tensors.quality import Comparison, Model, Stored, Sums, is_exact
 from modelbuild.tensors.recipe import Recipe
-from modelbuild.words import plural
+
+Following = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
+"""Given how many tensors are to be compared: a context, and what hears within it how far that is (bytes done, in all)."""
 
 
 class Built(NamedTuple):
@@ -50,7 +55,7 @@ def built(session: Session, outputs: Iterable[Output]) -> tuple[list[Built], lis
         except Error as error:
             missing.append(error)
             continue
-        if made is None or all(quality.is_exact(entry.expression) for entry in made[0].tensors):
+        if made is None or all(is_exact(entry.expression) for entry in made[0].tensors):
             rest.append(output.label)
         else:
             found.setdefault(made[1].artifact, Built(*made, [])).outputs.append(output)
@@ -78,16 +83,14 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
     )
 
 
-def compare(
-    session: Session, built: Sequence[Built], jobs: int, report: Callable[[Event], None]
-) -> list[quality.Model]:
-    """What quantization cost each of these models; figures of what was compared before are kept.
+def measure(session: Session, models: Sequence[Built], jobs: int, following: Following) -> list[Model]:
+    """The figures of each model, and of each of its tensors. Raises Error where weights or models are not what they were.
 
-    Raises Error where weights or a blob are gone, or not what they should be.
+    jobs  how many tensors are compared at once
     """
-    sums = _sums(session, built, jobs, report)
-    models = []
-    for each in built:
+    sums = _sums(session, models, jobs, following)
+    measured = []
+    for each in models:
         tensors = tuple(
             quality.Tensor(entry.name, entry.shape, entry.expression, sums[entry.expression.key])
             for entry in each.recipe.tensors
@@ -95,18 +98,16 @@ def compare(
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
         ftype = variants.ftype(session, first, session.models.library.served(first.names[0]))
-        models.append(quality.Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
-    return models
+        measured.append(Model(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
+    return measured
 
 
-def _sums(
-    session: Session, built: Sequence[Built], jobs: int, report: Callable[[Event], None]
-) -> dict[str, quality.Sums]:
+def _sums(session: Session, models: Sequence[Built], jobs: int, following: Following) -> dict[str, Sums]:
     """The sums of every stored tensor, by the key of its expression: kept ones, and those compared now."""
     kept = session.kept
-    sums: dict[str, quality.Sums] = {}
-    todo: dict[str, list[quality.Stored]] = {}
-    for each in built:
+    sums: dict[str, Sums] = {}
+    todo: dict[str, list[Stored]] = {}
+    for each in models:
         missing: list[int] = []
         for number, entry in enumerate(each.recipe.tensors):
             expression = entry.expression
@@ -114,77 +115,69 @@ def _sums(
                 continue
             value = kept.get(quality.key(quality.origin(expression), expression))
             if value is not None:
-                sums[expression.key] = quality.Sums.decode(value)
+                sums[expression.key] = Sums.decode(value)
             else:
                 missing.append(number)
         for stored in _stored(session, each, missing):
             same = todo.setdefault(quality.origin(stored.expression).key, [])
             if all(other.expression.key != stored.expression.key for other in same):
                 same.append(stored)
-    comparisons = [quality.Comparison(quality.origin(same[0].expression), tuple(same)) for same in todo.values()]
+    comparisons = [Comparison(quality.origin(same[0].expression), tuple(same)) for same in todo.values()]
     if comparisons:
-        constants = {digest: data for each in built for digest, data in each.recipe.constants.items()}
-        for comparison, found in _compared(session, comparisons, constants, jobs, report):
-            for stored, each_sums in zip(comparison.stored, found, strict=True):
-                sums[stored.expression.key] = each_sums
-                kept.put(quality.key(comparison.source, stored.expression), each_sums.encode())
+        constants = {digest: data for each in models for digest, data in each.recipe.constants.items()}
+        with following(sum(len(each.stored) for each in comparisons)) as progress:
+            for comparison, found in _compared(session, comparisons, constants, jobs, progress):
+                for stored, each_sums in zip(comparison.stored, found, strict=True):
+                    sums[stored.expression.key] = each_sums
+                    kept.put(quality.key(comparison.source, stored.expression), each_sums.encode())
     return sums
 
 
-def _stored(session: Session, built: Built, numbers: Sequence[int]) -> list[quality.Stored]:
+def _stored(session: Session, model: Built, numbers: Sequence[int]) -> list[Stored]:
     """Where tensors of a model lie in its blob; the blob is hashed where the tensor index doesn't know what they should be."""
     if not numbers:
         return []
-    artifact = built.model.artifact
+    artifact = model.model.artifact
     path = session.store.path(artifact)
     if path is None:
-        raise _lost(built, "is gone")
-    _, offsets, _ = layout(built.recipe)
-    entries = built.recipe.tensors
+        raise _lost(model, "is gone")
+    _, offsets, _ = layout(model.recipe)
+    entries = model.recipe.tensors
     ranges = session.cache.tensors({entries[number].expression.key for number in numbers})
     if any(entries[number].expression.key not in ranges for number in numbers):
         try:
             with session.store.open(artifact) as file:
                 session.store.verify(artifact, file)
         except Damaged:
-            raise _lost(built, "is damaged") from None
+            raise _lost(model, "is damaged") from None
     found = []
     for number in numbers:
         entry = entries[number]
         known = ranges.get(entry.expression.key)
         region = Region(path, offsets[number], entry.expression.size, artifact)
-        found.append(quality.Stored(entry.expression, region, known.xxh3 if known else ""))
+        found.append(Stored(entry.expression, region, known.xxh3 if known else ""))
     return found
 
 
-def _lost(built: Built, what: str) -> Error:
-    label = built.outputs[0].label
+def _lost(model: Built, what: str) -> Error:
+    label = model.outputs[0].label
     return Error(
         f"the model of '{label}' {what}",
-        facts=[("blob", built.model.artifact)],
+        facts=[("blob", model.model.artifact)],
         hint=f"make it again: modelbuild build --force {label}",
     )
 
 
 def _compared(
     session: Session,
-    comparisons: Sequence[quality.Comparison],
+    comparisons: Sequence[Comparison],
     constants: Mapping[str, bytes],
     jobs: int,
-    report: Callable[[Event], None],
-) -> Iterator[tuple[quality.Comparison, list[quality.Sums]]]:
-    name = f"compare {plural(sum(len(each.stored) for each in comparisons), 'tensor')}"
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[Comparison, list[Sums]]]:
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
-    resources = Resources(
-        pool,
-        jobs,
-        memory_limit(session.settings),
-        threading.Event(),
-        lambda done, total: report({"event": "progress", "step": name, "done": done, "total": total}),
-    )
+    resources = Resources(pool, jobs, memory_limit(session.settings), threading.Event(), progress)
     open_leaf = Leaves(session.sources).region
-    begun = time.perf_counter()
-    report({"event": "start", "step": name})
     try:
         yield from quality.compare(comparisons, constants=constants, open_leaf=open_leaf, resources=resources)
     except Mismatch as mismatch:
@@ -193,7 +186,6 @@ def _compared(
         raise unreadable(str(error.filename), error) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    report({"event": "step", "step": name, "state": "ran", "seconds": time.perf_counter() - begun})
 
 
 def _wrong(session: Session, mismatch: Mismatch) -> Error:

@@ -1,4 +1,4 @@
-"""Steps: what an action runs, one file a kind, with its `VERSION` and `run`. A step sees its parameters and inputs and nothing else."""
+"""Steps: what an action runs, one file a kind. A step sees its parameters and its inputs and nothing else."""
 
 from __future__ import annotations
 

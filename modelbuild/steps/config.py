@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Protocol
 
-from modelbuild.ollama.manifest import config_blob, file_type_name, human_number
+from modelbuild.ollama.manifest import ConfigV2, file_type_name, human_number
 
 VERSION = 1
 
@@ -27,26 +27,26 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
     given: dict[str, Any] = {key: parameters[key] for key in keys if key in parameters}
     if "recipe" not in inputs.roles():
         base = parameters.get("base", {})
-        return config_blob(
-            family=_text(base, "model_family"),
-            families=[str(family) for family in base.get("model_families") or []],
+        return ConfigV2(
+            model_family=_text(base, "model_family"),
+            model_families=[str(family) for family in base.get("model_families") or []],
             model_type=_text(base, "model_type"),
             file_type=_text(base, "file_type"),
             **given,
-        )
+        ).encode()
     from modelbuild.tensors.formats import gguf
     from modelbuild.tensors.recipe import Recipe
 
     recipe = Recipe.decode(inputs.artifact("recipe"))
     family = _value(gguf, recipe.metadata, "general.architecture", "str")
     file_type = _value(gguf, recipe.metadata, "general.file_type", "u32")
-    return config_blob(
-        family=family or "",
-        families=[family or ""] * int(parameters["models"]),
+    return ConfigV2(
+        model_family=family or "",
+        model_families=[family or ""] * int(parameters["models"]),
         model_type=human_number(sum(prod(entry.shape) for entry in recipe.tensors)),
         file_type=file_type_name(file_type),
         **given,
-    )
+    ).encode()
 
 
 def _text(base: Mapping[str, Any], key: str) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from modelbuild.checkpoint import architectures, card, scaled, shards
+from modelbuild.checkpoint import architectures, card, scaled, shards, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import block_count, class_of
+from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -61,9 +63,9 @@ class Conversion:
         self.checkpoint = Checkpoint(
             lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
         )
-        class_name = architectures.class_of(self.checkpoint.config)
+        class_name = class_of(self.checkpoint.config)
         self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
-        self.form = _form(self.checkpoint, self.architecture)
+        self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
     def vocabulary(self) -> Mapping[str, bytes]:
@@ -106,7 +108,7 @@ class Conversion:
 
     @cached_property
     def outtype(self) -> str:
-        return _outtype(self._wanted, self.tensors, self.form)
+        return _outtype(self._wanted, self.tensors, self.method)
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
@@ -115,13 +117,13 @@ class Conversion:
     @cached_property
     def entries(self) -> list[Entry]:
         """The tensors of the file."""
-        sources = scaled.values(self.tensors, self.form, packed=bool(self.architecture.QUANTIZED))
+        sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [
             (name, recipe.leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()
         ]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, architectures.block_count(self.architecture.config))
+        _check_blocks(entries, block_count(self.architecture.config))
         _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
         return entries
 
@@ -176,24 +178,24 @@ def _file(name: str, inputs: Inputs) -> bytes | None:
     return data
 
 
-def _form(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Form | None:
+def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
     if "draft_vocab_size" in checkpoint.config:
         raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
-    form = scaled.form_of(checkpoint, architecture.config)
-    if form is not None and not form.scales and form.method not in architecture.QUANTIZED:
+    method = scaled.method_of(checkpoint, architecture.config)
+    if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({form.method}), which is not read for this architecture",
+            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
             path="config.json",
             hint="start from the weights that it was quantized from",
         )
-    return form
+    return method
 
 
 def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if architectures.is_wanted(name):
+        if is_wanted(name):
             short = name.replace("language_model.", "")
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
@@ -201,7 +203,7 @@ def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _outtype(wanted: str, tensors: Mapping[str, Tensor], form: scaled.Form | None) -> str:
+def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method | None) -> str:
     """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
 
     Weights that are stored with scales have no float type of their own: their `source` is `auto`.
@@ -209,7 +211,7 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor], form: scaled.Form | Non
     if wanted not in ("source", "auto"):
         return wanted
     known = {"f16": "f16", "bf16": "bf16"}
-    if wanted == "source" and form is None:
+    if wanted == "source" and method is None:
         known |= {"f32": "f32", "f64": "f32"}
     matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")

@@ -1,1 +1,1 @@
-"""Tensors and the files that hold them: what shall be made of their bytes, and how; no caching, no Hugging Face, no Ollama."""
+"""Tensors, the files that hold them and the recipes that make new ones; no caching, no Hugging Face, no Ollama."""

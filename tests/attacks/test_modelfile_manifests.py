@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
+from modelbuild.files import LARGEST
 from modelbuild.ollama import manifest
-from modelbuild.ollama.manifest import Manifest, encode_json, parse_params
+from modelbuild.ollama.go_json import encode_json
+from modelbuild.ollama.manifest import Manifest, parse_params
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 CONFIG = {"mediaType": manifest.CONFIG, "digest": DIGEST, "size": 1}
@@ -56,7 +58,7 @@ def lying(**changes: Any) -> bytes:
         (b'{"config":{"size":1e999}}', "manifest is no JSON: number out of range: 1e999"),
         (b'{"config":{"size":' + b"9" * 10_000 + b"}}", "manifest is no JSON: number out of range: 999"),
         (b'{"config":{"size":NaN}}', "manifest is no JSON: number out of range: NaN"),
-        (b" " * (manifest.LARGEST + 1), "manifest has 67108865 bytes, expected at most 67108864"),
+        (b" " * (LARGEST + 1), "manifest has 67108865 bytes, expected at most 67108864"),
     ],
     ids=count(),
 )

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.ollama.modelfile import expand, looks_like_path, parse
+from modelbuild.files import expand
+from modelbuild.ollama.modelfile import parse
 from modelbuild.ollama.modelfile import render as printed
+from modelbuild.ollama.modelfile.meaning import looks_like_path
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 TOKENS = [

@@ -54,7 +54,9 @@ def test_titles_are_gguf_pys(text: str) -> None:
 @as_pinned
 @given(st.integers(1, 10**13), st.integers(0, 10**12), st.integers(0, 10**11), st.sampled_from([0, 4, 8, 128]))
 def test_size_labels_are_gguf_pys(total: int, shared: int, expert: int, experts: int) -> None:
-    assert card.size_label(card.Parameters(total, shared, expert, experts)) == theirs(total, shared, expert, experts)
+    assert card.size_label(card.ParameterCounts(total, shared, expert, experts)) == theirs(
+        total, shared, expert, experts
+    )
 
 
 def test_parameters_are_counted_over_what_is_written() -> None:
@@ -153,7 +155,7 @@ def test_a_folder_says_what_gguf_py_says(
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
     checkpoint = Checkpoint(lambda file: files[file].encode() if file in files else None, list(files), folder.name)
-    ours = card.general(checkpoint, card.Parameters(total, total, 0, 0))
+    ours = card.general(checkpoint, card.ParameterCounts(total, total, 0, 0))
     expected = gguf_py(folder, total)
     assert ours == expected
     assert list(ours) == list(expected)
@@ -191,3 +193,22 @@ def test_generation_config_that_cannot_be_parsed_says_nothing() -> None:
     for data in (b"{", b"", b"nonsense"):
         assert card.sampling(Checkpoint({"generation_config.json": data}.get)) == {}
     assert card.sampling(Checkpoint({}.get)) == {}
+
+
+def what(act: Any, *args: Any) -> str:
+    with pytest.raises(Error) as caught:
+        act(*args)
+    return caught.value.what
+
+
+def general(text: str) -> dict[str, bytes]:
+    files = {"README.md": f"---\n{text}\n---\n".encode(), "config.json": b"{}"}
+    return card.general(Checkpoint(files.get), card.ParameterCounts(0, 0, 0, 0))
+
+
+def test_a_text_that_a_card_repeats_counts_each_time() -> None:
+    long = f"a: &a {'x' * 20_000}"
+    assert len(general(f"{long}\ntags: [{', '.join(['*a'] * 10)}]")["general.tags"]) > 200_000
+    for key in ("tags", "license", "base_model"):
+        assert "characters of text, expected at most" in what(general, f"{long}\n{key}: [{', '.join(['*a'] * 900)}]")
+    assert what(general, f"tags: [{', '.join(['a'] * 10_001)}]") == "'tags' has 10,001 items, expected at most 10,000"

@@ -73,7 +73,7 @@ def test_the_file_says_what_the_converters_option_makes_it_say(
 
     checkpoint = Checkpoint(lambda file: files[file].encode() if file in files else None, list(files), folder.name)
     ours = {"general.architecture": encode_value("str", "llama"), "general.type": encode_value("str", "model")}
-    ours |= card.general(checkpoint, card.Parameters(260_000, 260_000, 0, 0))
+    ours |= card.general(checkpoint, card.ParameterCounts(260_000, 260_000, 0, 0))
     ours["llama.block_count"] = encode_value("u32", 1)
     checked = {key: metadata.check(key, value) for key, value in given.items()}
     ours = describe(ours, json.loads(json.dumps(checked, sort_keys=True)))

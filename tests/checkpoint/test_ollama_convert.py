@@ -15,6 +15,7 @@ import pytest
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import class_of
 from modelbuild.checkpoint.tokenizers import vocabulary
 from modelbuild.checkpoint.tokenizers.sentencepiece import CONTROL, UNKNOWN, UNUSED, USER_DEFINED
 from modelbuild.tensors.formats.gguf import decode_value
@@ -151,7 +152,7 @@ def phi3() -> architectures.Architecture:
     files |= {name: f"tokenizers/phi-3/{name}" for name in ("tokenizer.json", "added_tokens.json")}
     files |= {"tokenizer_config.json": "configs/phi-3-mini-128k/tokenizer_config.json"}
     known = checkpoint(files, **json.loads((folder / "config.json").read_text()))
-    return architectures.find(architectures.class_of(known.config))(known)
+    return architectures.find(class_of(known.config))(known)
 
 
 def test_phi_3_has_its_tokens_but_for_the_padding() -> None:

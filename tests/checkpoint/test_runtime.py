@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from modelbuild.checkpoint import architectures, runtime
-from modelbuild.plan import preflight
+from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape, byte_count
@@ -196,7 +196,6 @@ def test_blobs_that_a_server_has_are_not_judged(tmp_path: Path) -> None:
     write(tmp_path / "good.gguf", metadata, shapes)
     project.write("ModelBuild.toml", '[model.good]\nfrom = "./good.gguf"\n[model.on]\nfrom = "good"\nsystem = "x"\n')
     project.build()
-    assert preflight._is_served("/m/blobs/sha256-00") and not preflight._is_served("/m/sha256-00.gguf")
 
 
 def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
@@ -213,3 +212,15 @@ def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
     assert "quantization codes without their scales" in project.errors
     project.run(code=1)
     assert not (tmp_path / "models/manifests").exists()
+
+
+def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
+    def of(name: str, *tokens: str) -> list[Error]:
+        values = {"general.name": ("str", name), "tokenizer.ggml.tokens": ("[str]", tokens)}
+        return runtime.named_phi3({key: encode_value(*value) for key, value in values.items()})
+
+    (error,) = of("My Phi-3.5 Mini", "<s>", "</s>", "<unk>")
+    assert dict(error.facts) == {"missing": "'<|endoftext|>'"}
+    assert not of("phi3", *runtime.PHI3_TOKENS)
+    assert not of("phi 3", "a")
+    assert not runtime.named_phi3({})

@@ -1,164 +1,68 @@
-"""Weights with scales: their values, in every form, are what numpy makes of the same bytes."""
+"""Methods of quantization, as config.json and the files beside it tell of them."""
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import json
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from modelbuild.checkpoint.scaled import Form, values
-from modelbuild.digest import xxh3
-from modelbuild.tensors import materialize, quants, recipe
-from modelbuild.tensors.evaluate import Region
-from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.recipe import Entry, Recipe
-from modelbuild.tensors.tensor import Tensor
-from tests import checkpoints, recipes
-
-Array = NDArray[Any]
-RANDOM = np.random.default_rng(5)
-FP8 = Form("fp8", ((".qscale_weight", ".weight"), ("_scale_inv", "")), (".activation_scale",))
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.scaled import Method, method_of
+from modelbuild.errors import Error
 
 
-def tensors(**arrays: tuple[str, Array]) -> tuple[dict[str, Tensor], dict[str, bytes]]:
-    found, data = {}, {}
-    for name, (dtype, array) in arrays.items():
-        name = name.replace("__", ".")
-        data[xxh3(array.tobytes())] = array.tobytes()
-        found[name] = Tensor(name, dtype, array.shape, 0, array.nbytes, xxh3(array.tobytes()))
-    return found, data
+def method(found: object, **files: Any) -> Method | None:
+    """What a `quantization_config` tells, with other files of JSON beside it."""
+    data = {name.replace("__", "."): json.dumps(value).encode() for name, value in files.items()}
+    return method_of(Checkpoint(data.get), {"quantization_config": found})
 
 
-def made(x: recipe.Expression, data: dict[str, bytes], folder: Path) -> Array:
-    """The f32 values of an expression, by the real thing, in small chunks."""
-    regions = {}
-    with (folder / "leaves").open("wb") as file:
-        for digest, content in data.items():
-            regions[digest] = Region(str(folder / "leaves"), file.tell(), len(content), digest)
-            file.write(content)
-    (folder / "out").write_bytes(b"")
-    with ThreadPoolExecutor(2) as pool, (folder / "out").open("r+b") as file:
-        resources = materialize.Resources(pool, 2, 1 << 14, threading.Event())
-        plan = Recipe({}, [Entry("x", x.shape, recipe.cast("f32", x))])
-        materialize.materialize(plan, file.fileno(), find=lambda _: {}, open_leaf=regions.__getitem__, resources=resources)  # fmt: skip
-    (tensor,) = gguf.read_header(str(folder / "out")).table.tensors.values()
-    content = (folder / "out").read_bytes()[tensor.offset : tensor.offset + tensor.length]
-    return np.frombuffer(content, "<f4").reshape(x.shape)
+def test_plain_numbers_have_no_method() -> None:
+    assert method(None) is None and method({}) is None
 
 
-def codes(*shape: int) -> Array:
-    """fp8 codes that are numbers."""
-    return RANDOM.integers(0, 127, shape, np.uint8) | RANDOM.integers(0, 2, shape, np.uint8) << 7
+def test_blocks_of_fp8() -> None:
+    found = method({"quant_method": "fp8", "weight_block_size": [128, 64]})
+    assert found is not None and found.block == (128, 64) and ("_scale_inv", "") in found.scales
+    with pytest.raises(Error, match="'weight_block_size' expects two whole numbers, rows and columns, got a list"):
+        method({"quant_method": "fp8", "weight_block_size": [128]})
 
 
-def plain(array: Array) -> Array:
-    out = bytearray(4 * array.size)
-    quants.widen("f8_e4m3", array.tobytes(), out)
-    return np.frombuffer(out, "<f4").reshape(array.shape)
+def test_compressed_tensors() -> None:
+    weights = {"strategy": "channel", "group_size": None}
+    config = {
+        "quant_method": "compressed-tensors",
+        "format": "float-quantized",
+        "config_groups": {"group_0": {"weights": weights}},
+    }
+    found = method(config)
+    assert found is not None and found.scales == ((".weight_scale", ".weight"),) and found.block is None
+    for change, what in (
+        ({"format": "pack-quantized"}, "compressed-tensors of format 'pack-quantized'"),
+        (
+            {"config_groups": {"group_0": {"weights": {"strategy": "group", "group_size": 32}}}},
+            "strategy 'group' and a group_size",
+        ),
+    ):
+        with pytest.raises(Error, match=what):
+            method({**config, **change})
+    with pytest.raises(Error, match="'config_groups' expects one group"):
+        method({**config, "config_groups": {}})
 
 
-@pytest.mark.parametrize(
-    ("shape", "scales", "block"),
-    [
-        ((100, 90), (3, 2), (40, 48)),
-        ((4, 6), (1, 1), (128, 128)),
-        ((3, 50, 40), (3, 2, 2), (32, 32)),
-        ((100, 90), (), None),
-        ((100, 90), (1,), None),
-        ((100, 90), (100,), None),
-        ((100, 90), (100, 1), None),
-        ((100, 90), (1, 90), None),
-        ((30, 20), (30, 20), None),
-        ((3, 50, 40), (3,), None),
-        ((3, 50, 40), (3, 50, 1), None),
-        ((3, 50, 40), (), None),
-        ((1, 40), (1, 1), None),
-        ((90,), (), None),
-        ((90,), (90,), None),
-    ],
-)
-def test_values_are_those_of_numpy(
-    shape: tuple[int, ...], scales: tuple[int, ...], block: tuple[int, int] | None, tmp_path: Path
-) -> None:
-    weights = codes(*shape)
-    factors = np.asarray(RANDOM.random(scales), "<f4")
-    known, data = tensors(a__weight=("f8_e4m3", weights), a__weight_scale_inv=("f32", factors))
-    wide = factors
-    if block:
-        for axis, size in zip((-2, -1), block, strict=True):
-            wide = np.repeat(wide, size, axis)
-        wide = wide[tuple(slice(extent) for extent in shape)]
-    wide = wide.reshape(*wide.shape, *(1,) * (len(shape) - wide.ndim))
-    (found,) = values(known, FP8._replace(block=block), packed=False).items()
-    assert found[0] == "a.weight"
-    assert (made(found[1], data, tmp_path) == plain(weights) * wide).all()
+def test_a_method_may_stand_in_a_file_of_its_own() -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
+    found = method(None, hf_quant_config__json=beside)
+    assert found is not None and found.name == "modelopt" and found.orphans
+    with pytest.raises(Error, match="is quantized already \\(NVFP4\\), which is not read") as caught:
+        method(None, hf_quant_config__json={**beside, "quantization": {"quant_algo": "NVFP4"}})
+    assert caught.value.path == "hf_quant_config.json"
 
 
-def test_a_block_larger_than_the_matrix_takes_no_memory() -> None:
-    known, _ = tensors(a__weight=("f8_e4m3", codes(4, 6)), a__weight_scale_inv=("f32", np.ones((1, 1), "<f4")))
-    (x,) = values(known, FP8._replace(block=(1 << 30, 1 << 30)), packed=False).values()
-    assert x.parameters == (4, 6)
-
-
-def test_scales_and_what_activations_need_are_no_tensors_of_the_model() -> None:
-    scale = ("f32", np.ones((), "<f4"))
-    known, _ = tensors(
-        a__weight=("f8_e4m3", codes(4, 4)), a__weight_scale_inv=scale, a__activation_scale=scale, b__weight=("bf16", np.ones(4, "<u2")),
-        c__weight=("f8_e4m3", codes(4, 4)), c__qscale_weight=scale,
-    )  # fmt: skip
-    assert list(values(known, FP8, packed=False)) == ["a.weight", "b.weight", "c.weight"]
-
-
-@pytest.mark.parametrize("dtype", ["f64", "i64", "i32", "i16", "i8", "u8", "bool"])
-def test_numbers_that_are_no_floats_are_widened_first(dtype: str, tmp_path: Path) -> None:
-    numpy = {"f64": "<f8", "u8": "u1", "bool": "u1"}.get(dtype, f"<i{int(dtype[1:]) // 8}" if dtype[0] == "i" else "")
-    array = RANDOM.integers(0, 2, (8, 32)).astype(numpy) if dtype == "bool" else (100 * RANDOM.random((8, 32))).astype(numpy)  # fmt: skip
-    known, data = tensors(a=(dtype, array))
-    (x,) = values(known, None, packed=False).values()
-    assert x.dtype == "f32"
-    assert (made(x, data, tmp_path) == array.astype("<f4")).all()
-
-
-def test_powers_of_two_can_be_scales(tmp_path: Path) -> None:
-    weights, exponents = codes(4, 4), np.array([[0, 127], [130, 120]], np.uint8)
-    known, data = tensors(a__weight=("f8_e4m3", weights), a__weight_scale_inv=("f8_e8m0", exponents))
-    (x,) = values(known, FP8._replace(block=(2, 2)), packed=False).values()
-    wide = np.repeat(np.repeat(np.ldexp(1.0, exponents.astype(int) - 127), 2, 0), 2, 1).astype("<f4")
-    assert (made(x, data, tmp_path) == plain(weights) * wide).all()
-
-
-def fp8_checkpoint(folder: Path, **config: Any) -> Path:
-    checkpoints.write(folder, **config)
-    found = dict(checkpoints.tensors(checkpoints.CONFIG, "bf16"))
-    for name in [name for name in found if "proj" in name]:
-        rows, columns = found[name][1]
-        found[name] = ("F8_E4M3", (rows, columns), codes(rows, columns).tobytes())
-        grid = (-(-rows // 128), -(-columns // 128))
-        found[f"{name}_scale_inv"] = ("F32", grid, np.ones(grid, "<f4").tobytes())
-    checkpoints.save(folder / "model.safetensors", found)
-    return folder
-
-
-QUANTIZATION = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-
-
-def test_the_type_of_an_fp8_checkpoint_is_that_of_its_other_tensors(tmp_path: Path) -> None:
-    folder = fp8_checkpoint(tmp_path / "m", quantization_config=QUANTIZATION)
-    types = {entry.name: entry.expression.dtype for entry in recipes.converted(folder).tensors}
-    assert types["blk.0.attn_q.weight"] == types["token_embd.weight"] == "bf16"
-    assert types["blk.0.attn_norm.weight"] == "f32"
-    assert not [name for name in types if "scale" in name]
-
-
-def test_f64_is_f32_and_not_less(tmp_path: Path) -> None:
-    folder = checkpoints.write(tmp_path / "m")
-    found = checkpoints.tensors(checkpoints.CONFIG, "bf16")
-    wide = {name: ("F64", shape, bytes(4 * len(data))) for name, (_, shape, data) in found.items()}
-    checkpoints.save(folder / "model.safetensors", wide)
-    types = {entry.expression.dtype for entry in recipes.converted(folder).tensors}
-    assert types == {"f32"}
+def test_a_method_that_nobody_reads() -> None:
+    with pytest.raises(Error, match="is quantized already \\(gptq\\), which is not read") as caught:
+        method({"quant_method": "gptq"})
+    assert caught.value.hint == "start from the weights that it was quantized from"
+    with pytest.raises(Error, match="'quantization_config' expects an object, got a list"):
+        method([1])

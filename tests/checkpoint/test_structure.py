@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from modelbuild.checkpoint import structure
+from modelbuild.checkpoint.tables import SHOWN
 from modelbuild.errors import Error
 from modelbuild.steps.convert import Conversion
-from modelbuild.tensors.formats.gguf import encode_value
 from tests import checkpoints, recipes, zoo
 
 UNFIT = {
@@ -99,7 +99,7 @@ def test_shapes_are_those_of_the_configuration(config: dict[str, int], said: str
 
 def test_many_kinds_of_wrong_shapes_are_one_error(tmp_path: Path) -> None:
     (error,) = faults(llama(tmp_path / "m", tensors(), hidden_size=512, head_dim=32))
-    assert len(error.facts) == structure.SHOWN + 1
+    assert len(error.facts) == SHOWN + 1
     assert error.facts[-1][0] == "and"
 
 
@@ -146,15 +146,3 @@ def test_experts_are_as_many_as_the_runtime_takes(experts: int, used: int, tmp_p
     (error,) = faults(folder)
     assert error.path == "config.json"
     assert ("num_experts_per_tok" in error.what) == (experts < 2000)
-
-
-def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
-    def of(name: str, *tokens: str) -> list[Error]:
-        values = {"general.name": ("str", name), "tokenizer.ggml.tokens": ("[str]", tokens)}
-        return structure.named_phi3({key: encode_value(*value) for key, value in values.items()})
-
-    (error,) = of("My Phi-3.5 Mini", "<s>", "</s>", "<unk>")
-    assert dict(error.facts) == {"missing": "'<|endoftext|>'"}
-    assert not of("phi3", *structure.PHI3_TOKENS)
-    assert not of("phi 3", "a")
-    assert not structure.named_phi3({})

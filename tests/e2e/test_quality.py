@@ -19,8 +19,8 @@ import pytest
 from modelbuild.files import signature
 from modelbuild.tensors.quality import MEASURES, shown
 from tests import checkpoints
+from tests.cli.pages.test_quality import Page, check_figures, heat
 from tests.e2e.project import Project, flip
-from tests.tensors.test_quality import Page, check_figures, heat
 
 TOML = """
 [project]

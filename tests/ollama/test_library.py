@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.ollama import library
-from modelbuild.ollama.library import Library, Users, default_folder, named_blobs
+from modelbuild.ollama.library import Library, Users, default_folder, is_blob, named_blobs
 from modelbuild.ollama.manifest import CONFIG, Layer, Manifest
 
 
@@ -26,6 +26,8 @@ def put(path: Path, *digests: str) -> Path:
 def test_places(tmp_path: Path) -> None:
     assert Library("/m").blob_path("sha256:00") == "/m/blobs/sha256-00"
     assert Library("/m").manifest_path("h/n/model/tag") == "/m/manifests/h/n/model/tag"
+    assert is_blob(Library("/m").blob_path("sha256:00"))
+    assert not is_blob("/m/blobs/weights.gguf") and not is_blob("/m/sha256-00")
 
 
 def test_manifests_are_walked_at_any_depth_and_through_links(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ CHECKPOINT: dict[str, str | bytes] = {"weights/config.json": "{}", "weights/mode
 def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str, str | bytes]:
     """A models folder with one model in it."""
     blobs = {"model": gguf_file(), **layers}
-    config = manifest.config_blob(family="llama", families=["llama"], model_type="64", file_type="F16", renderer="odd")
+    config = manifest.ConfigV2("gguf", "llama", ["llama"], "64", "F16", renderer="odd").encode()
     files: dict[str, str | bytes] = {}
     listed = []
     for kind, data in blobs.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,6 +12,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.session import quality
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
+from modelbuild.tensors.quality import Model
 from tests.e2e.project import Project, flip
 from tests.session.conftest import Open
 
@@ -22,21 +24,28 @@ def built(start: Open) -> Session:
     return session
 
 
-def compared(session: Session) -> tuple[list[Any], list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
+def measured(session: Session) -> tuple[list[Model], list[int]]:
+    """The figures of all models, and of how many tensors they were not known before."""
+    compared: list[int] = []
+
+    @contextlib.contextmanager
+    def following(tensors: int) -> Iterator[Callable[[int, int], None]]:
+        compared.append(tensors)
+        yield lambda done, total: None
+
     models, _ = quality.built(session, session.graph.outputs)
-    return quality.compare(session, models, 2, events.append), events
+    return quality.measure(session, models, 2, following), compared
 
 
 def test_variants_of_one_model_are_compared_once_and_figures_are_kept(start: Open, built: Session) -> None:
     models, rest = quality.built(built, built.graph.outputs)
     assert [[output.label for output in each.outputs] for each in models] == [["base", "chat"]] and rest == []
-    (model,), events = compared(built)
+    (model,), compared = measured(built)
     assert model.names == ("base:latest", "chat:latest") and model.ftype == "q8_0"
-    assert 30 < model.figures.snr_db < 60
-    assert [event["event"] for event in events if event["event"] != "progress"] == ["start", "step"]
-    (again,), events = compared(start())
-    assert again.data() == model.data() and events == []
+    assert 30 < (model.figures.snr_db or 0) < 60
+    assert compared == [len(model.tensors)]
+    (again,), compared = measured(start())
+    assert again.data() == model.data() and compared == []
 
 
 def test_what_is_not_built_or_has_changed_is_told(start: Open, project: Project) -> None:
@@ -57,5 +66,5 @@ def test_a_damaged_model_is_told_and_forgotten(project: Project, built: Session)
     blob.chmod(0o644)
     flip(blob, blob.stat().st_size - 100)
     with pytest.raises(Error, match="the model is damaged"):
-        compared(built)
+        measured(built)
     assert built.store.path(f"sha256:{blob.name[7:]}") is None

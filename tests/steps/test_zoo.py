@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.config import class_of
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, type_name
@@ -126,9 +127,5 @@ def test_the_page_names_every_class_that_is_read() -> None:
 
 
 def test_every_class_has_checkpoints_in_the_zoo() -> None:
-    shown = {
-        architectures.class_of(case.config)
-        for model_type in zoo.model_types()
-        for case in zoo.cases(model_type).values()
-    }
+    shown = {class_of(case.config) for model_type in zoo.model_types() for case in zoo.cases(model_type).values()}
     assert classes() <= shown, classes() - shown

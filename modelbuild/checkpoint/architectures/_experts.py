@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelbuild.checkpoint.architectures import Config, number
+from modelbuild.checkpoint.config import Config, number
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression, cast, stack
 from modelbuild.words import listed

@@ -1,13 +1,4 @@
-"""Which tensors llama.cpp's runtime loads, in a table that reads as its source does (src/models/NAME.cpp, load_arch_tensors).
-
-A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
-where none is said. `?` behind a name: the file may lack it. `dense`, `experts` and `shared` before it: only without experts, with
-experts, with experts that all tokens share. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with
-biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
-
-The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
-`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `rot/2`; and multiples of these, as `2*ff`.
-"""
+"""Which tensors llama.cpp's runtime loads in most models: parts of the tables of architectures; see `tables` for what the words mean."""
 
 from __future__ import annotations
 

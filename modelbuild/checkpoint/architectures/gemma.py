@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures import ATTENTION_INPUTS, Architecture, Config, Values, Writer, block_count
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, block_count
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
@@ -80,13 +84,13 @@ def pieces(checkpoint: Checkpoint, config: Config) -> Values:
     return values
 
 
-def require(out: Writer, key: str, form: str, source: str) -> None:
+def require(out: Writer, key: str, value_type: str, source: str) -> None:
     """Write a value that the runtime cannot do without. Raises Error where the configuration lacks it."""
     if out.config.get(source) is None:
-        words = {"u32": "a whole number from 0", "f32": "a number"}[form]
+        words = {"u32": "a whole number from 0", "f32": "a number"}[value_type]
         got = "got null" if source in out.config else "which is missing"
         raise Error(f"'{source}' expects {words}, {got}", path="config.json")
-    out.take(key, form, source)
+    out.take(key, value_type, source)
 
 
 def whole_norm(source: str, x: Expression) -> Expression:

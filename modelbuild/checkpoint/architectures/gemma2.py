@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures import Config, Values, Writer, layer_types_fit
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint.architectures.gemma import Gemma, pieces, require
+from modelbuild.checkpoint.config import Config, layer_types_fit
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.tensors.formats.gguf import encode_value
 
 NAMES = {

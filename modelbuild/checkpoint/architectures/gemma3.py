@@ -6,25 +6,20 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    layer_types_fit,
-    number,
-    rope_parameters,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.architectures.gemma import require, whole_norm
 from modelbuild.checkpoint.architectures.gemma2 import NAMES
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, layer_types_fit, number, rope_parameters, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Expression, slice_
+from modelbuild.words import in_json
 
 
 class Gemma3(Architecture):
@@ -93,7 +88,7 @@ class Gemma3(Architecture):
             "num_key_value_heads": 4, **self.config,
         }  # fmt: skip
         if config.get("attn_logit_softcapping") is not None:
-            got = kind(config["attn_logit_softcapping"])
+            got = in_json(config["attn_logit_softcapping"])
             raise Error(
                 f"'attn_logit_softcapping' expects null, for Gemma 3 has no such cap, got {got}", path="config.json"
             )
@@ -135,7 +130,7 @@ class Gemma3ForConditionalGeneration(Gemma3):
     def __init__(self, checkpoint: Checkpoint) -> None:
         text = checkpoint.config.get("text_config")
         if not isinstance(text, dict | None):
-            raise Error(f"'text_config' expects an object, got {kind(text)}", path="config.json")
+            raise Error(f"'text_config' expects an object, got {in_json(text)}", path="config.json")
         super().__init__(checkpoint)
 
     @classmethod

@@ -6,20 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    NAMES,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    base_parameters,
-    block_count,
-    layer_types_fit,
-    number,
-    rename,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING
+from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import NAMES, rename
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS, FTYPES

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures import Config, Values, Writer, number, rope_parameters, transformers_takes
 from modelbuild.checkpoint.architectures.llama import Llama
+from modelbuild.checkpoint.config import Config, number, rope_parameters, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 
 

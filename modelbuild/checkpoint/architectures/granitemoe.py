@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from modelbuild.checkpoint.architectures import NAMES, Values, Writer, number
 from modelbuild.checkpoint.architectures.granite import Granite
+from modelbuild.checkpoint.config import number
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import NAMES
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression, slice_
 

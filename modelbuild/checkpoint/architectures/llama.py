@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures import Architecture, Values, Writer, first, number, rope_parameters
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import LLAMA
-from modelbuild.checkpoint.checkpoint import kind
+from modelbuild.checkpoint.config import first, number, rope_parameters
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Expression, permute
+from modelbuild.words import in_json
 
 DIM_LIMIT = 1 << 16
 
@@ -140,7 +143,7 @@ def _float(rope: Mapping[str, object], key: str, default: float) -> float:
     value = rope.get(key, default)
     if not isinstance(value, int | float) or not 1e-9 < value < 1e15:
         raise Error(
-            f"llama3 rope scaling: '{key}' expects a number from 1e-9 to 1e15, got {kind(value)}", path="config.json"
+            f"llama3 rope scaling: '{key}' expects a number from 1e-9 to 1e15, got {in_json(value)}", path="config.json"
         )
     return value
 

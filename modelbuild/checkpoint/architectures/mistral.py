@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelbuild.checkpoint.architectures import Config, number
 from modelbuild.checkpoint.architectures.llama import Llama
+from modelbuild.checkpoint.config import Config, number
 
 
 class Mistral(Llama):

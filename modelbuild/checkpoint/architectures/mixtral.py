@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelbuild.checkpoint.architectures import Config, number
 from modelbuild.checkpoint.architectures._experts import stacked
 from modelbuild.checkpoint.architectures.llama import Llama
+from modelbuild.checkpoint.config import Config, number
 from modelbuild.tensors.recipe import Expression
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    block_count,
-    layer_types_fit,
-    number,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD
-from modelbuild.checkpoint.checkpoint import kind
+from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import in_json
 
 
 class Olmo2(Architecture):
@@ -94,7 +88,7 @@ class Olmo2(Architecture):
         elif isinstance(types, list) and len(types) == layers:
             windowed = [name == "sliding_attention" for name in types]
         else:
-            got = f"a list of {len(types)}" if isinstance(types, list) else kind(types)
+            got = f"a list of {len(types)}" if isinstance(types, list) else in_json(types)
             raise Error(
                 f"'layer_types' expects a list with one text for each of {layers} blocks, got {got}", path="config.json"
             )

@@ -8,26 +8,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    NAMES,
-    Architecture,
-    Config,
-    Values,
-    Writer,
-    block_count,
-    first,
-    number,
-    rope_parameters,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.fast import added_tokens_decoder, items, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import in_json
 
 
 class Phi3(Architecture):
@@ -113,7 +107,7 @@ class Phi3(Architecture):
         if part is None:
             part = 1.0
         if not _is_share(part):
-            raise Error(f"'{name}' expects a number above 0 and at most 1, got {kind(part)}", path="config.json")
+            raise Error(f"'{name}' expects a number above 0 and at most 1, got {in_json(part)}", path="config.json")
         return int(part * number(self.config, "hidden_size", "n_embd")) // self.heads
 
     @cached_property
@@ -133,7 +127,7 @@ class Phi3(Architecture):
         name = str(self.rope.get("rope_type", "")).lower()
         if name not in ("su", "longrope", "yarn"):
             raise Error(
-                f"'long_factor' belongs to a rope_scaling of type longrope, got {kind(self.rope.get('rope_type'))}",
+                f"'long_factor' belongs to a rope_scaling of type longrope, got {in_json(self.rope.get('rope_type'))}",
                 path="config.json",
             )
         scale, context, factor = self.context / self.original_context, self.original_context, 1.0
@@ -151,7 +145,7 @@ class Phi3(Architecture):
         for name in ("long", "short"):
             factors = self.rope.get(f"{name}_factor")
             if not _are_numbers(factors) or 2 * len(factors) != self.rotated:
-                got = f"{len(factors)}" if _are_numbers(factors) else kind(factors)
+                got = f"{len(factors)}" if _are_numbers(factors) else in_json(factors)
                 raise Error(f"'{name}_factor' expects {self.rotated / 2:g} numbers, got {got}", path="config.json")
             found[f"rope_factors_{name}.weight"] = struct.pack(f"<{len(factors)}f", *factors)
         return found
@@ -219,7 +213,8 @@ def _vocabulary(checkpoint: Checkpoint, size: int | None) -> Values:
     for entry in items((checkpoint.json("tokenizer.json") or {}).get("added_tokens")):
         if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
             raise Error(
-                f"'added_tokens' expects objects with an 'id' and a 'content', got {kind(entry)}", path="tokenizer.json"
+                f"'added_tokens' expects objects with an 'id' and a 'content', got {in_json(entry)}",
+                path="tokenizer.json",
             )
         listed.append(("tokenizer.json", token_id(entry.get("id"), "tokenizer.json"), entry))
     for path, place, entry in listed:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelbuild.checkpoint.architectures import (
-    ATTENTION_INPUTS,
-    Architecture,
-    Config,
-    Values,
-    layer_types_fit,
-    number,
-    transformers_takes,
-)
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from modelbuild.checkpoint.architectures import ATTENTION_INPUTS
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, NORMED_HEADS, OUTPUT
 from modelbuild.checkpoint.architectures.qwen2 import Qwen2
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.errors import Error
 
 _RERANKER = re.compile("qwen3-(?:vl-)?reranker", re.IGNORECASE)

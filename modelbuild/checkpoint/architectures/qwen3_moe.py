@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures import ATTENTION_INPUTS, Architecture, Values, Writer
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._experts import stacked
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, NORMED_HEADS, OUTPUT
 from modelbuild.checkpoint.architectures.qwen3 import Qwen3
+from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression, slice_

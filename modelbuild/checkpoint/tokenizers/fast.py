@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import pretokenizers
-from modelbuild.checkpoint.tokenizers.library import Library
+from modelbuild.checkpoint.tokenizers.library import BoundedTokenizer
 from modelbuild.errors import Error
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 FILE = "tokenizer.json"
 
@@ -76,7 +76,7 @@ class Added:
         if isinstance(value, str):
             return Added(value)
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise Error(f"expected a token or an object with its 'content', got {kind(value)}", path=path)
+            raise Error(f"expected a token or an object with its 'content', got {in_json(value)}", path=path)
         special = bool(value.get("special", False))
         flags = {name: bool(value.get(name, False)) for name in ("single_word", "lstrip", "rstrip")}
         return Added(value["content"], special, bool(value.get("normalized", not special)), **flags)
@@ -96,7 +96,7 @@ def token_id(value: Any, path: str) -> int:
     """The id of a token, a number or the digits of one. Raises Error for anything else."""
     number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else value
     if type(number) is not int or number < 0:
-        raise Error(f"expected the id of a token, got {kind(value)}", path=path)
+        raise Error(f"expected the id of a token, got {in_json(value)}", path=path)
     return number
 
 
@@ -105,11 +105,11 @@ def added_tokens_decoder(checkpoint: Checkpoint) -> list[tuple[int, dict[str, An
     path = "tokenizer_config.json"
     decoder = checkpoint.tokenizer_config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise Error(f"'added_tokens_decoder' expects an object, got {kind(decoder)}", path=path)
+        raise Error(f"'added_tokens_decoder' expects an object, got {in_json(decoder)}", path=path)
     found = []
     for number, entry in decoder.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-            raise Error(f"'added_tokens_decoder' expects objects with a 'content', got {kind(entry)}", path=path)
+            raise Error(f"'added_tokens_decoder' expects objects with a 'content', got {in_json(entry)}", path=path)
         found.append((token_id(number, path), entry))
     return found
 
@@ -168,6 +168,7 @@ class FastTokenizer:
         self.added[number] = token
 
     def id_of(self, text: str) -> int | None:
+        """The id of a token; None for a text that is none."""
         return self._ids.get(text, self.vocabulary.get(text))
 
     def texts(self) -> dict[int, str]:
@@ -193,7 +194,7 @@ class FastTokenizer:
             joined = [" ".join(piece.replace(" ", "\u0120") for piece in pair) for pair in merges]
         return joined
 
-    def pre_tokenizer(self, given: str | None = None) -> tuple[str, Library]:
+    def pre_tokenizer(self, given: str | None = None) -> tuple[str, BoundedTokenizer]:
         """llama.cpp's name of the pre-tokenizer, and this tokenizer in the tokenizers library, able to deal with its added tokens.
 
         given  the name, where it is not to be found out
@@ -201,7 +202,7 @@ class FastTokenizer:
         """
         digest = ""
         for vocabulary, merges in filter(None, (self._needed(), (self.vocabulary, self._model.get("merges") or []))):
-            library = self._library(vocabulary, merges)
+            library = self._bounded(vocabulary, merges)
             if given is not None:
                 return given, library
             digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
@@ -220,7 +221,7 @@ class FastTokenizer:
 
         A merge can only happen where its result is a part of some piece of the text.
         """
-        pieces = self._library({}, []).pieces(pretokenizers.TEXT)
+        pieces = self._bounded({}, []).pieces(pretokenizers.TEXT)
         unusual = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
         if self._model.get("type") != "BPE" or any(self._model.get(key) for key in unusual):
             return None
@@ -235,7 +236,7 @@ class FastTokenizer:
             vocabulary[unknown] = self.vocabulary[unknown]
         return vocabulary, [merge for merge in self.merges if merge in merges]
 
-    def _library(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> Library:
+    def _bounded(self, vocabulary: Mapping[str, int], merges: Sequence[Any]) -> BoundedTokenizer:
         """This tokenizer in the tokenizers library, with so much of its vocabulary."""
         # With the added tokens among the model's, the library has none to number itself.
         ids = {token.content: number for number, token in self.added.items()}
@@ -256,7 +257,7 @@ class FastTokenizer:
             "post_processor": self._post_processor(),
             "model": model,
         }
-        return Library(data, FILE)
+        return BoundedTokenizer(data, FILE)
 
     def _pre_tokenizer(self) -> Any:
         state = self._data.get("pre_tokenizer")
@@ -307,7 +308,7 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if name is None:
         name = _CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
-        shown = f"'{name}'" if isinstance(name, str) else kind(name)
+        shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
             f"tokenizer_class {shown} is not read yet",
             path="tokenizer_config.json",

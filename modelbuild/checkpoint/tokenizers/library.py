@@ -47,8 +47,11 @@ _GROWTH = {
 _GROWTH_OF_ASCII = {"BertNormalizer": 3, "Metaspace": 2}
 
 
-class Library:
-    """A tokenizer in the library. Whatever goes wrong there is an Error that names the file."""
+class BoundedTokenizer:
+    """A tokenizer in the library, which it keeps within bounds. Whatever goes wrong there is an Error that names the file.
+
+    data  as tokenizer.json has it; its `added_tokens` are whole
+    """
 
     def __init__(self, data: Mapping[str, Any], path: str) -> None:
         self._path = path
@@ -67,6 +70,7 @@ class Library:
         return self._encoded(text, special=False)
 
     def ids_with_special(self, text: str) -> list[int]:
+        """The ids that a text becomes, with those of the special tokens around it."""
         return self._encoded(text, special=True)
 
     def _encoded(self, text: str, special: bool) -> list[int]:

@@ -21,6 +21,8 @@ PARTS_LIMIT = 100
 
 
 class Piece(NamedTuple):
+    """text: in UTF-8, never empty; type: NORMAL to BYTE."""
+
     text: bytes
     score: float
     type: int

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers.fast import SPECIAL, content, items
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-
-Values = dict[str, bytes]
 
 TEMPLATES_LIMIT = 16 << 20
 """Characters of all chat templates of a folder."""

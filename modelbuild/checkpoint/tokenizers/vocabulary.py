@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelbuild.checkpoint.checkpoint import Checkpoint, kind
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import in_json
 
 SIZE_LIMIT = 1 << 20
 """The most tokens a vocabulary may have; the largest of models of text have half a million."""
@@ -22,8 +24,6 @@ SIZE_LIMIT = 1 << 20
 ADDED_SCORE = -1000.0
 PAD_SCORE = -10000.0
 SPACE = "\u2581"
-
-Values = dict[str, bytes]
 
 
 def tokens_in(metadata: Mapping[str, bytes]) -> int:
@@ -66,7 +66,7 @@ def _check_distinct(tokens: Sequence[str | bytes]) -> None:
         if text and text in places:
             shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
             raise Error(
-                f"tokens {places[text]} and {number} of the vocabulary are both {kind(shown).removeprefix('the text ')}",
+                f"tokens {places[text]} and {number} of the vocabulary are both {in_json(shown).removeprefix('the text ')}",
                 hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
             )
         places[text] = number
@@ -77,7 +77,7 @@ def vocabulary_size(config: Mapping[str, Any]) -> int | None:
     size = config.get("vocab_size")
     if size is not None and (type(size) is not int or not 0 < size <= SIZE_LIMIT):
         raise Error(
-            f"'vocab_size' expects a whole number from 1 to {SIZE_LIMIT:,}, got {kind(size)}", path="config.json"
+            f"'vocab_size' expects a whole number from 1 to {SIZE_LIMIT:,}, got {in_json(size)}", path="config.json"
         )
     return size
 

@@ -1,1 +1,1 @@
-"""The commands, one file each: its docstring is the help, `parameters()` what may be written, `run()` what is done."""
+"""Commands, one file each: its docstring is the help, `parameters()` its options, and `run()` what it does."""

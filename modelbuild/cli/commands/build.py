@@ -7,23 +7,21 @@ What is made already is used again; `build NAME` always means the target, also w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands
-from modelbuild.cli.report import because, nothing_to_do
-from modelbuild.engine.graph import Output
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
+from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
-from modelbuild.words import did_you_mean, plural
+from modelbuild.words import nearest
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session
+    from modelbuild.engine.build import BuildOptions
+    from modelbuild.session.session import Selection, Session
 
 
 MOST_JOBS = 256
@@ -53,118 +51,80 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def run(
-    call: Invocation,
-    targets: Sequence[str] = (),
-    jobs: int | None = None,
-    keep_going: bool = False,
-    dry_run: bool = False,
-    force: bool = False,
-    explain: bool = False,
-    watch: bool = False,
-) -> int:
-    if watch:
-        if dry_run:
-            raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
-        from modelbuild.cli.watching import until_interrupted
+class Request(NamedTuple):
+    """What is asked of a build, by the names of its parameters."""
 
-        again = partial(run, targets=targets, jobs=jobs, keep_going=keep_going, force=force, explain=explain)
-        return until_interrupted(call, targets, again)
+    targets: Sequence[str] = ()
+    jobs: int | None = None
+    keep_going: bool = False
+    dry_run: bool = False
+    force: bool = False
+    explain: bool = False
+    watch: bool = False
+
+    def options(self) -> BuildOptions:
+        """How the engine is to build."""
+        from modelbuild.engine.build import BuildOptions
+
+        jobs = min(self.jobs or cores(), MOST_JOBS)
+        return BuildOptions(jobs=jobs, keep_going=self.keep_going, force=self.force, explain=self.explain)
+
+
+def run(call: Invocation, **given: Any) -> int:
+    asked = Request(**given)
+    if asked.watch:
+        return _watch(call, asked)
     session, report = call.session, call.report
-    if not (dry_run or force or report.as_json or report.verbose):
-        stamp = session.up_to_date(targets)
+    if not (asked.dry_run or asked.force or report.as_json or report.verbose):
+        stamp = session.up_to_date(asked.targets)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
-    words = session.words()
-    try:
-        selection = session.select(targets)
-    except Errors as errors:
-        first, *others = errors.errors
-        if words.resolve(targets[0]) is None:
-            first = _or_command(first, targets[0])
-        raise Errors([first, *others]) from None
+    selection = _select(session, asked.targets)
     for warning in session.warnings:
         report.warning(warning)
-    if dry_run:
-        return forecast(call, selection.outputs, explain=explain, force=force)
-    from modelbuild.engine.build import BuildOptions
+    if asked.dry_run:
+        from modelbuild.cli import dry_run
+
+        return dry_run.forecast(call, selection.outputs, explain=asked.explain, force=asked.force)
+    return _build(call, selection, asked.options())
+
+
+def _watch(call: Invocation, asked: Request) -> int:
+    if asked.dry_run:
+        raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
+    from modelbuild.cli.watching import until_interrupted
+
+    return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
+
+
+def _select(session: Session, targets: Sequence[str]) -> Selection:
+    """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
+    words = session.words()
+    try:
+        return session.select(targets)
+    except Errors as errors:
+        first, *others = errors.errors
+        if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
+            first = first.replace(hint=f"did you mean the command '{near}'?")
+        raise Errors([first, *others]) from None
+
+
+def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+    from modelbuild.cli.progress import follow, no_work
     from modelbuild.session.building import build
 
-    options = BuildOptions(jobs=min(jobs or cores(), MOST_JOBS), keep_going=keep_going, force=force, explain=explain)
+    session, report = call.session, call.report
     steps = len(session.graph.select(selection.outputs).steps)
-    with report.building(steps, lambda manifest: _model_size(call, manifest)) as progress:
+    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
             failures = build(session, selection, options, progress)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:
-                progress(_no_work(report))
+                progress(no_work(report.seconds))
         progress.close(failures)
     return FAILED if failures else GOOD
-
-
-def _or_command(error: Error, word: str) -> Error:
-    """Of an unknown first target that is near a command, say so."""
-    near = None if error.hint else did_you_mean(word, commands())
-    return Error(error.what, facts=error.facts, hint=near.replace("mean", "mean the command")) if near else error
-
-
-def forecast(
-    call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
-) -> int:
-    """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
-    from modelbuild.cli.forecasts import lines
-    from modelbuild.engine.sources import ALL, BUILD
-    from modelbuild.session.forecast import look_ahead, models_ahead
-
-    session, report = call.session, call.report
-    chosen = session.graph.select(outputs)
-    # To say why, a build's digests are needed; to say what, no weights are read.
-    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
-    needed_by = ahead.graph.targets()
-    for step, sure, reasons in ahead.due:
-        if report.as_json:
-            event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
-            event |= {"state": "would-run" if sure else "would-maybe"}
-            report.object(event | ({"because": reasons} if explain else {}))
-        elif explain:
-            report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
-        else:
-            report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    wrong = dict(ahead.wrong)
-    if models:
-        forecasts, against = models_ahead(session, ahead)
-        wrong |= against
-        if report.as_json:
-            for each in forecasts:
-                report.object({"event": "forecast", **each.data()})
-        else:
-            for line in lines(forecasts, report.verbose):
-                report.result("\n" + line)
-    if not (ahead.due or wrong or report.as_json):
-        report.note(_nothing_would_run(session, ahead.graph.outputs))
-    report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
-    if report.as_json:
-        report.object(_no_work(report, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
-    return FAILED if wrong else GOOD
-
-
-def _no_work(report: Report, *, hit: int = 0, failed: int = 0) -> dict[str, Any]:
-    """The summary where nothing was run."""
-    counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
-    work = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
-    return {"event": "summary", **counts, **work, "seconds": round(report.seconds, 4)}
-
-
-def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
-    from modelbuild.session import variants
-
-    standing = session.standing(session.graph.select(outputs))
-    missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
-    if missing:
-        return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
-    return f"nothing would run: {plural(len(outputs), 'model')} up to date"
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
@@ -174,11 +134,3 @@ def _model_size(call: Invocation, manifest: str) -> int | None:
         return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
     except (Damaged, OSError, ValueError):
         return None
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

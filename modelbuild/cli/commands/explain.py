@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.commands import build
+from modelbuild.cli.dry_run import forecast
 from modelbuild.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -22,4 +22,4 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    return build.forecast(call, call.session.select(targets).outputs, explain=True, models=False)
+    return forecast(call, call.session.select(targets).outputs, explain=True, models=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import near_path
+from modelbuild.cli.places import near_path
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
 

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.report import near_path
+from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
+from modelbuild.files import reason
 from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
 from modelbuild.project.project import MODEL
 from modelbuild.words import plural
@@ -60,7 +61,7 @@ def run(call: Invocation) -> int:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise Error(f"cannot be written: {(error.strerror or str(error)).lower()}", path=path) from error
+        raise Error(f"cannot be written: {reason(error)}", path=path) from error
     kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:
@@ -75,6 +76,7 @@ def run(call: Invocation) -> int:
 
 
 def look(folder: str) -> Found:
+    """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
     found = Found([], [], [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
@@ -154,15 +156,16 @@ def _patterns(paths: Sequence[str]) -> Iterator[str]:
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
     """Absolute paths that the Modelfiles derive from or add."""
-    from modelbuild.ollama import modelfile
+    from modelbuild.files import expand
+    from modelbuild.ollama.modelfile import parse
 
     for path in paths:
         whole = os.path.join(folder, path)
         try:
             with open(whole, "rb") as file:
-                read = modelfile.parse(file.read(), path)
+                read = parse(file.read(), path)
             for command in (*read.from_, *read.adapters, *read.drafts):
-                yield modelfile.expand(command.value, os.path.dirname(whole))
+                yield expand(command.value, os.path.dirname(whole))
         except (Error, OSError):
             continue
 

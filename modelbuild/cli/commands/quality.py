@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
-from modelbuild.words import size, table
+from modelbuild.words import plural, size, table
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.cli.report import Report
+    from modelbuild.session.quality import Following
 
 WORST = 5
 """Tensors of a model that are named when not all are."""
@@ -41,19 +44,14 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, html: str | None = None) -> int:
-    from modelbuild.cli.commands.build import cores
-    from modelbuild.cli.report import Progress
-    from modelbuild.session import quality
-
     session, report = call.session, call.report
     file = _page_file(os.path.join(call.settings.folder, html)) if html is not None else None
     outputs = session.select(targets).outputs if targets else session.graph.outputs
+    from modelbuild.session import quality
+
     try:
         built, rest = quality.built(session, outputs)
-        # With --json stdout is for the one result.
-        progress = Progress(report, 1, lambda _: None) if report.as_json else report.building(1, lambda _: None)
-        with progress:
-            models = quality.compare(session, built, jobs or cores(), progress)
+        models = quality.measure(session, built, jobs or cores(), _following(report))
     except (Error, Errors) as trouble:
         report.errors(trouble.errors if isinstance(trouble, Errors) else [trouble])
         return FAILED
@@ -68,6 +66,23 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
         _write(file, data)
         report.note(f"wrote {html}")
     return GOOD
+
+
+def _following(report: Report) -> Following:
+    @contextlib.contextmanager
+    def following(tensors: int) -> Iterator[Callable[[int, int], None]]:
+        from modelbuild.cli.progress import Progress, follow
+
+        name = f"compare {plural(tensors, 'tensor')}"
+        # With --json stdout is for the one result.
+        progress = Progress(report, 1, lambda _: None) if report.as_json else follow(report, 1, lambda _: None)
+        begun = report.seconds
+        with progress:
+            progress({"event": "start", "step": name})
+            yield lambda done, total: progress({"event": "progress", "step": name, "done": done, "total": total})
+            progress({"event": "step", "step": name, "state": "ran", "seconds": report.seconds - begun})
+
+    return following
 
 
 _HEAD = {"bits_per_weight": "BITS/WEIGHT", "rms_error": "RMS ERROR", "max_error": "MAX ERROR", "snr_db": "SNR DB"}
@@ -104,9 +119,6 @@ def _figures(values: Mapping[str, Any]) -> list[str]:
     from modelbuild.tensors.quality import shown
 
     return [shown(values, measure) for measure in _HEAD]
-
-
-# Page
 
 
 def _page_file(path: str) -> str:

@@ -1,1 +1,1 @@
-"""Pages for a browser, one module a page."""
+"""Pages for a browser, one module each."""

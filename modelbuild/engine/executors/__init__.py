@@ -1,1 +1,1 @@
-"""Where steps run: each file here offers `connect(jobs) -> concurrent.futures.Executor`."""
+"""Executors, where steps run: each file offers `connect(jobs) -> concurrent.futures.Executor`."""

@@ -1,8 +1,9 @@
 """Chat templates for Ollama: the family that a checkpoint's Jinja template belongs to, and the Go template that renders the same text.
 
-A family is the file named after it. `recognize` renders a few conversations with the Jinja template (`_jinja.py`) and learns what it puts
-around the messages (`_shape.py`); a family knows its marks in that, and makes the Go template (`_go.py`). So two templates that do the
-same are the same, and what differs (a default system prompt, a blank, where the system message goes) is in the Go template just so.
+A family is the file named after it. `recognize` renders a few conversations with the Jinja template (`modelbuild.ollama.jinja`) and
+learns what it puts around the messages (`_shape.py`); a family knows its marks in that, and makes the Go template (`_go.py`). So two
+templates that do the same are the same, and what differs (a default system prompt, a blank, where the system message goes) is in the Go
+template just so.
 
 A family's file has
     STOP      the texts at which Ollama stops, in order
@@ -18,7 +19,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from modelbuild.ollama.chat_templates._shape import learn
-from modelbuild.ollama.chat_templates._values import Unsupported
+from modelbuild.ollama.jinja.values import Unsupported
 
 VERSION = 1
 """Raised when for some chat template another family, Go template or list of stops comes out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modelbuild.ollama.chat_templates._shape import Shape, System, Turns
-from modelbuild.ollama.chat_templates._values import DATE, Unsupported
+from modelbuild.ollama.jinja.values import DATE, Unsupported
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"
@@ -80,9 +80,9 @@ def _quoted(match: re.Match[str]) -> str:
     return '{{ "' + match[0] + '" }}'
 
 
-def _date(form: str) -> str:
+def _date(notation: str) -> str:
     """Go text for a date in the notation of strftime. Ollama's `currentDate` is YYYY-MM-DD whatever it is asked for."""
-    parts = re.split(r"(%-?[a-zA-Z%])", form)
+    parts = re.split(r"(%-?[a-zA-Z%])", notation)
     if any(part[:1] == "%" and part not in _DATES for part in parts):
         raise Unsupported("date")
     return "".join(_DATES.get(part, part) for part in parts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from modelbuild.ollama.chat_templates._jinja import Template
-from modelbuild.ollama.chat_templates._values import Refused, Unsupported
+from modelbuild.ollama.jinja.template import Template
+from modelbuild.ollama.jinja.values import Refused, Unsupported
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ONE = (USER,)

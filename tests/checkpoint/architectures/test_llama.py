@@ -11,12 +11,10 @@ from typing import Any
 
 import pytest
 
-from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.architectures import complete
 from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
-from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Recipe, leaf
 from tests import checkpoints, recipes
@@ -166,19 +164,6 @@ def test_names_with_and_without_their_prefix() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "model.layers.2.mlp.up_proj.weight", "model.layers.01.mlp.up_proj.weight", "model.layers.x.mlp.up_proj.weight", "norm",
-        "model.norm.scale", "model.layers.0.norm.weight", "model.layers.N.mlp.up_proj.weight", "model.self_attn.q_proj.weight",
-        "model.embed_tokens.0.weight", "", "weight", ".weight",
-    ],
-)  # fmt: skip
-def test_other_names_are_an_error(name: str) -> None:
-    with pytest.raises(Error, match="cannot be mapped"):
-        architectures.rename(name, architectures.NAMES, 2)
-
-
 def test_tensors_that_no_model_of_text_needs_are_left_out(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m")
     before = recipes.converted(folder)
@@ -189,22 +174,6 @@ def test_tensors_that_no_model_of_text_needs_are_left_out(tmp_path: Path) -> Non
     }
     checkpoints.save(folder / "model.safetensors", tensors)
     assert recipes.converted(folder).encode() == before.encode()
-
-
-def test_a_class_is_read_by_one_architecture() -> None:
-    found = [word for kind in architectures.known() for word in kind.CLASSES]
-    assert len(found) == len(set(found))
-    assert architectures.find("LlamaForCausalLM") is Llama
-    types = [kind.MODEL_TYPE for kind in architectures.known() if kind.MODEL_TYPE]
-    assert len(types) == len(set(types))
-
-
-def test_the_class_in_the_text_part_comes_first() -> None:
-    config = {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "text_config": {"architectures": ["LlamaForCausalLM"]},
-    }
-    assert architectures.class_of(config) == "LlamaForCausalLM"
 
 
 def test_a_config_is_json_with_whatever_else_transformers_writes(tmp_path: Path) -> None:

@@ -1,66 +1,28 @@
-"""What the expressions of a chat template work on: text, numbers, lists, mappings, and the functions by name that reach them."""
+"""What a chat template may call by name: globals, filters, tests and operators."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-LONGEST_TEXT = 1 << 16
-"""Characters of any text made while rendering, and elements of any list."""
-
-
-class Unsupported(Exception):
-    """The template uses what is not read here, too much of it, or fails."""
-
-
-class Refused(Exception):
-    """The template refuses the conversation: `raise_exception`."""
-
-
-class Undefined:
-    def __bool__(self) -> bool:
-        return False
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __str__(self) -> str:
-        return ""
-
-
-UNDEFINED = Undefined()
-
-
-class Namespace:
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values = values
-
-
-class Loop:
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-        self.at = 0
-
-    def get(self, name: str) -> Any:
-        at, size = self.at, len(self.items)
-        values: dict[str, Any] = {
-            "index": at + 1, "index0": at, "revindex": size - at, "revindex0": size - at - 1, "length": size,
-            "first": at == 0, "last": at == size - 1, "depth": 1, "depth0": 0,
-            "previtem": self.items[at - 1] if at else UNDEFINED,
-            "nextitem": self.items[at + 1] if at + 1 < size else UNDEFINED,
-        }  # fmt: skip
-        return values.get(name, UNDEFINED)
-
-
-class Function:
-    """A callable of a template: a macro, a method bound to its value, a global."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
+from modelbuild.ollama.jinja.values import (
+    DATE,
+    LONGEST_TEXT,
+    UNDEFINED,
+    Function,
+    Namespace,
+    Refused,
+    Undefined,
+    Unsupported,
+    bounded,
+    elements,
+    item_of,
+    join,
+    printed,
+    replace,
+    require_text,
+)
 
 
 def _raise(message: object = "") -> Any:
@@ -74,12 +36,8 @@ def _range(*bounds: int) -> list[int]:
     return list(numbers)
 
 
-DATE = ("\ue000", "\ue001")
-"""A date is rendered as its format between these two: nothing a template knows of."""
-
-
-def _date(form: str) -> str:
-    return DATE[0] + form + DATE[1]
+def _date(notation: str) -> str:
+    return DATE[0] + notation + DATE[1]
 
 
 GLOBALS: dict[str, Any] = {
@@ -88,99 +46,6 @@ GLOBALS: dict[str, Any] = {
     "namespace": Function(lambda *given, **values: Namespace({**(given[0] if given else {}), **values})),
     "dict": Function(lambda **values: values),
     "strftime_now": Function(_date),
-}
-
-
-def bounded(value: Any) -> Any:
-    if isinstance(value, (str, list, tuple, dict)):
-        if len(value) > LONGEST_TEXT:
-            raise Unsupported("too long a value")
-    elif isinstance(value, int) and abs(value) >= 1 << 63:
-        raise Unsupported("too large a number")
-    return value
-
-
-def printed(value: object) -> str:
-    """How a value is printed. Mappings and lists are not: no chat template prints Python's form of them."""
-    if isinstance(value, str):
-        return value
-    if value is None or value is UNDEFINED or isinstance(value, (bool, int, float)):
-        return str(value)
-    raise Unsupported("a printed list or mapping")
-
-
-def elements(value: Any) -> list[Any]:
-    if isinstance(value, (str, list, tuple, dict, Undefined)):
-        return list(value)
-    raise TypeError("not iterable")
-
-
-def attribute_of(value: Any, name: str) -> Any:
-    """`value.name`: a method, or the entry of a mapping."""
-    if value is UNDEFINED:
-        raise TypeError(f"'{name}' of something undefined")
-    if isinstance(value, Loop):
-        return value.get(name)
-    if isinstance(value, Namespace):
-        return value.values.get(name, UNDEFINED)
-    if isinstance(value, str) and name in _TEXT_METHODS:
-        method = _TEXT_METHODS[name]
-        return Function(lambda *given: method(value, *given))
-    if isinstance(value, dict):
-        if name in _MAPPING_METHODS:
-            method = _MAPPING_METHODS[name]
-            return Function(lambda *given: method(value, *given))
-        if name in value:
-            return value[name]
-    if hasattr(type(value), name):
-        raise Unsupported(f"method '{name}'")
-    return UNDEFINED
-
-
-def item_of(value: Any, key: Any) -> Any:
-    """`value[key]`: an entry, or where there is none an attribute."""
-    if isinstance(value, dict) and isinstance(key, (str, int)) and key in value:
-        return value[key]
-    if isinstance(value, (list, tuple, str)) and isinstance(key, int):
-        return value[key] if -len(value) <= key < len(value) else UNDEFINED
-    if isinstance(key, str):
-        return attribute_of(value, key)
-    if value is UNDEFINED:
-        raise TypeError("an element of something undefined")
-    return UNDEFINED
-
-
-def _strings(*values: object) -> None:
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError("expected text")
-
-
-def _replace(text: str, old: str, new: str, count: int = -1) -> str:
-    _strings(text, old, new)
-    if (len(text) + 1) * (len(new) + 1) > LONGEST_TEXT * 64 and text.count(old) * len(new) > LONGEST_TEXT:
-        raise Unsupported("too long a text")
-    return text.replace(old, new, count)
-
-
-def _join(items: Any, by: str = "", attribute: Any = None) -> str:
-    parts = [printed(item if attribute is None else item_of(item, attribute)) for item in elements(items)]
-    if sum(map(len, parts)) + len(by) * len(parts) > LONGEST_TEXT:
-        raise Unsupported("too long a text")
-    return by.join(parts)
-
-
-_TEXT_METHODS: dict[str, Callable[..., Any]] = {
-    "strip": str.strip, "lstrip": str.lstrip, "rstrip": str.rstrip, "split": str.split, "rsplit": str.rsplit,
-    "startswith": str.startswith, "endswith": str.endswith, "upper": str.upper, "lower": str.lower, "title": str.title,
-    "capitalize": str.capitalize, "find": str.find, "count": str.count, "splitlines": str.splitlines,
-    "isdigit": str.isdigit, "isspace": str.isspace, "removeprefix": str.removeprefix, "removesuffix": str.removesuffix,
-    "replace": _replace, "join": lambda by, items: _join(items, by),
-}  # fmt: skip
-_MAPPING_METHODS: dict[str, Callable[..., Any]] = {
-    "items": lambda value: [tuple(pair) for pair in value.items()],
-    "keys": lambda value: list(value),
-    "values": lambda value: list(value.values()),
-    "get": lambda value, key, other=None: value.get(key, other),
 }
 
 
@@ -245,7 +110,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "length": len, "count": len, "list": elements, "string": printed, "safe": lambda value: value,
     "upper": lambda value: printed(value).upper(), "lower": lambda value: printed(value).lower(),
     "title": lambda value: printed(value).title(), "capitalize": lambda value: printed(value).capitalize(),
-    "first": _first, "last": lambda items: _first(items, True), "join": _join, "replace": _replace, "default": _default,
+    "first": _first, "last": lambda items: _first(items, True), "join": join, "replace": replace, "default": _default,
     "d": _default, "tojson": _json, "indent": _indent, "map": _map, "abs": abs,
     "int": lambda value, other=0: _round_trip(value, int, other),
     "float": lambda value, other=0.0: _round_trip(value, float, other),
@@ -286,7 +151,7 @@ TESTS: dict[str, Callable[..., Any]] = {
 
 def _contains(items: Any, value: Any) -> bool:
     if isinstance(items, str):
-        _strings(value)
+        require_text(value)
     elif not isinstance(items, (list, tuple, dict, Undefined)):
         raise TypeError("not iterable")
     return value in items

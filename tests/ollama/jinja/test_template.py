@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from modelbuild.ollama.chat_templates import recognize
-from modelbuild.ollama.chat_templates._jinja import LONGEST_TEMPLATE, Template
-from modelbuild.ollama.chat_templates._values import Refused, Unsupported
+from modelbuild.ollama.jinja.template import LONGEST_TEMPLATE, Template
+from modelbuild.ollama.jinja.values import Refused, Unsupported
 from tests.ollama.chat_templates.templates import CHATML, KNOWN, UNKNOWN
 
 MESSAGES = [

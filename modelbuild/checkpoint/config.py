@@ -1,0 +1,110 @@
+"""What config.json says, whatever the keys under which it says so.
+
+Source: llama.cpp conversion/base.py (ModelBase.load_hparams, TextModel.__init__), and transformers 4.57.6 for what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelbuild.errors import Error
+from modelbuild.words import in_json
+
+Config = Mapping[str, Any]
+"""A config.json: key -> value"""
+
+
+def class_of(config: Config) -> str:
+    """The class a configuration names. Raises Error where it names none."""
+    text = config.get("text_config")
+    for part in (text, config):
+        names = part.get("architectures") if isinstance(part, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    got = in_json(config["architectures"]) if config.get("architectures") not in (None, []) else None
+    raise Error(
+        "'architectures' "
+        + (f"expects a list of classes, got {got}" if got else "is missing: it says which kind of model this is"),
+        path="config.json",
+        hint='take it from the model that this one was made from, such as ["LlamaForCausalLM"]',
+    )
+
+
+_ROPE_KEYS = {
+    "linear": {"factor"},
+    "dynamic": {"factor"},
+    "yarn": {"factor"},
+    "longrope": {"short_factor", "long_factor"},
+    "llama3": {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"},
+}
+
+
+def transformers_takes(config: Config) -> bool:
+    """Whether transformers reads a configuration, and so fills in defaults.
+
+    It refuses one with half a rope_scaling; llama.cpp then goes on with the bare file (load_hparams).
+    """
+    scaling = config.get("rope_scaling")
+    if scaling is None:
+        return True
+    if not isinstance(scaling, dict) or not scaling.keys() & {"type", "rope_type"}:
+        return False
+    name = scaling.get("type", scaling.get("rope_type"))
+    return _ROPE_KEYS.get(str(name), set()) <= scaling.keys()
+
+
+def layer_types_fit(config: Config) -> bool:
+    """Whether transformers takes the kinds of attention that a full configuration names, block by block (layer_type_validation)."""
+    types: Any = config.get("layer_types")
+    known = ("full_attention", "sliding_attention", "chunked_attention", "linear_attention")
+    return types is None or (
+        isinstance(types, list) and all(name in known for name in types) and len(types) == block_count(config)
+    )
+
+
+def first(config: Config, *keys: str) -> Any:
+    """The value of the first key that is there, even if it is null."""
+    return next((config[key] for key in keys if key in config), None)
+
+
+def number(config: Config, *keys: str) -> int:
+    """A count. Raises Error where none of the keys gives one."""
+    value = first(config, *keys)
+    if type(value) is not int or not 0 < value < 1 << 31:
+        key = next((key for key in keys if key in config), keys[-1])
+        got = f"got {in_json(config[key])}" if key in config else "which is missing"
+        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path="config.json")
+    return value
+
+
+def rope_parameters(config: Config) -> dict[str, Any]:
+    """The rotary embedding's parameters, in today's form whatever the form they were written in (TextModel.__init__)."""
+    key = "rope_parameters" if "rope_parameters" in config else "rope_scaling"
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise Error(f"'{key}' expects an object, got {in_json(found)}", path="config.json")
+    rope = dict(found)
+    if "full_attention" in rope or "sliding_attention" in rope:
+        return rope
+    theta = first(
+        config, "global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base"
+    )
+    local = first(
+        config, "local_rope_theta", "rope_local_theta", "rope_theta_local", "swa_rope_theta", "rope_local_base_freq"
+    )
+    if local is not None:
+        rope["sliding_attention"] = {"rope_theta": local}
+    for name, value in (
+        ("rope_theta", theta),
+        ("rope_type", rope.get("type")),
+        ("original_max_position_embeddings", first(config, "original_max_position_embeddings")),
+    ):
+        if name not in rope and value is not None:
+            rope[name] = value
+    return rope
+
+
+def block_count(config: Config) -> int:
+    """How many blocks a model has. Raises Error where that is not told."""
+    return number(config, "n_layers", "num_hidden_layers", "n_layer", "num_layers")

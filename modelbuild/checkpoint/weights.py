@@ -1,0 +1,134 @@
+"""Tensors of a checkpoint as expressions: the values that they stand for, whatever they are stored as.
+
+Source: llama.cpp conversion/base.py, ModelBase.prepare_tensors and dequant_model (dequant_simple)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from modelbuild.checkpoint.scaled import READ, Method
+from modelbuild.errors import Error
+from modelbuild.tensors import recipe
+from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.recipe import Expression
+from modelbuild.tensors.tensor import Tensor
+from modelbuild.words import listed
+
+WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
+"""The dtypes that become f32 before anything is made of them (LazyTorchTensor._dtype_str_map)."""
+
+FP8 = ("f8_e4m3", "f8_e5m2")
+
+
+_MARKS = (
+    "_scale", "_scale_inv", "_scale_2", ".scales", ".qweight", ".qzeros", ".g_idx", ".qscale_weight", ".qscale_act", "_zero_point",
+    ".weight_packed", ".weight_shape", ".absmax", ".quant_map", ".SCB",
+)  # fmt: skip
+"""Ends of names that only quantized checkpoints hold."""
+
+
+def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -> dict[str, Expression]:
+    """What the tensors of a checkpoint stand for, in their order: f32, f16 or bf16, without scales.
+
+    packed  whether u8 tensors hold packed values that the architecture reads: they stay as they are
+    Raises Error for scales that fit no weights, and for dtypes that the converter does not take.
+    """
+    method = method or Method("")
+    scales: dict[str, Tensor] = {}
+    dropped = {name for name in tensors if name.endswith(method.unused)} if method.unused else set()
+    for name, tensor in tensors.items():
+        end = next((pair for pair in method.scales if name.endswith(pair[0])), None)
+        if end is None or name in dropped:
+            continue
+        weights = name.removesuffix(end[0]) + end[1]
+        dropped.add(name)
+        if weights in tensors:
+            scales[weights] = tensor
+        elif not method.orphans:
+            raise Error(
+                f"tensor '{name}' holds the scales of '{weights}', which is missing",
+                hint="the download is not finished, or the index is another checkpoint's",
+            )
+    found = {}
+    for name, tensor in tensors.items():
+        if name in dropped:
+            continue
+        if not name.endswith(_MARKS) and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
+            raise Error(f"tensor '{name}' expects one to four dimensions of 1 or more, got {list(tensor.shape)}")
+        if name in scales:
+            found[name] = _scaled(tensor, scales[name], method)
+        elif packed and tensor.dtype == "u8":
+            found[name] = recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
+        elif name.endswith(_MARKS):
+            raise Error(
+                f"tensor '{name}' is a part of quantized weights that config.json does not tell how to read",
+                path="config.json",
+                facts=[("quant_method", method.name or "none"), ("read", READ)],
+                hint="start from the weights that it was quantized from",
+            )
+        else:
+            found[name] = _widened(tensor, tensor.shape)
+    for name in sorted(found.keys() - scales.keys()) if method.scales else ():
+        tensor = tensors[name]
+        if tensor.dtype in FP8 and len(tensor.shape) > 1:
+            scale, weight = method.scales[-1]
+            raise Error(
+                f"tensor '{name}' lacks its scales: {method.name} stores {tensor.dtype} values less their scale",
+                facts=[("expected", name.removesuffix(weight) + scale)],
+                hint="the download is not finished, or the index is another checkpoint's",
+            )
+    return found
+
+
+def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:
+    """A tensor's values, its bytes taken for one of another shape of as many."""
+    leaf = recipe.leaf(tensor.digest, tensor.dtype, shape)
+    if tensor.dtype in FLOATS:
+        return leaf
+    if tensor.dtype not in WIDENED:
+        raise Error(
+            f"tensor '{tensor.name}' holds {tensor.dtype} values, which are not read",
+            facts=[("read", listed((*FLOATS, *WIDENED), 20))],
+            hint="start from weights in bf16, f16 or f32",
+        )
+    return recipe.cast("f32", leaf)
+
+
+def _scaled(weights: Tensor, scales: Tensor, method: Method) -> Expression:
+    """Weights times their scales, whose dimensions are one for each block, or are set against the weights' from the left."""
+    x, shape, block = _widened(weights, weights.shape), scales.shape, method.block
+    if block is None:
+        shape = (*shape, *(1,) * (len(x.shape) - len(shape)))
+        fits = len(shape) == len(x.shape) and all(n in (1, of) for n, of in zip(shape, x.shape, strict=True))
+        high, wide = (1, 1, *x.shape)[-2:]
+        rows, columns = (1, 1, *shape)[-2:]
+        block = (1 if rows == high else max(high, 1), 1 if columns == wide else max(wide, 1))
+    else:
+        fits = len(shape) == len(x.shape) > 1
+        # A block is no larger than the matrix, whatever config.json says.
+        high, wide = (1, 1, *x.shape)[-2:]
+        block = (max(1, min(block[0], high)), max(1, min(block[1], wide)))
+    matrices = prod(x.shape[:-2])
+    try:
+        if not fits:
+            raise ValueError
+        if prod(shape) == 1 < matrices:
+            # One scale for all matrices.
+            one = _widened(scales, (1, 1))
+            return recipe.scale(x, recipe.stack([one] * matrices) if len(x.shape) == 3 else one, block)
+        return recipe.scale(x, _widened(scales, shape), block)
+    except ValueError:
+        facts = [("weights", _shape(weights)), ("scales", _shape(scales))]
+        if method.block:
+            facts.append(("block", f"{method.block[0]} rows by {method.block[1]} columns"))
+        raise Error(
+            f"tensor '{scales.name}' does not fit the weights that it scales",
+            facts=facts,
+            hint="config.json is not this checkpoint's, or the checkpoint is damaged",
+        ) from None
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"

@@ -1,0 +1,63 @@
+"""The files of a checkpoint: which count, whether all are there, and the tensors in them. What lies: tests/attacks/test_index_lies.py."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelbuild.checkpoint import shards
+from modelbuild.errors import Error
+from modelbuild.tensors.tensor import Tensor, TensorTable
+
+
+def index(**files: str) -> bytes:
+    return json.dumps({"weight_map": files}).encode()
+
+
+def table(*names: str) -> TensorTable:
+    return TensorTable({}, {name: Tensor(name, "f32", (1,), 8, 4) for name in names})
+
+
+def test_the_index_says_which_files_count() -> None:
+    assert shards.weights(["a.safetensors", "model.safetensors"], index(x="a.safetensors")) == ["a.safetensors"]
+    with pytest.raises(Error, match="the checkpoint is not whole: 1 of 2 weights files is missing") as caught:
+        shards.weights(["a.safetensors"], index(x="a.safetensors", y="b.safetensors"))
+    assert caught.value.facts == (("missing", "b.safetensors"),)
+
+
+def test_without_an_index_all_files_of_a_model_count() -> None:
+    parts = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    assert shards.weights(["adapter.safetensors", *reversed(parts)], None) == parts
+    with pytest.raises(Error, match="not whole"):
+        shards.weights(parts[1:], None)
+
+
+def test_a_folder_of_an_adapter_is_no_model() -> None:
+    with pytest.raises(Error, match="the folder holds an adapter, not a model"):
+        shards.weights(["adapter_config.json", "adapter_model.safetensors"], None)
+
+
+def test_tensors_come_file_by_file_and_by_name() -> None:
+    found = shards.tensors([("b", table("a")), ("a", table("z", "c"))], None)
+    assert list(found) == ["c", "z", "a"]
+
+
+def test_no_tensor_is_in_two_files() -> None:
+    with pytest.raises(Error, match="tensor 'x' is in two files") as caught:
+        shards.tensors([("a", table("x")), ("b", table("x"))], None)
+    assert (caught.value.path, caught.value.facts) == ("b", (("also in", "a"),))
+
+
+def test_the_index_and_the_files_name_the_same_tensors() -> None:
+    with pytest.raises(Error, match="names 1 tensors that no weights file holds"):
+        shards.tensors([("a", table("x"))], index(x="a", y="a"))
+    with pytest.raises(Error, match="does not name 1 tensors that the weights files hold"):
+        shards.tensors([("a", table("x", "y"))], index(x="a"))
+
+
+def test_all_files_of_a_checkpoint_have_a_bound_together() -> None:
+    many = TensorTable({}, {str(n): Tensor(str(n), "f32", (0,), 8, 0) for n in range(shards.TENSORS_LIMIT // 2)})
+    assert len(list(shards.bounded([("a", many), ("b", many)]))) == 2
+    with pytest.raises(Error, match="the weights files up to this one hold"):
+        list(shards.bounded([("a", many), ("b", many), ("c", many)]))

@@ -1,0 +1,121 @@
+"""When a build that follows changes builds, and what it says; what counts as a change is tested with the watcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pytest
+
+from modelbuild.cli import watching
+from modelbuild.cli.invocation import Invocation
+from modelbuild.session.settings import Settings
+from tests import checkpoints
+from tests.cli.streams import Streams
+
+TOML = '[model.chat]\nfrom = "./weights"\nsystem = "{}"\n'
+
+
+class Scripted:
+    """A watcher that finds what a script says has changed, and is interrupted at its end."""
+
+    polling: str | None = None
+    watched = 3
+    period = 2.0
+
+    def __init__(self, script: list[Callable[[], Collection[Path]]]) -> None:
+        self.script = script
+        self.seen: set[str] = set()
+        self.closed = False
+
+    def watch(self, found: Collection[str]) -> bool:
+        new = set(found) - self.seen
+        self.seen |= new
+        return bool(new)
+
+    def wait(self) -> set[str]:
+        if not self.script:
+            raise KeyboardInterrupt
+        return {str(path) for path in self.script.pop(0)()}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Followed:
+    """A project that is followed: how often it was built, and what was said."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.file = folder / "ModelBuild.toml"
+        self.file.write_text(TOML.format("one"))
+        checkpoints.write(folder / "weights")
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        self.built = 0
+        self.said: list[str] = []
+
+    def run(self, *script: Callable[[], Collection[Path]], polling: str | None = None) -> Scripted:
+        streams = Streams()
+        call = Invocation(Settings(folder=str(self.folder), cache=str(self.folder / "cache")), streams.report)
+        watcher = Scripted(list(script))
+        watcher.polling = polling
+        self.monkeypatch.setattr(watching, "Watcher", lambda poll: watcher)
+        with pytest.raises(KeyboardInterrupt):
+            watching.until_interrupted(call, ["chat"], self._build)
+        self.said = streams.err.splitlines()
+        assert watcher.closed
+        return watcher
+
+    def _build(self, call: Invocation) -> None:
+        self.built += 1
+
+    def write(self, text: str) -> Callable[[], Collection[Path]]:
+        def act() -> Collection[Path]:
+            self.file.write_text(text)
+            return [self.file]
+
+        return act
+
+    def change(self, name: str) -> Callable[[], Collection[Path]]:
+        return lambda: [self.folder / name]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Followed:
+    return Followed(tmp_path, monkeypatch)
+
+
+def test_only_another_plan_or_a_source_of_it_is_built_again(project: Followed) -> None:
+    watcher = project.run()
+    assert project.built == 1
+    assert {str(project.file), str(project.folder / "weights/model.safetensors")} <= watcher.seen
+    project.run(
+        project.change("notes.txt"),
+        project.write("# the same\n" + TOML.format("one")),
+        project.change("weights/model.safetensors"),
+        project.write(TOML.format("two")),
+    )
+    assert project.built == 1 + 3
+    assert project.said == ["watching 3 folders; Ctrl-C ends it"]
+
+
+def test_the_same_error_is_shown_once_and_the_next_change_is_built(project: Followed) -> None:
+    wrong = project.write("[model.chat]\nfrm = 1\n")
+    project.run(wrong, wrong, project.change("notes.txt"), project.write(TOML.format("one")))
+    assert project.built == 2
+    assert sum(line.startswith("error:") for line in project.said) == 1
+
+
+def test_a_project_file_that_is_gone_is_waited_for(project: Followed) -> None:
+    def remove() -> Collection[Path]:
+        project.file.unlink()
+        return [project.file]
+
+    project.run(remove, project.write(TOML.format("two")))
+    assert project.built == 2
+    assert [line for line in project.said if "gone" in line] == [f"error: {project.file}: the project file is gone"]
+
+
+def test_it_is_said_that_files_are_polled_and_why(project: Followed) -> None:
+    project.run(polling="no events here")
+    assert project.said == ["watching by polling every 2 s: no events here; Ctrl-C ends it"]

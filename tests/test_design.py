@@ -1,0 +1,92 @@
+"""The map of the code, modelbuild/DESIGN.md, and the code agree."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import modelbuild
+from tests.test_imports import sources
+
+ROOT = Path(modelbuild.__file__).parent
+TESTS = Path(__file__).parent
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+
+SOON = "soon"
+
+ELSEWHERE = {
+    "__main__": "cli/test_main.py",
+    "cli.commands.*": "cli/test_commands.py",
+    "ollama.modelfile": "ollama/modelfile/test_meaning.py",
+    # Registries: a folder is tested as one, each of its files by the same cases.
+    "checkpoint.architectures._experts": "steps/test_zoo.py",
+    "checkpoint.architectures._loads": "checkpoint/test_runtime.py",
+    "ollama.chat_templates": "ollama/chat_templates/test_families.py",
+    "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
+    "tensors.quants": "tensors/quants/test_api.py",
+    "tensors.quants.*": "tensors/quants/test_vectors.py",
+    # Not yet.
+    "plan.placed": SOON,
+    "project.discovery": SOON,
+    "project.document": SOON,
+    "project.mixes": SOON,
+    "project.overlay": SOON,
+    "steps": SOON,
+    "steps.*": SOON,
+    "tensors.formats": SOON,
+    "tensors.recipe": SOON,
+    "tensors.tensor": SOON,
+}
+"""Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""
+
+
+def flat(text: str) -> str:
+    """A text on one line, so that it reads the same however it is wrapped."""
+    return " ".join(text.split())
+
+
+def first_sentence(docstring: str) -> str:
+    """All up to the first full stop that ends a word: that of `ModelBuild.toml` does not."""
+    found = re.match(r".*?\.(?=\s|$)", flat(docstring))
+    assert found, f"no sentence: {docstring!r}"
+    return found[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_map_holds_what_each_package_says_of_itself(package: str) -> None:
+    docstring = ast.get_docstring(ast.parse(sources()[f"modelbuild.{package}"]))
+    assert docstring, f"the package {package} has no docstring"
+    assert first_sentence(docstring) in flat((ROOT / "DESIGN.md").read_text())
+
+
+def untested() -> set[str]:
+    """The modules without a test file of their name. A package whose `__init__` holds its sentence alone is none."""
+    found = set()
+    for module, text in sources().items():
+        name = module.removeprefix("modelbuild").removeprefix(".")
+        folder, _, last = name.replace(".", "/").rpartition("/")
+        is_file = (ROOT / folder / f"{last}.py").is_file()
+        if not name or (not is_file and len(ast.parse(text).body) == 1):
+            continue
+        if not (TESTS / folder / f"test_{last.strip('_')}.py").is_file():
+            found.add(name)
+    return found
+
+
+def test_every_module_has_a_test_file_of_its_name_or_it_is_said_where_it_is_tested() -> None:
+    known = {name for name in untested() if name in ELSEWHERE or f"{name.rpartition('.')[0]}.*" in ELSEWHERE}
+    assert sorted(untested() - known) == []
+
+
+def test_what_is_said_of_tests_elsewhere_still_holds() -> None:
+    needed = untested()
+    needed |= {f"{name.rpartition('.')[0]}.*" for name in needed}
+    assert sorted(ELSEWHERE.keys() - needed) == []
+    assert [where for where in ELSEWHERE.values() if where != SOON and not (TESTS / where).is_file()] == []
+
+
+def test_a_sentence_ends_with_a_full_stop_behind_a_word() -> None:
+    assert first_sentence("What a ModelBuild.toml\nsays. And that.") == "What a ModelBuild.toml says."
