@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 LINE = 120
 """Characters of a source line that are shown."""
@@ -63,6 +64,62 @@ class Errors(Exception):
 
     def __str__(self) -> str:
         return "\n\n".join(render(error) for error in self.errors)
+
+
+class Placing(Protocol):
+    """Knows where something was said, and gives an error that place unless it has one."""
+
+    def placed(self, error: Error) -> Error: ...
+
+
+class Problems:
+    """What is wrong, gathered on the way so that one pass says all of it. True where anything is.
+
+    warnings  errors that nobody need act on
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[Error] = []
+        self.warnings: list[Error] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.errors)
+
+    def add(self, *errors: Error) -> None:
+        self.errors += errors
+
+    def warn(self, *warnings: Error) -> None:
+        self.warnings += warnings
+
+    def take(self, others: Problems) -> None:
+        """Add what was gathered elsewhere."""
+        self.errors += others.errors
+        self.warnings += others.warnings
+
+    def at(self, place: Placing) -> _Gathering:
+        """A `with` block that an Error ends quietly: it is added, at this place unless it has one."""
+        return _Gathering(self, place)
+
+
+class _Gathering:
+    """As a class: a generator takes three times as long, for each of the many values of a project."""
+
+    __slots__ = ("_place", "_problems")
+
+    def __init__(self, problems: Problems, place: Placing) -> None:
+        self._problems = problems
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(fault, Error):
+            return False
+        self._problems.add(self._place.placed(fault))
+        return True
 
 
 class Stopped(Exception):

@@ -55,9 +55,9 @@ def young(info: os.stat_result, now: float) -> bool:
     return any(now + 1e-6 < time + tick and time < now + DAY for time in (info.st_mtime, info.st_ctime))
 
 
-def reason(error: OSError) -> str:
-    """What the system says went wrong, as it stands in a sentence of ours."""
-    return (error.strerror or str(error)).lower()
+def reason(error: OSError | ValueError) -> str:
+    """What the system says went wrong, as it stands in a sentence of ours; a ValueError is Python's, of a path that can be none."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def existing(path: str) -> str:

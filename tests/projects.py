@@ -8,8 +8,16 @@ from pathlib import Path
 
 from modelbuild.errors import Error, Errors, render
 from modelbuild.observed import Observed
-from modelbuild.project import project
-from modelbuild.project.project import Options, Project
+from modelbuild.project import loader
+from modelbuild.project.overrides import Overrides
+from modelbuild.project.project import Project
+from modelbuild.project.variant import Variant
+
+GOLDEN = Path(__file__).parent / "golden" / "project"
+
+FROM = "FROM ./weights\n"
+M = '[model.m]\nmodelfile = "m/Modelfile"\n'
+R = '[model.m]\nfrom = "./x"\n'
 
 
 class Kept(dict[str, bytes]):
@@ -50,11 +58,11 @@ def load(
     write(root, files or {})
     if toml is not None:
         (root / "ModelBuild.toml").write_text(toml, encoding="utf-8", newline="")
-    return project.load(
+    return loader.load(
         os.path.join(root, file),
         observed=observed or Observed(),
         keep=Kept() if keep is None else keep,
-        options=Options(vars or {}, sets, name, quantize),
+        given=Overrides(vars or {}, sets, name, quantize),
     )
 
 
@@ -73,3 +81,20 @@ def labels(loaded: Project, *targets: str) -> list[str]:
 
 def names(loaded: Project) -> list[list[str]]:
     return [[name.display() for name in variant.names] for variant in loaded.variants]
+
+
+def one(tmp_path: Path, toml: str, modelfile: str = FROM) -> Variant:
+    """The one variant of a project, beside whose text a Modelfile stands in m/."""
+    loaded = load(tmp_path, toml, {"m/Modelfile": modelfile})
+    assert len(loaded.variants) == 1
+    return loaded.variants[0]
+
+
+def check_golden(case: str, text: str) -> None:
+    """Compare with tests/golden/project/CASE.txt; UPDATE_GOLDEN=1 writes it."""
+    path = GOLDEN / f"{case}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+    assert text, "nothing was said"

@@ -30,10 +30,6 @@ ELSEWHERE = {
     "tensors.quants.*": "tensors/quants/test_vectors.py",
     # Not yet.
     "plan.placed": SOON,
-    "project.discovery": SOON,
-    "project.document": SOON,
-    "project.mixes": SOON,
-    "project.overlay": SOON,
     "steps": SOON,
     "steps.*": SOON,
     "tensors.formats": SOON,

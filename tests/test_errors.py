@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from modelbuild.errors import Error, Errors, render
+import pytest
+
+from modelbuild.errors import Error, Errors, Problems, Stopped, render
 
 
 def test_error_has_place_line_facts_and_hint() -> None:
@@ -43,3 +45,50 @@ def test_a_replaced_part_leaves_the_others_and_the_first_error_alone() -> None:
     other = error.replace(path="g", hint=None)
     assert (other.what, other.place, other.facts, other.hint) == ("x", "g:3", (("a", "b"),), None)
     assert (error.place, error.hint) == ("f:3", "c")
+
+
+class Line:
+    """The smallest place."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def placed(self, error: Error) -> Error:
+        return error if error.path else Error(error.what, path="f", line=self.number)
+
+
+def test_problems_are_gathered_and_reading_goes_on() -> None:
+    problems = Problems()
+    read = []
+    for number, text in enumerate(["1", "x", "3", "y"], 1):
+        with problems.at(Line(number)):
+            if not text.isdecimal():
+                raise Error(f"'{text}' is no number")
+            read.append(int(text))
+    assert read == [1, 3]
+    assert [str(error) for error in problems.errors] == ["error: f:2: 'x' is no number", "error: f:4: 'y' is no number"]
+
+
+def test_an_error_that_has_a_place_keeps_it() -> None:
+    problems = Problems()
+    with problems.at(Line(1)), problems.at(Line(2)):
+        raise Error("a", path="g")
+    assert [error.place for error in problems.errors] == ["g"]
+
+
+@pytest.mark.parametrize("fault", [Errors([Error("a")]), Stopped(), KeyError("a")])
+def test_only_one_error_is_gathered_all_else_goes_on_up(fault: Exception) -> None:
+    problems = Problems()
+    with pytest.raises(type(fault)), problems.at(Line(1)):
+        raise fault
+    assert not problems
+
+
+def test_warnings_are_no_reason_to_stop() -> None:
+    problems, part = Problems(), Problems()
+    part.warn(Error("w"))
+    problems.take(part)
+    assert not problems and [warning.what for warning in problems.warnings] == ["w"]
+    part.add(Error("a"), Error("b"))
+    problems.take(part)
+    assert problems and len(problems.errors) == 2

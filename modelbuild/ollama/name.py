@@ -84,10 +84,16 @@ class Name(NamedTuple):
         return None
 
 
+def can_be(part: str, value: str) -> bool:
+    """Whether a text can be a part of a name: its host, namespace, model or tag."""
+    rule, limit, _ = _PARTS[part]
+    return rule.fullmatch(value) is not None and len(value) <= limit
+
+
 def _check(part: str, value: str, text: str) -> None:
-    rule, limit, allowed = _PARTS[part]
-    if rule.fullmatch(value) and len(value) <= limit:
+    if can_be(part, value):
         return
+    rule, limit, allowed = _PARTS[part]
     shown = text if len(text) <= 120 else text[:119] + "…"
     facts = [("form", "[host/][namespace/]model[:tag]")]
     hint = None

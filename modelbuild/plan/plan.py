@@ -18,22 +18,13 @@ from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.modelfile.meaning import looks_like_path
 from modelbuild.ollama.name import Name
+from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.tensors.recipe import versions
 from modelbuild.words import did_you_mean, listed
 
-_TYPES = {
-    "template": manifest.TEMPLATE,
-    "system": manifest.SYSTEM,
-    "license": manifest.LICENSE,
-    "messages": manifest.MESSAGES,
-    "adapters": manifest.ADAPTER,
-    "draft": manifest.DRAFT,
-    "projector": manifest.PROJECTOR,
-}
-"""Key of a model -> the layer that it empties with `""`."""
 _OF_ROWS = ("quantize", "model", "config", "manifest")
 
 
@@ -182,7 +173,7 @@ class _Planner:
         base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
-        dropped = {manifest.PARAMS} | {_TYPES[key] for key in variant.cleared if key in _TYPES}
+        dropped = {manifest.PARAMS} | {KEYS[key].empties for key in variant.cleared}
         if variant.replaces_licenses:
             dropped.add(manifest.LICENSE)
         kept = [layer for layer in base.layers if layer.media_type not in dropped]

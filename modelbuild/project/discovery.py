@@ -10,8 +10,13 @@ from collections.abc import Iterator, Sequence
 from modelbuild.errors import Error
 from modelbuild.observed import Kind, Observed
 
-GLOB = re.compile(r"[*?\[]")
 PROJECT_FILE = "ModelBuild.toml"
+
+GLOB = re.compile(r"[*?\[]")
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What a group or a mix can be named, and each part of a model's name."""
+MODEL = re.compile(rf"{WORD.pattern}(?:/{WORD.pattern}){{0,2}}")
+"""What a model can be named."""
 
 
 def find(start: str) -> str | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild import words
-from modelbuild.checkpoint import metadata
 from modelbuild.digest import canonical, xxh3
-from modelbuild.errors import Error
-from modelbuild.project import mixes, variables, variant
-from modelbuild.project.discovery import GLOB
+from modelbuild.errors import Error, Problems
+from modelbuild.project import mixes, variables
+from modelbuild.project.discovery import GLOB, WORD
+from modelbuild.project.keys import KEYS, not_built_yet
 from modelbuild.project.locate import At, Path, Place
-from modelbuild.project.variant import RESERVED, WORD
+from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ DISCOVER_AS = re.compile(r"\{(name|folder|parent)\}")
 
 LENGTH_LIMIT = 4_000_000
 """Characters of a text, which take a few seconds to parse; a project of a thousand models has some 200 thousand."""
-DEPTH_LIMIT = 100
+NESTING_LIMIT = 100
 """Tables and lists within one another, of which dotted keys make thousands in a line."""
 _TOO_DEEP = "lists or tables are nested too deeply"
 
@@ -60,18 +59,21 @@ def check(text: str, file: str, keep: Keep) -> Checked:
     errors, malformed = shapes.faults("document", document, root.at)
     for loc in malformed:
         _prune(document, loc)
-    errors += _values(document, root)
-    for name, table in document.get("model", {}).items():
-        found = _row_errors(name, table, document, root, shapes)
-        errors += found
-        if found:
+    values = _Values(mixes.names(document), shapes)
+    values.document(document, root)
+    for name in document.get("model", {}):
+        problems = values.rows(name, document, root)
+        if problems:
+            values.problems.take(problems)
             malformed.append(("model", name))
-    return Checked(document, errors, frozenset(malformed))
+    return Checked(document, [*errors, *values.problems.errors], frozenset(malformed))
 
 
-def check_table(table: Mapping[str, Any], place: Place, custom: frozenset[str], keep: Keep) -> list[Error]:
-    """Check keys of a model that stand outside of the text; `custom` are the names of the text's own mixes."""
-    return _model_errors(table, place.at, custom, _Shapes(keep))
+def check_table(table: Table, mixes: Sequence[str], keep: Keep) -> list[Error]:
+    """Check keys of a model that stand outside of the text; `mixes` are the names of the text's own."""
+    values = _Values(mixes, _Shapes(keep))
+    values.whole(table.values, table.place.at)
+    return values.problems.errors
 
 
 class _Shapes:
@@ -101,7 +103,7 @@ _RIGHT = b"right"
 
 def shape(value: Any, depth: int = 0) -> Any:
     """All of a value that `schema` looks at: keys, kinds, whether a string is empty and a number finite. Encodes as JSON."""
-    if depth > DEPTH_LIMIT:
+    if depth > NESTING_LIMIT:
         raise Error(_TOO_DEEP)
     if isinstance(value, str):
         return "text" if value else ""
@@ -165,144 +167,122 @@ def _prune(document: dict[str, Any], loc: Path) -> None:
         table.pop(loc[min(depth, len(loc)) - 1], None)
 
 
-# What no shape can say
+class _Values:
+    """Checks what no shape can say. What is wrong goes to `problems`; `mixes` are the names of the text's own."""
 
+    def __init__(self, mixes: Sequence[str], shapes: _Shapes) -> None:
+        self.problems = Problems()
+        self._mixes = mixes
+        self._shapes = shapes
 
-def _values(document: Mapping[str, Any], root: Place) -> list[Error]:
-    errors: list[Error] = []
-    names = document.get("vars", {})
-    custom = variant.custom_ftypes(document)
-    for path, text in _strings(document):
-        # A `${matrix.…}` is looked up per row.
-        try:
-            for part in variables.parts(text) if "${" in text else ():
-                if isinstance(part, variables.Reference) and "." not in part.name and part.name not in names:
-                    raise variables.unknown(part.name, names)
-        except Error as error:
-            errors.append(root.at(*path).placed(error))
-    for name, value in names.items():
-        here = root.at("vars", name)
+    def document(self, document: Mapping[str, Any], root: Place) -> None:
+        declared = document.get("vars", {})
+        self._references(document, declared, root)
+        for name, value in declared.items():
+            self._variable(name, value, root.at("vars", name))
+        discover_as = document.get("project", {}).get("discover_as", "{name}")
+        if re.search(r"[{}]", DISCOVER_AS.sub("", discover_as)) or not DISCOVER_AS.search(discover_as):
+            what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + words.got(discover_as)
+            if "${" not in discover_as:
+                self.problems.add(root.at("project", "discover_as").error(what))
+        for name, table in document.get("ftype", {}).items():
+            self._ftype(name, table, root.at("ftype", name))
+        for name in document.get("group", {}):
+            if not WORD.fullmatch(name):
+                what = f"'{name}' cannot name a group: expected letters, digits, '_', '-' and '.'"
+                self.problems.add(root.at("group", name).error(what, value=False))
+        self.table(document.get("defaults", {}), root.at("defaults").at)
+        for name, table in document.get("model", {}).items():
+            self.table(table, root.at("model", name).at)
+            self._model(name, table, root.at("model", name))
+
+    def _references(self, document: Mapping[str, Any], declared: Mapping[str, Any], root: Place) -> None:
+        for path, text in _strings(document):
+            if "${" not in text:
+                continue
+            with self.problems.at(root.at(*path)):
+                # A `${matrix.…}` is looked up per row.
+                for part in variables.parts(text):
+                    if isinstance(part, variables.Reference) and "." not in part.name and part.name not in declared:
+                        raise variables.unknown(part.name, declared)
+
+    def _variable(self, name: str, value: Any, here: Place) -> None:
         if not variables.NAME.fullmatch(name) or name == "matrix":
             what = f"'{name}' cannot name a variable"
             why = ": '${matrix.AXIS}' is a row's" if name == "matrix" else ": expected letters, digits and '_'"
-            errors.append(here.error(what + why, value=False))
+            self.problems.add(here.error(what + why, value=False))
         if isinstance(value, float) and not math.isfinite(value):
-            errors.append(here.error(f"'{name}' expects a finite number, got {value}"))
-    discover_as = document.get("project", {}).get("discover_as", "{name}")
-    if re.search(r"[{}]", DISCOVER_AS.sub("", discover_as)) or not DISCOVER_AS.search(discover_as):
-        what = "'discover_as' expects some of {name}, {folder} and {parent}, got " + words.got(discover_as)
-        if "${" not in discover_as:
-            errors.append(root.at("project", "discover_as").error(what))
-    for name, table in document.get("ftype", {}).items():
-        errors += _ftype_values(name, table, root.at("ftype", name))
-    for name in document.get("group", {}):
+            self.problems.add(here.error(f"'{name}' expects a finite number, got {value}"))
+
+    def _ftype(self, name: str, table: Mapping[str, Any], here: Place) -> None:
         if not WORD.fullmatch(name):
-            what = f"'{name}' cannot name a group: expected letters, digits, '_', '-' and '.'"
-            errors.append(root.at("group", name).error(what, value=False))
-    errors += _table_values(document.get("defaults", {}), root.at("defaults").at, custom)
-    for name, table in document.get("model", {}).items():
-        here = root.at("model", name)
-        errors += _table_values(table, here.at, custom)
-        if not GLOB.search(name):
-            if not all(WORD.fullmatch(part) for part in name.split("/")):
-                what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"
-                errors.append(here.error(what, value=False))
-            continue
-        for key in ("modelfile", "extends"):
-            if key in table:
-                errors.append(here.at(key).error(f"a glob table refines models, and takes no '{key}'", value=False))
-    return errors
-
-
-def _row_errors(
-    name: str, table: Mapping[str, Any], document: Mapping[str, Any], root: Place, shapes: _Shapes
-) -> list[Error]:
-    """What is wrong with the values of axes, and with keys that `include` adds to rows."""
-    errors: list[Error] = []
-    here = root.at("model", name)
-    custom = variant.custom_ftypes(document)
-    for axis, values in table.get("matrix", {}).items():
-        for label, value in values.items() if isinstance(values, dict) else enumerate(values):
-            errors += _axis_value(axis, value, here.at("matrix", axis, label), custom, shapes)
-    # A key that is an axis somewhere may name a label of it here.
-    axes = {axis for each in document.get("model", {}).values() for axis in each.get("matrix", {})}
-    for number, entry in enumerate(table.get("include", ())):
-        extra = {key: value for key, value in entry.items() if key in variant.KEYS and key not in axes}
-        errors += _model_errors(extra, here.at("include", number).at, custom, shapes)
-    return errors
-
-
-def _axis_value(axis: str, value: Any, place: Place, custom: frozenset[str], shapes: _Shapes) -> list[Error]:
-    if axis in variant.KEYS:
-        return _model_errors({axis: value}, lambda *keys: place.at(*keys[1:]), custom, shapes)
-    if isinstance(value, variables.Scalar) and not (isinstance(value, float) and not math.isfinite(value)):
-        return []
-    expected = "a string, a number, true or false"
-    return [place.error(f"a value of axis '{axis}' expects {expected}, got {words.got(value)}")]
-
-
-def _model_errors(table: Mapping[str, Any], at: At, custom: frozenset[str], shapes: _Shapes) -> list[Error]:
-    return shapes.faults("model", table, at)[0] or _table_values(table, at, custom)
-
-
-def _table_values(table: Mapping[str, Any], at: At, custom: frozenset[str]) -> list[Error]:
-    """Check the values of a table of model keys that hold no `${…}`: those are checked once they are filled in."""
-    errors: list[Error] = []
-
-    def value(raw: Any, here: Place, check: Callable[[Any], object]) -> None:
-        if not variables.has_references(raw):
+            what = f"'{name}' cannot name an ftype: expected letters, digits, '_', '-' and '.'"
+            self.problems.add(here.error(what, value=False))
+        elif ftypes.canonical(name) or name.casefold() == "none":
+            hint = "give the mix a name of its own"
+            self.problems.add(here.error(f"'{name}' is an ftype already", hint=hint, value=False))
+        for pattern in table.get("tensors", {}):
             try:
-                check(raw)
+                mixes.check_pattern(pattern)
             except Error as error:
-                errors.append(here.placed(error))
+                self.problems.add(here.at("tensors", pattern).error(error.what, value=False))
 
-    for key, raw in table.items():
-        here = at(key)
-        if key in RESERVED:
-            errors.append(here.placed(variant.not_built_yet(f"'{key}'")))
-        elif key in variant.CHECKS:
-            value(raw, here, variant.CHECKS[key])
-        elif key == "quantize":
-            value(raw, here, lambda text: variant.ftype(text, custom))
-        elif key == "template" and raw is True:
-            errors.append(here.error("'template' expects a string, { file = … } or false, got true"))
-        elif key == "parameters":
-            for name, item in raw.items():
-                if not (isinstance(item, list) and any(map(variables.has_references, item))):
-                    value(item, here.at(name), partial(variant.parameter, name))
-        elif key == "metadata":
-            errors += _metadata_errors(raw, here)
-        elif key == "adapters":
-            for number, entry in enumerate(raw):
-                value(entry.get("mode", "layer"), here.at(number, "mode"), variant.adapter_mode)
-                value(entry.get("scale", 1), here.at(number, "scale"), variant.adapter_scale)
-        elif key == "messages":
-            for number, entry in enumerate(raw):
-                value(entry["role"], here.at(number, "role"), variant.role)
-    return errors
+    def _model(self, name: str, table: Mapping[str, Any], here: Place) -> None:
+        if GLOB.search(name):
+            for key in table:
+                if not KEYS[key].in_globs:
+                    what = f"a glob table refines models, and takes no '{key}'"
+                    self.problems.add(here.at(key).error(what, value=False))
+        elif not all(WORD.fullmatch(part) for part in name.split("/")):
+            what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"
+            self.problems.add(here.error(what, value=False))
+
+    def rows(self, name: str, document: Mapping[str, Any], root: Place) -> Problems:
+        """What is wrong with the values of a model's axes, and with keys that `include` adds to rows."""
+        values = _Values(self._mixes, self._shapes)
+        table, here = document["model"][name], root.at("model", name)
+        for axis, of_axis in table.get("matrix", {}).items():
+            for label, value in of_axis.items() if isinstance(of_axis, dict) else enumerate(of_axis):
+                values._axis(axis, value, here.at("matrix", axis, label))
+        # A key that is an axis somewhere may name a label of it here.
+        axes = {axis for each in document["model"].values() for axis in each.get("matrix", {})}
+        for number, entry in enumerate(table.get("include", ())):
+            extra = {key: value for key, value in entry.items() if key in KEYS and key not in axes}
+            values.whole(extra, here.at("include", number).at)
+        return values.problems
+
+    def _axis(self, axis: str, value: Any, place: Place) -> None:
+        if axis in KEYS:
+            self.whole({axis: value}, lambda *keys: place.at(*keys[1:]))
+        elif not isinstance(value, variables.Scalar) or (isinstance(value, float) and not math.isfinite(value)):
+            expected = "a string, a number, true or false"
+            what = f"a value of axis '{axis}' expects {expected}, got {words.got(value)}"
+            self.problems.add(place.error(what))
+
+    def whole(self, table: Mapping[str, Any], at: At) -> None:
+        """Check keys of a model: their shapes, and where these are right the values."""
+        errors, _ = self._shapes.faults("model", table, at)
+        if errors:
+            self.problems.add(*errors)
+        else:
+            self.table(table, at)
+
+    def table(self, table: Mapping[str, Any], at: At) -> None:
+        """Check the values of keys of a model that hold no `${…}`: those are checked once they are filled in."""
+        for name, raw in table.items():
+            key = KEYS[name]
+            if not key.is_built:
+                self.problems.add(at(name).placed(not_built_yet(f"'{name}'")))
+                continue
+            for path, value, check in key.checked(raw, self._mixes):
+                if not _waits(value):
+                    with self.problems.at(at(name, *path)):
+                        check(value)
 
 
-def _metadata_errors(table: Mapping[str, Any], place: Place) -> Iterator[Error]:
-    for key, raw, path in metadata.flat(table):
-        try:
-            metadata.check_key(key)
-            if not any("${" in text for _, text in _strings(raw)):
-                metadata.check(key, raw)
-        except Error as error:
-            yield place.at(*path).placed(error)
-
-
-def _ftype_values(name: str, table: Mapping[str, Any], place: Place) -> Iterator[Error]:
-    if not WORD.fullmatch(name):
-        what = f"'{name}' cannot name an ftype: expected letters, digits, '_', '-' and '.'"
-        yield place.error(what, value=False)
-    elif ftypes.canonical(name) or name.casefold() == "none":
-        yield place.error(f"'{name}' is an ftype already", hint="give the mix a name of its own", value=False)
-    for pattern in table.get("tensors", {}):
-        try:
-            mixes.check_pattern(pattern)
-        except Error as error:
-            yield place.at("tensors", pattern).error(error.what, value=False)
+def _waits(value: Any) -> bool:
+    """Whether a value holds variables."""
+    return any(map(variables.has_references, value if isinstance(value, list) else (value,)))
 
 
 def _strings(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelbuild.errors import Error
+from modelbuild.errors import Problems
+from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
-from modelbuild.project.overlay import Layer, Said
-from modelbuild.project.variables import AXIS, Scalar, Scope, fill, has_references
+from modelbuild.project.overlay import Said, Table
+from modelbuild.project.variables import AXIS, Scalar, Scope, filled
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 LIMIT = 100_000
 """Rows of one matrix."""
-
-SHAPING = ("matrix", "include", "exclude", "default", "extends")
-"""Keys that make the rows, and so cannot depend on one."""
-
-NEVER_AXES = (*SHAPING, "name", "tag", "tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class Row:
 
     labels: tuple[tuple[str, str], ...] = ()
     values: tuple[Said, ...] = ()
-    extra: tuple[Layer, ...] = ()
+    extra: tuple[Table, ...] = ()
     is_default: bool = False
 
     @property
@@ -38,6 +34,7 @@ class Row:
         return "-".join(label for _, label in self.labels)
 
     def scope(self) -> dict[str, Scalar]:
+        """What the strings of the row may name: `matrix.AXIS`, the label, and `matrix.AXIS.value`, where that is a scalar."""
         named: dict[str, Scalar] = {}
         for (axis, label), (value, _) in zip(self.labels, self.values, strict=True):
             named[f"matrix.{axis}"] = label
@@ -56,38 +53,36 @@ class Axis:
     is_list: bool
 
 
-def rows(
-    said: Mapping[str, Said], keys: Collection[str], scope: Scope, errors: list[Error]
-) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+def rows(said: Mapping[str, Said], scope: Scope, problems: Problems) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Make the rows of a model from its laid-over keys, and say which axes there are.
 
-    A model without a matrix has one row without labels. `keys` are those of a model; what is wrong goes to `errors`.
+    A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own.
     """
     matrix = said.get("matrix")
     axes: dict[str, Axis] = {}
     for name, (values, place) in matrix.value.items() if matrix else ():
-        axis = _axis(name, values, place, scope, errors)
+        axis = _axis(name, values, place, scope, problems)
         if axis:
             axes[name] = axis
     if not axes:
         for key in ("include", "exclude", "default"):
             if not matrix and key in said and said[key].value:
-                errors.append(said[key].place.error(f"'{key}' without a matrix", value=False))
+                problems.add(said[key].place.error(f"'{key}' without a matrix", value=False))
         return (Row(is_default=True),), ()
     assert matrix
     count = math.prod(len(axis.values) for axis in axes.values())
     if count > LIMIT:
-        errors.append(matrix.place.error(f"the matrix has {count} rows, expected at most {LIMIT}", value=False))
+        problems.add(matrix.place.error(f"the matrix has {count} rows, expected at most {LIMIT}", value=False))
         return (), tuple(axes)
-    maker = _Maker(axes, keys, scope, errors)
+    maker = _Maker(axes, scope, problems)
     for number, table in enumerate(said["exclude"].value if "exclude" in said else ()):
         maker.exclude(table, said["exclude"].place.at(number))
     for number, table in enumerate(said["include"].value if "include" in said else ()):
         maker.include(table, said["include"].place.at(number))
     if "default" in said and said["default"].value:
         maker.default(said["default"])
-    if not maker.rows and not errors:
-        errors.append(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
+    if not maker.rows and not problems:
+        problems.add(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
     return tuple(maker.rows), tuple(axes)
 
 
@@ -97,40 +92,38 @@ def label(axis: str, value: Scalar) -> str:
     return ftypes.canonical(text) or text if axis == "quantize" else text
 
 
-def _axis(name: str, values: Any, place: Place, scope: Scope, errors: list[Error]) -> Axis | None:
+def _axis(name: str, values: Any, place: Place, scope: Scope, problems: Problems) -> Axis | None:
     if values in ("", [], {}):  # cleared
         return None
-    if name in NEVER_AXES or not AXIS.fullmatch(name):
-        why = "" if name in NEVER_AXES else ": expected letters, digits, '-' and '_'"
-        errors.append(place.error(f"'{name}' cannot be an axis{why}", value=False))
+    cannot_be = name in KEYS and KEYS[name].makes is not None
+    if cannot_be or not AXIS.fullmatch(name):
+        why = "" if cannot_be else ": expected letters, digits, '-' and '_'"
+        problems.add(place.error(f"'{name}' cannot be an axis{why}", value=False))
         return None
     if isinstance(values, dict):
-        return Axis({text: _filled(value, place.at(text), scope, errors) for text, value in values.items()}, False)
+        return Axis({text: _filled(value, place.at(text), scope, problems) for text, value in values.items()}, False)
     labelled: dict[str, Said] = {}
     for number, raw in enumerate(values):
-        said = _filled(raw, place.at(number), scope, errors)
+        said = _filled(raw, place.at(number), scope, problems)
         text = label(name, said.value)
         if text in labelled:
-            errors.append(said.place.error(f"axis '{name}' has '{text}' twice"))
+            problems.add(said.place.error(f"axis '{name}' has '{text}' twice"))
         labelled[text] = said
     return Axis(labelled, True)
 
 
-def _filled(value: Any, place: Place, scope: Scope, errors: list[Error]) -> Said:
-    if has_references(value):
-        try:
-            return Said(fill(value, scope), place)
-        except Error as error:
-            errors.append(place.placed(error))
+def _filled(value: Any, place: Place, scope: Scope, problems: Problems) -> Said:
+    with problems.at(place):
+        return Said(filled(value, scope), place)
     return Said(value, place)
 
 
 class _Maker:
-    def __init__(self, axes: Mapping[str, Axis], keys: Collection[str], scope: Scope, errors: list[Error]) -> None:
+    def __init__(self, axes: Mapping[str, Axis], scope: Scope, problems: Problems) -> None:
         self.axes = axes
-        self.keys = [key for key in keys if key not in SHAPING]
+        self.keys = [name for name, key in KEYS.items() if key.makes != "rows"]
         self.scope = scope
-        self.errors = errors
+        self.problems = problems
         self.values = {name: dict(axis.values) for name, axis in axes.items()}
         self.rows = [
             Row(tuple(zip(axes, (text for text, _ in row), strict=True)), tuple(said for _, said in row))
@@ -150,21 +143,21 @@ class _Maker:
             if key not in self.keys:
                 hint = did_you_mean(key, [*self.axes, *self.keys])
                 what = f"'{key}' is neither an axis of the matrix nor a key of a row"
-                self.errors.append(place.at(key).error(what, hint=hint, value=False))
+                self.problems.add(place.at(key).error(what, hint=hint, value=False))
                 wanted = None
         if wanted is None:
             return
-        added = (Layer(extra, place),) if extra else ()
+        added = (Table(extra, place),) if extra else ()
         hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
         for number in hits:
             self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)
         missing = [axis for axis in self.axes if axis not in wanted]
         count = len(self.rows) + math.prod(len(values) for values in wanted.values())
         if not hits and not missing and count > LIMIT:
-            self.errors.append(place.error(f"the matrix has {count} rows, expected at most {LIMIT}"))
+            self.problems.add(place.error(f"the matrix has {count} rows, expected at most {LIMIT}"))
         elif not hits and missing:
             what = f"no row matches, and a new row needs a value for every axis: 'include' lacks {listed(missing)}"
-            self.errors.append(place.error(what))
+            self.problems.add(place.error(what))
         elif not hits:
             for labels in itertools.product(*(wanted[axis] for axis in self.axes)):
                 values = tuple(wanted[axis][text] for axis, text in zip(self.axes, labels, strict=True))
@@ -182,33 +175,33 @@ class _Maker:
             return
         named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
         what = f"'default' fits {len(hits)} rows, expected one" if hits else "'default' fits no row"
-        self.errors.append(said.place.error(what, facts=[("rows", listed(named))], value=False))
+        self.problems.add(said.place.error(what, facts=[("rows", listed(named))], value=False))
 
     def _condition(self, table: Mapping[str, Said], *, adding: bool = False) -> dict[str, dict[str, Said]] | None:
         """axis -> label -> value that a table asks for; None where it names an axis or a label that isn't there."""
         wanted: dict[str, dict[str, Said]] = {}
-        before = len(self.errors)
+        problems = Problems()
         for name, (raw, place) in table.items():
             axis = self.axes.get(name)
             if axis is None:
                 facts, hint = [("axes", listed(self.axes))], did_you_mean(name, self.axes)
-                error = place.error(f"the matrix has no axis '{name}'", facts=facts, hint=hint, value=False)
-                self.errors.append(error)
+                problems.add(place.error(f"the matrix has no axis '{name}'", facts=facts, hint=hint, value=False))
                 continue
             known = self.values[name]
             wanted[name] = {}
             for number, item in enumerate(raw if isinstance(raw, list) else [raw]):
                 here = place.at(number) if isinstance(raw, list) else place
-                said = _filled(item, here, self.scope, self.errors)
+                said = _filled(item, here, self.scope, problems)
                 if not isinstance(said.value, Scalar):
-                    self.errors.append(here.error(f"'{name}' expects a label of the axis, got {got(said.value)}"))
+                    problems.add(here.error(f"'{name}' expects a label of the axis, got {got(said.value)}"))
                     continue
                 text = label(name, said.value)
                 wanted[name][text] = known.get(text, said)
                 if text not in known and not (adding and axis.is_list):
                     facts, hint = [("labels", listed(known))], did_you_mean(text, known)
-                    self.errors.append(here.error(f"axis '{name}' has no '{text}'", facts=facts, hint=hint))
-        return wanted if len(self.errors) == before else None
+                    problems.add(here.error(f"axis '{name}' has no '{text}'", facts=facts, hint=hint))
+        self.problems.take(problems)
+        return None if problems else wanted
 
 
 def _matches(row: Row, wanted: Mapping[str, Mapping[str, Said]]) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Problems
+from modelbuild.project.keys import Check, flag, nearest_ftype
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
-from modelbuild.project.variables import Scope, fill
-from modelbuild.project.variant import flag, nearest_ftype
+from modelbuild.project.variables import Scope, filled
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import as_text, did_you_mean, got, listed
 
@@ -51,30 +51,33 @@ def check_pattern(text: str) -> None:
         raise Error(f"'{text}' is no regular expression: {fault}") from None
 
 
-_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+def names(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the mixes that a ModelBuild.toml makes, in its order."""
+    return tuple(name for name in document.get("ftype", {}) if not ftypes.canonical(name))
+
+
+_CHECKS: Mapping[str, Check] = {
     "base": base,
     "tensors": tensor_type,
-    "pure": partial(flag, "pure"),
+    "pure": partial(flag, key="pure"),
     "output_tensor_type": optional_tensor_type,
     "token_embedding_type": optional_tensor_type,
-    "leave_output_tensor": partial(flag, "leave_output_tensor"),
+    "leave_output_tensor": partial(flag, key="leave_output_tensor"),
 }
 """Key of a mix -> what gives its value (of `tensors`: each of them) as it counts, or raises Error without a place."""
 
 
-def read(tables: Mapping[str, Any], root: Place, scope: Scope, errors: list[Error]) -> dict[str, Said]:
-    """Fill in and check the mixes of a document that schema.check has passed; what is wrong goes to `errors`.
+def read(tables: Mapping[str, Any], root: Place, scope: Scope, problems: Problems) -> dict[str, Said]:
+    """Fill in and check the mixes of a document that schema.check has passed; what is wrong goes to `problems`.
 
     The value of each is {"base": ftype, "tensors": [[pattern, quant], …], "pure": true, "output_tensor_type": quant,
     "token_embedding_type": quant, "leave_output_tensor": true}, without the keys that say nothing.
     """
 
-    def settled(value: Any, place: Place, check: Callable[[Any], Any]) -> Any:
-        try:
-            return check(fill(value, scope) if isinstance(value, str) else value)
-        except Error as error:
-            errors.append(place.placed(error))
-            return None
+    def settled(value: Any, place: Place, check: Check) -> Any:
+        with problems.at(place):
+            return check(filled(value, scope))
+        return None
 
     mixes = {}
     for name, table in tables.items():
@@ -92,6 +95,6 @@ def read(tables: Mapping[str, Any], root: Place, scope: Scope, errors: list[Erro
         if rules and value.get("base") in ftypes.FLOATS:
             what = f"'tensors' does nothing: with base '{value['base']}' every tensor becomes {value['base']}"
             hint = "start from a quantized base, and name what shall stay: '.*' = \"f16\""
-            errors.append(here.at("tensors").error(what, hint=hint, value=False))
+            problems.add(here.at("tensors").error(what, hint=hint, value=False))
         mixes[name] = Said(value, here)
     return mixes

@@ -12,9 +12,9 @@ from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
-from modelbuild.project import variant
+from modelbuild.project.discovery import WORD
+from modelbuild.project.keys import ADAPTER_MODES, LINKS, OUTTYPES
 from modelbuild.project.locate import At, Path, Place
-from modelbuild.project.variant import OUTTYPES, WORD
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
 
@@ -34,12 +34,12 @@ _EXPECTED = {
 }
 
 
-def _kind(value: Any) -> str | None:
+def _tag(value: Any) -> str | None:
     return _TAGS.get(type(value))
 
 
 def _one_of(what: str, *, custom: str = "expects") -> Any:
-    return Discriminator(_kind, custom_error_type=custom, custom_error_message=what)
+    return Discriminator(_tag, custom_error_type=custom, custom_error_message=what)
 
 
 class _Table(BaseModel):
@@ -72,11 +72,11 @@ Axis = Annotated[
 
 
 def _parameters_schema() -> dict[str, Any]:
-    kinds = {"int": "integer", "float": "number", "bool": "boolean"}
+    types = {"int": "integer", "float": "number", "bool": "boolean"}
     text = {"type": "string"}
     properties = {
-        name: {"type": ["array", "string"], "items": text} if kind == "strings" else {"type": [kinds[kind], "string"]}
-        for name, kind in PARAMETERS.items()
+        name: {"type": ["array", "string"], "items": text} if type_ == "strings" else {"type": [types[type_], "string"]}
+        for name, type_ in PARAMETERS.items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
@@ -84,11 +84,11 @@ def _parameters_schema() -> dict[str, Any]:
 def _metadata_schema() -> dict[str, Any]:
     file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
     text: dict[str, Any] = {"anyOf": [{"type": "string"}, file]}
-    kinds: dict[str, dict[str, Any]] = {
+    types: dict[str, dict[str, Any]] = {
         "str": text, "i32": {"type": ["integer", "string"]}, "f32": {"type": ["number", "string"]}, "[str]": {"type": ["array", "string"]},
     }  # fmt: skip
     tables = {"type": ["array", "string"], "items": {"type": "object"}}
-    properties = {key: kinds.get(form, tables) for key, form in metadata.GENERAL.items()}
+    properties = {key: types.get(type_, tables) for key, type_ in metadata.GENERAL.items()}
     return {"type": "object", "properties": properties}
 
 
@@ -104,7 +104,7 @@ def _words(*known: str) -> Any:
 class Adapter(_Table):
     path: str = Field(description="GGUF file or adapter folder, relative to the ModelBuild.toml.")
     scale: Number = Field(1.0, description="Factor on the adapter's own scale; only 1 is built yet.")
-    mode: Annotated[str, _words("layer", "merge")] = Field(
+    mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights (not built yet)."
     )
 
@@ -140,7 +140,7 @@ class Defaults(_Table):
     allow_requantize: Flag = Field(
         False, description="Quantize also what is quantized already, which adds a second error to the first."
     )
-    adapter_mode: Annotated[str, _words("layer", "merge")] = Field(
+    adapter_mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="The mode of adapters that say none."
     )
     system: Text = Field("", description='SYSTEM; "" clears an inherited one.')
@@ -155,7 +155,7 @@ class Defaults(_Table):
     pre: Annotated[str, _suggested(*pretokenizers.NAMES)] = Field(
         "", description="What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell."
     )
-    link: Annotated[str, _words("copy", "hard")] = Field(
+    link: Annotated[str, _words(*LINKS)] = Field(
         "copy",
         description="How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
     )
@@ -226,9 +226,6 @@ def keys(table: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in table.model_fields.items())
 
 
-assert keys(Model) and set(keys(Model)) == set(variant.KEYS)
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a ModelBuild.toml."""
     schema = Document.model_json_schema(by_alias=True)
@@ -257,17 +254,17 @@ def faults(whole: Whole, value: Any, at: At) -> tuple[list[Error], list[Path]]:
     return [], []
 
 
-def _translate(kind: str, message: str, loc: Path, value: Any, place: Place) -> Error:
+def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) -> Error:
     name = spelled(loc)
-    if kind == "extra_forbidden":
+    if fault == "extra_forbidden":
         near = did_you_mean(str(loc[-1]), _known(loc))
         hint = near or _elsewhere(loc) if len(loc) == 1 else _elsewhere(loc) or near
         return place.error(f"unknown key '{loc[-1]}'", hint=hint, value=False)
-    if kind == "missing":  # the locator falls back to the table
+    if fault == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
-    if kind == "literal_error":
+    if fault == "literal_error":
         return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
-    expected = message if kind == "expects" else _EXPECTED.get(kind, message)
+    expected = message if fault == "expects" else _EXPECTED.get(fault, message)
     return place.error(f"'{name}' expects {expected}, got {words.got(value)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,18 +59,22 @@ class Words(NamedTuple):
         return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
 
 
+@dataclass(frozen=True)
 class Targets:
-    """Every spelling of a project's groups, models and variants."""
+    """Every spelling of a project's groups, models and variants.
 
-    def __init__(
-        self, groups: Mapping[str, Sequence[str]], variants: Sequence[Variant], default: Sequence[str]
-    ) -> None:
-        self.groups = groups
-        self.variants = variants
-        self.default = default
-        self.spellings: dict[str, set[int]] = {}
+    default  target patterns that no target at all stands for; empty: everything
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    variants: tuple[Variant, ...]
+    default: Sequence[str]
+
+    @cached_property
+    def spellings(self) -> Mapping[str, set[int]]:
         """What a variant may be called -> the positions in `variants` of all that are called so."""
-        for number, each in enumerate(variants):
+        spellings: dict[str, set[int]] = {}
+        for number, each in enumerate(self.variants):
             words = {each.model, each.label}
             if each.row:
                 words.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
@@ -77,7 +82,8 @@ class Targets:
                 full = name.display()
                 words |= {full, full.rpartition(":")[0], f"{each.model}:{name.tag}"}
             for word in words:
-                self.spellings.setdefault(word, set()).add(number)
+                spellings.setdefault(word, set()).add(number)
+        return spellings
 
     @cached_property
     def words(self) -> Words:

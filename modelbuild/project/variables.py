@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -16,7 +16,9 @@ Scope = Mapping[str, Scalar]
 """What may be named: `ctx`, `matrix.base`, `matrix.base.value`."""
 
 LENGTH_LIMIT = 1 << 20
-DEPTH_LIMIT = 100
+"""Characters of a text whose variables are filled in."""
+CHAIN_LIMIT = 100
+"""How many variables refer to one another in a row."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 AXIS = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -60,13 +62,19 @@ def fill(text: str, scope: Scope) -> Scalar:
     pieces = parts(text)
     if len(pieces) == 1 and isinstance(pieces[0], Reference):
         return _look_up(pieces[0].name, scope)
-    filled = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
-    if len(filled) > LENGTH_LIMIT:
+    whole = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
+    if len(whole) > LENGTH_LIMIT:
         raise Error(f"the text grows past {LENGTH_LIMIT} characters when its variables are filled in")
-    return filled
+    return whole
+
+
+def filled(value: Any, scope: Scope) -> Any:
+    """A value as it stands, or a string with its references replaced. Raises Error, without a place."""
+    return fill(value, scope) if isinstance(value, str) else value
 
 
 def has_references(value: object) -> bool:
+    """Whether a value is a string in which a variable stands, or the sign for none."""
     return isinstance(value, str) and "${" in value
 
 
@@ -109,8 +117,8 @@ def settle(
         try:
             if name in asking:
                 raise Error(f"'{name}' refers to itself: {' -> '.join([*asking[asking.index(name) :], name])}")
-            if len(asking) > DEPTH_LIMIT:
-                raise Error(f"variables refer to one another more than {DEPTH_LIMIT} deep")
+            if len(asking) > CHAIN_LIMIT:
+                raise Error(f"variables refer to one another more than {CHAIN_LIMIT} deep")
             for part in parts(waiting[name]):
                 if isinstance(part, Reference) and part.name in waiting:
                     ask(part.name, (*asking, name))

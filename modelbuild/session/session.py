@@ -100,15 +100,16 @@ class Session:
         return self._project
 
     def _load(self, observed: Observed) -> Project:
-        from modelbuild.project import project
+        from modelbuild.project import loader
+        from modelbuild.project.overrides import Overrides
 
-        options = project.Options(
+        given = Overrides(
             vars=dict(self.settings.vars),
             sets=self.settings.sets,
             name=self.settings.name,
             quantize=self.settings.quantize,
         )
-        return project.load(self.file, observed=observed, keep=self.kept, options=options)
+        return loader.load(self.file, observed=observed, keep=self.kept, given=given)
 
     @cached_property
     def _key(self) -> str:

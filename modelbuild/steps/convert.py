@@ -21,8 +21,6 @@ from modelbuild.tensors.tensor import Tensor, TensorTable
 
 VERSION = 1
 
-OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
-
 
 class Inputs(Protocol):
     """What this step needs of its inputs: small files and tables by their names in the folder."""
@@ -40,7 +38,7 @@ def sources(names: Sequence[str]) -> list[str]:
 
 
 def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Make the recipe. Parameters: `outtype`, one of OUTTYPES; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
+    """Make the recipe. Parameters: `outtype`, a key of a model; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
 
     Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
     """

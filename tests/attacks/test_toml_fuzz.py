@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, Errors
-from modelbuild.project import schema, variant
+from modelbuild.project import keys, schema
 from modelbuild.project.document import shape
 from modelbuild.project.locate import Place
 from modelbuild.project.project import Project
-from tests.project.test_schema import CASES, DESIGN
+from tests.project.test_document import CASES, DESIGN
 
 from ..projects import Kept, load, write
 
@@ -139,7 +139,7 @@ axes = st.lists(words, max_size=3) | st.dictionaries(words, words, max_size=3) |
 labels = st.dictionaries(st.sampled_from(["x", "quantize", "y"]), words | st.lists(words, max_size=2), max_size=2)
 parameters = st.dictionaries(st.sampled_from(["seed", "stop", "top_p", "use_mmap", "numa", "zz"]), anything, max_size=3)
 KEYS: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(variant.KEYS, words),
+    **dict.fromkeys(keys.KEYS, words),
     **dict.fromkeys(("system", "template", "license"), texts),
     "modelfile": st.sampled_from(["m/Modelfile", "a/Modelfile", "none", "x", "${v}/Modelfile"]),
     "parameters": parameters,
@@ -150,7 +150,7 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "matrix": st.dictionaries(
         st.sampled_from(["x", "quantize", "system", "parameters", "y", "name"]), axes, max_size=3
     ),
-    "include": st.lists(labels | st.dictionaries(st.sampled_from(variant.KEYS), anything, max_size=2), max_size=2),
+    "include": st.lists(labels | st.dictionaries(st.sampled_from(list(keys.KEYS)), anything, max_size=2), max_size=2),
     "exclude": st.lists(labels, max_size=2),
     "default": labels,
     "tags": st.lists(words, max_size=2),
@@ -197,7 +197,11 @@ def test_documents_of_the_right_shape(root: Path, document: dict[str, Any]) -> N
         assert len(set(labels)) == len(labels)
         for each in loaded.variants:
             assert each.names
-            assert loaded.select([each.label]) == (each,) or each.label in loaded.groups or each.label == each.model
+            assert (
+                loaded.select([each.label]) == (each,)
+                or each.label in loaded.targets.groups
+                or each.label == each.model
+            )
             json.dumps([each.parameters, each.messages, each.licenses, each.system])
         loaded.select()
 
@@ -212,7 +216,7 @@ def test_documents_of_any_shape(root: Path, document: dict[str, Any]) -> None:
     outcome(root, tomli_w.dumps(document))
 
 
-@given(st.sampled_from(variant.KEYS), anything)
+@given(st.sampled_from(list(keys.KEYS)), anything)
 @quick
 def test_any_value_for_any_key(root: Path, key: str, value: Any) -> None:
     outcome(root, tomli_w.dumps({"model": {"a": {"from": "m"} | {key: value}}, "vars": {"v": 1, "n": 2}}))
@@ -226,7 +230,7 @@ def test_texts_with_a_piece_cut_out(root: Path, text: str, start: int, length: i
 
 @given(
     st.lists(
-        st.text(max_size=12) | st.builds("{}.{}={}".format, words, st.sampled_from(variant.KEYS), words), max_size=3
+        st.text(max_size=12) | st.builds("{}.{}={}".format, words, st.sampled_from(list(keys.KEYS)), words), max_size=3
     ),
     st.dictionaries(words | st.sampled_from(["n", "v"]), st.text(max_size=5), max_size=2),
 )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.ollama.name import Name
+from modelbuild.ollama.name import Name, can_be
 
 LONG = "8" * 80
 LONG_HOST = "3" * 350
@@ -125,3 +125,9 @@ def test_any_text_is_a_name_or_an_error(text: str) -> None:
     assert len(name.path().split("/")) == 4
     assert not {"", ".", ".."} & set(name.path().split("/"))
     assert Name.parse(name.display()).folded() == name.folded()
+
+
+def test_a_part_by_itself_follows_the_rules_of_the_whole() -> None:
+    assert can_be("tag", "q4_K_M") and can_be("namespace", "a-b") and can_be("tag", "x" * 80)
+    assert not any(can_be("tag", text) for text in ("", ".x", "a b", "x" * 81))
+    assert not can_be("namespace", "a.b")

@@ -12,7 +12,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.projects import Kept, load
+from tests.projects import Kept, R, labels, load, names
 
 LABELS = ["a", "b", "c-d", "e.f", "7"]
 FTYPES = {"q8_0": "q8_0", "Q4_K": "q4_K_M", "F16": "f16", "none": None}
@@ -81,8 +81,8 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
     assert [[name.tag for name in each.names] for each in loaded.variants] == [
         [tag, *(["latest", "v1"] if row == default else [])] for tag, row in zip(tags, rows, strict=True)
     ]
-    for made, row, labels in zip(loaded.variants, rows, shown, strict=True):
-        assert dict(made.row) == labels
+    for made, row, of_row in zip(loaded.variants, rows, shown, strict=True):
+        assert dict(made.row) == of_row
         assert made.is_default == (row == default)
         assert made.quantize == FTYPES.get(row.get("quantize", "none"))
         expected = dict(matrix["parameters"][row["parameters"]]) if "parameters" in row else {}
@@ -96,8 +96,7 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
 
 def test_include_of_a_new_row_takes_lists_of_labels(tmp_path: Path) -> None:
     toml = '[model.m]\nfrom = "x"\nmatrix = { a = ["x"], b = ["y"] }\ninclude = [{ a = ["p", "q"], b = ["y", "z"] }]\n'
-    labels = [each.label for each in load(tmp_path, toml).variants]
-    assert labels == ["m:x-y", "m:p-y", "m:p-z", "m:q-y", "m:q-z"]
+    assert labels(load(tmp_path, toml)) == ["m:x-y", "m:p-y", "m:p-z", "m:q-y", "m:q-z"]
 
 
 def test_a_later_entry_may_speak_of_an_included_row(tmp_path: Path) -> None:
@@ -113,3 +112,27 @@ def test_axes_over_a_key_and_set_do_not_mix(tmp_path: Path) -> None:
     toml = '[model.m]\nfrom = "x"\nsystem = "s"\nmatrix.tone = ["a"]\ninclude = [{ tone = "a", system = "row" }]\n'
     assert load(tmp_path, toml).variants[0].system == "row"
     assert load(tmp_path, toml, sets=("m.system=set",)).variants[0].system == "set"
+
+
+def test_exclude_drops_rows(tmp_path: Path) -> None:
+    toml = R + 'matrix = { quantize = ["q8_0", "f16"], t = ["a", "b", "c"] }\n'
+    toml += '[[model.m.exclude]]\nquantize = "Q8_0"\nt = ["a", "b"]\n[[model.m.exclude]]\nt = "c"\n'
+    assert labels(load(tmp_path, toml)) == ["m:f16-a", "m:f16-b"]
+
+
+def test_include_adds_keys_to_rows_that_match_and_rows_that_do_not(tmp_path: Path) -> None:
+    toml = R + 'matrix = { quantize = ["q8_0"], t = ["a", "b"] }\n'
+    toml += '[[model.m.include]]\nt = "b"\nsystem = "for b"\nparameters = { seed = 1 }\n'
+    toml += '[[model.m.include]]\nquantize = "f16"\nt = "c"\ntag = "extra"\n'
+    toml += "[[model.m.include]]\nparameters = { top_k = 2 }\n"
+    loaded = load(tmp_path, toml)
+    assert [(each.label, each.system, each.quantize, dict(each.parameters)) for each in loaded.variants] == [
+        ("m:q8_0-a", None, "q8_0", {"top_k": 2}),
+        ("m:q8_0-b", "for b", "q8_0", {"seed": 1, "top_k": 2}),
+        ("m:extra", None, "f16", {"top_k": 2}),
+    ]
+
+
+def test_an_included_row_can_be_the_default(tmp_path: Path) -> None:
+    toml = R + 'matrix = { quantize = ["q8_0"] }\ninclude = [{ quantize = "f16" }]\ndefault.quantize = "f16"\n'
+    assert names(load(tmp_path, toml)) == [["m:q8_0"], ["m:f16", "m:latest"]]

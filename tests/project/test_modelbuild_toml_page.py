@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modelbuild.project import schema, variant
+from modelbuild.project import schema
+from modelbuild.project.keys import KEYS
 from modelbuild.tensors import ftypes
 from tests.projects import load
 
@@ -25,11 +26,11 @@ def rows(heading: str) -> dict[str, str]:
 
 def test_every_key_of_a_model_has_a_row() -> None:
     table = rows("### [model.NAME] and [defaults]")
-    assert set(table) == set(variant.KEYS)
+    assert set(table) == set(KEYS)
     for key, row in table.items():
         in_defaults, now = (cell.strip() for cell in row.split("|")[4:6])
         assert (in_defaults == "D") == (key in schema.keys(schema.Defaults)), key
-        assert (now == "no") == (key in variant.RESERVED), key
+        assert (now == "no") == (not KEYS[key].is_built), key
 
 
 def test_every_key_of_the_project_has_a_row() -> None:

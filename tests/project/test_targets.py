@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Errors
-from tests.project.test_schema import check_golden
-from tests.projects import labels, load
+from tests.projects import check_golden, labels, load
 
 TARGETS = (
     '[project]\nnamespace = "acme"\ndefault = ["chat*"]\n'

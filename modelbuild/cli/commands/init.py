@@ -16,8 +16,7 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
 from modelbuild.files import reason
-from modelbuild.project.discovery import PROJECT_FILE, name_after, telling_apart
-from modelbuild.project.project import MODEL
+from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
 from modelbuild.words import plural
 
 if TYPE_CHECKING:

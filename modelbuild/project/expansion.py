@@ -1,0 +1,121 @@
+"""From what is said of models to variants: matrices become rows, and each row gets a name that no other has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from modelbuild.errors import Error, Problems
+from modelbuild.ollama.name import Name
+from modelbuild.project import matrix
+from modelbuild.project.keys import KEYS
+from modelbuild.project.matrix import Row
+from modelbuild.project.models import Laid
+from modelbuild.project.overlay import lay, put
+from modelbuild.project.project import is_shared
+from modelbuild.project.row import Declaration, Naming, Reader, Surroundings
+from modelbuild.project.variables import Scope
+from modelbuild.project.variant import Variant
+from modelbuild.words import did_you_mean, listed
+
+
+def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: Problems) -> list[Variant]:
+    """Make a variant of every row of a model. What is wrong goes to `problems`; `found` are the models that Modelfiles make."""
+    own = Problems()
+    rows, axes = matrix.rows(laid.said, around.vars, own)
+    own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
+    readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
+    namings = [reader.naming() for reader in readers]
+    variants = []
+    for label, naming, reader in zip(_labels(laid, readers, namings, own), namings, readers, strict=True):
+        text = reader.modelfile()
+        if not text and _says_no_source(reader.declared):
+            hint = did_you_mean(laid.model, found)
+            own.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
+        variants.append(reader.variant(label, naming.names, text))
+    if not own and not any(each.quantize for each in variants):
+        own.add(*_unused_imatrices(variants))
+    problems.take(own)
+    return variants
+
+
+def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
+    """A row with what its axes say, what `include` adds to it, and `--set` over both."""
+    if not row.labels:
+        return Declaration(laid.model, row, laid.said, vars, laid.table)
+    said = dict(laid.said)
+    for (axis, _), (value, place) in zip(row.labels, row.values, strict=True):
+        if axis in KEYS:
+            put(said, axis, value, place)
+    if row.extra:
+        said = lay([*row.extra, *laid.on_top], said)
+    return Declaration(laid.model, row, said, {**vars, **row.scope()}, laid.table)
+
+
+def _set_axes(laid: Laid, axes: Collection[str]) -> Iterator[Error]:
+    for values, place in laid.on_top:
+        for key in values:
+            if key in axes:
+                hint = f"set the axis: --set '{laid.model}.matrix.{key}=[…]'"
+                yield place.error(f"'{key}' is an axis of model '{laid.model}'", hint=hint)
+
+
+def _lost_tags(laid: Laid, rows: Sequence[Row]) -> Iterator[Error]:
+    if laid.own.get("tags") and rows and not any(row.is_default for row in rows):
+        hint = f"say which row is the default: [model.{laid.model}.default]"
+        yield laid.said["tags"].place.error("'tags' are for the default row, and there is none", hint=hint)
+
+
+def _says_no_source(declared: Declaration) -> bool:
+    said = declared.said
+    return "modelfile" not in said and not ("from" in said and said["from"].value)
+
+
+def _labels(laid: Laid, readers: Sequence[Reader], namings: Sequence[Naming], problems: Problems) -> list[str]:
+    """What rows are called: by tag where tags tell them apart, else by their labels."""
+    rows = [reader.declared.row for reader in readers]
+    tags = [naming.tag if row.labels else "" for row, naming in zip(rows, namings, strict=True)]
+    if len(set(tags)) < len(tags):
+        tags = [row.joined for row in rows]
+    if len(set(tags)) < len(tags):
+        twice = sorted({tag for tag in tags if tags.count(tag) > 1})
+        facts = [("labels", listed(twice))]
+        problems.add(laid.table.at("matrix").error("several rows have the same labels", facts=facts, value=False))
+    return [f"{laid.model}:{tag}" if tag else laid.model for tag in tags]
+
+
+def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
+    for each in unquantized:
+        if each.imatrix and not is_shared(each.imatrix.place):
+            what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
+            yield each.imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
+
+
+def check_names(variants: Sequence[Variant], problems: Problems) -> None:
+    """Refuse two variants of one name; case does not tell names apart."""
+    owners: dict[str, list[Variant]] = {}
+    for each in variants:
+        for name in each.names:
+            owners.setdefault(name.path().lower(), []).append(each)
+            if warning := name.reserved():
+                problems.warn(each.table.placed(warning))
+    groups: dict[tuple[str, ...], tuple[Name, list[Variant]]] = {}
+    for folded, clashing in owners.items():
+        if len(clashing) > 1:
+            name = next(each for each in clashing[1].names if each.path().lower() == folded)
+            groups.setdefault(tuple(each.label for each in clashing), (name, clashing))
+    for name, clashing in groups.values():
+        problems.add(_clash(name, clashing))
+
+
+def _clash(name: Name, variants: Sequence[Variant]) -> Error:
+    """The error for several variants of one name."""
+    first, second = variants[0], variants[1]
+    pairs = [f"'{each.label}'  {each.place('name')}" for each in variants]
+    if len(pairs) > 8:
+        pairs = [*pairs[:7], f"… {len(pairs) - 7} more"]
+    hint = "give one of them another `name` or `tag`"
+    if first.model == second.model:
+        axes = [axis for axis, _ in first.row]
+        hint = "put every axis into `name` or `tag`: " + ", ".join(f"${{matrix.{axis}}}" for axis in axes)
+    what = f"{len(variants)} variants are to be called '{name.display()}'"
+    return second.place("name").error(what, facts=[("variants", "\n".join(pairs))], hint=hint)

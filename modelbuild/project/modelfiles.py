@@ -1,0 +1,132 @@
+"""The Modelfiles that make models of a project by being there, and the name that each of them gives its model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from modelbuild.errors import Error, Problems
+from modelbuild.files import expand, reason
+from modelbuild.observed import Observed
+from modelbuild.project import variables
+from modelbuild.project.discovery import MODEL, Finder, name_after, telling_apart
+from modelbuild.project.locate import Place
+from modelbuild.project.texts import Texts
+from modelbuild.project.toml import Toml
+from modelbuild.words import as_text
+
+
+def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, str]:
+    """Make a project of one Modelfile, named after it, or after its folder: model -> path. Raises Error.
+
+    A model that is named otherwise (`is_named`) may stand in a file whose name makes no name.
+    """
+    name = name_after(file) or os.path.basename(texts.root)
+    if not is_named and not MODEL.fullmatch(name):
+        hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
+        what = f"'{name}', after which the model would be named, is not a name"
+        raise Place(texts.shown(file)).error(what, hint=hint)
+    texts.take(file, data)
+    return {name: file}
+
+
+def discover(toml: Toml, models: str | None, texts: Texts, observed: Observed, problems: Problems) -> dict[str, str]:
+    """Find and parse the Modelfiles that the project's globs match, less those that a table names: model -> path.
+
+    `models` is the models folder, which is passed over.
+    """
+    return _Discovery(toml, texts, problems).found(Finder(texts.root, models, observed))
+
+
+class _Discovery:
+    def __init__(self, toml: Toml, texts: Texts, problems: Problems) -> None:
+        self.toml = toml
+        self.texts = texts
+        self.problems = problems
+        self.table = toml.table("project")
+        self.here = toml.top.at("project")
+
+    def found(self, finder: Finder) -> dict[str, str]:
+        paths = self._unclaimed(finder)
+        names = self._names(paths)
+        declared = self.toml.table("model")
+        found = {}
+        for name, candidates in names.items():
+            if len(candidates) > 1:
+                self.problems.add(self._two_of_one_name(name, candidates, paths))
+            elif "modelfile" in declared.get(name, {}):
+                what = f"'{self.texts.shown(candidates[0])}' is found by that name too"
+                hint = "rename one of them, or name the found one in a table of its own"
+                self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
+            found[name] = candidates[0]
+        self.texts.parse_all(found.values(), self.here)
+        return found
+
+    def _unclaimed(self, finder: Finder) -> list[str]:
+        """The files that the globs match and no table names, in order."""
+        is_said = "modelfiles" in self.table
+        patterns: Sequence[str] = ("Modelfile",)
+        if is_said:
+            patterns = self.toml.strings(self.table["modelfiles"], self.here.at("modelfiles"))
+        claimed = {path for table in self.toml.table("model").values() for path in self._named_outright(table)}
+        paths: set[str] = set()
+        for number, pattern in enumerate(patterns):
+            place = self.here.at("modelfiles", number)
+            matched: set[str] = set()
+            with self.problems.at(place):
+                try:
+                    matched = set(finder.files(pattern)) if pattern else set()
+                except OSError as fault:
+                    what = f"'{self.texts.shown(fault.filename)}' cannot be read: {reason(fault)}"
+                    raise place.error(what) from None
+                if not matched and is_said:
+                    self.problems.warn(place.error(f"'{pattern}' matches no file"))
+            paths |= matched - claimed
+            self.texts.are_files(matched)
+        return sorted(paths)
+
+    def _named_outright(self, table: Mapping[str, Any]) -> Iterator[str]:
+        """The Modelfiles that a table names, for itself or for its rows."""
+        axis = table.get("matrix", {}).get("modelfile", ())
+        for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
+            if isinstance(text, str) and text:
+                try:
+                    yield expand(as_text(variables.fill(text, self.toml.vars)), self.texts.root)
+                except Error:  # said where the key is read
+                    continue
+
+    def _names(self, paths: Sequence[str]) -> dict[str, list[str]]:
+        """Name of a model -> the files that make it."""
+        template = self.toml.string(self.table, "discover_as", self.here) or "{name}"
+        names: dict[str, list[str]] = {}
+        for path in paths:
+            name = name_after(path, template)
+            shown = self.texts.shown(path)
+            if name is None:
+                hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
+                self.problems.add(Error("no model can be named after this file", path=shown, hint=hint))
+            elif not MODEL.fullmatch(name):
+                what = f"'{name}', after which the model would be named, is not a name"
+                hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(shown)}"
+                self.problems.add(Error(what, path=shown, hint=hint))
+            else:
+                names.setdefault(name, []).append(path)
+        return names
+
+    def _two_of_one_name(self, name: str, found: Sequence[str], paths: Sequence[str]) -> Error:
+        template = telling_apart(paths)
+        hint = f'in [project]: discover_as = "{template}"'
+        if template is None:
+            again = _quoted(self.texts.shown(found[1]))
+            hint = f"give each a table of its own: [model.NAME] with modelfile = {again}"
+        facts = [("found", "\n".join(self.texts.shown(path) for path in found[:12]))]
+        what = f"{len(found)} Modelfiles make a model '{name}'"
+        return self.here.at("modelfiles").error(what, facts=facts, hint=hint)
+
+
+def _quoted(text: str) -> str:
+    """A text as a basic string of TOML."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,129 @@
+"""The models of a project, and what all tables that speak of a model say of it together."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelbuild.errors import Problems
+from modelbuild.project.discovery import GLOB
+from modelbuild.project.keys import KEYS
+from modelbuild.project.locate import Place
+from modelbuild.project.overlay import Said, Table, lay
+from modelbuild.project.overrides import Overrides
+from modelbuild.project.project import DEPTH_LIMIT
+from modelbuild.project.texts import Texts
+from modelbuild.project.toml import Toml
+from modelbuild.words import did_you_mean
+
+
+class Laid(NamedTuple):
+    """One model, and all that is said of it.
+
+    table   where it is declared: its table, else its Modelfile
+    own     what its table says, without the tables below and above
+    said    key -> the value on top
+    on_top  the tables of `--set`, which lie over those of rows too
+    """
+
+    model: str
+    table: Place
+    own: Mapping[str, Any]
+    said: Mapping[str, Said]
+    on_top: Sequence[Table]
+
+
+class Models:
+    """The models that tables name, and those that were `found`, as Modelfiles: model -> path."""
+
+    def __init__(self, toml: Toml, found: Mapping[str, str], texts: Texts) -> None:
+        self.found = found
+        self._toml = toml
+        self._texts = texts
+        self._tables: Mapping[str, Mapping[str, Any]] = toml.table("model")
+        self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
+
+    def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
+        """Lay over one another what is said of each model. One of which something is wrong is left out; what it is goes to `problems`.
+
+        From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
+        """
+        globs = [(_matcher(name), name, table) for name, table in self._tables.items() if GLOB.search(name)]
+        sets = [(_matcher(each.pattern), each) for each in self._toml.sets]
+        unmatched = {name for _, name, _ in globs}
+        unset = {each.option: each for each in self._toml.sets}
+        defaults = Table(self._toml.table("defaults"), self._toml.top.at("defaults"))
+        common: dict[tuple[str, ...], Mapping[str, Said]] = {}
+        for model in self.names:
+            refining = {name: table for matches, name, table in globs if matches(model)}
+            if (matched := tuple(refining)) not in common:
+                unmatched.difference_update(matched)
+                refinements = (Table(table, self._toml.top.at("model", name)) for name, table in refining.items())
+                common[matched] = lay([defaults, *refinements])
+            chain = self._chain(model, problems)
+            on_top = [each for matches, each in sets if matches(model)]
+            for each in on_top:
+                unset.pop(each.option, None)
+            if chain is not None and self._toml.malformed.isdisjoint(matched):
+                tables = [each.table for each in on_top]
+                said = lay([*chain, *tables, *given.tables()], common[matched])
+                yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables)
+        for name in sorted(unmatched - self._toml.malformed):
+            hint = did_you_mean(name.rstrip("*"), self.names)
+            problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
+        for each in unset.values():
+            is_glob = GLOB.search(each.pattern)
+            what = f"matches no model: '{each.pattern}'" if is_glob else f"unknown model '{each.pattern}'"
+            problems.add(each.place.error(what, hint=did_you_mean(each.pattern, self.names)))
+
+    def _place(self, model: str) -> Place:
+        if model in self._tables:
+            return self._toml.top.at("model", model)
+        return Place(self._texts.shown(self.found[model]))
+
+    def _own(self, model: str) -> list[Table]:
+        """What a model says itself: the Modelfile found by its name, then its table."""
+        tables = []
+        if model in self.found:
+            tables.append(Table({"modelfile": self.found[model]}, Place(self._texts.shown(self.found[model]))))
+        if model in self._tables:
+            tables.append(Table(self._tables[model], self._toml.top.at("model", model)))
+        return tables
+
+    def _chain(self, model: str, problems: Problems) -> list[Table] | None:
+        """A model's own tables over those that it extends; None where one of them is wrong."""
+        tables = self._own(model)
+        names = [model]
+        while True:
+            if names[-1] in self._toml.malformed:
+                return None
+            own = self._tables.get(names[-1], {})
+            if not own.get("extends"):
+                return tables
+            place = self._toml.top.at("model", names[-1], "extends")
+            parent = self._toml.filled(own["extends"], place)
+            if parent not in self.names:
+                if parent:
+                    what = f"'extends' names no model: '{parent}'"
+                    problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
+                return None
+            if parent in names or len(names) > DEPTH_LIMIT:
+                if parent == model == next(each for each in self.names if each in names):
+                    circle = " -> ".join([*names, parent])
+                    problems.add(place.error(f"'extends' goes round in a circle: {circle}"))
+                elif parent not in names:
+                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                return None
+            names.append(parent)
+            tables = [*(_extended(table) for table in self._own(parent)), *tables]
+
+
+def _extended(table: Table) -> Table:
+    """What `extends` copies of a table."""
+    return table._replace(values={key: value for key, value in table.values.items() if KEYS[key].extended})
+
+
+def _matcher(glob: str) -> Callable[[str], object]:
+    return re.compile(fnmatch.translate(glob)).match

@@ -1,0 +1,128 @@
+"""The ModelBuild.toml of a project with what the command line and the environment put over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.digest import xxh3
+from modelbuild.errors import Problems
+from modelbuild.observed import Observed
+from modelbuild.project import mixes, overrides, variables
+from modelbuild.project.discovery import GLOB, MODEL
+from modelbuild.project.locate import Place
+from modelbuild.project.overrides import Overrides, Set
+from modelbuild.project.variables import Scalar
+from modelbuild.words import as_text
+
+if TYPE_CHECKING:
+    from modelbuild.project.document import Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Toml:
+    """A checked text; empty, where a Modelfile alone makes the project.
+
+    top        the place of the whole text
+    document   what is right in it
+    sets       the `--set` options that are right
+    vars       the value of every variable
+    malformed  models of which nothing further should be said
+    problems   where is noted what cannot be filled in
+    """
+
+    top: Place
+    document: Mapping[str, Any]
+    sets: Sequence[Set]
+    vars: Mapping[str, Scalar]
+    malformed: frozenset[str]
+    problems: Problems
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """One of the text's own tables, such as [project]; empty where there is none."""
+        table: Mapping[str, Any] = self.document.get(name, {})
+        return table
+
+    def filled(self, text: str, place: Place) -> str:
+        """A string with its variables filled in; "" where they cannot be."""
+        with self.problems.at(place):
+            return as_text(variables.fill(text, self.vars))
+        return ""
+
+    def string(self, table: Mapping[str, Any], key: str, place: Place) -> str:
+        """The string under a key of the table at `place`; "" where there is none."""
+        return self.filled(table.get(key, ""), place.at(key))
+
+    def strings(self, values: Sequence[str], place: Place) -> tuple[str, ...]:
+        return tuple(self.filled(value, place.at(number)) for number, value in enumerate(values))
+
+
+def read(top: Place, given: Overrides, observed: Observed, keep: Keep, problems: Problems) -> Toml | None:
+    """Check the text at `top` and the options, and settle the variables.
+
+    What is wrong goes to `problems`. None where [project] or [vars] is malformed: nothing else can be said then.
+    """
+    checked = _checked(top, given.sets, keep, problems)
+    if checked is None:
+        return None
+    document, sets, malformed = checked
+    return Toml(top, document, sets, _variables(top, document, given, observed, problems), malformed, problems)
+
+
+def _checked(
+    top: Place, options: Sequence[str], keep: Keep, problems: Problems
+) -> tuple[Mapping[str, Any], Sequence[Set], frozenset[str]] | None:
+    """The document, the `--set` options and the malformed models, as they were kept or checked anew."""
+    if not top.text and not options:
+        return {}, [], frozenset()
+    key = "project:" + xxh3("\0".join((*options, top.text)).encode("utf-8", "surrogatepass"))
+    digest, _, kept = (keep.get(key) or b"").partition(b"\n")
+    if digest == xxh3(kept).encode():
+        known, sets = json.loads(kept)
+        return known, [Set(*each) for each in sets], frozenset()
+    from modelbuild.project import document
+
+    checked = document.check(top.text, top.file, keep)
+    problems.add(*checked.errors)
+    custom, sets = mixes.names(checked.document), []
+    for option in options:
+        each = None
+        with problems.at(top):
+            each = overrides.parse(option)
+        if each is not None:
+            errors = document.check_table(each.table, custom, keep)
+            problems.add(*errors)
+            sets += [] if errors else [each]
+    if any(path[0] in ("project", "vars") for path in checked.malformed):
+        return None
+    models = checked.document.get("model", {})
+    malformed = {str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1}
+    malformed |= {name for name in models if not GLOB.search(name) and not MODEL.fullmatch(name)}
+    if not problems:
+        data = json.dumps([checked.document, sets], separators=(",", ":"), allow_nan=False).encode()
+        keep.put(key, xxh3(data).encode() + b"\n" + data)
+    return checked.document, sets, frozenset(malformed)
+
+
+def _variables(
+    top: Place, document: Mapping[str, Any], given: Overrides, observed: Observed, problems: Problems
+) -> Mapping[str, Scalar]:
+    """The value of every variable: `--var`, else the environment, else its default with variables filled in."""
+    declared: Mapping[str, Scalar] = document.get("vars", {})
+    for name in given.vars:
+        if name not in declared:
+            problems.add(Place(f"--var {name}").placed(variables.unknown(name, declared)))
+    overriding: dict[str, Scalar] = {}
+    for name, default in declared.items():
+        option = f"MODELBUILD_VAR_{name}"
+        raw = observed.env(option)
+        if name in given.vars:
+            option, raw = f"--var {name}", given.vars[name]
+        if raw is not None:
+            with problems.at(Place(option)):
+                overriding[name] = variables.typed(raw, default)
+    settled, errors = variables.settle(declared, overriding)
+    problems.add(*(top.at("vars", name).placed(error) for name, error in errors))
+    return settled
