@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from typing import TypeVar
 
 from modelbuild import digest as digests
@@ -39,25 +40,18 @@ class ModelsFolder:
         self.library = Library(root)
         self._store = store
         self._project = project
-        self._written = Written(store.database, root)
+        self.written = Written(store.database, root)
         self._scratch = Scratch(self.library, store)
-        self._blobs = Blobs(self.library, store, self._written, self._scratch)
+        self._blobs = Blobs(self.library, store, self.written, self._scratch)
         self._users = Users(self.library.manifests)
-        self._names: dict[str, tuple[str, str]] | None = None
         self._published: dict[str, str] = {}
         self.taken: dict[str, str] = {}
         """Names that another project wrote last and that now say something else -> that project's file."""
 
-    @property
-    def written(self) -> dict[str, tuple[str, str]]:
-        """name path -> (project, manifest digest) of every manifest we wrote into this folder."""
-        if self._names is None:
-            self._names = self._written.names()
-        return self._names
-
-    def blobs_written(self) -> set[str]:
-        """Digests of the blobs here that are ours."""
-        return self._written.blobs()
+    @cached_property
+    def _names(self) -> dict[str, tuple[str, str]]:
+        """name -> (project, manifest digest) of every manifest we wrote into this folder."""
+        return self.written.names()
 
     def scratch(self) -> str | None:
         """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
@@ -98,9 +92,9 @@ class ModelsFolder:
         """
         path = self.library.manifest_path(name)
         if self._same(path, manifest) and all(self._blobs.has(blob) for blob in blobs):
-            if self.written.get(name) != (self._project, manifest.artifact):
+            if self._names.get(name) != (self._project, manifest.artifact):
                 # The store was lost since we wrote this, or the folder moved: it is ours all the same.
-                self._written.note_blobs(blob.artifact for blob in blobs)
+                self.written.note_blobs(blob.artifact for blob in blobs)
                 self._note(name, manifest)
             return False
         owner = self._other_owner(name, path, manifest)
@@ -169,15 +163,15 @@ class ModelsFolder:
 
     def _other_owner(self, name: str, path: str, new: ActionResult) -> str | None:
         """The file of another project, still there, whose manifest stands under a name and says something else."""
-        project, manifest = self.written.get(name, (self._project, ""))
+        project, manifest = self._names.get(name, (self._project, ""))
         owner = _file_of(project)
         if owner == _file_of(self._project) or manifest == new.artifact or not os.path.exists(owner):
             return None
         return owner if self._same(path, ActionResult(manifest, 0)) else None
 
     def _note(self, name: str, manifest: ActionResult) -> None:
-        self._written.note(name, self._project, manifest.artifact)
-        self.written[name] = (self._project, manifest.artifact)
+        self.written.note(name, self._project, manifest.artifact)
+        self._names[name] = (self._project, manifest.artifact)
 
     def _same(self, path: str, manifest: ActionResult) -> bool:
         try:
@@ -207,7 +201,7 @@ class ModelsFolder:
         """Note what a manifest names before it goes: an end of ours between that and the sweep leaks nothing."""
         with contextlib.suppress(OSError, ValueError):
             if loose := named_blobs(read_plain(path, LARGEST)[0]):
-                self._written.note_loose(loose)
+                self.written.note_loose(loose)
 
     # Tidying
 
@@ -216,12 +210,12 @@ class ModelsFolder:
 
         Raises Error, and OSError also where another build keeps the lock: the next build sweeps the same.
         """
-        return self._sweep(self._written.loose(), TIDYING)
+        return self._sweep(self.written.loose(), TIDYING)
 
     def _sweep(self, candidates: Collection[str], at_most: float = math.inf) -> list[str]:
-        ours = self._written.blobs() if candidates else set()
+        ours = self.written.blobs() if candidates else set()
         if ours.isdisjoint(candidates):
-            self._written.forget_loose(candidates)
+            self.written.forget_loose(candidates)
             return []
         with self._scratch.locked(at_most):
             used = self._users.used()
@@ -229,8 +223,8 @@ class ModelsFolder:
                 # As Ollama does: delete nothing.
                 return []
             removed = self._remove_unused(sorted(ours.intersection(candidates) - used))
-            self._written.forget(blobs=removed)
-            self._written.forget_loose(candidates)
+            self.written.forget(blobs=removed)
+            self.written.forget_loose(candidates)
         return removed
 
     def _remove_unused(self, blobs: Sequence[str]) -> list[str]:
@@ -252,7 +246,7 @@ class ModelsFolder:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
         return [
             name
-            for name, (project, manifest) in sorted(self.written.items())
+            for name, (project, manifest) in sorted(self._names.items())
             if project == self._project
             and name not in declared
             and self._same(self.library.manifest_path(name), ActionResult(manifest, 0))
@@ -266,7 +260,7 @@ class ModelsFolder:
         removed: list[str] = []
         try:
             with self._scratch.locked():
-                written = self._written.names()
+                written = self.written.names()
                 for name in names:
                     project, manifest = written.get(name, ("", ""))
                     path = self.library.manifest_path(name)
@@ -274,10 +268,10 @@ class ModelsFolder:
                         self._note_loose(path)
                         self._unlink(path)
                         removed.append(name)
-                self._written.forget(names=removed)
+                self.written.forget(names=removed)
             for name in removed:
-                self.written.pop(name, None)
-            return removed, self._sweep(self._written.blobs()) if removed else []
+                self._names.pop(name, None)
+            return removed, self._sweep(self.written.blobs()) if removed else []
         except OSError as error:
             raise refused(self.root, error) from error
 

@@ -43,7 +43,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
     names = session.stale() if stale else models.stale(())
-    sizes = {blob: models.library.size(blob) for blob in models.blobs_written()}
+    sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
