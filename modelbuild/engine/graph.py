@@ -17,6 +17,7 @@ class Source(NamedTuple):
 
     @property
     def is_weights(self) -> bool:
+        """Whether its digest comes from those of the tensors in it."""
         return self.form != "bytes"
 
 

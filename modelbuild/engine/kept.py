@@ -14,6 +14,7 @@ class Kept:
         self._database = database
 
     def get(self, key: str) -> bytes | None:
+        """The value of a key; None where there is none that can be believed."""
         rows = self._database.rows("select value from kept where key = ?", (key,))
         kept = rows[0][0] if rows else None
         data = unchecked(kept) if isinstance(kept, bytes) else None

@@ -65,6 +65,7 @@ class Sources:
         self._cached.update(self._stat_cache.digests({source.path for source in sources}))
 
     def prepare_paths(self, paths: Iterable[str]) -> None:
+        """The same for files of any form."""
         self._cached.update(self._stat_cache.digests(set(paths)))
 
     def unhashed(self, sources: Iterable[Source]) -> list[tuple[Source, int]]:
@@ -189,10 +190,12 @@ class Sources:
 
 
 def unreadable(path: str, error: OSError) -> Error:
+    """Say that a source cannot be read, and why."""
     return Error(f"cannot be read: {reason(error)}", path=path)
 
 
 def changed(path: str) -> Error:
+    """Say that a source is no longer what its digest was taken of."""
     return Error(
         "source changed during the build",
         path=path,

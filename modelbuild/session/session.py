@@ -181,6 +181,7 @@ class Session:
 
     @cached_property
     def models(self) -> ModelsFolder:
+        """The models folder that the project is built into."""
         from modelbuild.publish.models_folder import ModelsFolder
 
         # A name given by -t is declared by nothing but that command line, so no other build may call it stale.

@@ -107,6 +107,7 @@ class Worker:
             )
 
     def failed(self, error: OSError) -> Error:
+        """Say what the system refused while a step ran."""
         # Of a rename the second name is what stands in the way.
         named = error.filename2 or error.filename
         place = named if isinstance(named, str) else self.scratch() or self.store.root
