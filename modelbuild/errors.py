@@ -13,11 +13,15 @@ LINE = 120
 class Error(Exception):
     """Bad input, a failed step or a broken file: something a user can act on.
 
-    what     the fault, lower case, no full stop, names in single quotes
-    path     the file it stands in, as a user would write it; line and column count from 1
-    source   the text of that line; `width` characters from `column` on are underlined
-    facts    (label, text) pairs, shown aligned below
-    hint     what to do about it
+    what       the fault, lower case, no full stop, names in single quotes
+    path       the file it stands in, as a user would write it; line and column count from 1
+    input      the input of a step that it stands in, by the step's own name for it: a step knows no paths
+    parameter  the parameter of a step that it is about, and the keys within it
+    source     the text of that line; `width` characters from `column` on are underlined
+    facts      (label, text) pairs, shown aligned below
+    hint       what to do about it
+
+    It stands in one of `path`, `input` and `parameter`; what is raised is never changed, but replaced.
     """
 
     def __init__(
@@ -25,6 +29,8 @@ class Error(Exception):
         what: str,
         *,
         path: str | None = None,
+        input: str | None = None,
+        parameter: Sequence[str] = (),
         line: int | None = None,
         column: int | None = None,
         source: str | None = None,
@@ -35,6 +41,8 @@ class Error(Exception):
         super().__init__(what)
         self.what = what
         self.path = path
+        self.input = input
+        self.parameter = tuple(parameter)
         self.line = line
         self.column = column
         self.source = source
@@ -44,12 +52,17 @@ class Error(Exception):
 
     @property
     def place(self) -> str:
-        parts = [self.path, self.line, self.column if self.line else None]
+        named = self.path or self.input or ".".join(self.parameter) or None
+        parts = [named, self.line, self.column if self.line else None]
         return ":".join(str(part) for part in parts if part is not None)
 
     def replace(self, **changes: Any) -> Error:
         """The same fault with other words for some of its parts, by the names of the parameters."""
         return Error(**{**vars(self), **changes})
+
+    def of_input(self) -> Error:
+        """The same fault, told by a reader that took the name of a step's input for a path."""
+        return self.replace(path=None, input=self.path) if self.path else self
 
     def __str__(self) -> str:
         return render(self)

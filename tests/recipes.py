@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild.checkpoint import shards
-from modelbuild.steps import convert, importing, quantize
-from modelbuild.tensors import quants
+from modelbuild.checkpoint import conversion, shards
+from modelbuild.steps import convert, import_
+from modelbuild.tensors import quantization, quants
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
@@ -25,7 +25,7 @@ class Folder:
     def __init__(self, path: Path, files: list[str] | None = None) -> None:
         self.path = path
         names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
-        self.sources = convert.sources(names)
+        self.sources = conversion.sources(names)
         index = self.file(shards.INDEX)
         self.weights = files if files is not None else shards.weights(names, index)
 
@@ -55,11 +55,11 @@ def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Re
 
 
 def imported(path: Path, files: list[str]) -> Recipe:
-    return Recipe.decode(importing.run({}, Folder(path, files)))
+    return Recipe.decode(import_.run({}, Folder(path, files)))
 
 
 def quantized(recipe: Recipe, ftype: str) -> Recipe:
-    return Recipe.decode(quantize.quantize(recipe, ftype).encode())
+    return Recipe.decode(quantization.quantize(recipe, ftype).encode())
 
 
 def file_of(recipe: Recipe, leaves: Mapping[str, bytes]) -> bytes:

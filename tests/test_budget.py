@@ -25,8 +25,6 @@ CUT = "being cut"
 
 EXCEPTIONS: Mapping[str, str] = {
     "errors:Error.__init__": "what can be said of a fault, all by keyword; most say two or three",
-    "plan.plan": CUT,
-    "plan.plan:_Planner.step": CUT,
     "tensors.evaluate": CUT,
     "tensors.formats.gguf": CUT,
     "tensors.materialize:_run": CUT,

@@ -24,14 +24,13 @@ ELSEWHERE = {
     # Registries: a folder is tested as one, each of its files by the same cases.
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_runtime.py",
+    "steps": "steps/test_steps.py",
+    "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
     "tensors.quants": "tensors/quants/test_api.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
     # Not yet.
-    "plan.placed": SOON,
-    "steps": SOON,
-    "steps.*": SOON,
     "tensors.formats": SOON,
     "tensors.recipe": SOON,
     "tensors.tensor": SOON,

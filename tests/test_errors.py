@@ -47,6 +47,17 @@ def test_a_replaced_part_leaves_the_others_and_the_first_error_alone() -> None:
     assert (error.place, error.hint) == ("f:3", "c")
 
 
+def test_an_error_of_a_step_says_what_it_knows_of_its_place() -> None:
+    assert render(Error("x", input="config.json", line=3)) == "error: config.json:3: x"
+    assert render(Error("x", parameter=["mix", "tensors", "attn.*"])) == "error: mix.tensors.attn.*: x"
+
+
+def test_what_a_reader_calls_a_path_is_an_input_of_the_step_that_gave_it() -> None:
+    error = Error("x", path="config.json", line=3).of_input()
+    assert (error.path, error.input, error.line) == (None, "config.json", 3)
+    assert error.of_input() is error
+
+
 class Line:
     """The smallest place."""
 

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 from modelbuild.checkpoint.chat import Chat, of_gguf
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.words import listed
 
-FLOATS = ("f32", "f16", "bf16", "f64")
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
@@ -28,7 +28,7 @@ class Contents(NamedTuple):
 def classify(path: str) -> Contents:
     """Read a file's head and say what it holds, by its content as Ollama does (server/create.go). Raises Error."""
     table = gguf.read_header(path).table
-    floats = all(tensor.dtype in FLOATS for tensor in table.tensors.values() if len(tensor.shape) > 1)
+    floats = all(tensor.dtype in (*FLOATS, "f64") for tensor in table.tensors.values() if len(tensor.shape) > 1)
     architecture = gguf.scalar(table.metadata, "general.architecture")
     return Contents(
         role(table.metadata),

@@ -45,9 +45,8 @@ def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
 
 
 def source(expression: Expression) -> str:
-    """What errors call a tensor of the checkpoint: leaves made from headers are named by `file`, a NUL and the tensor."""
-    leaf = next(expression.leaves(), None)
-    return leaf.digest.rpartition("\0")[2] if leaf is not None and "\0" in leaf.digest else ""
+    """What errors call a tensor of the checkpoint: the first that this one is made from; empty for one made from none."""
+    return next((leaf.label for leaf in expression.leaves()), "")
 
 
 def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:

@@ -60,7 +60,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
         elif packed and tensor.dtype == "u8":
-            found[name] = recipe.leaf(tensor.digest, tensor.dtype, tensor.shape)
+            found[name] = recipe.leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
         elif name.endswith(_MARKS):
             raise Error(
                 f"tensor '{name}' is a part of quantized weights that config.json does not tell how to read",
@@ -84,7 +84,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
 
 def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:
     """A tensor's values, its bytes taken for one of another shape of as many."""
-    leaf = recipe.leaf(tensor.digest, tensor.dtype, shape)
+    leaf = recipe.leaf(tensor.digest, tensor.dtype, shape, tensor.name)
     if tensor.dtype in FLOATS:
         return leaf
     if tensor.dtype not in WIDENED:

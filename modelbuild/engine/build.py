@@ -30,7 +30,7 @@ class ModelSide(NamedTuple):
     publish    put an output's manifest and blobs where they are served, or see that they stand there; says whether anything changed
     restore    put again what somebody took of an output since it was published; says whether anything was gone
     preflight  tell what is known to stand against the steps of a graph that are to run, by step
-    placed     the error of a step, at the place in the project that says what is wrong; None where it is not known
+    placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
     abort      have the actions under way give up
     """
 
@@ -38,7 +38,7 @@ class ModelSide(NamedTuple):
     publish: Publish
     restore: Publish = lambda output, manifest, blobs: False
     preflight: Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]] = lambda graph, running: {}
-    placed: Callable[[Error, Step], Error | None] = lambda error, step: None
+    placed: Callable[[Error, Step], Error] = lambda error, step: error
     abort: Callable[[], None] = lambda: None
 
 
@@ -324,14 +324,11 @@ class Build:
             f" and {len(needed) - 4} more" if len(needed) > 4 else ""
         )
         facts = [*error.facts, *([("needed by", shown)] if shown else [])]
-        if (placed := self._placed(error, step)) is not None:
-            placed.facts = tuple(facts)
-            return placed
-        if error.path:
-            # A step knows its files by their roles alone.
-            sources = {role: ref.path for role, ref in step.inputs if isinstance(ref, Source)}
-            path = sources.get(error.path, error.path)
-            facts = [("file", path + error.place.removeprefix(error.path)), *facts]
+        placed = self._placed(error, step)
+        if error.parameter and not placed.parameter:
+            return placed.replace(facts=facts)
+        if error.place:
+            facts = [("file", placed.place), *facts]
         return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
 
     def _remember(self) -> None:

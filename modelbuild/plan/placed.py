@@ -1,8 +1,9 @@
-"""Errors of a step, at the place where the project says what the step was given."""
+"""Where a user finds what is wrong: at the words of the project, or in the file that a step knows as an input."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild.errors import Error
 from modelbuild.project import locate
@@ -11,14 +12,41 @@ if TYPE_CHECKING:
     from modelbuild.engine.graph import Step
 
 
-def placed(error: Error, step: Step) -> Error | None:
-    """An error about a parameter of a step, at the place where the project says it; None for one about something else.
+class Named(Protocol):
+    """A file or folder, by the words that named it."""
 
-    Its path names the parameter, as `ftype`, or what stands in it two keys deep, as `mix.tensors.attn_v`.
-    """
-    parameter, *inside = (error.path or "").split(".", 2)
+    @property
+    def text(self) -> str: ...
+    @property
+    def place(self) -> locate.Place: ...
+
+
+def placed(error: Error, step: Step) -> Error:
+    """An error of a step with its place: a parameter's in the project, an input's path; as it is where it says neither."""
+    if error.parameter:
+        return _in_project(error, step)
+    paths = {role: source.path for role, source in step.inputs if not isinstance(source, str)}
+    if error.input is not None and paths:
+        # What a checkpoint's files name lies beside them.
+        path = paths.get(error.input) or os.path.join(os.path.dirname(next(iter(paths.values()))), error.input)
+        return error.replace(path=path, input=None)
+    if not error.place:
+        weights = next((source for source in step.sources if source.form == "safetensors"), None)
+        return error.replace(path=os.path.dirname(weights.path)) if weights else error
+    return error
+
+
+def _in_project(error: Error, step: Step) -> Error:
+    parameter, *inside = error.parameter
     spelled = dict(step.places).get(parameter)
     if spelled is None:
-        return None
+        return error
     place = locate.recalled(spelled).at(*inside)
     return place.error(error.what, facts=error.facts, hint=error.hint, value=not inside)
+
+
+def in_named(error: Error, named: Named, path: str, *, folder: bool = False) -> Error:
+    """An error of a file at the words that named it: of the file of a path, or of one in the folder of that path."""
+    label = "folder" if folder and not error.path else "file"
+    found = os.path.join(path, error.path) if error.path else path
+    return named.place.error(f"'{named.text}': {error.what}", facts=[(label, found), *error.facts], hint=error.hint)

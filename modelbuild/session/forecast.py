@@ -12,7 +12,6 @@ from modelbuild.engine.sources import Limit
 from modelbuild.engine.standing import Due, due, look_up
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
-from modelbuild.session import variants
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -73,24 +72,25 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
 
 def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
     """The models that a build would make; and by step, what stands against making them."""
-    from modelbuild.plan import preflight
+    from modelbuild.plan import needs, preflight
 
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
     found = preflight.look(graph.select(made))
     forecasts = [of_output(graph, output, found.recipes) for output in made]
-    needs = preflight.needs(graph, found.recipes, running)
+    needed = needs.of(graph, found.recipes, running)
     wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return forecasts, wrong | preflight.short_of(needs, session.models.root)
+    return forecasts, wrong | needs.short_of(needed, session.models.root)
 
 
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
     """The forecast of one variant; `recipes` are those that could be made, by step."""
+    from modelbuild.plan import planned
     from modelbuild.tensors.materialize import layout
 
     name = Name.from_path(output.names[0]).display()
-    model = next((layer for layer in variants.layers(graph, output) if layer.kind == "model"), None)
-    step = variants.recipe_step(graph, output)
+    model = next((layer for layer in planned.layers(graph, output) if layer.kind == "model"), None)
+    step = planned.recipe_step(graph, output)
     recipe = recipes.get(step.name) if step else None
     if model is None or recipe is None:
         return Forecast(output.label, name, None, ())

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from modelbuild.engine.graph import Output, Source
 from modelbuild.files import LARGEST
+from modelbuild.plan import planned
+from modelbuild.plan.planned import PlannedLayer
 from modelbuild.project.variant import Variant, modelfile_place
 from modelbuild.session import variants
 from modelbuild.session.session import Session
-from modelbuild.session.variants import PlannedLayer
 
 
 class Value(NamedTuple):
@@ -25,7 +26,7 @@ class Provenance:
 
     def __init__(self, session: Session, output: Output) -> None:
         self.variant: Variant = next(v for v in session.project.variants if v.label == output.label)
-        self.layers = variants.layers(session.graph, output)
+        self.layers = planned.layers(session.graph, output)
         self._session = session
         self._output = output
 
@@ -89,11 +90,7 @@ class Provenance:
 
     def metadata(self) -> dict[str, Value]:
         """The keys of the GGUF that the variant sets, or a model that it stands on."""
-        found: dict[str, Any] = {}
-        step = variants.recipe_step(self._session.graph, self._output)
-        while step is not None:
-            found = json.loads(step.parameters).get("metadata", {}) | found
-            step = next((self._session.graph.steps[str(ref)] for role, ref in step.inputs if role == "recipe"), None)
+        found = planned.metadata(self._session.graph, self._output)
         return {key: _value(value, self._place("metadata", key), self._base()) for key, value in sorted(found.items())}
 
     def _place(self, key: str, name: str | None = None) -> str | None:
@@ -112,14 +109,13 @@ class Provenance:
 
     def _quantizes(self) -> bool:
         """Whether `quantize` is the variant's own doing: a default doesn't count for a model that is quantized already."""
-        step = variants.recipe_step(self._session.graph, self._output)
+        step = planned.recipe_step(self._session.graph, self._output)
         inherited = any(layer.kind == "model" and layer.origin for layer in self.layers)
-        return step is not None and step.kind == "quantize" and not inherited
+        return planned.quantization(step) is not None and not inherited
 
     def _quantization(self) -> dict[str, Any]:
         """What else than its type decides how the model is quantized, here or in a model that it stands on."""
-        step = variants.typing_step(self._session.graph, self._output)
-        said = json.loads(step.parameters) if step is not None and step.kind == "quantize" else {}
+        said = planned.quantization(planned.typing_step(self._session.graph, self._output)) or {}
         values = {"imatrix": said.get("imatrix"), "allow_requantize": said.get("requantize")}
         return {key: value for key, value in values.items() if value}
 
@@ -130,9 +126,7 @@ class Provenance:
         return layer.origin or self._base()
 
     def _config(self) -> dict[str, Any]:
-        step = next(ref for role, ref in self._session.graph.steps[self._output.manifest].inputs if role == "config")
-        value: dict[str, Any] = json.loads(self._session.graph.steps[str(step)].parameters)
-        return value
+        return {**planned.config_of(self._session.graph, self._output)}
 
     def _messages(self, layer: PlannedLayer) -> Any:
         values = layer.parameters()

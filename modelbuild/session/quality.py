@@ -18,6 +18,7 @@ from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
+from modelbuild.plan import planned
 from modelbuild.session import variants
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
@@ -66,8 +67,8 @@ def built(session: Session, outputs: Iterable[Output]) -> tuple[list[Built], lis
 
 def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
-    step = variants.recipe_step(session.graph, output)
-    layer = next((each for each in variants.layers(session.graph, output) if each.kind == "model"), None)
+    step = planned.recipe_step(session.graph, output)
+    layer = next((each for each in planned.layers(session.graph, output) if each.kind == "model"), None)
     if step is None or layer is None:
         return None
     recipe, model = standing.results.get(step.name), standing.results.get(layer.step.name)

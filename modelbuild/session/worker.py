@@ -155,9 +155,9 @@ class Inputs:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise unreadable(role, error).of_input() from error
         if digests.xxh3(data) != digest:
-            raise self._changed(path)
+            raise self._changed(path).replace(path=None, input=role)
         return data
 
     def artifact(self, role: str) -> bytes:

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Protocol
+from typing import Any, TypedDict
 
 from modelbuild.ollama.manifest import ConfigV2, file_type_name, human_number
+from modelbuild.steps._inputs import Inputs
 
 VERSION = 1
+MAKES = "config"
+POOL = ""
 
 
-class Inputs(Protocol):
-    """What this step needs of its inputs: the recipe of the model layer, in the role `recipe`, where it is made of one."""
+class Parameters(TypedDict, total=False):
+    """What the config says as it is given, and:
 
-    def roles(self) -> Sequence[str]: ...
-    def artifact(self, role: str, /) -> bytes: ...
-
-
-def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """From the recipe of the model layer; where that layer was taken over from elsewhere, from its `base` config.
-
-    Parameters: `renderer`, `parser`, `requires`, `capabilities`, `draft`; `models`, how many model layers there are; `base`.
+    models  how many model layers there are
+    base    the config of the model that the model layer was taken over from, where it was
     """
-    keys = ("renderer", "parser", "requires", "capabilities", "draft")
-    given: dict[str, Any] = {key: parameters[key] for key in keys if key in parameters}
+
+    models: int
+    base: Mapping[str, Any]
+    renderer: str
+    parser: str
+    requires: str
+    capabilities: Sequence[str]
+    draft: Mapping[str, Any]
+
+
+_GIVEN = ("renderer", "parser", "requires", "capabilities", "draft")
+
+
+def run(parameters: Parameters, inputs: Inputs) -> bytes:
+    """Make the blob from the recipe of the model layer; where that layer was taken over from elsewhere, from its `base` config."""
+    given: dict[str, Any] = {key: value for key, value in parameters.items() if key in _GIVEN}
     if "recipe" not in inputs.roles():
         base = parameters.get("base", {})
         return ConfigV2(

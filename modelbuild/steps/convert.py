@@ -2,263 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from typing import TypedDict
 
-from modelbuild.checkpoint import architectures, card, scaled, shards, weights
-from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import block_count, class_of
-from modelbuild.checkpoint.tensor_names import is_wanted
-from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
-from modelbuild.digest import canonical, xxh3
-from modelbuild.errors import Error
-from modelbuild.tensors import formats, ftypes, recipe
-from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, encode_value
-from modelbuild.tensors.recipe import Entry, Expression, Recipe
-from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.errors import Error, Errors
+from modelbuild.steps._inputs import Inputs
 
 VERSION = 1
+MAKES = "recipe"
+TYPES = True
+POOL = "thread"
 
 
-class Inputs(Protocol):
-    """What this step needs of its inputs: small files and tables by their names in the folder."""
+class Parameters(TypedDict, total=False):
+    """What decides a conversion besides the folder's files.
 
-    def roles(self) -> Sequence[str]: ...
-    def file(self, role: str, /) -> bytes | None: ...
-    def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
-
-
-def sources(names: Sequence[str]) -> list[str]:
-    """The small files that a conversion depends on, there or not, given the folder's listing."""
-    templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
-    return [*shards.FILES, *pooling, *sorted(templates)]
-
-
-def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Make the recipe. Parameters: `outtype`, a key of a model; `folder`, the folder's name; `pre`, the pre-tokenizer's, if any.
-
-    Tables may lack their digests: the recipe then serves to find errors and to tell sizes.
+    folder   its name, from which a model without a better one takes its own
+    outtype  the float type of the file, `q8_0`, or `source` or `auto`: as the weights have it
+    pre      the name of the pre-tokenizer, where it is not to be found out
+    plugin   name and version of the package that reads the class, where that is none of ours
     """
-    return Conversion(parameters, inputs).recipe.encode()
+
+    folder: str
+    outtype: str
+    pre: str | None
+    plugin: str | None
 
 
-REMEMBERED = 4
-PADDING = 1 << 16
-"""Tokens that may be made up beyond the rows of any tensor, before it is said that they do not fit."""
+def run(parameters: Parameters, inputs: Inputs) -> bytes:
+    """Make the recipe. The roles of the inputs are the names of the files in the folder."""
+    from modelbuild.checkpoint.conversion import Conversion
 
-_vocabularies: dict[bytes, Mapping[str, bytes]] = {}
-
-
-class Conversion:
-    """One conversion, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
-
-    def __init__(self, parameters: Mapping[str, Any], inputs: Inputs) -> None:
-        self._wanted = parameters["outtype"]
-        self._inputs = inputs
-        self.checkpoint = Checkpoint(
-            lambda name: _file(name, inputs), inputs.roles(), parameters["folder"], pre=parameters.get("pre")
-        )
-        class_name = class_of(self.checkpoint.config)
-        self.architecture = architectures.find(class_name, parameters.get("plugin"))(self.checkpoint)
-        self.method = _method(self.checkpoint, self.architecture)
-
-    @cached_property
-    def vocabulary(self) -> Mapping[str, bytes]:
-        """The tokenizer's metadata. A large tokenizer takes longer than all else here: the last ones are remembered."""
-        architecture, inputs = self.architecture, self._inputs
-        files = [(name, xxh3(data)) for name in sources(inputs.roles()) if (data := inputs.file(name)) is not None]
-        key = canonical([type(architecture).__qualname__, self.checkpoint.pre, files])
-        found = _vocabularies.get(key)
-        if found is None:
-            self._check_rows()
-            found = architecture.tokenizer
-            if len(_vocabularies) >= REMEMBERED:
-                _vocabularies.clear()
-            _vocabularies[key] = found
-        else:
-            vars(architecture)["tokenizer"] = found
-        return found
-
-    def _check_rows(self) -> None:
-        """Raise Error where config.json claims many more tokens than any tensor has rows, before there is padding for each of them."""
-        size = tokenizer.vocabulary_size(self.architecture.config)
-        try:
-            shapes = [tensor.shape for tensor in self.tensors.values()]
-        except Error:
-            return  # told by itself
-        rows = max((shape[0] for shape in shapes if len(shape) > 1), default=0)
-        if size is not None and size > rows + PADDING:
-            # Most often the embedding's rows are told to be others, with all that is known of them.
-            _ = self.entries
-            raise Error(
-                f"'vocab_size' is {size:,}, and no tensor has more than {rows:,} rows",
-                path="config.json",
-                hint="set vocab_size to the number of rows of the embedding",
-            )
-
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._inputs.tables(), self._inputs.file(shards.INDEX)))
-
-    @cached_property
-    def outtype(self) -> str:
-        return _outtype(self._wanted, self.tensors, self.method)
-
-    @cached_property
-    def constants(self) -> Mapping[str, bytes]:
-        return self.architecture.constants()
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """The tensors of the file."""
-        sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
-        expressions = [
-            (name, recipe.leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()
-        ]
-        expressions += self.architecture.tensors(sources)
-        entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, block_count(self.architecture.config))
-        _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
-        return entries
-
-    @cached_property
-    def described(self) -> dict[str, bytes]:
-        """The metadata before the tokenizer's."""
-        metadata = {"general.architecture": encode_value("str", self.architecture.NAME)}
-        metadata |= self.architecture.preface()
-        metadata |= {"general.type": encode_value("str", "model")}
-        parameters = card.count_parameters((entry.name, entry.shape) for entry in self.entries)
-        metadata |= card.general(self.checkpoint, parameters)
-        metadata |= self.architecture.parameters(ftypes.FTYPES[self.outtype])
-        return metadata | {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
-        vocabulary = self.vocabulary
-        metadata = {**self.described, **vocabulary}
-        _check_vocabulary(self.entries, tokenizer.tokens_in(metadata), "the tokenizer")
-        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
-
-    def faults(self) -> list[Error]:
-        """All that is wrong with any part, each told once."""
-        found: list[Error] = []
-        architecture = self.architecture
-
-        def has(part: Callable[[], object]) -> bool:
-            try:
-                part()
-            except Error as error:
-                if str(error) not in map(str, found):
-                    found.append(error)
-                return False
-            return True
-
-        # What the whole would say first where the vocabulary is wrong is that, once more.
-        readable = has(lambda: self.vocabulary)
-        has(lambda: self.tensors)
-        has(lambda: self.constants)
-        has(lambda: self.entries)
-        has(lambda: architecture.parameters(ftypes.FTYPES["f16"]))
-        if readable:
-            has(lambda: self.recipe)
-        return found
+    try:
+        return Conversion(inputs, **parameters).recipe.encode()
+    except Error as error:
+        raise error.of_input() from error
 
 
-def _file(name: str, inputs: Inputs) -> bytes | None:
-    data = inputs.file(name)
-    if data is not None:
-        formats.refuse_pointer(data[:256], name, "file")
-    return data
+def look(parameters: Parameters, inputs: Inputs) -> bytes:
+    """Make the recipe. Raises Errors: all that is wrong, and what the runtime would refuse to load."""
+    from modelbuild.checkpoint import structure
+    from modelbuild.checkpoint.conversion import Conversion
 
-
-def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
-    if "draft_vocab_size" in checkpoint.config:
-        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
-    method = scaled.method_of(checkpoint, architecture.config)
-    if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
-        raise Error(
-            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
-            path="config.json",
-            hint="start from the weights that it was quantized from",
-        )
-    return method
-
-
-def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that a model of text needs, under the names that they have in one."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if is_wanted(name):
-            short = name.replace("language_model.", "")
-            if short in found:
-                raise Error(f"two tensors of the checkpoint are both '{short}'")
-            found[short] = tensor
-    return found
-
-
-def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method | None) -> str:
-    """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
-
-    Weights that are stored with scales have no float type of their own: their `source` is `auto`.
-    """
-    if wanted not in ("source", "auto"):
-        return wanted
-    known = {"f16": "f16", "bf16": "bf16"}
-    if wanted == "source" and method is None:
-        known |= {"f32": "f32", "f64": "f32"}
-    matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
-    return next((known[dtype] for dtype in matrices if dtype in known), "f16")
-
-
-def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> list[Entry]:
-    entries: dict[str, Entry] = {}
-    for name, expression in expressions:
-        if name in entries:
-            raise Error(f"two tensors of the checkpoint are both '{name}'")
-        x = recipe.cast("f32", expression) if expression.dtype == "u8" else expression
-        entries[name] = Entry(name, x.shape, recipe.quantize(_type(name, x, outtype), x))
-    return list(entries.values())
-
-
-def _type(name: str, expression: Expression, outtype: str) -> str:
-    """The type a tensor is written in (ModelBase.prepare_tensors)."""
-    shape = expression.shape
-    if expression.dtype == "mxfp4":
-        return expression.dtype
-    plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
-        return "f32"
-    return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
-
-
-def _check_blocks(entries: Iterable[Entry], count: int) -> None:
-    names = {entry.name for entry in entries}
-    found = {ftypes.block_of(name) for name in names} - {None}
-    if len(found) != count:
-        first = next(block for block in range(count) if block not in found)
-        raise Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
-            path="config.json",
-            facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
-        )
-    for name in ("token_embd.weight", "output_norm.weight"):
-        if name not in names:
-            raise Error(
-                f"the checkpoint lacks the tensor that '{name}' is made from",
-                hint="is it an adapter, or a part of a model?",
-            )
-
-
-def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str) -> None:
-    for entry in entries:
-        if tokens is not None and entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
-            raise Error(
-                f"'{entry.name}' expects {tokens:,} rows, one for each token of {source}, got {entry.shape[0]:,}",
-                path="config.json",
-                hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
-            )
+    try:
+        conversion = Conversion(inputs, **parameters)
+        faults = conversion.faults() or structure.faults(conversion.entries, conversion.architecture)
+        if faults:
+            raise Errors([fault.of_input() for fault in faults])
+        return conversion.recipe.encode()
+    except Error as error:
+        raise error.of_input() from error

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelbuild.ollama import manifest
+from modelbuild.steps._inputs import BlobInputs
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import Made
-    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
+MAKES = "layer"
+POOL = ""
+"""Of a text; one that is made of a recipe or a file says its own."""
 
 
-class Inputs(Protocol):
-    """What this step needs of its inputs: a recipe's bytes and the file it describes, or a source file as it is."""
+class Parameters(TypedDict, total=False):
+    """Which text it is: `text`, `parameters` or `messages`; with none of them it is made of its input.
 
-    def roles(self) -> Sequence[str]: ...
-    def artifact(self, role: str, /) -> bytes: ...
-    def copy(self, role: str, /, link: bool) -> Made: ...
-    def materialize(self, recipe: Recipe, /) -> Made: ...
+    recognized  how it came about that the text is the template
+    link        whether a file that is taken as it is may be a hard link
+    operations  the versions of the operations by which a recipe becomes a file
+    """
+
+    text: str
+    parameters: Mapping[str, Any]
+    messages: Sequence[tuple[str, str]]
+    recognized: str
+    link: bool | None
+    operations: str
 
 
-def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes | Made:
-    """Parameters say which text (`text`, `parameters` or `messages`); else the input's role says how the blob is made."""
+def run(parameters: Parameters, inputs: BlobInputs) -> bytes | Made:
+    """Make the blob: of a text, else of the file in the role `file` or the recipe in the role `recipe`."""
     if "text" in parameters:
         return str(parameters["text"]).encode()
     if "parameters" in parameters:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TypedDict
 
 from modelbuild.ollama.manifest import CONFIG, Layer, Manifest
-
-if TYPE_CHECKING:
-    from modelbuild.engine.action import ActionResult
+from modelbuild.steps._inputs import BlobInputs
 
 VERSION = 1
+MAKES = "manifest"
+POOL = ""
 
 
-class Inputs(Protocol):
-    """What this step needs of its inputs: digest and size of each."""
+class Parameters(TypedDict):
+    """layers  of each input `0`, `1`, …: its media type, and the display name of the base that it comes from, or """ ""
 
-    def entry(self, role: str, /) -> ActionResult: ...
+    layers: Sequence[tuple[str, str]]
 
 
-def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Parameters: `layers`, a list of [media type, display name of the base it comes from, or ""] for the inputs `0`, `1`, …"""
+def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
+    """Make the manifest of the inputs `0`, `1`, … and `config`."""
     layers = []
     for index, (media_type, origin) in enumerate(parameters["layers"]):
         blob = inputs.entry(str(index))

@@ -40,6 +40,8 @@ class Expression:
     dtype: str
     shape: Shape
     operands: tuple[Expression, ...] = ()
+    label: str = field(default="", compare=False)
+    """Of a leaf: what errors call its bytes. It is no part of a recipe's encoding, nor of the key."""
 
     @cached_property
     def key(self) -> str:
@@ -75,9 +77,9 @@ class Expression:
         )
 
 
-def leaf(digest: str, dtype: str, shape: Shape) -> Expression:
-    """Bytes that exist: `digest` of exactly the tensor's bytes."""
-    return Expression("leaf", (digest,), dtype, shape)
+def leaf(digest: str, dtype: str, shape: Shape, label: str = "") -> Expression:
+    """Bytes that exist: `digest` of exactly the tensor's bytes, `label` for what is said of them."""
+    return Expression("leaf", (digest,), dtype, shape, label=label)
 
 
 def cast(dtype: str, x: Expression) -> Expression:

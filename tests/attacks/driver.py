@@ -109,7 +109,7 @@ def main() -> None:
     from modelbuild.plan import preflight  # noqa: F401
     from modelbuild.project import schema  # noqa: F401
     from modelbuild.session import session  # noqa: F401
-    from modelbuild.steps import convert, importing, quantize  # noqa: F401
+    from modelbuild.steps import import_, layer  # noqa: F401
 
     hostile.cases()
     for line in sys.stdin:

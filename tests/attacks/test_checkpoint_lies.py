@@ -15,6 +15,7 @@ from modelbuild.checkpoint import shards
 from modelbuild.errors import Error, render
 from modelbuild.steps import convert
 from modelbuild.tensors.formats import safetensors
+from modelbuild.tensors.recipe import Recipe
 from modelbuild.tensors.tensor import TensorTable
 from tests.tensors.formats import golden
 
@@ -182,7 +183,7 @@ def test_every_golden_has_its_case() -> None:
 
 def test_headers_alone_give_the_recipe_but_for_its_digests(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m")
-    early = convert.Recipe.decode(convert_folder(folder))
+    early = Recipe.decode(convert_folder(folder))
     late = recipes.converted(folder)
     assert early.metadata == late.metadata
     assert [(e.name, e.shape, e.expression.size) for e in early.tensors] == [

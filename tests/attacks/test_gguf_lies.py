@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
-from modelbuild.steps import importing
+from modelbuild.steps import import_
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import TensorTable
@@ -144,7 +144,7 @@ class Tables:
 
 @pytest.mark.parametrize("lie", SPLITS)
 def test_complaint_about_parts_is_the_golden_one(lie: str) -> None:
-    golden.check(f"gguf-split-{lie}", golden.complaint(lambda: importing.run({}, Tables(SPLITS[lie]))))
+    golden.check(f"gguf-split-{lie}", golden.complaint(lambda: import_.run({}, Tables(SPLITS[lie]))))
 
 
 def test_every_golden_has_its_case() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.steps.describe import describe
+from modelbuild.checkpoint.described import describe
 from modelbuild.tensors.recipe import Recipe
 
 from .. import checkpoints, recipes

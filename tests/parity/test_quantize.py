@@ -15,12 +15,12 @@ import pytest
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.steps.quantize import Importance, quantize
 from modelbuild.tensors import quants, recipe
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FTYPES, Mix
 from modelbuild.tensors.materialize import Resources, materialize
+from modelbuild.tensors.quantization import Importance, quantize
 from modelbuild.tensors.recipe import Entry, Recipe
 
 SHAPES = {

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections import namedtuple
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
 from modelbuild.engine.build import Event, ModelSide
-from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.sources import FileDigest
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
-from modelbuild.plan.preflight import Need
 from tests import checkpoints
 from tests.attacks.test_index_lies import graph_of, look
 from tests.engine.toy import Toy, join
@@ -60,39 +56,6 @@ def test_a_cut_file_that_two_steps_read_is_one_error_against_both(tmp_path: Path
     (error,) = preflight.distinct(found.errors)
     assert error.what == "ends within its tensors"
     assert ("needed by", "'m', 'n'") in error.facts
-
-
-def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
-    (step,) = graph_of(checkpoints.write(tmp_path / "m")).steps.values()
-    layers = [Step(f"{name}/model", "layer", 1, "{}", (("recipe", "m/convert"),), "cores", True) for name in "ab"]
-    graph = Graph([step, *layers])
-    first, second = preflight.needs(graph, preflight.look(graph).recipes)
-    assert (first.step, second.step) == ("a/model", "b/model")
-    size = (tmp_path / "m/model.safetensors").stat().st_size
-    assert size < first.disk < size + 20_000
-    assert second.disk == 0
-    assert preflight.needs(graph, preflight.look(graph).recipes, {"m/convert"}) == []
-
-
-Usage = namedtuple("Usage", "free")
-
-
-def test_what_does_not_fit_on_the_disk_is_an_error_and_what_comes_first_may_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: Usage(150))
-    found = preflight.short_of([Need("a", 100, 0), Need("b", 100, 0), Need("c", 0, 0)], str(tmp_path / "not/yet"))
-    assert found.keys() == {"b"}
-    (error,) = found["b"]
-    assert (error.path, error.facts) == (str(tmp_path), (("needed", "200 bytes"), ("free", "150 bytes")))
-
-
-def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_memory", lambda: 1000)
-    found = preflight.short_of([Need("a", 1, 999), Need("b", 1, 1001)], str(tmp_path))
-    assert found.keys() == {"b"}
-    monkeypatch.setattr(preflight, "_memory", lambda: None)
-    assert preflight.short_of([Need("b", 1, 1001)], str(tmp_path)) == {}
 
 
 # When a build looks

@@ -1,4 +1,4 @@
-"""What variants are made of, and whether they are built."""
+"""Whether variants are built, and which types their models have."""
 
 from __future__ import annotations
 
@@ -20,18 +20,6 @@ def output(session: Session, label: str) -> Output:
 def states(session: Session) -> dict[str, str]:
     standing = session.standing(session.graph)
     return {each.label: variants.state(session, each, standing) for each in session.graph.outputs}
-
-
-def test_layers_and_the_steps_that_decide_the_model(start: Open) -> None:
-    session = start()
-    chat = output(session, "chat")
-    kinds = [layer.kind for layer in variants.layers(session.graph, chat)]
-    assert kinds[0] == "model" and "system" in kinds
-    assert variants.layers(session.graph, chat)[0].origin == "base:latest"
-    recipe = variants.recipe_step(session.graph, chat)
-    assert recipe is not None and (recipe.name, recipe.kind) == ("base/quantize", "quantize")
-    assert variants.typing_step(session.graph, chat) == recipe
-    assert variants.mixed(session, chat) is None
 
 
 def test_a_variant_is_built_changed_or_not_there(start: Open, project: Project) -> None:
@@ -56,3 +44,16 @@ def test_the_type_is_as_it_was_asked_for_or_as_the_file_says(
     base = output(session, "base")
     served = session.models.library.served(base.names[0])
     assert (variants.ftype(session, base, served) or "").lower() == expected
+
+
+def test_a_mix_is_called_as_the_project_calls_it(start: Open, project: Project) -> None:
+    project.write(
+        "ModelBuild.toml",
+        '[ftype.mine]\nbase = "q4_0"\ntensors = { "attn_v" = "q8_0" }\n'
+        '[model.base]\nfrom = "./weights"\nquantize = "mine"\n[model.chat]\nfrom = "base"\nsystem = "x"\n',
+    )
+    session = start()
+    for label in ("base", "chat"):
+        variant = variants.mixed(session, output(session, label))
+        assert variant is not None and variant.label == "base"
+        assert variants.ftype(session, output(session, label), None) == "mine"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
-from modelbuild.plan import preflight
+from modelbuild.plan import needs, preflight
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -33,8 +33,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         report.warning(warning, told=True)
     found = preflight.look(graph)
     models = [of_output(graph, output, found.recipes) for output in outputs]
-    needed = preflight.needs(graph, found.recipes, session.unmade(graph))
-    errors = preflight.distinct(found.errors) + preflight.distinct(preflight.short_of(needed, session.models.root))
+    needed = needs.of(graph, found.recipes, session.unmade(graph))
+    errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
     errors += [error for output in outputs for error in session.models.misplaced(output)]
     disk = sum(need.disk for need in needed)
     if report.as_json:

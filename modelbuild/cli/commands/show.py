@@ -21,9 +21,9 @@ from modelbuild.words import listed, size, table
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.plan.planned import PlannedLayer
     from modelbuild.session.provenance import Value
     from modelbuild.session.session import Session
-    from modelbuild.session.variants import PlannedLayer
 
 SHORT = 60
 """Characters of a text that a line shows."""

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TypedDict
 
-from modelbuild.tensors import ftypes, recipe
-from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Entry, Recipe
-from modelbuild.tensors.tensor import TensorTable
+from modelbuild.errors import Error
+from modelbuild.steps._inputs import Inputs
 
 VERSION = 1
+MAKES = "recipe"
+TYPES = True
+POOL = "thread"
 
 
-class Inputs(Protocol):
-    """What this step needs of its inputs: the tables of the GGUF file or of its parts, by file name."""
-
-    def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+class Parameters(TypedDict):
+    """There are none: the files decide all."""
 
 
-def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
-    """Make the recipe. There are no parameters."""
+def run(parameters: Parameters, inputs: Inputs) -> bytes:
+    """Make the recipe. The roles of a split file's parts are their names."""
+    from modelbuild.tensors import ftypes, recipe
+    from modelbuild.tensors.formats import gguf
+    from modelbuild.tensors.recipe import Entry, Recipe
+
     tables = inputs.tables()
     split = len(tables) > 1 or gguf.is_part(tables[0][1])
-    table = gguf.merge(tables) if split else tables[0][1]
+    try:
+        table = gguf.merge(tables) if split else tables[0][1]
+    except Error as error:
+        raise error.of_input() from error
     tensors = table.tensors.values()
     # llama-gguf-split writes shapes as ggml holds them, without the ones that a file may end them with.
     entries = [
@@ -32,6 +36,9 @@ def run(parameters: Mapping[str, Any], inputs: Inputs) -> bytes:
         for t in tensors
     ]
     # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.
-    ours = encode_value("u32", gguf.ALIGNMENT)
+    ours = gguf.encode_value("u32", gguf.ALIGNMENT)
     metadata = {key: value for key, value in table.metadata.items() if key != "general.alignment" or value == ours}
     return Recipe(metadata, entries).encode()
+
+
+look = run

@@ -1,0 +1,217 @@
+"""What FROM means: weights to convert or to take, a model of the project, or one of a models folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelbuild.errors import Error
+from modelbuild.files import expand, reason
+from modelbuild.observed import Observed
+from modelbuild.ollama import manifest
+from modelbuild.ollama.library import Library
+from modelbuild.ollama.modelfile.meaning import looks_like_path
+from modelbuild.ollama.name import Name
+from modelbuild.plan.weights import Weights, WeightsReader
+from modelbuild.project.project import Project, is_shared
+from modelbuild.project.variant import From, Variant
+from modelbuild.words import did_you_mean
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The models of the project that a FROM may mean: one, or the rows of one."""
+
+    line: From
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A model of a models folder.
+
+    name         as Ollama displays it
+    blobs        (media type, path) of its layers, in order
+    unquantized  whether its weights are floats
+    config       what its config hands down; under `base` all of it
+    """
+
+    name: str
+    blobs: tuple[tuple[str, str], ...]
+    unquantized: bool
+    config: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+
+class Bases:
+    """Says what the FROM lines of a variant mean. `warnings` are of lines that count for nothing."""
+
+    def __init__(self, project: Project, observed: Observed, weights: WeightsReader, libraries: Sequence[str]) -> None:
+        self._project = project
+        self._observed = observed
+        self._weights = weights
+        self._libraries = [Library(root) for root in libraries]
+        self.warnings: list[Error] = []
+
+    def base(self, variant: Variant) -> Weights | Candidates | Pulled:
+        """What a variant derives from. Raises Error where that is nothing, or several things at once."""
+        if not variant.froms:
+            raise variant.table.error(
+                f"'{variant.label}' derives from nothing",
+                hint='say from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
+            )
+        paths: list[tuple[From, str]] = []
+        names: list[From] = []
+        for line in variant.froms:
+            path = self._path(line)
+            if path is None:
+                names.append(line)
+            else:
+                paths.append((line, path))
+        if paths and names:
+            raise names[0].place.error(
+                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: one model cannot be made of both",
+                hint="Ollama would drop the file in silence; say projector or adapters in ModelBuild.toml for a file beside a model",
+            )
+        if len(names) > 1:
+            first, last = names[0], names[-1]
+            self.warnings.append(
+                first.place.error(f"FROM '{first.text}' counts for nothing: FROM '{last.text}' below replaces it")
+            )
+        return self._model(variant, names[-1]) if names else self._weights.read(paths)
+
+    def _path(self, line: From) -> str | None:
+        """The absolute path that a FROM means, or None where it means a model's name."""
+        path = expand(line.text, line.folder)
+        kind = self._observed.kind(path)
+        if line.in_toml:
+            if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
+                return self._existing(line, path, kind)
+            return None
+        if kind is None:
+            if looks_like_path(line.text) and not self._is_model(line.text):
+                return self._existing(line, path, kind)
+            return None
+        bare = not any(mark in line.text for mark in "/\\.~")
+        if bare and self._project.candidates(line.text):
+            raise line.place.error(
+                f"'{line.text}' is a {kind} here and a model of this project",
+                hint=f"write FROM ./{line.text} for the {kind}; rename one of them for the model",
+            )
+        return path
+
+    def _is_model(self, text: str) -> bool:
+        return bool(self._project.candidates(text)) or self._find_name(text) is not None
+
+    @staticmethod
+    def _existing(line: From, path: str, kind: str | None) -> str:
+        if kind is None:
+            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)])
+        return path
+
+    def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
+        if variant.pre is not None and not is_shared(variant.place("pre")):
+            raise variant.place("pre").error(
+                f"'pre' is for weights, and '{variant.label}' is FROM a model",
+                hint=f"say it where '{line.text}' is declared",
+            )
+        candidates = self._project.candidates(line.text)
+        others = tuple(each for each in candidates if each.label != variant.label)
+        if others:
+            return Candidates(line, others)
+        if candidates:
+            raise line.place.error(
+                f"'{variant.label}' derives from itself",
+                hint="FROM must name a folder of weights, a GGUF file or another model",
+            )
+        found = self._find_name(line.text)
+        if found is None:
+            raise self._unknown(line)
+        return self._pulled(line, *found)
+
+    def _unknown(self, line: From) -> Error:
+        near = self._project.near(line.text) or self._near_names(line.text)
+        looked = [("looked in", library.root) for library in self._libraries]
+        try:
+            Name.parse(line.text)
+        except Error as error:
+            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
+        return line.place.error(
+            f"no model '{line.text}' in this project or the models folders",
+            facts=looked,
+            hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
+        )
+
+    def _near_names(self, text: str) -> str | None:
+        names = {name.display() for library in self._libraries for name in library.names()}
+        return did_you_mean(text, [*names, *(name.removesuffix(":latest") for name in names)])
+
+    # A name in a models folder
+
+    def _find_name(self, text: str) -> tuple[Library, Name] | None:
+        """The models folder that holds a name not of this project."""
+        try:
+            name = Name.parse(text)
+        except Error:
+            return None
+        for library in self._libraries:
+            if self._observed.kind(library.manifest_path(name.path())) == "file":
+                return library, name
+        return None
+
+    def _pulled(self, line: From, library: Library, name: Name) -> Pulled:
+        path = library.manifest_path(name.path())
+        found = self._read_manifest(line, path)
+        blobs: list[tuple[str, str]] = []
+        given: list[dict[str, Any]] = []
+        unquantized = False
+        for layer in found.layers:
+            blob = self._blob(line, path, library, layer)
+            blobs.append((layer.media_type, blob))
+            if layer.media_type == manifest.PARAMS:
+                given.append(self._object(line, blob))
+            if layer.media_type == manifest.MODEL:
+                unquantized = self._weights.contents(line, blob).unquantized
+        config = self._object(line, self._blob(line, path, library, found.config))
+        handed_down = {"base": config, **_inherited_config(config)}
+        return Pulled(name.display(), tuple(blobs), unquantized, handed_down, manifest.merge_parameters(given, {}))
+
+    def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
+        try:
+            return manifest.Manifest.parse(self._observed.read(path))
+        except (Error, OSError) as error:
+            what = error.what if isinstance(error, Error) else reason(error)
+            raise line.place.error(
+                f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
+            ) from error
+
+    def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
+        blob = library.blob_path(layer.digest)
+        if self._observed.kind(blob) != "file":
+            raise line.place.error(
+                f"the model '{line.text}' lacks a blob",
+                facts=[("manifest", path), ("missing", blob)],
+                hint="pull it again",
+            )
+        return blob
+
+    def _object(self, line: From, path: str) -> dict[str, Any]:
+        try:
+            return manifest.parse_params(self._observed.read(path))
+        except (Error, OSError):
+            raise line.place.error(
+                f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)]
+            ) from None
+
+
+def _inherited_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config hands down, as far as it is what it should be (server/create.go)."""
+    texts = {
+        key: config[key]
+        for key in ("renderer", "parser", "requires")
+        if isinstance(config.get(key), str) and config[key]
+    }
+    lists = {key: config[key] for key in ("capabilities",) if isinstance(config.get(key), list) and config[key]}
+    drafts = {key: config[key] for key in ("draft",) if isinstance(config.get(key), dict)}
+    return texts | lists | drafts

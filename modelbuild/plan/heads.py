@@ -1,0 +1,100 @@
+"""What steps that make recipes are given before a build: the heads of weights files, and no weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modelbuild.engine.graph import Source, Step
+from modelbuild.errors import Error
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.tensor import TensorTable
+
+
+SMALL_LIMIT = 200_000_000
+"""Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
+
+
+class Heads:
+    """Tensor tables of weights files, each read once and without its weights."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Source, TensorTable] = {}
+        self._wrong: dict[Source, Error] = {}
+
+    def table(self, source: Source) -> TensorTable:
+        """The table of a file. In place of the digest of a tensor's bytes it has words that no other tensor has."""
+        if source in self._wrong:
+            raise self._wrong[source]
+        if source not in self._tables:
+            try:
+                self._tables[source] = self._read(source)
+            except Error as error:
+                self._wrong[source] = error
+                raise
+        return self._tables[source]
+
+    @staticmethod
+    def _read(source: Source) -> TensorTable:
+        from modelbuild.engine.sources import unreadable
+        from modelbuild.tensors.formats import gguf, safetensors
+        from modelbuild.tensors.tensor import TensorTable
+
+        path = source.path
+        try:
+            table = gguf.read_header(path).table if source.form == "gguf" else safetensors.read_header(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
+        return TensorTable(table.metadata, named)
+
+
+class HeadInputs:
+    """What a step that makes a recipe is given here: the project's small files, tables without digests, recipes made of such."""
+
+    def __init__(self, step: Step, heads: Heads, made: Mapping[str, bytes]) -> None:
+        self._refs = dict(step.inputs)
+        self._heads = heads
+        self._made = made
+
+    def complete(self) -> bool:
+        """Whether every recipe that the step needs could be made."""
+        return all(isinstance(ref, Source) or ref in self._made for ref in self._refs.values())
+
+    def roles(self) -> list[str]:
+        return list(self._refs)
+
+    def file(self, role: str) -> bytes | None:
+        from modelbuild.engine.sources import unreadable
+
+        ref = self._refs.get(role)
+        if not isinstance(ref, Source):
+            return None
+        try:
+            with open(ref.path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > SMALL_LIMIT:
+                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", input=role)
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(role, error).of_input() from error
+
+    def artifact(self, role: str) -> bytes:
+        return self._made[str(self._refs[role])]
+
+    def tables(self) -> list[tuple[str, TensorTable]]:
+        from modelbuild.checkpoint import shards
+
+        weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
+        return list(shards.bounded((role, self._table(role, ref)) for role, ref in weights))
+
+    def _table(self, role: str, source: Source) -> TensorTable:
+        try:
+            return self._heads.table(source)
+        except Error as error:
+            raise error.replace(path=None, input=role) from error

@@ -1,0 +1,105 @@
+"""A variant as the planner put it into the graph, read back: its layers, its config, and how its model is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from modelbuild import steps
+from modelbuild.engine.graph import Graph, Output, Step
+from modelbuild.steps import config, convert, describe, layer, manifest, quantize
+from modelbuild.tensors import ftypes
+
+CONVERT, DESCRIBE, QUANTIZE = map(steps.kind_of, (convert, describe, quantize))
+
+
+class PlannedLayer(NamedTuple):
+    """A layer of a variant's manifest, before it is made."""
+
+    media_type: str
+    origin: str
+    step: Step
+
+    @property
+    def kind(self) -> str:
+        return self.media_type.rpartition(".")[2]
+
+    def parameters(self) -> layer.Parameters:
+        value: layer.Parameters = json.loads(self.step.parameters)
+        return value
+
+
+def layers(graph: Graph, output: Output) -> list[PlannedLayer]:
+    """The layers that a variant's manifest will name, in order."""
+    step = graph.steps[output.manifest]
+    made_by = {role: ref for role, ref in step.inputs if isinstance(ref, str)}
+    listed: manifest.Parameters = json.loads(step.parameters)
+    return [
+        PlannedLayer(media_type, origin, graph.steps[made_by[str(number)]])
+        for number, (media_type, origin) in enumerate(listed["layers"])
+    ]
+
+
+def config_of(graph: Graph, output: Output) -> config.Parameters:
+    """What a variant's config says as it is given, and which config it is made from."""
+    step = graph.steps[next(_needs(graph, output.manifest, "config"))]
+    value: config.Parameters = json.loads(step.parameters)
+    return value
+
+
+def recipe_step(graph: Graph, output: Output) -> Step | None:
+    """The step that makes the recipe of a variant's model as it is served; None for a model taken from a models folder."""
+    return next((graph.steps[ref] for ref in _needs(graph, output.manifest, "config", "recipe")), None)
+
+
+def _needs(graph: Graph, name: str, *roles: str) -> Iterator[str]:
+    for role in roles:
+        found = next((ref for r, ref in graph.steps[name].inputs if r == role and isinstance(ref, str)), None)
+        if found is None:
+            return
+        name = found
+    yield name
+
+
+def recipe_steps(graph: Graph, output: Output) -> Iterator[Step]:
+    """The steps that make the recipe of a variant's model: from the last back to the one that reads weights."""
+    step = recipe_step(graph, output)
+    while step is not None:
+        yield step
+        step = next((graph.steps[name] for name in _needs(graph, step.name, "recipe")), None)
+
+
+def typing_step(graph: Graph, output: Output) -> Step | None:
+    """The step that decides the types of a model's tensors: that of its recipe, or one before it."""
+    for step in recipe_steps(graph, output):
+        kind = steps.recipe_kind(step.kind)
+        if kind is not None and kind.TYPES:
+            return step
+    return None
+
+
+def quantization(step: Step | None) -> quantize.Parameters | None:
+    """How a step quantizes; None for a step that does not."""
+    value: quantize.Parameters | None = json.loads(step.parameters) if step and step.kind == QUANTIZE else None
+    return value
+
+
+def asked_ftype(step: Step | None) -> str | None:
+    """The ftype that a step was asked for; None where it gives what its files have."""
+    if (asked := quantization(step)) is not None:
+        return asked["ftype"]
+    if step is None or step.kind != CONVERT:
+        return None
+    values: convert.Parameters = json.loads(step.parameters)
+    return ftypes.canonical(values["outtype"])
+
+
+def metadata(graph: Graph, output: Output) -> dict[str, Any]:
+    """The metadata that a variant sets, or a model that it stands on: key -> value."""
+    found: dict[str, Any] = {}
+    for step in recipe_steps(graph, output):
+        if step.kind == DESCRIBE:
+            values: describe.Parameters = json.loads(step.parameters)
+            found = {**values["metadata"], **found}
+    return found

@@ -1,0 +1,254 @@
+"""What weights are, told from folders and the heads of files: a checkpoint to convert, or GGUF files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.engine.graph import Source
+from modelbuild.errors import Error
+from modelbuild.files import reason
+from modelbuild.observed import Listing, Observed
+from modelbuild.plan.placed import Named, in_named
+from modelbuild.project.variant import File, From
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.ggufs import Contents
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """A checkpoint to convert.
+
+    name    the folder's own name
+    files   the files that decide the conversion, there or not, by the names they have in the folder
+    plugin  name and version of the package that reads its class, where that is none of ours
+    chat    the chat template that it brings along
+    """
+
+    name: str
+    files: tuple[tuple[str, Source], ...]
+    plugin: str | None
+    chat: Chat | None
+
+
+@dataclass(frozen=True)
+class GgufFile:
+    """A GGUF file, or all parts of a split one by their paths, and what it holds."""
+
+    parts: tuple[str, ...]
+    contents: Contents
+
+
+Weights = CheckpointFolder | tuple[GgufFile, ...]
+"""GGUF files hold one model between them, and what stands beside it."""
+
+
+class WeightsReader:
+    """Looks into folders and heads, and says what is wrong with them at the words that named them."""
+
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+        self._chats: dict[str, Chat | None] = {}
+
+    def read(self, paths: Sequence[tuple[From, str]]) -> Weights:
+        """What FROM lines and the absolute paths that they mean give together. Raises Error."""
+        folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
+        if folders and len(paths) > 1:
+            raise paths[1][0].place.error(
+                "more than one FROM, and one of them is a folder", hint="name one folder, or GGUF files only"
+            )
+        if folders:
+            return self._folder(*folders[0])
+        for line, path in paths:
+            if path.endswith(".safetensors"):
+                raise line.place.error(
+                    f"FROM '{line.text}' names one file of a checkpoint",
+                    hint=f"name its folder: {os.path.dirname(line.text) or '.'}",
+                )
+        return self._ggufs(sorted(paths, key=lambda each: each[1]))
+
+    def contents(self, named: Named, path: str) -> Contents:
+        """What a GGUF file holds, from its head."""
+        from modelbuild.checkpoint import ggufs
+
+        try:
+            self._observed.stat(path)
+            return ggufs.classify(path)
+        except Error as error:
+            raise in_named(error.replace(path=None), named, path) from error
+        except OSError as error:
+            raise _unreadable(error, named, path) from error
+
+    def beside(self, role: str, file: Named, path: str) -> Contents:
+        """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
+        kind = self._observed.kind(path)
+        if kind is None:
+            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
+        if kind == "folder" or path.endswith(".safetensors"):
+            raise file.place.error(
+                f"{role} '{file.text}' is a safetensors adapter, which is not built yet"
+                if role == "adapter"
+                else f"{role} '{file.text}' is no GGUF file",
+                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py makes one of an adapter)"
+                if role == "adapter"
+                else "name a GGUF file",
+            )
+        found = self.contents(file, path)
+        if role != "draft" and found.role != role:
+            raise file.place.error(
+                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)]
+            )
+        return found
+
+    def file(self, file: File) -> Source:
+        """A small file of the user's. Raises Error where there is none."""
+        if self._observed.kind(file.path) != "file":
+            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", file.path)])
+        return Source(file.path, "bytes")
+
+    # Folders
+
+    def _folder(self, line: From, path: str) -> Weights:
+        folder = self._snapshot(line, path)
+        names = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+        ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
+        if ggufs and not any(name.endswith(".safetensors") for name in names):
+            return self._ggufs([(line, path) for path in ggufs])
+        # What else a folder may hold is known, and said, where its weights are looked for.
+        return self._checkpoint(line, folder, names)
+
+    def _snapshot(self, line: From, folder: str) -> str:
+        """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
+        from modelbuild.checkpoint import hf_cache, shards
+
+        self._entries(line, folder)
+        try:
+            found = hf_cache.snapshot(folder, self._observed)
+            hf_cache.check_links(found, shards.FILES)
+        except Error as error:
+            raise in_named(error, line, folder, folder=True) from error
+        except OSError as error:
+            raise _unreadable(error, line, folder, "folder") from error
+        return found
+
+    def _entries(self, line: From, folder: str) -> Listing:
+        try:
+            return self._observed.entries(folder)
+        except OSError as error:
+            raise _unreadable(error, line, folder, "folder") from error
+
+    def _checkpoint(self, line: From, folder: str, names: Sequence[str]) -> CheckpointFolder:
+        from modelbuild.checkpoint import conversion, shards
+
+        nested = [
+            f"{sub}/{name}"
+            for sub, kind, _ in self._entries(line, folder)
+            if kind == "folder" and sub == "additional_chat_templates"
+            for name, what, _ in self._entries(line, os.path.join(folder, sub))
+            if what == "file"
+        ]
+        index = os.path.join(folder, shards.INDEX)
+        try:
+            weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
+        except Error as error:
+            raise in_named(error, line, folder, folder=True) from error
+        except OSError as error:
+            raise line.place.error(f"cannot be read: {reason(error)}", facts=[("file", index)]) from error
+        forms = [(name, "bytes") for name in conversion.sources([*names, *nested])]
+        forms += [(name, "safetensors") for name in weights]
+        files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
+        plugin = self._plugin(line, folder, names)
+        return CheckpointFolder(os.path.basename(os.path.abspath(folder)), files, plugin, self._chat(folder, names))
+
+    def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
+        """Name and version of the package that reads a checkpoint of a class that is not among ours."""
+        from modelbuild import plugins
+        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint.checkpoint import Checkpoint
+        from modelbuild.checkpoint.config import class_of
+
+        if "config.json" not in names:
+            return None
+        try:
+            data = self._observed.read(os.path.join(folder, "config.json"))
+            class_name = class_of(Checkpoint({"config.json": data}.get).config)
+        except (Error, OSError):  # what is wrong is for the conversion to say
+            return None
+        if class_name in architectures.readers():
+            return None
+        # What is installed shows in the folders that packages lie in.
+        self._observed.env("PYTHONPATH")
+        for path in sys.path:
+            if os.path.isdir(path) and os.path.realpath(path) != os.getcwd():
+                self._observed.entries(path)
+        try:
+            plugin = plugins.find(plugins.ARCHITECTURES, class_name)
+        except Error as error:
+            raise line.place.placed(error) from error
+        return plugin.package if plugin is not None else None
+
+    def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
+        """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
+        if folder not in self._chats:
+            from modelbuild.checkpoint import chat
+            from modelbuild.checkpoint.checkpoint import Checkpoint
+
+            def read(name: str) -> bytes | None:
+                return self._observed.read(os.path.join(folder, name)) if name in names else None
+
+            try:
+                self._chats[folder] = chat.of_checkpoint(Checkpoint(read))
+            except (Error, OSError):
+                self._chats[folder] = None
+        return self._chats[folder]
+
+    # GGUF files
+
+    def _ggufs(self, paths: Sequence[tuple[From, str]]) -> tuple[GgufFile, ...]:
+        found: list[GgufFile] = []
+        models = 0
+        for line, parts in self._split_files(paths):
+            contents = self.contents(line, parts[0])
+            models += contents.role == "model"
+            if models > 1:
+                raise line.place.error(
+                    "more than one model among the GGUF files",
+                    facts=[("second", parts[0])],
+                    hint="name one model file, its projector and its adapters",
+                )
+            found.append(GgufFile(parts, contents))
+        if not models:
+            line = paths[0][0]
+            raise line.place.error(
+                f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
+            )
+        return tuple(found)
+
+    def _split_files(self, paths: Sequence[tuple[From, str]]) -> list[tuple[From, tuple[str, ...]]]:
+        """Group the parts of split GGUF files, which one of them stands for."""
+        from modelbuild.checkpoint import ggufs
+
+        found: dict[tuple[str, ...], From] = {}
+        for line, path in paths:
+            folder = os.path.dirname(path)
+            beside = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+            try:
+                names = ggufs.parts(os.path.basename(path), beside)
+            except Error as error:
+                raise line.place.placed(error) from None
+            found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
+        # A file that is whole comes before one of parts, each by its path.
+        return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
+
+
+def _unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:
+    return named.place.error(f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)])
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -1,0 +1,42 @@
+"""What a step may see, whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from modelbuild.engine.action import ActionResult, Made
+    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.tensor import TensorTable
+
+
+class Inputs(Protocol):
+    """A step's inputs by role; no store, no path, no name of the step's own, no clock and no network.
+
+    What is wrong with a file is an Error whose `input` is its role.
+    """
+
+    def roles(self) -> Sequence[str]: ...
+
+    def file(self, role: str, /) -> bytes | None:
+        """The bytes of a small source; None where it is absent."""
+
+    def tables(self) -> Sequence[tuple[str, TensorTable]]:
+        """The tensor tables of the weights files, by role; in a look before a build the tensors have no digests yet."""
+
+    def artifact(self, role: str, /) -> bytes:
+        """The bytes of what another step made."""
+
+
+class BlobInputs(Inputs, Protocol):
+    """What a step may see and do that makes a part of a finished model."""
+
+    def entry(self, role: str, /) -> ActionResult:
+        """Digest and size of what another step made."""
+
+    def copy(self, role: str, /, link: bool) -> Made:
+        """Take a source file as it is: by hard link if `link` and where the file system can."""
+
+    def materialize(self, recipe: Recipe, /) -> Made:
+        """Make the GGUF file that a recipe describes."""

@@ -1,0 +1,184 @@
+"""From a recipe to that of the file that llama-quantize makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from modelbuild.digest import xxh3
+from modelbuild.errors import Error
+from modelbuild.tensors import ftypes, quants, recipe
+from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
+from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Model
+from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.formats.imatrix import Imatrix
+
+
+class Importance(NamedTuple):
+    """An importance matrix, and its path as the user wrote it, which goes into the metadata."""
+
+    matrix: Imatrix
+    path: str
+
+
+def quantize(
+    source: Recipe,
+    ftype: str,
+    mix: Mix | None = None,
+    *,
+    requantize: bool = False,
+    importance: Importance | None = None,
+) -> Recipe:
+    """Give every tensor the type that the rules choose, in llama-quantize's order.
+
+    requantize  quantize also what is quantized already, from its values as they are
+    Raises Error where a tensor is quantized already, or where the rules need what is not there; it says which
+    parameter that is about, or which input.
+    Source: llama.cpp src/llama-quant.cpp, llama_model_quantize_impl; tools/quantize/quantize.cpp
+    """
+    mix = mix or Mix()
+    model = model_of(source.metadata)
+    ordered = sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
+    shapes = {entry.name: entry.expression.shape for entry in ordered}
+    try:
+        chosen = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
+    except ValueError as error:
+        raise Error(f"the experts' tensors do not fit the model: {error}") from None
+    if (pattern := ftypes.unfit(mix, chosen)) is not None:
+        raise Error(
+            f"no tensor that is quantized has a name that fits '{pattern}'",
+            parameter=["mix", "tensors", pattern],
+            facts=[("names", listed(chosen))],
+            hint="a rule is a regular expression that is searched for in the name",
+        )
+    constants = dict(source.constants)
+    entries = []
+    for entry in ordered:
+        x = entry.expression
+        if entry.name in chosen:
+            x = _requantized(entry, chosen[entry.name], ftype, requantize)
+            if x.operation == "quantize":
+                x = _weighted(entry, x, ftype, importance, constants)
+        entries.append(Entry(entry.name, ftypes.stripped(entry.shape), x))
+    dropped = ("general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count")
+    metadata = {key: value for key, value in source.metadata.items() if key not in dropped}
+    metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
+    metadata["general.file_type"] = encode_value("u32", FTYPES[ftype])
+    # Whatever the source's alignment, the file is laid out in steps of 32 bytes, and must not say otherwise.
+    if metadata.get("general.alignment") != encode_value("u32", 32):
+        metadata.pop("general.alignment", None)
+    if importance is not None:
+        for key, value in _provenance(importance).items():
+            # llama-quantize sets these last: a key that is there already moves to the end.
+            metadata.pop(key, None)
+            metadata[key] = value
+    return Recipe(metadata, entries, constants)
+
+
+def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Expression:
+    source = entry.expression
+    if source.dtype == quant:
+        return source
+    if source.dtype in FLOATS:
+        return recipe.quantize(quant, source)
+    if source.dtype in quants.names() and allowed:
+        return recipe.quantize(quant, recipe.dequantize(source))
+    if source.dtype in quants.names():
+        raise Error(
+            f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
+            parameter=["ftype"],
+            facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
+            hint="start from weights that are not quantized, since a second quantization adds its error to the first's; "
+            "or say allow_requantize = true",
+        )
+    raise Error(
+        f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype}, which can only be copied",
+        parameter=["ftype"],
+        facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
+        hint="start from weights that are not quantized",
+    )
+
+
+def _weighted(
+    entry: Entry, x: Expression, ftype: str, importance: Importance | None, constants: dict[str, bytes]
+) -> Expression:
+    """Give a quantization its importance matrix, if there is one for the tensor; the weights go into `constants`."""
+    weights = importance.matrix.entries.get(entry.name) if importance else None
+    columns = x.shape[-1]
+    matrices = prod(x.shape[:-2])
+    if weights is not None and len(weights) != 4 * columns * matrices:
+        if entry.name not in ("token_embd.weight", "per_layer_token_embd.weight"):
+            raise Error(
+                f"the importance matrix does not fit '{entry.name}'",
+                input="imatrix",
+                facts=[("expected", f"{columns * matrices} values"), ("got", f"{len(weights) // 4}")],
+                hint="it was made for another model",
+            )
+        weights = None
+    if weights is None:
+        if x.dtype == "q2_k" and ftype == "q2_K_S" and entry.name not in ("token_embd.weight", "output.weight"):
+            raise Error(
+                f"ftype q2_K_S needs an importance matrix for '{entry.name}'",
+                parameter=["ftype"],
+                hint='name one with imatrix = "…", or take q2_K, which needs none',
+            )
+        return x
+    if x.dtype not in recipe.WEIGHTED:
+        return x
+    digest = xxh3(weights)
+    constants[digest] = weights
+    return recipe.quantize(x.dtype, x.operands[0], recipe.leaf(digest, "f32", (matrices, columns)))
+
+
+def _provenance(importance: Importance) -> dict[str, bytes]:
+    """What llama-quantize says of the importance matrix; texts have at most 127 bytes (llama_model_kv_override)."""
+
+    def text(value: str) -> bytes:
+        return encode_value("str", value.encode("utf-8", "surrogateescape")[:127])
+
+    matrix = importance.matrix
+    found = {"quantize.imatrix.file": text(importance.path)}
+    if matrix.datasets:
+        found["quantize.imatrix.dataset"] = text(matrix.datasets[0])
+    found["quantize.imatrix.entries_count"] = encode_value("u32", len(matrix.entries))
+    if matrix.chunks:
+        found["quantize.imatrix.chunks_count"] = encode_value("u32", matrix.chunks)
+    return found
+
+
+def model_of(metadata: Mapping[str, bytes]) -> Model:
+    """What the type rules ask of a model, from its metadata. Raises Error where that lacks a part or is no model's."""
+
+    def value(key: str) -> Any:
+        return decode_value(metadata[key]) if key in metadata else None
+
+    name = value("general.architecture")
+    kind = value("general.type")
+    if not isinstance(name, str) or kind not in (None, "model"):
+        what = "a GGUF file without an architecture" if kind in (None, "model") else f"a GGUF file of type '{kind}'"
+        raise Error(f"{what} cannot be quantized: only models can", parameter=["ftype"])
+    if name in ftypes.UNKNOWN_RULES:
+        raise Error(f"quantizing a model of architecture '{name}' is not built yet", parameter=["ftype"])
+
+    def count(key: str, default: int | None) -> int:
+        found = value(f"{name}.{key}")
+        if isinstance(found, list):
+            found = found[0] if found else None
+        if found is None and default is not None:
+            return default
+        if type(found) is not int or found < 0:
+            raise Error(
+                f"'{name}.{key}' expects a whole number, got {found!r}"
+                if found is not None
+                else f"'{name}.{key}' is missing"
+            )
+        return found
+
+    heads = count("attention.head_count", 0)
+    return Model(
+        name, count("block_count", None), count("expert_count", 0), heads, count("attention.head_count_kv", heads)
+    )

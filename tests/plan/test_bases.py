@@ -1,0 +1,69 @@
+"""What FROM means, before any step is declared for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from modelbuild.errors import Error
+from modelbuild.observed import Observed
+from modelbuild.ollama import manifest
+from modelbuild.plan.bases import Bases, Candidates, Pulled
+from modelbuild.plan.weights import CheckpointFolder, Weights, WeightsReader
+from modelbuild.project.project import Project
+from tests.plan.test_plan import CHECKPOINT, gguf_file, library
+from tests.projects import load
+
+
+def base(project: Project, label: str, root: Path) -> Weights | Candidates | Pulled:
+    observed = Observed()
+    variant = next(variant for variant in project.variants if variant.label == label)
+    return Bases(project, observed, WeightsReader(observed), [str(root / "models")]).base(variant)
+
+
+def of(root: Path, toml: str, files: Mapping[str, str | bytes], label: str = "a") -> Weights | Candidates | Pulled:
+    return base(load(root, toml, files), label, root)
+
+
+def test_a_path_means_weights(tmp_path: Path) -> None:
+    files = {**CHECKPOINT, "x.gguf": gguf_file()}
+    assert isinstance(of(tmp_path, '[model.a]\nfrom = "./weights"\n', files), CheckpointFolder)
+    (file,) = of(tmp_path, '[model.a]\nfrom = "./x.gguf"\n', files)  # type: ignore[misc]
+    assert file.contents.role == "model"
+
+
+def test_a_name_means_a_model_of_the_project_before_one_of_a_models_folder(tmp_path: Path) -> None:
+    toml = (
+        '[model.a]\nfrom = "base"\n[model.base]\nfrom = "./x.gguf"\n[model.base.matrix]\nquantize = ["q8_0", "none"]\n'
+    )
+    found = of(tmp_path, toml, {"x.gguf": gguf_file(), **library(tmp_path)})
+    assert isinstance(found, Candidates)
+    assert [variant.label for variant in found.variants] == ["base:q8_0", "base:none"]
+
+
+def test_a_name_means_what_a_models_folder_has_of_it(tmp_path: Path) -> None:
+    files = library(tmp_path, template=b"T", params=manifest.params_blob({"top_k": 3}))
+    found = of(tmp_path, '[model.a]\nfrom = "base"\n', files)
+    assert isinstance(found, Pulled)
+    assert (found.name, found.unquantized, found.parameters) == ("base:latest", True, {"top_k": 3})
+    assert [media_type for media_type, _ in found.blobs] == [manifest.MODEL, manifest.TEMPLATE, manifest.PARAMS]
+    assert Path(found.blobs[1][1]).read_bytes() == b"T"
+    assert (found.config["renderer"], found.config["base"]["model_family"]) == ("odd", "llama")
+
+
+def test_a_model_is_no_base_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="'a' derives from itself"):
+        of(tmp_path, '[model.a]\nfrom = "a"\n', library(tmp_path, "a:latest"))
+
+
+def test_the_last_of_several_names_counts_and_the_others_are_warned_of(tmp_path: Path) -> None:
+    files = {"Modelfile": "FROM none\nFROM base\n", **library(tmp_path)}
+    project = load(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', files)
+    observed = Observed()
+    bases = Bases(project, observed, WeightsReader(observed), [str(tmp_path / "models")])
+    assert isinstance(bases.base(project.variants[0]), Pulled)
+    assert [warning.what for warning in bases.warnings] == [
+        "FROM 'none' counts for nothing: FROM 'base' below replaces it"
+    ]

@@ -1,0 +1,67 @@
+"""What a step is given that makes a recipe before a build: heads, small files, and recipes made of such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.engine.graph import Source, Step
+from modelbuild.errors import Error
+from modelbuild.plan import heads
+from modelbuild.plan.heads import HeadInputs, Heads
+from tests import checkpoints
+
+
+def inputs(folder: Path, made: dict[str, bytes] | None = None) -> HeadInputs:
+    refs: list[tuple[str, Source | str]] = [
+        ("config.json", Source(str(folder / "config.json"), "bytes")),
+        ("README.md", Source(str(folder / "README.md"), "bytes")),
+        ("model.safetensors", Source(str(folder / "model.safetensors"), "safetensors")),
+        ("recipe", "a/convert"),
+    ]
+    return HeadInputs(Step("a/x", "convert", 1, "{}", tuple(refs)), Heads(), made or {})
+
+
+def test_files_are_theirs_and_recipes_those_that_could_be_made(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path)
+    given = inputs(folder, {"a/convert": b"recipe"})
+    assert given.complete() and not inputs(folder).complete()
+    assert given.roles() == ["config.json", "README.md", "model.safetensors", "recipe"]
+    assert given.file("config.json") == (folder / "config.json").read_bytes()
+    assert given.file("README.md") is given.file("recipe") is given.file("none") is None
+    assert given.artifact("recipe") == b"recipe"
+
+
+def test_a_tensor_has_a_stand_in_for_its_digest_that_no_other_has(tmp_path: Path) -> None:
+    found = [inputs(checkpoints.write(tmp_path / name)).tables() for name in "ab"]
+    assert [role for role, _ in found[0]] == ["model.safetensors"]
+    digests = [tensor.digest for tables in found for _, table in tables for tensor in table.tensors.values()]
+    assert len(set(digests)) == len(digests) == 2 * 21
+
+
+def test_what_is_wrong_with_a_file_is_told_of_its_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoints.write(tmp_path)
+    (folder / "model.safetensors").write_bytes(b"x")
+    (folder / "README.md").mkdir()
+    monkeypatch.setattr(heads, "SMALL_LIMIT", 10)
+    given = inputs(folder)
+    for act in (given.tables, lambda: given.file("config.json"), lambda: given.file("README.md")):
+        with pytest.raises(Error) as caught:
+            act()
+        assert caught.value.path is None and caught.value.input in given.roles()
+
+
+def test_a_head_is_read_once_also_where_it_is_wrong(tmp_path: Path) -> None:
+    path = checkpoints.write(tmp_path) / "model.safetensors"
+    known, source = Heads(), Source(str(path), "safetensors")
+    table = known.table(source)
+    path.write_bytes(b"x")
+    assert known.table(source) is table
+    fresh = Heads()
+    with pytest.raises(Error) as first:
+        fresh.table(source)
+    path.unlink()
+    with pytest.raises(Error) as second:
+        fresh.table(source)
+    assert second.value is first.value and first.value.path == str(path)

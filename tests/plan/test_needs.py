@@ -1,0 +1,47 @@
+"""What making files takes: of the disk, of memory, and which steps a machine has too little for."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from modelbuild.engine.graph import Graph, Step
+from modelbuild.plan import needs, preflight
+from modelbuild.plan.needs import Need
+from tests import checkpoints
+from tests.attacks.test_index_lies import graph_of
+
+
+def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
+    (step,) = graph_of(checkpoints.write(tmp_path / "m")).steps.values()
+    layers = [Step(f"{name}/model", "layer", 1, "{}", (("recipe", "m/convert"),), "cores", True) for name in "ab"]
+    graph = Graph([step, *layers])
+    first, second = needs.of(graph, preflight.look(graph).recipes)
+    assert (first.step, second.step) == ("a/model", "b/model")
+    size = (tmp_path / "m/model.safetensors").stat().st_size
+    assert size < first.disk < size + 20_000
+    assert second.disk == 0
+    assert needs.of(graph, preflight.look(graph).recipes, {"m/convert"}) == []
+
+
+Usage = namedtuple("Usage", "free")
+
+
+def test_what_does_not_fit_on_the_disk_is_an_error_and_what_comes_first_may_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs.shutil, "disk_usage", lambda folder: Usage(150))
+    found = needs.short_of([Need("a", 100, 0), Need("b", 100, 0), Need("c", 0, 0)], str(tmp_path / "not/yet"))
+    assert found.keys() == {"b"}
+    (error,) = found["b"]
+    assert (error.path, error.facts) == (str(tmp_path), (("needed", "200 bytes"), ("free", "150 bytes")))
+
+
+def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "_memory", lambda: 1000)
+    found = needs.short_of([Need("a", 1, 999), Need("b", 1, 1001)], str(tmp_path))
+    assert found.keys() == {"b"}
+    monkeypatch.setattr(needs, "_memory", lambda: None)
+    assert needs.short_of([Need("b", 1, 1001)], str(tmp_path)) == {}
