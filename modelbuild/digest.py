@@ -53,6 +53,17 @@ def file_xxh3(path: str) -> str:
     return state.digest()
 
 
+def checked(value: bytes) -> bytes:
+    """A value behind its own xxh3, so that damage shows."""
+    return xxh3(value).encode() + b"\n" + value
+
+
+def unchecked(data: bytes) -> bytes | None:
+    """The value that was `checked`; None where it is no longer what it was."""
+    check, _, value = data.partition(b"\n")
+    return value if check == xxh3(value).encode() else None
+
+
 def file_name(digest: str) -> str:
     """What the file of a digest is called: not every file system takes a colon."""
     return digest.replace(":", "-", 1)

@@ -42,6 +42,11 @@ def signature(info: os.stat_result) -> str:
     return f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}"
 
 
+def unwritten(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether two stats are of one file that nobody wrote to between them: at most a link to it came or went."""
+    return all(getattr(before, part) == getattr(after, part) for part in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
+
+
 def young(info: os.stat_result, now: float) -> bool:
     """Whether a write at `now` might leave a file with the times that it has."""
     # Whole seconds come from file systems with coarse stamps (FAT, HFS+): give those two seconds.

@@ -24,12 +24,7 @@ PARAMETERS = 7
 CUT = "being cut"
 
 EXCEPTIONS: Mapping[str, str] = {
-    "engine.build": CUT,
-    "engine.build:Build.__init__": CUT,
-    "engine.scheduler:Scheduler.run": CUT,
-    "engine.store": CUT,
     "errors:Error.__init__": "what can be said of a fault, all by keyword; most say two or three",
-    "publish.models_folder": CUT,
 }
 """`package.module` or `package.module:Class.function` below modelbuild -> why it may be larger."""
 

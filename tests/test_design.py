@@ -21,8 +21,6 @@ ELSEWHERE = {
     "__main__": "cli/test_main.py",
     "cli.commands.*": "cli/test_commands.py",
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",
-    "session.quality": "e2e/test_quality.py",
-    "session.stamp": "e2e/test_stamp.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_runtime.py",
@@ -31,18 +29,6 @@ ELSEWHERE = {
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
-    # Not yet.
-    "engine.action": SOON,
-    "engine.executors.*": SOON,
-    "engine.graph": SOON,
-    "engine.rebuilder": SOON,
-    "engine.scheduler": SOON,
-    "engine.sources": SOON,
-    "session.file_events": SOON,
-    "session.forecast": SOON,
-    "session.session": SOON,
-    "session.standing": SOON,
-    "session.worker": SOON,
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
 
 GOOD = 0
@@ -94,7 +95,7 @@ def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
 def invoked(values: dict[str, Any]) -> Invocation:
     """What the options say, by the names of their parameters."""
     from modelbuild.cli.report import Report
-    from modelbuild.session.session import Settings
+    from modelbuild.session.settings import Settings
 
     settings = Settings(**{key: values[key] for key in Settings._fields if values.get(key) is not None})
     report = Report(

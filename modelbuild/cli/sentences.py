@@ -1,18 +1,19 @@
-"""Sentences about a build: why steps run, what it waits for, and what came of it."""
+"""Sentences about a build: why steps run, what it waits for, what came of it or would come."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.places import here
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
-from modelbuild.words import duration, listed, plural, size
+from modelbuild.words import duration, listed, plural, size, table
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event
+    from modelbuild.session.forecast import Forecast
 
 
 def unjudged(path: str, architecture: str) -> str:
@@ -68,6 +69,20 @@ def summed_up(summary: Event, variants: int, changed: int, seconds: float, faile
     else:
         head = f"{plural(variants, 'model')} as before after {took}"
     return f"{head}: {', '.join(parts)}"
+
+
+def forecasts(models: Sequence[Forecast], verbose: bool) -> list[str]:
+    """A table of models; or, with every tensor's type, one for each model."""
+    models = [model for model in models if model.tensors]
+    if not verbose:
+        rows = [[f.name, size(f.size or 0), f.counts()] for f in models]
+        return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
+    found = []
+    for each in models:
+        found.append(f"{each.name}  {size(each.size or 0)}")
+        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
+        found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
+    return found
 
 
 def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs") -> list[str]:

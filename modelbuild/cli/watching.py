@@ -15,7 +15,8 @@ from modelbuild.words import plural
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph
     from modelbuild.session.file_events import Concern
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
 
 PLANS = 3

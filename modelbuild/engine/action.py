@@ -1,10 +1,10 @@
-"""Actions: a step with the digests of its inputs. The digest of the action is the only rebuild rule."""
+"""Actions: a step with the digests of its inputs, and what came of running it. The digest of the action is the only rebuild rule."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 ABSENT = "absent"
@@ -21,8 +21,16 @@ class Action:
         self.version = version
         self.parameters = parameters
         self.inputs = inputs
-        lines = [kind, str(version), parameters, *[f"{role}\t{digest}" for role, digest in inputs]]
+        lines = (f"{name}\t{value}" if name else value for _, name, value in self.fields())
         self.digest = "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def fields(self) -> Iterator[tuple[str, str, str]]:
+        """All that decides what is made: (what it is, its name, its value). The digest is taken of these and of nothing else."""
+        yield "kind", "", self.kind
+        yield "version", "", str(self.version)
+        yield "parameters", "", self.parameters
+        for role, digest in self.inputs:
+            yield "input", role, digest
 
     def encode(self) -> str:
         return json.dumps([self.kind, self.version, self.parameters, self.inputs], separators=(",", ":"))
@@ -40,15 +48,47 @@ class ActionResult(NamedTuple):
     size: int
 
 
+class Range(NamedTuple):
+    """Where a tensor's bytes lie: in which blob, from where, how many, and their xxh3."""
+
+    blob: str
+    offset: int
+    length: int
+    xxh3: str
+
+
+class Made(NamedTuple):
+    """What running an action gave: its result, where in that which tensors lie (by key), and how much work it was."""
+
+    result: ActionResult
+    tensors: tuple[tuple[str, Range], ...] = ()
+    computed: int = 0
+    reused: int = 0
+    written: int = 0
+
+
 def differences(old: Action, new: Action) -> list[tuple[str, str, str]]:
-    """What changed between two actions, field by field: (field, before, after)."""
-    found: list[tuple[str, str, str]] = []
-    if old.kind != new.kind:
-        found.append(("kind", old.kind, new.kind))
-    if old.version != new.version:
-        found.append(("version", str(old.version), str(new.version)))
-    found += _fields("parameter", _flat(json.loads(old.parameters)), _flat(json.loads(new.parameters)))
-    found += _fields("input", list(old.inputs), list(new.inputs))
+    """What changed between two actions, of the fields that their digests are taken of: (field, before, after)."""
+    before, after = _named(old), _named(new)
+    fields = sorted(dict.fromkeys([*before, *after]), key=lambda field: _ORDER.index(field[0]))
+    return [
+        (f"{what} '{name}'" if what in ("parameter", "input") else what, *sides)
+        for what, name in fields
+        if len(set(sides := (before.get((what, name), "(none)"), after.get((what, name), "(none)")))) > 1
+    ]
+
+
+_ORDER = ("kind", "version", "parameter", "input")
+
+
+def _named(action: Action) -> dict[tuple[str, str], str]:
+    """The fields of an action, each parameter one of its own."""
+    found: dict[tuple[str, str], str] = {}
+    for what, name, value in action.fields():
+        if what == "parameters":
+            found.update((("parameter", key), each) for key, each in _flat(json.loads(value)))
+        else:
+            found[what, name] = value
     return found
 
 
@@ -56,12 +96,3 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [pair for key, item in value.items() for pair in _flat(item, f"{prefix}.{key}" if prefix else key)]
     return [(prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
-
-
-def _fields(what: str, old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    before, after = dict(old), dict(new)
-    return [
-        (f"{what} '{key}'", before.get(key, "(none)"), after.get(key, "(none)"))
-        for key in dict.fromkeys([*before, *after])
-        if before.get(key) != after.get(key)
-    ]

@@ -9,38 +9,41 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild import interrupt
-from modelbuild.engine.action import Action, ActionResult, differences
+from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.rebuilder import Rebuilder
-from modelbuild.engine.scheduler import Finish, Scheduler
-from modelbuild.engine.sources import Sources
-from modelbuild.engine.store import Damaged, Range, Store
+from modelbuild.engine.scheduler import Calls, Finish, Scheduler
+from modelbuild.engine.standing import Records, reasons, unmade
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 
 Event = dict[str, Any]
 """What a build tells as it goes: `event` names the kind, the rest is JSON-able."""
 
-
-class Made(NamedTuple):
-    """What running an action gave."""
-
-    result: ActionResult
-    tensors: tuple[tuple[str, Range], ...] = ()
-    computed: int = 0
-    reused: int = 0
-    written: int = 0
-
-
-Work = Callable[[Action, Step], Made]
 Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
-"""Put an output's manifest and blobs where they are served, or see that they stand there; says whether anything changed."""
 
-Preflight = Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]]
-"""Tell what is known to stand against the steps of a graph that are to run, by step."""
 
-SMALL = 64 << 20
-"""Bytes of a file that is read before anything is checked, to know whether it changed."""
+class ModelSide(NamedTuple):
+    """What a build asks of those who know models.
 
+    work       make and store the artifact of an action
+    publish    put an output's manifest and blobs where they are served, or see that they stand there; says whether anything changed
+    restore    put again what somebody took of an output since it was published; says whether anything was gone
+    preflight  tell what is known to stand against the steps of a graph that are to run, by step
+    placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
+    abort      have the actions under way give up
+    """
+
+    work: Callable[[Action, Step], Made]
+    publish: Publish
+    restore: Publish = lambda output, manifest, blobs: False
+    preflight: Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]] = lambda graph, running: {}
+    placed: Callable[[Error, Step], Error] = lambda error, step: error
+    abort: Callable[[], None] = lambda: None
+
+
+LARGE = 64 << 20
+"""Bytes of sources to be read from which on a build says so."""
 
 SETTLED = 0.05
 """Seconds that somebody else's removal takes at most from its look at the manifests to the last blob that it deletes."""
@@ -57,7 +60,9 @@ class Untrue(Exception):
         self.error = error
 
 
-class Options(NamedTuple):
+class BuildOptions(NamedTuple):
+    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run."""
+
     jobs: int = 1
     keep_going: bool = False
     force: bool = False
@@ -70,34 +75,21 @@ class Build:
     def __init__(
         self,
         graph: Graph,
-        *,
-        store: Store,
-        sources: Sources,
-        project: str,
-        work: Work,
-        publish: Publish,
+        records: Records,
+        models: ModelSide,
         report: Callable[[Event], None],
-        options: Options,
-        restore: Publish = lambda output, manifest, blobs: False,
-        abort: Callable[[], None] = lambda: None,
-        preflight: Preflight = lambda graph, running: {},
-        placed: Callable[[Error, Step], Error] = lambda error, step: error,
+        options: BuildOptions,
     ) -> None:
         self._graph = graph
-        self._store = store
-        self._sources = sources
-        self._project = project
-        self._work = work
-        self._publish = publish
-        self._restore = restore
+        self._records = records
+        self._cache = records.cache
+        self._models = models
+        self._placed = models.placed
         self._report = report
         self._options = options
-        self._abort = abort
-        self._preflight = preflight
-        self._placed = placed
-        self._rebuilder = Rebuilder(store, sources.digest)
-        self._actions: dict[str, Action] = {}
+        self._forced = graph.steps if options.force else {}
         self._unread: dict[Source, Error] = {}
+        self._rebuilder = Rebuilder(records.cache, records.sources.digest, self._unread, self._forced)
         self._targets = graph.targets()
         self._awaited = {output: {output.manifest, *output.blobs} for output in graph.outputs}
         self._outputs_of: dict[str, list[Output]] = {}
@@ -127,9 +119,10 @@ class Build:
         try:
             graph = self._passed()
             self._hash_sources(graph)
-            scheduler = Scheduler(graph, self._options.jobs, self._options.keep_going, self._abort)
+            look_up = self._rebuilder.look_up
+            calls = Calls(look_up, self._execute, self._started, self._finished, self._models.abort)
             try:
-                scheduler.run(self._look_up, self._execute, self._finished, self._started)
+                Scheduler(graph, self._options.jobs, self._options.keep_going, calls).run()
                 self._settle()
             finally:
                 with contextlib.suppress(Error):
@@ -147,8 +140,9 @@ class Build:
 
     def _passed(self) -> Graph:
         """The part of the graph that nothing stands against, as far as can be told before any work; the rest is over."""
-        running = unmade(self._graph, self._rebuilder, self._sources, self._unread, force=self._options.force)
-        faults = self._preflight(self._graph, running)
+        running, unread = unmade(self._graph, self._records, self._forced)
+        self._unread.update(unread)
+        faults = self._models.preflight(self._graph, running)
         if not faults:
             return self._graph
         refused = {label for name in faults for label in self._targets[name]}
@@ -170,54 +164,43 @@ class Build:
         self._report(event)
 
     def _hash_sources(self, graph: Graph) -> None:
-        sources = graph.sources()
-        self._sources.prepare(sources)
-        unread = self._sources.unhashed(sources)
+        sources = self._records.sources
+        sources.prepare(graph.sources())
+        unread = sources.unhashed(graph.sources())
         large = sum(size for _, size in unread)
-        if large > 64 << 20:
+        if large > LARGE:
             self._report({"event": "hashing", "files": len(unread), "bytes": large})
-        for source, _ in unread:
-            try:
-                self._sources.digest(source)
-            except Error as error:
-                self._unread[source] = error
-
-    def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
-        actions = {step: self._rebuilder.action(step) for step in steps if self._unread.keys().isdisjoint(step.sources)}
-        self._actions.update((step.name, action) for step, action in actions.items())
-        known = {} if self._options.force else self._rebuilder.known(actions)
-        self._rebuilder.results.update(known)
-        return known
+        self._unread.update(sources.read(source for source, _ in unread))
 
     def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
         for source in step.sources:
             if source in self._unread:
                 raise self._unread[source]
-        action = self._actions[step.name]
-        with self._store.lock(action.digest):
-            fresh = again or self._options.force
+        action = self._rebuilder.actions[step.name]
+        with self._cache.lock(action.digest):
             # Two builds at once: the other one may have made it while we waited for the lock.
-            made = None if fresh else self._rebuilder.known({step: action}).get(step.name)
-            if made is not None:
-                self._rebuilder.results[step.name] = made
-                return made, False
-            made_now = self._make(step, action)
-            self._store.record(action.digest, made_now.result, made_now.tensors)
+            fresh = again or step.name in self._forced
+            before = None if fresh else self._rebuilder.made_meanwhile(step)
+            if before is not None:
+                self._rebuilder.results[step.name] = before
+                return before, False
+            made = self._make(step, action)
+            self._cache.record(action.digest, made)
         with self._mutex:
-            self._rebuilder.results[step.name] = made_now.result
+            self._rebuilder.results[step.name] = made.result
             self._ran.add(step.name)
-            self._tensors["tensors_computed"] += made_now.computed
-            self._tensors["tensors_reused"] += made_now.reused
-            self._tensors["bytes_written"] += made_now.written
-        return made_now.result, True
+            self._tensors["tensors_computed"] += made.computed
+            self._tensors["tensors_reused"] += made.reused
+            self._tensors["bytes_written"] += made.written
+        return made.result, True
 
     def _make(self, step: Step, action: Action) -> Made:
         while True:
             for name in step.needs:
-                if self._store.path(self._rebuilder.results[name].artifact) is None:
+                if not self._cache.fetch(self._rebuilder.results[name]):
                     self._remake(name)
             try:
-                return self._work(action, step)
+                return self._models.work(action, step)
             except Damaged as damage:
                 names = [name for name in step.needs if self._rebuilder.results[name].artifact == damage.artifact]
                 if not names:
@@ -250,9 +233,8 @@ class Build:
 
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}
-        if self._options.explain and step.name in self._actions:
-            before = self._store.last(self._project, step.name)
-            event["because"] = reasons(step, before, self._actions[step.name], self._options.force)
+        if self._options.explain and (action := self._rebuilder.actions.get(step.name)) is not None:
+            event["because"] = reasons(step, self._records.history.last(step.name), action, self._forced)
         self._report(event)
 
     def _finished(self, finish: Finish) -> None:
@@ -283,7 +265,7 @@ class Build:
 
     def _finish_output(self, output: Output) -> None:
         try:
-            changed = self._put(self._publish, output)
+            changed = self._put(self._models.publish, output)
         except Error as error:
             if not self._options.keep_going:
                 raise
@@ -328,7 +310,7 @@ class Build:
 
     def _restored(self, output: Output) -> bool:
         try:
-            return self._put(self._restore, output)
+            return self._put(self._models.restore, output)
         except Error as error:
             self.errors.append(error)
             self._changed.remove(output)
@@ -350,8 +332,8 @@ class Build:
         return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
 
     def _remember(self) -> None:
-        done = {name: self._actions[name] for name in self._rebuilder.results if name in self._actions}
-        self._store.remember_last(self._project, done)
+        actions = self._rebuilder.actions
+        self._records.history.remember({name: actions[name] for name in self._rebuilder.results if name in actions})
 
 
 def _short_of(error: RuntimeError | MemoryError) -> Error | None:
@@ -364,97 +346,3 @@ def _short_of(error: RuntimeError | MemoryError) -> Error | None:
         "the system starts no more threads",
         hint="raise the limit of processes (`ulimit -u`, or the pids limit of the container), or lower --jobs",
     )
-
-
-_FORCED = {"field": "artifact", "before": "built", "after": "asked for with --force"}
-_UNREAD = {"field": "weights", "before": "unknown", "after": "not read yet"}
-_GONE = {"field": "artifact", "before": "built", "after": "no longer in the cache"}
-
-
-def reasons(step: Step, before: Action | None, now: Action, forced: bool = False) -> list[dict[str, str]]:
-    """Why a step runs: how it differs from the last build's action, field by field; an input with the file or step it is."""
-    if before is None:
-        return [{"field": "step", "before": "never built", "after": "new"}]
-    changed = differences(before, now)
-    if not changed:
-        return [_FORCED if forced else _GONE]
-    inputs = {f"input '{role}'": ref.path if isinstance(ref, Source) else ref for role, ref in step.inputs}
-    return [
-        {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
-        for field, old, new in changed
-    ]
-
-
-def unmade(
-    graph: Graph, rebuilder: Rebuilder, sources: Sources, unread: dict[Source, Error], *, force: bool = False
-) -> set[str]:
-    """The steps that read weights and were never run on them as they are, and all that need those.
-
-    Weights that were never read are not read for this: a step that reads them is one of these. `unread` learns of small files
-    that cannot be read.
-    """
-    readers = [step for step in graph.steps.values() if any(source.form != "bytes" for source in step.sources)]
-    sources.prepare(graph.sources())
-    new = set()
-    for source, size in sources.unhashed({source for step in readers for source in step.sources}):
-        if source.form != "bytes" or size > SMALL:
-            new.add(source)
-            continue
-        try:
-            sources.digest(source)
-        except Error as error:
-            unread[source] = error
-            new.add(source)
-    known = {step: rebuilder.action(step) for step in readers if new.isdisjoint(step.sources) and not any(step.needs)}
-    made = {} if force else rebuilder.known(known)
-    found = {step.name for step in readers if step.name not in made}
-    for step in graph.steps.values():
-        if not found.isdisjoint(step.needs):
-            found.add(step.name)
-    return found
-
-
-class Due(NamedTuple):
-    """A step that a build would run: surely, or only if what it needs comes out otherwise than before; and why."""
-
-    step: Step
-    sure: bool
-    because: list[dict[str, str]]
-
-
-def due(
-    graph: Graph,
-    store: Store,
-    sources: Sources,
-    project: str,
-    force: bool = False,
-    unread: Collection[Source] = (),
-) -> list[Due]:
-    """What a build would do. Sources whose digests are not known are read, as a build would, but for the `unread` ones."""
-    sources.prepare(graph.sources())
-    rebuilder = Rebuilder(store, sources.digest)
-    found: dict[str, Due] = {}
-    for step in graph.steps.values():
-        if any(source in unread for source in step.sources):
-            found[step.name] = Due(step, True, [_UNREAD])
-            continue
-        waiting = [(role, ref) for role, ref in step.inputs if isinstance(ref, str) and ref not in rebuilder.results]
-        before = store.last(project, step.name)
-        if waiting:
-            old = dict(before.inputs) if before else {}
-            because = [
-                {"field": f"input '{role}' ({ref})", "before": old.get(role, "none"), "after": "to be made"}
-                for role, ref in waiting
-            ]
-            found[step.name] = Due(step, force, [_FORCED] if force else because)
-            continue
-        action = rebuilder.action(step)
-        known = rebuilder.known({step: action})
-        rebuilder.results.update(known)
-        if force or not known:
-            found[step.name] = Due(step, True, reasons(step, before, action, force))
-    for step in reversed(graph.steps.values()):
-        for name in step.needs if step.name in found else ():
-            if name not in found and store.path(rebuilder.results[name].artifact) is None:
-                found[name] = Due(graph.steps[name], found[step.name].sure, [_GONE])
-    return [found[name] for name in graph.steps if name in found]

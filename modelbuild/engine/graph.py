@@ -15,6 +15,11 @@ class Source(NamedTuple):
     path: str
     form: str
 
+    @property
+    def is_weights(self) -> bool:
+        """Whether its digest comes from those of the tensors in it."""
+        return self.form != "bytes"
+
 
 class Step(NamedTuple):
     """One thing to make, by name: what kind, from what, with which parameters. It names its inputs; an action knows their digests.
@@ -68,14 +73,35 @@ class Graph:
     def select(self, outputs: Iterable[Output]) -> Graph:
         """The part of the graph that the given outputs need."""
         chosen = tuple(outputs)
-        wanted: set[str] = set()
-        stack = [name for output in chosen for name in (output.manifest, *output.blobs)]
+        part = self.up_to(name for output in chosen for name in (output.manifest, *output.blobs))
+        part.outputs = chosen
+        return part
+
+    def up_to(self, names: Iterable[str]) -> Graph:
+        """The steps of these names and all that they need, without outputs."""
+        wanted = self._needed(names)
+        return Graph(step for name, step in self.steps.items() if name in wanted)
+
+    def _needed(self, names: Iterable[str]) -> set[str]:
+        needed: set[str] = set()
+        stack = list(names)
         while stack:
             name = stack.pop()
-            if name not in wanted:
-                wanted.add(name)
+            if name not in needed:
+                needed.add(name)
                 stack.extend(self.steps[name].needs)
-        return Graph((step for name, step in self.steps.items() if name in wanted), chosen)
+        return needed
+
+    def waves(self) -> list[list[Step]]:
+        """All steps: first those that need no other, then those that need only these, and so on."""
+        depth: dict[str, int] = {}
+        waves: list[list[Step]] = []
+        for name, step in self.steps.items():
+            depth[name] = 1 + max((depth[need] for need in step.needs), default=-1)
+            if depth[name] == len(waves):
+                waves.append([])
+            waves[depth[name]].append(step)
+        return waves
 
     def sources(self) -> dict[Source, None]:
         """Every source, in the order of first use."""
@@ -85,14 +111,8 @@ class Graph:
         """For each step, the labels of the outputs that need it."""
         found: dict[str, list[str]] = {name: [] for name in self.steps}
         for output in self.outputs:
-            seen: set[str] = set()
-            stack = [output.manifest, *output.blobs]
-            while stack:
-                name = stack.pop()
-                if name not in seen:
-                    seen.add(name)
-                    found[name].append(output.label)
-                    stack.extend(self.steps[name].needs)
+            for name in self._needed((output.manifest, *output.blobs)):
+                found[name].append(output.label)
         return found
 
     def encode(self) -> bytes:

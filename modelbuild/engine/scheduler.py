@@ -27,9 +27,24 @@ class Finish(NamedTuple):
     seconds: float
 
 
-LookUp = Callable[[list[Step]], dict[str, ActionResult]]
-Execute = Callable[[Step], tuple[ActionResult, bool]]
-"""Makes a step's artifact; the flag says whether it ran (another build may have made it meanwhile)."""
+class Calls(NamedTuple):
+    """What a scheduler calls: `execute` in any thread, the others in its own.
+
+    look_up   what was made of these steps before, by name
+    execute   make a step's artifact; the flag says whether it ran (another build may have made it meanwhile)
+    started   a step is about to be executed
+    finished  a step is over
+    abort     the steps under way are to give up
+    """
+
+    look_up: Callable[[list[Step]], dict[str, ActionResult]]
+    execute: Callable[[Step], tuple[ActionResult, bool]]
+    started: Callable[[Step], None]
+    finished: Callable[[Finish], None]
+    abort: Callable[[], None]
+
+
+_Timed = tuple[ActionResult, bool, float]
 
 
 class Scheduler:
@@ -38,11 +53,11 @@ class Scheduler:
     Quick steps run in the calling thread, the others in `jobs` threads; of those that use every core, one at a time.
     """
 
-    def __init__(self, graph: Graph, jobs: int, keep_going: bool, abort: Callable[[], None]) -> None:
+    def __init__(self, graph: Graph, jobs: int, keep_going: bool, calls: Calls) -> None:
         self._graph = graph
         self._jobs = jobs
         self._keep_going = keep_going
-        self._abort = abort
+        self._calls = calls
         self._inline = Inline()
         self._threads: ThreadPoolExecutor | None = None
         self._missing = {name: len(set(step.needs)) for name, step in graph.steps.items()}
@@ -52,73 +67,77 @@ class Scheduler:
                 self._dependents[need].append(name)
         self._ready = [step for name, step in graph.steps.items() if not self._missing[name]]
         self._waiting: list[Step] = []
-        self._running: dict[Future[tuple[ActionResult, bool, float]], Step] = {}
+        self._under_way: dict[Future[_Timed], Step] = {}
         self._stopped = False
         self._over: set[str] = set()
 
-    def run(
-        self, look_up: LookUp, execute: Execute, finished: Callable[[Finish], None], started: Callable[[Step], None]
-    ) -> None:
-        """Finish every step, or those that a failure leaves possible. The callbacks are called in this thread, `execute` in any."""
-
-        def timed(step: Step) -> tuple[ActionResult, bool, float]:
-            begun = time.perf_counter()
-            result, ran = execute(step)
-            return result, ran, time.perf_counter() - begun
-
-        def close(
-            step: Step, done: Done[tuple[ActionResult, bool, float]] | Future[tuple[ActionResult, bool, float]]
-        ) -> None:
-            try:
-                result, ran, seconds = done.result()
-            except Exception as error:
-                self._fail(step, error, finished)
-            else:
-                finished(Finish(step, "ran" if ran else "hit", result, None, seconds))
-                self._release(step)
-
-        def start() -> None:
-            for step in self._startable():
-                if self._stopped:
-                    break
-                interrupt.check()
-                started(step)
-                if step.pool:
-                    self._running[self._pool().submit(timed, step)] = step
-                else:
-                    close(step, self._inline.submit(timed, step))
-
+    def run(self) -> None:
+        """Finish every step, or those that a failure leaves possible."""
         try:
-            while self._ready or self._waiting or self._running:
+            while self._ready or self._waiting or self._under_way:
                 interrupt.check()
                 while self._ready:
-                    batch, self._ready = self._ready, []
-                    known = look_up(batch)
-                    for step in batch:
-                        if step.name in known:
-                            finished(Finish(step, "hit", known[step.name], None, 0.0))
-                            self._release(step)
-                        else:
-                            self._waiting.append(step)
-                start()
-                if self._running and not self._ready:
-                    over = [(self._running.pop(future), future) for future in self._first_done()]
-                    interrupt.check()
-                    if all(future.exception() is None for _, future in over):
-                        # What waits for a place runs already while these are published, which takes the disk's time.
-                        start()
-                    for step, future in over:
-                        close(step, future)
+                    self._take_ready()
+                self._start()
+                if self._under_way and not self._ready:
+                    self._close_first()
         except BaseException:
             # Steps under way are told to give up before they are waited for.
-            self._abort()
+            self._calls.abort()
             raise
         finally:
             if self._threads is not None:
                 self._threads.shutdown(wait=True, cancel_futures=True)
         for name, step in self._graph.steps.items():
             if name not in self._over:
-                finished(Finish(step, "skipped", None, None, 0.0))
+                self._calls.finished(Finish(step, "skipped", None, None, 0.0))
+
+    def _take_ready(self) -> None:
+        """Look up the steps that need nothing any more; those that were not made before wait for a place."""
+        batch, self._ready = self._ready, []
+        known = self._calls.look_up(batch)
+        for step in batch:
+            if step.name in known:
+                self._calls.finished(Finish(step, "hit", known[step.name], None, 0.0))
+                self._release(step)
+            else:
+                self._waiting.append(step)
+
+    def _start(self) -> None:
+        """Begin as many of the waiting steps as there is room for."""
+        for step in self._startable():
+            if self._stopped:
+                break
+            interrupt.check()
+            self._calls.started(step)
+            if step.pool:
+                self._under_way[self._pool().submit(self._timed, step)] = step
+            else:
+                self._close(step, self._inline.submit(self._timed, step))
+
+    def _close_first(self) -> None:
+        """Wait for a step in a thread, and close those that are over."""
+        over = [(self._under_way.pop(future), future) for future in self._first_done()]
+        interrupt.check()
+        if all(future.exception() is None for _, future in over):
+            # What waits for a place runs already while these are published, which takes the disk's time.
+            self._start()
+        for step, future in over:
+            self._close(step, future)
+
+    def _timed(self, step: Step) -> _Timed:
+        begun = time.perf_counter()
+        result, ran = self._calls.execute(step)
+        return result, ran, time.perf_counter() - begun
+
+    def _close(self, step: Step, done: Done[_Timed] | Future[_Timed]) -> None:
+        try:
+            result, ran, seconds = done.result()
+        except Exception as error:
+            self._fail(step, error)
+        else:
+            self._calls.finished(Finish(step, "ran" if ran else "hit", result, None, seconds))
+            self._release(step)
 
     def _startable(self) -> Iterable[Step]:
         """Take out of the waiting what there is room for."""
@@ -126,8 +145,8 @@ class Scheduler:
             self._waiting.clear()
             return []
         start, rest = [], []
-        used = len(self._running)
-        cores = any(step.pool == "cores" for step in self._running.values())
+        used = len(self._under_way)
+        cores = any(step.pool == "cores" for step in self._under_way.values())
         for step in self._waiting:
             if step.pool and (used >= self._jobs or (step.pool == "cores" and cores)):
                 rest.append(step)
@@ -147,10 +166,10 @@ class Scheduler:
             self._threads = threads.connect(self._jobs)
         return self._threads
 
-    def _first_done(self) -> Iterable[Future[tuple[ActionResult, bool, float]]]:
+    def _first_done(self) -> Iterable[Future[_Timed]]:
         from concurrent.futures import FIRST_COMPLETED, wait
 
-        return wait(self._running, return_when=FIRST_COMPLETED).done
+        return wait(self._under_way, return_when=FIRST_COMPLETED).done
 
     def _release(self, step: Step) -> None:
         self._over.add(step.name)
@@ -159,9 +178,9 @@ class Scheduler:
             if not self._missing[name]:
                 self._ready.append(self._graph.steps[name])
 
-    def _fail(self, step: Step, error: Exception, finished: Callable[[Finish], None]) -> None:
+    def _fail(self, step: Step, error: Exception) -> None:
         self._over.add(step.name)
-        finished(Finish(step, "failed", None, error, 0.0))
+        self._calls.finished(Finish(step, "failed", None, error, 0.0))
         if not self._keep_going:
             self._stopped = True
             self._ready.clear()

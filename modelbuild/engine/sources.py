@@ -4,50 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from modelbuild import digest as digests
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Source
-from modelbuild.engine.store import Store
+from modelbuild.engine.stat_cache import StatCache
 from modelbuild.errors import Error
-from modelbuild.files import TICK, reason, signature, young
+from modelbuild.files import TICK, reason, signature, unwritten, young
 
 LINKED = 3
 """Times that a file is read that other builds make links to meanwhile."""
 
 
-class Survey(NamedTuple):
-    """A weights file's digest, and what else was learned while reading it (opaque to the engine)."""
+class FileDigest(NamedTuple):
+    """A file's digest, and what else was learned while reading it (opaque to the engine)."""
 
     digest: str
     detail: bytes | None
 
 
-Surveyor = Callable[[str], Survey]
+Digester = Callable[[str], FileDigest]
+"""Reads a weights file to take its digest."""
+
+
+class Limit(NamedTuple):
+    """Bytes up to which a file is read whose digest is not known yet: a weights file (-1: none is), and any other."""
+
+    weights: int
+    other: int
+
+
+BUILD = Limit(-1, 64 << 20)
+"""What is read before anything is checked, to know which steps a build would run."""
+
+LOOK = Limit(1 << 20, 1 << 20)
+"""What is read without asking, to say how things stand."""
+
+ALL = Limit(sys.maxsize, sys.maxsize)
+"""What is read to say why steps would run."""
 
 
 class Sources:
-    """Knows the digest of every source, through the store's stat cache."""
+    """Knows the digest of every source, through the stat cache; `digesters` say by form how those of weights files are taken."""
 
-    def __init__(self, store: Store, surveyors: Mapping[str, Surveyor]) -> None:
-        self._store = store
-        self._surveyors = surveyors
+    def __init__(self, cache: StatCache, digesters: Mapping[str, Digester]) -> None:
+        self._stat_cache = cache
+        self._digesters = digesters
         self._mutex = threading.Lock()
         self._known: dict[Source, str] = {}
         self._by_digest: dict[str, Source] = {}
         self._cached: dict[tuple[str, str], tuple[str, str]] = {}
-        self.hashed_bytes = 0
 
     def prepare(self, sources: Iterable[Source]) -> None:
         """Load what the stat cache says of these sources, in one go."""
-        self._cached.update(self._store.files({source.path for source in sources}))
+        self._cached.update(self._stat_cache.digests({source.path for source in sources}))
 
     def prepare_paths(self, paths: Iterable[str]) -> None:
-        self._cached.update(self._store.files(set(paths)))
+        """The same for files of any form."""
+        self._cached.update(self._stat_cache.digests(set(paths)))
 
     def unhashed(self, sources: Iterable[Source]) -> list[tuple[Source, int]]:
         """The sources whose digest must be taken by reading them, with their sizes. What is wrong with one is said then."""
@@ -59,6 +78,23 @@ class Sources:
             except (Error, OSError):
                 found.append((source, 0))
         return found
+
+    def beyond(self, limit: Limit, sources: Iterable[Source]) -> set[Source]:
+        """The sources whose digest must be taken by reading them and that are larger than what is read now."""
+        self.prepare(sources := list(sources))
+        sizes = self.unhashed(sources)
+        return {source for source, size in sizes if size > (limit.weights if source.is_weights else limit.other)}
+
+    def read(self, sources: Iterable[Source], but: Container[Source] = ()) -> dict[Source, Error]:
+        """Take the digests of sources; returns what is wrong with those that cannot be read. Those of `but` are passed over."""
+        wrong = {}
+        for source in sources:
+            try:
+                if source not in but:
+                    self.digest(source)
+            except Error as error:
+                wrong[source] = error
+        return wrong
 
     def _peek(self, source: Source) -> str | None:
         if known := self._known.get(source):
@@ -87,21 +123,21 @@ class Sources:
                 after = os.stat(path)
                 if signature(before) == signature(after):
                     break
-                # Another build that links to the file changes its change time and no byte: take it once more.
-                if not left or not _only_linked(before, after):
+                # Another build that links to the file changes its change time and no byte: take it once more. If more happened
+                # to it, that reading sees it.
+                if not left or not unwritten(before, after):
                     raise changed(path)
         except FileNotFoundError:
             return self._know(source, ABSENT)
         except OSError as error:
             raise unreadable(path, error) from error
-        self.hashed_bytes += after.st_size
         if not young(after, started):
-            self._store.remember_file(path, source.form, signature(after), found.digest, found.detail)
+            self._stat_cache.remember(path, source.form, signature(after), found.digest, found.detail)
         elif found.detail is not None:
-            self._store.remember_file(path, source.form, "", found.digest, found.detail)
+            self._stat_cache.remember(path, source.form, "", found.digest, found.detail)
         return self._know(source, found.digest)
 
-    def _take(self, source: Source) -> tuple[float, os.stat_result, Survey]:
+    def _take(self, source: Source) -> tuple[float, os.stat_result, FileDigest]:
         """Read a file: when that began, the stat before it, and what was found."""
         path = source.path
         before = os.stat(path)
@@ -112,8 +148,8 @@ class Sources:
             before = os.stat(path)
         started = time.time()
         if source.form == "bytes":
-            return started, before, Survey(digests.file_xxh3(path), None)
-        return started, before, self._surveyors[source.form](path)
+            return started, before, FileDigest(digests.file_xxh3(path), None)
+        return started, before, self._digesters[source.form](path)
 
     def _know(self, source: Source, digest: str) -> str:
         with self._mutex:
@@ -126,20 +162,20 @@ class Sources:
         """The source that has this digest."""
         return self._by_digest[digest]
 
-    def survey(self, digest: str) -> bytes | None:
-        """What surveying the weights file of this digest found; None for a source of another form."""
+    def detail(self, digest: str) -> bytes | None:
+        """What was found while reading the weights file of this digest; None for a source of another form."""
         source = self._by_digest.get(digest)
-        if source is None or source.form == "bytes":
+        if source is None or not source.is_weights:
             return None
-        detail = self._store.survey(digest)
+        detail = self._stat_cache.detail(digest)
         if detail is None:
             # The store was cleaned meanwhile: look again.
-            detail = self._surveyors[source.form](source.path).detail
+            detail = self._digesters[source.form](source.path).detail
         return detail
 
-    def surveyed(self) -> list[tuple[str, str]]:
+    def weights(self) -> list[tuple[str, str]]:
         """(digest, path) of every weights file this build knows."""
-        return [(digest, source.path) for digest, source in self._by_digest.items() if source.form != "bytes"]
+        return [(digest, source.path) for digest, source in self._by_digest.items() if source.is_weights]
 
     def forget(self, path: str) -> None:
         """What the stat cache said of this file was wrong. Where the file is as it was then, the others are not believed either."""
@@ -148,21 +184,18 @@ class Sources:
             now = signature(os.stat(path))
             if any(seen == now for (known, _), (seen, _) in self._cached.items() if known == path):
                 paths = [known for known, _ in self._cached]
-        self._store.forget_files(paths)
+        self._stat_cache.forget(paths)
         with self._mutex:
             self._known = {source: digest for source, digest in self._known.items() if source.path != path}
 
 
-def _only_linked(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a link to a file may have come or gone, and nothing else happened to it; if more did, the next reading sees it."""
-    return all(getattr(before, part) == getattr(after, part) for part in ("st_dev", "st_ino", "st_size", "st_mtime_ns"))
-
-
 def unreadable(path: str, error: OSError) -> Error:
+    """Say that a source cannot be read, and why."""
     return Error(f"cannot be read: {reason(error)}", path=path)
 
 
 def changed(path: str) -> Error:
+    """Say that a source is no longer what its digest was taken of."""
     return Error(
         "source changed during the build",
         path=path,

@@ -184,3 +184,9 @@ class Users:
             return None if entry.is_symlink() else set()
         except (OSError, ValueError):
             return None
+
+
+def default_folder(env: str | None, home: str) -> str:
+    """Where Ollama keeps its models: `$OLLAMA_MODELS` (spaces and quotes trimmed, as Ollama does), else in the home folder."""
+    named = (env or "").strip(" \"'")
+    return named or os.path.join(home, ".ollama", "models")

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from modelbuild.files import reason
+
 if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
@@ -44,7 +46,7 @@ class _Missing(Exception):
     """No events are to be had."""
 
 
-class Events:
+class FileEvents:
     """Hears, where the system tells, of changes on the way to the paths that count.
 
     folders  the folders whose events are asked for: (device, inode) when that was done, and what watchdog calls the watch
@@ -105,8 +107,8 @@ class Events:
         wanted = dict.fromkeys([*map(os.path.dirname, by_entry), *(each for each in by_folder if os.path.isdir(each))])
         try:
             self._listen(list(wanted)[:EVENTS])
-        except _Missing as reason:
-            self.give_up(str(reason))
+        except _Missing as missing:
+            self.give_up(str(missing))
 
     def displaced(self) -> bool:
         """Whether a folder is no longer the one whose events are asked for."""
@@ -155,9 +157,9 @@ class Events:
         except (OSError, RuntimeError) as fault:
             raise _Missing(_reason(fault)) from fault
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, why: str) -> None:
         """Ask for no more events, and drop those asked for."""
-        self.missing, self._given_up = reason, True
+        self.missing, self._given_up = why, True
         self.close()
 
     def close(self) -> None:
@@ -228,7 +230,7 @@ def _reason(fault: Exception) -> str:
         return "the inotify limit is reached; raise fs.inotify.max_user_watches"
     if number == errno.EMFILE:
         return "the inotify limit is reached; raise fs.inotify.max_user_instances"
-    return f"the system reports no changes ({str((isinstance(fault, OSError) and fault.strerror) or fault).lower()})"
+    return f"the system reports no changes ({reason(fault) if isinstance(fault, OSError) else str(fault).lower()})"
 
 
 def _silent(folders: Iterable[str]) -> tuple[str, str] | None:

@@ -1,32 +1,22 @@
-"""What variants' models will be, from the heads of their weights files: sizes, types, and what would go wrong."""
+"""What a build would do, and what its models would be: from the heads of weights files, with nothing run."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.sources import Limit
+from modelbuild.engine.standing import Due, due, look_up
+from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
-from modelbuild.words import size, table
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
+    from modelbuild.session.session import Session
     from modelbuild.tensors.recipe import Recipe
-
-
-def lines(forecasts: Sequence[Forecast], verbose: bool) -> list[str]:
-    """A table of models; or, with every tensor's type, one for each model."""
-    forecasts = [forecast for forecast in forecasts if forecast.tensors]
-    if not verbose:
-        rows = [[f.name, size(f.size or 0), f.counts()] for f in forecasts]
-        return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
-    found = []
-    for each in forecasts:
-        found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
-        found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
-    return found
 
 
 class Forecast(NamedTuple):
@@ -44,6 +34,53 @@ class Forecast(NamedTuple):
     def data(self) -> dict[str, Any]:
         tensors = [{"name": name, "type": dtype, "shape": shape} for name, dtype, shape in self.tensors]
         return {"label": self.label, "name": self.name, "model_bytes": self.size, "tensors": tensors}
+
+
+class Ahead(NamedTuple):
+    """What a build would do.
+
+    graph  the part of what was asked for that needs no file which cannot be read
+    due    the steps of it that would run
+    wrong  by step, what is wrong with the files of the others
+    """
+
+    graph: Graph
+    due: list[Due]
+    wrong: dict[str, list[Error]]
+
+
+def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[str] = ()) -> Ahead:
+    """See what a build of a graph would do. Files beyond the limit are not read, but for those that cannot be."""
+    large = session.sources.beyond(limit, graph.sources())
+    unread = {source for source in large if os.access(source.path, os.R_OK)}
+    needed_by = graph.targets()
+    wrong: dict[Source, Error] = {}
+    for source, error in session.sources.read(graph.sources(), but=unread).items():
+        readers = [step.name for step in graph.steps.values() if source in step.sources]
+        labels = dict.fromkeys(label for name in readers for label in needed_by[name])
+        needed = ("needed by", listed((f"'{label}'" for label in labels), 5))
+        wrong[source] = error.replace(facts=[*error.facts, needed])
+    against: dict[str, list[Error]] = {}
+    for step in graph.steps.values():
+        for source in step.sources:
+            if source in wrong:
+                against.setdefault(step.name, []).append(wrong[source])
+    refused = {label for name in against for label in needed_by[name]}
+    part = graph.select(output for output in graph.outputs if output.label not in refused)
+    return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
+
+
+def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
+    """The models that a build would make; and by step, what stands against making them."""
+    from modelbuild.plan import needs, preflight
+
+    graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
+    made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
+    found = preflight.look(graph.select(made))
+    forecasts = [of_output(graph, output, found.recipes) for output in made]
+    needed = needs.of(graph, found.recipes, running)
+    wrong = {step: list(errors) for step, errors in found.errors.items()}
+    return forecasts, wrong | needs.short_of(needed, session.models.root)
 
 
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:

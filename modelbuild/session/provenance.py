@@ -10,7 +10,7 @@ from modelbuild.files import LARGEST
 from modelbuild.plan import planned
 from modelbuild.plan.planned import PlannedLayer
 from modelbuild.project.variant import Variant, modelfile_place
-from modelbuild.session import standing
+from modelbuild.session import variants
 from modelbuild.session.session import Session
 
 
@@ -75,7 +75,7 @@ class Provenance:
 
     def mix(self) -> dict[str, Value | dict[str, Value]] | None:
         """What the mix holds that the model is quantized by: key -> value and place; of its rules pattern -> these."""
-        variant = standing.mixed(self._session, self._output)
+        variant = variants.mixed(self._session, self._output)
         if variant is None or variant.mix is None or variant.mix_table is None:
             return None
         table = variant.mix_table

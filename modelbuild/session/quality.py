@@ -1,6 +1,6 @@
 """What quantization cost the models that are built: their stored tensors against the weights that they were made from.
 
-The sums of each tensor are kept in the store: those of what has not changed are there at once.
+The sums of each tensor are kept: those of what has not changed are there at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import NamedTuple
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import unreadable
-from modelbuild.engine.store import Damaged, Kept
+from modelbuild.engine.standing import Standing
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
-from modelbuild.session import standing
-from modelbuild.session.session import Session, default_memory
+from modelbuild.session import variants
+from modelbuild.session.session import Session
+from modelbuild.session.settings import memory_limit
 from modelbuild.session.worker import Leaves
 from modelbuild.tensors import quality
 from modelbuild.tensors.evaluate import Mismatch, Region
@@ -44,13 +46,13 @@ def built(session: Session, outputs: Iterable[Output]) -> tuple[list[Built], lis
 
     Raises Errors: an Error for each output that is not built.
     """
-    stands = standing.look_up(session, session.graph.select(outputs))
+    standing = session.standing(session.graph.select(outputs))
     found: dict[str, Built] = {}
     rest: list[str] = []
     missing: list[Error] = []
     for output in outputs:
         try:
-            made = _made(session, output, stands)
+            made = _made(session, output, standing)
         except Error as error:
             missing.append(error)
             continue
@@ -63,19 +65,19 @@ def built(session: Session, outputs: Iterable[Output]) -> tuple[list[Built], lis
     return list(found.values()), rest
 
 
-def _made(session: Session, output: Output, stands: standing.Standing) -> tuple[Recipe, ActionResult] | None:
+def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe, ActionResult] | None:
     """The recipe and the model layer of an output; None where the model has no recipe: it was taken from a models folder."""
     step = planned.recipe_step(session.graph, output)
     layer = next((each for each in planned.layers(session.graph, output) if each.kind == "model"), None)
     if step is None or layer is None:
         return None
-    recipe, model = stands.results.get(step.name), stands.results.get(layer.step.name)
+    recipe, model = standing.results.get(step.name), standing.results.get(layer.step.name)
     if recipe is not None and model is not None:
         try:
             return Recipe.decode(session.store.read(recipe.artifact)), model
         except Damaged:
             pass
-    changed = standing.state(session, output, stands) == "changed"
+    changed = variants.state(session, output, standing) == "changed"
     raise Error(
         f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
         hint=f"build it first: modelbuild {output.label}",
@@ -96,14 +98,14 @@ def measure(session: Session, models: Sequence[Built], jobs: int, following: Fol
         )
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
-        ftype = standing.ftype(session, first, session.models.library.served(first.names[0]))
+        ftype = variants.ftype(session, first, session.models.library.served(first.names[0]))
         measured.append(MeasuredModel(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
     return measured
 
 
 def _sums(session: Session, models: Sequence[Built], jobs: int, following: Following) -> dict[str, Sums]:
     """The sums of every stored tensor, by the key of its expression: kept ones, and those compared now."""
-    kept = Kept(session.store)
+    kept = session.kept
     sums: dict[str, Sums] = {}
     todo: dict[str, list[Stored]] = {}
     for each in models:
@@ -142,7 +144,7 @@ def _stored(session: Session, model: Built, numbers: Sequence[int]) -> list[Stor
         raise _lost(model, "is gone")
     _, offsets, _ = layout(model.recipe)
     entries = model.recipe.tensors
-    ranges = session.store.tensors({entries[number].expression.key for number in numbers})
+    ranges = session.cache.tensors({entries[number].expression.key for number in numbers})
     if any(entries[number].expression.key not in ranges for number in numbers):
         try:
             with session.store.open(artifact) as file:
@@ -175,8 +177,7 @@ def _compared(
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[Comparison, list[Sums]]]:
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
-    memory = session.settings.memory or default_memory()
-    resources = Resources(pool, jobs, memory, threading.Event(), progress)
+    resources = Resources(pool, jobs, memory_limit(session.settings), threading.Event(), progress)
     open_leaf = Leaves(session.sources).region
     try:
         yield from quality.compare(comparisons, constants=constants, open_leaf=open_leaf, resources=resources)

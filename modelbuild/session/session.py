@@ -1,50 +1,32 @@
-"""One run of the tool over one project: the store, the plan (kept from before where nothing changed), and builds of it."""
+"""One run of the tool over one project: the store, and the plan, kept from before where nothing changed."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import interrupt
 from modelbuild.digest import canonical, sha256
-from modelbuild.engine.build import Build, Event, Options, Untrue, unmade
+from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Graph, Output
-from modelbuild.engine.rebuilder import Rebuilder
-from modelbuild.engine.sources import Sources
-from modelbuild.engine.store import Kept, Store
+from modelbuild.engine.kept import Kept
+from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
-from modelbuild.plan import placed
-from modelbuild.publish.models_folder import ModelsFolder, default_folder
-from modelbuild.session.stamp import Stamp, take
-from modelbuild.session.worker import Worker, surveyors
+from modelbuild.ollama.library import default_folder
+from modelbuild.session.kept_plan import KeptPlan
+from modelbuild.session.settings import Settings, cache_folder, started_in
+from modelbuild.session.stamp import Stamp
 
 if TYPE_CHECKING:
+    from modelbuild.engine.sources import Sources
+    from modelbuild.engine.standing import Records, Standing
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
-
-CACHE_LIMIT = 64 << 30
-"""Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
-
-
-class Settings(NamedTuple):
-    """The options that every command takes; None and empty for what the command line leaves open."""
-
-    folder: str = "."
-    file: str | None = None
-    models: str | None = None
-    cache: str | None = None
-    memory: int | None = None
-    name: str | None = None
-    quantize: str | None = None
-    vars: tuple[tuple[str, str], ...] = ()
-    sets: tuple[str, ...] = ()
+    from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Selection(NamedTuple):
@@ -54,17 +36,6 @@ class Selection(NamedTuple):
     outputs: Sequence[Output]
 
 
-class _Plan(NamedTuple):
-    """What is kept of a project between runs."""
-
-    root: str
-    models: str
-    words: Words
-    warnings: Sequence[Error]
-    looks: Sequence[Look]
-    graph: bytes
-
-
 class Session:
     """Finds the project and opens the store. Raises Error or Errors for what is wrong with either."""
 
@@ -72,9 +43,9 @@ class Session:
         self.settings = settings
         self.file = self._find()
         self.store = Store(cache_folder(settings), waiting)
-        self.sources = Sources(self.store, surveyors())
+        self.cache = LocalCache(self.store)
+        self.kept = Kept(self.store.database)
         self._project: Project | None = None
-        self._tidied = False
         self._observed = Observed()
 
     def _find(self) -> str:
@@ -82,8 +53,8 @@ class Session:
         if not os.path.isdir(folder):
             raise Error("no such folder", path=self.settings.folder)
         if self.settings.file is not None:
-            place, name = os.path.split(os.path.join(folder, self.settings.file))
-            file = os.path.join(os.path.realpath(place), name)
+            above, name = os.path.split(os.path.join(folder, self.settings.file))
+            file = os.path.join(os.path.realpath(above), name)
             if not os.path.isfile(file):
                 what = "is a folder" if os.path.isdir(file) else "no such file"
                 raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
@@ -98,6 +69,26 @@ class Session:
                 hint="`modelbuild init` writes one for the Modelfiles and weights of this folder",
             )
         return found
+
+    @cached_property
+    def records(self) -> Records:
+        """What is known from earlier builds."""
+        from modelbuild.engine.history import History
+        from modelbuild.engine.standing import Records
+
+        return Records(self.cache, self.new_sources(), History(self.store.database, self.file))
+
+    @property
+    def sources(self) -> Sources:
+        return self.records.sources
+
+    def new_sources(self) -> Sources:
+        """The sources, none of which has been looked at."""
+        from modelbuild.engine.sources import Sources
+        from modelbuild.engine.stat_cache import StatCache
+        from modelbuild.session.worker import digesters
+
+        return Sources(StatCache(self.store.database), digesters())
 
     # The project and its plan
 
@@ -118,7 +109,7 @@ class Session:
             name=self.settings.name,
             quantize=self.settings.quantize,
         )
-        return loader.load(self.file, observed=observed, keep=Kept(self.store), given=given)
+        return loader.load(self.file, observed=observed, keep=self.kept, given=given)
 
     @cached_property
     def _key(self) -> str:
@@ -147,19 +138,18 @@ class Session:
         return os.path.abspath(os.path.join(os.path.realpath(self.settings.folder), named))
 
     @cached_property
-    def _plan(self) -> _Plan:
-        kept = Kept(self.store)
-        value = kept.get("plan:" + self._key)
-        plan = _decode(value) if value is not None else None
+    def _plan(self) -> KeptPlan:
+        value = self.kept.get("plan:" + self._key)
+        plan = KeptPlan.decode(value) if value is not None else None
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
         plan = self._make(self._observed)
-        kept.put("plan:" + self._key, _encode(plan))
+        self.kept.put("plan:" + self._key, plan.encode())
         return plan
 
-    def _make(self, observed: Observed) -> _Plan:
+    def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
 
         self._project = project = self._load(observed)
@@ -167,7 +157,7 @@ class Session:
         models = self._models_option() or project.models or home
         graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
         warnings = [*project.warnings, *warnings]
-        return _Plan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+        return KeptPlan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -191,17 +181,21 @@ class Session:
 
     @cached_property
     def models(self) -> ModelsFolder:
+        """The models folder that the project is built into."""
+        from modelbuild.publish.models_folder import ModelsFolder
+
         # A name given by -t is declared by nothing but that command line, so no other build may call it stale.
         project = f"{self.file} -t {self.settings.name}" if self.settings.name else self.file
         return ModelsFolder(self._plan.models, self.store, project)
 
     def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = Kept(self.store).get(self._stamp_key(targets))
+        value = self.kept.get(self.stamp_key(targets))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
-    def _stamp_key(self, targets: Sequence[str]) -> str:
+    def stamp_key(self, targets: Sequence[str]) -> str:
+        """What the stamp of a build of these targets is kept under."""
         return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
 
     def select(self, targets: Sequence[str]) -> Selection:
@@ -209,124 +203,20 @@ class Session:
         wanted = self._plan.words.select(targets)
         return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted])
 
-    # Building
+    # How it stands
 
-    def build(self, selection: Selection, options: Options, report: Callable[[Event], None]) -> list[Error]:
-        """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
-        limit = cache_limit()
-        models = self.models
-        models.check_writable()
-        self.store.waiting = lambda path: report({"event": "waiting", "path": path})
-        stale = self.stale()
-        if stale:
-            report({"event": "stale", "names": stale})
-        graph = self.graph.select(selection.outputs)
-        try:
-            build = self._run(graph, options, report)
-        except Untrue as untrue:
-            # The cache's records are wrong, as after a fault of its disk: believe none of them.
-            if options.force:
-                return [untrue.error]
-            report({"event": "distrust", "path": self.store.root})
-            build = self._run(graph, options._replace(force=True), report)
-        # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-        if self._tidied and not (build.errors or stale or self._plan.warnings):
-            with contextlib.suppress(Error):
-                self._stamp(selection, graph, build)
-        if build.ran:
-            with contextlib.suppress(OSError, Error):
-                self.store.evict(limit)
-        return build.errors
+    def standing(self, graph: Graph) -> Standing:
+        """Which steps of a graph a build would find made. No large file is read for the first time. Raises Error."""
+        from modelbuild.engine.sources import LOOK
+        from modelbuild.engine.standing import look_up
 
-    def _run(self, graph: Graph, options: Options, report: Callable[[Event], None]) -> Build:
-        models = self.models
-        if options.force:
-            models.doubt()
-        worker = Worker(
-            self.store,
-            self.sources,
-            jobs=options.jobs,
-            memory=self.settings.memory or default_memory(),
-            scratch=models.scratch,
-            report=report,
-            force=options.force,
-        )
-        build = Build(
-            graph,
-            store=self.store,
-            sources=self.sources,
-            project=self.file,
-            work=worker.run,
-            publish=models.publish_all,
-            restore=models.restore,
-            report=report,
-            options=options,
-            abort=worker.stop.set,
-            preflight=lambda graph, running: self._preflight(graph, running, report),
-            placed=placed.placed,
-        )
-        with interrupt.deferred(worker.stop.set):
-            try:
-                build.run()
-            finally:
-                worker.close()
-                with interrupt.put_off():
-                    self._tidied = self._tidy()
-                if models.taken:
-                    report({"event": "taken", "names": models.taken, "models": models.root})
-        return build
-
-    def _tidy(self) -> bool:
-        """Leave nothing behind. What goes wrong here takes no other error's place; returns whether all went well."""
-        swept = False
-        with contextlib.suppress(OSError, Error):
-            self.models.sweep()
-            swept = True
-        self.store.drop_unfinished()
-        return self.models.tidy() and swept
-
-    def _preflight(
-        self, graph: Graph, running: Collection[str], report: Callable[[Event], None]
-    ) -> Mapping[str, Sequence[Error]]:
-        faults: dict[str, Sequence[Error]] = {}
-        if running:
-            from modelbuild.plan import preflight
-
-            findings = preflight.refuse(graph, running, self.models.root)
-            faults.update(findings.errors)
-            for path, architecture in findings.unjudged.items():
-                report({"event": "unjudged", "path": path, "architecture": architecture})
-        for output in graph.outputs:
-            if found := self.models.misplaced(output):
-                faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
-        return faults
+        return look_up(graph, self.records, self.sources.beyond(LOOK, graph.sources()))
 
     def unmade(self, graph: Graph) -> set[str]:
         """The steps of a graph that a build would run because of the weights they are made from."""
-        return unmade(graph, Rebuilder(self.store, self.sources.digest), self.sources, {})
+        from modelbuild.engine.standing import unmade
 
-    def _stamp(self, selection: Selection, graph: Graph, build: Build) -> None:
-        """Keep a stamp of what is finished, under the words it was asked for with."""
-        results = build.results
-        outputs: dict[str, os.stat_result] = {}
-        for output in graph.outputs:
-            found = self.models.finished(output, results[output.manifest], [results[name] for name in output.blobs])
-            if found is None:
-                return
-            outputs.update(found)
-        sources = {source.path for source in graph.sources()}
-        stamp = take(len(graph.outputs), len(graph.steps), self._plan.looks, sources, outputs)
-        if stamp is not None and self._is_current(graph):
-            Kept(self.store).put(self._stamp_key(selection.targets), stamp.encode())
-
-    def _is_current(self, graph: Graph) -> bool:
-        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
-        fresh = Sources(self.store, surveyors())
-        fresh.prepare(graph.sources())
-        fresh.prepare_paths(subject for verb, subject, _ in self._plan.looks if verb == "read")
-        if not unchanged(self._plan.looks, fresh.file_digest) or fresh.unhashed(graph.sources()):
-            return False
-        return all(fresh.digest(source) == self.sources.digest(source) for source in graph.sources())
+        return unmade(graph, self.records)[0]
 
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""
@@ -334,61 +224,3 @@ class Session:
 
     def close(self) -> None:
         self.store.close()
-
-
-def cache_folder(settings: Settings) -> str:
-    """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
-    named = settings.cache or os.environ.get("MODELBUILD_CACHE")
-    if not named:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-        named = os.path.join(home, "modelbuild")
-    return started_in(settings.folder, named)
-
-
-def started_in(folder: str, path: str) -> str:
-    """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
-    return os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path)))
-
-
-def cache_limit() -> int:
-    """Bytes of artifacts that the store keeps."""
-    named = os.environ.get("MODELBUILD_CACHE_LIMIT")
-    if named and not named.isdecimal():
-        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
-    return int(named) if named else CACHE_LIMIT
-
-
-def default_memory() -> int:
-    """The lesser of 512 MiB and a quarter of the machine's memory, in bytes."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 512 << 20
-    return min(512 << 20, total // 4)
-
-
-def _encode(plan: _Plan) -> bytes:
-    warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in plan.warnings]
-    head = [plan.root, plan.models, plan.words, warnings, plan.looks]
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + plan.graph
-
-
-def _decode(value: bytes) -> _Plan:
-    head, _, graph = value.partition(b"\n")
-    from modelbuild.project.targets import Words
-
-    root, models, words, warnings, looks = json.loads(head)
-    found = [
-        Error(
-            what,
-            path=path,
-            line=line,
-            column=column,
-            source=source,
-            width=width,
-            facts=[tuple(f) for f in facts],
-            hint=hint,
-        )
-        for what, path, line, column, source, width, facts, hint in warnings
-    ]
-    return _Plan(root, models, Words(*words), found, looks, graph)

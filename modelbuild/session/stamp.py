@@ -25,6 +25,7 @@ class Stamp(NamedTuple):
     environment: dict[str, str | None]
 
     def holds(self) -> bool:
+        """Whether all is as it was: then there is nothing to do."""
         if any(os.environ.get(name) != value for name, value in self.environment.items()):
             return False
         stat = os.stat

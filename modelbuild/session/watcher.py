@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from modelbuild.files import TICK
 from modelbuild.observed import Listing, Look, entries
-from modelbuild.session.file_events import Concern, Events
+from modelbuild.session.file_events import Concern, FileEvents
 
 QUIET = 0.1
 """Seconds without a change after which a wait ends: editors and downloads write in several steps."""
@@ -74,7 +74,7 @@ class Watcher:
         self._listings: dict[str, Listing | None] = {}
         self._restless: set[str] = set()
         self._patience = PATIENCE
-        self._events = Events()
+        self._events = FileEvents()
         if poll:
             self._events.give_up("")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild import page_cache, steps
-from modelbuild.engine.action import ABSENT, Action, ActionResult
-from modelbuild.engine.build import Event, Made
+from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
+from modelbuild.engine.build import Event
+from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
-from modelbuild.engine.sources import Sources, Survey, changed, unreadable
-from modelbuild.engine.store import Range, Store
+from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import clear_temporaries, free, reason
 from modelbuild.tensors import formats
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from modelbuild.tensors.tensor import TensorTable
 
 
-def surveyors() -> dict[str, Callable[[str], Survey]]:
+def digesters() -> dict[str, Digester]:
     """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
 
-    def surveyor(form: str) -> Callable[[str], Survey]:
-        def survey(path: str) -> Survey:
+    def digester(form: str) -> Digester:
+        def digest(path: str) -> FileDigest:
             found = formats.get(form).survey(path)
-            return Survey(found.digest, found.table.encode())
+            return FileDigest(found.digest, found.table.encode())
 
-        return survey
+        return digest
 
-    return {form: surveyor(form) for form in formats.WEIGHTS}
+    return {form: digester(form) for form in formats.WEIGHTS}
 
 
 _SPACE = "free some space, or name other folders with --cache and --models; what is finished stays and is used again"
@@ -54,7 +54,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        cache: LocalCache,
         sources: Sources,
         *,
         jobs: int,
@@ -63,7 +63,8 @@ class Worker:
         report: Callable[[Event], None],
         force: bool = False,
     ) -> None:
-        self.store = store
+        self.cache = cache
+        self.store = cache.store
         self.sources = sources
         self.jobs = jobs
         self.memory = memory
@@ -106,6 +107,7 @@ class Worker:
             )
 
     def failed(self, error: OSError) -> Error:
+        """Say what the system refused while a step ran."""
         # Of a rename the second name is what stands in the way.
         named = error.filename2 or error.filename
         place = named if isinstance(named, str) else self.scratch() or self.store.root
@@ -174,7 +176,7 @@ class Inputs:
 
         found = []
         for role, digest in self._digests.items():
-            if digest.startswith("xxh3:") and (detail := self._worker.sources.survey(digest)) is not None:
+            if digest.startswith("xxh3:") and (detail := self._worker.sources.detail(digest)) is not None:
                 found.append((role, TensorTable.decode(detail)))
         return found
 
@@ -209,7 +211,7 @@ class Inputs:
             if running.digest() != digest:
                 raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)
-            worker.store.place(file.path, result.artifact, worker.scratch())
+            worker.store.adopt(file.path, result.artifact, worker.scratch())
         return Made(result, written=0 if cloned else done)
 
     def materialize(self, recipe: Recipe) -> Made:
@@ -223,7 +225,7 @@ class Inputs:
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.store, keys, blobs)
+            return {} if worker.force else _at_hand(worker.cache, keys, blobs)
 
         resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
@@ -239,7 +241,7 @@ class Inputs:
                     # A damaged blob loses its entries, and its tensors are computed.
                     worker.store.forget(blobs[mismatch.region.path])
                     continue
-                worker.store.place(file.path, made.digest, worker.scratch())
+                worker.store.adopt(file.path, made.digest, worker.scratch())
                 tensors = tuple(
                     (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
                 )
@@ -276,23 +278,23 @@ class Leaves:
         from modelbuild.tensors.evaluate import Region
         from modelbuild.tensors.tensor import TensorTable
 
-        for digest, path in self._sources.surveyed():
-            detail = self._sources.survey(digest)
+        for digest, path in self._sources.weights():
+            detail = self._sources.detail(digest)
             if detail is not None:
                 for tensor in TensorTable.decode(detail).tensors.values():
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
+def _at_hand(cache: LocalCache, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
     from modelbuild.tensors.evaluate import Region
 
-    ranges = store.tensors(keys)
+    ranges = cache.tensors(keys)
     paths: dict[str, str | None] = {}
     found = {}
     for key, at in ranges.items():
         if at.blob not in paths:
-            paths[at.blob] = store.path(at.blob)
+            paths[at.blob] = cache.store.path(at.blob)
         path = paths[at.blob]
         if path is not None:
             blobs[path] = at.blob
@@ -302,7 +304,7 @@ def _at_hand(store: Store, keys: Iterable[str], blobs: dict[str, str]) -> dict[s
 
 def _running(source: Source) -> digests.Xxh3 | RunningDigest:
     """Takes the digest of a source while its bytes are copied."""
-    if source.form == "bytes":
+    if not source.is_weights:
         return digests.Xxh3()
     return formats.get(source.form).running(source.path)
 

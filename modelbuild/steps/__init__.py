@@ -8,7 +8,7 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from modelbuild.engine.build import Made
+    from modelbuild.engine.action import Made
     from modelbuild.steps._inputs import BlobInputs, Inputs
 
 FINAL = ("layer", "config")

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from modelbuild.engine.action import ActionResult
-    from modelbuild.engine.build import Made
+    from modelbuild.engine.action import ActionResult, Made
     from modelbuild.tensors.recipe import Recipe
     from modelbuild.tensors.tensor import TensorTable
 

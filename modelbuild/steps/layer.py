@@ -9,7 +9,7 @@ from modelbuild.ollama import manifest
 from modelbuild.steps._inputs import BlobInputs
 
 if TYPE_CHECKING:
-    from modelbuild.engine.build import Made
+    from modelbuild.engine.action import Made
 
 VERSION = 1
 MAKES = "layer"

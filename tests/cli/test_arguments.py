@@ -10,7 +10,7 @@ import pytest
 from modelbuild.cli import main
 from modelbuild.cli.arguments import common
 from modelbuild.cli.invocation import Invocation
-from modelbuild.session.session import Settings
+from modelbuild.session.settings import Settings
 
 
 class Seen:

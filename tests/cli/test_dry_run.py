@@ -14,7 +14,7 @@ from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.engine.graph import Source
 from modelbuild.engine.sources import Sources
 from modelbuild.errors import Error
-from modelbuild.session.session import Settings
+from modelbuild.session.settings import Settings
 from tests import checkpoints
 from tests.cli.streams import Streams
 

@@ -11,7 +11,7 @@ from modelbuild.cli.commands import build
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error, Errors
-from modelbuild.session.session import Settings
+from modelbuild.session.settings import Settings
 
 
 def test_commands_are_the_files_of_their_folder() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from modelbuild.cli.sentences import because, nothing_to_do, summed_up, taken
+from modelbuild.cli.sentences import because, forecasts, nothing_to_do, summed_up, taken
+from modelbuild.session.forecast import Forecast
 
 NOTHING = {
     "ran": 0,
@@ -48,3 +49,17 @@ def test_names_that_another_project_wrote_are_one_warning_a_project() -> None:
     assert first.what.startswith("'a:latest', 'b:latest' are written by another project too")
     assert first.facts == (("project", "/p/ModelBuild.toml"), ("models", "/models"))
     assert second.what.startswith("'c:latest' is written by another project too")
+
+
+def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:
+    model = Forecast(
+        "chat", "chat:latest", 2048, (("norm", "f32", (8,)), ("q", "q8_0", (8, 32)), ("k", "q8_0", (8, 32)))
+    )
+    models = [model, Forecast("served", "served:latest", None, ())]
+    (table,) = forecasts(models, verbose=False)
+    assert [line.split() for line in table.split("\n")][1][0] == "chat:latest"
+    assert table.endswith("2 q8_0, 1 f32") and "served" not in table
+    head, tensors = forecasts(models, verbose=True)
+    assert head.startswith("chat:latest  ")
+    assert tensors.split("\n")[-1].split() == ["k", "q8_0", "8", "×", "32"]
+    assert forecasts(models[1:], verbose=False) == []

@@ -9,7 +9,7 @@ import pytest
 
 from modelbuild.cli import watching
 from modelbuild.cli.invocation import Invocation
-from modelbuild.session.session import Settings
+from modelbuild.session.settings import Settings
 from tests import checkpoints
 from tests.cli.streams import Streams
 

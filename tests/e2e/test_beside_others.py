@@ -16,6 +16,7 @@ import pytest
 
 from modelbuild.cli import main
 from modelbuild.engine.build import Build
+from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.publish.models_folder import ModelsFolder
 from tests.e2e.project import Project
 
@@ -95,20 +96,20 @@ def test_everything_that_was_made_is_made_again_when_cache_and_blobs_go(
     project.check()
 
 
-@pytest.mark.parametrize("when", ["_look_up", "_execute", "_finish_output"])
+@pytest.mark.parametrize(("part", "when"), [(Rebuilder, "look_up"), (Build, "_execute"), (Build, "_finish_output")])
 def test_cache_that_is_deleted_in_the_middle_costs_time(
-    project: Project, when: str, monkeypatch: pytest.MonkeyPatch
+    project: Project, part: type, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = getattr(Build, when)
+    call = getattr(part, when)
     left = [2]
 
-    def and_remove(self: Build, *values: object) -> object:
+    def and_remove(self: object, *values: object) -> object:
         if left[0]:
             left[0] -= 1
             shutil.rmtree(project.cache, ignore_errors=True)
         return call(self, *values)
 
-    monkeypatch.setattr(Build, when, and_remove)
+    monkeypatch.setattr(part, when, and_remove)
     assert here(project) == 0
     project.check()
 

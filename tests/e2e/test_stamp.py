@@ -24,7 +24,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def stamped(project: Project) -> bool:
     """Whether a build now goes by the stamp alone."""
-    from modelbuild.session.session import Session, Settings
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import Settings
 
     session = Session(Settings(folder=str(project.folder), models=str(project.models), cache=str(project.cache)))
     try:
@@ -90,40 +91,3 @@ def test_other_environment_breaks_the_stamp(tmp_path: Path, monkeypatch: pytest.
     assert not stamped(project)
     project.run()
     assert project.blob("a:latest", "system") == b"y"
-
-
-def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> None:
-    from modelbuild.session.stamp import take
-
-    (tmp_path / "young").write_text("x")
-    assert take(1, 1, [], [str(tmp_path / "young")], {}) is None
-    os.utime(tmp_path / "young", ns=(1, 1))
-    assert take(1, 1, [], [str(tmp_path / "young")], {}) is None
-    time.sleep(0.05)
-    stamp = take(1, 1, [("env", "SOME_VARIABLE", "")], [str(tmp_path / "young"), str(tmp_path / "absent")], {})
-    assert stamp is not None
-    assert stamp.holds()
-    (tmp_path / "absent").write_text("x")
-    assert not stamp.holds()
-
-
-def test_an_edit_during_the_build_is_not_stamped_as_built(tmp_path: Path) -> None:
-    from modelbuild.engine.build import Options
-    from modelbuild.session.session import Session, Settings
-
-    project = Project(tmp_path)
-    project.write("ModelBuild.toml", '[project]\nmodelfiles = ["m/*/Modelfile"]\n')
-    project.checkpoint()
-    project.write("m/a/Modelfile", "FROM ../../weights\nSYSTEM A\n")
-    time.sleep(0.1)
-    session = Session(Settings(folder=str(tmp_path), models=str(project.models), cache=str(project.cache)))
-    try:
-        outputs = session.select(())
-        project.write("m/a/Modelfile", "FROM ../../weights\nSYSTEM Another\n")
-        assert session.build(outputs, Options(jobs=1), lambda event: time.sleep(0.02)) == []
-    finally:
-        session.close()
-    assert project.blob("a:latest", "system") == b"A"
-    time.sleep(0.1)
-    project.run()
-    assert project.blob("a:latest", "system") == b"Another"

@@ -10,7 +10,7 @@ import pytest
 
 from modelbuild import code
 from modelbuild.cli import main
-from modelbuild.engine import store
+from modelbuild.engine import kept
 from modelbuild.steps import layer
 from modelbuild.tensors import operations, packing
 from tests.e2e.project import Project
@@ -42,7 +42,7 @@ def test_next_version_of_each_operation_makes_files_again(
     for operation in operations.names():
         with monkeypatch.context() as patch:
             patch.setattr(operations.get(operation), "VERSION", 99)
-            patch.setattr(store, "fingerprint", lambda operation=operation: f"the next {operation}")
+            patch.setattr(kept, "fingerprint", lambda operation=operation: f"the next {operation}")
             assert build(project, capsys) == ["chat/model"], operation
 
 
@@ -59,7 +59,7 @@ def test_other_bytes_reach_a_finished_model(
 
     monkeypatch.setattr(packing, "quantize", otherwise)
     monkeypatch.setattr(operations.get("quantize"), "VERSION", 99)
-    monkeypatch.setattr(store, "fingerprint", lambda: "the next code")
+    monkeypatch.setattr(kept, "fingerprint", lambda: "the next code")
     assert "chat/model" in build(project, capsys)
     after = project.blob("chat:latest", "model")
     assert len(after) == len(before) and after != before
@@ -71,7 +71,7 @@ def test_next_version_of_a_step_reaches_a_kept_plan(
     build(project, capsys)
     monkeypatch.setattr(layer, "VERSION", layer.VERSION + 1)
     assert build(project, capsys) == []
-    monkeypatch.setattr(store, "fingerprint", lambda: "the next code")
+    monkeypatch.setattr(kept, "fingerprint", lambda: "the next code")
     assert sorted(build(project, capsys)) == ["chat/model", "chat/system"]
 
 

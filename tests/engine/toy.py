@@ -7,10 +7,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from modelbuild.engine.action import Action
-from modelbuild.engine.build import Build, Event, Made, Options
+from modelbuild.engine.action import Action, Made
+from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide
+from modelbuild.engine.cache import Cache, LocalCache
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
-from modelbuild.engine.sources import Sources
+from modelbuild.engine.history import History
+from modelbuild.engine.sources import Digester, Sources
+from modelbuild.engine.standing import Due, Records, Standing, due, look_up
+from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.publish.models_folder import ModelsFolder
@@ -21,11 +25,17 @@ class Toy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store = Store(str(folder / "cache"))
+        self.open()
+        self.digesters: dict[str, Digester] = {}
         self.events: list[Event] = []
         self.ran: list[str] = []
         self.errors: list[Error] = []
         self.before_run: Callable[[Step], None] = lambda step: None
+
+    def open(self) -> None:
+        """Open the cache, as a process does that has just begun."""
+        self.store = Store(str(self.folder / "cache"))
+        self.cache: Cache = LocalCache(self.store)
 
     def write(self, name: str, text: str) -> Source:
         path = self.folder / name
@@ -55,21 +65,33 @@ class Toy:
         """Run a build; returns the steps that ran."""
         self.ran = []
         self.events = []
-        folder = ModelsFolder(str(self.folder / "models"), self.store, "toy")
         build = Build(
             graph,
-            store=self.store,
-            sources=Sources(self.store, {}),
-            project="toy",
-            work=self.work,
-            publish=folder.publish_all,
-            restore=folder.restore,
-            report=self.events.append,
-            options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
+            self.records(),
+            self.side(),
+            self.events.append,
+            BuildOptions(**{"jobs": 2, **options}),  # type: ignore[arg-type]
         )
         build.run()
         self.errors = build.errors
         return self.ran
+
+    def side(self) -> ModelSide:
+        folder = ModelsFolder(str(self.folder / "models"), self.store, "toy")
+        return ModelSide(self.work, folder.publish_all, folder.restore)
+
+    def sources(self) -> Sources:
+        """The sources as a process knows them that has just begun."""
+        return Sources(StatCache(self.store.database), self.digesters)
+
+    def records(self) -> Records:
+        return Records(self.cache, self.sources(), History(self.store.database, "toy"))
+
+    def standing(self, graph: Graph) -> Standing:
+        return look_up(graph, self.records())
+
+    def due(self, graph: Graph, force: bool = False) -> list[Due]:
+        return due(self.standing(graph), self.records(), graph.steps if force else ())
 
     def artifact(self, text: str) -> Path:
         """The store's file with this text."""
@@ -87,3 +109,16 @@ def model(graph_steps: list[Step], blobs: list[str]) -> Graph:
     """A graph with one output; its manifest names the blobs only as Ollama's would (the text is not checked here)."""
     manifest = Step("m/manifest", "join", 1, parameters({"text": "{}", "cut": 2}), tuple((b, b) for b in blobs))
     return Graph([*graph_steps, manifest], [Output("m", ("h/n/m/latest",), "m/manifest", tuple(blobs))])
+
+
+def chain(toy: Toy, text: str = "weights", cut: int = 1000) -> Graph:
+    """Three steps, one after the other, the first of which reads `a.txt` and keeps `cut` characters of it."""
+    source = toy.write("a.txt", text)
+    return model(
+        [
+            join("m/first", source, cut=cut),
+            join("m/second", "m/first", text="2"),
+            join("m/layer", "m/second", text="3", final=True),
+        ],
+        ["m/layer"],
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.ollama import library
-from modelbuild.ollama.library import Library, Users, is_blob, named_blobs
+from modelbuild.ollama.library import Library, Users, default_folder, is_blob, named_blobs
 from modelbuild.ollama.manifest import CONFIG, Layer, Manifest
 
 
@@ -132,3 +132,10 @@ def test_what_a_name_stands_for(tmp_path: Path) -> None:
     for each in (config, layer):
         Path(library.blob_path(each.digest)).write_text("abc")
     assert library.is_whole(served) and library.size(config.digest) == 3
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"), [(None, "/home/x/.ollama/models"), (' "/srv/m" ', "/srv/m"), ("", "/home/x/.ollama/models")]
+)
+def test_default_folder_is_ollamas(env: str | None, expected: str) -> None:
+    assert default_folder(env, "/home/x") == expected

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.engine.action import Action
-from modelbuild.engine.build import Build, Made, Options
+from modelbuild.engine.action import Action, Made
+from modelbuild.engine.build import Build, BuildOptions, ModelSide
 from modelbuild.engine.graph import Graph, Output, Source, Step
-from modelbuild.engine.sources import Sources
 from modelbuild.errors import Error
 from modelbuild.plan.placed import in_named, placed
 from modelbuild.project.locate import Place
@@ -99,14 +98,10 @@ def test_a_step_that_fails_tells_its_file_or_what_the_project_says(
     step = join("a/quantize", toy.write("text", "t"))._replace(places=quantize.places)
     build = Build(
         Graph([step], [Output("a", ("h/n/a/latest",), step.name, ())]),
-        store=toy.store,
-        sources=Sources(toy.store, {}),
-        project="toy",
-        work=fail,
-        publish=lambda output, manifest, blobs: False,
-        report=lambda event: None,
-        options=Options(),
-        placed=placed,
+        toy.records(),
+        ModelSide(fail, lambda output, manifest, blobs: False, placed=placed),
+        lambda event: None,
+        BuildOptions(),
     )
     assert not build.run()
     (told,) = build.errors

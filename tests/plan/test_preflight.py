@@ -7,12 +7,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from modelbuild.engine.build import Build, Event, Options
+from modelbuild.engine.build import Event, ModelSide
 from modelbuild.engine.graph import Graph, Output, Source
-from modelbuild.engine.sources import Sources, Survey
+from modelbuild.engine.sources import FileDigest
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
-from modelbuild.publish.models_folder import ModelsFolder
 from tests import checkpoints
 from tests.attacks.test_index_lies import graph_of, look
 from tests.engine.toy import Toy, join
@@ -69,37 +68,28 @@ class Weights(Toy):
         super().__init__(folder)
         self.looked: list[set[str]] = []
         self.faults: dict[str, Sequence[Error]] = {}
-        self.surveyed: list[str] = []
+        self.read: list[str] = []
+        self.digesters = {"weights": self.digest}
 
     def weights(self, name: str, text: str) -> Source:
         return super().write(name, text)._replace(form="weights")
 
-    def survey(self, path: str) -> Survey:
+    def digest(self, path: str) -> FileDigest:
         assert not self.faults, "read although something stands against it"
-        self.surveyed.append(path)
-        return Survey("xxh3:" + Path(path).read_text(), b"")
+        self.read.append(path)
+        return FileDigest("xxh3:" + Path(path).read_text(), b"")
 
     def preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
         if running:
             self.looked.append(set(running))
         return self.faults
 
+    def side(self) -> ModelSide:
+        return super().side()._replace(preflight=self.preflight)
+
     def run(self, graph: Graph, **options: object) -> list[str]:
-        self.ran, self.events, self.looked = [], [], []
-        build = Build(
-            graph,
-            store=self.store,
-            sources=Sources(self.store, {"weights": self.survey}),
-            project="toy",
-            work=self.work,
-            publish=ModelsFolder(str(self.folder / "models"), self.store, "toy").publish_all,
-            report=self.events.append,
-            options=Options(**{"jobs": 2, **options}),  # type: ignore[arg-type]
-            preflight=self.preflight,
-        )
-        build.run()
-        self.errors = build.errors
-        return self.ran
+        self.looked = []
+        return self.build(graph, **options)
 
     @property
     def summary(self) -> Event:
@@ -133,7 +123,7 @@ def test_with_keep_going_the_others_are_built(tmp_path: Path) -> None:
     toy = Weights(tmp_path)
     graph = two(toy)
     toy.faults = {"a/convert": [Error("bad"), Error("worse")]}
-    toy.survey = lambda path: Survey("xxh3:" + Path(path).read_text(), b"")  # type: ignore[method-assign]
+    toy.digesters["weights"] = lambda path: FileDigest("xxh3:" + Path(path).read_text(), b"")
     assert sorted(toy.run(graph, keep_going=True)) == ["b/convert", "b/manifest", "b/model", "text"]
     assert [error.what for error in toy.errors] == ["bad", "worse"]
     states = toy.states()

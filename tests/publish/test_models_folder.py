@@ -20,7 +20,9 @@ from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Users, named_blobs
-from modelbuild.publish.models_folder import ModelsFolder, default_folder
+from modelbuild.publish.models_folder import ModelsFolder
+from modelbuild.publish.scratch import Scratch
+from modelbuild.publish.written import Written
 
 
 class Folder:
@@ -107,15 +109,6 @@ def test_stale_names_are_those_we_wrote_and_nobody_changed(folder: Folder) -> No
     assert folder.open("another project").stale(set()) == []
 
 
-def test_foreign_blob_of_the_right_size_is_hashed_before_it_is_believed(folder: Folder) -> None:
-    result = folder.store.put(b"layer")
-    (folder.path / "blobs").mkdir(parents=True)
-    blob = folder.path / "blobs" / result.artifact.replace(":", "-")
-    blob.write_text("Layer")
-    folder.publish("one", "config", "layer")
-    assert blob.read_text() == "layer"
-
-
 def test_blob_that_was_written_to_is_hashed_again(folder: Folder) -> None:
     folder.publish("one", "config", "layer")
     blob = next(path for path in (folder.path / "blobs").iterdir() if path.read_text() == "layer")
@@ -158,7 +151,7 @@ def test_artifact_made_beside_the_models_is_moved_in(folder: Folder) -> None:
     with folder.store.temporary(str(folder.path / ".modelbuild")) as file:
         file.write(b"large")
         result = ActionResult("sha256:" + hashlib.sha256(b"large").hexdigest(), 5)
-        folder.store.place(file.path, result.artifact, str(folder.path / ".modelbuild"))
+        folder.store.adopt(file.path, result.artifact, str(folder.path / ".modelbuild"))
     manifest = folder.store.put(b"{}")
     folder.models.publish("h/n/one/latest", manifest, [result])
     folder.models.tidy()
@@ -174,7 +167,7 @@ def test_artifact_made_once_more_beside_the_models_does_not_stay_there(folder: F
         with folder.store.temporary(str(scratch)) as file:
             file.write(text.encode())
             artifact = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-            folder.store.place(file.path, artifact, str(scratch))
+            folder.store.adopt(file.path, artifact, str(scratch))
     folder.publish("one", "config", "layer")
     folder.models.tidy()
     assert [path.read_text() for path in scratch.iterdir()] == ["unfinished"]
@@ -186,13 +179,6 @@ def test_manifest_where_a_file_stands_is_an_error(folder: Folder) -> None:
     (folder.path / "manifests/h/n").write_text("in the way")
     with pytest.raises(Error, match="the models folder cannot be written"):
         folder.publish("one", "config")
-
-
-@pytest.mark.parametrize(
-    ("env", "expected"), [(None, "/home/x/.ollama/models"), (' "/srv/m" ', "/srv/m"), ("", "/home/x/.ollama/models")]
-)
-def test_default_folder_is_ollamas(env: str | None, expected: str) -> None:
-    assert default_folder(env, "/home/x") == expected
 
 
 # Beside others
@@ -298,7 +284,7 @@ def test_what_was_replaced_is_swept_by_the_next_build(folder: Folder) -> None:
     assert folder.blobs() == {"config", "old", "new"}
     folder.models.sweep()
     assert folder.blobs() == {"config", "new"}
-    assert folder.store.loose(str(folder.path)) == set()
+    assert Written(folder.store.database, str(folder.path)).loose() == set()
 
 
 def test_blob_that_was_put_and_never_named_is_swept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,16 +361,6 @@ def test_artifact_that_cannot_be_synced_is_dropped(folder: Folder, monkeypatch: 
     assert folder.store.path(result.artifact) is None
 
 
-def test_error_that_names_a_descriptor_is_an_error(folder: Folder) -> None:
-    error = folder.models._refused(OSError(errno.EIO, os.strerror(errno.EIO), 7))
-    assert error.place == str(folder.path)
-
-
-def test_full_disk_of_a_folder_that_is_not_there_yet(folder: Folder) -> None:
-    error = folder.models._refused(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    assert error.facts[0][0] == "free"
-
-
 @pytest.mark.parametrize("linked", ["blobs", "manifests", "manifests/h/n"])
 def test_models_folder_may_span_file_systems(folder: Folder, linked: str) -> None:
     shm = Path("/dev/shm")
@@ -435,25 +411,6 @@ def span(folder: Folder, far: str, linked: str) -> None:
     assert not list((folder.path / "blobs").iterdir())
 
 
-# Names that cannot be written
-
-
-def test_names_that_cannot_be_written_are_told_before(folder: Folder) -> None:
-    def told(name: str) -> str:
-        return "".join(map(str, folder.models.misplaced(Output("x", (name,), "m", ()))))
-
-    assert told("h/n/one/latest") == ""
-    folder.publish("one", "config")
-    assert told("h/n/one/latest") == ""
-    (folder.path / "manifests/h/n/two/latest").mkdir(parents=True)
-    assert "a folder stands where the manifest of 'h/n/two/latest' belongs" in told("h/n/two/latest")
-    (folder.path / "manifests/h/n/three").write_text("in the way")
-    assert "manifests/h/n/three: a file stands where" in told("h/n/three/latest")
-    os.mkfifo(folder.path / "manifests/h/n/one/fifo")
-    assert "something that is not a file stands" in told("h/n/one/fifo")
-    assert "a part of 300 bytes" in told(f"{'h' * 300}/n/one/latest")
-
-
 def test_fifo_in_the_place_of_a_manifest_holds_nobody_up(folder: Folder) -> None:
     folder.publish("one", "config")
     path = folder.path / "manifests/h/n/one/latest"
@@ -498,10 +455,10 @@ def test_write_whose_time_was_put_back_is_seen_whatever_happens_to_links(folder:
 def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.publish("one", "config", "layer")
     path = folder.path / "manifests/h/n/one/latest"
-    locked = ModelsFolder._locked
+    locked = Scratch.locked
 
     @contextlib.contextmanager
-    def and_replace(self: ModelsFolder, *values: float) -> Iterator[None]:
+    def and_replace(self: Scratch, *values: float) -> Iterator[None]:
         with locked(self, *values):
             path.write_text('{"config": {"digest": "sha256:00"}}')
             yield
@@ -509,6 +466,6 @@ def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monk
     names = folder.models.stale(())
     assert names == ["h/n/one/latest"]
     with monkeypatch.context() as patch:
-        patch.setattr(ModelsFolder, "_locked", and_replace)
+        patch.setattr(Scratch, "locked", and_replace)
         assert folder.models.remove(names) == ([], [])
     assert "sha256:00" in path.read_text()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from modelbuild.session.provenance import Provenance, Value
-from modelbuild.session.session import Session, Settings
+from modelbuild.session.session import Session
+from modelbuild.session.settings import Settings
 from tests import checkpoints
 
 TOML = """\

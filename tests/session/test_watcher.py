@@ -1,43 +1,21 @@
-"""The waiting by itself: what counts, how long it lasts, which folders are listened to, and that nothing piles up."""
+"""The waiting by itself: what counts, how long it lasts, and that nothing piles up."""
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from watchdog.observers import Observer
 
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
-from modelbuild.session import file_events, watcher
-from modelbuild.session.file_events import Concern, ways
-from modelbuild.session.watcher import Watcher, concerns
+from modelbuild.session import watcher
+from modelbuild.session.file_events import Concern
+from modelbuild.session.watcher import concerns
 from tests.e2e.test_watch import repeated
-
-
-@contextmanager
-def watching(paths: Mapping[str, Concern], poll: bool = False) -> Iterator[Watcher]:
-    found = Watcher(poll=poll)
-    found.watch(paths)
-    try:
-        yield found
-    finally:
-        found.close()
-
-
-def changed(found: Watcher, seconds: float = 30.0) -> set[str] | None:
-    """What a wait returns; None where it goes on for so long."""
-    got: list[set[str]] = []
-    thread = threading.Thread(target=lambda: got.append(found.wait()), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return got[0] if got else None
+from tests.session.watching import changed, watching
 
 
 @pytest.fixture(autouse=True)
@@ -121,63 +99,6 @@ def test_patience_ends_and_grows_only_for_what_goes_on_changing(
         assert found.wait() == {str(download)}  # the last write may have left the same times as the one before
 
 
-def test_ways_name_links_and_the_first_that_is_missing(tmp_path: Path) -> None:
-    real = tmp_path / "real"
-    real.mkdir()
-    (real / "file").write_text("")
-    (tmp_path / "folder").symlink_to("real")
-    (real / "link").symlink_to("../real/file")
-    (real / "loop").symlink_to("loop")
-    found = dict(
-        ways(str(tmp_path / name) for name in ("folder/link", "real/file", "folder/no/such/file", "no", "real"))
-    )
-    assert {
-        path.removeprefix(f"{tmp_path}/"): [e.removeprefix(f"{tmp_path}/") for e in way] for path, way in found.items()
-    } == {
-        "folder/link": ["folder", "real/link", "real/file"],
-        "real/file": ["real/file"],
-        "folder/no/such/file": ["folder", "real/no"],
-        "no": ["no"],
-        "real": ["real"],
-    }
-    assert list(ways([str(real / "loop")]))[0][1][0] == str(real / "loop")
-
-
-@pytest.mark.parametrize(
-    ("method", "fault", "why"),
-    [
-        ("start", OSError(errno.EMFILE, ""), "the inotify limit is reached; raise fs.inotify.max_user_instances"),
-        ("schedule", OSError(errno.ENOSPC, ""), "the inotify limit is reached; raise fs.inotify.max_user_watches"),
-        ("schedule", RuntimeError("can't start new thread"), "the system reports no changes (can't start new thread)"),
-        ("__init__", OSError(errno.ENOSYS, "No inotify"), "the system reports no changes (no inotify)"),
-    ],
-)
-def test_where_no_events_are_to_be_had_files_are_polled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, fault: Exception, why: str
-) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise fault
-
-    monkeypatch.setattr(Observer, method, fail)
-    file = tmp_path / "file"
-    with watching({str(file): "file"}) as found:
-        assert (found.watched, found.polling) == (0, why)
-        file.write_text("")
-        assert changed(found) == {str(file)}
-
-
-def test_folders_beyond_the_limit_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_events, "EVENTS", 3)
-    files = [tmp_path / str(number) / "file" for number in range(8)]
-    for file in files:
-        file.parent.mkdir()
-        file.write_text("one")
-    with watching({str(file): "file" for file in files}) as found:
-        assert (found.watched, found.polling) == (3, None)
-        files[-1].write_text("two")
-        assert changed(found) == {str(files[-1])}
-
-
 def test_nothing_piles_up_while_folders_are_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -198,18 +119,6 @@ def test_nothing_piles_up_while_folders_are_replaced(tmp_path: Path) -> None:
         (folder / "file").write_text("heard, in the newest folder")
         assert changed(found) is not None
         assert time.monotonic() - begun < 10
-
-
-def test_file_systems_that_do_not_report_every_change_are_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mounts = {"/": "ext4", os.path.dirname(tmp_path): "fuse.sshfs", str(tmp_path / "local"): "tmpfs"}
-    monkeypatch.setattr(file_events, "_mounts", lambda: mounts)
-    (tmp_path / "local").mkdir()
-    with watching({str(tmp_path / "local" / "file"): "file"}) as found:
-        assert found.polling is None
-        found.watch({str(tmp_path / "local" / "file"): "file", str(tmp_path / "file"): "file"})
-        assert found.polling == f"fuse.sshfs ({tmp_path.parent}) does not report every change"
 
 
 def test_looking_at_thousands_of_files_takes_a_small_part_of_a_core(tmp_path: Path) -> None:

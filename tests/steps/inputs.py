@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 
-from modelbuild.engine.action import ActionResult
-from modelbuild.engine.build import Made
+from modelbuild.engine.action import ActionResult, Made
 from modelbuild.tensors.recipe import Recipe
 from modelbuild.tensors.tensor import TensorTable
 

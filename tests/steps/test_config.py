@@ -7,7 +7,8 @@ import json
 from modelbuild.ollama.manifest import ConfigV2
 from modelbuild.steps import config
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from tests.steps.inputs import Given
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from modelbuild.steps import describe
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from tests.steps.inputs import Given
 
 SOURCE = Recipe(

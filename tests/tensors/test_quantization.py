@@ -10,7 +10,8 @@ from modelbuild.errors import Error
 from modelbuild.tensors import quantization
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.recipe import Entry, Recipe, leaf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from tests.tensors.test_ftypes import Kind
 
 

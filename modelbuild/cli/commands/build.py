@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.engine.build import Options
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.words import nearest
@@ -21,6 +20,7 @@ from modelbuild.words import nearest
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.engine.build import BuildOptions
     from modelbuild.session.session import Selection, Session
 
 
@@ -62,10 +62,12 @@ class Request(NamedTuple):
     explain: bool = False
     watch: bool = False
 
-    def options(self) -> Options:
+    def options(self) -> BuildOptions:
         """How the engine is to build."""
+        from modelbuild.engine.build import BuildOptions
+
         jobs = min(self.jobs or cores(), MOST_JOBS)
-        return Options(jobs=jobs, keep_going=self.keep_going, force=self.force, explain=self.explain)
+        return BuildOptions(jobs=jobs, keep_going=self.keep_going, force=self.force, explain=self.explain)
 
 
 def run(call: Invocation, **given: Any) -> int:
@@ -108,14 +110,15 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
         raise Errors([first, *others]) from None
 
 
-def _build(call: Invocation, selection: Selection, options: Options) -> int:
+def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     from modelbuild.cli.progress import follow, no_work
+    from modelbuild.session.building import build
 
     session, report = call.session, call.report
     steps = len(session.graph.select(selection.outputs).steps)
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
-            failures = session.build(selection, options, progress)
+            failures = build(session, selection, options, progress)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
-from modelbuild.cli.sentences import unjudged
+from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.plan import needs, preflight
-from modelbuild.session.forecast import lines, of_output
+from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     for warning in session.warnings:
         report.warning(warning, told=True)
     found = preflight.look(graph)
-    forecasts = [of_output(graph, output, found.recipes) for output in outputs]
+    models = [of_output(graph, output, found.recipes) for output in outputs]
     needed = needs.of(graph, found.recipes, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
     errors += [error for output in outputs for error in session.models.misplaced(output)]
@@ -40,14 +40,14 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     if report.as_json:
         report.data(
             {
-                "models": [each.data() for each in forecasts],
+                "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
                 "warnings": [report.described(warning, "warning") for warning in session.warnings],
             }
         )
     else:
-        for line in lines(forecasts, report.verbose):
+        for line in forecasts(models, report.verbose):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():

@@ -43,7 +43,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
     names = session.stale() if stale else models.stale(())
-    sizes = {blob: models.library.size(blob) for blob in session.store.blobs_written(models.root)}
+    sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
@@ -79,7 +79,7 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list
 
 def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.engine.store import Store
-    from modelbuild.session.session import cache_folder
+    from modelbuild.session.settings import cache_folder
 
     report = call.report
     store = Store(cache_folder(call.settings))

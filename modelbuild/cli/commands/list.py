@@ -17,9 +17,9 @@ from modelbuild.words import size, table
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.engine.standing import Standing
     from modelbuild.project.variant import Variant
     from modelbuild.session.session import Session
-    from modelbuild.session.standing import Standing
 
 
 def parameters() -> list[click.Parameter]:
@@ -29,11 +29,9 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    from modelbuild.session import standing as _standing
-
     session = call.session
     outputs = session.select(targets).outputs if targets else session.graph.outputs
-    standing = _standing.look_up(session, session.graph.select(outputs))
+    standing = session.standing(session.graph.select(outputs))
     variants = {variant.label: variant for variant in session.project.variants}
     rows = [_entry(session, output, variants[output.label], standing) for output in outputs]
     if call.report.as_json:
@@ -47,7 +45,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
 
 
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
-    from modelbuild.session import standing as _standing
+    from modelbuild.session import variants
 
     found = session.models.library.served(output.names[0])
     return {
@@ -56,11 +54,11 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
         "manifest": found.digest if found else None,
         "model_blob": found.model_blob if found else None,
         "size_bytes": found.size if found else None,
-        "ftype": _standing.ftype(session, output, found),
+        "ftype": variants.ftype(session, output, found),
         "from": ", ".join(line.text for line in variant.froms),
         "label": output.label,
         "names": [displayed(name) for name in output.names],
-        "built": _standing.state(session, output, standing),
+        "built": variants.state(session, output, standing),
     }
 
 

@@ -74,16 +74,16 @@ class _Shown:
     """What is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
-        from modelbuild.session import standing
+        from modelbuild.session import variants
         from modelbuild.session.provenance import Provenance
 
         self.output = output
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
-        self.ftype = standing.ftype(session, output, self.served)
-        found = standing.look_up(session, session.graph.select([output]))
-        self.made = found.results
-        self.state = standing.state(session, output, found)
+        self.ftype = variants.ftype(session, output, self.served)
+        standing = session.standing(session.graph.select([output]))
+        self.made = standing.results
+        self.state = variants.state(session, output, standing)
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""

@@ -1,14 +1,12 @@
-"""What of a project stands already: looked up, with nothing run and no large file read for the first time."""
+"""Whether a variant is built, and which type its model has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from modelbuild.engine.action import Action, ActionResult
-from modelbuild.engine.graph import Graph, Output, Source, Step
-from modelbuild.engine.rebuilder import Rebuilder
+from modelbuild.engine.graph import Output, Step
+from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.ollama.library import Served
 from modelbuild.plan import planned
@@ -18,31 +16,7 @@ from modelbuild.tensors import ftypes
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant
 
-SMALL = 1 << 20
-"""Bytes of a file that is read without asking, although the stat cache does not know it."""
-
 State = Literal["yes", "changed", "no"]
-
-
-class Standing(NamedTuple):
-    """By step name: what was made of it before with just these inputs, and the action it is now, where that can be known."""
-
-    results: dict[str, ActionResult]
-    actions: dict[str, Action]
-
-
-def look_up(session: Session, graph: Graph) -> Standing:
-    """See which steps of a graph a build would find made."""
-    sources = graph.sources()
-    session.sources.prepare(sources)
-    unread = {source for source, size in session.sources.unhashed(sources) if size > SMALL}
-    rebuilder = Rebuilder(session.store, session.sources.digest)
-    actions: dict[str, Action] = {}
-    for step in graph.steps.values():
-        if all(ref not in unread if isinstance(ref, Source) else ref in rebuilder.results for _, ref in step.inputs):
-            actions[step.name] = rebuilder.action(step)
-            rebuilder.results.update(rebuilder.known({step: actions[step.name]}))
-    return Standing(rebuilder.results, actions)
 
 
 def state(session: Session, output: Output, standing: Standing) -> State:
@@ -89,7 +63,7 @@ def _recipe_ftype(session: Session, step: Step | None) -> str | None:
 
     if step is None:
         return None
-    made = look_up(session, _up_to(session.graph, [step.name])).results.get(step.name)
+    made = session.standing(session.graph.up_to([step.name])).results.get(step.name)
     if made is None:
         return None
     try:
@@ -98,14 +72,3 @@ def _recipe_ftype(session: Session, step: Step | None) -> str | None:
         return None
     number = gguf.decode_value(value) if value is not None else None
     return next((name for name, known in ftypes.FTYPES.items() if known == number), None)
-
-
-def _up_to(graph: Graph, names: Iterable[str]) -> Graph:
-    wanted: set[str] = set()
-    stack = list(names)
-    while stack:
-        name = stack.pop()
-        if name not in wanted:
-            wanted.add(name)
-            stack.extend(graph.steps[name].needs)
-    return Graph(step for name, step in graph.steps.items() if name in wanted)

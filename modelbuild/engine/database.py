@@ -1,0 +1,252 @@
+"""The cache's database: opened, made anew where it is damaged or gone, and waited for while another process holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from modelbuild import interrupt
+from modelbuild.errors import Error
+from modelbuild.files import PATIENCE, Waiting, lock_file, reason
+
+T = TypeVar("T")
+
+SCHEMA = 3
+BUSY = 60.0
+"""Seconds for which another process may hold the database before we give up."""
+
+TRIES = 5
+"""Times that the cache is opened while somebody deletes it."""
+
+_TABLES = """
+create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
+create table if not exists last (
+    project text, step text, digest text not null, action text not null, primary key (project, step)
+) without rowid;
+create table if not exists tensor (
+    key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
+) without rowid;
+create index if not exists tensor_blob on tensor (blob);
+create table if not exists file (
+    path text, form text, stat text not null, digest text not null, primary key (path, form)
+) without rowid;
+create table if not exists survey (digest text primary key, detail blob not null);
+create table if not exists place (blob text, path text, stat text not null, primary key (blob, path)) without rowid;
+create table if not exists kept (key text primary key, value blob not null);
+create table if not exists wrote (
+    folder text, name text, project text not null, manifest text not null, primary key (folder, name)
+) without rowid;
+create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
+create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
+"""
+_CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
+"""The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
+
+_MIGRATED = (2,)
+"""Older schemas that lack tables alone."""
+
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
+"""What SQLite says of a file that is no longer what we wrote."""
+
+Statement = tuple[str, Iterable[Sequence[Any]]]
+"""SQL, and the values of each time that it is run."""
+
+
+class Database:
+    """Opens (and makes) `state.sqlite` in the folder `root`. Safe for threads and for several processes at once.
+
+    folders  those that are to be there whenever the database is
+    """
+
+    def __init__(self, root: str, folders: Sequence[str] = (), waiting: Waiting | None = None) -> None:
+        self.root = root
+        self.waiting = waiting
+        """Told of a lock or a database that another process holds for longer than a moment."""
+        self.locks = os.path.join(root, "locks")
+        self._folders = (*folders, self.locks)
+        self._state = os.path.join(root, "state.sqlite")
+        self._mutex = threading.RLock()
+        self._dead: Error | None = None
+        for left in reversed(range(TRIES)):
+            try:
+                self._db, self._inode = self._connect()
+                break
+            except (OSError, sqlite3.Error) as error:
+                # Somebody may be deleting the cache right now.
+                if not left or not (isinstance(error, FileNotFoundError) or _is_gone(error)):
+                    raise unusable(root, error) from error
+
+    def _connect(self, damaged: tuple[int, int] | None = None) -> tuple[sqlite3.Connection, tuple[int, int]]:
+        """The database, made where there is none that can be used; one that was found damaged is made anew."""
+        for folder in self._folders:
+            os.makedirs(folder, exist_ok=True)
+        db = None if damaged else self._opened()
+        if db is None:
+            # SQLite does not wait for others while the journal's mode changes: one process at a time makes the tables.
+            with lock_file(os.path.join(self.locks, "state"), self.waiting):
+                db = None if damaged and damaged == _inode(self._state) else self._opened()
+                db = db or self._created()
+        # From here on we wait by ourselves, and say so.
+        db.execute(f"pragma busy_timeout = {int(1000 * PATIENCE)}")
+        return db, _inode(self._state)
+
+    def _opened(self) -> sqlite3.Connection | None:
+        """The database as it is; None where there is none that we can use."""
+        db = _database(self._state)
+        try:
+            db.execute("pragma synchronous = normal")
+            version = db.execute("pragma user_version").fetchone()[0]
+            if version in _MIGRATED:
+                db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+                version = SCHEMA
+            if version == SCHEMA:
+                return db
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                raise
+        db.close()
+        return None
+
+    def _created(self) -> sqlite3.Connection:
+        # What another version kept, or what is no database: nothing is lost with it but time.
+        _remove_database(self._state)
+        db = _database(self._state)
+        db.execute("pragma synchronous = normal")
+        db.execute("pragma journal_mode = wal")
+        db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+        return db
+
+    def close(self) -> None:
+        with self._mutex:
+            self._db.close()
+
+    def change(self, *statements: Statement) -> None:
+        """One change of state, whole or not at all."""
+        listed = [(sql, list(values)) for sql, values in statements]
+
+        def apply(db: sqlite3.Connection) -> None:
+            db.execute("begin immediate")
+            try:
+                for sql, values in listed:
+                    db.executemany(sql, values)
+                db.execute("commit")
+            except BaseException:
+                # A full disk may have rolled back by itself.
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("rollback")
+                raise
+
+        self._use(apply)
+
+    def rows(self, query: str, values: Sequence[str | int] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self._use(lambda db: db.execute(query, values).fetchall())
+
+    def clear(self) -> None:
+        """Forget everything but what was written into models folders."""
+        self.change(*((f"delete from {table}", [()]) for table in _CLEARED))
+
+    def _use(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Use the database. One that is damaged or was deleted is made anew: that costs time. One that is held is waited for."""
+        begun, told, mended = time.monotonic(), self.waiting is None, False
+        with self._mutex:
+            if self._dead is not None:
+                raise self._dead
+            while True:
+                try:
+                    if _inode(self._state) != self._inode:
+                        self._reopen(None)
+                    return use(self._db)
+                except (sqlite3.Error, UnicodeDecodeError) as error:
+                    waited = time.monotonic() - begun
+                    if _is_held(error) and waited < BUSY:
+                        interrupt.check()
+                        if not told and self.waiting is not None:
+                            told = True
+                            self.waiting(self._state)
+                    elif _is_damage(error) and not mended:
+                        mended = True
+                        self._reopen(self._inode)
+                    elif _is_gone(error) and _inode(self._state) != self._inode:
+                        continue
+                    else:
+                        wrong = unusable(self.root, error)
+                        if "locking protocol" in str(error):
+                            # SQLite tried for ten seconds, and would at each further use.
+                            self._dead = wrong
+                        raise wrong from error
+
+    def _reopen(self, damaged: tuple[int, int] | None) -> None:
+        self._db.close()
+        try:
+            self._db, self._inode = self._connect(damaged)
+        except OSError as error:
+            raise unusable(self.root, error) from error
+
+    def rows_in(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query with `in ({})`, for any number of values."""
+        wanted = list(values)
+        for start in range(0, len(wanted), 900):
+            part = wanted[start : start + 900]
+            yield from self.rows(query.format(",".join("?" * len(part))), part)
+
+
+def unusable(root: str, error: Exception) -> Error:
+    """Say why the store cannot be used; an OSError or sqlite3 error in, an Error out."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "disk is full" in str(error):
+        return Error(
+            "no space left for the cache",
+            path=root,
+            hint="free some space, or name another folder with --cache or $MODELBUILD_CACHE",
+        )
+    if isinstance(error, sqlite3.Error) and _is_held(error):
+        return Error(
+            f"the cache has been in use by another process for {BUSY:.0f} seconds",
+            path=root,
+            hint="end the other build if it is stopped, or name another folder with --cache or $MODELBUILD_CACHE",
+        )
+    why = reason(error) if isinstance(error, OSError) else str(error)
+    return Error(
+        f"the cache cannot be used: {why[:1].lower() + why[1:] if why[1:2].islower() else why}",
+        path=root,
+        hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
+    )
+
+
+def _database(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY, check_same_thread=False, isolation_level=None)
+
+
+def _inode(path: str) -> tuple[int, int]:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return 0, 0
+    return info.st_dev, info.st_ino
+
+
+def _is_damage(error: Exception) -> bool:
+    # Names of tables that are no text come through sqlite3 as they are.
+    return isinstance(error, UnicodeDecodeError) or any(sign in str(error).lower() for sign in _DAMAGED)
+
+
+def _is_gone(error: Exception) -> bool:
+    """What SQLite says when files are deleted under its hands; also of a disk that fails."""
+    return "unable to open" in str(error) or "disk I/O error" in str(error) or "readonly database" in str(error)
+
+
+def _is_held(error: Exception) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+def _remove_database(path: str) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)

@@ -1,0 +1,132 @@
+"""The blobs of a models folder: seen there whole, or put there, so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from modelbuild import page_cache
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.store import Damaged, Store
+from modelbuild.errors import Error
+from modelbuild.files import AGAIN, remove_temporary, signature, sync_folder
+from modelbuild.ollama.library import Library
+from modelbuild.publish.scratch import Scratch, copy
+from modelbuild.publish.written import Written
+
+PRUNED = 1800.0
+"""Seconds after which a blob is made young again before a manifest names it: a server's start deletes blobs that no manifest
+names, unless they are younger than an hour."""
+
+
+class Blobs:
+    """The blobs of one models folder. Its lock must be held by who puts any."""
+
+    def __init__(self, library: Library, store: Store, written: Written, scratch: Scratch) -> None:
+        self._library = library
+        self._folder = library.blobs
+        self._store = store
+        self._written = written
+        self._scratch = scratch
+        self._noted: dict[str, str] | None = None
+
+    @property
+    def noted(self) -> dict[str, str]:
+        """Digest -> signature, as it was noted, of each blob that is known to be whole."""
+        if self._noted is None:
+            self._noted = self._store.located(self._folder)
+        return self._noted
+
+    def doubt(self) -> None:
+        """Believe no blob unhashed, however untouched it looks."""
+        self._noted = {}
+
+    def has(self, blob: ActionResult) -> bool:
+        """Whether the blob stands here now, whole. One that is not as we put it is hashed before it is believed."""
+        path = self._library.blob_path(blob.artifact)
+        try:
+            info = os.stat(path)
+            if info.st_size != blob.size:
+                return False
+            if signature(info) != self.noted.get(blob.artifact):
+                if not stat.S_ISREG(info.st_mode) or _sha256(path) != blob.artifact:
+                    self.noted.pop(blob.artifact, None)
+                    return False
+                self.noted[blob.artifact] = self._store.note_location(blob.artifact, path)
+        except OSError:
+            return False
+        return True
+
+    def put_missing(self, blobs: Sequence[ActionResult]) -> None:
+        """See each blob here, now, or put it; a few times where somebody removes them meanwhile."""
+        for _ in range(AGAIN):
+            missing = [blob for blob in blobs if not self.has(blob)]
+            if not missing:
+                return
+            for blob in missing:
+                self._put(blob)
+        raise Error("another program removes blobs as fast as they are put", path=self._folder, hint="build again")
+
+    def _put(self, blob: ActionResult) -> None:
+        self._scratch.make(self._folder)
+        target = self._library.blob_path(blob.artifact)
+        # Noted first: what a killed build leaves is still known as ours.
+        self._written.note_loose([blob.artifact], ours=True)
+        with self._store.open(blob.artifact) as source:
+            self._store.verify(blob.artifact, source)
+            self._persist(blob, source)
+            page_cache.forget(source.fileno())
+            before = os.fstat(source.fileno())
+            if before.st_mtime < time.time() - PRUNED:
+                with contextlib.suppress(OSError):
+                    os.utime(source.fileno())
+            if os.path.dirname(source.name) == self._scratch.near(self._folder):
+                self._scratch.move(source.name, target)
+                self._store.forget_location(blob.artifact, source.name)
+            else:
+                self._link(source, target, blob)
+            self._store.touched(blob.artifact, source.fileno(), before)
+        sync_folder(self._folder)
+        self.noted[blob.artifact] = self._store.note_location(blob.artifact, target)
+
+    def _persist(self, blob: ActionResult, source: BinaryIO) -> None:
+        try:
+            os.fsync(source.fileno())
+        except OSError:
+            # The kernel tells of a page that it could not write once: the next call would say that all is well.
+            remove_temporary(source.name)
+            self._store.forget(blob.artifact)
+            raise
+
+    def _link(self, source: BinaryIO, target: str, blob: ActionResult) -> None:
+        """Put an artifact of the store: by a hard link where that can be, else by a copy."""
+        with self._scratch.temporary(self._folder) as file:
+            try:
+                linked = file.link(source.name)
+            except FileNotFoundError:
+                if os.path.exists(source.name):
+                    raise
+                # Somebody cleared the cache: it is made again.
+                raise Damaged(blob.artifact) from None
+            if not linked:
+                copy(source, file)
+            self._scratch.move(file.path, target)
+
+    def drop_doubles(self, folder: str) -> None:
+        """Remove large artifacts that were made once more, though they stand among the blobs already."""
+        for name in os.listdir(folder):
+            artifact, path = name.replace("-", ":", 1), os.path.join(folder, name)
+            if artifact in self.noted and self.has(ActionResult(artifact, os.stat(path).st_size)):
+                os.unlink(path)
+                self._store.forget_location(artifact, path)
+
+
+def _sha256(path: str) -> str:
+    import hashlib
+
+    with open(path, "rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,87 @@
+"""Whether a models folder can be written: looked at before any work, and said where it turns out that it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from modelbuild.engine.graph import Output
+from modelbuild.errors import Error
+from modelbuild.files import existing, free, reason
+from modelbuild.ollama.library import Library
+
+SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
+
+LONGEST = 255
+"""Bytes of the longest name of a file."""
+
+
+def check_writable(library: Library, store: str) -> None:
+    """Raise an Error that says what to do where a models folder cannot be written, or is where the store lies."""
+    for folder in map(existing, (library.root, library.blobs, library.manifests)):
+        if not os.path.isdir(folder):
+            raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
+    if _same_file(library.blobs, os.path.join(store, "blobs")):
+        raise Error(
+            "the cache and the models folder have the same 'blobs' folder",
+            path=library.root,
+            hint="name a cache folder of its own with --cache or $MODELBUILD_CACHE",
+        )
+
+
+def misplaced(library: Library, output: Output) -> list[Error]:
+    """What stands against writing the manifests of an output, as far as a look at its names tells."""
+    return [error for name in output.names if (error := _misplaced(library, name)) is not None]
+
+
+def _misplaced(library: Library, name: str) -> Error | None:
+    for part in name.split("/"):
+        if len(part.encode()) > LONGEST:
+            return Error(
+                f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file's name",
+                path=library.root,
+                hint=f"give each part of the name at most {LONGEST} bytes",
+            )
+    path = library.manifest_path(name)
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        return Error("a file stands where a folder of manifests belongs", path=existing(path), hint="move it away")
+    except OSError as error:
+        return refused(library.root, error)
+    if stat.S_ISREG(info.st_mode):
+        return None
+    what = "a folder" if stat.S_ISDIR(info.st_mode) else "something that is not a file"
+    return Error(f"{what} stands where the manifest of '{name}' belongs", path=path, hint="move it away")
+
+
+def refused(root: str, error: OSError) -> Error:
+    """Say why a models folder cannot be written, and what to do."""
+    place = error.filename if isinstance(error.filename, str) else root
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        left = free(root)
+        return Error(
+            "no space left for the models folder",
+            path=root,
+            facts=[("free", f"{left:,} bytes")] if left is not None else [],
+            hint="free some space, or name another folder with --models; what is finished stays and is used again",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
+        if os.path.abspath(root) == SERVICE_FOLDER:
+            hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
+        why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
+        return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
+    return Error(f"the models folder cannot be written: {reason(error)}", path=place)
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

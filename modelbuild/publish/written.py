@@ -1,0 +1,58 @@
+"""What we wrote into a models folder: the one thing in the cache that cannot be made again, since it says what is ours to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modelbuild.engine.database import Database
+
+
+class Written:
+    """The names and blobs of the models folder `folder` that builds of any project wrote."""
+
+    def __init__(self, database: Database, folder: str) -> None:
+        self._database = database
+        self._folder = folder
+
+    def names(self) -> dict[str, tuple[str, str]]:
+        """name -> (project, manifest digest)"""
+        rows = self._database.rows("select name, project, manifest from wrote where folder = ?", (self._folder,))
+        return {name: (project, manifest) for name, project, manifest in rows}
+
+    def blobs(self) -> set[str]:
+        return {blob for (blob,) in self._rows("select blob from wrote_blob where folder = ?")}
+
+    def loose(self) -> set[str]:
+        """The blobs that no manifest may name any more, or yet."""
+        return {blob for (blob,) in self._rows("select blob from loose where folder = ?")}
+
+    def note(self, name: str, project: str, manifest: str) -> None:
+        row = (self._folder, name, project, manifest)
+        self._database.change(("insert or replace into wrote values (?, ?, ?, ?)", [row]))
+
+    def note_blobs(self, blobs: Iterable[str]) -> None:
+        """These blobs are ours."""
+        self._database.change(("insert or ignore into wrote_blob values (?, ?)", self._each(blobs)))
+
+    def note_loose(self, blobs: Iterable[str], ours: bool = False) -> None:
+        """Soon no manifest may name these blobs, or none does yet; noted before that, so that no death of ours leaks them."""
+        rows = self._each(blobs)
+        self._database.change(
+            ("insert or ignore into wrote_blob values (?, ?)", rows if ours else []),
+            ("insert or ignore into loose values (?, ?)", rows),
+        )
+
+    def forget(self, names: Iterable[str] = (), blobs: Iterable[str] = ()) -> None:
+        self._database.change(
+            ("delete from wrote where folder = ? and name = ?", self._each(names)),
+            ("delete from wrote_blob where folder = ? and blob = ?", self._each(blobs)),
+        )
+
+    def forget_loose(self, blobs: Iterable[str]) -> None:
+        self._database.change(("delete from loose where folder = ? and blob = ?", self._each(blobs)))
+
+    def _rows(self, query: str) -> list[tuple[str, ...]]:
+        return self._database.rows(query, (self._folder,))
+
+    def _each(self, values: Iterable[str]) -> list[tuple[str, str]]:
+        return [(self._folder, value) for value in values]

@@ -1,0 +1,137 @@
+"""One build of a project: run what is due, publish it, tidy up, and note where nothing is left to do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from modelbuild import interrupt
+from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
+from modelbuild.engine.graph import Graph
+from modelbuild.errors import Error
+from modelbuild.observed import unchanged
+from modelbuild.plan import placed
+from modelbuild.session.session import Selection, Session
+from modelbuild.session.settings import cache_limit, memory_limit
+from modelbuild.session.stamp import take
+from modelbuild.session.worker import Worker
+
+
+def build(
+    session: Session, selection: Selection, options: BuildOptions, report: Callable[[Event], None]
+) -> list[Error]:
+    """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
+    limit = cache_limit()
+    session.models.check_writable()
+    session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
+    stale = session.stale()
+    if stale:
+        report({"event": "stale", "names": stale})
+    building = _Building(session, session.graph.select(selection.outputs), report)
+    try:
+        done = building.run(options)
+    except Untrue as untrue:
+        # The cache's records are wrong, as after a fault of its disk: believe none of them.
+        if options.force:
+            return [untrue.error]
+        report({"event": "distrust", "path": session.store.root})
+        done = building.run(options._replace(force=True))
+    # Where something is left to tidy up, the next build must not take it that there is nothing to do.
+    if building.tidied and not (done.errors or stale or session.warnings):
+        with contextlib.suppress(Error):
+            building.stamp(selection, done)
+    if done.ran:
+        with contextlib.suppress(OSError, Error):
+            session.store.evict(limit)
+    return done.errors
+
+
+class _Building:
+    def __init__(self, session: Session, graph: Graph, report: Callable[[Event], None]) -> None:
+        self.tidied = False
+        self._session = session
+        self._graph = graph
+        self._models = session.models
+        self._report = report
+
+    def run(self, options: BuildOptions) -> Build:
+        """Run the steps that are due and publish what they make, once."""
+        models = self._models
+        if options.force:
+            models.doubt()
+        worker = Worker(
+            self._session.cache,
+            self._session.sources,
+            jobs=options.jobs,
+            memory=memory_limit(self._session.settings),
+            scratch=models.scratch,
+            report=self._report,
+            force=options.force,
+        )
+        side = ModelSide(
+            work=worker.run,
+            publish=models.publish_all,
+            restore=models.restore,
+            preflight=self._preflight,
+            placed=placed.placed,
+            abort=worker.stop.set,
+        )
+        build = Build(self._graph, self._session.records, side, self._report, options)
+        with interrupt.deferred(worker.stop.set):
+            try:
+                build.run()
+            finally:
+                worker.close()
+                with interrupt.put_off():
+                    self.tidied = self._tidy()
+                if models.taken:
+                    self._report({"event": "taken", "names": models.taken, "models": models.root})
+        return build
+
+    def _tidy(self) -> bool:
+        """Leave nothing behind. What goes wrong here takes no other error's place; returns whether all went well."""
+        swept = False
+        with contextlib.suppress(OSError, Error):
+            self._models.sweep()
+            swept = True
+        self._session.store.drop_unfinished()
+        return self._models.tidy() and swept
+
+    def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
+        faults: dict[str, Sequence[Error]] = {}
+        if running:
+            from modelbuild.plan import preflight
+
+            findings = preflight.refuse(graph, running, self._models.root)
+            faults.update(findings.errors)
+            for path, architecture in findings.unjudged.items():
+                self._report({"event": "unjudged", "path": path, "architecture": architecture})
+        for output in graph.outputs:
+            if found := self._models.misplaced(output):
+                faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
+        return faults
+
+    def stamp(self, selection: Selection, build: Build) -> None:
+        """Keep a stamp of what is finished, under the words it was asked for with."""
+        graph, results = self._graph, build.results
+        outputs: dict[str, os.stat_result] = {}
+        for output in graph.outputs:
+            found = self._models.finished(output, results[output.manifest], [results[name] for name in output.blobs])
+            if found is None:
+                return
+            outputs.update(found)
+        sources = {source.path for source in graph.sources()}
+        stamp = take(len(graph.outputs), len(graph.steps), self._session.looks(), sources, outputs)
+        if stamp is not None and self._is_current():
+            self._session.kept.put(self._session.stamp_key(selection.targets), stamp.encode())
+
+    def _is_current(self) -> bool:
+        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
+        sources, looks = self._graph.sources(), self._session.looks()
+        fresh = self._session.new_sources()
+        fresh.prepare(sources)
+        fresh.prepare_paths(subject for verb, subject, _ in looks if verb == "read")
+        if not unchanged(looks, fresh.file_digest) or fresh.unhashed(sources):
+            return False
+        return all(fresh.digest(source) == self._session.sources.digest(source) for source in sources)

@@ -1,0 +1,58 @@
+"""The options that every command takes, and what the machine gives where they leave something open."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from modelbuild.errors import Error
+
+CACHE_LIMIT = 64 << 30
+"""Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""
+
+
+class Settings(NamedTuple):
+    """The options that every command takes; None and empty for what the command line leaves open."""
+
+    folder: str = "."
+    file: str | None = None
+    models: str | None = None
+    cache: str | None = None
+    memory: int | None = None
+    name: str | None = None
+    quantize: str | None = None
+    vars: tuple[tuple[str, str], ...] = ()
+    sets: tuple[str, ...] = ()
+
+
+def cache_folder(settings: Settings) -> str:
+    """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
+    named = settings.cache or os.environ.get("MODELBUILD_CACHE")
+    if not named:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        named = os.path.join(home, "modelbuild")
+    return started_in(settings.folder, named)
+
+
+def started_in(folder: str, path: str) -> str:
+    """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
+    return os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path)))
+
+
+def cache_limit() -> int:
+    """Bytes of artifacts that the store keeps."""
+    named = os.environ.get("MODELBUILD_CACHE_LIMIT")
+    if named and not named.isdecimal():
+        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
+    return int(named) if named else CACHE_LIMIT
+
+
+def memory_limit(settings: Settings) -> int:
+    """Bytes for tensors under way: the option, else the lesser of 512 MiB and a quarter of the machine's memory."""
+    if settings.memory:
+        return settings.memory
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 512 << 20
+    return min(512 << 20, total // 4)

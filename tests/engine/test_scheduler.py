@@ -1,0 +1,114 @@
+"""The scheduler: in which order steps run, how many at once, and what a failure leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Graph, Step
+from modelbuild.engine.scheduler import Calls, Finish, Scheduler
+from tests.engine.toy import join
+
+RESULT = ActionResult("sha256:0", 0)
+
+
+class Run:
+    """One walk over steps, of which some are made and some fail; writes down what happens."""
+
+    def __init__(
+        self, steps: Iterable[Step], *, made: str = "", bad: str = "", jobs: int = 2, keep_going: bool = False
+    ) -> None:
+        self.made, self.bad = made.split(), bad.split()
+        self.order: list[str] = []
+        self.states: dict[str, str] = {}
+        self.most = 0
+        self._under_way = 0
+        self._mutex = threading.Lock()
+        self.aborted = False
+        calls = Calls(self._look_up, self._execute, self._started, self._finished, self._abort)
+        Scheduler(Graph(steps), jobs, keep_going, calls).run()
+
+    def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
+        return {step.name: RESULT for step in steps if step.name in self.made}
+
+    def _started(self, step: Step) -> None:
+        self.order.append(step.name)
+
+    def _execute(self, step: Step) -> tuple[ActionResult, bool]:
+        with self._mutex:
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+        time.sleep(0.01)
+        with self._mutex:
+            self._under_way -= 1
+        if step.name in self.bad:
+            raise ValueError(step.name)
+        return RESULT, True
+
+    def _finished(self, finish: Finish) -> None:
+        assert finish.step.name not in self.states
+        self.states[finish.step.name] = finish.state
+
+    def _abort(self) -> None:
+        self.aborted = True
+
+
+CHAIN = [join("a"), join("b", "a"), join("c", "a", "b")]
+
+
+def test_steps_run_after_those_they_need() -> None:
+    run = Run(CHAIN)
+    assert run.order == ["a", "b", "c"]
+    assert set(run.states.values()) == {"ran"}
+
+
+def test_what_was_made_before_is_not_started() -> None:
+    run = Run(CHAIN, made="a b")
+    assert run.order == ["c"]
+    assert run.states == {"a": "hit", "b": "hit", "c": "ran"}
+
+
+@pytest.mark.parametrize("pool", ["", "thread"])
+def test_nothing_is_started_after_a_failure(pool: str) -> None:
+    run = Run([join(name, pool=pool) for name in "abc"], bad="a", jobs=1)
+    assert run.states == {"a": "failed", "b": "skipped", "c": "skipped"}
+
+
+@pytest.mark.parametrize("pool", ["", "thread"])
+def test_keep_going_finishes_what_it_can(pool: str) -> None:
+    steps = [join("bad", pool=pool), join("other"), join("more", "other", pool=pool), join("last", "bad", "more")]
+    run = Run(steps, bad="bad", keep_going=True)
+    assert run.states == {"bad": "failed", "other": "ran", "more": "ran", "last": "skipped"}
+
+
+@pytest.mark.parametrize(("pool", "jobs", "most"), [("thread", 3, 3), ("cores", 3, 1), ("", 3, 1)])
+def test_as_many_run_at_once_as_there_are_places_for(pool: str, jobs: int, most: int) -> None:
+    assert Run([join(str(number), pool=pool) for number in range(6)], jobs=jobs).most == most
+
+
+def test_quick_steps_run_beside_those_in_threads() -> None:
+    run = Run([join("quick"), join("slow", pool="thread")])
+    assert run.order == ["slow", "quick"]
+
+
+def test_an_interrupt_tells_the_steps_under_way() -> None:
+    class Interrupted(Run):
+        def _started(self, step: Step) -> None:
+            super()._started(step)
+            if step.name == "b":
+                raise KeyboardInterrupt
+
+    runs: list[Interrupted] = []
+
+    class Noted(Interrupted):
+        def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
+            runs.append(self)
+            return super()._look_up(steps)
+
+    with pytest.raises(KeyboardInterrupt):
+        Noted([join("a", pool="thread"), join("b", pool="thread")])
+    assert runs[0].aborted

@@ -1,0 +1,30 @@
+"""What we wrote into models folders is known, each folder's by itself, also when the cache was emptied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelbuild.engine.store import Store
+from modelbuild.publish.written import Written
+
+
+def test_names_and_blobs_of_a_folder_are_known_until_they_are_forgotten(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    ours, others = Written(store.database, "/ours"), Written(store.database, "/others")
+    ours.note("h/n/one/latest", "project", "sha256:1")
+    ours.note_blobs(["a", "b"])
+    others.note_blobs(["c"])
+    store.clear()
+    assert ours.names() == {"h/n/one/latest": ("project", "sha256:1")}
+    assert (ours.blobs(), others.blobs()) == ({"a", "b"}, {"c"})
+    ours.forget(names=["h/n/one/latest"], blobs=["a", "c"])
+    assert (ours.names(), ours.blobs(), others.blobs()) == ({}, {"b"}, {"c"})
+
+
+def test_loose_blobs_are_ours_only_where_we_put_them(tmp_path: Path) -> None:
+    written = Written(Store(str(tmp_path)).database, "/m")
+    written.note_loose(["put"], ours=True)
+    written.note_loose(iter(["replaced"]))
+    assert (written.loose(), written.blobs()) == ({"put", "replaced"}, {"put"})
+    written.forget_loose(["put"])
+    assert (written.loose(), written.blobs()) == ({"replaced"}, {"put"})

@@ -1,0 +1,26 @@
+"""A kept plan is the plan that was made, to the last word of its warnings."""
+
+from __future__ import annotations
+
+from modelbuild.errors import Error
+from modelbuild.observed import unchanged
+from modelbuild.session.kept_plan import KeptPlan
+from tests.e2e.project import Project
+from tests.session.conftest import Open
+
+
+def test_kept_plan_is_the_same_plan(start: Open) -> None:
+    made = start()._plan
+    again = KeptPlan.decode(made.encode())
+    assert again.encode() == made.encode()
+    assert (again.root, again.models, again.graph) == (made.root, made.models, made.graph)
+    assert again.words.select(["chat"]) == made.words.select(["chat"])
+    assert unchanged(again.looks, start().sources.file_digest)
+
+
+def test_kept_warnings_read_the_same(start: Open, project: Project) -> None:
+    error = Error(
+        "odd", path="Modelfile", line=2, column=7, source="FROM x", width=1, facts=[("got", "x")], hint="do otherwise"
+    )
+    plan = start()._plan._replace(warnings=[error])
+    assert str(KeptPlan.decode(plan.encode()).warnings[0]) == str(error)

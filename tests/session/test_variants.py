@@ -1,0 +1,59 @@
+"""Whether variants are built, and which types their models have."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelbuild.engine.build import BuildOptions
+from modelbuild.engine.graph import Output
+from modelbuild.session import variants
+from modelbuild.session.building import build
+from modelbuild.session.session import Session
+from tests.e2e.project import Project
+from tests.session.conftest import Open
+
+
+def output(session: Session, label: str) -> Output:
+    return next(each for each in session.graph.outputs if each.label == label)
+
+
+def states(session: Session) -> dict[str, str]:
+    standing = session.standing(session.graph)
+    return {each.label: variants.state(session, each, standing) for each in session.graph.outputs}
+
+
+def test_a_variant_is_built_changed_or_not_there(start: Open, project: Project) -> None:
+    session = start()
+    assert states(session) == {"base": "no", "chat": "no"}
+    assert not build(session, session.select(()), BuildOptions(), lambda event: None)
+    assert states(start()) == {"base": "yes", "chat": "yes"}
+    project.write("ModelBuild.toml", (project.folder / "ModelBuild.toml").read_text().replace("Hello", "Bye"))
+    assert states(start()) == {"base": "yes", "chat": "changed"}
+    blob = max((project.models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+    blob.unlink()
+    assert states(start()) == {"base": "changed", "chat": "changed"}
+
+
+@pytest.mark.parametrize(("said", "expected"), [("q8_0", "q8_0"), ("none", "bf16")])
+def test_the_type_is_as_it_was_asked_for_or_as_the_file_says(
+    start: Open, project: Project, said: str, expected: str
+) -> None:
+    project.write("ModelBuild.toml", f'[model.base]\nfrom = "./weights"\nquantize = "{said}"\n')
+    session = start()
+    assert not build(session, session.select(()), BuildOptions(), lambda event: None)
+    base = output(session, "base")
+    served = session.models.library.served(base.names[0])
+    assert (variants.ftype(session, base, served) or "").lower() == expected
+
+
+def test_a_mix_is_called_as_the_project_calls_it(start: Open, project: Project) -> None:
+    project.write(
+        "ModelBuild.toml",
+        '[ftype.mine]\nbase = "q4_0"\ntensors = { "attn_v" = "q8_0" }\n'
+        '[model.base]\nfrom = "./weights"\nquantize = "mine"\n[model.chat]\nfrom = "base"\nsystem = "x"\n',
+    )
+    session = start()
+    for label in ("base", "chat"):
+        variant = variants.mixed(session, output(session, label))
+        assert variant is not None and variant.label == "base"
+        assert variants.ftype(session, output(session, label), None) == "mine"

@@ -1,0 +1,29 @@
+"""A watcher of paths for a test, and a wait for it that ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from modelbuild.session.file_events import Concern
+from modelbuild.session.watcher import Watcher
+
+
+@contextmanager
+def watching(paths: Mapping[str, Concern], poll: bool = False) -> Iterator[Watcher]:
+    found = Watcher(poll=poll)
+    found.watch(paths)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def changed(found: Watcher, seconds: float = 30.0) -> set[str] | None:
+    """What a wait returns; None where it goes on for so long."""
+    got: list[set[str]] = []
+    thread = threading.Thread(target=lambda: got.append(found.wait()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return got[0] if got else None
