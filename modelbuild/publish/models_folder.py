@@ -24,7 +24,7 @@ from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
-from modelbuild.publish.written import Written
+from modelbuild.publish.written import Owner, Written
 
 T = TypeVar("T")
 
@@ -33,13 +33,13 @@ TIDYING = 0.5
 
 
 class ModelsFolder:
-    """Writes models for one project, and remembers in the store what it wrote."""
+    """Writes models for one owner, and remembers in the store what it wrote."""
 
-    def __init__(self, root: str, store: Store, project: str) -> None:
+    def __init__(self, root: str, store: Store, owner: Owner) -> None:
         self.root = root
         self.library = Library(root)
         self._store = store
-        self._project = project
+        self._owner = owner
         self.written = Written(store.database, root)
         self._scratch = Scratch(self.library, store)
         self._blobs = Blobs(self.library, store, self.written, self._scratch)
@@ -49,8 +49,8 @@ class ModelsFolder:
         """Names that another project wrote last and that now say something else -> that project's file."""
 
     @cached_property
-    def _names(self) -> dict[str, tuple[str, str]]:
-        """name -> (project, manifest digest) of every manifest we wrote into this folder."""
+    def _names(self) -> dict[str, tuple[Owner, str]]:
+        """name -> (who wrote it, manifest digest) of every manifest we wrote into this folder."""
         return self.written.names()
 
     def scratch(self) -> str | None:
@@ -92,12 +92,12 @@ class ModelsFolder:
         """
         path = self.library.manifest_path(name)
         if self._same(path, manifest) and all(self._blobs.has(blob) for blob in blobs):
-            if self._names.get(name) != (self._project, manifest.artifact):
+            if self._names.get(name) != (self._owner, manifest.artifact):
                 # The store was lost since we wrote this, or the folder moved: it is ours all the same.
                 self.written.note_blobs(blob.artifact for blob in blobs)
                 self._note(name, manifest)
             return False
-        owner = self._other_owner(name, path, manifest)
+        other = self._other_file(name, path, manifest)
 
         def put() -> None:
             with self._scratch.locked():
@@ -108,8 +108,8 @@ class ModelsFolder:
                 self._blobs.put_missing(blobs)
 
         self._despite_removals(put)
-        if owner is not None:
-            self.taken[name] = owner
+        if other is not None:
+            self.taken[name] = other
         return True
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
@@ -161,17 +161,17 @@ class ModelsFolder:
             return None
         return found
 
-    def _other_owner(self, name: str, path: str, new: ActionResult) -> str | None:
+    def _other_file(self, name: str, path: str, new: ActionResult) -> str | None:
         """The file of another project, still there, whose manifest stands under a name and says something else."""
-        project, manifest = self._names.get(name, (self._project, ""))
-        owner = _file_of(project)
-        if owner == _file_of(self._project) or manifest == new.artifact or not os.path.exists(owner):
+        owner, manifest = self._names.get(name, (self._owner, ""))
+        file = owner.file
+        if file == self._owner.file or manifest == new.artifact or not os.path.exists(file):
             return None
-        return owner if self._same(path, ActionResult(manifest, 0)) else None
+        return file if self._same(path, ActionResult(manifest, 0)) else None
 
     def _note(self, name: str, manifest: ActionResult) -> None:
-        self.written.note(name, self._project, manifest.artifact)
-        self._names[name] = (self._project, manifest.artifact)
+        self.written.note(name, self._owner, manifest.artifact)
+        self._names[name] = (self._owner, manifest.artifact)
 
     def _same(self, path: str, manifest: ActionResult) -> bool:
         try:
@@ -246,8 +246,8 @@ class ModelsFolder:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
         return [
             name
-            for name, (project, manifest) in sorted(self._names.items())
-            if project == self._project
+            for name, (owner, manifest) in sorted(self._names.items())
+            if owner == self._owner
             and name not in declared
             and self._same(self.library.manifest_path(name), ActionResult(manifest, 0))
         ]
@@ -262,9 +262,9 @@ class ModelsFolder:
             with self._scratch.locked():
                 written = self.written.names()
                 for name in names:
-                    project, manifest = written.get(name, ("", ""))
+                    owner, manifest = written.get(name, (None, ""))
                     path = self.library.manifest_path(name)
-                    if project == self._project and self._same(path, ActionResult(manifest, 0)):
+                    if owner == self._owner and self._same(path, ActionResult(manifest, 0)):
                         self._note_loose(path)
                         self._unlink(path)
                         removed.append(name)
@@ -298,8 +298,3 @@ class ModelsFolder:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
         return not any(os.path.lexists(folder) for folder in folders)
-
-
-def _file_of(project: str) -> str:
-    """The ModelBuild.toml or Modelfile of a project as it is noted: a name given by -t stands behind it."""
-    return project if os.path.exists(project) else project.rpartition(" -t ")[0] or project

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from modelbuild.engine.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who wrote a name, as it is noted: the project of a file, or the one model that `-t` named on a command line.
+
+    Nothing but that command line declares such a name, so no other build of the file may call it stale.
+    """
+
+    noted: str
+
+    @classmethod
+    def of(cls, file: str, named: str | None) -> Owner:
+        return cls(f"{file} -t {named}" if named else file)
+
+    @property
+    def file(self) -> str:
+        """The ModelBuild.toml or Modelfile. Its own name may look as if `-t` stood in it."""
+        return self.noted if os.path.exists(self.noted) else self.noted.rpartition(" -t ")[0] or self.noted
 
 
 class Written:
@@ -14,10 +35,10 @@ class Written:
         self._database = database
         self._folder = folder
 
-    def names(self) -> dict[str, tuple[str, str]]:
-        """name -> (project, manifest digest)"""
+    def names(self) -> dict[str, tuple[Owner, str]]:
+        """name -> (who wrote it, manifest digest)"""
         rows = self._database.rows("select name, project, manifest from wrote where folder = ?", (self._folder,))
-        return {name: (project, manifest) for name, project, manifest in rows}
+        return {name: (Owner(project), manifest) for name, project, manifest in rows}
 
     def blobs(self) -> set[str]:
         return {blob for (blob,) in self._rows("select blob from wrote_blob where folder = ?")}
@@ -26,8 +47,8 @@ class Written:
         """The blobs that no manifest may name any more, or yet."""
         return {blob for (blob,) in self._rows("select blob from loose where folder = ?")}
 
-    def note(self, name: str, project: str, manifest: str) -> None:
-        row = (self._folder, name, project, manifest)
+    def note(self, name: str, owner: Owner, manifest: str) -> None:
+        row = (self._folder, name, owner.noted, manifest)
         self._database.change(("insert or replace into wrote values (?, ?, ?, ?)", [row]))
 
     def note_blobs(self, blobs: Iterable[str]) -> None:

@@ -183,10 +183,9 @@ class Session:
     def models(self) -> ModelsFolder:
         """The models folder that the project is built into."""
         from modelbuild.publish.models_folder import ModelsFolder
+        from modelbuild.publish.written import Owner
 
-        # A name given by -t is declared by nothing but that command line, so no other build may call it stale.
-        project = f"{self.file} -t {self.settings.name}" if self.settings.name else self.file
-        return ModelsFolder(self._plan.models, self.store, project)
+        return ModelsFolder(self._plan.models, self.store, Owner.of(self.file, self.settings.name))
 
     def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""

@@ -18,6 +18,7 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.publish.models_folder import ModelsFolder
+from modelbuild.publish.written import Owner
 
 
 class Toy:
@@ -77,7 +78,7 @@ class Toy:
         return self.ran
 
     def side(self) -> ModelSide:
-        folder = ModelsFolder(str(self.folder / "models"), self.store, "toy")
+        folder = ModelsFolder(str(self.folder / "models"), self.store, Owner("toy"))
         return ModelSide(self.work, folder.publish_all, folder.restore)
 
     def sources(self) -> Sources:

@@ -22,7 +22,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama.library import Users, named_blobs
 from modelbuild.publish.models_folder import ModelsFolder
 from modelbuild.publish.scratch import Scratch
-from modelbuild.publish.written import Written
+from modelbuild.publish.written import Owner, Written
 
 
 class Folder:
@@ -32,7 +32,7 @@ class Folder:
         self.open()
 
     def open(self, project: str = "p") -> ModelsFolder:
-        self.models = ModelsFolder(str(self.path), self.store, project)
+        self.models = ModelsFolder(str(self.path), self.store, Owner(project))
         return self.models
 
     def publish(self, name: str, *texts: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from modelbuild.errors import Error, Errors
 from modelbuild.plan import plan
+from modelbuild.publish.written import Owner
 from tests.e2e.project import Project
 from tests.session.conftest import Open
 
@@ -59,4 +60,4 @@ def test_a_name_of_the_command_line_is_a_project_of_its_own(start: Open, project
     assert [output.names for output in named.graph.outputs] != [
         output.names for output in start(file=str(modelfile)).graph.outputs
     ]
-    assert named.models._project == f"{modelfile} -t mine"
+    assert named.models._owner == Owner.of(str(modelfile), "mine")
