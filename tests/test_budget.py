@@ -21,8 +21,6 @@ BODY = 60
 PARAMETERS = 7
 """Of a function; `self`, `cls`, `*args` and `**options` are not counted."""
 
-CUT = "being cut"
-
 EXCEPTIONS: Mapping[str, str] = {
     "errors:Error.__init__": "what can be said of a fault, all by keyword; most say two or three",
 }

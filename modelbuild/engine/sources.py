@@ -142,8 +142,9 @@ class Sources:
         path = source.path
         before = os.stat(path)
         # A file changed again within a tick of the clock would look the same: let the tick pass first.
-        left = before.st_mtime + TICK - time.time()
-        if 0 < left <= TICK:
+        now = time.time()
+        left = max((at + TICK - now for at in (before.st_mtime, before.st_ctime) if at <= now), default=0.0)
+        if left > 0:
             time.sleep(left)
             before = os.stat(path)
         started = time.time()

@@ -41,6 +41,13 @@ def test_a_file_is_hashed_once_also_one_from_the_future(toy: Toy, ahead: int) ->
     assert prepared(toy, source).unhashed([source]) == [(source, 7)]
 
 
+def test_a_copy_with_the_times_of_its_original_is_hashed_once(toy: Toy) -> None:
+    source = toy.write("a.txt", "weights")
+    os.utime(source.path, (1e9 + 0.5,) * 2)
+    assert prepared(toy, source).digest(source) == digests.xxh3(b"weights")
+    assert prepared(toy, source).unhashed([source]) == []
+
+
 def test_absence_is_a_digest(toy: Toy) -> None:
     source = Source(str(toy.folder / "none"), "bytes")
     assert toy.sources().unhashed([source]) == []

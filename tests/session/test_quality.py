@@ -12,7 +12,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.session import quality
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
-from modelbuild.tensors.quality import Model
+from modelbuild.tensors.quality import MeasuredModel
 from tests.e2e.project import Project, flip
 from tests.session.conftest import Open
 
@@ -24,7 +24,7 @@ def built(start: Open) -> Session:
     return session
 
 
-def measured(session: Session) -> tuple[list[Model], list[int]]:
+def measured(session: Session) -> tuple[list[MeasuredModel], list[int]]:
     """The figures of all models, and of how many tensors they were not known before."""
     compared: list[int] = []
 
