@@ -61,9 +61,12 @@ def write(path: Path, metadata: Metadata, tensors: Tensors) -> None:
 def loads(path: Path) -> bool:
     """Whether the runtime loads a file. Now and then its server hangs while it starts, whatever the file: then it is asked again."""
     assert PYTHON is not None
-    for _ in range(5):
+    # Longer each time: on a busy machine it may be slow instead.
+    for patience in (8, 8, 16, 32, 64):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=8).returncode == 0
+            return (
+                subprocess.run([PYTHON, str(LOADS), str(path)], capture_output=True, timeout=patience).returncode == 0
+            )
     return False
 
 
