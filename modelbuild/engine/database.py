@@ -17,7 +17,7 @@ from modelbuild.files import PATIENCE, Waiting, lock_file, reason
 
 T = TypeVar("T")
 
-SCHEMA = 3
+SCHEMA = 4
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -42,13 +42,16 @@ create table if not exists kept (key text primary key, value blob not null);
 create table if not exists wrote (
     folder text, name text, project text not null, manifest text not null, primary key (folder, name)
 ) without rowid;
+create table if not exists putting (
+    folder text, name text, project text not null, manifest text not null, primary key (folder, name)
+) without rowid;
 create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 """
 _CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2,)
+_MIGRATED = (2, 3)
 """Older schemas that lack tables alone."""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
@@ -88,16 +91,22 @@ class Database:
             os.makedirs(folder, exist_ok=True)
         db = None if damaged else self._opened()
         if db is None:
-            # SQLite does not wait for others while the journal's mode changes: one process at a time makes the tables.
+            # One process at a time makes it anew: another one may have done so while we waited.
             with lock_file(os.path.join(self.locks, "state"), self.waiting):
                 db = None if damaged and damaged == _inode(self._state) else self._opened()
-                db = db or self._created()
+                if db is None:
+                    self._create()
+                    db = self._opened()
+            if db is None:
+                raise sqlite3.OperationalError("unable to open the database that was just made")
         # From here on we wait by ourselves, and say so.
         db.execute(f"pragma busy_timeout = {int(1000 * PATIENCE)}")
         return db, _inode(self._state)
 
     def _opened(self) -> sqlite3.Connection | None:
         """The database as it is; None where there is none that we can use."""
+        if not os.path.exists(self._state):
+            return None
         db = _database(self._state)
         try:
             db.execute("pragma synchronous = normal")
@@ -113,14 +122,19 @@ class Database:
         db.close()
         return None
 
-    def _created(self) -> sqlite3.Connection:
+    def _create(self) -> None:
+        """Put a new database in place, whole by one rename: whoever opens one that is being made gets faults of all kinds from SQLite."""
+        new = self._state + ".new"
+        _remove_database(new)
+        db = _database(new)
+        try:
+            db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+            db.execute("pragma journal_mode = wal")
+        finally:
+            db.close()
         # What another version kept, or what is no database: nothing is lost with it but time.
         _remove_database(self._state)
-        db = _database(self._state)
-        db.execute("pragma synchronous = normal")
-        db.execute("pragma journal_mode = wal")
-        db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
-        return db
+        os.replace(new, self._state)
 
     def close(self) -> None:
         with self._mutex:

@@ -51,7 +51,15 @@ class ModelsFolder:
     @cached_property
     def _names(self) -> dict[str, tuple[Owner, str]]:
         """name -> (who wrote it, manifest digest) of every manifest we wrote into this folder."""
-        return self.written.names()
+        return self._noted()
+
+    def _noted(self) -> dict[str, tuple[Owner, str]]:
+        """What is noted of names; of one whose writer died in the middle, what it says."""
+        found = self.written.names()
+        for name, (owner, manifest) in self.written.putting().items():
+            if self._same(self.library.manifest_path(name), ActionResult(manifest, 0)):
+                found[name] = owner, manifest
+        return found
 
     def scratch(self) -> str | None:
         """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
@@ -102,6 +110,7 @@ class ModelsFolder:
         def put() -> None:
             with self._scratch.locked():
                 self._blobs.put_missing(blobs)
+                self.written.note_putting(name, self._owner, manifest.artifact)
                 self._replace(path, manifest)
                 self._note(name, manifest)
                 # A server may have taken one away between our look and the manifest; from now on it does not.
@@ -260,7 +269,7 @@ class ModelsFolder:
         removed: list[str] = []
         try:
             with self._scratch.locked():
-                written = self.written.names()
+                written = self._noted()
                 for name in names:
                     owner, manifest = written.get(name, (None, ""))
                     path = self.library.manifest_path(name)

@@ -37,7 +37,14 @@ class Written:
 
     def names(self) -> dict[str, tuple[Owner, str]]:
         """name -> (who wrote it, manifest digest)"""
-        rows = self._database.rows("select name, project, manifest from wrote where folder = ?", (self._folder,))
+        return self._owned("select name, project, manifest from wrote where folder = ?")
+
+    def putting(self) -> dict[str, tuple[Owner, str]]:
+        """Names that were about to be written and were not noted since: they are ours if they say that manifest."""
+        return self._owned("select name, project, manifest from putting where folder = ?")
+
+    def _owned(self, query: str) -> dict[str, tuple[Owner, str]]:
+        rows = self._database.rows(query, (self._folder,))
         return {name: (Owner(project), manifest) for name, project, manifest in rows}
 
     def blobs(self) -> set[str]:
@@ -47,9 +54,18 @@ class Written:
         """The blobs that no manifest may name any more, or yet."""
         return {blob for (blob,) in self._rows("select blob from loose where folder = ?")}
 
-    def note(self, name: str, owner: Owner, manifest: str) -> None:
+    def note_putting(self, name: str, owner: Owner, manifest: str) -> None:
+        """A name is about to say this manifest; noted before that, so that it is ours whenever we end."""
         row = (self._folder, name, owner.noted, manifest)
-        self._database.change(("insert or replace into wrote values (?, ?, ?, ?)", [row]))
+        self._database.change(("insert or replace into putting values (?, ?, ?, ?)", [row]))
+
+    def note(self, name: str, owner: Owner, manifest: str) -> None:
+        """A name says this manifest."""
+        row = (self._folder, name, owner.noted, manifest)
+        self._database.change(
+            ("insert or replace into wrote values (?, ?, ?, ?)", [row]),
+            ("delete from putting where folder = ? and name = ?", [row[:2]]),
+        )
 
     def note_blobs(self, blobs: Iterable[str]) -> None:
         """These blobs are ours."""
@@ -64,8 +80,10 @@ class Written:
         )
 
     def forget(self, names: Iterable[str] = (), blobs: Iterable[str] = ()) -> None:
+        named = self._each(names)
         self._database.change(
-            ("delete from wrote where folder = ? and name = ?", self._each(names)),
+            ("delete from wrote where folder = ? and name = ?", named),
+            ("delete from putting where folder = ? and name = ?", named),
             ("delete from wrote_blob where folder = ? and blob = ?", self._each(blobs)),
         )
 

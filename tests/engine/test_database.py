@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_database_that_is_deleted_in_the_middle_is_made_again(opened: Database) 
     keep(opened, b"two")
     # Another process sees it too: it is the new database that was written.
     assert values(Database(opened.root)) == [b"two"]
+
+
+def test_a_new_database_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def replace(new: str, path: str, real: Callable[[str, str], None] = os.replace) -> None:
+        with contextlib.closing(sqlite3.connect(new)) as db:
+            tables = db.execute("select count(*) from sqlite_master where type = 'table'").fetchone()[0]
+            seen.append((os.path.exists(path), tables, db.execute("pragma user_version").fetchone()[0]))
+        real(new, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    made = Database(str(tmp_path))
+    assert seen == [(False, 11, database.SCHEMA)]
+    assert made.rows("pragma journal_mode") == [("wal",)]
+    made.close()
 
 
 def test_database_that_another_process_replaced_is_opened_again(opened: Database) -> None:

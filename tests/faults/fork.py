@@ -58,7 +58,10 @@ class Child:
         return Done(self.code, self.text())
 
     def text(self) -> str:
-        return self.output.read_text(errors="replace")
+        try:
+            return self.output.read_text(errors="replace")
+        except FileNotFoundError:  # killed before it began
+            return ""
 
     def blocked(self) -> bool:
         """Whether it waits for a lock that somebody holds."""

@@ -136,6 +136,37 @@ def test_store_puts_right_what_was_damaged_meanwhile(folder: Folder) -> None:
     assert Path(own).read_text() == "layer"
 
 
+class Died(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", ["_replace", "_note"])
+@pytest.mark.parametrize("before", [None, "p", "other"])
+def test_a_name_is_its_writers_whenever_the_next_one_dies(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, at: str, before: str | None
+) -> None:
+    if before:
+        folder.open(before)
+        folder.publish("chat", "config", "one")
+    folder.open()
+
+    def die(*given: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(ModelsFolder, at, die)
+        folder.publish("chat", "config", "two")
+    stands = (folder.path / "manifests/h/n/chat/latest").exists()
+    owner = "p" if at == "_note" else before
+    assert stands == (owner is not None)
+    for project in ("p", "other"):
+        assert bool(folder.open(project).stale(())) == (project == owner)
+    if owner:
+        assert folder.open(owner).remove(["h/n/chat/latest"])[0] == ["h/n/chat/latest"]
+        assert folder.tree() == {}
+        assert folder.models.written.putting() == {}
+
+
 def test_blob_that_stood_there_before_is_not_ours_to_remove(folder: Folder) -> None:
     result = folder.store.put(b"layer")
     (folder.path / "blobs").mkdir(parents=True)
