@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild.checkpoint import conversion, shards
+from modelbuild.checkpoint import shards
 from modelbuild.steps import convert, import_
 from modelbuild.tensors import packing, quantization, quants
 from modelbuild.tensors.formats import gguf, safetensors
@@ -25,7 +25,7 @@ class Folder:
     def __init__(self, path: Path, files: list[str] | None = None) -> None:
         self.path = path
         names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
-        self.sources = conversion.sources(names)
+        self.sources = shards.small(names)
         index = self.file(shards.INDEX)
         self.weights = files if files is not None else shards.weights(names, index)
 

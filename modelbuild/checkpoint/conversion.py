@@ -31,13 +31,6 @@ class Folder(Protocol):
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
 
 
-def sources(names: Sequence[str]) -> list[str]:
-    """The small files that a conversion depends on, there or not, given the folder's listing."""
-    templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
-    return [*shards.FILES, *pooling, *sorted(templates)]
-
-
 REMEMBERED = 4
 PADDING = 1 << 16
 """Tokens that may be made up beyond the rows of any tensor, before it is said that they do not fit."""
@@ -62,7 +55,7 @@ class Conversion:
     def vocabulary(self) -> Mapping[str, bytes]:
         """The tokenizer's metadata. A large tokenizer takes longer than all else here: the last ones are remembered."""
         architecture, files = self.architecture, self._files
-        digests = [(name, xxh3(data)) for name in sources(files.roles()) if (data := files.file(name)) is not None]
+        digests = [(name, xxh3(data)) for name in shards.small(files.roles()) if (data := files.file(name)) is not None]
         key = canonical([type(architecture).__qualname__, self.checkpoint.pre, digests])
         found = _vocabularies.get(key)
         if found is None:

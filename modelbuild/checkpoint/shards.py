@@ -31,6 +31,13 @@ INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
 
+def small(names: Sequence[str]) -> list[str]:
+    """The small files that a conversion depends on, there or not, given the folder's listing."""
+    templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
+    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
+    return [*FILES, *pooling, *sorted(templates)]
+
+
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
     """The weights files of a folder, given its listing and what its index holds; `folder` is for what is said of it.
 

@@ -143,7 +143,7 @@ class WeightsReader:
             raise _unreadable(error, line, folder, "folder") from error
 
     def _checkpoint(self, line: From, folder: str, names: Sequence[str]) -> CheckpointFolder:
-        from modelbuild.checkpoint import conversion, shards
+        from modelbuild.checkpoint import shards
 
         nested = [
             f"{sub}/{name}"
@@ -159,7 +159,7 @@ class WeightsReader:
             raise in_named(error, line, folder, folder=True) from error
         except OSError as error:
             raise line.place.error(f"cannot be read: {reason(error)}", facts=[("file", index)]) from error
-        forms = [(name, "bytes") for name in conversion.sources([*names, *nested])]
+        forms = [(name, "bytes") for name in shards.small([*names, *nested])]
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
@@ -168,7 +168,7 @@ class WeightsReader:
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
         from modelbuild import plugins
-        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint import classes
         from modelbuild.checkpoint.checkpoint import Checkpoint
         from modelbuild.checkpoint.config import class_of
 
@@ -179,7 +179,7 @@ class WeightsReader:
             class_name = class_of(Checkpoint({"config.json": data}.get).config)
         except (Error, OSError):  # what is wrong is for the conversion to say
             return None
-        if class_name in architectures.readers():
+        if class_name in classes.read():
             return None
         # What is installed shows in the folders that packages lie in.
         self._observed.env("PYTHONPATH")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelbuild.checkpoint import architectures, conversion, shards
+from modelbuild.checkpoint import architectures, shards
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.errors import Error, render
 from modelbuild.plan import preflight
@@ -112,7 +112,7 @@ def graph_of(folder: Path, **values: Any) -> Graph:
         weights = shards.weights(names, None if data is None or data.startswith(b"version") else data)
     except Error:
         weights = [name for name in names if name.endswith(".safetensors")]
-    inputs = [(name, Source(str(folder / name), "bytes")) for name in conversion.sources(names)]
+    inputs = [(name, Source(str(folder / name), "bytes")) for name in shards.small(names)]
     inputs += [(name, Source(str(folder / name), "safetensors")) for name in weights]
     text = parameters({"folder": "m", "outtype": "source", **values})
     step = Step("m/convert", "convert", 1, text, tuple(inputs))

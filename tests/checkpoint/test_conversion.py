@@ -23,14 +23,6 @@ def convert(folder: Path, outtype: str = "source", **config: Any) -> Conversion:
     return Conversion(recipes.Folder(folder), folder=folder.name, outtype=outtype)
 
 
-def test_the_files_that_decide_a_conversion_may_be_absent() -> None:
-    names = ["modules.json", "additional_chat_templates/b.jinja", "additional_chat_templates/a.jinja", "notes.txt"]
-    found = conversion.sources(names)
-    assert {"config.json", "tokenizer.json", "README.md"} < set(found)
-    assert found[-4:] == ["modules.json", "1_Pooling/config.json", *sorted(names[1:3])]
-    assert not {"modules.json", "notes.txt"} & set(conversion.sources([]))
-
-
 @pytest.mark.parametrize(
     ("outtype", "dtype", "matrix"),
     [("source", "f32", "f32"), ("auto", "f32", "f16"), ("source", "bf16", "bf16"), ("q8_0", "f16", "q8_0")],

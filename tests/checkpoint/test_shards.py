@@ -19,6 +19,14 @@ def table(*names: str) -> TensorTable:
     return TensorTable({}, {name: Tensor(name, "f32", (1,), 8, 4) for name in names})
 
 
+def test_the_files_that_decide_a_conversion_may_be_absent() -> None:
+    names = ["modules.json", "additional_chat_templates/b.jinja", "additional_chat_templates/a.jinja", "notes.txt"]
+    found = shards.small(names)
+    assert {"config.json", "tokenizer.json", "README.md"} < set(found)
+    assert found[-4:] == ["modules.json", "1_Pooling/config.json", *sorted(names[1:3])]
+    assert not {"modules.json", "notes.txt"} & set(shards.small([]))
+
+
 def test_the_index_says_which_files_count() -> None:
     assert shards.weights(["a.safetensors", "model.safetensors"], index(x="a.safetensors")) == ["a.safetensors"]
     with pytest.raises(Error, match="the checkpoint is not whole: 1 of 2 weights files is missing") as caught:
