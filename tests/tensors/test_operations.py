@@ -26,6 +26,15 @@ def test_every_file_says_all_that_an_operation_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", operations.names())
+def test_a_version_is_told_from_the_text_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = operations.get(name)
+    assert operations.version(name) == operation.VERSION
+    monkeypatch.delitem(sys.modules, operation.__name__)
+    assert operations.version(name) == operation.VERSION
+    assert operation.__name__ not in sys.modules, "it was imported to be asked"
+
+
+@pytest.mark.parametrize("name", operations.names())
 def test_every_operation_has_its_test(name: str) -> None:
     assert (Path(__file__).parent / "operations" / f"test_{name}.py").is_file()
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
+import sys
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -42,4 +44,14 @@ def get(name: str) -> ModuleType:
 
 def versions() -> str:
     """What stands for the versions of all operations: a file that is made of a recipe must be made again when one is another."""
-    return xxh3(canonical({name: get(name).VERSION for name in names()}))
+    return xxh3(canonical({name: version(name) for name in names()}))
+
+
+def version(name: str) -> int:
+    """The VERSION of an operation. One that is not imported yet is told from its text: every plan asks, and importing all takes long."""
+    module = f"{__name__}.{name}"
+    if module in sys.modules:
+        return int(sys.modules[module].VERSION)
+    with open(os.path.join(os.path.dirname(__file__), f"{name}.py"), encoding="utf-8") as file:
+        found = re.search(r"^VERSION = (\d+)$", file.read(), re.MULTILINE)
+    return int(found[1]) if found else int(get(name).VERSION)
