@@ -1,3 +1,3 @@
-"""make for local language models: weights, Modelfiles and one ModelBuild.toml in, models that Ollama and llama.cpp run out."""
+"""make for local language models: it turns weights, Modelfiles and one ModelBuild.toml into models that Ollama and llama.cpp run."""
 
 __version__ = "0.1.0"

@@ -83,9 +83,11 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     if x.operation in ("cast", "quantize", "dequantize"):
         return _converted(x, parts)
     arrays = [_items(data, operand) for data, operand in zip(parts, x.operands, strict=True)]
-    made = {
+    specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
-    }[x.operation](x, *arrays)  # fmt: skip
+    }  # fmt: skip
+    assert x.operation in specified, f"say in {__name__} what '{x.operation}' makes, in numpy's own words"
+    made = specified[x.operation](x, *arrays)
     return np.ascontiguousarray(made).tobytes()
 
 

@@ -50,6 +50,16 @@ def test_the_map_holds_what_each_package_says_of_itself(package: str) -> None:
     assert first_sentence(docstring) in flat((ROOT / "DESIGN.md").read_text())
 
 
+def test_the_map_names_every_room_of_a_package() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)/` \|[^|]*\|([^|]*)\|$", (ROOT / "DESIGN.md").read_text(), re.MULTILINE))
+    assert sorted(rows) == PACKAGES
+    for package, row in rows.items():
+        files = {path.stem if path.is_file() else f"{path.name}/" for path in (ROOT / package).iterdir()}
+        rooms = {name for name in files if not name.startswith(("_", ".")) and name != "__pycache__/"}
+        named = set(re.findall(r"`([\w/]+)`", row))
+        assert sorted(rooms - named) == [] == sorted(named - rooms - {"native/"}), package
+
+
 def untested() -> set[str]:
     """The modules without a test file of their name. A package whose `__init__` holds its sentence alone is none."""
     found = set()

@@ -109,6 +109,8 @@ def common(hidden: bool) -> list[click.Parameter]:
 
 def _command(name: str) -> click.Command:
     module = import_module(f"modelbuild.cli.commands.{name}")
+    missing = [part for part in ("__doc__", "parameters", "run") if not getattr(module, part, None)]
+    assert not missing, f"{module.__name__} lacks {', '.join(missing)}"
     parameters = module.parameters()
     # A command's own meaning of an option wins: `clean --cache`.
     taken = {option for parameter in parameters for option in parameter.opts}

@@ -189,7 +189,7 @@ class _Planner:
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=operations.versions())
+        values = layer.Parameters(operations=operations.versions() or None)
         made = self._declared.step(variant, layer, values, [("recipe", recipe)], what="model", pool="cores")
         return LayerStep(media.MODEL, made)
 

@@ -22,7 +22,7 @@ class Parameters(TypedDict, total=False):
 
     recognized  how it came about that the text is the template
     link        whether a file that is taken as it is may be a hard link
-    operations  the versions of the operations by which a recipe becomes a file
+    operations  the versions of the operations by which a recipe becomes a file, but the first ones
     """
 
     text: str
@@ -30,7 +30,7 @@ class Parameters(TypedDict, total=False):
     messages: Sequence[tuple[str, str]]
     recognized: str
     link: bool | None
-    operations: str
+    operations: Mapping[str, int] | None
 
 
 def run(parameters: Parameters, inputs: BlobInputs) -> bytes | Made:

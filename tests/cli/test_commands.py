@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ import pytest
 from modelbuild.cli.arguments import common
 from modelbuild.cli.commands.build import MOST_JOBS, Request
 from modelbuild.cli.invocation import commands
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", commands())
@@ -27,6 +30,14 @@ def test_a_command_takes_what_may_be_written_and_has_help(name: str) -> None:
     assert not rest or rest.startswith("\n"), "the first line stands alone in the list of commands"
     short = {option for parameter in parameters for option in parameter.opts}
     assert short & {option for parameter in common(hidden=True) for option in parameter.opts} <= {"--cache"}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_command_has_its_place_in_the_docs_and_is_run_as_users_do(name: str) -> None:
+    page = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    assert f"| [`{name}`](#{name}) |" in page and f"\n## {name}\n" in page, "docs/command-line.md"
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests/e2e").glob("test_*.py")]
+    assert any(f'"{name}"' in text for text in texts), "tests/e2e: what does it print?"
 
 
 @pytest.mark.parametrize("name", ["build", "watch"])

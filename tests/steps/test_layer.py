@@ -32,5 +32,5 @@ def test_a_file_is_taken_as_it_is(values: layer.Parameters, link: bool) -> None:
 
 def test_a_recipe_becomes_the_file_that_it_describes() -> None:
     inputs = Given(recipe=Recipe({}, []).encode())
-    layer.run(layer.Parameters(operations="x"), inputs)
+    layer.run(layer.Parameters(operations={"cast": 2}), inputs)
     assert (inputs.copied, inputs.materialized) == ([], [Recipe({}, [])])

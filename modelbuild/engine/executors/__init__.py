@@ -1,1 +1,1 @@
-"""Executors, where steps run: each file offers `connect(jobs) -> concurrent.futures.Executor`."""
+"""Where steps run: `inline`, at once, or in `threads`; the scheduler takes what suits the build."""

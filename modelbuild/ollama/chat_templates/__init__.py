@@ -21,9 +21,6 @@ from typing import Any
 from modelbuild.ollama.chat_templates._shape import learn
 from modelbuild.ollama.jinja.values import Unsupported
 
-VERSION = 1
-"""Raised when for some chat template another family, Go template or list of stops comes out."""
-
 
 @dataclass(frozen=True)
 class Family:

@@ -19,8 +19,6 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
-from modelbuild.digest import canonical, xxh3
-
 PARTS = ("VERSION", "unit", "footprint", "evaluate")
 
 
@@ -42,9 +40,9 @@ def get(name: str) -> ModuleType:
     return module
 
 
-def versions() -> str:
-    """What stands for the versions of all operations: a file that is made of a recipe must be made again when one is another."""
-    return xxh3(canonical({name: version(name) for name in names()}))
+def versions() -> dict[str, int]:
+    """The operations that make other bytes than at first, and their VERSION: with it a file that is made of a recipe is another."""
+    return {name: found for name in names() if (found := version(name)) > 1}
 
 
 def version(name: str) -> int:
