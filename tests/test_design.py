@@ -21,7 +21,7 @@ ELSEWHERE = {
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
     "checkpoint.architectures._experts": "steps/test_zoo.py",
-    "checkpoint.architectures._loads": "checkpoint/test_runtime.py",
+    "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "steps": "steps/test_steps.py",
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",

@@ -30,7 +30,19 @@ NEVER = {("checkpoint", "modelbuild.engine"), ("checkpoint", "modelbuild.ollama"
 """(package, what it may not import either, though that stands below it)"""
 
 GROUND = frozenset(
-    {"", "bounded_json", "code", "digest", "errors", "fault", "files", "interrupt", "observed", "page_cache", "plugins"}
+    {
+        "",
+        "bounded_json",
+        "code",
+        "digest",
+        "errors",
+        "internal_error",
+        "files",
+        "interrupt",
+        "observed",
+        "page_cache",
+        "plugins",
+    }
     | {"words"}
 )
 

@@ -109,10 +109,10 @@ def invoked(values: dict[str, Any]) -> Invocation:
 
 def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Options before and behind the command: what can be given several times adds up, else the later one holds."""
-    merged = dict(before)
+    both = dict(before)
     for key, value in after.items():
         if isinstance(value, tuple):
-            merged[key] = (*merged.get(key, ()), *value)
+            both[key] = (*both.get(key, ()), *value)
         elif value is not None:
-            merged[key] = value
-    return merged
+            both[key] = value
+    return both

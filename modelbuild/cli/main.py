@@ -60,15 +60,15 @@ def _foreseen_by_nobody(error: BaseException) -> int:
     """Say of what no other place has dealt with where it happened and how to report it: the last handler."""
     from contextlib import suppress
 
-    from modelbuild import fault
+    from modelbuild import internal_error
     from modelbuild.files import reason
 
     with suppress(OSError, ValueError):
-        if isinstance(error, OSError) and fault.of_streams(error):
+        if isinstance(error, OSError) and internal_error.of_streams(error):
             _forget_output()
             sys.stderr.write(f"error: the output cannot be written: {reason(error)}\n")
             return FAILED
-        sys.stderr.write(fault.described(error))
+        sys.stderr.write(internal_error.described(error))
     return INTERNAL
 
 

@@ -88,7 +88,7 @@ class _Look:
 
     def unloadable(self, step: Step) -> Sequence[Error]:
         """Why the runtime would not load the file of a model: as it is, or as its recipe has become."""
-        from modelbuild.checkpoint import runtime
+        from modelbuild.checkpoint import loadable
 
         weights = self._weights(step)
         if weights is None or steps.module(step.kind).MAKES != "layer":
@@ -98,15 +98,15 @@ class _Look:
             found = self._as_it_is(weights) if weights in step.sources else None
         elif weights.form == "safetensors":
             # The tensors were looked at when the recipe was made; a name may have come later.
-            return runtime.named_phi3(recipe.metadata)
+            return loadable.named_phi3(recipe.metadata)
         else:
             found = recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors}
         if found is None:
             return []
         metadata, shapes = found
-        if (name := runtime.architecture(metadata)) is not None and not runtime.is_known(metadata):
+        if (name := loadable.architecture(metadata)) is not None and not loadable.is_known(metadata):
             self.unjudged[weights.path] = name
-        return [error.replace(path=weights.path) for error in runtime.faults(metadata, shapes)]
+        return [error.replace(path=weights.path) for error in loadable.faults(metadata, shapes)]
 
     def _weights(self, step: Step) -> Source | None:
         """The file of weights that a step's result begins with."""

@@ -104,7 +104,7 @@ class Provenance:
         """How the weights came by a template, and by the texts to stop at, that nobody said."""
         layer = next((each for each in self.layers if each.kind == "template" and not each.origin), None)
         found = layer.parameters().get("recognized") if layer else None
-        return f"{found}" if found and key in ("template", "stop") else None
+        return str(found) if found and key in ("template", "stop") else None
 
     def _quantizes(self) -> bool:
         """Whether `quantize` is the variant's own doing: a default doesn't count for a model that is quantized already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelbuild.checkpoint import architectures, runtime, structure
+from modelbuild.checkpoint import architectures, loadable, structure
 from modelbuild.checkpoint.tables import Line, lines
 
 
@@ -35,11 +35,11 @@ def tabled() -> list[type[architectures.Architecture]]:
 
 @pytest.mark.parametrize("architecture", tabled(), ids=lambda each: each.__name__)
 def test_every_word_has_a_meaning(architecture: type[architectures.Architecture]) -> None:
-    sizes = runtime._Model(architecture.NAME, {}).dimensions()
+    sizes = loadable._Model(architecture.NAME, {}).dimensions()
     for line in lines(architecture.LOADS):
         for word in line.dimensions:
-            assert runtime._size(word, sizes) == 0
-            assert word in runtime._SAID
+            assert loadable._size(word, sizes) == 0
+            assert word in loadable._SAID
 
 
 def plain(words: tuple[str, ...], free_heads: bool) -> tuple[str, ...]:

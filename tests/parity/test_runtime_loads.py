@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.checkpoint import runtime
+from modelbuild.checkpoint import loadable
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
 from modelbuild.tensors.tensor import byte_count
-from tests.checkpoint.test_runtime import FIRST
+from tests.checkpoint.test_loadable import FIRST
 
 from .. import recipes, zoo
 
@@ -90,7 +90,7 @@ def test_nothing_is_refused_that_the_runtime_loads(name: str, tmp_path: Path) ->
             continue
         path = tmp_path / "spoiled.gguf"
         write(path, metadata, left)
-        refused = runtime.faults(metadata, {key: shape for key, (_, shape, _) in left.items()})
+        refused = loadable.faults(metadata, {key: shape for key, (_, shape, _) in left.items()})
         loaded = loads(path)
         seen += not loaded and bool(refused)
         if loaded and refused:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from modelbuild.checkpoint import architectures, runtime
+from modelbuild.checkpoint import architectures, loadable
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
@@ -35,7 +35,7 @@ def model(model_type: str) -> tuple[dict[str, bytes], dict[str, Shape]]:
 
 
 def told(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> str:
-    return "\n".join(map(str, runtime.faults(metadata, shapes)))
+    return "\n".join(map(str, loadable.faults(metadata, shapes)))
 
 
 def first(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -45,7 +45,7 @@ def first(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 def test_every_architecture_has_a_table() -> None:
     assert {kind.NAME for kind in architectures.known()} == set(FIRST)
-    assert all(runtime.is_known({"general.architecture": encode_value("str", name)}) for name in FIRST)
+    assert all(loadable.is_known({"general.architecture": encode_value("str", name)}) for name in FIRST)
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -217,10 +217,10 @@ def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
 def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
     def of(name: str, *tokens: str) -> list[Error]:
         values = {"general.name": ("str", name), "tokenizer.ggml.tokens": ("[str]", tokens)}
-        return runtime.named_phi3({key: encode_value(*value) for key, value in values.items()})
+        return loadable.named_phi3({key: encode_value(*value) for key, value in values.items()})
 
     (error,) = of("My Phi-3.5 Mini", "<s>", "</s>", "<unk>")
     assert dict(error.facts) == {"missing": "'<|endoftext|>'"}
-    assert not of("phi3", *runtime.PHI3_TOKENS)
+    assert not of("phi3", *loadable.PHI3_TOKENS)
     assert not of("phi 3", "a")
-    assert not runtime.named_phi3({})
+    assert not loadable.named_phi3({})

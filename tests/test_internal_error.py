@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import modelbuild
-from modelbuild import digest, fault
+from modelbuild import digest, internal_error
 from modelbuild.cli.report import Report
 
 ROOT = Path(modelbuild.__file__).parent
@@ -24,15 +24,15 @@ def raised(act: object) -> BaseException:
 
 
 def test_it_names_our_innermost_places_and_how_to_report_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(fault.SHOWN, raising=False)
+    monkeypatch.delenv(internal_error.SHOWN, raising=False)
     error = raised(lambda: digest.canonical({1, 2}))
-    first, place, *rest = fault.described(error).splitlines()
+    first, place, *rest = internal_error.described(error).splitlines()
     assert first == "internal error: TypeError: Object of type set is not JSON serializable"
     assert re.fullmatch(r"  at       modelbuild/digest\.py:\d+ in canonical", place)
     assert rest[0].startswith(f"  version  modelbuild {modelbuild.__version__}, Python ")
-    assert "Traceback" not in fault.described(error)
-    monkeypatch.setenv(fault.SHOWN, "1")
-    assert fault.described(error).startswith("Traceback")
+    assert "Traceback" not in internal_error.described(error)
+    monkeypatch.setenv(internal_error.SHOWN, "1")
+    assert internal_error.described(error).startswith("Traceback")
 
 
 class Full(io.StringIO):
@@ -42,14 +42,14 @@ class Full(io.StringIO):
 
 def test_a_stream_that_cannot_be_written_is_told_from_a_file() -> None:
     ours = raised(lambda: Report(out=Full()).result("x"))
-    assert isinstance(ours, OSError) and fault.of_streams(ours)
+    assert isinstance(ours, OSError) and internal_error.of_streams(ours)
     theirs = raised(lambda: digest.file_xxh3("/nowhere/at/all"))
-    assert isinstance(theirs, OSError) and not fault.of_streams(theirs)
+    assert isinstance(theirs, OSError) and not internal_error.of_streams(theirs)
     unnamed = raised(lambda: Full().write("x"))
-    assert isinstance(unnamed, OSError) and not fault.of_streams(unnamed)
+    assert isinstance(unnamed, OSError) and not internal_error.of_streams(unnamed)
 
 
 def test_the_modules_that_write_to_the_terminal_are_known() -> None:
     writes = re.compile(r"sys\.std(out|err)\.write|\b(err|out)\.write|click\.echo|\bprint\(")
     found = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if writes.search(path.read_text())}
-    assert found == set(fault.WRITERS)
+    assert found == set(internal_error.WRITERS)
