@@ -284,14 +284,33 @@ def _stands(path: str, descriptor: int) -> bool:
     return os.path.samestat(there, os.fstat(descriptor))
 
 
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, whatever is removed meanwhile. Raises OSError, as where something else stands in its place."""
+    for left in reversed(range(AGAIN)):
+        try:
+            os.makedirs(path, exist_ok=True)
+            return
+        except (FileNotFoundError, FileExistsError):
+            # Either went meanwhile: a folder above it, or the one that was there already.
+            if not left or _is_taken(path):
+                raise
+
+
+def _is_taken(path: str) -> bool:
+    """Whether something that is no folder stands there, told by one look."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return os.path.islink(path)
+
+
 def _create(path: str, flags: int) -> int:
     for _ in range(AGAIN):
         try:
             return os.open(path, flags | os.O_CREAT | _PLAIN, 0o644)
         except FileNotFoundError:
             # A build that ends removes the folder of temporary files when it is empty.
-            with contextlib.suppress(FileNotFoundError):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folder(os.path.dirname(path))
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 

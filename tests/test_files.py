@@ -58,6 +58,30 @@ def test_what_is_left_of_killed_builds_is_cleared_and_nothing_else(tmp_path: Pat
     clear_temporaries(str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize("fault", [FileNotFoundError, FileExistsError])
+def test_a_folder_is_made_that_others_remove_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[OSError]
+) -> None:
+    real, faults = os.makedirs, [fault(), fault()]
+
+    def makedirs(path: str, exist_ok: bool = False) -> None:
+        if faults:
+            raise faults.pop()
+        real(path, exist_ok=exist_ok)
+
+    monkeypatch.setattr(os, "makedirs", makedirs)
+    files.make_folder(str(tmp_path / "one/two"))
+    assert (tmp_path / "one/two").is_dir() and not faults
+
+
+def test_no_folder_is_made_in_the_place_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            files.make_folder(str(tmp_path / name))
+
+
 def test_lock_is_waited_for_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "PATIENCE", 0.01)
     path = str(tmp_path / "lock")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from modelbuild import interrupt
 from modelbuild.errors import Error
-from modelbuild.files import PATIENCE, Waiting, lock_file, reason
+from modelbuild.files import PATIENCE, Waiting, lock_file, make_folder, reason
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class Database:
     def _connect(self, damaged: tuple[int, int] | None = None) -> tuple[sqlite3.Connection, tuple[int, int]]:
         """The database, made where there is none that can be used; one that was found damaged is made anew."""
         for folder in self._folders:
-            os.makedirs(folder, exist_ok=True)
+            make_folder(folder)
         db = None if damaged else self._opened()
         if db is None:
             # One process at a time makes it anew: another one may have done so while we waited.

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
-from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file
+from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.publish.writable import refused
 
@@ -40,15 +40,10 @@ class Scratch:
 
     def make(self, folder: str) -> None:
         """Make a folder, whatever is removed meanwhile."""
-        for left in reversed(range(AGAIN)):
-            try:
-                os.makedirs(folder, exist_ok=True)
-                return
-            except FileNotFoundError as error:  # a folder above it went meanwhile
-                if not left:
-                    raise refused(self._library.root, error) from error
-            except OSError as error:
-                raise refused(self._library.root, error) from error
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise refused(self._library.root, error) from error
 
     def near(self, folder: str) -> str:
         """The folder for temporary files that are to be renamed into a folder: one on its file system.
@@ -79,8 +74,7 @@ class Scratch:
             except FileNotFoundError:
                 if not left or not os.path.lexists(path):
                     raise
-                with contextlib.suppress(FileNotFoundError):
-                    os.makedirs(folder, exist_ok=True)
+                make_folder(folder)
             except OSError as error:
                 if error.errno != errno.EXDEV or self.near(folder) != self._main:
                     raise
