@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 ARCHITECTURES = "modelbuild.architectures"
 """The group whose names are classes of checkpoints, as `architectures` in config.json has them."""
 
+_HINT = "what a package may import of modelbuild is in modelbuild.extend, and nothing else"
+
 
 class Plugin(NamedTuple):
     """One thing that a package offers; `package` is its name and version, which decide what is made with it."""
@@ -28,6 +30,7 @@ class Plugin(NamedTuple):
             raise Error(
                 f"'{self.entry.name}' of the package '{self.package}' cannot be imported: {type(fault).__name__}: {what}",
                 facts=[("entry point", f"{self.entry.group}: {self.entry.name} = {self.entry.value}")],
+                hint=_HINT if isinstance(fault, ImportError) and "modelbuild" in what else None,
             ) from None
 
 

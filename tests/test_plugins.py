@@ -46,6 +46,15 @@ def test_two_packages_that_offer_the_same_are_an_error(site: Path) -> None:
     assert caught.value.facts == (("packages", "first 1.2, second 1.2"),)
 
 
+def test_what_is_no_longer_in_modelbuild_is_said_to_be_in_extend(site: Path) -> None:
+    install(site, "first", "modelbuild.nowhere:x")
+    found = plugins.find(GROUP, "Thing")
+    assert found is not None
+    with pytest.raises(Error) as caught:
+        found.load()
+    assert caught.value.hint == "what a package may import of modelbuild is in modelbuild.extend, and nothing else"
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [("nowhere_at_all:x", "ModuleNotFoundError: No module named 'nowhere_at_all'"), ("json:nothing", "AttributeError")],

@@ -195,10 +195,18 @@ class _Values:
         for name, table in document.get("model", {}).items():
             self.table(table, root.at("model", name).at)
             self._model(name, table, root.at("model", name))
+        if not self.problems:
+            self._unshaped(document, root)
+
+    def _unshaped(self, document: Mapping[str, Any], root: Place) -> None:
+        """What stands where any key may stand is of no shape; still, it is kept as JSON, which has no such numbers."""
+        for path, value in _leaves(document):
+            if isinstance(value, float) and not math.isfinite(value):
+                self.problems.add(root.at(*path).error(f"'{path[-1]}' expects a finite number, got {value}"))
 
     def _references(self, document: Mapping[str, Any], declared: Mapping[str, Any], root: Place) -> None:
-        for path, text in _strings(document):
-            if "${" not in text:
+        for path, text in _leaves(document):
+            if not isinstance(text, str) or "${" not in text:
                 continue
             with self.problems.at(root.at(*path)):
                 # A `${matrix.…}` is looked up per row.
@@ -285,12 +293,12 @@ def _waits(value: Any) -> bool:
     return any(map(variables.has_references, value if isinstance(value, list) else (value,)))
 
 
-def _strings(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
+def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict):
         for key, item in value.items():
-            yield from _strings(item, (*path, key))
+            yield from _leaves(item, (*path, key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _strings(item, (*path, number))
+            yield from _leaves(item, (*path, number))
+    else:
+        yield path, value

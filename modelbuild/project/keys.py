@@ -181,6 +181,13 @@ def parameter(value: Any, name: str) -> Any:
     return parameters.parameter(name, value)
 
 
+def text(value: Any) -> Any:
+    """Anything but true, which a variable may be: false stands for no text."""
+    if value is True:
+        raise Error("expected a text, got true")
+    return value
+
+
 def template(value: Any) -> Any:
     """Anything but true: there is no template that would be meant."""
     if value is True:

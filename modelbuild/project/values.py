@@ -51,7 +51,7 @@ class Values:
             return check(variables.filled(value, self.scope))
         return None
 
-    def text(self, value: Any, place: Place) -> str:
+    def text(self, value: Any, place: Place, check: Callable[[Any], Any] = keys.text) -> str:
         """A text, which may stand in a file of its own; "" for false, and where it cannot be had."""
         if isinstance(value, dict):
             here = place.at("file")
@@ -60,7 +60,7 @@ class Values:
                 return self.texts.text(expand(path, self.texts.root), here) if path else ""
             return ""
         # A variable may make any text a flag; true stands for no text anywhere.
-        filled = self.checked(value, place, keys.template)
+        filled = self.checked(value, place, check)
         return "" if filled is None or isinstance(filled, bool) else as_text(filled)
 
     def path(self, value: Any, place: Place) -> File | None:
@@ -89,7 +89,7 @@ class Values:
         return [as_text(item) for item in self.items(values, place)] if values and place else []
 
     def text_of(self, key: str) -> str | None:
-        return self.text(*self.said[key]) if key in self.said else None
+        return self.text(*self.said[key], keys.KEYS[key].check or keys.text) if key in self.said else None
 
     def path_of(self, key: str) -> File | None:
         return self.path(*self.said[key]) if key in self.said else None

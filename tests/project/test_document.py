@@ -87,6 +87,7 @@ CASES = {
     "value-parameter-deprecated": MODEL + "parameters = { mirostat = 1 }\n",
     "value-parameter-stop": MODEL + "parameters = { stop = 5 }\n",
     "value-infinite": "[vars]\nx = inf\n",
+    "value-not-a-number-of-a-row": MODEL + "include = [{ size = nan }]\n",
     "value-not-a-number": MODEL + "parameters = { temperature = nan }\n",
     "value-discover-as": '[project]\ndiscover_as = "{dir}"\n',
     "value-discover-as-constant": '[project]\ndiscover_as = "chat"\n',

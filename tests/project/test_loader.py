@@ -100,6 +100,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "value-filled-scale": (R + 'adapters = [{ path = "a", scale = "${q}" }]\n[vars]\nq = 0.5\n', {}),
     "value-filled-role": (R + 'messages = [{ role = "${q}", content = "x" }]\n[vars]\nq = "bot"\n', {}),
     "value-filled-template": (R + 'template = "${q}"\n[vars]\nq = true\n', {}),
+    "value-filled-message": (R + 'messages = [{ role = "user", content = "${q}" }]\n[vars]\nq = true\n', {}),
     "value-path-nul": (R + 'draft = "a\\u0000b"\n', {}),
     "var-circle": ('[vars]\na = "${b}"\nb = "x${c}"\nc = "${a}"\n', {}),
     "var-laughs": (
