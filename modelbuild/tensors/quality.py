@@ -235,7 +235,9 @@ def _floats(dtype: str, data: bytes | bytearray | memoryview) -> Floats:
         return np.frombuffer(data, "<f4")
     quant = quants.get(dtype)
     values = np.empty(memoryview(data).nbytes // quant.bytes * quant.block, "<f4")
-    packing.dequantize(dtype, data, values.data)
+    # What checkpoints hold and no block format is: fp8, whole numbers.
+    read = packing.dequantize if dtype in quants.names() else packing.widen
+    read(dtype, data, values.data)
     return values
 
 

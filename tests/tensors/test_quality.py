@@ -161,6 +161,15 @@ def test_a_copy_and_a_widened_tensor_are_exact_and_never_read(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize(("dtype", "data"), [("u8", bytes([1, 2, 3, 4])), ("f8_e5m2", bytes([0x3C, 0x40, 0x42, 0x44]))])
+def test_weights_of_a_type_that_only_checkpoints_have_are_read(tmp_path: Path, dtype: str, data: bytes) -> None:
+    # 1, 2, 3 and 4 in both.
+    x = cast("f32", weights(data, dtype))
+    y = Expression("quantize", (), "f16", x.shape, (x,))
+    (sums,) = sums_of(origin(y), data, stored(tmp_path, y, np.array([1.0, 2.0, 3.0, 4.5], "<f2").tobytes()))
+    assert sums == Sums(signal=30, noise=0.25, largest=0.5)
+
+
 def test_a_type_that_cannot_be_read_has_no_signal(tmp_path: Path) -> None:
     leaf = bytes(66 * 2)
     source = weights(leaf, "iq2_xxs", (2, 256))
