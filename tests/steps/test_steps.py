@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from modelbuild import steps
+from modelbuild.tensors import operations
 from tests.plan.test_plan import CHECKPOINT, chatting, gguf_file, graph, library
 
 KINDS = sorted(
@@ -63,7 +64,10 @@ from = "base"
 """
 
 
-def test_the_planner_asks_with_the_parameters_that_a_kind_names(tmp_path: Path) -> None:
+def test_the_planner_asks_with_the_parameters_that_a_kind_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations.get("cast"), "VERSION", 2)
     files = {**CHECKPOINT, **chatting(), **library(tmp_path), "x.gguf": gguf_file(), "x.dat": b"x"}
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for step in graph(tmp_path, PROJECT, files).steps.values():
