@@ -79,8 +79,14 @@ def commands() -> list[str]:
 
 def guarded(call: Invocation, run: Callable[[Invocation], int]) -> int:
     """Run a command; what is wrong with its input is printed and gives exit code 2."""
+    import gc
+
     from modelbuild.errors import Error, Errors
 
+    if not gc.isenabled():
+        # What is imported by now stays to the end: no search for garbage need look at it, not even the last one.
+        gc.freeze()
+        gc.enable()
     try:
         return run(call)
     except Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,12 @@ from modelbuild.cli.invocation import (
     guarded,
     is_command,
 )
+
+
+def program() -> int:
+    """Be a program of one's own: what its imports make is no garbage, and is searched for none until a command begins."""
+    gc.disable()
+    return main()
 
 
 def main(args: Sequence[str] | None = None) -> int:

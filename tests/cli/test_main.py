@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +117,22 @@ def test_closed_streams_are_no_matter(closed: str) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert bool(done.stdout) == (closed == "2>&-")
+
+
+def test_garbage_is_searched_for_while_a_command_runs(tmp_path: Path) -> None:
+    code = """
+import gc, sys
+from modelbuild.cli import invocation, main
+real = invocation.Invocation.close
+def close(call):
+    print(gc.isenabled(), gc.get_freeze_count() > 0)
+    real(call)
+invocation.Invocation.close = close
+sys.argv = ["modelbuild", "schema"]
+main.program()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1:] == ["True True"], done.stderr
+    before = gc.get_freeze_count()
+    main.main(["schema"])
+    assert gc.isenabled() and gc.get_freeze_count() == before
