@@ -58,7 +58,9 @@ class Error(Exception):
 
     def replace(self, **changes: Any) -> Error:
         """The same fault with other words for some of its parts, by the names of the parameters."""
-        return Error(**{**vars(self), **changes})
+        # Not what Python keeps there too: its notes, which a package from outside may have added.
+        parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
+        return Error(**{**parts, **changes})
 
     def of_input(self) -> Error:
         """The same fault, told by a reader that took the name of a step's input for a path."""

@@ -103,3 +103,9 @@ def test_warnings_are_no_reason_to_stop() -> None:
     part.add(Error("a"), Error("b"))
     problems.take(part)
     assert problems and len(problems.errors) == 2
+
+
+def test_an_error_with_notes_is_replaced_as_any_other() -> None:
+    error = Error("wrong", path="a", hint="so")
+    error.add_note("from outside")
+    assert str(error.replace(path="b")) == str(Error("wrong", path="b", hint="so"))
