@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
@@ -15,6 +15,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
@@ -59,22 +60,31 @@ class Base:
         return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
-    """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
+class Plan(NamedTuple):
+    """The graph of all that can be built; what is broken, with those that stand on it; and warnings."""
+
+    graph: Graph
+    broken: Sequence[Broken]
+    warnings: Sequence[Error]
+
+
+def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
+    """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
     planner = _Planner(bases, weights, declared)
-    outputs = []
-    errors: list[Error] = []
-    for variant in project.variants:
+    outputs: list[Output] = []
+    broken: list[Broken] = []
+    for called in project.targets.called:
+        if isinstance(called, Broken):
+            broken.append(called)
+            continue
         try:
-            outputs.append(planner.output(variant))
-        except Error as error:
-            if error not in errors:
-                errors.append(error)
-    if errors:
-        raise Errors(errors)
-    return Graph(declared.steps.values(), outputs), bases.warnings
+            outputs.append(planner.output(called))
+        except (Error, Errors) as fault:
+            broken.append(Broken.of(called, fault.errors if isinstance(fault, Errors) else [fault]))
+    graph = Graph(declared.steps.values(), outputs)
+    return Plan(graph.select(outputs) if broken else graph, broken, bases.warnings)
 
 
 class _Planner:
@@ -84,7 +94,7 @@ class _Planner:
         self._bases = bases
         self._weights = weights
         self._declared = declared
-        self._planned: dict[str, Base | Error] = {}
+        self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
 
     def output(self, variant: Variant) -> Output:
@@ -99,8 +109,10 @@ class _Planner:
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
 
-    def planned(self, variant: Variant) -> Base:
-        """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""
+    def planned(self, variant: Variant | Broken) -> Base:
+        """Plan a variant's layers. Of what is wrong with it, the same errors are raised wherever it is a base."""
+        if isinstance(variant, Broken):
+            raise Errors(variant.errors)
         known = self._planned.get(variant.label)
         if known is None:
             if variant in self._open:
@@ -111,14 +123,14 @@ class _Planner:
             self._open.append(variant)
             try:
                 known = self._laid(variant)
-            except Error as error:
+            except (Error, Errors) as error:
                 known = error
             finally:
                 self._open.pop()
             self._planned[variant.label] = known
-        if isinstance(known, Error):
-            raise known
-        return known
+        if isinstance(known, Base):
+            return known
+        raise known
 
     def _cycle(self, variant: Variant) -> Error:
         circle = [*self._open[self._open.index(variant) :], variant]
@@ -321,6 +333,7 @@ class _Planner:
                     hint=f"name one, as '{rows[0].label}', or give the model a default row",
                 )
         base = self.planned(chosen)
+        assert chosen.names, "what is planned has a name"
         display = chosen.names[0].display()
         return replace(base, layers=tuple(replace(each, origin=display) for each in base.layers))
 

@@ -19,22 +19,28 @@ from modelbuild.words import did_you_mean, listed
 
 
 def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: Problems) -> list[Variant]:
-    """Make a variant of every row of a model. What is wrong goes to `problems`; `found` are the models that Modelfiles make."""
+    """Make a variant of every row of a model; none where its rows cannot be told. `found` are the models that Modelfiles make.
+
+    What is wrong with the model goes to its part of `problems`, what is wrong with a row to the part of its label.
+    """
     own = Problems()
     rows, axes = matrix.rows(laid.said, around.vars, own)
     own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
-    readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
+    readers = [] if own else [Reader(_declared(laid, row, around.vars), around) for row in rows]
     namings = [reader.naming() for reader in readers]
+    labels = _labels(laid, readers, namings, own)
     variants = []
-    for label, naming, reader in zip(_labels(laid, readers, namings, own), namings, readers, strict=True):
+    for label, naming, reader in zip(labels, namings, readers, strict=True) if not own else ():
         text = reader.modelfile()
         if not text and _says_no_source(reader.declared):
             hint = did_you_mean(laid.model, found)
-            own.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
+            reader.problems.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
-    if not own and not any(each.quantize for each in variants):
+        if reader.problems:
+            problems.of(label).take(reader.problems)
+    if not any(reader.problems for reader in readers) and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
-    problems.take(own)
+    problems.of(laid.model).take(own)
     return variants
 
 
@@ -92,7 +98,7 @@ def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:
-    """Refuse two variants of one name; case does not tell names apart."""
+    """Refuse variants that share a name; case does not tell names apart."""
     owners: dict[str, list[Variant]] = {}
     for each in variants:
         for name in each.names:
@@ -105,7 +111,9 @@ def check_names(variants: Sequence[Variant], problems: Problems) -> None:
             name = next(each for each in clashing[1].names if each.path().lower() == folded)
             groups.setdefault(tuple(each.label for each in clashing), (name, clashing))
     for name, clashing in groups.values():
-        problems.add(_clash(name, clashing))
+        clash = _clash(name, clashing)
+        for each in clashing:
+            problems.of(each.label).add(clash)
 
 
 def _clash(name: Name, variants: Sequence[Variant]) -> Error:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.errors import Problems
+from modelbuild.errors import Error, Problems
+from modelbuild.project import variables
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -16,7 +17,7 @@ from modelbuild.project.overrides import Overrides
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
-from modelbuild.words import did_you_mean
+from modelbuild.words import as_text, did_you_mean
 
 
 class Laid(NamedTuple):
@@ -46,8 +47,9 @@ class Models:
         self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
 
     def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
-        """Lay over one another what is said of each model. One of which something is wrong is left out; what it is goes to `problems`.
+        """Lay over one another what is said of each model. What is wrong goes to the model's part of `problems`.
 
+        One of whose tables something is lost is left out.
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         """
         globs = [(_matcher(name), name, table) for name, table in self._tables.items() if GLOB.search(name)]
@@ -62,7 +64,10 @@ class Models:
                 unmatched.difference_update(matched)
                 refinements = (Table(table, self._toml.top.at("model", name)) for name, table in refining.items())
                 common[matched] = lay([defaults, *refinements])
-            chain = self._chain(model, problems)
+            own = problems.of(model)
+            chain, names = self._chain(model, own)
+            for name in (*names, *matched):
+                own.add(*self._toml.faults.get(name, ()))
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
@@ -92,32 +97,41 @@ class Models:
             tables.append(Table(self._tables[model], self._toml.top.at("model", model)))
         return tables
 
-    def _chain(self, model: str, problems: Problems) -> list[Table] | None:
-        """A model's own tables over those that it extends; None where one of them is wrong."""
+    def _chain(self, model: str, problems: Problems) -> tuple[list[Table] | None, list[str]]:
+        """A model's own tables over those that it extends, None where one of them is wrong; and the models whose tables these are."""
         tables = self._own(model)
         names = [model]
         while True:
             if names[-1] in self._toml.malformed:
-                return None
+                return None, names
             own = self._tables.get(names[-1], {})
             if not own.get("extends"):
-                return tables
+                return tables, names
             place = self._toml.top.at("model", names[-1], "extends")
-            parent = self._toml.filled(own["extends"], place)
+            parent = ""
+            with problems.at(place):
+                parent = as_text(variables.fill(own["extends"], self._toml.vars))
+            if parent in names:
+                problems.add(self._circle(names[names.index(parent) :]))
+                return None, names
             if parent not in self.names:
                 if parent:
                     what = f"'extends' names no model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
-                return None
-            if parent in names or len(names) > DEPTH_LIMIT:
-                if parent == model == next(each for each in self.names if each in names):
-                    circle = " -> ".join([*names, parent])
-                    problems.add(place.error(f"'extends' goes round in a circle: {circle}"))
-                elif parent not in names:
-                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
-                return None
+                return None, names
+            if len(names) > DEPTH_LIMIT:
+                problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                return None, names
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]
+
+
+    def _circle(self, names: Sequence[str]) -> Error:
+        """The error for models that extend one another in a circle, the same wherever it is entered."""
+        first = names.index(next(each for each in self.names if each in names))
+        circle = [*names[first:], *names[:first]]
+        place = self._toml.top.at("model", circle[-1], "extends")
+        return place.error(f"'extends' goes round in a circle: {' -> '.join([*circle, circle[0]])}")
 
 
 def _extended(table: Table) -> Table:

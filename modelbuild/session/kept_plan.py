@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.observed import Look
 
 if TYPE_CHECKING:
+    from modelbuild.project.broken import Broken
     from modelbuild.project.targets import Words
 
 
@@ -18,6 +19,7 @@ class KeptPlan(NamedTuple):
 
     root    the project's folder
     models  the models folder to write
+    broken  what is not in the graph, and why
     graph   encoded: a build with nothing to do does not take it apart
     """
 
@@ -25,12 +27,26 @@ class KeptPlan(NamedTuple):
     models: str
     words: Words
     warnings: Sequence[Error]
+    broken: Sequence[Broken]
     looks: Sequence[Look]
     graph: bytes
 
     def encode(self) -> bytes:
-        warnings = [[w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint] for w in self.warnings]
-        head = [self.root, self.models, self.words, warnings, self.looks]
+        errors = {error.key: error for each in self.broken for error in each.errors}
+        numbers = {key: number for number, key in enumerate(errors)}
+        broken = [
+            [
+                each.model,
+                each.label,
+                [numbers[error.key] for error in each.errors],
+                None if each.names is None else [name.path() for name in each.names],
+                each.row,
+                each.is_default,
+            ]
+            for each in self.broken
+        ]
+        faults = [_spelled(error) for error in errors.values()]
+        head = [self.root, self.models, self.words, [*map(_spelled, self.warnings)], faults, broken, self.looks]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
 
     @staticmethod
@@ -38,18 +54,28 @@ class KeptPlan(NamedTuple):
         head, _, graph = value.partition(b"\n")
         from modelbuild.project.targets import Words
 
-        root, models, words, warnings, looks = json.loads(head)
-        found = [
-            Error(
-                what,
-                path=path,
-                line=line,
-                column=column,
-                source=source,
-                width=width,
-                facts=[tuple(f) for f in facts],
-                hint=hint,
-            )
-            for what, path, line, column, source, width, facts, hint in warnings
-        ]
-        return KeptPlan(root, models, Words(*words), found, looks, graph)
+        root, models, words, warnings, faults, broken, looks = json.loads(head)
+        warned, errors = [_error(*each) for each in warnings], [_error(*each) for each in faults]
+        found = [_broken(each, errors) for each in broken]
+        return KeptPlan(root, models, Words(*words), warned, found, looks, graph)
+
+
+def _spelled(error: Error) -> Sequence[Any]:
+    return [error.what, error.path, error.line, error.column, error.source, error.width, error.facts, error.hint]
+
+
+def _error(what: str, *parts: Any) -> Error:
+    path, line, column, source, width, facts, hint = parts
+    told = [(label, text) for label, text in facts]
+    return Error(what, path=path, line=line, column=column, source=source, width=width, facts=told, hint=hint)
+
+
+def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
+    from modelbuild.ollama.name import Name
+    from modelbuild.project.broken import Broken
+
+    model, label, numbers, names, row, is_default = spelled
+    called = None if names is None else tuple(map(Name.from_path, names))
+    return Broken(
+        model, label, [errors[number] for number in numbers], called, tuple((axis, text) for axis, text in row), is_default
+    )

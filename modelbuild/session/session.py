@@ -24,16 +24,18 @@ from modelbuild.session.stamp import Stamp
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
+    from modelbuild.project.broken import Broken
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Selection(NamedTuple):
-    """Outputs, and the targets they were asked for with."""
+    """Outputs, the targets they were asked for with, and what these mean too and cannot be built."""
 
     targets: tuple[str, ...]
     outputs: Sequence[Output]
+    broken: Sequence[Broken] = ()
 
 
 class Session:
@@ -155,9 +157,10 @@ class Session:
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
-        warnings = [*project.warnings, *warnings]
-        return KeptPlan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+        planned = plan(project, observed, list(dict.fromkeys([models, home])))
+        warnings = [*project.warnings, *planned.warnings]
+        words, graph = project.targets.words, planned.graph.encode()
+        return KeptPlan(project.root, models, words, warnings, planned.broken, observed.looks(), graph)
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -170,6 +173,11 @@ class Session:
     def words(self) -> Words:
         """Every word that can be a target, and the labels of the outputs it means."""
         return self._plan.words
+
+    @property
+    def broken(self) -> Sequence[Broken]:
+        """All of the project that cannot be built, and why."""
+        return self._plan.broken
 
     @property
     def root(self) -> str:
@@ -200,7 +208,12 @@ class Session:
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
         wanted = self._plan.words.select(targets)
-        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted])
+        broken = [each for each in self.broken if each.label in wanted]
+        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted], broken)
+
+    def everything(self) -> Selection:
+        """All that the project declares."""
+        return Selection((), self.graph.outputs, self.broken)
 
     # How it stands
 
@@ -218,8 +231,13 @@ class Session:
         return unmade(graph, self.records)[0]
 
     def stale(self) -> list[str]:
-        """Names in the models folder that this project wrote and no longer declares."""
-        return self.models.stale({name for output in self.graph.outputs for name in output.names})
+        """Names in the models folder that this project wrote and no longer declares; none while some model's names cannot be told."""
+        declared = {name for output in self.graph.outputs for name in output.names}
+        for each in self.broken:
+            if each.names is None:
+                return []
+            declared.update(name.path() for name in each.names)
+        return self.models.stale(declared)
 
     def close(self) -> None:
         self.store.close()
