@@ -67,6 +67,16 @@ class Error(Exception):
         parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
         return Error(**{**parts, **changes})
 
+    def spelled(self) -> list[Any]:
+        """What `recalled` reads of a fault of a project, as JSON has it."""
+        return [self.what, self.path, self.line, self.column, self.source, self.width, self.facts, self.hint]
+
+    @staticmethod
+    def recalled(spelled: Sequence[Any]) -> Error:
+        what, path, line, column, source, width, facts, hint = spelled
+        told = [(label, text) for label, text in facts]
+        return Error(what, path=path, line=line, column=column, source=source, width=width, facts=told, hint=hint)
+
     def of_input(self) -> Error:
         """The same fault, told by a reader that took the name of a step's input for a path."""
         return self.replace(path=None, input=self.path) if self.path else self

@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.progress import no_work
+from modelbuild.cli.progress import broken_events, no_work
 from modelbuild.cli.sentences import because, forecasts
 from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import ALL, BUILD
+from modelbuild.project.broken import told
 from modelbuild.session import variants
 from modelbuild.session.forecast import Ahead, look_ahead, models_ahead
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
     from modelbuild.errors import Error
-    from modelbuild.session.session import Session
+    from modelbuild.session.session import Selection, Session
 
 
-def forecast(
-    call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
-) -> int:
+def forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool = True, force: bool = False) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
     session, report = call.session, call.report
-    chosen = session.graph.select(outputs)
+    chosen = session.graph.select(selection.outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
     ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
     needed_by = ahead.graph.targets()
@@ -40,12 +39,16 @@ def forecast(
     wrong = dict(ahead.wrong)
     if models:
         wrong |= _models_to_be(call, ahead)
-    if not (ahead.due or wrong or report.as_json):
+    if chosen.outputs and not (ahead.due or wrong or report.as_json):
         report.note(_nothing_would_run(session, ahead.graph.outputs))
-    report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
+    of_steps = {id(error): error for errors in wrong.values() for error in errors}
+    if report.as_json:
+        for event in broken_events(selection.broken):
+            report.object(event)
+    report.errors([*of_steps.values(), *told(selection.broken)])
     if report.as_json:
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
-    return FAILED if wrong else GOOD
+    return FAILED if wrong or selection.broken else GOOD
 
 
 def _models_to_be(call: Invocation, ahead: Ahead) -> dict[str, list[Error]]:

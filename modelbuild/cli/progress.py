@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modelbuild.cli.report import Report
     from modelbuild.engine.build import Event
+    from modelbuild.project.broken import Broken
 
 DELAY = 0.3
 """Seconds that a build may take before its progress is drawn: importing rich would cost a quick one more than it takes."""
@@ -40,6 +41,14 @@ def follow(report: Report, steps: int, size: Callable[[str], int | None]) -> Pro
     return Lines(report, steps, size)
 
 
+def broken_events(broken: Iterable[Broken]) -> Iterator[Event]:
+    """What a build tells of each model that it is asked for and that is broken, before the work."""
+    for each in broken:
+        names = [name.display() for name in each.names or ()]
+        error = "\n\n".join(map(str, each.errors))
+        yield {"event": "broken", "label": each.label, "model": each.model or None, "names": names, "error": error}
+
+
 def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:
     """The summary where nothing was run."""
     counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
@@ -55,6 +64,8 @@ class Progress:
         self.steps = steps
         self.size = size
         self.summary: Event | None = None
+        self.failed: dict[str, None] = {}
+        """Labels of the models that are broken, or that a failed step was for."""
         self.stale: list[str] = []
         self.taken: list[Error] = []
 
@@ -70,6 +81,10 @@ class Progress:
         # Progress comes thousands of times and from every thread: nothing may be done here but what it needs.
         if event["event"] == "summary":
             self.summary = event
+        elif event["event"] == "broken":
+            if event["model"]:
+                self.failed[event["label"]] = None
+            self.hear(event)
         elif event["event"] == "stale":
             self.stale = [displayed(name) for name in event["names"]]
             self.hear(event)
@@ -154,6 +169,8 @@ class Lines(Progress):
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
+        if state == "failed":
+            self.failed.update(dict.fromkeys(event.get("targets", ())))
         told = {"ran": self.tells_steps or verbose, "hit": verbose, "failed": True, "skipped": verbose}
         if told[state]:
             seconds = f"  {duration(event['seconds'])}" if state in ("ran", "failed") else ""
@@ -173,7 +190,8 @@ class Lines(Progress):
             )
 
     def finish(self, summary: Event, failed: bool) -> None:
-        self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds, failed))
+        variants, changed = len(self.variants), len(self.changed)
+        self.line(summed_up(summary, variants, changed, self.report.seconds, failed, self.failed))
 
 
 class Terminal(Lines):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.places import here
@@ -47,8 +47,10 @@ def nothing_to_do(models: int, seconds: float) -> str:
     return f"nothing to do: {plural(models, 'model')} {'is' if models == 1 else 'are'} up to date ({duration(seconds)})"
 
 
-def summed_up(summary: Event, variants: int, changed: int, seconds: float, failed: bool = False) -> str:
-    """A build in one line."""
+def summed_up(
+    summary: Event, variants: int, changed: int, seconds: float, failed: bool = False, without: Collection[str] = ()
+) -> str:
+    """A build in one line; `without` are the labels of the models that failed."""
     took = duration(seconds)
     if not (summary["ran"] or failed or summary["failed"] or changed):
         return nothing_to_do(variants, seconds)
@@ -60,9 +62,10 @@ def summed_up(summary: Event, variants: int, changed: int, seconds: float, faile
         parts.append(f"{plural(summary['tensors_computed'], 'tensor')} computed, {summary['tensors_reused']} reused")
     if summary["bytes_written"]:
         parts.append(f"{size(summary['bytes_written'])} written")
-    if summary["failed"]:
-        head = f"{plural(summary['failed'], 'step')} failed after {took}"
-    elif failed:
+    if without:
+        unchanged = f", {variants - changed} unchanged" if variants > changed else ""
+        return f"{changed} built{unchanged}, {len(without)} failed: {listed(without)} ({took}; {', '.join(parts)})"
+    if failed:
         head = f"failed after {took}"
     elif changed:
         head = f"{plural(changed, 'model')} built in {took}"

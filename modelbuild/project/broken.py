@@ -1,4 +1,4 @@
-"""What cannot be built as it is declared: a variant, or a model whose variants cannot be told. It stops what stands on it and nothing else."""
+"""What cannot be built as it is declared, a variant or a whole model: it stops what stands on it and nothing else."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ class Broken(NamedTuple):
 
     @classmethod
     def of(cls, variant: Variant, errors: Iterable[Error]) -> Broken:
-        return cls(
-            variant.model, variant.label, tuple(errors), variant.names or None, variant.row, variant.is_default
-        )
+        return cls(variant.model, variant.label, tuple(errors), variant.names or None, variant.row, variant.is_default)
 
 
 def told(broken: Iterable[Broken]) -> list[Error]:

@@ -101,9 +101,7 @@ def _namespace(declared: Toml) -> str | None:
     return namespace or None
 
 
-def _variants(
-    models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts
-) -> list[Variant]:
+def _variants(models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts) -> list[Variant]:
     problems = declared.problems
     wrong = Problems()
     custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, wrong)

@@ -82,7 +82,9 @@ def read(tables: Mapping[str, Any], root: Place, scope: Scope, problems: Problem
         for key, check in _CHECKS.items():
             found: Any = None
             if key == "tensors":
-                found = [[each, _settled(quant, here.at(key, each), check, scope, own)] for each, quant in rules.items()]
+                found = [
+                    [each, _settled(quant, here.at(key, each), check, scope, own)] for each, quant in rules.items()
+                ]
             elif key in table:
                 found = _settled(table[key], here.at(key), check, scope, own)
             if found:

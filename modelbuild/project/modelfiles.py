@@ -109,7 +109,9 @@ class _Discovery:
                 names.setdefault(name, []).append(path)
             elif name is None:
                 hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
-                self.problems.of(f"./{shown}").add(Error("no model can be named after this file", path=shown, hint=hint))
+                self.problems.of(f"./{shown}").add(
+                    Error("no model can be named after this file", path=shown, hint=hint)
+                )
             else:
                 what = f"'{name}', after which the model would be named, is not a name"
                 hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(shown)}"

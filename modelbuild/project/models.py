@@ -125,7 +125,6 @@ class Models:
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]
 
-
     def _circle(self, names: Sequence[str]) -> Error:
         """The error for models that extend one another in a circle, the same wherever it is entered."""
         first = names.index(next(each for each in self.names if each in names))

@@ -81,7 +81,9 @@ class Targets:
         """What a variant may be called -> the positions in `called` of all that are called so."""
         spellings: dict[str, set[int]] = {}
         for number, each in enumerate(self.called):
-            words = {each.model or each.label, each.label}
+            if not each.model:
+                continue
+            words = {each.model, each.label}
             if each.row:
                 words.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
             for name in each.names or ():
@@ -95,9 +97,7 @@ class Targets:
     def words(self) -> Words:
         """Every word that can be a target, globs aside, and what none at all means."""
         numbers = {**self.spellings, **{group: self._members(group) for group in self.groups}}
-        labels = {
-            word: tuple(self.called[number].label for number in sorted(found)) for word, found in numbers.items()
-        }
+        labels = {word: tuple(self.called[number].label for number in sorted(found)) for word, found in numbers.items()}
         known = list(dict.fromkeys([*self.groups, *(each.model for each in self.called if each.model)]))
         all_ = tuple(each.label for each in self.called)
         words = Words(labels, known, all_, [self.called[number].label for number in self._untold])
@@ -164,7 +164,7 @@ class Targets:
                     found |= self.spellings[member]
                 elif GLOB.search(member):
                     found |= self._matching(member)
-                else:
+                elif re.search("[:/]", member):
                     # Only a model of which nobody knows what it is called can be meant.
                     found |= self._meant_untold(member) or set(self._untold)
         return found

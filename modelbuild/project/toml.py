@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,8 +86,9 @@ def _checked(
     key = "project:" + xxh3("\0".join((*options, top.text)).encode("utf-8", "surrogatepass"))
     digest, _, kept = (keep.get(key) or b"").partition(b"\n")
     if digest == xxh3(kept).encode():
-        known, sets = json.loads(kept)
-        return known, [Set(*each) for each in sets], frozenset(), {}
+        known, sets, names, spelled = json.loads(kept)
+        recalled = {name: [*map(Error.recalled, errors)] for name, errors in spelled.items()}
+        return known, [Set(*each) for each in sets], frozenset(names), recalled
     from modelbuild.project import document
 
     checked = document.check(top.text, top.file, keep)
@@ -106,9 +108,13 @@ def _checked(
     models = checked.document.get("model", {})
     malformed = {str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1}
     malformed |= {name for name in models if not GLOB.search(name) and not MODEL.fullmatch(name)}
-    if not (problems or faults):
-        data = json.dumps([checked.document, sets], separators=(",", ":"), allow_nan=False).encode()
-        keep.put(key, xxh3(data).encode() + b"\n" + data)
+    if not problems:
+        spelled = {name: [error.spelled() for error in errors] for name, errors in faults.items()}
+        whole = [checked.document, sets, sorted(malformed), spelled]
+        # What is wrong may be what JSON has no words for, such as a date.
+        with contextlib.suppress(ValueError, TypeError):
+            data = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode()
+            keep.put(key, xxh3(data).encode() + b"\n" + data)
     return checked.document, sets, frozenset(malformed), faults
 
 

@@ -38,7 +38,7 @@ def build(
         report({"event": "distrust", "path": session.store.root})
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-    if building.tidied and not (done.errors or stale or session.warnings):
+    if building.tidied and not (done.errors or stale or session.warnings or selection.broken):
         with contextlib.suppress(Error):
             building.stamp(selection, done)
     if done.ran:

@@ -45,8 +45,16 @@ class KeptPlan(NamedTuple):
             ]
             for each in self.broken
         ]
-        faults = [_spelled(error) for error in errors.values()]
-        head = [self.root, self.models, self.words, [*map(_spelled, self.warnings)], faults, broken, self.looks]
+        faults = [error.spelled() for error in errors.values()]
+        head = [
+            self.root,
+            self.models,
+            self.words,
+            [error.spelled() for error in self.warnings],
+            faults,
+            broken,
+            self.looks,
+        ]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
 
     @staticmethod
@@ -55,19 +63,9 @@ class KeptPlan(NamedTuple):
         from modelbuild.project.targets import Words
 
         root, models, words, warnings, faults, broken, looks = json.loads(head)
-        warned, errors = [_error(*each) for each in warnings], [_error(*each) for each in faults]
+        warned, errors = [*map(Error.recalled, warnings)], [*map(Error.recalled, faults)]
         found = [_broken(each, errors) for each in broken]
         return KeptPlan(root, models, Words(*words), warned, found, looks, graph)
-
-
-def _spelled(error: Error) -> Sequence[Any]:
-    return [error.what, error.path, error.line, error.column, error.source, error.width, error.facts, error.hint]
-
-
-def _error(what: str, *parts: Any) -> Error:
-    path, line, column, source, width, facts, hint = parts
-    told = [(label, text) for label, text in facts]
-    return Error(what, path=path, line=line, column=column, source=source, width=width, facts=told, hint=hint)
 
 
 def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
@@ -77,5 +75,10 @@ def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
     model, label, numbers, names, row, is_default = spelled
     called = None if names is None else tuple(map(Name.from_path, names))
     return Broken(
-        model, label, [errors[number] for number in numbers], called, tuple((axis, text) for axis, text in row), is_default
+        model,
+        label,
+        [errors[number] for number in numbers],
+        called,
+        tuple((axis, text) for axis, text in row),
+        is_default,
     )

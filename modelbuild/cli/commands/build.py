@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
-from modelbuild.words import nearest
+from modelbuild.words import listed, nearest, plural
 
 if TYPE_CHECKING:
     import click
@@ -74,6 +74,15 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
+    return _run(call, asked, despite_broken=asked.keep_going)
+
+
+def rebuild(call: Invocation, **given: Any) -> int:
+    """Build as a round of a watch does: what is broken is told of below, and keeps nothing else from being built."""
+    return _run(call, Request(**given), despite_broken=True)
+
+
+def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     session, report = call.session, call.report
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
         stamp = session.up_to_date(asked.targets)
@@ -81,12 +90,16 @@ def run(call: Invocation, **given: Any) -> int:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
     selection = _select(session, asked.targets)
+    if selection.broken and not despite_broken:
+        return _refuse(call, selection)
     for warning in session.warnings:
         report.warning(warning)
+    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
+        report.note(f"broken, and not needed here: {listed(others)}")
     if asked.dry_run:
         from modelbuild.cli import dry_run
 
-        return dry_run.forecast(call, selection.outputs, explain=asked.explain, force=asked.force)
+        return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
     return _build(call, selection, asked.options())
 
 
@@ -95,7 +108,7 @@ def _watch(call: Invocation, asked: Request) -> int:
         raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
-    return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
+    return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
 
 
 def _select(session: Session, targets: Sequence[str]) -> Selection:
@@ -110,19 +123,40 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
         raise Errors([first, *others]) from None
 
 
+def _refuse(call: Invocation, selection: Selection) -> int:
+    """Say what is broken of that which was asked for, before any work begins."""
+    from modelbuild.cli.progress import broken_events
+    from modelbuild.project.broken import told
+
+    report = call.report
+    if report.as_json:
+        for event in broken_events(selection.broken):
+            report.object(event)
+    report.errors(told(selection.broken))
+    if selection.outputs:
+        report.note(f"nothing was built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
+    return WRONG
+
+
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import follow, no_work
+    from modelbuild.cli.progress import broken_events, follow, no_work
+    from modelbuild.project.broken import told
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
     steps = len(session.graph.select(selection.outputs).steps)
+    failures: list[Error] = []
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+        for event in broken_events(selection.broken):
+            progress(event)
         try:
-            failures = build(session, selection, options, progress)
+            if selection.outputs or not selection.broken:
+                failures = build(session, selection, options, progress)
         except Error as error:
             failures = [error]
-            if report.as_json and progress.summary is None:
-                progress(no_work(report.seconds))
+        if progress.summary is None and (report.as_json or selection.broken):
+            progress(no_work(report.seconds))
+        failures += told(selection.broken)
         progress.close(failures)
     return FAILED if failures else GOOD
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.plan import needs, preflight
+from modelbuild.project.broken import told
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -27,7 +28,8 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
-    outputs = session.select(targets).outputs if targets else session.graph.outputs
+    selection = session.select(targets) if targets else session.everything()
+    outputs = selection.outputs
     graph = session.graph.select(outputs)
     for warning in session.warnings:
         report.warning(warning, told=True)
@@ -36,6 +38,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     needed = needs.of(graph, found.recipes, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
     errors += [error for output in outputs for error in session.models.misplaced(output)]
+    errors = [*told(selection.broken), *errors]
     disk = sum(need.disk for need in needed)
     if report.as_json:
         report.data(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
-from modelbuild.words import plural, size
+from modelbuild.project.broken import told
+from modelbuild.words import listed, plural, size
 
 if TYPE_CHECKING:
     import click
@@ -42,6 +43,12 @@ def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_ru
 def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
+    if stale and (untold := [each for each in session.broken if each.names is None]):
+        labels = listed(f"'{each.label}'" for each in untold)
+        what = (
+            f"no name can be called stale while nobody knows what {labels} {'is' if len(untold) == 1 else 'are'} called"
+        )
+        raise Errors([*told(untold), Error(what, hint="nothing was removed; mend what is broken first")])
     names = session.stale() if stale else models.stale(())
     sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:

@@ -15,6 +15,8 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
+from modelbuild.project.broken import Broken
+from modelbuild.words import plural
 
 if TYPE_CHECKING:
     import click
@@ -35,17 +37,26 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None) -> int:
     session = call.session
-    graph = session.graph.select(session.select(targets).outputs)
+    selection = session.select(targets)
+    graph = session.graph.select(selection.outputs)
     form = form or ("json" if call.report.as_json else "text")
     if form == "json":
-        call.report.data(_json(graph, session.root))
+        call.report.data(_json(graph, session.root, selection.broken))
     else:
         printers = {"text": _text, "dot": _dot, "mermaid": _mermaid}
-        call.report.result("\n".join(printers[form](graph, session.root)))
+        call.report.result("\n".join(printers[form](graph, session.root, selection.broken)))
     return GOOD
 
 
-def _text(graph: Graph, root: str) -> Iterator[str]:
+def _why(broken: Broken) -> str:
+    """What is broken, and why, in a few words."""
+    names = ", ".join(name.display() for name in broken.names or ()) or broken.label
+    first, *more = broken.errors
+    place = f"{first.place}: " if first.place else ""
+    return f"{names}\nbroken: {place}{first.what}" + (f" (and {plural(len(more), 'more error')})" if more else "")
+
+
+def _text(graph: Graph, root: str, broken: Sequence[Broken]) -> Iterator[str]:
     told: set[str] = set()
 
     def tree(name: str, indent: str) -> Iterator[str]:
@@ -66,6 +77,8 @@ def _text(graph: Graph, root: str) -> Iterator[str]:
     for output in graph.outputs:
         yield ", ".join(displayed(name) for name in output.names)
         yield from tree(output.manifest, "  ")
+    for each in broken:
+        yield _why(each).replace("\n", "\n  ")
 
 
 class _Nodes:
@@ -78,8 +91,8 @@ class _Nodes:
         return self._ids.setdefault((kind, name), f"{kind}{len(self._ids)}")
 
 
-def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
-    """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs."""
+def _parts(graph: Graph, root: str, broken: Sequence[Broken]) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
+    """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs, then what is broken."""
     there = {source.path for source in graph.sources() if os.path.exists(source.path)}
     for source in graph.sources():
         if source.path in there:
@@ -93,14 +106,16 @@ def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[
         yield "step", step.name, step.name, list(dict.fromkeys(needs))
     for output in graph.outputs:
         yield "name", output.label, "\n".join(displayed(name) for name in output.names), [("step", output.manifest)]
+    for each in broken:
+        yield "broken", each.label, _why(each), []
 
 
-def _dot(graph: Graph, root: str) -> Iterator[str]:
-    shapes = {"file": "note", "step": "box", "name": "ellipse"}
+def _dot(graph: Graph, root: str, broken: Sequence[Broken]) -> Iterator[str]:
+    shapes = {"file": "note", "step": "box", "name": "ellipse", "broken": "octagon"}
     nodes = _Nodes()
     yield "digraph modelbuild {"
     yield "  rankdir=LR"
-    for kind, name, label, needs in _parts(graph, root):
+    for kind, name, label, needs in _parts(graph, root, broken):
         text = json.dumps(label, ensure_ascii=False)
         yield f"  {nodes(kind, name)} [shape={shapes[kind]}, label={text}]"
         for need in needs:
@@ -108,11 +123,11 @@ def _dot(graph: Graph, root: str) -> Iterator[str]:
     yield "}"
 
 
-def _mermaid(graph: Graph, root: str) -> Iterator[str]:
-    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])")}
+def _mermaid(graph: Graph, root: str, broken: Sequence[Broken]) -> Iterator[str]:
+    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])"), "broken": ("{{", "}}")}
     nodes = _Nodes()
     yield "flowchart LR"
-    for kind, name, label, needs in _parts(graph, root):
+    for kind, name, label, needs in _parts(graph, root, broken):
         opening, closing = brackets[kind]
         text = label.replace("&", "&amp;").replace('"', "&quot;").replace("\n", "<br>")
         yield f'  {nodes(kind, name)}{opening}"{text}"{closing}'
@@ -120,7 +135,7 @@ def _mermaid(graph: Graph, root: str) -> Iterator[str]:
             yield f"  {nodes(*need)} --> {nodes(kind, name)}"
 
 
-def _json(graph: Graph, root: str) -> dict[str, Any]:
+def _json(graph: Graph, root: str, broken: Sequence[Broken]) -> dict[str, Any]:
     steps = [
         {
             "step": step.name,
@@ -144,4 +159,12 @@ def _json(graph: Graph, root: str) -> dict[str, Any]:
         }
         for output in graph.outputs
     ]
-    return {"steps": steps, "variants": variants}
+    unbuildable = [
+        {
+            "label": each.label,
+            "names": [name.display() for name in each.names or ()],
+            "error": "\n\n".join(map(str, each.errors)),
+        }
+        for each in broken
+    ]
+    return {"steps": steps, "variants": variants, "broken": unbuildable}

@@ -1,7 +1,7 @@
 """List the variants of the project: name, type, size, what they derive from, whether they are built.
 
-Built is 'yes', 'no', or 'changed' for one that a build would make anew. With --json an array; its manifest, model blob
-and size are those of what is built now.
+Built is 'yes', 'no', 'changed' for one that a build would make anew, or 'broken' for one that cannot be built as it is
+declared. With --json an array; its manifest, model blob and size are those of what is built now.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.engine.graph import Output
 from modelbuild.ollama.name import displayed
+from modelbuild.project.broken import Broken, told
 from modelbuild.words import size, table
 
 if TYPE_CHECKING:
@@ -30,17 +31,20 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session = call.session
-    outputs = session.select(targets).outputs if targets else session.graph.outputs
-    standing = session.standing(session.graph.select(outputs))
+    selection = session.select(targets) if targets else session.everything()
+    standing = session.standing(session.graph.select(selection.outputs))
     variants = {variant.label: variant for variant in session.project.variants}
-    rows = [_entry(session, output, variants[output.label], standing) for output in outputs]
+    found = {output.label: _entry(session, output, variants[output.label], standing) for output in selection.outputs}
+    found |= {each.label: _broken(session, each, variants.get(each.label)) for each in selection.broken if each.model}
+    rows = [found[each.label] for each in session.project.targets.called if each.label in found]
     if call.report.as_json:
         call.report.data(rows)
     elif rows:
         head = ["NAME", "MODEL", "TYPE", "SIZE", "FROM", "BUILT"]
         call.report.result(table(head, [_cells(row) for row in rows], right=[3]))
-    else:
+    elif not selection.broken:
         call.report.note("this project declares no models")
+    call.report.errors(told(selection.broken), told=True)
     return GOOD
 
 
@@ -62,8 +66,27 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
     }
 
 
+def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[str, Any]:
+    """The entry of a variant that cannot be built as it is declared, with what was built of it before."""
+    names = broken.names or ()
+    found = session.models.library.served(names[0].path()) if names else None
+    return {
+        "name": names[0].display() if names else broken.label,
+        "model": broken.model,
+        "manifest": found.digest if found else None,
+        "model_blob": found.model_blob if found else None,
+        "size_bytes": found.size if found else None,
+        "ftype": None,
+        "from": ", ".join(line.text for line in variant.froms) if variant else None,
+        "label": broken.label,
+        "names": [name.display() for name in names],
+        "built": "broken",
+        "error": "\n\n".join(map(str, broken.errors)),
+    }
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
     more = [name.rpartition(":")[2] for name in row["names"][1:]]
     name = row["name"] + (f" ({', '.join(more)})" if more else "")
     bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
-    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"], row["built"]]
+    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]

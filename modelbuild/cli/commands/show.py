@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
+from modelbuild.project.broken import told
 from modelbuild.words import listed, size, table
 
 if TYPE_CHECKING:
@@ -56,18 +57,22 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
 
 def _one(session: Session, target: str) -> Output:
     """The one variant that a target means; of a model with several rows the default one."""
-    outputs = session.select([target]).outputs
-    if len(outputs) > 1:
-        variants = {variant.label: variant for variant in session.project.variants}
-        defaults = [output for output in outputs if variants[output.label].is_default]
-        if len(defaults) != 1 or any(variants[output.label].model != target for output in outputs):
+    selection = session.select([target])
+    labels = {output.label for output in selection.outputs} | {each.label for each in selection.broken}
+    label, *more = labels
+    if more:
+        called = [each for each in session.project.targets.called if each.label in labels]
+        defaults = [each.label for each in called if each.is_default]
+        if len(defaults) != 1 or any(each.model != target for each in called):
             raise Error(
-                f"'{target}' means {len(outputs)} variants, expected one",
-                facts=[("variants", listed(output.label for output in outputs))],
-                hint=f"name one, as `modelbuild show {outputs[0].label}`",
+                f"'{target}' means {len(called)} variants, expected one",
+                facts=[("variants", listed(each.label for each in called))],
+                hint=f"name one, as `modelbuild show {called[0].label}`",
             )
-        return defaults[0]
-    return outputs[0]
+        label = defaults[0]
+    if broken := [each for each in selection.broken if each.label == label]:
+        raise Errors(told(broken))
+    return next(output for output in selection.outputs if output.label == label)
 
 
 class _Shown:
