@@ -104,6 +104,8 @@ def _checked(
             problems.add(*errors)
             sets += [] if errors else [each]
     if any(path[0] in ("project", "vars") for path in checked.malformed):
+        for errors in faults.values():
+            problems.add(*errors)
         return None
     models = checked.document.get("model", {})
     malformed = {str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1}

@@ -92,9 +92,18 @@ def test_a_failure_shows_its_error_before_the_summary() -> None:
         "failed   chat/model  0.31 s",
         "error: step 'chat/model' failed: no space left on the disk",
         "  free  0 bytes",
-        "1 step failed after 1.25 s: 0 steps ran, 1 found made, 4 skipped, "
-        "40 tensors computed, 3 reused, 37.1 MB written",
+        "0 built, 1 failed: chat:q8_0 (1.25 s; 0 steps ran, 1 found made, 4 skipped, "
+        "40 tensors computed, 3 reused, 37.1 MB written)",
     ]
+
+
+def test_the_summary_counts_models_and_names_those_that_failed() -> None:
+    streams = Streams()
+    broken = {"event": "broken", "label": "b", "model": "b", "names": [], "error": "…"}
+    group = {**broken, "label": "[group.g]", "model": None}
+    streams.build([broken, group, variant(True), variant(False, label="other"), SUMMARY], [Error("no")])
+    last = streams.err.splitlines()[-1]
+    assert last.startswith("1 built, 1 unchanged, 1 failed: b (1.25 s; 2 steps ran, 1 found made, ")
 
 
 def test_quiet_prints_errors_alone() -> None:

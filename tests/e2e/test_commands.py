@@ -362,10 +362,20 @@ def test_a_wrong_project_is_2_with_every_error_placed(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML.replace('"q8_0", "q4', '"q8_1", "q4').replace("temperature", "temprature"))
     golden("wrong_project", project)
     (project.folder / "models" / "deep").mkdir()
-    code, out, err = run(project, "-C", "models/deep", "list", "--json")
+    code, out, err = run(project, "-C", "models/deep", "--json")
     assert code == 2
-    assert [event["event"] for event in events(out)] == ["error", "error"]
+    told = events(out)
+    assert [event["event"] for event in told] == ["broken", "broken", "error", "error"]
+    assert [event["label"] for event in told[:2]] == ["base", "chat"]
     assert err.startswith("error: ModelBuild.toml:")
+
+
+def test_a_project_that_is_wrong_as_a_whole_is_2_for_every_command(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    project.write("ModelBuild.toml", TOML + "[projekt]\n")
+    for words in ((), ("-k",), ("base",), ("list",), ("show", "chat"), ("check",), ("graph",), ("explain",)):
+        code, out, err = run(project, *words)
+        assert (code, out) == (2, "") and "unknown key 'projekt'" in err
 
 
 def test_an_unwritable_models_folder_is_1_and_says_what_to_do(tmp_path: Path) -> None:
