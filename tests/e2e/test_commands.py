@@ -257,6 +257,50 @@ def test_init_names_modelfiles_whose_folders_are_no_names(tmp_path: Path) -> Non
     assert {row["name"] for row in json.loads(out)} == names
 
 
+def test_init_leaves_out_what_cannot_be_read_and_says_why(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop")
+    project.write("shop-chat/Modelfile", "NAME shop-chat\nARCH transformer\nMODEL *.safetensors\n")
+    project.write("good/Modelfile", "FROM .\nSYSTEM Be brief.\n")
+    project.write("later/Modelfile", "FROM nowhere:1b\n")
+    for name in ("good", "shop-chat"):
+        project.checkpoint(name, layers=1)
+    golden("init_left_out", project, "init")
+    code, out, _ = run(project, "list", "--json")
+    assert (code, [row["name"] for row in json.loads(out)]) == (0, ["shop-chat:latest", "good:latest", "later:latest"])
+    assert run(project, "-k", "-q")[0] == 1
+    assert {row["label"]: row["built"] for row in json.loads(run(project, "list", "--json")[1])} == {
+        "shop-chat": "yes", "good": "yes", "later": "broken",
+    }  # fmt: skip
+    (project.folder / "ModelBuild.toml").unlink()
+    left = json.loads(run(project, "init", "--json")[1])["left_out"]
+    assert [each["path"] for each in left] == ["shop-chat/Modelfile"]
+
+
+def test_init_of_nothing_but_files_that_cannot_be_read(tmp_path: Path) -> None:
+    project = Project(tmp_path / "odd")
+    project.write("Modelfile", "NAME x\n")
+    code, out, err = run(project, "init")
+    assert (code, out) == (2, "") and "left out: unknown instruction 'NAME'" in err and "no Modelfiles" in err
+    project.checkpoint()
+    assert run(project, "init")[0] == 0
+    assert run(project, "-q")[0] == 0
+
+
+def test_init_finds_names_without_numbers(tmp_path: Path) -> None:
+    project = Project(tmp_path / "odd")
+    project.checkpoint("weights", layers=1)
+    project.write("Chat/Modelfile", "FROM ../weights\n")
+    for place in ("one/chat", "two/chat", "chat"):
+        project.checkpoint(place, layers=1)
+    assert run(project, "init")[0] == 0
+    assert [row["model"] for row in json.loads(run(project, "list", "--json")[1])] == [
+        "chat",
+        "one-chat",
+        "two-chat",
+        "Chat",
+    ]
+
+
 def test_init_in_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:
     golden("init_empty", Project(tmp_path), "init")
 
