@@ -294,7 +294,7 @@ def test_init_finds_names_without_numbers(tmp_path: Path) -> None:
         project.checkpoint(place, layers=1)
     assert run(project, "init")[0] == 0
     assert [row["model"] for row in json.loads(run(project, "list", "--json")[1])] == [
-        "chat",
+        "chat-weights",
         "one-chat",
         "two-chat",
         "Chat",
