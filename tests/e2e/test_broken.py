@@ -129,7 +129,7 @@ def test_show_and_quality_of_one_heed_no_other(project: Project) -> None:
     assert re.search(r"system +talk  talk/Modelfile:2", project.run("show", "talk")) and not project.errors
     assert project.run("show", "typo", code=2) == "" and WHY["typo"] in project.errors
     assert "many:0" in project.run("show", "many:0")
-    assert "base:latest" in project.run("quality", "talk")
+    assert project.run("quality", "talk").count("q8_0") > 1
     assert "base:latest" in project.run("quality", code=2) and told(project)
 
 
