@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error
@@ -20,6 +20,7 @@ class Broken(NamedTuple):
     label    the model's name where its rows cannot be told
     errors   never empty
     names    the names it would be built under; None where they cannot be told
+    words    what it may be called all the same
     """
 
     model: str
@@ -28,6 +29,7 @@ class Broken(NamedTuple):
     names: tuple[Name, ...] | None = None
     row: tuple[tuple[str, str], ...] = ()
     is_default: bool = True
+    words: Collection[str] = ()
 
     @classmethod
     def of(cls, variant: Variant, errors: Iterable[Error]) -> Broken:

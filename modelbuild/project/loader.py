@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,16 +13,16 @@ from typing import TYPE_CHECKING
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
 from modelbuild.observed import Observed
-from modelbuild.ollama.name import can_be
+from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project import expansion, mixes, modelfiles, toml
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place, part
-from modelbuild.project.models import Models
+from modelbuild.project.models import Laid, Models
 from modelbuild.project.overrides import Overrides
 from modelbuild.project.project import Project
 from modelbuild.project.row import Surroundings
-from modelbuild.project.targets import Targets
+from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.project.variant import Variant
@@ -52,8 +53,8 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
     models = Models(declared, found, texts)
-    variants = _variants(models, declared, given, namespace, texts)
-    targets = _targets(declared, _sorted_out(models, variants, declared))
+    variants, guessed = _variants(models, declared, given, namespace, texts)
+    targets = _targets(declared, _sorted_out(models, variants, guessed, declared))
     name = declared.string(declared.table("project"), "name", top.at("project"))
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
@@ -101,7 +102,10 @@ def _namespace(declared: Toml) -> str | None:
     return namespace or None
 
 
-def _variants(models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts) -> list[Variant]:
+def _variants(
+    models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts
+) -> tuple[list[Variant], dict[str, set[str]]]:
+    """All variants, and what the models may be called whose variants cannot be told."""
     problems = declared.problems
     wrong = Problems()
     custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, wrong)
@@ -109,20 +113,34 @@ def _variants(models: Models, declared: Toml, given: Overrides, namespace: str |
     for name, errors in faults.items():
         problems.of(f"[ftype.{name}]").add(*errors)
     around = Surroundings(texts, declared.vars, namespace, custom, faults)
-    variants = [
-        variant
-        for laid in models.laid(given, problems)
-        for variant in expansion.expand(laid, around, models.found, problems)
-    ]
+    variants: list[Variant] = []
+    guessed: dict[str, set[str]] = {}
+    for laid in models.laid(given, problems):
+        made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+        if laid.is_all:
+            variants += made
+        if not made or not laid.is_all:
+            # Whatever else is FROM it by one of these words must not find what was built of it before.
+            guessed[laid.model] = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
     if not models.names and not problems:
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
     expansion.check_names(variants, problems)
-    return variants
+    return variants, guessed
 
 
-def _sorted_out(models: Models, variants: Sequence[Variant], declared: Toml) -> list[Variant | Broken]:
-    """The variants, those of which something is wrong as broken ones; and at the end what is wrong with no model."""
+def _plain_name(laid: Laid, around: Surroundings) -> Iterator[str]:
+    """The name that a model says, where it is one as it stands."""
+    said = laid.said.get("name")
+    with suppress(Error):
+        if said and isinstance(said.value, str):
+            yield Name.parse(said.value, namespace=around.namespace or NAMESPACE).display().removesuffix(":latest")
+
+
+def _sorted_out(
+    models: Models, variants: Sequence[Variant], guessed: Mapping[str, Collection[str]], declared: Toml
+) -> list[Variant | Broken]:
+    """The variants, those of which something is wrong as broken ones; `guessed` is what the models may be called that have none."""
     made: dict[str, list[Variant]] = {}
     for variant in variants:
         made.setdefault(variant.model, []).append(variant)
@@ -131,10 +149,11 @@ def _sorted_out(models: Models, variants: Sequence[Variant], declared: Toml) -> 
     for model in models.names:
         of_model = parts.get(model, [])
         if model not in made:
-            found.append(Broken(model, model, tuple(_ordered(of_model, declared.top))))
+            errors = _ordered(of_model, declared.top)
+            found.append(Broken(model, model, errors, words=guessed.get(model, ())))
         for variant in made.get(model, ()):
-            errors = {id(error): error for error in (*of_model, *parts.get(variant.label, ()))}.values()
-            found.append(Broken.of(variant, _ordered(errors, declared.top)) if errors else variant)
+            errors = _ordered([*of_model, *parts.get(variant.label, ())], declared.top)
+            found.append(Broken.of(variant, errors) if errors else variant)
     return found
 
 

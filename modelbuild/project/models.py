@@ -27,6 +27,7 @@ class Laid(NamedTuple):
     own     what its table says, without the tables below and above
     said    key -> the value on top
     on_top  the tables of `--set`, which lie over those of rows too
+    is_all  whether nothing is lost: else nobody knows what the model is
     """
 
     model: str
@@ -34,6 +35,7 @@ class Laid(NamedTuple):
     own: Mapping[str, Any]
     said: Mapping[str, Said]
     on_top: Sequence[Table]
+    is_all: bool
 
 
 class Models:
@@ -49,7 +51,6 @@ class Models:
     def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
         """Lay over one another what is said of each model. What is wrong goes to the model's part of `problems`.
 
-        One of whose tables something is lost is left out.
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         """
         globs = [(_matcher(name), name, table) for name, table in self._tables.items() if GLOB.search(name)]
@@ -65,16 +66,16 @@ class Models:
                 refinements = (Table(table, self._toml.top.at("model", name)) for name, table in refining.items())
                 common[matched] = lay([defaults, *refinements])
             own = problems.of(model)
-            chain, names = self._chain(model, own)
+            chain, names, is_all = self._chain(model, own)
             for name in (*names, *matched):
                 own.add(*self._toml.faults.get(name, ()))
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
-            if chain is not None and self._toml.malformed.isdisjoint(matched):
-                tables = [each.table for each in on_top]
-                said = lay([*chain, *tables, *given.tables()], common[matched])
-                yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables)
+            is_all = is_all and self._toml.malformed.isdisjoint((*names, *matched))
+            tables = [each.table for each in on_top]
+            said = lay([*chain, *tables, *given.tables()], common[matched])
+            yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables, is_all)
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
@@ -97,31 +98,29 @@ class Models:
             tables.append(Table(self._tables[model], self._toml.top.at("model", model)))
         return tables
 
-    def _chain(self, model: str, problems: Problems) -> tuple[list[Table] | None, list[str]]:
-        """A model's own tables over those that it extends, None where one of them is wrong; and the models whose tables these are."""
+    def _chain(self, model: str, problems: Problems) -> tuple[list[Table], list[str], bool]:
+        """A model's own tables over those that it extends, the models whose tables these are, and whether there are no more."""
         tables = self._own(model)
         names = [model]
         while True:
-            if names[-1] in self._toml.malformed:
-                return None, names
             own = self._tables.get(names[-1], {})
             if not own.get("extends"):
-                return tables, names
+                return tables, names, True
             place = self._toml.top.at("model", names[-1], "extends")
             parent = ""
             with problems.at(place):
                 parent = as_text(variables.fill(own["extends"], self._toml.vars))
             if parent in names:
                 problems.add(self._circle(names[names.index(parent) :]))
-                return None, names
+                return tables, names, False
             if parent not in self.names:
                 if parent:
                     what = f"'extends' names no model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
-                return None, names
+                return tables, names, False
             if len(names) > DEPTH_LIMIT:
                 problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
-                return None, names
+                return tables, names, False
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]
 

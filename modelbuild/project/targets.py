@@ -24,20 +24,20 @@ class Words(NamedTuple):
     labels   word -> labels of the variants that it names, in the project's order
     known    the groups and the models, for errors
     default  labels of the variants that no target at all stands for
-    untold   models whose rows cannot be told: whatever is called as one of them means the model
+    untold   word -> the model that it means, whatever tag follows, since its rows cannot be told
     """
 
     labels: Mapping[str, Sequence[str]]
     known: Sequence[str]
     default: Sequence[str]
-    untold: Sequence[str] = ()
+    untold: Mapping[str, str]
 
     def resolve(self, target: str) -> set[str] | None:
         """Labels of the variants that a target means; None where it means nothing."""
         if target in self.labels:
             return set(self.labels[target])
-        if (model := target.partition(":")[0]) in self.untold:
-            return {model}
+        if label := self.untold.get(target.rpartition(":")[0]):
+            return {label}
         if not GLOB.search(target):
             return None
         matches = re.compile(fnmatch.translate(target)).match
@@ -64,6 +64,17 @@ class Words(NamedTuple):
         return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
 
 
+def spelled(called: Variant | Broken) -> set[str]:
+    """All that a variant may be called."""
+    words = {called.model, called.label}
+    if called.row:
+        words.add(f"{called.model}:{'-'.join(label for _, label in called.row)}")
+    for name in called.names or ():
+        full = name.display()
+        words |= {full, full.rpartition(":")[0], f"{called.model}:{name.tag}"}
+    return words.union(called.words) if isinstance(called, Broken) else words
+
+
 @dataclass(frozen=True)
 class Targets:
     """Every spelling of a project's groups, models and variants.
@@ -81,15 +92,7 @@ class Targets:
         """What a variant may be called -> the positions in `called` of all that are called so."""
         spellings: dict[str, set[int]] = {}
         for number, each in enumerate(self.called):
-            if not each.model:
-                continue
-            words = {each.model, each.label}
-            if each.row:
-                words.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
-            for name in each.names or ():
-                full = name.display()
-                words |= {full, full.rpartition(":")[0], f"{each.model}:{name.tag}"}
-            for word in words:
+            for word in spelled(each) if each.model else ():
                 spellings.setdefault(word, set()).add(number)
         return spellings
 
@@ -100,24 +103,27 @@ class Targets:
         labels = {word: tuple(self.called[number].label for number in sorted(found)) for word, found in numbers.items()}
         known = list(dict.fromkeys([*self.groups, *(each.model for each in self.called if each.model)]))
         all_ = tuple(each.label for each in self.called)
-        words = Words(labels, known, all_, [self.called[number].label for number in self._untold])
+        untold = {word: self.called[number].label for word, number in self._untold.items()}
+        words = Words(labels, known, all_, untold)
         # A target of `default` that matches nothing has been told of.
         chosen = {label for target in self.default for label in words.resolve(target) or ()}
         return words._replace(default=[label for label in all_ if label in chosen]) if self.default else words
 
     @cached_property
-    def _untold(self) -> list[int]:
-        """The positions in `called` of models whose rows cannot be told."""
-        return [
-            number
+    def _untold(self) -> Mapping[str, int]:
+        """What models may be called whose rows cannot be told, without a tag -> their positions in `called`."""
+        return {
+            word: number
             for number, each in enumerate(self.called)
             if isinstance(each, Broken) and each.names is None and each.label == each.model
-        ]
+            for word in spelled(each)
+            if ":" not in word
+        }
 
     def _meant_untold(self, text: str) -> set[int]:
-        """The model that is called so up to the colon, where its rows cannot be told."""
-        model = text.partition(":")[0]
-        return {number for number in self._untold if self.called[number].label == model}
+        """The model that is called so up to its tag, where its rows cannot be told."""
+        number = self._untold.get(text.rpartition(":")[0])
+        return set() if number is None else {number}
 
     def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
@@ -166,7 +172,7 @@ class Targets:
                     found |= self._matching(member)
                 elif re.search("[:/]", member):
                     # Only a model of which nobody knows what it is called can be meant.
-                    found |= self._meant_untold(member) or set(self._untold)
+                    found |= self._meant_untold(member) or set(self._untold.values())
         return found
 
     def _matching(self, glob: str) -> set[int]:

@@ -104,6 +104,27 @@ def test_broken_models_keep_their_words_and_those_of_unknown_rows_every_word(tmp
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('frm = 1\nname = "acme/chat"\nmatrix.quantize = ["q8_0", "f16"]\n', ["acme/chat", "acme/chat:q8_0", "chat:f16", "chat:x"]),
+        ('extends = "nope"\nname = "${who}/chat"\n', ["acme/chat", "acme/chat:latest", "chat"]),
+        ('tag = "a b"\nname = "acme/chat"\n', ["acme/chat", "acme/chat:x", "chat:latest"]),
+        ('matrix.quantize = ["q9"]\nname = "acme/chat"\n', ["acme/chat", "acme/chat:q9", "chat:q9"]),
+    ],
+)  # fmt: skip
+def test_no_from_passes_by_a_broken_model_to_what_was_built_of_it_before(
+    tmp_path: Path, table: str, words: list[str]
+) -> None:
+    toml = f'[vars]\nwho = "acme"\n[model.chat]\nfrom = "./x"\n{table}'.replace('from = "./x"\nextends', "extends")
+    loaded = load(tmp_path, toml)
+    assert [each.names for each in loaded.broken] == [None]
+    for word in words:
+        assert [each.label for each in loaded.candidates(word)] == ["chat"], word
+        assert loaded.targets.words.resolve(word) == {"chat"}, word
+    assert not loaded.candidates("other/chat")
+
+
 def test_a_fault_is_told_once_with_all_that_it_stops() -> None:
     one, two = Error("one", path="a", line=1), Error("two", path="b")
     again = Error("one", path="a", line=1)
