@@ -37,7 +37,7 @@ def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
 
 def test_numbers_of_metadata_fit_64_bits() -> None:
     for value in (10**400, [10**400], -(10**20), 1 << 64):
-        assert what(metadata.check, "acme.x", value).startswith("'acme.x' expects numbers that 64 bits hold")
+        assert what(metadata.check, "acme.x", value).startswith("'acme.x' expects numbers that fit 64 bits")
     assert metadata.check("acme.x", (1 << 64) - 1) == (1 << 64) - 1
 
 

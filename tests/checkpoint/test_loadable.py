@@ -208,7 +208,7 @@ def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
     config = dict(whole.config) | {"torch_dtype": "float16"}
     zoo.write(tmp_path / "weights", replace(whole, config=config))
     project.run("check", code=2)
-    assert "matrices of whole numbers, although config.json says float16" in project.errors
+    assert "matrices of whole numbers, but config.json says float16" in project.errors
     assert "quantization codes without their scales" in project.errors
     project.run(code=1)
     assert not (tmp_path / "models/manifests").exists()

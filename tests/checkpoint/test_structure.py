@@ -93,7 +93,7 @@ def test_shapes_are_those_of_the_configuration(config: dict[str, int], said: str
     folder = llama(tmp_path / "m", tensors(), **config)
     (error,) = faults(folder)
     assert error.path == "config.json"
-    assert "not have the shape that config.json tells of" in error.what
+    assert "not have the shape that config.json declares" in error.what
     assert any(said in text for _, text in error.facts)
 
 

@@ -191,5 +191,5 @@ def test_bytes_that_an_architecture_reads_stay() -> None:
 
 def test_dtypes_that_are_not_read() -> None:
     known, _ = tensors(a=("c64", codes(4, 4)))
-    with pytest.raises(Error, match="tensor 'a' holds c64 values, which are not read"):
+    with pytest.raises(Error, match="tensor 'a' holds c64 values, which are not supported"):
         values(known, None, packed=False)

@@ -67,7 +67,7 @@ def test_a_pipe_gets_a_line_for_each_step_that_ran_each_variant_and_the_summary(
         "ran      chat/model  0.31 s",
         "built    chat:q8_0  4.1 GB",
         "built    chat:latest  4.1 GB",
-        "1 model built in 1.25 s: 2 steps ran, 1 found made, 40 tensors computed, 3 reused, 37.1 MB written",
+        "1 model built in 1.25 s: 2 steps ran, 1 cached, 40 tensors computed, 3 reused, 37.1 MB written",
     ]
 
 
@@ -92,8 +92,7 @@ def test_a_failure_shows_its_error_before_the_summary() -> None:
         "failed   chat/model  0.31 s",
         "error: step 'chat/model' failed: no space left on the disk",
         "  free  0 bytes",
-        "1 step failed after 1.25 s: 0 steps ran, 1 found made, 4 skipped, "
-        "40 tensors computed, 3 reused, 37.1 MB written",
+        "1 step failed after 1.25 s: 0 steps ran, 1 cached, 4 skipped, 40 tensors computed, 3 reused, 37.1 MB written",
     ]
 
 

@@ -22,7 +22,7 @@ def test_only_published_counts_as_built() -> None:
 
 def test_what_failed_outside_a_step_is_not_called_nothing_to_do() -> None:
     found = summed_up({**NOTHING, "hit": 3}, 3, 0, 0.1, failed=True)
-    assert found == "failed after 0.10 s: 0 steps ran, 3 found made"
+    assert found == "failed after 0.10 s: 0 steps ran, 3 cached"
 
 
 def test_one_model_is_and_several_are() -> None:
@@ -46,9 +46,9 @@ def test_names_that_another_project_wrote_are_one_warning_a_project() -> None:
     name = "registry.ollama.ai/library/{}/latest"
     names = {name.format("a"): "/p/ModelBuild.toml", name.format("b"): "/p/ModelBuild.toml", name.format("c"): "/q"}
     first, second = taken(names, "/models")
-    assert first.what.startswith("'a:latest', 'b:latest' are written by another project too")
+    assert first.what.startswith("'a:latest', 'b:latest' are also written by another project")
     assert first.facts == (("project", "/p/ModelBuild.toml"), ("models", "/models"))
-    assert second.what.startswith("'c:latest' is written by another project too")
+    assert second.what.startswith("'c:latest' is also written by another project")
 
 
 def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:

@@ -187,7 +187,7 @@ def test_mix_is_what_the_flags_give(plain: Model, tied_model: Model, tied: bool,
 
 
 def test_rule_that_fits_no_tensor_is_an_error(plain: Model) -> None:
-    with pytest.raises(Error, match="no tensor that is quantized has a name that fits 'attn_w'"):
+    with pytest.raises(Error, match="no quantized tensor has a name that matches 'attn_w'"):
         plain.ours("q4_K_M", Mix(tensors=(("attn_w", "q6_k"),)))
 
 

@@ -62,7 +62,7 @@ def test_biases_keep_their_order() -> None:
 
 def test_yarn_without_its_first_context_is_an_error() -> None:
     with pytest.raises(
-        Error, match="'original_max_position_embeddings' expects a whole number of 1 or more, which is missing"
+        Error, match="'original_max_position_embeddings' expects a whole number of at least 1, which is missing"
     ):
         parameters(rope_scaling={"rope_type": "yarn", "factor": 2.0})
 

@@ -110,7 +110,7 @@ def test_too_many_tokens_for_the_model_are_an_error() -> None:
 
 
 def test_a_pre_tokenizer_that_llama_cpp_does_not_know_is_an_error() -> None:
-    with pytest.raises(Error, match="the pre-tokenizer is none that llama.cpp knows"):
+    with pytest.raises(Error, match="llama.cpp does not know this pre-tokenizer"):
         vocabulary.byte_pairs(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS), None)
 
 
