@@ -57,7 +57,7 @@ def test_means_of_an_importance_matrix_over_several_chunks(tmp_path: Path) -> No
     assert imatrix._means("a", file, sums, counts, "x") == expected.astype("<f4").tobytes()
     values[-1] = np.nan
     broken = data[: -4 * count] + values.tobytes()
-    assert what(imatrix.parse, broken, "x") == f"'a' holds nan at {count - 1}, expected finite numbers"
+    assert what(imatrix.parse, broken, "x") == f"'a' contains nan at {count - 1}, expected finite numbers"
 
 
 def test_lists_are_no_scalars() -> None:

@@ -169,7 +169,7 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
         raise Error(
             f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
-            hint="start from the weights from before the quantization",
+            hint="start from the unquantized weights",
         )
     return method
 

@@ -110,5 +110,5 @@ def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:
         f"the checkpoint is quantized already ({shown(method) or 'without a method'}), which is not supported",
         path=path,
         facts=[("read", READ)],
-        hint=f"start from the weights from before the quantization{named}",
+        hint=f"start from the unquantized weights{named}",
     )

@@ -118,7 +118,7 @@ def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
         yield Error(
             f"the checkpoint contains {count} of whole numbers, but config.json says {said}",
             facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
-            hint="these are quantized values without their scales: start from the weights from before the quantization",
+            hint="these are quantized values without their scales: start from the unquantized weights",
         )
 
 

@@ -69,7 +69,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
                 path="config.json",
                 facts=[("quant_method", method.name or "none"), ("read", READ)],
-                hint="start from the weights from before the quantization",
+                hint="start from the unquantized weights",
             )
         else:
             found[name] = _widened(tensor, tensor.shape)

@@ -63,6 +63,6 @@ def test_a_method_may_stand_in_a_file_of_its_own() -> None:
 def test_a_method_that_nobody_reads() -> None:
     with pytest.raises(Error, match="is quantized already \\(gptq\\), which is not supported") as caught:
         method({"quant_method": "gptq"})
-    assert caught.value.hint == "start from the weights from before the quantization"
+    assert caught.value.hint == "start from the unquantized weights"
     with pytest.raises(Error, match="'quantization_config' expects an object, got a list"):
         method([1])

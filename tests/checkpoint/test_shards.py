@@ -37,7 +37,7 @@ def test_the_index_says_which_files_count() -> None:
 def test_without_an_index_all_files_of_a_model_count() -> None:
     parts = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     assert shards.weights(["adapter.safetensors", *reversed(parts)], None) == parts
-    with pytest.raises(Error, match="not whole"):
+    with pytest.raises(Error, match="is incomplete"):
         shards.weights(parts[1:], None)
 
 

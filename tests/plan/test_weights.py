@@ -67,7 +67,7 @@ def test_an_unreadable_tokenizer_file_is_for_the_conversion_to_tell(tmp_path: Pa
         ({"p.gguf": gguf_file("mmproj")}, ["p.gguf"], "'p.gguf' is not a model"),
         ({"x.gguf": gguf_file(), "y.gguf": gguf_file()}, ["x.gguf", "y.gguf"], "more than one model"),
         ({"x.gguf": b"x" * 99}, ["x.gguf"], "'x.gguf': is not a GGUF file"),
-        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights are here"),
+        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights here"),
     ],
 )
 def test_what_cannot_be_a_base_says_why(

@@ -45,7 +45,7 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("source", "ftype", "complaint"),
     [
-        (recipe(Kind(), "q8_0"), "q4_K_M", "cannot make q4_K_M of tensor 'output.weight': it is q8_0 already"),
+        (recipe(Kind(), "q8_0"), "q4_K_M", "cannot make q4_K_M of tensor 'output.weight': it is already q8_0"),
         (
             recipe(Kind(), "i32"),
             "q8_0",

@@ -47,7 +47,7 @@ def run(call: Invocation) -> int:
         raise Error("no such folder", path=call.settings.folder)
     path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
-        raise Error(f"{PROJECT_FILE} already exists", path=path, hint="`modelbuild check` checks it")
+        raise Error("already exists", path=path, hint="`modelbuild check` checks it")
     found = look(folder)
     if not any(found):
         raise Error(
