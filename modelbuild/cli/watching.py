@@ -116,7 +116,9 @@ class _Rounds:
             try:
                 if not os.path.lexists(file):
                     path = os.path.realpath(file)
-                    raise Error("the project file is gone", path=path, hint="the next build starts when it is back")
+                    raise Error(
+                        "the project file was removed", path=path, hint="the next build starts when it exists again"
+                    )
                 session = call.session
                 selection = session.select(self._targets)
                 graph, broken = session.graph.select(selection.outputs), selection.broken

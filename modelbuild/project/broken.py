@@ -45,7 +45,7 @@ def told(broken: Iterable[Broken]) -> list[Error]:
             errors.setdefault(error.key, error)
             stopped.setdefault(error.key, []).extend([each.label] if each.model else [])
     return [
-        error.replace(facts=(*error.facts, ("needed by", listed((f"'{label}'" for label in stopped[key]), 5))))
+        error.replace(facts=(*error.facts, ("used by", listed((f"'{label}'" for label in stopped[key]), 5))))
         if len(stopped[key]) > 1
         else error
         for key, error in errors.items()

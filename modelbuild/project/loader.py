@@ -66,7 +66,7 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
     if given.name or given.quantize:
         option = "-t" if given.name else "-q"
-        hint = "-f FILE names the Modelfile; in a ModelBuild.toml `name`, `tag` and `quantize` say it"
+        hint = "-f FILE names the Modelfile; in a ModelBuild.toml use `name`, `tag` and `quantize`"
         raise Error(f"'{option}' is for a Modelfile, got '{shown}'", hint=hint)
 
 
@@ -194,6 +194,6 @@ def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
         if circle := targets.circle(name):
             first = circle.index(min(circle))
             way = [*circle[first:], *circle[:first]]
-            what = f"goes round in a circle: {' -> '.join([*way, way[0]])}"
+            what = f"the group is a cycle: {' -> '.join([*way, way[0]])}"
             problems.of(f"[group.{name}]").add(top.at("group", way[0]).error(what, value=False))
     return replace(targets, called=(*called, *_beside_models(called, declared)))

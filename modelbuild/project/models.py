@@ -115,21 +115,21 @@ class Models:
                 return tables, names, False
             if parent not in self.names:
                 if parent:
-                    what = f"'extends' names no model: '{parent}'"
+                    what = f"'extends' names an unknown model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
                 return tables, names, False
             if len(names) > DEPTH_LIMIT:
-                problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))
                 return tables, names, False
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]
 
     def _circle(self, names: Sequence[str]) -> Error:
-        """The error for models that extend one another in a circle, the same wherever it is entered."""
+        """The error for models that extend one another in a cycle, the same wherever it is entered."""
         first = names.index(next(each for each in self.names if each in names))
         circle = [*names[first:], *names[:first]]
         place = self._toml.top.at("model", circle[-1], "extends")
-        return place.error(f"'extends' goes round in a circle: {' -> '.join([*circle, circle[0]])}")
+        return place.error(f"'extends' is a cycle: {' -> '.join([*circle, circle[0]])}")
 
 
 def _extended(table: Table) -> Table:

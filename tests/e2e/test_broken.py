@@ -70,7 +70,7 @@ def test_targets_that_need_nothing_broken_are_built(project: Project) -> None:
         project.run(*words)
         assert "broken" not in project.errors and "error" not in project.errors
     project.run("talk")
-    assert project.errors.startswith("nothing to do: 1 model is up to date")
+    assert project.errors.startswith("nothing to do: 1 model unchanged")
     project.run("-v", "talk")
     assert "broken, and not needed here: missing, typo, unpulled" in project.errors
 
@@ -138,9 +138,9 @@ def test_check_and_explain_say_all_and_of_a_target_what_it_needs(project: Projec
     project.run("check", "talk")
     assert "1 model checked, nothing wrong" in project.errors
     project.run("explain", code=2)
-    assert told_besides(project, f"nothing would run: {COUNT} models up to date")
+    assert told_besides(project, f"nothing to rebuild: {COUNT} models unchanged")
     project.run("explain", "talk")
-    assert project.errors == "nothing would run: 1 model up to date\n"
+    assert project.errors == "nothing to rebuild: 1 model unchanged\n"
 
 
 def told_besides(project: Project, note: str) -> bool:
@@ -171,7 +171,7 @@ def test_what_was_built_of_a_model_that_is_broken_now_is_not_stale(project: Proj
     project.run("talk")
     assert "no longer declared" not in project.errors
     assert project.run("clean", "--stale", code=2) == ""
-    assert "nobody knows what 'many' is called" in project.errors and "unknown key 'nmae'" in project.errors
+    assert "the names of 'many' are unknown" in project.errors and "unknown key 'nmae'" in project.errors
     project.write("ModelBuild.toml", toml)
     assert project.tree() == before
 
@@ -199,7 +199,7 @@ def test_a_base_that_is_broken_stops_what_stands_on_it_for_its_cause(project: Pr
     project.run("grandkid", code=2)
     assert WHY["typo"] in project.errors and project.errors.count("error: ") == 1
     project.run(code=2)
-    assert told(project) and "needed by  'grandkid', 'kid', 'typo'" in project.errors
+    assert told(project) and "used by  'grandkid', 'kid', 'typo'" in project.errors
     for name in ("kid", "grandkid"):
         (project.folder / name / "Modelfile").unlink()
 

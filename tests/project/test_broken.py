@@ -129,4 +129,4 @@ def test_a_fault_is_told_once_with_all_that_it_stops() -> None:
     one, two = Error("one", path="a", line=1), Error("two", path="b")
     again = Error("one", path="a", line=1)
     errors = told([Broken("a", "a:x", [one]), Broken("a", "a:y", [again, two]), Broken("", "[group.g]", [two])])
-    assert [str(error) for error in errors] == ["error: a:1: one\n  needed by  'a:x', 'a:y'", "error: b: two"]
+    assert [str(error) for error in errors] == ["error: a:1: one\n  used by  'a:x', 'a:y'", "error: b: two"]

@@ -229,8 +229,8 @@ def test_the_designs_example_lacks_only_what_comes_later() -> None:
         part: [error.what for error in found.errors] for part, found in checked.problems.parts.items() if found
     } == {
         "release": [
-            "model 'release': adapter mode 'merge' is not built yet",
-            "model 'release': 'push' is not built yet",
+            "model 'release': adapter mode 'merge' is not supported yet",
+            "model 'release': 'push' is not supported yet",
         ]
     }
     assert checked.document == tomllib.loads(DESIGN)

@@ -70,4 +70,4 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     check_names([*one, *two], problems)
     for label in ("a", "b"):
         found = problems.of(label).errors
-        assert [error.what for error in found] == ["model 'b': 2 variants are to be called 'Bot:latest'"]
+        assert [error.what for error in found] == ["model 'b': 2 variants would all be named 'Bot:latest'"]

@@ -92,9 +92,9 @@ def test_of_a_model_of_which_something_is_wrong_not_all_is_known() -> None:
     text = '[model.a]\nextends = "b"\n[model.b]\nextends = "a"\n[model.c]\nextends = "x"\n[model.d]\nfrom = "x"\n'
     assert [each.model for each in laid(text, problems, sets=("z.system=x",)) if each.is_all] == ["d", "found"]
     assert [error.what for error in problems.errors] == ["unknown model 'z'"]
-    circle = "model 'b': 'extends' goes round in a circle: a -> b -> a"
+    circle = "model 'b': 'extends' is a cycle: a -> b -> a"
     assert {part: [error.what for error in found.errors] for part, found in problems.parts.items() if found} == {
-        "a": [circle], "b": [circle], "c": ["model 'c': 'extends' names no model: 'x'"],
+        "a": [circle], "b": [circle], "c": ["model 'c': 'extends' names an unknown model: 'x'"],
     }  # fmt: skip
 
 
