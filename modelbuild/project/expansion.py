@@ -26,25 +26,25 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
     own = Problems()
     rows, axes = matrix.rows(laid.said, around.vars, own)
     own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
-    readers = [] if own else [Reader(_declared(laid, row, around.vars), around) for row in rows]
-    namings: list[Naming] = []
-    for reader in readers:
-        # What one row is wrongly called, all are, as a rule: said once.
-        namings.append(Naming((), reader.declared.row.joined) if own else reader.naming())
-        own.take(reader.problems)
+    readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
+    namings = [reader.naming() for reader in readers]
     labels = _labels(laid, readers, namings, own)
     variants = []
+    is_right, of_row = True, Problems()
     for label, naming, reader in zip(labels, namings, readers, strict=True):
+        reader.problems = of_row
         text = reader.modelfile()
         if not text and _says_no_source(reader.declared):
             hint = did_you_mean(laid.model, found)
-            reader.problems.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
+            of_row.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
-        if reader.problems:
-            problems.of(laid.model if own else label).take(reader.problems)
-    if not any(reader.problems for reader in readers) and not any(each.quantize for each in variants):
+        if of_row:
+            problems.of(laid.model if own else label).take(of_row)
+            is_right, of_row = False, Problems()
+    if is_right and not own and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
-    problems.of(laid.model).take(own)
+    if own:
+        problems.of(laid.model).take(own)
     return [] if own and not all(each.names for each in variants) else variants
 
 

@@ -65,10 +65,12 @@ class Models:
                 unmatched.difference_update(matched)
                 refinements = (Table(table, self._toml.top.at("model", name)) for name, table in refining.items())
                 common[matched] = lay([defaults, *refinements])
-            own = problems.of(model)
+            own = Problems()
             chain, names, is_all = self._chain(model, own)
             for name in (*names, *matched):
                 own.add(*self._toml.faults.get(name, ()))
+            if own:
+                problems.of(model).take(own)
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)

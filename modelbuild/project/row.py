@@ -71,9 +71,9 @@ class Naming:
 class Reader:
     """Reads what is declared of one row. What is wrong goes to `problems`, and such a value counts as not said."""
 
-    def __init__(self, declared: Declaration, around: Surroundings) -> None:
+    def __init__(self, declared: Declaration, around: Surroundings, problems: Problems) -> None:
         self.declared = declared
-        self.problems = Problems()
+        self.problems = problems
         self._around = around
 
     def _values(self, said: Mapping[str, Said]) -> Values:
@@ -82,7 +82,7 @@ class Reader:
     def naming(self) -> Naming:
         """Work out the row's names: `name:tag`, and for the default row `latest` and `tags`.
 
-        There are none while a problem of the row is known.
+        There are none while a problem is known: what one row is wrongly called, all are as a rule.
         """
         row, said, table = self.declared.row, self.declared.said, self.declared.table
         values = self._values(said)
