@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from modelbuild import words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
 from modelbuild.project.keys import KEYS, not_built_yet
@@ -262,6 +263,8 @@ class _Values:
     def _axis(self, axis: str, value: Any, place: Place) -> None:
         if axis in KEYS:
             self.whole({axis: value}, lambda *keys: place.at(*keys[1:]))
+        elif axis in PARAMETERS:
+            self.whole({"parameters": {axis: value}}, lambda *keys: place.at(*keys[2:]))
         elif not isinstance(value, variables.Scalar) or (isinstance(value, float) and not math.isfinite(value)):
             expected = "a string, a number, true or false"
             what = f"a value of axis '{axis}' expects {expected}, got {words.got(value)}"

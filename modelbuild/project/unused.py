@@ -1,0 +1,139 @@
+"""What a project declares and nothing takes up: with a word for each, no typo passes for a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from modelbuild.errors import Error
+from modelbuild.ollama.modelfile.parameters import DEPRECATED, GONE, PARAMETERS, unknown_parameter
+from modelbuild.project.keys import KEYS
+from modelbuild.project.locate import Place
+from modelbuild.project.overlay import Said
+from modelbuild.project.overrides import Set
+from modelbuild.project.variables import Reference, parts
+from modelbuild.tensors import ftypes
+from modelbuild.words import as_text, nearest
+
+_ONLY_NAMES = frozenset(name for name, key in KEYS.items() if key.makes == "names") | {"description"}
+"""Keys that say what a model is called, and change nothing of it."""
+_AXES = [*(name for name, key in KEYS.items() if key.makes is None), *PARAMETERS]
+
+
+def near_axis(axis: str, values: Any = ()) -> str | None:
+    """A hint for an axis that was meant for a key or a parameter, as its name or its values show."""
+    items = list(values.values() if isinstance(values, dict) else values)
+    near = nearest(axis, _AXES, cutoff=0.75)
+    if not near and items and all(map(_is_ftype, items)):
+        near = "quantize"
+    return f"did you mean '{near}'?" if near else None
+
+
+def _is_ftype(value: Any) -> bool:
+    return isinstance(value, str) and ftypes.canonical(value) is not None
+
+
+def axes(said: Mapping[str, Said], names: Collection[str]) -> Iterator[Error]:
+    """Axes by whose values no row differs from another: what is built would not be what its tag says."""
+    uses = _Uses(names)
+    for key, (value, _) in said.items():
+        uses.of_key(key, value)
+    if not (uses.changing | uses.naming).issubset(names):
+        return  # a string that names no axis is wrong itself, and may have been meant for one of these
+    for name, (values, place) in said["matrix"].value.items():
+        if name not in names or name in KEYS or name in PARAMETERS or name in uses.changing:
+            continue
+        hint = near_axis(name, values)
+        if name in DEPRECATED or name in GONE:
+            what, hint = unknown_parameter(name).what, "remove the axis"
+        elif name not in uses.naming:
+            what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
+        elif hint:
+            what = f"no key and no parameter is called '{name}', and only names use ${{matrix.{name}}}"
+        else:
+            continue
+        hint = hint or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
+        yield place.error(f"axis '{name}' changes nothing: {what}", hint=hint, value=False)
+
+
+class _Uses:
+    """The axes that strings of a model name, and those that choose the rows that `include` says more of."""
+
+    def __init__(self, axes: Collection[str]) -> None:
+        self.changing: set[str] = set()
+        self.naming: set[str] = set()
+        self._axes = axes
+
+    def of_key(self, key: str, value: Any) -> None:
+        found = self.naming if key in _ONLY_NAMES else self.changing
+        if key != "include":
+            found.update(_axes_named(value))
+            return
+        for entry in value:
+            more = [each for each in entry if each not in self._axes]
+            for each in more:
+                self.of_key(each, entry[each])
+            chosen = self.naming if _ONLY_NAMES.issuperset(more) else self.changing
+            if more:
+                chosen.update(each for each in entry if each in self._axes)
+
+
+def _axes_named(value: Any) -> Iterator[str]:
+    for name in references(value):
+        if name.startswith("matrix."):
+            yield name.split(".")[1]
+
+
+def references(value: Any) -> Iterator[str]:
+    """The names in all `${…}` of a value, however deep; none of a string where one is malformed."""
+    if isinstance(value, Said):
+        yield from references(value.value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, str) and "${" in value:
+        try:
+            found = parts(value)
+        except Error:
+            return
+        yield from (part.name for part in found if isinstance(part, Reference))
+
+
+def keys_under_axes(own: Mapping[str, Any], table: Place, axes: Collection[str]) -> Iterator[Error]:
+    """What a model's table says and an axis of its matrix says in every row."""
+    for key in own:
+        if key in axes:
+            what = f"'{key}' counts in no row: an axis of the matrix sets it"
+            yield table.at(key).error(what, hint="remove it", value=False)
+    for name in own.get("parameters", ()):
+        if name in axes:
+            what = f"parameter '{name}' counts in no row: an axis of the matrix sets it"
+            yield table.at("parameters", name).error(what, hint="remove it", value=False)
+
+
+def variables(document: Mapping[str, Any], sets: Sequence[Set], top: Place) -> Iterator[Error]:
+    """Variables that no string names."""
+    declared = document.get("vars", {})
+    used = {*references(document), *references([each.values for each in sets])} if declared else set()
+    for name in declared:
+        if name not in used:
+            what = f"nothing uses variable '{name}'"
+            yield top.at("vars", name).error(what, hint=f'a string names it: "${{{name}}}"', value=False)
+
+
+def mixes(declared: Collection[str], quantized: Collection[str | None], top: Place) -> Iterator[Error]:
+    """Mixes to which no variant is quantized."""
+    for name in declared:
+        if name not in quantized:
+            hint = f'a model takes it: quantize = "{as_text(name)}"'
+            yield top.at("ftype", name).error("no model is quantized to this mix", hint=hint, value=False)
+
+
+def groups(declared: Mapping[str, Sequence[str]], top: Place) -> Iterator[Error]:
+    """Groups without a member, and a default that asks for nothing."""
+    for name, members in declared.items():
+        if not members:
+            yield top.at("group", name).error("the group is empty: a build of it builds nothing", value=False)
