@@ -14,7 +14,7 @@ from modelbuild.errors import Error, Problems
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
-from modelbuild.project.keys import KEYS, not_built_yet
+from modelbuild.project.keys import KEYS, axis_of, not_built_yet
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
@@ -261,7 +261,11 @@ class _Values:
         return values.problems
 
     def _axis(self, axis: str, value: Any, place: Place) -> None:
-        if axis in KEYS:
+        if axis == "parameters" and place.key and place.key[-1] in PARAMETERS and isinstance(value, list):
+            what, label = "'parameters' expects a table for each label, got a list", str(place.key[-1])
+            hint = f"a parameter is an axis of its own: {label} = {axis_of(value)}"
+            self.problems.add(place.error(what, hint=hint))
+        elif axis in KEYS:
             self.whole({axis: value}, lambda *keys: place.at(*keys[1:]))
         elif axis in PARAMETERS:
             self.whole({"parameters": {axis: value}}, lambda *keys: place.at(*keys[2:]))

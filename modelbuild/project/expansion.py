@@ -35,9 +35,10 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
             own.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
     if axes and rows:
-        own.add(*unused.axes(laid.said, axes))
+        own.add(*unused.axes(laid.said, axes, laid.model))
     if not own and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
+    own.warn(*unused.keys_of_rows(laid.own, laid.table, variants))
     problems.take(own)
     return variants
 

@@ -56,12 +56,12 @@ class Axis:
 
 
 def rows(
-    said: Mapping[str, Said], table: Place, scope: Scope, problems: Problems
+    said: Mapping[str, Said], own: Place, scope: Scope, problems: Problems
 ) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Make the rows of a model from its laid-over keys, and say which axes there are.
 
     A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own;
-    of what changes nothing a warning does, where `table`, the model's own, says it.
+    of what changes nothing a warning does, where `own`, the table of the model, says it.
     """
     matrix = said.get("matrix")
     axes: dict[str, Axis] = {}
@@ -71,7 +71,7 @@ def rows(
             axes[name] = axis
     if not axes:
         for key in ("include", "exclude", "default"):
-            if key in said and said[key].value and (not matrix or _is_within(said[key].place, table)):
+            if key in said and said[key].value and (not matrix or _is_within(said[key].place, own)):
                 problems.add(said[key].place.error(f"'{key}' without a matrix", value=False))
         if matrix and not matrix.value:
             problems.warn(matrix.place.error("'matrix' has no axis", value=False))
@@ -82,14 +82,14 @@ def rows(
         problems.add(matrix.place.error(f"the matrix has {count} rows, expected at most {LIMIT}", value=False))
         return (), tuple(axes)
     problems.add(*_set_twice(axes))
-    maker = _Maker(axes, table, scope, problems)
+    maker = _Maker(axes, own, scope, problems)
     for number, table in enumerate(said["exclude"].value if "exclude" in said else ()):
         maker.exclude(table, said["exclude"].place.at(number))
     for number, table in enumerate(said["include"].value if "include" in said else ()):
         maker.include(table, said["include"].place.at(number))
     if "default" in said and said["default"].value:
         maker.default(said["default"])
-    elif "default" in said and _is_within(said["default"].place, table):
+    elif "default" in said and _is_within(said["default"].place, own):
         problems.warn(said["default"].place.error("'default' names no row", value=False))
     if not maker.rows and not problems:
         problems.add(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
@@ -119,7 +119,9 @@ def label(axis: str, value: Scalar) -> str:
 def _axis(name: str, values: Any, place: Place, scope: Scope, problems: Problems) -> Axis | None:
     if values in ("", [], {}):  # cleared
         if name not in KEYS and name not in PARAMETERS and (hint := unused.near_axis(name)):
-            problems.add(place.error(f"axis '{name}' is cleared, and is no key and no parameter", hint=hint, value=False))
+            problems.add(
+                place.error(f"axis '{name}' is cleared, and is no key and no parameter", hint=hint, value=False)
+            )
         return None
     cannot_be = name in KEYS and KEYS[name].makes is not None
     if cannot_be or not AXIS.fullmatch(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modelbuild.errors import Error
@@ -12,6 +12,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.overrides import Set
 from modelbuild.project.variables import Reference, parts
+from modelbuild.project.variant import Variant
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, nearest
 
@@ -33,8 +34,8 @@ def _is_ftype(value: Any) -> bool:
     return isinstance(value, str) and ftypes.canonical(value) is not None
 
 
-def axes(said: Mapping[str, Said], names: Collection[str]) -> Iterator[Error]:
-    """Axes by whose values no row differs from another: what is built would not be what its tag says."""
+def axes(said: Mapping[str, Said], names: Collection[str], model: str) -> Iterator[Error]:
+    """Axes by whose values no row of a model differs from another: what is built would not be what its tag says."""
     uses = _Uses(names)
     for key, (value, _) in said.items():
         uses.of_key(key, value)
@@ -43,17 +44,20 @@ def axes(said: Mapping[str, Said], names: Collection[str]) -> Iterator[Error]:
     for name, (values, place) in said["matrix"].value.items():
         if name not in names or name in KEYS or name in PARAMETERS or name in uses.changing:
             continue
-        hint = near_axis(name, values)
+        near = near_axis(name, values)
+        what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
+        hint = near or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
+        facts = []
         if name in DEPRECATED or name in GONE:
             what, hint = unknown_parameter(name).what, "remove the axis"
-        elif name not in uses.naming:
-            what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
-        elif hint:
+        elif name in uses.naming:
+            if not near:
+                continue
             what = f"no key and no parameter is called '{name}', and only names use ${{matrix.{name}}}"
-        else:
-            continue
-        hint = hint or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
-        yield place.error(f"axis '{name}' changes nothing: {what}", hint=hint, value=False)
+        if place.key[:2] not in ((), ("model", model)):
+            facts = [("in", f"model '{model}', to which this matrix comes too")]
+            hint = near or f"clear the axis: [model.{model}.matrix] with {name} = []"
+        yield place.error(f"axis '{name}' changes nothing: {what}", facts=facts, hint=hint, value=False)
 
 
 class _Uses:
@@ -114,6 +118,28 @@ def keys_under_axes(own: Mapping[str, Any], table: Place, axes: Collection[str])
             yield table.at("parameters", name).error(what, hint="remove it", value=False)
 
 
+def extends(own: Mapping[str, Any], copied: Iterable[Mapping[str, Any]], place: Place) -> Iterator[Error]:
+    """An `extends` by which nothing comes that the model's own table does not replace."""
+    below = {leaf for table in copied for leaf in _leaves(table)}
+    if below and below.issubset(_leaves(own)):
+        yield place.error("'extends' adds nothing: this table says all of it itself", hint="remove it", value=False)
+
+
+def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The keys of a table, and the entries of those that merge."""
+    for key, value in table.items():
+        entries = KEYS[key].entries
+        yield from ((key, name) for name, _, _ in entries(value)) if entries else [(key, "")]
+
+
+def keys_of_rows(own: Mapping[str, Any], table: Place, variants: Sequence[Variant]) -> Iterator[Error]:
+    """What a model's table says of a thing that none of its rows has."""
+    if own.get("allow_requantize") and not any(each.quantize for each in variants):
+        yield table.at("allow_requantize").error("'allow_requantize' changes nothing without 'quantize'", value=False)
+    if own.get("adapter_mode") and not any(each.adapters for each in variants):
+        yield table.at("adapter_mode").error("'adapter_mode' changes nothing without 'adapters'", value=False)
+
+
 def variables(document: Mapping[str, Any], sets: Sequence[Set], top: Place) -> Iterator[Error]:
     """Variables that no string names."""
     declared = document.get("vars", {})
@@ -132,8 +158,11 @@ def mixes(declared: Collection[str], quantized: Collection[str | None], top: Pla
             yield top.at("ftype", name).error("no model is quantized to this mix", hint=hint, value=False)
 
 
-def groups(declared: Mapping[str, Sequence[str]], top: Place) -> Iterator[Error]:
+def targets(project: Mapping[str, Any], groups: Mapping[str, Sequence[str]], top: Place) -> Iterator[Error]:
     """Groups without a member, and a default that asks for nothing."""
-    for name, members in declared.items():
+    for name, members in groups.items():
         if not members:
             yield top.at("group", name).error("the group is empty: a build of it builds nothing", value=False)
+    if project.get("default") == []:
+        what, hint = "'default' is empty, which means everything", "name a target, or remove it"
+        yield top.at("project", "default").error(what, hint=hint, value=False)

@@ -96,7 +96,8 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
 
 
 def test_include_of_a_new_row_takes_lists_of_labels(tmp_path: Path) -> None:
-    toml = '[model.m]\nfrom = "x"\nsystem = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y"] }\ninclude = [{ a = ["p", "q"], b = ["y", "z"] }]\n'
+    toml = R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y"] }\n'
+    toml += 'include = [{ a = ["p", "q"], b = ["y", "z"] }]\n'
     assert labels(load(tmp_path, toml)) == ["m:x-y", "m:p-y", "m:p-z", "m:q-y", "m:q-z"]
 
 
