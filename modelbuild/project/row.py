@@ -11,6 +11,7 @@ from typing import Any
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Problems
 from modelbuild.files import expand
+from modelbuild.ollama.modelfile import doubts
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
@@ -230,6 +231,7 @@ class _Reading:
                     cleared.add(name)
                 else:
                     given[name] = typed
+                    self.values.problems.warn(*(place.placed(doubt) for doubt in doubts.of(name, typed)))
         inherited = self.text.parameters if self.text else {}
         return {name: inherited[name] for name in inherited if name not in cleared} | given, frozenset(cleared)
 
