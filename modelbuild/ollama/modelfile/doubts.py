@@ -55,7 +55,9 @@ def of(name: str, value: Any) -> Iterator[Error]:
         for stop in value:
             yield from _of_stop(stop)
     elif name in RANGES and not RANGES[name].has(value):
-        yield Error(f"parameter '{name}' is {int(value) if value == int(value) else value}, which means nothing: expected {RANGES[name]}")
+        yield Error(
+            f"parameter '{name}' is {int(value) if value == int(value) else value}, which means nothing: expected {RANGES[name]}"
+        )
 
 
 _LIST = re.compile(

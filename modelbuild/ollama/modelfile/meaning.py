@@ -126,13 +126,15 @@ class _Meaning:
             )  # fmt: skip
 
     def template(self, command: Command) -> None:
-        from modelbuild.ollama.template import check
+        from modelbuild.ollama import template, template_values
 
-        path, line, column = self.source.path, command.line, command.value_column
-        try:
-            check(command.value, path=path, line=line, column=column, source=self.source.lines[line])
-        except Error as fault:
-            self.source.errors.append(fault)
+        text, place = command.value, (self.source.path, command.line, command.value_column)
+        source = self.source.lines[command.line]
+        if fault := template.find_fault(text):
+            self.source.errors.append(template.placed(fault, text, *place, source))
+            return
+        unknown = template_values.unknown(text)
+        self.source.warnings += [template.placed(each, text, *place, source) for each in unknown]
 
     def once(self, command: Command, name: str, shown: str) -> None:
         if (earlier := self.last.get(name)) is not None:

@@ -26,7 +26,8 @@ def test_no_model_writes_a_list_of_stops(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[e~[", "[INST]", "[/INST]", "[TOOL_CALLS]", "[END OF TEXT]", "</s>", "<|eot_id|>", "<|a|><|b|>", "### User:", "User:", "\n\n", "\t",
+        "[e~[", "[INST]", "[/INST]", "[TOOL_CALLS]", "[END OF TEXT]",
+        "</s>", "<|eot_id|>", "<|a|><|b|>", "### User:", "User:", "\n\n", "\t",
         "{", "}", "{}", "[", "]", "]]", '"', '"""', '"}', "```", "'", "''", "<|im_end|>\n", "#", "# ", "a, b", "<s>a, b</s>", "[x] [y]",
         "&", "AT&T", "\\", "\\d", "= =", "=", '{"name": "x"}', '", ', "1 2",
     ],

@@ -107,6 +107,9 @@ FAULTS = {
     "stop_with_a_comment": "FROM x\nPARAMETER stop <|im_end|> # the end of a turn\n",
     "stop_with_equals": "FROM x\nPARAMETER stop = <|im_end|>\n",
     "parameters_out_of_range": "FROM x\nPARAMETER top_p 3\nPARAMETER temperature -1\nPARAMETER num_ctx 0\nPARAMETER repeat_penalty 0\n",
+    "template_unknown_values": (
+        'FROM x\nTEMPLATE """{{ if .Sytem }}{{ .System }}\n{{ end }}{{ range .Messages }}{{ .Rol }}: {{ .Prompt }}{{ end }}"""\n'
+    ),
     "template_twice": "FROM x\nTEMPLATE {{ .Prompt\nTEMPLATE {{ .Prompt }}\n",
     "message_unknown_role": "FROM x\nMESSAGE assisstant hi\n",
     "message_role_in_capitals": "FROM x\nMESSAGE User hi\n",
