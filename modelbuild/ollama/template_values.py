@@ -165,11 +165,11 @@ class _Walk:
             return kind.fields[name] if kind else None
         hint = did_you_mean(f".{name}", [f".{field}" for field in kind.fields])
         if kind is not ROOT and name in ROOT.fields:
-            hint = f"in here it is '$.{name}'" if scope.variables.get("$") is ROOT else hint
+            hint = f"write '$.{name}'" if scope.variables.get("$") is ROOT else hint
         elif kind.of and name in kind.of.fields:
-            hint = f"each has one: {{{{ range … }}}}{{{{ .{name} }}}}{{{{ end }}}}"
+            hint = f"range over them: {{{{ range … }}}}{{{{ .{name} }}}}{{{{ end }}}}"
         elif not hint and kind is ROOT and name in _MESSAGE.fields:
-            hint = f"a message has it: {{{{ range .Messages }}}}{{{{ .{name} }}}}{{{{ end }}}}"
+            hint = f"range over the messages: {{{{ range .Messages }}}}{{{{ .{name} }}}}{{{{ end }}}}"
         what = f"Ollama gives a template no '.{name}'" if kind is ROOT else f"{kind.noun} has no '.{name}'"
         self.found.setdefault((kind.noun, name), Fault(token.offset, what, len(token.text), hint))
         return None

@@ -147,14 +147,14 @@ def variables(document: Mapping[str, Any], sets: Sequence[Set], top: Place) -> I
     for name in declared:
         if name not in used:
             what = f"nothing uses variable '{name}'"
-            yield top.at("vars", name).error(what, hint=f'a string names it: "${{{name}}}"', value=False)
+            yield top.at("vars", name).error(what, hint=f'use it in a string: "${{{name}}}"', value=False)
 
 
 def mixes(declared: Collection[str], quantized: Collection[str | None], top: Place) -> Iterator[Error]:
     """Mixes to which no variant is quantized."""
     for name in declared:
         if name not in quantized:
-            hint = f'a model takes it: quantize = "{as_text(name)}"'
+            hint = f'use it in a model: quantize = "{as_text(name)}"'
             yield top.at("ftype", name).error("no model is quantized to this mix", hint=hint, value=False)
 
 

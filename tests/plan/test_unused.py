@@ -24,7 +24,7 @@ def test_outtype_is_for_weights_that_are_converted(tmp_path: Path) -> None:
     assert said(tmp_path, '[model.a]\nfrom = "./x.gguf"\nouttype = "source"\n') == ""
     expected = (
         "warning: ModelBuild.toml:3:1: model 'a': 'outtype' changes nothing: 'a' is not made from a folder of weights\n"
-        "  hint  'quantize' gives the type of a GGUF file"
+        "  hint  use 'quantize' for the type of a GGUF file"
     )
     for base in ("./x.gguf", "base"):
         assert said(tmp_path, f'[model.a]\nfrom = "{base}"\nouttype = "f16"\n') == expected

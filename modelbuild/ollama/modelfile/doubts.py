@@ -91,19 +91,19 @@ def _of_stop(stop: str) -> Iterator[Error]:
         )
     elif _ESCAPE.search(stop):
         yield Error(
-            "there are no escapes: the backslash is part of the text to stop at",
+            "a Modelfile has no escapes: the backslash is part of the stop text",
             hint='for a line break, break the line inside """…"""',
         )
     elif entity := _ENTITY.search(stop):
-        yield Error(f"'{entity[0]}' stands for itself: it is part of the text to stop at", hint="write the character")
+        yield Error(f"'{entity[0]}' stands for itself: it is part of the stop text", hint="write the character")
     elif text.strip(text[:1]) and text[0] + text[-1] in _QUOTES:
         kind = "single quotes" if text[0] == "'" else f"quotes {text[0]}…{text[-1]}"
         yield Error(f"the {kind} are part of the value of stop", hint='quote with "…"')
     elif " # " in text:
         comment = short(text[text.index(" # ") + 1 :])
-        yield Error(f"'{comment}' is part of the text to stop at", hint="a comment needs a line of its own")
+        yield Error(f"'{comment}' is part of the stop text", hint="put a comment on its own line")
     elif text.startswith("= "):
-        yield Error("the '=' is part of the text to stop at", hint="write 'PARAMETER stop …'")
+        yield Error("the '=' is part of the stop text", hint="write 'PARAMETER stop …'")
 
 
 def _is_list(text: str) -> bool:

@@ -89,7 +89,7 @@ class _Meaning:
             self.template(template)
         adapters = self.lists["adapter"]
         if len(adapters) > 1:
-            facts = [("first", f"line {adapters[0].line}"), ("reads", "Ollama keeps the last and drops the others")]
+            facts = [("first", f"line {adapters[0].line}"), ("Ollama", "keeps the last and drops the others")]
             hint = 'list them in ModelBuild.toml: adapters = [{ path = "…" }, { path = "…" }]'
             self.error(adapters[1], "second ADAPTER line, expected one", facts, hint)
         return Modelfile(
@@ -121,7 +121,7 @@ class _Meaning:
                 self.error(command, fault.what)
         elif not value:
             self.warn(
-                command, f"an empty {name.upper()} counts as none and does not clear an inherited one",
+                command, f"an empty {name.upper()} has no effect and does not clear an inherited one",
                 hint=f"to clear it: {name} = \"\" in ModelBuild.toml",
             )  # fmt: skip
 
@@ -138,7 +138,7 @@ class _Meaning:
 
     def once(self, command: Command, name: str, shown: str) -> None:
         if (earlier := self.last.get(name)) is not None:
-            self.warn(command, f"{shown} is given again: line {earlier.line} has no effect")
+            self.warn(command, f"{shown} is set again: line {earlier.line} has no effect")
         self.last[name] = command
 
     def path(self, command: Command) -> None:
@@ -190,14 +190,14 @@ class _Meaning:
         meant = "from" if key == "model" else key
         if not key:
             fault = Error(
-                "'PARAMETER' is followed by more than one blank",
-                facts=[("reads", "Ollama takes what follows the first blank for the name, here an empty one")],
+                "'PARAMETER' is followed by more than one space",
+                facts=[("Ollama", "reads what follows the first space as the name, which is empty here")],
                 hint="write 'PARAMETER name value'",
             )
         elif meant in INSTRUCTIONS and key not in ("from", "parameter"):
             fault = Error(
-                f"'{key}' is no parameter",
-                facts=[("reads", f"Ollama takes this line for {meant.upper()}")],
+                f"'{key}' is not a parameter",
+                facts=[("Ollama", f"reads this line as {meant.upper()}")],
                 hint=f"write '{meant.upper()} …'",
             )
         else:
@@ -223,7 +223,7 @@ def _at_value(
 def comment_hint(name: str, value: str) -> str | None:
     """What to write instead of a value in which a comment was meant to stand; None where none was."""
     before, mark, _ = value.partition(" #")
-    return f"a comment needs a line of its own: {name} {before.rstrip()}" if mark else None
+    return f"put a comment on its own line: {name} {before.rstrip()}" if mark else None
 
 
 _REQUIRES = (

@@ -33,21 +33,21 @@ def test_no_model_writes_a_list_of_stops(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_a_model_may_write_is_no_doubt(text: str) -> None:
-    assert said("stop", text) in ([], ["the '=' is part of the text to stop at"] if text.startswith("= ") else [])
+    assert said("stop", text) in ([], ["the '=' is part of the stop text"] if text.startswith("= ") else [])
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
         ("", "an empty stop stops nothing"),
-        ("\\n", "there are no escapes: the backslash is part of the text to stop at"),
-        ("\\u003c|im_end|\\u003e", "there are no escapes: the backslash is part of the text to stop at"),
-        ("&lt;|im_end|&gt;", "'&lt;' stands for itself: it is part of the text to stop at"),
+        ("\\n", "a Modelfile has no escapes: the backslash is part of the stop text"),
+        ("\\u003c|im_end|\\u003e", "a Modelfile has no escapes: the backslash is part of the stop text"),
+        ("&lt;|im_end|&gt;", "'&lt;' stands for itself: it is part of the stop text"),
         ("'</s>'", "the single quotes are part of the value of stop"),
         ("“</s>”", "the quotes “…” are part of the value of stop"),
         ("`</s>`", "the quotes `…` are part of the value of stop"),
-        ("</s> # end", "'# end' is part of the text to stop at"),
-        ("= </s>", "the '=' is part of the text to stop at"),
+        ("</s> # end", "'# end' is part of the stop text"),
+        ("= </s>", "the '=' is part of the stop text"),
     ],
 )
 def test_other_texts_that_no_model_writes(text: str, what: str) -> None:
