@@ -185,7 +185,9 @@ def parameter(value: Any, name: str) -> Any:
     except Error as fault:
         if not isinstance(value, list) or not value or parameters.PARAMETERS.get(name) in (None, "strings"):
             raise
-        raise fault.replace(hint=f"make a matrix, with a variant for each: [model.NAME.matrix] {name} = {axis_of(value)}") from None
+        raise fault.replace(
+            hint=f"make a matrix, with a variant for each: [model.NAME.matrix] {name} = {axis_of(value)}"
+        ) from None
 
 
 def axis_of(values: Sequence[Any]) -> str:

@@ -13,7 +13,8 @@ RIGHT = [
     "{{ .System }}{{ .Prompt }}{{ .Suffix }}{{ .Response }}{{ .Think }}{{ .ThinkLevel }}{{ .IsThinkSet }}",
     "{{ .Query }}{{ .Document }}{{ .Instruction }}{{ $.System }}{{ . }}{{ $ }}",
     "{{ range .Messages }}{{ .Role }}{{ .Content }}{{ .Thinking }}{{ .Images }}{{ .ToolName }}{{ .ToolCallID }}{{ $.Tools }}{{ end }}",
-    "{{ range $i, $_ := .Messages }}{{ $last := eq (len (slice $.Messages $i)) 1 }}{{ if and $last .Content }}{{ $_.Role }}{{ end }}{{ end }}",
+    "{{ range $i, $_ := .Messages }}{{ $last := eq (len (slice $.Messages $i)) 1 }}"
+    "{{ if and $last .Content }}{{ $_.Role }}{{ end }}{{ end }}",
     "{{ range .Messages }}{{ range .ToolCalls }}{{ .ID }}{{ .Function.Name }}{{ json .Function.Arguments }}{{ end }}{{ end }}",
     "{{ range .Tools }}{{ .Type }}{{ .Function.Name }}{{ .Function.Parameters.Required }}{{ . }}{{ .String }}{{ end }}{{ .Tools.String }}",
     "{{ range $name, $p := (index .Tools 0).Function.Parameters.Properties }}{{ $p.Type }}{{ $p.Anything }}{{ end }}",
