@@ -21,6 +21,10 @@ _ONLY_NAMES = frozenset(name for name, key in KEYS.items() if key.makes == "name
 _AXES = [*(name for name, key in KEYS.items() if key.makes is None), *PARAMETERS]
 
 
+_MOST = 100
+"""Axes of one model of which we look for what they were meant for; a matrix of more is no slip of the pen."""
+
+
 def near_axis(axis: str, values: Any = ()) -> str | None:
     """A hint for an axis that was meant for a key or a parameter, as its name or its values show."""
     items = list(values.values() if isinstance(values, dict) else values)
@@ -38,13 +42,16 @@ def axes(said: Mapping[str, Said], names: Collection[str], model: str) -> Iterat
     """Axes by whose values no row of a model differs from another: what is built would not be what its tag says."""
     uses = _Uses(names)
     for key, (value, _) in said.items():
-        uses.of_key(key, value)
+        if key == "parameters":
+            value = {parameter: each for parameter, each in value.items() if parameter not in names}
+        if key not in names:  # an axis stands for it in every row
+            uses.of_key(key, value)
     if not (uses.changing | uses.naming).issubset(names):
         return  # a string that names no axis is wrong itself, and may have been meant for one of these
     for name, (values, place) in said["matrix"].value.items():
         if name not in names or name in KEYS or name in PARAMETERS or name in uses.changing:
             continue
-        near = near_axis(name, values)
+        near = near_axis(name, values) if len(names) <= _MOST else None
         what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
         hint = near or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
         facts = []

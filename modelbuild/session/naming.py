@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from modelbuild.engine.graph import Output
@@ -79,26 +79,36 @@ class Untagged(NamedTuple):
 
 def untagged(session: Session, outputs: Sequence[Output]) -> list[Untagged]:
     """The models of some outputs that have rows and no default one, less those that others are based on."""
-    if not any(":" in output.label for output in outputs):
-        return []
-    wanted = {output.label.partition(":")[0] for output in outputs}
-    rows: dict[str, list[Output]] = {}
-    for output in session.graph.outputs:
+    return _no_bases(session, _without_default(session, outputs))
+
+
+def newly_untagged(session: Session, outputs: Sequence[Output]) -> list[Untagged]:
+    """Those of which no row lies in the models folder yet: what is said when they first come is not said again."""
+    library = session.models.library
+    new = [
+        each
+        for each in _without_default(session, outputs)
+        if not any(os.path.exists(library.manifest_path(path)) for path in each.rows)
+    ]
+    return _no_bases(session, new)
+
+
+def _without_default(session: Session, outputs: Sequence[Output]) -> Iterator[Untagged]:
+    wanted = {output.label.partition(":")[0] for output in outputs if ":" in output.label}
+    rows: dict[str, list[str]] = {}
+    for output in session.graph.outputs if wanted else ():
         model, colon, _ = output.label.partition(":")
         if colon and model in wanted:
-            rows.setdefault(model, []).append(output)
-    bases = {layer.origin for output in session.graph.outputs for layer in planned.layers(session.graph, output)}
-    found = []
-    for model, of_model in rows.items():
-        paths = [path for output in of_model for path in output.names]
+            rows.setdefault(model, []).extend(output.names)
+    for model, paths in rows.items():
         names = [Name.from_path(path) for path in paths]
-        if len({each._replace(tag="").folded() for each in names}) > 1 or bases.intersection(map(displayed, paths)):
-            continue
-        if all(each.tag.lower() != TAG for each in names):
-            found.append(Untagged(model, names[0].display().rpartition(":")[0], tuple(paths)))
-    return found
+        is_one = len({each._replace(tag="").folded() for each in names}) == 1
+        if is_one and all(each.tag.lower() != TAG for each in names):
+            yield Untagged(model, names[0].display().rpartition(":")[0], tuple(paths))
 
 
-def is_new(session: Session, each: Untagged) -> bool:
-    """Whether none of its rows lies in the models folder yet: what is said when they first come is not said again."""
-    return not any(os.path.exists(session.models.library.manifest_path(path)) for path in each.rows)
+def _no_bases(session: Session, found: Iterable[Untagged]) -> list[Untagged]:
+    if not (candidates := list(found)):
+        return []
+    bases = {layer.origin for output in session.graph.outputs for layer in planned.layers(session.graph, output)}
+    return [each for each in candidates if bases.isdisjoint(map(displayed, each.rows))]

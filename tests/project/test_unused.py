@@ -28,6 +28,10 @@ CASES: dict[str, tuple[str, dict[str, str | bytes]]] = {
         R + 'system = "${matrix.tone}"\nmatrix.tone = ["a", "b"]\n[model.n]\nextends = "m"\nsystem = "one"\n',
         {},
     ),
+    "unused-axis-under-another": (
+        R + 'system = "${matrix.tone}"\nmatrix.tone = ["a"]\nmatrix.system = ["one", "two"]\n',
+        {},
+    ),
     "unused-axis-of-a-glob": ('[model."*"]\nmatrix.quantise = ["q8_0"]\n' + R + '[model.n]\nfrom = "./y"\n', {}),
     "unused-axis-cleared": (R + "matrix.quantise = []\n" + ROWS, {}),
     "parameter-axis-type": (R + 'matrix.temperature = [0.1, "hot"]\n', {}),

@@ -72,9 +72,10 @@ def test_a_model_of_several_rows_without_a_default_one_is_said(start: Open, proj
         "no row of 'chat' is chat:latest, so `ollama run chat` does not find it; "
         "name the default row in [model.chat.default]"
     ]
-    (each,) = naming.untagged(session, session.graph.outputs)
-    assert naming.is_new(session, each)
-    assert not naming.is_new(built(session), each)
+    found = naming.untagged(session, session.graph.outputs)
+    assert naming.newly_untagged(session, session.graph.outputs) == found
+    assert naming.newly_untagged(built(session), session.graph.outputs) == []
+    assert naming.untagged(session, session.graph.outputs) == found
 
 
 def test_models_that_are_found_otherwise_need_no_default_row(start: Open, project: Project) -> None:

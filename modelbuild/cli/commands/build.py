@@ -120,7 +120,7 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
-    untagged = [each for each in naming.untagged(session, selection.outputs) if naming.is_new(session, each)]
+    untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
@@ -130,10 +130,9 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
-    if not report.as_json:
+    if not (failures or report.as_json):
         for each in untagged:
-            if not naming.is_new(session, each):
-                report.note(each.sentence())
+            report.note(each.sentence())
     return FAILED if failures else GOOD
 
 
