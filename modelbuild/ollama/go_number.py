@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 import re
 
-_SCAN = re.compile(
+_SCAN = (
     r"[+-]?(?:0[xX][0-9a-fA-F_]*+\.?[0-9a-fA-F_]*+(?:[pP][+-]?[0-9_]*+)?|0[oO][0-7_]*+\.?[0-7_]*+|0[bB][01_]*+\.?[01_]*+"
     r"|[0-9_]*+\.?[0-9_]*+(?:[eE][+-]?[0-9_]*+)?)i?"
 )
 """What lexNumber takes for one number, right or not."""
-_INT = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]+)?")
-_HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]++\.?[0-9a-fA-F]*+|\.[0-9a-fA-F]++)[pP][+-]?[0-9]{1,9}")
+_INT = r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)"
+_FLOAT = r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]+)?"
+_HEX_FLOAT = r"[+-]?0[xX](?:[0-9a-fA-F]++\.?[0-9a-fA-F]*+|\.[0-9a-fA-F]++)[pP][+-]?[0-9]{1,9}"
 _DIGITS_LIMIT = 4000
 """Of a whole number that Python reads quickly; Go refuses those of more than 64 bits."""
 
 
 def is_number(text: str) -> bool:
     """Whether a word of a template that begins as a number is one."""
-    first = _SCAN.match(text)
+    first = re.match(_SCAN, text)
     assert first is not None, "it may match nothing"
     rest = text[first.end() :]
     if rest:  # 1+2i
-        imaginary = rest[:1] in ("+", "-") and rest[-1:] == "i" and _SCAN.fullmatch(rest) is not None
+        imaginary = rest[:1] in ("+", "-") and rest[-1:] == "i" and re.fullmatch(_SCAN, rest) is not None
         return imaginary and _is_float(first[0]) and _is_float(rest[:-1])
     if text[-1:] == "i":
         return _is_float(text[:-1])
@@ -32,7 +32,9 @@ def is_number(text: str) -> bool:
 
 def _is_int(text: str) -> bool:
     match = (
-        _INT.fullmatch(text.replace("_", "")) if _underscores_are_right(text) and len(text) < _DIGITS_LIMIT else None
+        re.fullmatch(_INT, text.replace("_", ""))
+        if _underscores_are_right(text) and len(text) < _DIGITS_LIMIT
+        else None
     )
     if match is None:
         return False
@@ -48,9 +50,9 @@ def _is_float(text: str) -> bool:
         return False
     plain = text.replace("_", "")
     try:
-        if _HEX_FLOAT.fullmatch(plain):
+        if re.fullmatch(_HEX_FLOAT, plain):
             return math.isfinite(float.fromhex(plain))
-        return _FLOAT.fullmatch(plain) is not None and math.isfinite(float(plain))
+        return re.fullmatch(_FLOAT, plain) is not None and math.isfinite(float(plain))
     except OverflowError:
         return False
 

@@ -60,19 +60,18 @@ def of(name: str, value: Any) -> Iterator[Error]:
         )
 
 
-_LIST = re.compile(
+_LIST = (
     r"""\[\s*["'].*["']\s*\]"""  # ["a", "b"] and ['a']
     r"|\[[^\[\]\s]+(?:\s+[^\[\]\s]+)+\]"  # [a b], as Go prints a list
     r"|\[(?:\[[^\[\]]+\](?:\s*,\s*|\s+)?){2,}\]"  # [[INST] [/INST]]
     r"|\[\s*\]"
     r"|<[^<>\s]+>(?:\s*[,;]\s*<[^<>\s]+>)+"  # <a>, <b>
     r"|<\|[^<>\s]+\|>(?:\s+<\|[^<>\s]+\|>)+"  # <|a|> <|b|>
-    r"""|[^"\[{][^"]*(?:"\s*,\s*"[^"]*)+""",  # a", "b, of which the outer quotes are taken off
-    re.DOTALL,
+    r"""|[^"\[{][^"]*(?:"\s*,\s*"[^"]*)+"""  # a", "b, of which the outer quotes are taken off
 )
-_CAPITALS = re.compile(r"\[[A-Z]+(?: [A-Z]+)+\]")
-_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#[0-9]+);")
-_ESCAPE = re.compile(r"\\(?:[nrt\"]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
+_CAPITALS = r"\[[A-Z]+(?: [A-Z]+)+\]"
+_ENTITY = r"&(?:lt|gt|amp|quot|#[0-9]+);"
+_ESCAPE = r"\\(?:[nrt\"]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})"
 _QUOTES = ("''", "``", "“”", "‘’", "„“", "«»")
 
 
@@ -89,12 +88,12 @@ def _of_stop(stop: str) -> Iterator[Error]:
             "a stop is one text, and no model writes a list of them",
             hint='write each by itself: a PARAMETER stop line for each; in ModelBuild.toml stop = ["…", "…"]',
         )
-    elif _ESCAPE.search(stop):
+    elif "\\" in stop and re.search(_ESCAPE, stop):
         yield Error(
             "a Modelfile has no escapes: the backslash is part of the stop text",
             hint='for a line break, break the line inside """…"""',
         )
-    elif entity := _ENTITY.search(stop):
+    elif "&" in stop and (entity := re.search(_ENTITY, stop)):
         yield Error(f"'{entity[0]}' stands for itself: it is part of the stop text", hint="write the character")
     elif text.strip(text[:1]) and text[0] + text[-1] in _QUOTES:
         kind = "single quotes" if text[0] == "'" else f"quotes {text[0]}…{text[-1]}"
@@ -107,6 +106,10 @@ def _of_stop(stop: str) -> Iterator[Error]:
 
 
 def _is_list(text: str) -> bool:
-    if _CAPITALS.fullmatch(text):  # [END OF TEXT]
+    # Most stops are single tokens: the expressions are made only for what may be a list.
+    if not (text[:1] in ("[", "{") or '"' in text or (text[:1] == "<" and re.search(r"[\s,;]", text))):
         return False
-    return bool(_LIST.fullmatch(text)) or re.match(r"""\{\s*["']stop["']\s*:""", text) is not None
+    if re.fullmatch(_CAPITALS, text):  # [END OF TEXT]
+        return False
+    is_stop = re.match(r"""\{\s*["']stop["']\s*:""", text)
+    return is_stop is not None or re.fullmatch(_LIST, text, re.DOTALL) is not None
