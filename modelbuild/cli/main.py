@@ -22,7 +22,9 @@ from modelbuild.cli.invocation import (
 )
 
 
-WINDOWS = "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
+WINDOWS = (
+    "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
+)
 
 
 def program() -> int:
