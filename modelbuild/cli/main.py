@@ -21,7 +21,6 @@ from modelbuild.cli.invocation import (
     is_command,
 )
 
-
 WINDOWS = (
     "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
 )

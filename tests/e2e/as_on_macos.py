@@ -15,14 +15,14 @@ import sys
 from typing import Any
 
 LACKING = {
-    os: """
-        copy_file_range eventfd fdatasync getresgid getresuid getxattr listxattr memfd_create pidfd_open pipe2 posix_fadvise posix_fallocate
-        removexattr sched_getaffinity sched_setaffinity setns setxattr splice unshare
-        O_DIRECT O_LARGEFILE O_NOATIME O_PATH O_RSYNC O_TMPFILE POSIX_FADV_DONTNEED POSIX_FADV_WILLNEED RWF_HIPRI RWF_NOWAIT
-    """.split(),
+    os: [
+        "copy_file_range", "eventfd", "fdatasync", "getresgid", "getresuid", "getxattr", "listxattr", "memfd_create", "pidfd_open", "pipe2",
+        "posix_fadvise", "posix_fallocate", "removexattr", "sched_getaffinity", "sched_setaffinity", "setns", "setxattr", "splice", "unshare",
+        "O_DIRECT", "O_LARGEFILE", "O_NOATIME", "O_PATH", "O_RSYNC", "O_TMPFILE", "POSIX_FADV_DONTNEED", "RWF_HIPRI", "RWF_NOWAIT",
+    ],
     select: ["epoll"],
     fcntl: ["F_OFD_GETLK", "F_OFD_SETLK", "F_OFD_SETLKW", "F_SETPIPE_SZ", "F_GETPIPE_SZ", "F_NOTIFY"],
-}
+}  # fmt: skip
 """Module -> its names that the documentation of Python gives as not available on macOS."""
 
 LINUX = ("/proc/", "/sys/", "/dev/shm/")
