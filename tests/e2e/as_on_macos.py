@@ -17,8 +17,9 @@ from typing import Any
 LACKING = {
     os: [
         "copy_file_range", "eventfd", "fdatasync", "getresgid", "getresuid", "getxattr", "listxattr", "memfd_create", "pidfd_open", "pipe2",
-        "posix_fadvise", "posix_fallocate", "removexattr", "sched_getaffinity", "sched_setaffinity", "setns", "setxattr", "splice", "unshare",
-        "O_DIRECT", "O_LARGEFILE", "O_NOATIME", "O_PATH", "O_RSYNC", "O_TMPFILE", "POSIX_FADV_DONTNEED", "RWF_HIPRI", "RWF_NOWAIT",
+        "posix_fadvise", "posix_fallocate", "removexattr", "sched_getaffinity", "sched_setaffinity", "setns", "setxattr", "splice",
+        "unshare", "O_DIRECT", "O_LARGEFILE", "O_NOATIME", "O_PATH", "O_RSYNC", "O_TMPFILE", "POSIX_FADV_DONTNEED",
+        "RWF_HIPRI", "RWF_NOWAIT",
     ],
     select: ["epoll"],
     fcntl: ["F_OFD_GETLK", "F_OFD_SETLK", "F_OFD_SETLKW", "F_SETPIPE_SZ", "F_GETPIPE_SZ", "F_NOTIFY"],
