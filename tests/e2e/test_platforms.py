@@ -91,20 +91,45 @@ def test_every_python_builds_the_same(here: dict[str, bytes], tmp_path: Path, ve
     assert_same(build(tmp_path, program, PYTHONPATH=str(ROOT)), here)
 
 
-@pytest.fixture(scope="module")
-def arm64(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of arm64 under emulation, in whose working folder this tree lies with kernels for arm64."""
-    python = os.environ.get("MODELBUILD_ARM64_PYTHON")
-    if not python or not Path(python).exists():
-        pytest.skip("MODELBUILD_ARM64_PYTHON names no Python of arm64")
-    tree = tmp_path_factory.mktemp("arm64")
+def compiled(tree: Path, python: str, **env: str) -> bytes:
+    """Lay this tree into a folder, with kernels that another compiler or another Python makes; their bytes."""
     without = shutil.ignore_patterns("_native*.so", "__pycache__")
     for name in ("modelbuild", "tests"):
         shutil.copytree(ROOT / name, tree / name, ignore=without)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    subprocess.run([python, "-W", "ignore", "setup.py", "-q", "build_ext", "--inplace"], cwd=tree, check=True)
-    machine = int.from_bytes(next(tree.rglob("_native*.so")).read_bytes()[18:20], "little")
+    command = [python, "-W", "ignore", "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=tree, check=True, env={**os.environ, **env})
+    return next(tree.rglob("_native*.so")).read_bytes()
+
+
+def assert_kernels_make_the_bytes_of_ggml(tree: Path, python: str) -> None:
+    """Every format, packed with and without importances and unpacked."""
+    tests = [f"tests/tensors/quants/test_{name}.py" for name in ("vectors", "casts", "dequantize")]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    run = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stdout[-4000:]
+    found = re.search(r"(\d+) passed", run.stdout)
+    assert found and int(found[1]) > 150, run.stdout
+
+
+@pytest.mark.peer
+def test_the_kernels_of_clang_make_the_bytes_of_ggml(tmp_path: Path) -> None:
+    """macOS has no other compiler."""
+    if shutil.which("clang") is None:
+        pytest.skip("clang is not on the PATH")
+    assert b"clang version" in compiled(tmp_path, sys.executable, CC="clang", LDSHARED="clang -shared")
+    assert_kernels_make_the_bytes_of_ggml(tmp_path, sys.executable)
+
+
+@pytest.fixture(scope="module")
+def arm64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with this tree and kernels for arm64, made by a Python of arm64 under emulation."""
+    python = os.environ.get("MODELBUILD_ARM64_PYTHON")
+    if not python or not Path(python).exists():
+        pytest.skip("MODELBUILD_ARM64_PYTHON names no Python of arm64")
+    tree = tmp_path_factory.mktemp("arm64")
+    machine = int.from_bytes(compiled(tree, python)[18:20], "little")
     assert machine == 183, "the kernels are not those of AArch64"
     return tree
 
@@ -117,10 +142,4 @@ def test_arm64_builds_the_same(here: dict[str, bytes], arm64: Path, tmp_path: Pa
 
 @pytest.mark.peer
 def test_the_kernels_of_arm64_make_the_bytes_of_ggml(arm64: Path) -> None:
-    """Every format, packed with and without importances and unpacked."""
-    tests = [f"tests/tensors/quants/test_{name}.py" for name in ("vectors", "casts", "dequantize")]
-    command = [os.environ["MODELBUILD_ARM64_PYTHON"], "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    run = subprocess.run(command, cwd=arm64, capture_output=True, text=True, timeout=900)
-    assert run.returncode == 0, run.stdout[-4000:]
-    found = re.search(r"(\d+) passed", run.stdout)
-    assert found and int(found[1]) > 150, run.stdout
+    assert_kernels_make_the_bytes_of_ggml(arm64, os.environ["MODELBUILD_ARM64_PYTHON"])
