@@ -12,6 +12,7 @@ that is timed is the one of the Python that runs this script.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import shutil
@@ -22,7 +23,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -117,6 +117,12 @@ class Ollama:
         for name in ("home", "tmp", "models"):
             (self._folder / name).mkdir(parents=True)
 
+    def version(self) -> str:
+        """What the program says of itself: 'ollama version is X', or 'Warning: client version is X' where no server runs."""
+        command = [self._program, "--version"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=self._env)
+        return (told.stdout + told.stderr).split()[-1]
+
     def create(self, modelfile: str) -> Run:
         """Create `bench` from a Modelfile. The server is started before and ended after the time is taken."""
         file = self._folder / "Modelfile"
@@ -149,11 +155,13 @@ class Ollama:
             time.monotonic() < until and os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         ):
             try:
-                with urllib.request.urlopen(f"http://{self._host}/api/version", timeout=5) as answer:
-                    json.load(answer)
-                return
-            except OSError:
-                time.sleep(0.05)
+                server_at = http.client.HTTPConnection(self._host, timeout=5)
+                server_at.request("GET", "/api/version")
+                if server_at.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.05)
         sys.exit(f"ollama serve does not answer at {self._host}:\n{self._log.read_text(errors='replace')[-3000:]}")
 
 
@@ -244,12 +252,9 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     weights = asked.weights.resolve() if asked.weights else made(asked.work.resolve(), "large", synthetic.LARGE)
     source = f16_gguf(work, weights) if asked.source == "gguf" else weights
-    sides: dict[str, Side] = {
-        "ollama": Ollama(program, work / "theirs"),
-        "modelbuild": Modelbuild(work / "ours"),
-    }
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    print(f"{(version.stdout or version.stderr).strip().splitlines()[-1]}, from {source}")
+    theirs = Ollama(program, work / "theirs")
+    sides: dict[str, Side] = {"ollama": theirs, "modelbuild": Modelbuild(work / "ours")}
+    print(f"ollama {theirs.version()}, from {source}")
     numbers = count(1)
 
     def modelfile() -> str:

@@ -26,7 +26,7 @@ with open({log!r}, "a") as log:
     told = {{name: os.environ.get(name) for name in ("HOME", "TMPDIR", "OLLAMA_HOST", "OLLAMA_MODELS")}}
     print(json.dumps({{"words": sys.argv[1:], **told}}), file=log)
 if sys.argv[1] == "--version":
-    print("ollama version is 0.0.0-stand-in")
+    print("Warning: could not connect to a running Ollama instance\\nWarning: client version is 0.0.0-stand-in")
 elif sys.argv[1] == "serve":
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -90,7 +90,7 @@ def test_both_sides_run_in_turn_and_are_compared(stand: Stand) -> None:
     )
     assert rows == [("1", "ollama"), ("1", "modelbuild"), ("2", "ollama"), ("2", "modelbuild")] * 2
     assert len(re.findall(r"^  ollama / modelbuild: median [\d.]+ \(from [\d.]+ to [\d.]+\)$", run.stdout, re.M)) == 2
-    assert run.stdout.startswith(f"ollama version is 0.0.0-stand-in, from {stand.folder / 'weights'}\n")
+    assert run.stdout.startswith(f"ollama 0.0.0-stand-in, from {stand.folder / 'weights'}\n")
     # cold twice, once to have something to edit, edit twice; each Modelfile another one
     created = stand.calls("create")
     assert [call["words"] for call in created] == [
@@ -102,7 +102,7 @@ def test_both_sides_run_in_turn_and_are_compared(stand: Stand) -> None:
 
 def assert_servers_are_their_own_and_have_ended(stand: Stand) -> None:
     theirs = stand.work / "ollama" / "theirs"
-    for call in [*stand.calls("serve"), *stand.calls("create")]:
+    for call in [*stand.calls("--version"), *stand.calls("serve"), *stand.calls("create")]:
         assert re.fullmatch(r"127\.0\.0\.1:\d+", call["OLLAMA_HOST"])
         assert call["OLLAMA_MODELS"] == str(theirs / "models")
         assert (call["HOME"], call["TMPDIR"]) == (str(theirs / "home"), str(theirs / "tmp"))
