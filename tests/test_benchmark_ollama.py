@@ -24,7 +24,7 @@ import hashlib, http.server, json, os, pathlib, sys, urllib.request
 home = pathlib.Path(os.environ["HOME"])
 with open({log!r}, "a") as log:
     told = {{name: os.environ.get(name) for name in ("HOME", "TMPDIR", "OLLAMA_HOST", "OLLAMA_MODELS")}}
-    print(json.dumps({{"words": sys.argv[1:], **told}}), file=log)
+    print(json.dumps({{"words": sys.argv[1:], "pid": os.getpid(), **told}}), file=log)
 if sys.argv[1] == "--version":
     print("Warning: could not connect to a running Ollama instance\\nWarning: client version is 0.0.0-stand-in")
 elif sys.argv[1] == "serve":
@@ -106,8 +106,9 @@ def assert_servers_are_their_own_and_have_ended(stand: Stand) -> None:
         assert re.fullmatch(r"127\.0\.0\.1:\d+", call["OLLAMA_HOST"])
         assert call["OLLAMA_MODELS"] == str(theirs / "models")
         assert (call["HOME"], call["TMPDIR"]) == (str(theirs / "home"), str(theirs / "tmp"))
-    running = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    assert str(stand.folder / "bin" / "ollama") not in running
+    for server in stand.calls("serve"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(server["pid"], 0)
 
 
 def test_from_a_gguf_the_bytes_are_compared(stand: Stand) -> None:
