@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 HEADING = "## The first minute\n"
 
-VARIES = re.compile(r"\d+\.\d+ s\b|(?<=built in )\S+ s")
+VARIES = re.compile(r"\d+\.\d+ s\b")
 """Times, which are not compared."""
 
 
@@ -57,12 +57,17 @@ def transcripts(home: Path, text: str) -> Iterator[str]:
             yield line
 
 
+def compared(text: str) -> list[str]:
+    """Lines without times, in order of the alphabet: steps end in any order."""
+    return sorted(VARIES.sub("T", text).splitlines())
+
+
 def test_the_first_minute_is_what_a_terminal_shows(home: Path) -> None:
     before, heading, rest = README.read_text().partition(HEADING)
     told, next_heading, after = rest.partition("\n## ")
     made = "".join(transcripts(home, told))
-    if os.environ.get("UPDATE_GOLDEN"):
+    if os.environ.get("UPDATE_GOLDEN") and compared(told) != compared(made):
         README.write_text(before + heading + made + next_heading + after)
         told = made
-    assert VARIES.sub("T", told) == VARIES.sub("T", made)
+    assert compared(told) == compared(made)
     assert told.count("    $ modelbuild") >= 3
