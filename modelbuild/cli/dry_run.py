@@ -56,7 +56,7 @@ def _models_to_be(call: Invocation, ahead: Ahead) -> dict[str, list[Error]]:
         for each in found:
             report.object({"event": "forecast", **each.data()})
     else:
-        for line in forecasts(found, report.verbose):
+        for line in forecasts(found, report.verbose, report.width):
             report.result("\n" + line)
     return wrong
 

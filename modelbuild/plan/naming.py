@@ -64,7 +64,7 @@ def _numbered(name: str, taken: Collection[str]) -> str:
 
 def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> list[str]:
     """What a step may be called, the best first."""
-    what, variants = asked[key]
+    what, variants = asked[key].what, _first(asked[key].variants)
     labels = list(dict.fromkeys(variant.label for variant in variants))
     models = list(dict.fromkeys(variant.model for variant in variants))
     quant = _type(key, declared, asked) if what in _OF_ROWS else None
@@ -78,6 +78,12 @@ def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) 
         own = _table(what, variants) + together if what in _KEYS else []
         owners = [*own, f"{base}:{quant}" if quant else base, *together, "shared"]
     return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
+
+
+def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
+    """The variants without those that are based on another of them."""
+    own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
+    return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
 
 
 def _type(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> str | None:

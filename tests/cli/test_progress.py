@@ -58,15 +58,13 @@ BUILD = [
 ]
 
 
-def test_a_pipe_gets_a_line_for_each_step_that_ran_each_variant_and_the_summary() -> None:
+def test_a_pipe_gets_a_line_for_each_model_that_was_built_and_the_summary() -> None:
     streams = Streams()
+    streams.names = {"chat:q8_0": [NAME, NAME.replace("q8_0", "latest")]}
     streams.build(BUILD)
     assert streams.out == ""
     assert streams.err.splitlines() == [
-        "run        chat/quantize  0.31 s",
-        "run        chat/model  0.31 s",
-        "built      chat:q8_0  4.1 GB",
-        "built      chat:latest  4.1 GB",
+        "built      chat:q8_0 (latest)  4.1 GB",
         "1 model built (1.25 s; 2 steps run, 1 cached, 40 of 43 tensors computed, 37.1 MB written)",
     ]
 
@@ -152,9 +150,9 @@ def test_a_build_that_changes_no_model_says_so() -> None:
 
 SCRIPT = """
 import sys, threading, time
-from modelbuild.cli import progress, report
-progress.DELAY = {delay}
-with progress.follow(report.Report(color="{color}"), 3, lambda manifest: 4_100_000) as build:
+from modelbuild.cli import progress, report, terminal
+terminal.DELAY = {delay}
+with progress.follow(report.Report(color="{color}"), progress.Work(3, {names}, lambda manifest: 4_100_000)) as build:
     for event in {events}:
         build(event)
     thread = threading.Thread(target=lambda: [
@@ -175,7 +173,7 @@ def on_terminal(**values: Any) -> tuple[str, str]:
     """Run a build with stderr on a terminal; returns what went there and stdout."""
     pty = pytest.importorskip("pty")
     fcntl, struct, termios = (pytest.importorskip(name) for name in ("fcntl", "struct", "termios"))
-    values = {"delay": 0.2, "color": "auto", "slow": False, **values}
+    values = {"delay": 0.2, "color": "auto", "names": {}, "slow": False, **values}
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     seen = bytearray()
@@ -226,7 +224,7 @@ def test_a_quick_build_on_a_terminal_prints_plain_lines_and_imports_no_rich() ->
 
 
 def test_a_dumb_terminal_gets_plain_lines() -> None:
-    seen, out = on_terminal(events=[start()], after=[step("ran"), SUMMARY], slow=True, term="dumb")
-    assert seen.splitlines()[0] == "run        chat/model  0.31 s"
+    seen, out = on_terminal(events=[start()], after=[step("ran"), variant(True), SUMMARY], slow=True, term="dumb")
+    assert seen.splitlines()[0] == "built      chat:q8_0  4.1 MB"
     assert "\x1b" not in seen
     assert out == "False\n"

@@ -83,6 +83,11 @@ def test_what_models_share_is_named_after_its_table_the_models_or_the_base(tmp_p
     assert named((q, "base", "x"), (p3, "base", "x"), (p2, "base", "x")) == ["story/base"]
 
 
+def test_what_models_share_with_their_base_is_the_bases(tmp_path: Path) -> None:
+    found = variants(tmp_path, '[model.b]\nfrom = "./w"\n[model.a]\nfrom = "b"\n[model.c]\nfrom = "b:latest"\n')
+    assert named(*((found[label], "config", "x") for label in "abc")) == ["b/config"]
+
+
 def test_names_do_not_depend_on_the_order_of_declaration(tmp_path: Path) -> None:
     found = variants(tmp_path, SEVERAL)
     asked = [(each, what, text) for each in found.values() for what, text in (("system", "S"), ("convert", each.model))]

@@ -47,7 +47,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():
