@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
+from modelbuild.cli.tables import GAP
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.words import duration, listed, plural, size
@@ -136,7 +137,8 @@ class Lines(Progress):
         self.failed: dict[str, None] = {}
         self.skipped: dict[str, None] = {}
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, indent: int = 0) -> None:
+        """Print a line; `indent` is where it goes on if it must be wrapped."""
         self.report.err.write(text + "\n")
 
     def hear(self, event: Event) -> None:
@@ -167,7 +169,8 @@ class Lines(Progress):
         if state == "failed" or verbose:
             seconds = f"  {duration(event['seconds'])}" if state in ("ran", "failed") else ""
             word = f"{STATES[state]:<{MARK}}"
-            self.line(f"{self.report.paint(word, 'red') if state == 'failed' else word}  {event['step']}{seconds}")
+            word = self.report.paint(word, "red") if state == "failed" else word
+            self.line(f"{word}  {event['step']}{seconds}", MARK + GAP)
 
     def variant(self, event: Event) -> None:
         self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]

@@ -70,6 +70,8 @@ class Report:
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
         if not self.quiet:
+            # A note comes last, also where both streams go to one file.
+            self.out.flush()
             self.err.write(text + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:

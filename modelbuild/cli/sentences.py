@@ -89,6 +89,13 @@ def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = F
     return f"{head} ({duration(seconds)}; {', '.join(parts)})"
 
 
+def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
+    """What a build would come to, in one line."""
+    parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
+    parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
+    return "; ".join(parts)
+
+
 def titled(names: Sequence[str]) -> str:
     """The names of a model in one: 'chat:q4_K_M (latest)'."""
     first, *others = map(displayed, names)

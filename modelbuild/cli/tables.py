@@ -13,6 +13,7 @@ COMFORTABLE = 24
 LEAST = 8
 
 _PIECES = re.compile(r"[^\s/:,._+=-]*[/:,._+=-]*\s*")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _DIGEST = re.compile(r"\b(sha256[:-][0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -27,6 +28,8 @@ class Column(NamedTuple):
 
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
+    if "\x1b" in text:
+        text = _COLOR.sub("", text)
     if text.isascii():
         return len(text)
     return sum(map(_columns, text))

@@ -48,8 +48,8 @@ class Terminal(Lines):
         self._live: Live | None = None
         self._stopped = False
 
-    def line(self, text: str) -> None:
-        text = "\n".join(hanging(line, width(self.report.err), MARK + GAP) for line in text.split("\n"))
+    def line(self, text: str, indent: int = GAP) -> None:
+        text = "\n".join(hanging(line, width(self.report.err), indent) for line in text.split("\n"))
         with self._mutex:
             if self._live is None:
                 self.report.err.write(text + "\n")
@@ -61,7 +61,7 @@ class Terminal(Lines):
     def model(self, text: str) -> None:
         self._models += 1
         if self._models <= FOLDED or self.report.verbose:
-            self.line(text)
+            self.line(text, MARK + GAP)
         else:
             self._folded.append(text)
 
@@ -154,7 +154,7 @@ class Terminal(Lines):
         if not total:
             return None
         parts = [f"{size(done)} of {size(total)}"]
-        parts += [f"{size(rate)}/s", f"{clock((total - done) / rate)} left"] if rate else []
+        parts += [f"{size(rate)}/s", f"{clock((total - done) / rate)} left"] if rate and done < total else []
         told = "  ".join(parts)
         grid = Table.grid(padding=(0, GAP))
         bar = min(BAR, room - 1 - GAP - columns(told))
@@ -177,7 +177,7 @@ class Terminal(Lines):
         if more := max(0, self._models - FOLDED - len(folded)) if folded else 0:
             self.line(f"{'…':<{MARK}}  {plural(more, 'more model')}")
         for text in folded:
-            self.line(text)
+            self.line(text, MARK + GAP)
 
 
 class Running:

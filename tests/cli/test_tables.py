@@ -15,6 +15,7 @@ def test_a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() -> None:
 
 def test_wide_and_combining_characters_take_the_columns_that_a_terminal_gives_them() -> None:
     assert [columns(text) for text in ("abc", "模型", "e\u0301", "ﾓﾃﾞﾙ", "🦙", "a\u200bb")] == [3, 4, 1, 4, 2, 2]
+    assert columns("\x1b[1;31mfailed\x1b[0m") == 6
     rows = table([Column("N"), Column("S")], [["模型", "x"], ["abcd", "y"]]).split("\n")
     assert rows == ["N     S", "模型  x", "abcd  y"]
 
