@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,19 +35,6 @@ class Work(NamedTuple):
     steps: int
     names: Mapping[str, Sequence[str]] = {}
     size: Callable[[str], int | None] = lambda manifest: None
-
-
-def follow(report: Report, work: Work) -> Progress:
-    """Follow a build."""
-    if report.as_json:
-        return Objects(report, work)
-    if report.quiet:
-        return Progress(report, work)
-    if report.err.isatty() and os.environ.get("TERM") != "dumb":
-        from modelbuild.cli.terminal import Terminal
-
-        return Terminal(report, work)
-    return Lines(report, work)
 
 
 def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.progress import FOLDED, LATEST, MARK, Lines, Work
+from modelbuild.cli.progress import FOLDED, LATEST, MARK, Lines, Objects, Progress, Work
 from modelbuild.cli.report import width
 from modelbuild.cli.tables import GAP, columns, hanging
 from modelbuild.words import clock, duration, plural, size
@@ -30,6 +31,17 @@ BAR = 24
 
 SPAN = 5.0
 """Seconds over which a rate is taken."""
+
+
+def follow(report: Report, work: Work) -> Progress:
+    """Follow a build: as JSON objects, in silence, on a terminal, or in plain lines."""
+    if report.as_json:
+        return Objects(report, work)
+    if report.quiet:
+        return Progress(report, work)
+    if report.err.isatty() and os.environ.get("TERM") != "dumb":
+        return Terminal(report, work)
+    return Lines(report, work)
 
 
 class Terminal(Lines):

@@ -6,8 +6,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelbuild.cli.progress import Work, follow
+from modelbuild.cli.progress import Work
 from modelbuild.cli.report import Report
+from modelbuild.cli.terminal import follow
 from modelbuild.errors import Error
 
 

@@ -82,7 +82,7 @@ SCRIPT = """
 import sys, threading, time
 from modelbuild.cli import progress, report, terminal
 terminal.DELAY = {delay}
-with progress.follow(report.Report(color="{color}"), progress.Work(3, {names}, lambda manifest: 4_100_000)) as build:
+with terminal.follow(report.Report(color="{color}"), progress.Work(3, {names}, lambda manifest: 4_100_000)) as build:
     for event in {events}:
         build(event)
     thread = threading.Thread(target=lambda: [

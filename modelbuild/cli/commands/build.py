@@ -113,7 +113,8 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
 
 
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import Work, follow, no_work
+    from modelbuild.cli.progress import Work, no_work
+    from modelbuild.cli.terminal import follow
     from modelbuild.session.building import build
 
     session, report = call.session, call.report

@@ -1,6 +1,6 @@
-"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
+"""Check everything without building.
 
-Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
 each tensor. No weights are read. A build makes the same checks for the steps that it runs.
 """
 

@@ -1,6 +1,6 @@
-"""Show the quantization error: the stored weights compared with the source, tensor by tensor.
+"""Show the quantization error, tensor by tensor.
 
-Prints root mean square error, maximum error, signal to noise and bits per weight of each built model; with -v (before
+Compares the stored weights with their source. Prints root mean square error, maximum error, signal to noise and bits per weight of each built model; with -v (before
 the command) of every tensor. --html writes a page that shows the tensors by block and kind. Figures are cached.
 """
 
@@ -71,7 +71,8 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
 def _following(report: Report) -> Following:
     @contextlib.contextmanager
     def following(tensors: int) -> Iterator[Callable[[int, int], None]]:
-        from modelbuild.cli.progress import Progress, Work, follow
+        from modelbuild.cli.progress import Progress, Work
+        from modelbuild.cli.terminal import follow
 
         name = f"compare {plural(tensors, 'tensor')}"
         # With --json stdout is for the one result.
