@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from modelbuild import steps
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
-from modelbuild.plan.naming import Asked, names
+from modelbuild.plan.naming import Asked, names, table
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import Variant
 
@@ -24,7 +24,7 @@ class Declared:
         self._steps: dict[str, Step] = {}
         self._asked: dict[str, Asked] = {}
         self._file = file
-        self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...]], str] = {}
+        self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...], str], str] = {}
 
     def step(
         self,
@@ -45,7 +45,7 @@ class Declared:
         places  where its parameters were said, for errors about them
         """
         named, text, refs = steps.kind_of(kind), parameters(values), tuple(inputs)
-        same = (named, text, refs)
+        same = (named, text, refs, table(what, variant))
         if known := self._same.get(same):
             self._asked[known].variants.append(variant)
             return known
@@ -54,7 +54,7 @@ class Declared:
         final = kind.MAKES in steps.FINAL
         pool = kind.POOL if pool is None else pool
         self._steps[key] = Step(key, named, kind.VERSION, text, refs, pool, final, tuple(said))
-        self._asked[key] = Asked(what or named, [variant])
+        self._asked[key] = Asked(what or named, [variant], same[-1])
         return key
 
     def graph(self, outputs: Iterable[Output]) -> Graph:

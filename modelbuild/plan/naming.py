@@ -26,15 +26,27 @@ _KEYS = {
 """What a step makes of a text -> the key of a model that gives it."""
 
 
-TOGETHER = 3
-"""Models that a name may join."""
-
-
 class Asked(NamedTuple):
-    """What a step makes, and the variants that asked for it."""
+    """What a step makes, the variants that asked for it, and the table that a text of theirs stands in."""
 
     what: str
     variants: list[Variant]
+    table: str
+
+
+def table(what: str, variant: Variant) -> str:
+    """The table or the model that gives a variant a text; empty for what is no text.
+
+    Texts of several tables are steps of their own, even if they are equal by chance: an edit of one renames no other.
+    """
+    if what not in _KEYS:
+        return ""
+    match variant.place(_KEYS[what]).key:
+        case ("model", str(name), *_):
+            return name
+        case ("defaults", *_):
+            return "defaults"
+    return variant.model
 
 
 def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
@@ -73,10 +85,8 @@ def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) 
     elif len(models) == 1:
         owners = [f"{models[0]}:{quant}", *models] if quant else models
     else:
-        base = _base(variants)
-        together = ["+".join(sorted(models))] if len(models) <= TOGETHER else []
-        own = _table(what, variants) + together if what in _KEYS else []
-        owners = [*own, f"{base}:{quant}" if quant else base, *together, "shared"]
+        base = asked[key].table or _base(variants)
+        owners = [f"{base}:{quant}" if quant else base]
     return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
 
 
@@ -109,11 +119,3 @@ def _base(variants: Sequence[Variant]) -> str:
 
 def _stem(text: str) -> str:
     return text.rstrip("/").rpartition("/")[2].partition(":")[0].removesuffix(".gguf").strip(".")
-
-
-def _table(what: str, variants: Sequence[Variant]) -> list[str]:
-    """The table that gives a text to all of the variants, if one does."""
-    first, *others = {variant.place(_KEYS[what]).key[:2] for variant in variants}
-    if others or first[:1] not in (("model",), ("defaults",)):
-        return []
-    return ["defaults" if first[0] == "defaults" else str(first[1])]

@@ -73,14 +73,22 @@ def test_what_rows_share_is_named_after_the_type_that_they_ask_for(tmp_path: Pat
     assert list(declared.graph(()).steps) == ["a:q8_0/quantize", "a:q8_0/model"]
 
 
-def test_what_models_share_is_named_after_its_table_the_models_or_the_base(tmp_path: Path) -> None:
+def test_what_models_share_is_named_after_the_table_of_a_text_or_the_base(tmp_path: Path) -> None:
     found = variants(tmp_path, SEVERAL)
     p1, p2, p3, q = (found[label] for label in ("p-1", "p-2", "p-3", "q"))
     assert named((p1, "template", "T"), (p2, "template", "T"), (p3, "template", "T")) == ["p-*/template"]
     assert named(*((each, "license", "L") for each in (p1, p2, q))) == ["defaults/license"]
-    assert named((p2, "system", "S"), (p1, "system", "S")) == ["p-1+p-2/system"]
     assert named((p1, "convert", "x"), (p2, "convert", "x"), (q, "convert", "x")) == ["story/convert"]
     assert named((q, "base", "x"), (p3, "base", "x"), (p2, "base", "x")) == ["story/base"]
+
+
+def test_an_edit_of_a_text_renames_no_step(tmp_path: Path) -> None:
+    found = variants(tmp_path, SEVERAL)
+    p1, p2 = found["p-1"], found["p-2"]
+    assert named((p1, "system", "S"), (p2, "system", "S")) == ["p-1/system", "p-2/system"], "equal by chance"
+    assert named((p1, "system", "S"), (p2, "system", "edited")) == ["p-1/system", "p-2/system"]
+    child = variants(tmp_path, SEVERAL + '[model.r]\nextends = "p-1"\n')
+    assert named((child["p-1"], "system", "S"), (child["r"], "system", "S")) == ["p-1/system"]
 
 
 def test_what_models_share_with_their_base_is_the_bases(tmp_path: Path) -> None:
