@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.ollama.name import Name
-from modelbuild.project import matrix
+from modelbuild.project import matrix, unused
 from modelbuild.project.keys import KEYS
 from modelbuild.project.matrix import Row
 from modelbuild.project.models import Laid
-from modelbuild.project.overlay import lay, put
+from modelbuild.project.overlay import Said, lay, put, put_entry
 from modelbuild.project.project import is_shared
 from modelbuild.project.row import Declaration, Naming, Reader, Surroundings
 from modelbuild.project.variables import Scope
@@ -24,8 +25,9 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
     What is wrong with the model goes to its part of `problems`, what is wrong with a row to the part of its label.
     """
     own = Problems()
-    rows, axes = matrix.rows(laid.said, around.vars, own)
+    rows, axes = matrix.rows(laid.said, laid.table, around.vars, own)
     own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
+    own.warn(*unused.keys_under_axes(laid.own, laid.table, axes))
     readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
     namings = [reader.naming() for reader in readers]
     labels = _labels(laid, readers, namings, own)
@@ -39,12 +41,16 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
             of_row.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
         if of_row:
-            problems.of(laid.model if own else label).take(of_row)
+            problems.of(laid.model if own else label).add(*of_row.errors)
+            problems.warn(*of_row.warnings)
             is_right, of_row = False, Problems()
+    if axes and rows:
+        own.add(*unused.axes(laid.said, axes, laid.model))
     if is_right and not own and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
+    problems.warn(*own.warnings, *of_row.warnings, *unused.keys_of_rows(laid.own, laid.table, variants))
     if own:
-        problems.of(laid.model).take(own)
+        problems.of(laid.model).add(*own.errors)
     return [] if own and not all(each.names for each in variants) else variants
 
 
@@ -56,6 +62,8 @@ def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
     for (axis, _), (value, place) in zip(row.labels, row.values, strict=True):
         if axis in KEYS:
             put(said, axis, value, place)
+        elif axis in PARAMETERS:
+            put_entry(said, "parameters", axis, Said(value, place))
     if row.extra:
         said = lay([*row.extra, *laid.on_top], said)
     return Declaration(laid.model, row, said, {**vars, **row.scope()}, laid.table)
@@ -63,7 +71,7 @@ def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
 
 def _set_axes(laid: Laid, axes: Collection[str]) -> Iterator[Error]:
     for values, place in laid.on_top:
-        for key in values:
+        for key in (*values, *values.get("parameters", ())):
             if key in axes:
                 hint = f"set the axis: --set '{laid.model}.matrix.{key}=[…]'"
                 yield place.error(f"'{key}' is an axis of model '{laid.model}'", hint=hint)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Error, Problems
-from modelbuild.project import variables
+from modelbuild.project import unused, variables
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -74,10 +74,14 @@ class Models:
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
+            own_table = self._tables.get(model, {})
+            if is_all and own_table.get("extends"):
+                copied = (table.values for table in chain[: -len(self._own(model))])
+                problems.warn(*unused.extends(own_table, copied, self._toml.top.at("model", model, "extends")))
             is_all = is_all and self._toml.malformed.isdisjoint((*names, *matched))
             tables = [each.table for each in on_top]
             said = lay([*chain, *tables, *given.tables()], common[matched])
-            yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables, is_all)
+            yield Laid(model, self._place(model), own_table, said, tables, is_all)
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))

@@ -91,10 +91,12 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    from modelbuild.session import naming
+
     selection = _select(session, asked.targets)
     if selection.broken and not despite_broken:
         return _refuse(call, selection)
-    for warning in session.warnings:
+    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
         report.note(f"broken, and not needed here: {listed(others)}")
@@ -141,14 +143,18 @@ def _refuse(call: Invocation, selection: Selection) -> int:
 
 
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import broken_events, follow, no_work
+    from modelbuild.cli.progress import Work, broken_events, no_work
+    from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
+    from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []
-    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+    names = {output.label: output.names for output in selection.outputs}
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
         for event in broken_events(selection.broken):
             progress(event)
         try:
@@ -160,6 +166,9 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
             progress(no_work(report.seconds))
         failures += told(selection.broken)
         progress.close(failures)
+    if not (failures or report.as_json):
+        for each in untagged:
+            report.note(each.sentence())
     return FAILED if failures else GOOD
 
 

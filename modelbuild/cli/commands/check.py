@@ -1,7 +1,8 @@
-"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
+"""Check everything without building.
 
-Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
-each tensor. No weights are read. A build makes the same checks for the steps that it runs.
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
+A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.plan import needs, preflight
 from modelbuild.project.broken import told
+from modelbuild.session import naming
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -31,7 +33,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = session.select(targets) if targets else session.everything()
     outputs = selection.outputs
     graph = session.graph.select(outputs)
-    for warning in session.warnings:
+    warnings = [*session.warnings, *naming.of_check(session, outputs)]
+    for warning in warnings:
         report.warning(warning, told=True)
     found = preflight.look(graph)
     models = [of_output(graph, output, found.recipes) for output in outputs]
@@ -46,15 +49,17 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
-                "warnings": [report.described(warning, "warning") for warning in session.warnings],
+                "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
+        for untagged in naming.untagged(session, outputs):
+            report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
         return WRONG

@@ -1,7 +1,7 @@
-"""Write a ModelBuild.toml for the Modelfiles and weights of this folder.
+"""Write a ModelBuild.toml for the models of this folder.
 
-Looks through the folder and those in it. What cannot be read is left out, and it is said why. An existing ModelBuild.toml is never
-touched.
+Looks for Modelfiles and weights in the folder and those in it. What cannot be read is left out, with a warning; an existing
+ModelBuild.toml is never touched.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""List the variants of the project: name, type, size, base, and whether they are built.
+"""List the variants of the project.
 
 BUILT is 'yes', 'no', 'changed' if a build would change the model, or 'broken' if it cannot be built as it is declared.
 --json prints an array; manifest, model blob and size are those of the model as it is built now.
@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.sentences import titled
+from modelbuild.cli.tables import Column, table
 from modelbuild.engine.graph import Output
-from modelbuild.ollama.name import displayed
+from modelbuild.ollama.name import Name, displayed
 from modelbuild.project.broken import Broken, told
-from modelbuild.words import size, table
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     import click
@@ -30,6 +32,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+    from modelbuild.session import naming
+
     session = call.session
     selection = session.select(targets) if targets else session.everything()
     standing = session.standing(session.graph.select(selection.outputs))
@@ -40,8 +44,17 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     if call.report.as_json:
         call.report.data(rows)
     elif rows:
-        head = ["NAME", "MODEL", "TYPE", "SIZE", "FROM", "BUILT"]
-        call.report.result(table(head, [_cells(row) for row in rows], right=[3]))
+        head = [
+            Column("NAME", wrap=True),
+            Column("MODEL", drop=1),
+            Column("TYPE", wrap=True),
+            Column("SIZE", right=True, drop=3),
+            Column("FROM", wrap=True, drop=2),
+            Column("BUILT"),
+        ]
+        call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
+        for untagged in naming.untagged(session, selection.outputs):
+            call.report.note(untagged.sentence())
     elif not selection.broken:
         call.report.note("this project declares no models")
     call.report.errors(told(selection.broken), told=True)
@@ -86,7 +99,7 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    more = [name.rpartition(":")[2] for name in row["names"][1:]]
-    name = row["name"] + (f" ({', '.join(more)})" if more else "")
+    names = [Name.parse(name).path() for name in row["names"]]
     bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
+    name = titled(names) if names else row["name"]
     return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]
