@@ -1,4 +1,4 @@
-"""What a project declares and nothing takes up: with a word for each, no typo passes for a choice."""
+"""What a project declares and nothing takes up, so that no typo passes for a choice."""
 
 from __future__ import annotations
 
