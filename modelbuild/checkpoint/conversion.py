@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, scaled, shards, weights
+from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import block_count, class_of
@@ -106,9 +106,19 @@ class Conversion:
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, block_count(self.architecture.config))
+        self._check_blocks(entries)
         _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
         return entries
+
+    def _check_blocks(self, entries: Iterable[Entry]) -> None:
+        error = _lacking(entries, block_count(self.architecture.config))
+        if error is not None:
+            raise self.gap.explains(error) if self.gap else error
+
+    @cached_property
+    def gap(self) -> shards.Gap | None:
+        """The weights files that are missing by the names of the others."""
+        return shards.gap(self._files.roles())
 
     @cached_property
     def described(self) -> dict[str, bytes]:
@@ -151,7 +161,18 @@ class Conversion:
         has(lambda: architecture.parameters(ftypes.FTYPES["f16"]))
         if readable:
             has(lambda: self.recipe)
+        if not found:
+            found = [
+                *structure.faults(self.entries, architecture, self.gap),
+                *dtypes.faults(self.entries, architecture),
+            ]
         return found
+
+    def warnings(self) -> list[Error]:
+        """What is worth a look in a checkpoint without faults."""
+        found = [self.gap.warning()] if self.gap else []
+        found += structure.doubts(self.entries, self.architecture)
+        return [*found, *dtypes.doubts(self.entries, self.architecture)]
 
 
 def _file(name: str, files: Folder) -> bytes | None:
@@ -221,22 +242,24 @@ def _type(name: str, expression: Expression, outtype: str) -> str:
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _check_blocks(entries: Iterable[Entry], count: int) -> None:
+def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
+    """What is said where whole blocks are missing, or what every model has."""
     names = {entry.name for entry in entries}
     found = {ftypes.block_of(name) for name in names} - {None}
     if len(found) != count:
         first = next(block for block in range(count) if block not in found)
-        raise Error(
+        return Error(
             f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
             path="config.json",
             facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:
-            raise Error(
+            return Error(
                 f"the checkpoint lacks the tensor that '{name}' is made from",
                 hint="is it an adapter, or a part of a model?",
             )
+    return None
 
 
 def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str) -> None:

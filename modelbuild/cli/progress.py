@@ -73,6 +73,9 @@ class Progress:
         elif event["event"] == "stale":
             self.stale = [displayed(name) for name in event["names"]]
             self.hear(event)
+        elif event["event"] == "doubtful":
+            # Before any step starts, so that nothing is drawn yet.
+            self.report.warning(event["warning"])
         elif event["event"] == "taken":
             self.taken = taken(event["names"], event["models"])
             self.hear(event)

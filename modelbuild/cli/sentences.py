@@ -73,14 +73,14 @@ def summed_up(summary: Event, variants: int, changed: int, seconds: float, faile
 
 def forecasts(models: Sequence[Forecast], verbose: bool) -> list[str]:
     """A table of models; or, with every tensor's type, one for each model."""
-    models = [model for model in models if model.tensors]
+    models = [model for model in models if model.file and model.file.names]
     if not verbose:
         rows = [[f.name, size(f.size or 0), f.counts()] for f in models]
         return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
     found = []
     for each in models:
         found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
+        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors()]
         found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
     return found
 

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import steps
+from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Graph
 from modelbuild.errors import Error
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.tensor import Shape
+
+
+class FileToBe(NamedTuple):
+    """What is kept of a recipe: what its file will hold, and what making it takes.
+
+    key      equal for equal recipes
+    size     bytes of the file
+    memory   bytes for the largest piece that is computed at once
+    names    of the tensors, in order; so are `types` and `shapes`
+    """
+
+    key: str
+    size: int
+    memory: int
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+
+    @staticmethod
+    def of(recipe: Recipe) -> FileToBe:
+        from modelbuild.tensors.materialize import layout
+
+        entries = recipe.tensors
+        pieces = (x.footprint(0, x.unit) for x in (entry.expression for entry in entries))
+        return FileToBe(
+            xxh3(recipe.encode()),
+            layout(recipe)[2],
+            max(pieces, default=0),
+            tuple(sys.intern(entry.name) for entry in entries),
+            tuple(sys.intern(entry.expression.dtype) for entry in entries),
+            tuple(entry.shape for entry in entries),
+        )
 
 
 class Need(NamedTuple):
@@ -23,21 +58,16 @@ class Need(NamedTuple):
     memory: int
 
 
-def of(graph: Graph, recipes: Mapping[str, Recipe], wanted: Collection[str] | None = None) -> list[Need]:
-    """What making the files of these recipes takes, in order; a file that two steps make of equal recipes counts once."""
-    from modelbuild.tensors.materialize import layout
-
-    seen: set[int] = set()
+def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | None = None) -> list[Need]:
+    """What making these files takes, in order; a file that two steps make of equal recipes counts once."""
+    seen: set[str] = set()
     found = []
     for step in graph.steps.values():
-        recipe = recipes.get(next(step.needs, "")) if steps.module(step.kind).MAKES == "layer" else None
-        if recipe is None or (wanted is not None and step.name not in wanted):
+        file = files.get(next(step.needs, "")) if steps.module(step.kind).MAKES == "layer" else None
+        if file is None or (wanted is not None and step.name not in wanted):
             continue
-        spelled = hash(recipe.encode())
-        disk = 0 if spelled in seen else layout(recipe)[2]
-        seen.add(spelled)
-        pieces = (x.footprint(0, x.unit) for x in (entry.expression for entry in recipe.tensors))
-        found.append(Need(step.name, disk, max(pieces, default=0)))
+        found.append(Need(step.name, 0 if file.key in seen else file.size, file.memory))
+        seen.add(file.key)
     return found
 
 

@@ -18,12 +18,12 @@ def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
     (step,) = graph_of(checkpoints.write(tmp_path / "m")).steps.values()
     layers = [Step(f"{name}/model", "layer", 1, "{}", (("recipe", "m/convert"),), "cores", True) for name in "ab"]
     graph = Graph([step, *layers])
-    first, second = needs.of(graph, preflight.look(graph).recipes)
+    first, second = needs.of(graph, preflight.look(graph).files)
     assert (first.step, second.step) == ("a/model", "b/model")
     size = (tmp_path / "m/model.safetensors").stat().st_size
     assert size < first.disk < size + 20_000
     assert second.disk == 0
-    assert needs.of(graph, preflight.look(graph).recipes, {"m/convert"}) == []
+    assert needs.of(graph, preflight.look(graph).files, {"m/convert"}) == []
 
 
 Usage = namedtuple("Usage", "free")

@@ -21,7 +21,7 @@ def test_nothing_is_wrong_with_a_good_checkpoint(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m", shards=3)
     found = preflight.look(graph_of(folder))
     assert not found.errors
-    assert len(found.recipes["m/convert"].tensors) == 21
+    assert len(found.files["m/convert"].names) == 21
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def change(folder: Path, **values: object) -> recipes.Folder:
 
 
 def test_a_look_makes_the_same_recipe(folder: Path) -> None:
-    assert convert.look(ASKED, recipes.Folder(folder)) == convert.run(ASKED, recipes.Folder(folder))
+    assert convert.look(ASKED, recipes.Folder(folder)) == (convert.run(ASKED, recipes.Folder(folder)), [])
 
 
 def test_a_run_tells_the_first_fault_and_a_look_all_of_them(folder: Path) -> None:

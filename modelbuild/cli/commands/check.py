@@ -29,11 +29,12 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
-    for warning in session.warnings:
-        report.warning(warning, told=True)
     found = preflight.look(graph)
-    models = [of_output(graph, output, found.recipes) for output in outputs]
-    needed = needs.of(graph, found.recipes, session.unmade(graph))
+    warnings = [*session.warnings, *preflight.distinct(found.warnings)]
+    for warning in warnings:
+        report.warning(warning, told=True)
+    models = [of_output(graph, output, found.files) for output in outputs]
+    needed = needs.of(graph, found.files, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
     errors += [error for output in outputs for error in session.models.misplaced(output)]
     disk = sum(need.disk for need in needed)
@@ -43,7 +44,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
-                "warnings": [report.described(warning, "warning") for warning in session.warnings],
+                "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
     else:
