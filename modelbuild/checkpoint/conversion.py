@@ -59,7 +59,7 @@ class Conversion:
         key = canonical([type(architecture).__qualname__, self.checkpoint.pre, digests])
         found = _vocabularies.get(key)
         if found is None:
-            self._check_rows()
+            self._check_claim()
             found = architecture.tokenizer
             if len(_vocabularies) >= REMEMBERED:
                 _vocabularies.clear()
@@ -69,7 +69,7 @@ class Conversion:
             vars(architecture)["tokenizer"] = found
         return found
 
-    def _check_rows(self) -> None:
+    def _check_claim(self) -> None:
         """Raise Error where config.json claims many more tokens than any tensor has rows, before there is padding for each of them."""
         size = tokenizer.vocabulary_size(self.architecture.config)
         try:
@@ -107,7 +107,7 @@ class Conversion:
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
         self._check_blocks(entries)
-        _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
+        _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
 
     def _check_blocks(self, entries: Iterable[Entry]) -> None:
@@ -136,7 +136,7 @@ class Conversion:
         # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
         vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
-        _check_vocabulary(self.entries, tokenizer.tokens_in(metadata), "the tokenizer")
+        _check_tokens(self.entries, tokenizer.tokens_in(metadata))
         return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
 
     def faults(self) -> list[Error]:
@@ -172,7 +172,8 @@ class Conversion:
         """What is worth a look in a checkpoint without faults."""
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
-        return [*found, *dtypes.doubts(self.entries, self.architecture)]
+        found += dtypes.doubts(self.entries, self.architecture)
+        return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
 def _file(name: str, files: Folder) -> bytes | None:
@@ -262,11 +263,25 @@ def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
     return None
 
 
-def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str) -> None:
-    for entry in entries:
-        if tokens is not None and entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
+def _check_rows(entries: Iterable[Entry], size: int | None) -> None:
+    for name, rows in _rows(entries):
+        if size is not None and rows != size:
             raise Error(
-                f"'{entry.name}' expects {tokens:,} rows, one for each token of {source}, got {entry.shape[0]:,}",
+                f"'{name}' expects {size:,} rows, one for each token of vocab_size, got {rows:,}",
                 path="config.json",
                 hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
             )
+
+
+def _check_tokens(entries: Iterable[Entry], tokens: int) -> None:
+    for name, rows in _rows(entries):
+        if rows != tokens:
+            raise Error(
+                f"the tokenizer's files tell of {tokens:,} tokens, and '{name}' has {rows:,} rows",
+                hint="bring the tokenizer that this checkpoint was trained with, with all of its files",
+            )
+
+
+def _rows(entries: Iterable[Entry]) -> list[tuple[str, int]]:
+    """The tensors with a row for each token, and how many rows they have."""
+    return [(entry.name, entry.shape[0]) for entry in entries if entry.name in ("token_embd.weight", "output.weight")]

@@ -81,6 +81,13 @@ class Report:
         if not self.quiet:
             self._trouble("warning", "yellow", error, told)
 
+    def remark(self, error: Error, *, minor: bool, told: bool = False) -> None:
+        """Show a warning; where it is `minor`, a note for those who want to know all."""
+        if not minor:
+            self.warning(error, told=told)
+        elif self.verbose and not self.quiet:
+            self._trouble("note", "dim", error, told)
+
     def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
         """Show several errors, an empty line between them."""
         for number, error in enumerate(errors):

@@ -105,8 +105,11 @@ class _Building:
 
             findings = preflight.refuse(graph, running, self._models.root)
             faults.update(findings.errors)
+            made = [output for output in graph.outputs if output.manifest in running]
+            for told in self._session.remarks(made):
+                self._report({"event": "remark", "remark": told.error, "minor": told.minor})
             for warning in preflight.distinct(findings.warnings):
-                self._report({"event": "doubtful", "warning": warning})
+                self._report({"event": "remark", "remark": warning, "minor": False})
             for path, architecture in findings.unjudged.items():
                 self._report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:

@@ -15,7 +15,7 @@ from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan.plan import plan
+from modelbuild.plan.plan import Plan, plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
@@ -49,14 +49,14 @@ def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str,
     return files
 
 
-def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> tuple[Graph, list[Error]]:
+def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Plan:
     write(root, files or {})
     project = load(root, toml)
     return plan(project, Observed(), [str(root / "models")])
 
 
 def graph(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Graph:
-    return planned(root, toml, files)[0]
+    return planned(root, toml, files).graph
 
 
 def layers(made: Graph, label: str) -> list[tuple[str, str]]:

@@ -30,9 +30,17 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
     found = preflight.look(graph)
-    warnings = [*session.warnings, *preflight.distinct(found.warnings)]
+    remarks = session.remarks(outputs)
+    warnings = [
+        *session.warnings,
+        *preflight.distinct(found.warnings),
+        *(told.error for told in remarks if not told.minor),
+    ]
     for warning in warnings:
         report.warning(warning, told=True)
+    for told in remarks:
+        if told.minor:
+            report.remark(told.error, minor=True, told=True)
     models = [of_output(graph, output, found.files) for output in outputs]
     needed = needs.of(graph, found.files, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))

@@ -84,6 +84,7 @@ class _Shown:
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        self.remarks = session.remarks([output])
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -118,6 +119,7 @@ class _Shown:
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
+            "remarks": [told.error.what for told in self.remarks],
         }
 
     def text(self) -> str:
@@ -143,6 +145,8 @@ class _Shown:
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
+        for told in self.remarks:
+            rows.append(["note" if told.minor else "warning", told.error.what, ""])
         # Only what has a place takes part in the width of the column before it.
         width = max((len(value) for _, value, place in rows if place), default=0)
         rows = [[key, value.ljust(width) + f"  {place}" if place else value] for key, value, place in rows]
