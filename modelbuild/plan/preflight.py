@@ -31,6 +31,8 @@ class Findings(NamedTuple):
     warnings: Mapping[str, Sequence[Error]] = {}
     unjudged: Mapping[str, str] = {}
     """Path of a GGUF file -> its architecture, of which we do not know what the runtime asks for."""
+    disk: int = 0
+    """Bytes to be written, where the machine was looked at."""
 
 
 def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
@@ -169,6 +171,12 @@ class _Look:
 
 def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:
     """What stands against the steps that are to run; `folder` is where their files go."""
-    findings = look(graph, running)
-    needed = needs.of(graph, findings.files, running)
-    return findings._replace(errors={**findings.errors, **needs.short_of(needed, folder)})
+    return short(look(graph, running), graph, running, folder)
+
+
+def short(findings: Findings, graph: Graph, running: Collection[str], folder: str) -> Findings:
+    """The findings with what the machine has too little of for the steps that are to run."""
+    needed = needs.of(graph, findings.files, running, folder)
+    lacking = needs.short_of(needed, folder, files=len(running))
+    errors = {step: [*findings.errors.get(step, ()), *lacking.get(step, ())] for step in {**findings.errors, **lacking}}
+    return findings._replace(errors=errors, disk=sum(need.disk for need in needed))

@@ -76,15 +76,14 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
 
 def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
     """The models that a build would make; and by step, what stands against making them."""
-    from modelbuild.plan import needs, preflight
+    from modelbuild.plan import preflight
 
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
-    found = preflight.look(graph.select(made))
+    chosen = graph.select(made)
+    found = preflight.short(preflight.look(chosen), chosen, running, session.models.root)
     forecasts = [of_output(graph, output, found.files) for output in made]
-    needed = needs.of(graph, found.files, running)
-    wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return forecasts, wrong | needs.short_of(needed, session.models.root)
+    return forecasts, {step: list(errors) for step, errors in found.errors.items()}
 
 
 def of_output(graph: Graph, output: Output, files: Mapping[str, FileToBe]) -> Forecast:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
-from modelbuild.plan import needs, preflight
+from modelbuild.errors import Error
+from modelbuild.plan import preflight
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -29,7 +32,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
-    found = preflight.look(graph)
+    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
     remarks = session.remarks(outputs)
     warnings = [
         *session.warnings,
@@ -42,16 +45,14 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         if told.minor:
             report.remark(told.error, minor=True, told=True)
     models = [of_output(graph, output, found.files) for output in outputs]
-    needed = needs.of(graph, found.files, session.unmade(graph))
-    errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
+    errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     errors += [error for output in outputs for error in session.models.misplaced(output)]
-    disk = sum(need.disk for need in needed)
     if report.as_json:
         report.data(
             {
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
-                "bytes_to_write": disk,
+                "bytes_to_write": found.disk,
                 "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
@@ -64,6 +65,14 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     if errors:
         report.errors(errors, told=True)
         return WRONG
-    written = f", {size(disk)} to be written" if disk else ""
+    written = f", {size(found.disk)} to be written" if found.disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD
+
+
+def _unwritable(session: Session) -> list[Error]:
+    try:
+        session.models.check_writable()
+    except Error as error:
+        return [error]
+    return []
