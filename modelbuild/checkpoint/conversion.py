@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
@@ -97,7 +99,12 @@ class Conversion:
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
-        return self.architecture.constants()
+        found = self.architecture.constants()
+        for name, data in found.items():
+            if not all(map(math.isfinite, struct.unpack(f"<{len(data) // 4}f", data))):
+                what = f"'rope_scaling' gives '{name}' a number that is not finite"
+                raise Error(what, path="config.json", hint="take it from the model's own config.json")
+        return found
 
     @cached_property
     def entries(self) -> list[Entry]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SMALL_LIMIT = 200_000_000
 """Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
+LIMITS = {"imatrix": 4 << 30}
+"""Bytes of an importance matrix: one of 384 experts in each of 60 blocks has 1.5 billion."""
 
 
 class Heads:
@@ -76,8 +78,9 @@ class HeadInputs:
         try:
             with open(ref.path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                if size > SMALL_LIMIT:
-                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", input=role)
+                limit = LIMITS.get(role, SMALL_LIMIT)
+                if size > limit:
+                    raise Error(f"is {size:,} bytes long, expected at most {limit:,}", input=role)
                 return file.read()
         except FileNotFoundError:
             return None

@@ -142,13 +142,15 @@ class _Look:
             # The tensors were looked at when the recipe was made; a name may have come later.
             return loadable.named_phi3(recipe.metadata)
         else:
-            found = recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors}
+            found = recipe.metadata, [(entry.name, entry.shape, entry.expression.dtype) for entry in recipe.tensors]
         if found is None:
             return []
-        metadata, shapes = found
+        metadata, tensors = found
         if (name := loadable.architecture(metadata)) is not None and not loadable.is_known(metadata):
             self.unjudged[weights.path] = name
-        return [error.replace(path=weights.path) for error in loadable.faults(metadata, shapes)]
+        wrong = loadable.faults(metadata, {name: shape for name, shape, _ in tensors})
+        wrong += loadable.codes(metadata, {name: dtype for name, shape, dtype in tensors if len(shape) > 1})
+        return [error.replace(path=weights.path) for error in wrong]
 
     def _weights(self, step: Step) -> Source | None:
         """The file of weights that a step's result begins with."""
@@ -156,8 +158,11 @@ class _Look:
             step = self._graph.steps[before]
         return next((source for source in step.sources if source.form != "bytes"), None)
 
-    def _as_it_is(self, source: Source) -> tuple[Mapping[str, bytes], Mapping[str, Shape]] | None:
-        """Metadata and shapes of a GGUF file that is a model; None for another one, and for one that a server loads already."""
+    def _as_it_is(self, source: Source) -> tuple[Mapping[str, bytes], list[tuple[str, Shape, str]]] | None:
+        """Metadata of a GGUF file that is a model, and name, shape and dtype of its tensors; None for any other.
+
+        One that a server loads already is not judged.
+        """
         if is_blob(source.path):
             return None
         try:
@@ -166,7 +171,7 @@ class _Look:
             return None
         if ggufs.role(table.metadata) != "model":
             return None
-        return table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
+        return table.metadata, [(tensor.name, tensor.shape, tensor.dtype) for tensor in table.tensors.values()]
 
 
 def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:

@@ -237,7 +237,7 @@ def doubts(checkpoint: Checkpoint, metadata: Mapping[str, bytes]) -> list[Error]
         facts = [("not used", name) for name in ("chat_template.jinja", "chat_template.json") if checkpoint.read(name)]
         found.append(
             Error(
-                "is missing: special tokens are those that the model's class has by default, and there is no chat template",
+                "is missing: special tokens are what the model's class has by default, and no chat template is taken",
                 path="tokenizer_config.json",
                 facts=facts,
                 hint="get it from where the model came from",
