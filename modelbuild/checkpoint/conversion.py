@@ -192,13 +192,13 @@ def _file(name: str, files: Folder) -> bytes | None:
 
 def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
     if "draft_vocab_size" in checkpoint.config:
-        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+        raise Error("the checkpoint is an EAGLE-3 draft model, which is not supported yet", path="config.json")
     method = scaled.method_of(checkpoint, architecture.config)
     if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
+            f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
-            hint="start from the weights that it was quantized from",
+            hint="start from the unquantized weights",
         )
     return method
 
@@ -257,14 +257,14 @@ def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
     if len(found) != count:
         first = next(block for block in range(count) if block not in found)
         return Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
+            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json declares",
             path="config.json",
             facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:
             return Error(
-                f"the checkpoint lacks the tensor that '{name}' is made from",
+                f"the checkpoint lacks the tensor that becomes '{name}'",
                 hint="is it an adapter, or a part of a model?",
             )
     return None
@@ -276,7 +276,7 @@ def _check_rows(entries: Iterable[Entry], size: int | None) -> None:
             raise Error(
                 f"'{name}' expects {size:,} rows, one for each token of vocab_size, got {rows:,}",
                 path="config.json",
-                hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
+                hint="set vocab_size to the number of rows, or use the tokenizer that this checkpoint was trained with",
             )
 
 
@@ -284,8 +284,8 @@ def _check_tokens(entries: Iterable[Entry], tokens: int) -> None:
     for name, rows in _rows(entries):
         if rows != tokens:
             raise Error(
-                f"the tokenizer's files tell of {tokens:,} tokens, and '{name}' has {rows:,} rows",
-                hint="bring the tokenizer that this checkpoint was trained with, with all of its files",
+                f"the tokenizer's files make {tokens:,} tokens, but '{name}' has {rows:,} rows",
+                hint="use the tokenizer that this checkpoint was trained with, with all of its files",
             )
 
 

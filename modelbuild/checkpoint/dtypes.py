@@ -21,9 +21,9 @@ def faults(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
     found = _of(entries, _WHOLE)
     if found and "float" in _said(architecture):
         yield Error(
-            f"the checkpoint holds {_count(found)} of whole numbers, although config.json says {_said(architecture)}",
+            f"the checkpoint contains {_count(found)} of whole numbers, but config.json says {_said(architecture)}",
             facts=[_tensors(found)],
-            hint="these are quantization codes without their scales: start from the weights that were quantized",
+            hint="these are quantized values without their scales: start from the unquantized weights",
         )
 
 
@@ -31,17 +31,17 @@ def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
     """What can hardly be meant for weights, and may be."""
     if found := _of(entries, _WHOLE):
         yield Error(
-            f"the checkpoint holds {_count(found)} of whole numbers, and no model of {architecture.NAME} is trained in such",
+            f"the checkpoint contains {_count(found)} of whole numbers, and no {architecture.NAME} model has such weights",
             facts=[_tensors(found)],
-            hint="if these are quantization codes without their scales, the model puts out garbage: "
-            "start from the weights that were quantized",
+            hint="if these are quantized values without their scales, the model outputs garbage: "
+            "start from the unquantized weights",
         )
     if (found := _of(entries, FP8)) and "float8" not in _said(architecture):
         yield Error(
-            f"the checkpoint holds {_count(found)} of fp8 without scales, and config.json does not say so",
+            f"the checkpoint contains {_count(found)} of fp8 without scales, and config.json does not say so",
             facts=[("torch_dtype", _said(architecture) or "not said"), _tensors(found)],
             hint="this is right if the weights were rounded to fp8 as they are; if their scales were removed, "
-            "the model puts out garbage: start from the folder with its scales and quantization_config",
+            "the model outputs garbage: start from the folder with its scales and quantization_config",
         )
 
 

@@ -43,12 +43,12 @@ class Writer:
             raise Error(
                 f"'{source}' expects a finite number, got {value}",
                 path="config.json",
-                hint="llama.cpp's converter would write it, and the model would put out garbage: take it from the model's own config.json",
+                hint="llama.cpp's converter would write it, and the model would output garbage: take it from the model's own config.json",
             )
         try:
             self.values[f"{self.name}.{key}"] = encode_value(value_type, value)
         except Error:
-            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
+            words = {"u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
             raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
 
 

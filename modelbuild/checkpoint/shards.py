@@ -27,7 +27,7 @@ FILES = (
 
 TENSORS_LIMIT = 1 << 18
 """Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
-_DAMAGED = "no real checkpoint has so many: files of several may lie in the folder, or one is damaged; get it again"
+_DAMAGED = "no real checkpoint has so many: the folder may contain files of several checkpoints, or one file is damaged"
 INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
@@ -73,7 +73,7 @@ class Gap(NamedTuple):
     def explains(self, error: Error) -> Error:
         """An error about tensors that are missing, with the files that they may lie in."""
         where = ("not there", f"{self.lacking} of {self.total} files: {listed(self.first, 4)}")
-        hint = "the download or the save was not finished: get the files that hold these tensors from where the model is whole"
+        hint = "the download or the save is incomplete: get the files that contain these tensors from where the model came from"
         return error.replace(facts=(*error.facts, where), hint=hint)
 
     def warning(self) -> Error:
@@ -82,7 +82,7 @@ class Gap(NamedTuple):
         return Error(
             f"the names of the weights files count {self.total}, and {here} are here",
             facts=[("not there", listed(self.first, 4))],
-            hint="the files hold every tensor that config.json asks for, so they are taken as they are; "
+            hint="the files contain every tensor that config.json asks for, so they are used as they are; "
             f"to end this warning, name them …-of-{here:05}.safetensors",
         )
 
@@ -110,11 +110,11 @@ def _near(missing: Sequence[str], names: Iterable[str]) -> tuple[str, str] | Non
 
 
 def _incomplete(missing: Sequence[str], count: int, names: Sequence[str]) -> Error:
-    hint = "the download is not finished; get the missing files"
+    hint = "the download is incomplete; download the missing files"
     if near := _near(missing, names):
-        hint = f"'{near[0]}' differs in upper and lower case: rename it to '{near[1]}'"
+        hint = f"'{near[0]}' differs only in case: rename it to '{near[1]}'"
     return Error(
-        f"the checkpoint is not whole: {len(missing)} of {count} weights files {'is' if len(missing) == 1 else 'are'} missing",
+        f"the checkpoint is incomplete: {len(missing)} of {count} weights files {'is' if len(missing) == 1 else 'are'} missing",
         path=INDEX if INDEX in names else None,
         facts=[("missing", listed(missing))],
         hint=hint,
@@ -127,32 +127,32 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
     pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
     if "adapter_config.json" in names:
         return Error(
-            "the folder holds an adapter, not a model",
-            hint="name the model's folder in FROM, and this one as its adapter",
+            "the folder contains an adapter, not a model",
+            hint="name the model's folder in FROM, and this folder as its adapter",
         )
     if any(name.startswith("consolidated") for name in (*safetensors, *pickles)):
         mistral = bool(safetensors)
         expected = "config.json, model.safetensors, tokenizer.json or tokenizer.model"
         return Error(
-            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected that of Hugging Face",
+            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected Hugging Face's",
             facts=[("found", listed(names)), ("expected", expected)],
-            hint="get the files of those names, which the model's repository at Hugging Face holds beside these"
+            hint="download those files too: the model's repository at Hugging Face has them beside these"
             if mistral
-            else "get the model from a repository that holds it for transformers, often named after this one with '-hf'",
+            else "download the model from a repository in the format of transformers; its name often ends in '-hf'",
         )
     if any(name.startswith("pytorch_model") for name in pickles):
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes them anew:\n"
+            hint="pickles can run code, so they are not read; where torch and safetensors are installed, this converts them:\n"
             + unpickling(folder),
         )
     if pickles:
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; load the model with what made it and save it with save_pretrained",
+            hint="pickles can run code, so they are not read; load the model with the library that wrote it, then save_pretrained",
         )
     return Error(
-        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
+        "no weights here: expected model.safetensors, or model-00001-of-….safetensors with its index",
         facts=[("found", listed(safetensors or names))] if names else [],
     )
 
@@ -180,7 +180,7 @@ def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, Te
         count += len(table.tensors)
         if count > TENSORS_LIMIT:
             raise Error(
-                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                f"the weights files up to this one contain {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
                 hint=_DAMAGED,
                 path=file,
             )
@@ -194,7 +194,7 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
     for file, table in sorted(tables):
         for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
             if name in found:
-                left_over = "all files named model*.safetensors count: take away those that are left over"
+                left_over = "all files named model*.safetensors count: remove the ones left over"
                 if index is None:
                     left_over = f"without {INDEX} " + left_over
                 raise Error(
@@ -213,22 +213,22 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
             files = sorted({expected[name] for name in missing})
             unread = [name for name in files if name not in set(home.values())]
             raise Error(
-                f"names {len(missing)} tensors that no weights file holds",
+                f"names {len(missing)} tensors that no weights file contains",
                 path=INDEX,
                 facts=[
                     ("tensors", listed(map(shown, missing))),
                     ("not there" if unread else "expected in", listed(unread or files)),
                 ],
-                hint="the download is not finished: get the missing files"
+                hint="the download is incomplete; download the missing files"
                 if unread
-                else "the download is not finished, or the index is another checkpoint's",
+                else "the download is incomplete, or the index belongs to another checkpoint",
             )
         if extra:
             raise Error(
-                f"does not name {len(extra)} tensors that the weights files hold",
+                f"does not name {len(extra)} tensors that the weights files contain",
                 path=INDEX,
                 facts=[("tensors", listed(map(shown, extra))), ("in", listed(sorted({home[name] for name in extra})))],
-                hint="the index is another checkpoint's",
+                hint="the index belongs to another checkpoint",
             )
     return found
 

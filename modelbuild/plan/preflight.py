@@ -70,7 +70,7 @@ class _Gathered:
         told: dict[str, list[Error]] = {}
         for error, against in self._found.values():
             labels = dict.fromkeys(label for step in against for label in self._needed_by[step.name])
-            needed = ("needed by", listed((f"'{label}'" for label in labels), 5))
+            needed = ("used by", listed((f"'{label}'" for label in labels), 5))
             error = error.replace(facts=(*error.facts, needed))
             for step in against:
                 told.setdefault(step.name, []).append(error)

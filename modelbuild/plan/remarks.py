@@ -42,7 +42,7 @@ def of(remarks: Iterable[Remark], labels: Collection[str]) -> list[Told]:
     found = []
     for remark in remarks:
         if meant := [label for label in remark.labels if label in labels]:
-            needed = ("needed by", listed((f"'{label}'" for label in meant), 5))
+            needed = ("used by", listed((f"'{label}'" for label in meant), 5))
             found.append(Told(remark.error.replace(facts=(*remark.error.facts, needed)), remark.minor))
     return found
 

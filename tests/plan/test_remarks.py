@@ -76,7 +76,7 @@ def test_models_of_the_same_weights_are_told_of_together(tmp_path: Path) -> None
     (remark,) = plan(tmp_path, toml).remarks
     assert remark.labels == ("m", "n")
     (told,) = remarks.of([remark], {"n", "o"})
-    assert told.error.facts == (("needed by", "'n'"),)
+    assert told.error.facts == (("used by", "'n'"),)
     assert remarks.of([remark], {"o"}) == []
 
 

@@ -67,7 +67,7 @@ def _check_distinct(tokens: Sequence[str | bytes]) -> None:
             shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
             raise Error(
                 f"tokens {places[text]} and {number} of the vocabulary are both {in_json(shown).removeprefix('the text ')}",
-                hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
+                hint="llama.cpp's runtime crashes on such a vocabulary: rename or remove one of them in the tokenizer files",
             )
         places[text] = number
 
@@ -191,23 +191,23 @@ def _check_room(loaded: FastTokenizer, texts: Mapping[int, str], count: int, che
     own = [number for number, origin in beyond.items() if origin == FILE]
     if own:
         raise Error(
-            f"holds token {min(own) if min(own) < 0 else max(own)}, but the model has room for {count} tokens",
+            f"contains token {min(own) if min(own) < 0 else max(own)}, but the model has room for {count} tokens",
             path=FILE,
             facts=[room],
-            hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
+            hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
         )
     held = ("tokenizer.json", f"tokens {min(texts)} to {max(texts.keys() - beyond.keys(), default=0)}")
     path = next((origin for origin in beyond.values() if origin), "")
     named = listed(texts[number] for number, origin in sorted(beyond.items()) if origin == path)
     if path:
         raise Error(
-            f"adds {named} to the tokens of tokenizer.json, for which the model has no rows",
+            f"adds {named} to the tokens of tokenizer.json, but the model has no rows for them",
             path=path,
             facts=[held, room],
-            hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
+            hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
         )
     missing = checkpoint.json("tokenizer_config.json") is None
-    adds = f"the class {loaded.class_name} of transformers adds {named}, for which the model has no rows"
+    adds = f"the class {loaded.class_name} of transformers adds {named}, but the model has no rows for them"
     raise Error(
         f"is missing: without it {adds}" if missing else f"does not name all special tokens, so {adds}",
         path="tokenizer_config.json",
