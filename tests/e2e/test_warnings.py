@@ -57,7 +57,7 @@ def test_an_index_of_another_save_decides_nothing(project: Project) -> None:
     named["weight_map"]["model.layers.9.mlp.up_proj.weight"] = "model-00004-of-00004.safetensors"
     index.write_text(json.dumps(named))
     project.run("check", code=2)
-    assert "names 1 tensors that no weights file holds" in project.errors
+    assert "names 1 tensors that no weights file contains" in project.errors
     assert "model-00004-of-00004.safetensors" in project.errors
 
 

@@ -122,7 +122,7 @@ class FastTokenizer:
     added       id -> token, of those that are not left to the model
     special     the texts of the special tokens
     class_name  transformers' class, less a trailing 'Fast'
-    origins     id -> the file that adds it to those of tokenizer.json; "" for what the class has by default
+    beside      the ids of those that tokenizer.json does not list, but a file beside it, or the class
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -152,13 +152,13 @@ class FastTokenizer:
         missing = [token for _, token in sorted(decoder.items(), key=lambda item: item[0]) if token not in known]
         texts = {token.content for token in (*known, *missing)}
         missing += [token for token in special.values() if token.content not in texts]
-        self.origins: dict[int, str] = {}
+        self.beside: set[int] = set()
         for token in missing:
-            before = self._next, token.content in self.vocabulary
+            before, of_model = self._next, token.content in self.vocabulary
             listed_as_special = token.content in special and not token.special
             self._add(replace(token, special=True) if listed_as_special else token)
-            if self._next > before[0] and not before[1]:
-                self.origins[self._next - 1] = _origin(token.content, checkpoint)
+            if self._next > before and not of_model:
+                self.beside.add(self._next - 1)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
 
@@ -358,18 +358,18 @@ def _declared(
     return named, more, older | {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in added}
 
 
-def _origin(text: str, checkpoint: Checkpoint) -> str:
-    """The file that declares a token which is not in tokenizer.json; empty for none, where a class has it by default."""
-    config = checkpoint.tokenizer_config
-    named = [content(value) for key, value in config.items() if key.endswith("_token")]
-    named += map(content, items(config.get("additional_special_tokens")))
-    named += [entry["content"] for _, entry in added_tokens_decoder(checkpoint)]
-    if text in named:
-        return "tokenizer_config.json"
-    values = (checkpoint.json("special_tokens_map.json") or {}).values()
-    if any(text == content(each) for value in values for each in (value if isinstance(value, list) else [value])):
-        return "special_tokens_map.json"
-    return "added_tokens.json" if text in (checkpoint.json("added_tokens.json") or {}) else ""
+def origins(checkpoint: Checkpoint) -> dict[str, str]:
+    """The text of each token that a file beside tokenizer.json declares -> that file."""
+    config, path = checkpoint.tokenizer_config, "tokenizer_config.json"
+    mapped = checkpoint.json("special_tokens_map.json") or {}
+    found = [(text, "added_tokens.json") for text in checkpoint.json("added_tokens.json") or {}]
+    found += [
+        (content(each), "special_tokens_map.json") for value in mapped.values() for each in items(value) or [value]
+    ]
+    found += [(content(value), path) for key, value in config.items() if key.endswith("_token")]
+    found += [(content(value), path) for value in items(config.get("additional_special_tokens"))]
+    found += [(entry["content"], path) for _, entry in added_tokens_decoder(checkpoint)]
+    return {text: file for text, file in found if isinstance(text, str)}
 
 
 def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int, Added]) -> dict[str, Added]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, token_id
+from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, origins, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
 from modelbuild.checkpoint.tokenizers.special import KINDS, special_tokens
 from modelbuild.errors import Error
@@ -184,9 +184,11 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
 
 def _check_room(loaded: FastTokenizer, texts: Mapping[int, str], count: int, checkpoint: Checkpoint) -> None:
     """Raise Error for tokens that the model has no rows for: where they are said, or why they are added."""
-    beyond = {number: loaded.origins.get(number, FILE) for number in texts if not 0 <= number < count}
-    if not beyond:
+    numbers = [number for number in texts if not 0 <= number < count]
+    if not numbers:
         return
+    declared = origins(checkpoint)
+    beyond = {number: declared.get(texts[number], "") if number in loaded.beside else FILE for number in numbers}
     room = ("config.json", f"vocab_size {checkpoint.config.get('vocab_size')}")
     own = [number for number, origin in beyond.items() if origin == FILE]
     if own:
