@@ -36,13 +36,13 @@ class FileToBe(NamedTuple):
     shapes: tuple[Shape, ...]
 
     @staticmethod
-    def of(recipe: Recipe) -> FileToBe:
+    def of(recipe: Recipe, encoded: bytes) -> FileToBe:
         from modelbuild.tensors.materialize import layout
 
         entries = recipe.tensors
         pieces = (x.footprint(0, x.unit) for x in (entry.expression for entry in entries))
         return FileToBe(
-            xxh3(recipe.encode()),
+            xxh3(encoded),
             layout(recipe)[2],
             max(pieces, default=0),
             tuple(sys.intern(entry.name) for entry in entries),

@@ -105,7 +105,7 @@ class _Look:
                 made, warnings = kind.look(json.loads(step.parameters), inputs)
                 recipe = Recipe.decode(made)
                 self._made[step.name], self._recipes[step.name] = made, recipe
-                self.files[step.name] = FileToBe.of(recipe)
+                self.files[step.name] = FileToBe.of(recipe, made)
                 return [], warnings
         except Errors as several:
             return several.errors, []
