@@ -108,7 +108,8 @@ def _clones(path: str) -> bool:
 
 def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, list[Error]]:
     """What the machine has too little of, by step: space in a folder that need not exist yet, memory; and room for so many files."""
-    folder = existing(folder)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
     free, available, room = shutil.disk_usage(folder).free, _memory(), _inodes(folder)
     disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
     no_space = Error(

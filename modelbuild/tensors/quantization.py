@@ -183,12 +183,13 @@ def doubts(
     shapes = {entry.name: entry.expression.shape for entry in made.tensors}
     others = ftypes.fallbacks(ftype, model_of(source.metadata), shapes, imatrix=importance is not None, mix=mix)
     if others:
+        count = sum(ftypes.quantizable(name, shape) for name, shape in shapes.items())
         changes = Counter(f"{wanted} -> {got}" for wanted, got in others.values())
         rows = [f"{name} (rows of {shapes[name][-1]})" for name in others]
         block = max(quants.get(wanted).block for wanted, _ in others.values())
         found.append(
             Error(
-                f"{len(others)} of {len(made.tensors)} tensors fall back to other types: {block} does not divide their rows",
+                f"{len(others)} of {count} tensors fall back to other types: {block} does not divide their rows",
                 parameter=["ftype"],
                 facts=[
                     ("types", ", ".join(f"{count} {change}" for change, count in changes.most_common())),

@@ -39,9 +39,9 @@ def test_floats_are_weights() -> None:
 def test_whole_numbers_are_codes() -> None:
     for dtype in ("i8", "u8", "i32"):
         (fault,), _ = found(weights(dtype, 4, 32), "float16")
-        assert fault.what == "the checkpoint holds 1 matrix of whole numbers, although config.json says float16"
+        assert fault.what == "the checkpoint contains 1 matrix of whole numbers, but config.json says float16"
         faults, (doubt,) = found(weights(dtype, 4, 32))
-        assert not faults and "no model of llama is trained in such" in doubt.what
+        assert not faults and "no llama model has such weights" in doubt.what
     # One expert of several is enough; a list of numbers is none.
     (fault,), _ = found(stack([weights("f64", 4, 32), weights("i8", 4, 32)]), "float16")
     assert "1 matrix" in fault.what

@@ -239,5 +239,5 @@ def test_whole_numbers_are_no_weights() -> None:
     dtypes = {name: "f16" for name, shape in shapes.items() if len(shape) > 1}
     assert loadable.codes(metadata, dtypes) == []
     (found,) = loadable.codes(metadata, {**dtypes, "output.weight": "i8"})
-    assert found.what == "the file holds 1 matrix of i8, which no runtime computes with"
+    assert found.what == "the file contains 1 matrix of i8, which no runtime computes with"
     assert loadable.codes({"general.architecture": encode_value("str", "other")}, {"a.weight": "i8"}) == []
