@@ -31,8 +31,8 @@ class Findings(NamedTuple):
     warnings: Mapping[str, Sequence[Error]] = {}
     unjudged: Mapping[str, str] = {}
     """Path of a GGUF file -> its architecture, of which we do not know what the runtime asks for."""
-    disk: int = 0
-    """Bytes to be written, where the machine was looked at."""
+    bytes: Mapping[str, int] = {}
+    """Step -> the bytes of the file that it is going to write."""
 
 
 def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
@@ -184,4 +184,4 @@ def short(findings: Findings, graph: Graph, running: Collection[str], folder: st
     needed = needs.of(graph, findings.files, running, folder)
     lacking = needs.short_of(needed, folder, files=len(running))
     errors = {step: [*findings.errors.get(step, ()), *lacking.get(step, ())] for step in {**findings.errors, **lacking}}
-    return findings._replace(errors=errors, disk=sum(need.disk for need in needed))
+    return findings._replace(errors=errors, bytes={need.step: need.disk for need in needed if need.disk})

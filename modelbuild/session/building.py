@@ -110,6 +110,7 @@ class _Building:
                 self._report({"event": "remark", "remark": told.error, "minor": told.minor})
             for warning in preflight.distinct(findings.warnings):
                 self._report({"event": "remark", "remark": warning, "minor": False})
+            self._report({"event": "expected", "bytes": findings.bytes})
             for path, architecture in findings.unjudged.items():
                 self._report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:

@@ -74,8 +74,16 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
 
 
-def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
-    """The models that a build would make; and by step, what stands against making them."""
+class Models(NamedTuple):
+    """The models that a build would make, the bytes of their files, and by step, what stands against making them."""
+
+    forecasts: list[Forecast]
+    disk: int
+    wrong: dict[str, list[Error]]
+
+
+def models_ahead(session: Session, ahead: Ahead) -> Models:
+    """See which models a build would make."""
     from modelbuild.plan import preflight
 
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
@@ -83,7 +91,8 @@ def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[s
     chosen = graph.select(made)
     found = preflight.short(preflight.look(chosen), chosen, running, session.models.root)
     forecasts = [of_output(graph, output, found.files) for output in made]
-    return forecasts, {step: list(errors) for step, errors in found.errors.items()}
+    wrong = {step: list(errors) for step, errors in found.errors.items()}
+    return Models(forecasts, sum(size for step, size in found.bytes.items() if step not in wrong), wrong)
 
 
 def of_output(graph: Graph, output: Output, files: Mapping[str, FileToBe]) -> Forecast:

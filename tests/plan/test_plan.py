@@ -251,7 +251,7 @@ def test_metadata_are_set_before_quantization_and_share_the_conversion(tmp_path:
     toml = f'[model.a]\nfrom = "./weights"\n{NAMED}[model.a.matrix]\nquantize = ["none", "q8_0"]\n[model.b]\nfrom = "./weights"\n'
     made = graph(tmp_path, toml, CHECKPOINT)
     assert kinds(made).count("convert") == kinds(made).count("describe") == 1
-    assert dict(made.steps["a/describe"].inputs) == {"recipe": "a/convert"}
+    assert dict(made.steps["a/describe"].inputs) == {"recipe": "weights/convert"}
     assert dict(made.steps["a:q8_0/quantize"].inputs) == {"recipe": "a/describe"}
     assert [described(made, label) for label in ("a:none", "a:q8_0", "b")] == [[{"general.name": "N"}]] * 2 + [[]]
 
@@ -447,6 +447,12 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "missing_path_in_modelfile": (
         '[model.a]\nmodelfile = "Modelfile"\n',
         {"Modelfile": "SYSTEM x\nFROM ./nowhere.gguf\n"},
+    ),
+    "comment_after_a_path": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM ./x.gguf # small\n", "x.gguf": gguf_file()}),
+    "comment_after_a_name": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM llama3 # small\n"}),
+    "comment_after_an_adapter": (
+        '[model.a]\nmodelfile = "M"\n',
+        {"M": "FROM ./x.gguf\nADAPTER ./l.gguf # mine\n", "x.gguf": gguf_file(), "l.gguf": b""},
     ),
     "unknown_model": ('[model.chat]\nfrom = "./x.gguf"\n[model.a]\nfrom = "chta"\n', {"x.gguf": gguf_file()}),
     "registry_name": ('[model.a]\nfrom = "llama3.2:1b"\n', {}),

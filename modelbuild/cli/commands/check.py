@@ -1,7 +1,8 @@
-"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
+"""Check everything without building.
 
-Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
-each tensor. No weights are read. A build makes the same checks for the steps that it runs.
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
+A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
+from modelbuild.session import naming
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -36,6 +38,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     remarks = session.remarks(outputs)
     warnings = [
         *session.warnings,
+        *naming.of_check(session, outputs),
         *preflight.distinct(found.warnings),
         *(told.error for told in remarks if not told.minor),
     ]
@@ -47,25 +50,28 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     models = [of_output(graph, output, found.files) for output in outputs]
     errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     errors += [error for output in outputs for error in session.models.misplaced(output)]
+    disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
             {
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
-                "bytes_to_write": found.disk,
+                "bytes_to_write": disk,
                 "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
+        for untagged in naming.untagged(session, outputs):
+            report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
         return WRONG
-    written = f", {size(found.disk)} to be written" if found.disk else ""
+    written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD
 
