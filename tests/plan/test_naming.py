@@ -65,7 +65,7 @@ def test_a_number_is_the_last_resort(tmp_path: Path) -> None:
 
 
 def test_what_rows_share_is_named_after_the_type_that_they_ask_for(tmp_path: Path) -> None:
-    toml = '[model.a]\nfrom = "./w"\nquantize = "q8_0"\n[model.a.matrix]\nx = ["1", "2"]\n'
+    toml = '[model.a]\nfrom = "./w"\nquantize = "q8_0"\n[model.a.matrix]\nseed = [1, 2]\n'
     declared = Declared("/p/ModelBuild.toml")
     for variant in variants(tmp_path, toml).values():
         recipe = declared.step(variant, quantize, quantize.Parameters(ftype="q8_0"))

@@ -82,8 +82,10 @@ def run(call: Invocation, **given: Any) -> int:
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    from modelbuild.session import naming
+
     selection = _select(session, asked.targets)
-    for warning in session.warnings:
+    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
         report.warning(warning)
     if asked.dry_run:
         from modelbuild.cli import dry_run
@@ -115,9 +117,11 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     from modelbuild.cli.progress import Work, no_work
     from modelbuild.cli.terminal import follow
+    from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
     names = {output.label: output.names for output in selection.outputs}
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
@@ -128,6 +132,9 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
+    if not (failures or report.as_json):
+        for each in untagged:
+            report.note(each.sentence())
     return FAILED if failures else GOOD
 
 

@@ -31,6 +31,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+    from modelbuild.session import naming
+
     session = call.session
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     standing = session.standing(session.graph.select(outputs))
@@ -49,6 +51,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         ]
         cells = [_cells(row, output.names) for row, output in zip(rows, outputs, strict=True)]
         call.report.result(table(head, cells, call.report.width))
+        for untagged in naming.untagged(session, outputs):
+            call.report.note(untagged.sentence())
     else:
         call.report.note("this project declares no models")
     return GOOD
