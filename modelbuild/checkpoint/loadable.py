@@ -275,7 +275,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
-            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
+            f"the file contains {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
             facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
             hint=HINT,
         )

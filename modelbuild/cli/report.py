@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
+from modelbuild.cli.tables import GAP, hanging
 from modelbuild.errors import Error, render
 
 Color = Literal["auto", "always", "never"]
@@ -72,7 +73,7 @@ class Report:
         if not self.quiet:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
-            self.err.write(text + "\n")
+            self.err.write(hanging(text, width(self.err), GAP) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""

@@ -147,7 +147,7 @@ def test_two_packages_for_one_class_are_an_error(project: Project, installed: In
     installed.install()
     installed.install("3", name="another")
     project.run("build", code=2)
-    assert "2 packages provide 'StarlingForCausalLM' along, expected one" in project.errors
+    assert "2 packages provide 'StarlingForCausalLM', expected one" in project.errors
     assert "another 3, modelbuild-starling 0.1" in project.errors
 
 
