@@ -63,7 +63,9 @@ def common(hidden: bool) -> list[click.Parameter]:
     quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
     quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
     return [
-        click.Option(["-C", "folder"], type=folder, metavar="DIR", help="Work as if started in DIR.", hidden=hidden),
+        click.Option(
+            ["-C", "folder"], type=click.Path(), metavar="DIR", help="Work as if started in DIR.", hidden=hidden
+        ),
         click.Option(
             ["-f", "--file"],
             type=click.Path(),

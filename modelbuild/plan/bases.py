@@ -104,10 +104,9 @@ class Bases:
     def _is_model(self, text: str) -> bool:
         return bool(self._project.candidates(text)) or self._find_name(text) is not None
 
-    @staticmethod
-    def _existing(line: From, path: str, kind: str | None) -> str:
+    def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
-            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)])
+            raise self._weights.missing(line, path)
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
@@ -131,7 +130,7 @@ class Bases:
         return self._pulled(line, *found)
 
     def _unknown(self, line: From) -> Error:
-        near = self._project.near(line.text) or self._near_names(line.text)
+        near = self._near_path(line) or self._project.near(line.text) or self._near_names(line.text)
         looked = [("looked in", library.root) for library in self._libraries]
         try:
             Name.parse(line.text)
@@ -142,6 +141,13 @@ class Bases:
             facts=looked,
             hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
         )
+
+    def _near_path(self, line: From) -> str | None:
+        path = self._weights.near(line)
+        if path is None:
+            return None
+        is_bare = line.in_toml and path == f"./{line.text}"
+        return f"did you mean '{path}'?" + (" In ModelBuild.toml a path begins with '.', '/' or '~'" if is_bare else "")
 
     def _near_names(self, text: str) -> str | None:
         names = {name.display() for library in self._libraries for name in library.names()}

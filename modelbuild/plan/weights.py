@@ -18,6 +18,7 @@ from modelbuild.project.variant import File, From
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
+    from modelbuild.misspelled import Wanted
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class WeightsReader:
         """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
         kind = self._observed.kind(path)
         if kind is None:
-            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
+            raise self.missing(file, path)
         if kind == "folder" or path.endswith(".safetensors"):
             raise file.place.error(
                 f"{role} '{file.text}' is a safetensors adapter, which is not built yet"
@@ -108,8 +109,31 @@ class WeightsReader:
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
         if self._observed.kind(file.path) != "file":
-            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", file.path)])
+            raise self.missing(file, file.path)
         return Source(file.path, "bytes")
+
+    def missing(self, named: Named, path: str) -> Error:
+        """The error for a path that leads to nothing, or to a folder where a file is named."""
+        where, wanted = "file or folder" if isinstance(named, From) else "file", self._wanted(named)
+        what = (
+            f"'{named.text}' is a folder, expected a file"
+            if os.path.isdir(path)
+            else f"no such {where}: '{named.text}'"
+        )
+        near = self._observed.meant(named.text, named.folder, wanted)
+        hint = f"did you mean '{spelled(named, near)}'?" if near else None
+        return named.place.error(what, facts=[("looked at", path)], hint=hint)
+
+    def near(self, line: From) -> str | None:
+        """The weights that a FROM names by almost their own name."""
+        near = self._observed.meant(line.text, line.folder, self._wanted(line)._replace(loosely=False))
+        return spelled(line, near) if near else None
+
+    @staticmethod
+    def _wanted(named: Named) -> Wanted:
+        from modelbuild import misspelled
+
+        return misspelled.WEIGHTS if isinstance(named, From) else misspelled.FILE
 
     # Folders
 
@@ -244,6 +268,13 @@ class WeightsReader:
             found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
         # A file that is whole comes before one of parts, each by its path.
         return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
+
+
+def spelled(named: Named, path: str) -> str:
+    """A path as it must be written where another one stands: what looks like no path is a model in a `from` of a TOML."""
+    if isinstance(named, From) and named.in_toml and not path.startswith((".", "/", "~")):
+        return f"./{path}"
+    return path
 
 
 def _unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:

@@ -25,6 +25,19 @@ class Settings(NamedTuple):
     sets: tuple[str, ...] = ()
 
 
+def folder_of(settings: Settings) -> str:
+    """The folder that a command works in, without links. Raises Error where there is none."""
+    folder = os.path.realpath(settings.folder)
+    if os.path.isdir(folder):
+        return folder
+    from modelbuild import misspelled
+
+    if os.path.isfile(folder):
+        raise Error("is a file, expected a folder", path=settings.folder, hint="-f FILE names a file, -C DIR a folder")
+    hint = misspelled.hint(settings.folder, os.getcwd(), misspelled.FOLDER)
+    raise Error("no such folder", path=settings.folder, hint=hint)
+
+
 def cache_folder(settings: Settings) -> str:
     """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
     named = settings.cache or os.environ.get("MODELBUILD_CACHE")

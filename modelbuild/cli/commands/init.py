@@ -17,6 +17,7 @@ from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
+from modelbuild.session.settings import folder_of
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -42,9 +43,8 @@ class Found(NamedTuple):
 
 
 def run(call: Invocation) -> int:
+    folder_of(call.settings)
     folder = os.path.abspath(call.settings.folder)
-    if not os.path.isdir(folder):
-        raise Error("no such folder", path=call.settings.folder)
     path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
         raise Error(f"there is a {PROJECT_FILE} already", path=path, hint="`modelbuild check` says whether it is right")
