@@ -106,7 +106,7 @@ class _Search:
         """Whether what is wanted stands there."""
         return (self.wanted.files and os.path.isfile(path)) or (self.wanted.folders and os.path.isdir(path))
 
-    def walk(self, folder: str, parts: Sequence[str], spare: int = 1) -> str | None:
+    def walk(self, folder: str, parts: Sequence[str], spare: int = 2) -> str | None:
         """Follow a path part by part, by names that are alike. `spare` folders may be left out, or be too many."""
         part, rest = parts[0], parts[1:]
         for name in self._alike(folder, part, is_last=not rest):
@@ -119,8 +119,15 @@ class _Search:
             return None
         if rest and (found := self.walk(folder, rest, spare - 1)):
             return found
-        inside = (os.path.join(folder, name, *parts) for name in self._listing(folder).names[:COMPARED])
-        return next((there for there in inside if self.fits(there)), None)
+        inside = [os.path.join(folder, name) for name in self._listing(folder).names[:COMPARED]]
+        if found := next((there for each in inside if self.fits(there := os.path.join(each, *parts))), None):
+            return found
+        for each in inside:
+            if len(self._listings) >= FOLDERS:
+                break
+            if os.path.isdir(each) and (found := self.walk(each, parts, spare - 1)):
+                return found
+        return None
 
     def _alike(self, folder: str, part: str, *, is_last: bool) -> Iterator[str]:
         """Entries of a folder that a part of a path may mean, the likeliest first."""
