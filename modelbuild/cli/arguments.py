@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from modelbuild import __version__
+from modelbuild.cli import foreign
 from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.kinds import Ftype, Pair, Size, offered
 from modelbuild.cli.report import Report
@@ -199,10 +200,11 @@ def _root(ctx: click.Context, /, version: bool, **values: Any) -> Any:
 def _explained(error: click.ClickException) -> Error:
     """A usage error in the words and the form of our own."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    help_ = f"`{ctx.command_path} --help` shows what there is" if ctx else None
+    help_ = f"`{ctx.command_path} --help` lists the options" if ctx else None
     if isinstance(error, click.NoSuchOption):
         known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
-        return Error(f"no such option '{error.option_name}'", hint=did_you_mean(error.option_name, known) or help_)
+        hint = foreign.OPTIONS.get(error.option_name) or did_you_mean(error.option_name, known) or help_
+        return Error(f"no such option '{error.option_name}'", hint=hint)
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name

@@ -44,6 +44,11 @@ class Invocation:
             self.report.base = os.path.dirname(self._session.file)
         return self._session
 
+    @property
+    def has_project(self) -> bool:
+        """Whether a project has been found."""
+        return self._session is not None
+
     def close(self) -> None:
         """Close the session, if there is one; the next use opens another."""
         if self._session is not None:

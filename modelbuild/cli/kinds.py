@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from modelbuild.cli.invocation import invoked, merged
+from modelbuild.cli.invocation import commands, invoked, merged
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ class Target(ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(word) for word in offered(ctx) if word.startswith(incomplete)]
+
+
+class Command(ParamType):
+    """The name of a command."""
+
+    name = "command"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in commands() if word.startswith(incomplete)]
 
 
 def targets(required: bool = False) -> click.Argument:

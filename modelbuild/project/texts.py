@@ -45,9 +45,10 @@ class Texts:
             what = f"'{shown}' cannot be read: {reason(fault)}"
             raise (place.error(what) if place else Error(what)) from None
         what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
+        if place is None:
+            raise Error(what)
         near = self._observed.meant(shown, self.root)
-        hint = f"did you mean '{near}'?" if near else None
-        raise place.error(what, hint=hint) if place else Error(what, hint=hint)
+        raise place.error(what, hint=f"did you mean '{near}'?" if near else None)
 
     def text(self, path: str, place: Place) -> str:
         """The text of a `{ file = … }`, without a byte order mark. Raises Error."""

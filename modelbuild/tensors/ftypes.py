@@ -23,6 +23,12 @@ ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
 
+NOT_YET = {
+    "q1_0": "q2_K_S", "q2_0": "q2_K_S", "iq1_s": "q2_K_S", "iq1_m": "q2_K_S", "iq2_xxs": "q2_K_S", "iq2_xs": "q2_K_S",
+    "iq2_s": "q2_K", "iq2_m": "q2_K", "iq3_xxs": "q3_K_S", "iq3_xs": "q3_K_S", "iq3_s": "q3_K_S", "iq3_m": "q3_K_M",
+}  # fmt: skip
+"""Those of llama-quantize that are not supported -> the nearest that is."""
+
 FLOATS = quants.FLOATS
 """File types that are no quantization: every tensor that may be quantized gets just this type."""
 

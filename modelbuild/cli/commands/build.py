@@ -74,6 +74,30 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
+    try:
+        return _run(call, asked)
+    except (Error, Errors) as fault:
+        if asked.targets and (misplaced := _foreign(call, asked.targets)):
+            raise misplaced from None
+        raise fault
+
+
+def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
+    """What to say where the first target is none, but a command of another tool."""
+    from modelbuild.cli import foreign
+
+    error = foreign.verb(targets)
+    if error is None or not call.has_project:
+        return error
+    try:
+        return error if call.session.words().resolve(targets[0]) is None else None
+    except Error as fault:
+        return Errors([error, fault])
+    except Errors as faults:
+        return Errors([error, *faults.errors])
+
+
+def _run(call: Invocation, asked: Request) -> int:
     session, report = call.session, call.report
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
         stamp = session.up_to_date(asked.targets)
