@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
 from modelbuild.cli import foreign
-from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, commands, guarded, invoked, is_command, merged
-from modelbuild.cli.kinds import Ftype, Pair, Size, offered
+from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
+from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean
 
 DEFAULT = "build"
 
-_FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
-
 
 def run(words: Sequence[str]) -> int:
     """Parse and run; returns the exit code. Not by click's own `main`, which hides interrupts and closed pipes."""
-    root = _Root()
     if instruction := os.environ.get(COMPLETE):
-        return shell_complete(root, {}, "modelbuild", COMPLETE, instruction)
+        return _complete(instruction, words)
+    command = root()
     try:
-        with root.make_context("modelbuild", sorted_q(words)) as context:
-            return int(root.invoke(context) or GOOD)
+        with command.make_context("modelbuild", sorted_q(words)) as context:
+            return int(command.invoke(context) or GOOD)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -39,34 +36,31 @@ def run(words: Sequence[str]) -> int:
         return WRONG
 
 
-def sorted_q(words: Sequence[str]) -> list[str]:
-    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
-    found: list[str] = []
-    at = 0
-    while at < len(words) and words[at] != "--" and not is_command(words[at]):
-        word = words[at]
-        if word == "-q" and at + 1 < len(words) and _FTYPE_LIKE.fullmatch(words[at + 1]):
-            found += ["--quantize", words[at + 1]]
-            at += 1
-        elif word == "-q":
-            found.append("--quiet")
-        elif word.startswith("-q") and _FTYPE_LIKE.fullmatch(word[2:]):
-            found += ["--quantize", word[2:]]
-        else:
-            found.append(word)
-        at += 1
-    return [*found, *words[at:]]
+def root() -> click.Command:
+    """The whole command line."""
+    return _Root()
+
+
+def _complete(instruction: str, words: Sequence[str]) -> int:
+    """Answer a shell. What goes wrong must not end up in the middle of a command line."""
+    from modelbuild.cli.completion import answer
+
+    try:
+        text = answer(root(), instruction, words)
+    except Exception:
+        text = ""
+    if text is None:
+        return FAILED
+    click.echo(text, nl=False)
+    return GOOD
 
 
 def common(hidden: bool) -> list[click.Parameter]:
     """The options of every command; they may stand before it and behind it, where they are `hidden` from its help."""
-    folder = click.Path(file_okay=False)
     quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
     quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
     return [
-        click.Option(
-            ["-C", "folder"], type=click.Path(), metavar="DIR", help="Work as if started in DIR.", hidden=hidden
-        ),
+        click.Option(["-C", "folder"], type=Folder(), metavar="DIR", help="Work as if started in DIR.", hidden=hidden),
         click.Option(
             ["-f", "--file"],
             type=click.Path(),
@@ -79,6 +73,7 @@ def common(hidden: bool) -> list[click.Parameter]:
         click.Option(
             ["--set", "sets"],
             multiple=True,
+            type=Override(),
             metavar="MODEL.KEY=VALUE",
             help="Override a key of a model.",
             hidden=hidden,
@@ -91,8 +86,8 @@ def common(hidden: bool) -> list[click.Parameter]:
             help="Set a variable of [vars].",
             hidden=hidden,
         ),
-        click.Option(["--models"], type=folder, metavar="DIR", help="The models folder to write.", hidden=hidden),
-        click.Option(["--cache"], type=folder, metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
+        click.Option(["--models"], type=Folder(), metavar="DIR", help="The models folder to write.", hidden=hidden),
+        click.Option(["--cache"], type=Folder(), metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
         click.Option(
             ["--memory"], type=Size(), metavar="SIZE", help="Memory for tensors under way (512M, 2GiB).", hidden=hidden
         ),
@@ -127,7 +122,7 @@ def _command(name: str) -> click.Command:
         run: Callable[..., int] = module.run
         return guarded(call, lambda call: run(call, **values))
 
-    return click.Command(
+    return _Command(
         name,
         params=[*parameters, *shared],
         callback=callback,
@@ -135,6 +130,22 @@ def _command(name: str) -> click.Command:
         epilog="Options of every command: modelbuild --help",
         no_args_is_help=False,
     )
+
+
+class _Command(click.Command):
+    """One command. A shell is offered all its options, also those that its help leaves to that of `modelbuild`."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return [*super().shell_complete(ctx, incomplete), *_options(self, incomplete, hidden=True)]
+
+
+def _options(command: click.Command, incomplete: str, *, hidden: bool) -> list[CompletionItem]:
+    """The options of a command that begin with what is typed: those in its help, or the hidden ones."""
+    options = [each for each in command.params if isinstance(each, click.Option) and each.hidden is hidden]
+    names = {name: option.help for option in options for name in option.opts}
+    return [
+        CompletionItem(name, help=text) for name, text in names.items() if incomplete and name.startswith(incomplete)
+    ]
 
 
 class _Root(click.Group):
@@ -180,8 +191,9 @@ class _Root(click.Group):
         self.format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        words = [] if incomplete.startswith("-") else [w for w in offered(ctx) if w.startswith(incomplete)]
-        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, words)]
+        if incomplete.startswith("-"):
+            return [*super().shell_complete(ctx, incomplete), *_options(_command(DEFAULT), incomplete, hidden=False)]
+        return [*super().shell_complete(ctx, incomplete), *Target().shell_complete(ctx, self.params[0], incomplete)]
 
 
 @click.pass_context

@@ -38,7 +38,10 @@ def parameters() -> list[click.Parameter]:
             ["-j", "--jobs"], type=Count(), metavar="N", help="Compare N tensors at once; default: all cores."
         ),
         click.Option(
-            ["--html"], metavar="FILE", help="Write a page that shows the figures, one file that needs no network."
+            ["--html"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write a page that shows the figures, one file that needs no network.",
         ),
     ]
 
