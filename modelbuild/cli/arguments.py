@@ -65,10 +65,10 @@ def common(hidden: bool) -> list[click.Parameter]:
             ["-f", "--file"],
             type=click.Path(),
             metavar="FILE",
-            help="Take this ModelBuild.toml or Modelfile.",
+            help="Use this ModelBuild.toml or Modelfile.",
             hidden=hidden,
         ),
-        click.Option(["-t", "--name"], metavar="NAME", help="Name the result; with a Modelfile.", hidden=hidden),
+        click.Option(["-t", "--name"], metavar="NAME", help="Name of the model; for a Modelfile.", hidden=hidden),
         click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
         click.Option(
             ["--set", "sets"],
@@ -87,19 +87,21 @@ def common(hidden: bool) -> list[click.Parameter]:
             hidden=hidden,
         ),
         click.Option(["--models"], type=Folder(), metavar="DIR", help="The models folder to write.", hidden=hidden),
-        click.Option(["--cache"], type=Folder(), metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
+        click.Option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder.", hidden=hidden),
         click.Option(
-            ["--memory"], type=Size(), metavar="SIZE", help="Memory for tensors under way (512M, 2GiB).", hidden=hidden
+            ["--memory"],
+            type=Size(),
+            metavar="SIZE",
+            help="Memory limit for tensors in flight (512M, 2GiB).",
+            hidden=hidden,
         ),
         click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
-        click.Option(quiet, is_flag=True, default=None, help="Print errors alone.", hidden=hidden),
-        click.Option(
-            ["-v", "--verbose"], is_flag=True, default=None, help="Print also what was found made.", hidden=hidden
-        ),
+        click.Option(quiet, is_flag=True, default=None, help="Print only errors.", hidden=hidden),
+        click.Option(["-v", "--verbose"], is_flag=True, default=None, help="Also print cached steps.", hidden=hidden),
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
-            help="Colour on stderr; auto: on a terminal, unless NO_COLOR is set.",
+            help="Color on stderr; auto: on a terminal, unless NO_COLOR is set.",
             hidden=hidden,
         ),
     ]
@@ -158,7 +160,7 @@ class _Root(click.Group):
             params=[*common(hidden=False), version],
             callback=_root,
             invoke_without_command=True,
-            help="Make local language models: weights, Modelfiles and one ModelBuild.toml in, models for Ollama and llama.cpp out.",
+            help="Build local language models from weights, Modelfiles and one ModelBuild.toml, for Ollama and llama.cpp.",
             context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True, "obj": {}},
         )
 

@@ -1,7 +1,7 @@
-"""Show all there is to one target: its names, every value and where it comes from, its layers.
+"""Show everything about one target: its names, every value and where it comes from, its layers.
 
-A place is where a value was said; 'inherited' names the model that gives it. Digests and sizes are those of what is built
-now. With --modelfile the whole is printed as one Modelfile, without bases, matrix and variables.
+Each value comes with the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are
+those of the model as it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def parameters() -> list[click.Parameter]:
 
     return [
         click.Argument(["target"], type=Target(), metavar="TARGET"),
-        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print one Modelfile that says it all."),
+        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print everything as one Modelfile."),
     ]
 
 
@@ -63,9 +63,9 @@ def _one(session: Session, target: str) -> Output:
     chosen = [output for output in outputs if output.label in latest]
     if len(chosen) != 1:
         raise Error(
-            f"'{target}' means {len(outputs)} variants, expected one",
+            f"'{target}' matches {len(outputs)} variants, need one",
             facts=[("variants", listed(output.label for output in outputs))],
-            hint=f"name one, as `modelbuild show {outputs[0].label}`",
+            hint=f"name one, such as `modelbuild show {outputs[0].label}`",
         )
     return chosen[0]
 
@@ -136,7 +136,7 @@ class _Shown:
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
         for layer in self.layer_rows():
-            digest = layer["digest"] or "(not made)"
+            digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
             origin = f"  from {layer['from']}" if layer["from"] else ""
             rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
@@ -186,7 +186,7 @@ def _modelfile(session: Session, output: Output) -> str:
             blob = session.models.library.blob_path(made.artifact) if made else ""
             path = blob if blob and os.path.exists(blob) else _origin_path(session, layer)
             if path != blob:
-                head.append(f"# not built yet: {layer.kind} from its source")
+                head.append(f"# not built: {layer.kind} from its source")
             commands.append(Command(instruction, path))
     for key, (value, _) in values.items():
         if key in ("template", "system", "renderer", "parser", "requires"):
