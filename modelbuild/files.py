@@ -99,13 +99,14 @@ def _home(user: str) -> str:
 
 
 def free(path: str) -> int | None:
-    """Bytes that are free where `path` lies or would lie; None where the system does not tell."""
+    """Bytes that are free where `path` lies or would lie; None where the system does not tell, as of /proc."""
     import shutil
 
     try:
-        return shutil.disk_usage(existing(path)).free
+        usage = shutil.disk_usage(existing(path))
     except OSError:
         return None
+    return usage.free if usage.total else None
 
 
 def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:

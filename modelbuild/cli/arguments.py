@@ -16,7 +16,7 @@ from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, g
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
-from modelbuild.words import did_you_mean
+from modelbuild.words import did_you_mean, listed
 
 DEFAULT = "build"
 
@@ -217,14 +217,24 @@ def _explained(error: click.ClickException) -> Error:
     help_ = f"`{ctx.command_path} --help` lists the options" if ctx else None
     if isinstance(error, click.NoSuchOption):
         known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
-        hint = foreign.OPTIONS.get(error.option_name) or did_you_mean(error.option_name, known) or help_
+        hint = foreign.OPTIONS.get(error.option_name) or _of_command(error.option_name)
+        hint = hint or did_you_mean(error.option_name, known) or help_
         return Error(f"no such option '{error.option_name}'", hint=hint)
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
         )
         return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
+    if ctx is not None and "unexpected extra" in error.message:
+        help_ = foreign.ARGUMENTS.get(str(ctx.info_name), help_)
     return Error(_plain(error.format_message()), hint=help_)
+
+
+def _of_command(option: str) -> str | None:
+    """A hint for an option that only other commands have."""
+    owners = [name for name in commands() if any(option in each.opts for each in _command(name).params)]
+    named = listed(f"`modelbuild {name}`" for name in owners)
+    return f"it is an option of {named}" if owners else None
 
 
 def _plain(message: str) -> str:

@@ -93,6 +93,14 @@ OPTIONS = {
 """Option -> a hint."""
 
 
+ARGUMENTS = {
+    "clean": "`clean` takes no targets: `ollama rm NAME` removes one model, `modelbuild clean --stale` those that are no longer "
+    "declared; `modelbuild --cache DIR clean --cache` empties another cache",
+    "init": "`modelbuild -C DIR init` looks in another folder",
+}
+"""Command that takes no words -> a hint for those who give it some."""
+
+
 def verb(words: Sequence[str]) -> Error | None:
     """What to say where the first word is a verb of another tool, and no target; None where it is none."""
     first, *others = words

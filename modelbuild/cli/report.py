@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
@@ -40,6 +41,7 @@ class Report:
         self.err = err or sys.stderr
         self.color = _colored(color, self.err)
         self.base: str | None = None
+        self.options: Sequence[str] = ()
         self.begin()
 
     def begin(self) -> None:
@@ -70,7 +72,7 @@ class Report:
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
         if not self.quiet:
-            self.err.write(text + "\n")
+            self.err.write(self._here(text) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""
@@ -96,11 +98,30 @@ class Report:
 
     def rendered(self, error: Error, severity: str = "error") -> str:
         """An error for people."""
-        return render(nearer(error, self.base, here()), severity)
+        return render(self._near(error), severity)
+
+    def _near(self, error: Error) -> Error:
+        near = nearer(error, self.base, here())
+        return near.replace(hint=self._here(near.hint)) if near.hint and self.options else near
+
+    def _here(self, text: str) -> str:
+        """A text whose commands in backquotes are for this project: with the options that this one was found by."""
+        if not self.options or "`modelbuild" not in text:
+            return text
+        import shlex
+
+        given = list(zip(self.options[::2], self.options[1::2], strict=True))
+
+        def command(found: re.Match[str]) -> str:
+            words = found[1].split()
+            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in words]
+            return f"`{' '.join(['modelbuild', *missing, *words])}`"
+
+        return re.sub("`modelbuild((?: [^`]*)?)`", command, text)
 
     def described(self, error: Error, severity: str = "error") -> dict[str, Any]:
         """An error for programs."""
-        near = nearer(error, self.base, here())
+        near = self._near(error)
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
     def paint(self, text: str, color: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import steps
 from modelbuild.engine.graph import Graph
 from modelbuild.errors import Error
+from modelbuild.files import free
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe
@@ -45,12 +45,12 @@ def short_of(needs: Sequence[Need], folder: str) -> dict[str, list[Error]]:
     """What the machine has too little of, by step: space in a folder that need not exist yet, memory."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    free, available = shutil.disk_usage(folder).free, _memory()
+    left, available = free(folder), _memory()
     disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
     no_space = Error(
         "not enough space on the disk for the new models",
         path=folder,
-        facts=[("needed", f"{disk:,} bytes"), ("free", f"{free:,} bytes")],
+        facts=[("needed", f"{disk:,} bytes"), ("free", f"{left or 0:,} bytes")],
         hint="free some space, name other folders with --cache and --models, or build fewer at a time",
     )
     no_memory = Error(
@@ -61,8 +61,8 @@ def short_of(needs: Sequence[Need], folder: str) -> dict[str, list[Error]]:
     found: dict[str, list[Error]] = {}
     for need in needs:
         # In the order they are written, the first ones may fit.
-        free -= need.disk
-        if need.disk and free < 0:
+        left = None if left is None else left - need.disk
+        if need.disk and left is not None and left < 0:
             found.setdefault(need.step, []).append(no_space)
         if available is not None and need.memory > available:
             found.setdefault(need.step, []).append(no_memory)

@@ -25,6 +25,15 @@ class Settings(NamedTuple):
     sets: tuple[str, ...] = ()
 
 
+def options(settings: Settings) -> list[str]:
+    """The options by which another command finds the same project, cache and models folder."""
+    named = (
+        ("-C", settings.folder if settings.folder != "." else None), ("-f", settings.file), ("-t", settings.name),
+        ("--models", settings.models), ("--cache", settings.cache),
+    )  # fmt: skip
+    return [word for option, value in named if value for word in (option, value)]
+
+
 def folder_of(settings: Settings) -> str:
     """The folder that a command works in, without links. Raises Error where there is none."""
     folder = os.path.realpath(settings.folder)

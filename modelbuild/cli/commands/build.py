@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,12 +77,13 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
-    try:
-        return _run(call, asked)
-    except (Error, Errors) as fault:
-        if asked.targets and (misplaced := _foreign(call, asked.targets)):
-            raise misplaced from None
-        raise fault
+    with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
+        try:
+            return _run(used, asked)
+        except (Error, Errors) as fault:
+            if asked.targets and (misplaced := _foreign(used, asked.targets)):
+                raise misplaced from None
+            raise fault
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -141,6 +143,7 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    session.models.check_apart()
     steps = len(session.graph.select(selection.outputs).steps)
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
