@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
-from modelbuild.cli import foreign
+from modelbuild.cli import foreign, usage
 from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
 from modelbuild.cli.report import Report
@@ -68,8 +68,14 @@ def common(hidden: bool) -> list[click.Parameter]:
             help="Use this ModelBuild.toml or Modelfile.",
             hidden=hidden,
         ),
-        click.Option(["-t", "--name"], metavar="NAME", help="Name of the model; for a Modelfile.", hidden=hidden),
-        click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
+        click.Option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile.", hidden=hidden),
+        click.Option(
+            quantize,
+            type=Ftype(),
+            metavar="TYPE",
+            help="Quantize the model of a Modelfile. Short: -q TYPE.",
+            hidden=hidden,
+        ),
         click.Option(
             ["--set", "sets"],
             multiple=True,
@@ -86,13 +92,17 @@ def common(hidden: bool) -> list[click.Parameter]:
             help="Set a variable of [vars].",
             hidden=hidden,
         ),
-        click.Option(["--models"], type=Folder(), metavar="DIR", help="The models folder to write.", hidden=hidden),
-        click.Option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder.", hidden=hidden),
+        click.Option(
+            ["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's.", hidden=hidden
+        ),
+        click.Option(
+            ["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild.", hidden=hidden
+        ),
         click.Option(
             ["--memory"],
             type=Size(),
             metavar="SIZE",
-            help="Memory limit for tensors in flight (512M, 2GiB).",
+            help="Memory limit for tensors, such as 2GiB.",
             hidden=hidden,
         ),
         click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
@@ -101,7 +111,7 @@ def common(hidden: bool) -> list[click.Parameter]:
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
-            help="Color on stderr; auto: on a terminal, unless NO_COLOR is set.",
+            help="Color on stderr; default: auto.",
             hidden=hidden,
         ),
     ]
@@ -182,15 +192,7 @@ class _Root(click.Group):
         formatter.write_usage("modelbuild", "[OPTION]... COMMAND ...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, parameters in (
-            ("Options of every command", self.get_params(ctx)),
-            ("Options of a build", [p for p in _command(DEFAULT).params if not getattr(p, "hidden", False)]),
-        ):
-            options = [parameter for parameter in parameters if isinstance(parameter, click.Option)]
-            records = [record for option in options if (record := option.get_help_record(ctx))]
-            with formatter.section(title):
-                formatter.write_dl(records)
-        self.format_commands(ctx, formatter)
+        usage.write(formatter, ctx, {name: _command(name) for name in commands()}, DEFAULT)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         if incomplete.startswith("-"):

@@ -295,7 +295,7 @@ def test_check_shows_every_problem_and_reads_no_weights(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML + more)
     golden("check_problems", project, "check")
     code, out, _ = run(project, "check", "--json")
-    assert code == 2
+    assert code == 1
     assert len(json.loads(out)["errors"]) == 2
     assert len(json.loads(out)["models"]) == 6
 

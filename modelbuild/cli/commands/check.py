@@ -1,7 +1,8 @@
-"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
+"""Find what is wrong without building.
 
-Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
-each tensor. No weights are read. A build makes the same checks for the steps that it runs.
+Checks texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v or --json the type of each tensor. No weights are read. A build makes the
+same checks for the steps that it runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Say why the steps of the targets would run: show what changed since the last build.
+"""Say why steps would run: what changed since the last build.
 
 Nothing is run. New and changed sources are read for their digests, as in a build.
 """

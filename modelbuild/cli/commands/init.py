@@ -1,4 +1,4 @@
-"""Write a ModelBuild.toml for the Modelfiles and weights of this folder.
+"""Write a ModelBuild.toml for the Modelfiles and weights here.
 
 Looks through the folder and those in it; an existing ModelBuild.toml is never touched.
 """

@@ -1,4 +1,4 @@
-"""List the variants of the project: name, type, size, base, and whether they are built.
+"""List the variants of the project, and which of them are built.
 
 BUILT is 'yes', 'no', or 'changed' if a build would change the model. --json prints an array; manifest, model blob and
 size are those of the model as it is built now.

@@ -1,7 +1,8 @@
-"""Show the quantization error: the stored weights compared with the source, tensor by tensor.
+"""Show the quantization error, tensor by tensor.
 
-Prints root mean square error, maximum error, signal to noise and bits per weight of each built model; with -v (before
-the command) of every tensor. --html writes a page that shows the tensors by block and kind. Figures are cached.
+Compares the stored weights with their source. Prints root mean square error, maximum error, signal to noise and bits
+per weight of each built model; with -v of every tensor. --html writes a page that shows the tensors by block and kind.
+Figures are cached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Show everything about one target: its names, every value and where it comes from, its layers.
+"""Show one target: names, layers, and where each value comes from.
 
 Each value comes with the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are
 those of the model as it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.

@@ -1,6 +1,6 @@
-"""Build the targets, and again whenever one of their files changes, until interrupted.
+"""Build the targets, and again on every change, until interrupted.
 
-An error is shown, and the next change starts the next build.
+A change is one of the files that the targets are made of. An error is shown, and the next change starts the next build.
 """
 
 from __future__ import annotations
