@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,11 +136,29 @@ class Bases:
         try:
             Name.parse(line.text)
         except Error as error:
-            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
+            hint = near or (self._download(line.text) if "huggingface.co/" in line.text else None)
+            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",
             facts=looked,
-            hint=near or f"to download it: `ollama pull {line.text}`, then build again",
+            hint=near or self._download(line.text),
+        )
+
+    def _download(self, text: str) -> str:
+        """A hint that says how to get a model that is not here, or where the cache of Hugging Face has it."""
+        repository = text.rpartition("huggingface.co/")[2].strip("/")
+        owner, slash, name = repository.partition("/")
+        pull = f"`ollama pull {text}`, then build again"
+        if not slash or "/" in name or ":" in name or repository.startswith("hf.co/"):
+            return f"to download it: {pull}"
+        cached = f"~/.cache/huggingface/hub/models--{owner}--{name}"
+        if self._observed.kind(os.path.expanduser(cached)) == "folder":
+            return f"did you mean '{cached}'?"
+        from_hugging_face = f"`hf download {repository} --local-dir ./{name}`, then FROM ./{name}"
+        return (
+            from_hugging_face
+            if "huggingface.co/" in text
+            else f"to download it: {pull}; of Hugging Face: {from_hugging_face}"
         )
 
     def _near_path(self, line: From) -> str | None:
@@ -189,7 +208,9 @@ class Bases:
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else reason(error)
             raise line.place.error(
-                f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
+                f"the manifest of '{line.text}' cannot be read: {what}",
+                facts=[("manifest", path)],
+                hint=f"pull it again: `ollama pull {line.text}`",
             ) from error
 
     def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
@@ -198,7 +219,7 @@ class Bases:
             raise line.place.error(
                 f"the model '{line.text}' lacks a blob",
                 facts=[("manifest", path), ("missing", blob)],
-                hint="pull it again",
+                hint=f"pull it again: `ollama pull {line.text}`",
             )
         return blob
 
@@ -207,7 +228,9 @@ class Bases:
             return manifest.parse_params(self._observed.read(path))
         except (Error, OSError):
             raise line.place.error(
-                f"the model '{line.text}' has a blob that is not a JSON object", facts=[("blob", path)]
+                f"the model '{line.text}' has a blob that is not a JSON object",
+                facts=[("blob", path)],
+                hint=f"remove that blob and pull it again: `ollama pull {line.text}`",
             ) from None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
-from modelbuild.files import reason
+from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import File, From
@@ -19,6 +19,17 @@ from modelbuild.project.variant import File, From
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
     from modelbuild.misspelled import Wanted
+
+
+NESTED = 50
+"""Folders that are looked into for weights, where a folder has none."""
+
+_WHERE = {
+    "model": 'a model belongs in FROM, or in ModelBuild.toml: from = "{0}"',
+    "projector": 'in ModelBuild.toml: projector = "{0}"; in a Modelfile: FROM {0}',
+    "adapter": 'in ModelBuild.toml: adapters = [{{ path = "{0}" }}]; in a Modelfile: ADAPTER {0}',
+}
+"""What a GGUF file holds -> where it belongs."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +112,9 @@ class WeightsReader:
             )
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
+            hint = _WHERE[found.role].format(file.text)
             raise file.place.error(
-                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)]
+                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
         return found
 
@@ -180,14 +192,29 @@ class WeightsReader:
         try:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
-            raise in_named(error, line, folder, folder=True) from error
+            hint = error.hint or self._within(line, folder)
+            raise in_named(error.replace(hint=hint), line, folder, folder=True) from error
         except OSError as error:
-            raise line.place.error(f"cannot be read: {reason(error)}", facts=[("file", index)]) from error
+            raise line.place.error(
+                f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
+            ) from error
         forms = [(name, "bytes") for name in shards.small([*names, *nested])]
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
         return CheckpointFolder(os.path.basename(os.path.abspath(folder)), files, plugin, self._chat(folder, names))
+
+    def _within(self, line: From, folder: str) -> str | None:
+        """A hint that names a folder of weights in a folder that has none of its own."""
+        inside = [name for name, kind, _ in self._entries(line, folder) if kind == "folder"]
+        for name in inside[:NESTED]:
+            try:
+                names = os.listdir(os.path.join(folder, name))
+            except OSError:
+                continue
+            if any(each.endswith((".safetensors", ".gguf")) for each in names):
+                return f"did you mean '{spelled(line, os.path.join(line.text, name))}'?"
+        return "download the whole folder of the model, or name a GGUF file"
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
@@ -278,7 +305,9 @@ def spelled(named: Named, path: str) -> str:
 
 
 def _unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:
-    return named.place.error(f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)])
+    return named.place.error(
+        f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)], hint=remedy(error)
+    )
 
 
 def _a(noun: str) -> str:

@@ -65,7 +65,8 @@ def cache_limit() -> int:
     """Bytes of artifacts that the store keeps."""
     named = os.environ.get("MODELBUILD_CACHE_LIMIT")
     if named and not named.isdecimal():
-        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
+        hint = f"write it without a unit: {CACHE_LIMIT} are 64 GiB"
+        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'", hint=hint)
     return int(named) if named else CACHE_LIMIT
 
 

@@ -60,7 +60,8 @@ def run(call: Invocation) -> int:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=path) from error
+        hint = "make the folder writable, or start in another one with -C"
+        raise Error(f"cannot be written: {reason(error)}", path=path, hint=hint) from error
     kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:
