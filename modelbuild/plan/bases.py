@@ -12,7 +12,7 @@ from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
-from modelbuild.ollama.modelfile.meaning import looks_like_path
+from modelbuild.ollama.modelfile.meaning import comment_hint, looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.project import Project, is_shared
@@ -107,7 +107,7 @@ class Bases:
 
     def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
-            raise self._weights.missing(line, path)
+            raise self._weights.missing(line, path, None if line.in_toml else "FROM")
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
@@ -136,7 +136,8 @@ class Bases:
         try:
             Name.parse(line.text)
         except Error as error:
-            hint = near or (self._download(line.text) if "huggingface.co/" in line.text else None)
+            hint = (None if line.in_toml else comment_hint("FROM", line.text)) or near
+            hint = hint or (self._download(line.text) if "huggingface.co/" in line.text else None)
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",

@@ -13,6 +13,7 @@ from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
+from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import File, From
 
@@ -100,7 +101,7 @@ class WeightsReader:
         """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
         kind = self._observed.kind(path)
         if kind is None:
-            raise self.missing(file, path)
+            raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
             raise file.place.error(
                 f"{role} '{file.text}' is a safetensors adapter, which is not supported yet"
@@ -124,16 +125,15 @@ class WeightsReader:
             raise self.missing(file, file.path)
         return Source(file.path, "bytes")
 
-    def missing(self, named: Named, path: str) -> Error:
-        """The error for a path that leads to nothing, or to a folder where a file is named."""
+    def missing(self, named: Named, path: str, instruction: str | None = None) -> Error:
+        """The error for a path that leads to nothing, or to a folder where a file is named, in an `instruction` of a Modelfile."""
         where, wanted = "file or folder" if isinstance(named, From) else "file", self._wanted(named)
-        what = (
-            f"'{named.text}' is a folder, expected a file"
-            if os.path.isdir(path)
-            else f"no such {where}: '{named.text}'"
-        )
-        near = self._observed.meant(named.text, named.folder, wanted)
-        hint = f"did you mean '{spelled(named, near)}'?" if near else None
+        what = f"no such {where}: '{named.text}'"
+        if os.path.isdir(path):
+            what = f"'{named.text}' is a folder, expected a file"
+        hint = comment_hint(instruction, named.text) if instruction else None
+        near = None if hint else self._observed.meant(named.text, named.folder, wanted)
+        hint = f"did you mean '{spelled(named, near)}'?" if near else hint
         return named.place.error(what, facts=[("looked at", path)], hint=hint)
 
     def near(self, line: From) -> str | None:

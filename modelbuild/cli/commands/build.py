@@ -108,8 +108,10 @@ def _run(call: Invocation, asked: Request) -> int:
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    from modelbuild.session import naming
+
     selection = _select(session, asked.targets)
-    for warning in session.warnings:
+    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
         report.warning(warning)
     if asked.dry_run:
         from modelbuild.cli import dry_run
@@ -140,10 +142,12 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
 
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     from modelbuild.cli.progress import follow, no_work
+    from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
     session.models.check_apart()
+    untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
         try:
@@ -153,6 +157,9 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
+    if not (failures or report.as_json):
+        for each in untagged:
+            report.note(each.sentence())
     return FAILED if failures else GOOD
 
 
