@@ -192,7 +192,7 @@ class WeightsReader:
         try:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
-            hint = error.hint or self._within(line, folder)
+            hint = error.hint or (self._within(line, folder) if shards.INDEX not in names else None)
             raise in_named(error.replace(hint=hint), line, folder, folder=True) from error
         except OSError as error:
             raise line.place.error(

@@ -121,47 +121,8 @@ def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
         return text
     spelling = ftypes.canonical(text)
     if spelling is None:
-        raise unknown_ftype(text, mixes)
+        raise ftypes.unknown(text, mixes)
     return spelling
-
-
-_ELSEWHERE = {
-    "fp32": "f32", "float32": "f32", "fp16": "f16", "float16": "f16", "half": "f16", "bfloat16": "bf16", "int8": "q8_0",
-    "8bit": "q8_0", "q8": "q8_0", "int4": "q4_K_M", "4bit": "q4_K_M", "q4": "q4_K_M", "q4_k_xl": "q4_K_M", "q5": "q5_K_M",
-    "q6": "q6_K", "q3": "q3_K_M", "q2": "q2_K", "mxfp4": "mxfp4_moe", "copy": "none", "auto": "none",
-}  # fmt: skip
-"""What other tools call a type -> what llama.cpp calls it, or one that is about as large."""
-
-
-def unknown_ftype(text: str, mixes: Collection[str] = ()) -> Error:
-    """The error for a word that is no type of whole files."""
-    folded = text.casefold().replace("-", "_")
-    if error := not_yet(text):
-        return error
-    hint = did_you_mean(text, mixes)
-    if hint is None and (meant := _ELSEWHERE.get(folded.removeprefix("ud_"))):
-        hint = f"did you mean '{meant}'?"
-    facts = [("known", listed([*mixes, *ftypes.KNOWN], 30))]
-    return Error(f"unknown ftype {got(text)}", facts=facts, hint=hint or nearest_ftype(text))
-
-
-def not_yet(text: str) -> Error | None:
-    """The error for a type that llama.cpp has and we do not; None for any other word."""
-    name = text.casefold()
-    if name not in ftypes.NOT_YET:
-        return None
-    hint = f"take '{ftypes.NOT_YET[name]}', or make the file with llama-quantize and name it in 'from'"
-    return Error(f"llama.cpp's {name} is not supported yet", hint=hint)
-
-
-def nearest_ftype(text: str) -> str | None:
-    """A hint for a misspelled ftype; of equally near ones the `_M` mix, which is what people mean."""
-    import difflib
-
-    folded = text.casefold()
-    ranked = sorted(ftypes.KNOWN, key=lambda name: not name.endswith("_M"))
-    near = max(ranked, key=lambda name: difflib.SequenceMatcher(None, name.casefold(), folded).ratio())
-    return did_you_mean(text, [near])
 
 
 def flag(value: Any, key: str) -> bool:

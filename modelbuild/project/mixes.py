@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from modelbuild.errors import Error, Problems
-from modelbuild.project.keys import Check, flag, not_yet, unknown_ftype
+from modelbuild.project.keys import Check, flag
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, filled
@@ -21,7 +21,7 @@ def base(value: Any) -> str:
     text = as_text(value)
     spelling = ftypes.canonical(text)
     if spelling is None:
-        error = unknown_ftype(text)
+        error = ftypes.unknown(text)
         raise error.replace(hint=error.hint or "a mix starts from an ftype of llama.cpp")
     return spelling
 
@@ -30,7 +30,7 @@ def tensor_type(value: Any) -> str:
     """The quant of a tensor, as `quants.get` knows it. Raises Error, without a place."""
     text = as_text(value)
     quant = text.casefold()
-    if error := not_yet(text):
+    if error := ftypes.not_yet(text):
         raise error.replace(hint=None)
     if quant not in quants.names():
         hint = did_you_mean(text, quants.names())

@@ -68,7 +68,7 @@ def parse(option: str) -> Set:
     # A model's name may hold dots: the first part that is a key of a model ends it.
     split = next((number for number in range(1, len(parts)) if parts[number] in KEYS), None)
     if not equals or len(parts) < 2:
-        raise place.error("expected MODEL.KEY=VALUE", hint="such as --set chat.quantize=q8_0")
+        raise place.error("expected MODEL.KEY=VALUE", hint="write, for example, --set chat.quantize=q8_0")
     if split is None:
         raise place.error(
             f"unknown key '{parts[-1]}'",
@@ -76,7 +76,7 @@ def parse(option: str) -> Set:
         )
     key = parts[split]
     if key == "extends":
-        raise place.error("'extends' cannot be set from the command line", hint="say it in ModelBuild.toml")
+        raise place.error("'extends' cannot be set from the command line", hint="set it in ModelBuild.toml")
     value: Any
     try:
         value = tomllib.loads(f"value = {text}")["value"]
