@@ -72,6 +72,8 @@ class Report:
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
         if not self.quiet:
+            # A note comes last, also where both streams go to one file.
+            self.out.flush()
             self.err.write(self._here(text) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
@@ -124,6 +126,11 @@ class Report:
         near = self._near(error)
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
+    @property
+    def width(self) -> int | None:
+        """Columns for what goes to stdout; None where it is no terminal, and nothing need be cut."""
+        return width(self.out)
+
     def paint(self, text: str, color: str) -> str:
         """The text in a colour, where stderr takes colours."""
         return f"\x1b[{_ANSI[color]}m{text}\x1b[0m" if self.color else text
@@ -132,6 +139,14 @@ class Report:
     def seconds(self) -> float:
         """Since the command began."""
         return time.perf_counter() - self._begun
+
+
+def width(stream: TextIO) -> int | None:
+    """The columns of a terminal; None for another stream."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _colored(color: Color, stream: TextIO) -> bool:

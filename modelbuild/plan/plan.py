@@ -75,7 +75,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
                 errors.append(error)
     if errors:
         raise Errors(errors)
-    return Graph(declared.steps.values(), outputs), bases.warnings
+    return declared.graph(outputs), bases.warnings
 
 
 class _Planner:

@@ -28,6 +28,8 @@ class Findings(NamedTuple):
     errors: Mapping[str, Sequence[Error]]
     unjudged: Mapping[str, str] = {}
     """Path of a GGUF file -> its architecture, of which we do not know what the runtime asks for."""
+    bytes: Mapping[str, int] = {}
+    """Step -> the bytes of the file that it is going to write."""
 
 
 def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
@@ -131,4 +133,5 @@ def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:
     """What stands against the steps that are to run; `folder` is where their files go."""
     findings = look(graph, running)
     needed = needs.of(graph, findings.recipes, running)
-    return findings._replace(errors={**findings.errors, **needs.short_of(needed, folder)})
+    errors = {**findings.errors, **needs.short_of(needed, folder)}
+    return findings._replace(errors=errors, bytes={need.step: need.disk for need in needed if need.disk})

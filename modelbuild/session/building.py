@@ -105,6 +105,7 @@ class _Building:
 
             findings = preflight.refuse(graph, running, self._models.root)
             faults.update(findings.errors)
+            self._report({"event": "expected", "bytes": findings.bytes})
             for path, architecture in findings.unjudged.items():
                 self._report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:

@@ -70,8 +70,16 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
 
 
-def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
-    """The models that a build would make; and by step, what stands against making them."""
+class Models(NamedTuple):
+    """The models that a build would make, the bytes of their files, and by step, what stands against making them."""
+
+    forecasts: list[Forecast]
+    disk: int
+    wrong: dict[str, list[Error]]
+
+
+def models_ahead(session: Session, ahead: Ahead) -> Models:
+    """See which models a build would make."""
     from modelbuild.plan import needs, preflight
 
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
@@ -80,7 +88,8 @@ def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[s
     forecasts = [of_output(graph, output, found.recipes) for output in made]
     needed = needs.of(graph, found.recipes, running)
     wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return forecasts, wrong | needs.short_of(needed, session.models.root)
+    wrong |= needs.short_of(needed, session.models.root)
+    return Models(forecasts, sum(need.disk for need in needed if need.step not in wrong), wrong)
 
 
 def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:

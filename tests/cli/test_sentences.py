@@ -88,10 +88,10 @@ def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:
         "chat", "chat:latest", 2048, (("norm", "f32", (8,)), ("q", "q8_0", (8, 32)), ("k", "q8_0", (8, 32)))
     )
     models = [model, Forecast("served", "served:latest", None, ())]
-    (table,) = forecasts(models, verbose=False)
+    (table,) = forecasts(models, verbose=False, width=None)
     assert [line.split() for line in table.split("\n")][1][0] == "chat:latest"
     assert table.endswith("2 q8_0, 1 f32") and "served" not in table
-    head, tensors = forecasts(models, verbose=True)
+    head, tensors = forecasts(models, verbose=True, width=None)
     assert head.startswith("chat:latest  ")
     assert tensors.split("\n")[-1].split() == ["k", "q8_0", "8", "×", "32"]
-    assert forecasts(models[1:], verbose=False) == []
+    assert forecasts(models[1:], verbose=False, width=None) == []

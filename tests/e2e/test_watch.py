@@ -83,7 +83,7 @@ class Watch:
 
     @property
     def builds(self) -> int:
-        return self.text.count("built in")
+        return self.text.count(" built (")
 
     def until(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT

@@ -251,7 +251,7 @@ def test_metadata_are_set_before_quantization_and_share_the_conversion(tmp_path:
     toml = f'[model.a]\nfrom = "./weights"\n{NAMED}[model.a.matrix]\nquantize = ["none", "q8_0"]\n[model.b]\nfrom = "./weights"\n'
     made = graph(tmp_path, toml, CHECKPOINT)
     assert kinds(made).count("convert") == kinds(made).count("describe") == 1
-    assert dict(made.steps["a/describe"].inputs) == {"recipe": "a/convert"}
+    assert dict(made.steps["a/describe"].inputs) == {"recipe": "weights/convert"}
     assert dict(made.steps["a:q8_0/quantize"].inputs) == {"recipe": "a/describe"}
     assert [described(made, label) for label in ("a:none", "a:q8_0", "b")] == [[{"general.name": "N"}]] * 2 + [[]]
 

@@ -141,7 +141,8 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
 
 
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import follow, no_work
+    from modelbuild.cli.progress import Work, no_work
+    from modelbuild.cli.terminal import follow
     from modelbuild.session import naming
     from modelbuild.session.building import build
 
@@ -149,7 +150,8 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
-    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+    names = {output.label: output.names for output in selection.outputs}
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
         try:
             failures = build(session, selection, options, progress)
         except Error as error:

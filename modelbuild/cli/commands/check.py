@@ -1,8 +1,8 @@
-"""Find what is wrong without building.
+"""Check everything without building.
 
-Checks texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
-its number of tensors of each type; with -v or --json the type of each tensor. No weights are read. A build makes the
-same checks for the steps that it runs.
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
+A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():

@@ -1,22 +1,25 @@
-"""Show one target: names, layers, and where each value comes from.
+"""Show everything about one target.
 
-Each value comes with the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are
-those of the model as it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
+That is its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
+instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
-from modelbuild.words import listed, size, table
+from modelbuild.words import cut, listed, size
 
 if TYPE_CHECKING:
     import click
@@ -50,7 +53,7 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
     if report.as_json:
         report.data(shown.data())
     else:
-        report.result(shown.text())
+        report.result(shown.text(report.width))
     return GOOD
 
 
@@ -120,7 +123,7 @@ class _Shown:
             "built": self.state,
         }
 
-    def text(self) -> str:
+    def text(self, width: int | None) -> str:
         provenance = self.provenance
         variant = provenance.variant
         rows = [["model", variant.model + "".join(f", {axis} = {label}" for axis, label in variant.row), ""]]
@@ -143,10 +146,30 @@ class _Shown:
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
-        # Only what has a place takes part in the width of the column before it.
-        width = max((len(value) for _, value, place in rows if place), default=0)
-        rows = [[key, value.ljust(width) + f"  {place}" if place else value] for key, value, place in rows]
-        return table([self.output.label, ""], rows)
+        return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """Keys, values and places. A value without a place goes on below the places."""
+    keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
+    room = None
+    if width is not None:
+        keys = min(keys, width // 2)
+        room = max(width - keys - GAP, 2 * LEAST)
+        if values + GAP + places > room:
+            places = min(places, max(room - values - GAP, room // 2))
+            values = room - places - GAP
+    lines = []
+    for key, value, place in rows:
+        cells = [[key], [value], [place]]
+        if room is not None:
+            value = short_digests(value)
+            cells = [wrapped(key, keys), wrapped(value, values if place else room), wrapped(place, places)]
+        for number in range(max(map(len, cells))):
+            named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
+            gap = " " * (values - columns(told)) if beside else ""
+            lines.append(f"{named}{' ' * (keys - columns(named))}  {told}{gap}  {beside}".rstrip())
+    return "\n".join(lines)
 
 
 def _plain(found: Any) -> Any:
@@ -169,7 +192,7 @@ def _short(value: Any) -> str:
         return f"{len(value)} messages"
     else:
         text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+    return cut(text, SHORT)
 
 
 def _modelfile(session: Session, output: Output) -> str:
