@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -59,67 +60,27 @@ def common(hidden: bool) -> list[click.Parameter]:
     """The options of every command; they may stand before it and behind it, where they are `hidden` from its help."""
     quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
     quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
+    option = partial(click.Option, hidden=hidden)
     return [
-        click.Option(["-C", "folder"], type=Folder(), metavar="DIR", help="Work as if started in DIR.", hidden=hidden),
-        click.Option(
-            ["-f", "--file"],
-            type=click.Path(),
-            metavar="FILE",
-            help="Use this ModelBuild.toml or Modelfile.",
-            hidden=hidden,
-        ),
-        click.Option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile.", hidden=hidden),
-        click.Option(
-            quantize,
-            type=Ftype(),
-            metavar="TYPE",
-            help="Quantize the model of a Modelfile. Short: -q TYPE.",
-            hidden=hidden,
-        ),
-        click.Option(
+        option(["-C", "folder"], type=Folder(), metavar="DIR", help="Work as if started in DIR."),
+        option(["-f", "--file"], type=click.Path(), metavar="FILE", help="Use this ModelBuild.toml or Modelfile."),
+        option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile."),
+        option(quantize, type=Ftype(), metavar="TYPE", help="Quantize the model of a Modelfile. Short: -q TYPE."),
+        option(
             ["--set", "sets"],
             multiple=True,
             type=Override(),
             metavar="MODEL.KEY=VALUE",
             help="Override a key of a model.",
-            hidden=hidden,
         ),
-        click.Option(
-            ["--var", "vars"],
-            multiple=True,
-            type=Pair(),
-            metavar="NAME=VALUE",
-            help="Set a variable of [vars].",
-            hidden=hidden,
-        ),
-        click.Option(
-            ["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's.", hidden=hidden
-        ),
-        click.Option(
-            ["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild.", hidden=hidden
-        ),
-        click.Option(
-            ["--memory"],
-            type=Size(),
-            metavar="SIZE",
-            help="Memory limit for tensors, such as 2GiB.",
-            hidden=hidden,
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
-        click.Option(quiet, is_flag=True, default=None, help="Print only errors.", hidden=hidden),
-        click.Option(
-            ["-v", "--verbose"],
-            is_flag=True,
-            default=None,
-            help="Also print each step, cached ones too.",
-            hidden=hidden,
-        ),
-        click.Option(
-            ["--color"],
-            type=click.Choice(["auto", "always", "never"]),
-            help="Color on stderr; default: auto.",
-            hidden=hidden,
-        ),
+        option(["--var", "vars"], multiple=True, type=Pair(), metavar="NAME=VALUE", help="Set a variable of [vars]."),
+        option(["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's."),
+        option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
+        option(["--memory"], type=Size(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
+        option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout."),
+        option(quiet, is_flag=True, default=None, help="Print only errors."),
+        option(["-v", "--verbose"], is_flag=True, default=None, help="Also print each step, cached ones too."),
+        option(["--color"], type=click.Choice(["auto", "always", "never"]), help="Color on stderr; default: auto."),
     ]
 
 
