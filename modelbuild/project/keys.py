@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,8 +122,17 @@ def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
         return text
     spelling = ftypes.canonical(text)
     if spelling is None:
-        raise ftypes.unknown(text, mixes)
+        error = ftypes.unknown(text, mixes)
+        raise error.replace(hint=_several(text, mixes) or error.hint)
     return spelling
+
+
+def _several(text: str, mixes: Collection[str]) -> str | None:
+    """A hint for several ftypes in one string."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
+        return None
+    return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
 
 
 def flag(value: Any, key: str) -> bool:
