@@ -175,7 +175,7 @@ def test_a_command_prints(built: Project, name: str, words: list[str]) -> None:
 
 def test_the_first_build_prints(tmp_path: Path) -> None:
     project = make(tmp_path)
-    golden("build_first", project)
+    golden("build_first", project, "-j", "1")
     golden("build_second", project)
 
 
