@@ -78,6 +78,9 @@ class Progress:
         elif event["event"] == "stale":
             self.stale = [displayed(name) for name in event["names"]]
             self.hear(event)
+        elif event["event"] == "remark":
+            # Before any step starts, so that nothing is drawn yet.
+            self.report.remark(event["remark"], minor=event["minor"])
         elif event["event"] == "taken":
             self.taken = taken(event["names"], event["models"])
             self.hear(event)

@@ -105,7 +105,7 @@ def titled(names: Sequence[str]) -> str:
 
 def forecasts(models: Sequence[Forecast], verbose: bool, width: int | None) -> list[str]:
     """A table of models; or, with every tensor's type, one for each model."""
-    models = [model for model in models if model.tensors]
+    models = [model for model in models if model.file and model.file.names]
     if not verbose:
         rows = [[f.name, size(f.size or 0), f.counts()] for f in models]
         head = [Column("NAME", wrap=True), Column("MODEL SIZE", right=True), Column("TENSORS", wrap=True, drop=1)]
@@ -113,7 +113,7 @@ def forecasts(models: Sequence[Forecast], verbose: bool, width: int | None) -> l
     found = []
     for each in models:
         found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
+        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors()]
         found.append(
             indented(table([Column("TENSOR", wrap=True), Column("TYPE"), Column("SHAPE", drop=1)], rows, inner(width)))
         )

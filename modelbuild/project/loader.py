@@ -202,5 +202,6 @@ def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
             first = circle.index(min(circle))
             way = [*circle[first:], *circle[:first]]
             what = f"the group is a cycle: {' -> '.join([*way, way[0]])}"
-            problems.of(f"[group.{name}]").add(top.at("group", way[0]).error(what, value=False))
+            hint = "take one of them out of the other"
+            problems.of(f"[group.{name}]").add(top.at("group", way[0]).error(what, hint=hint, value=False))
     return replace(targets, called=(*called, *_beside_models(called, declared)))

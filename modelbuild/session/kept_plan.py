@@ -10,6 +10,7 @@ from modelbuild.errors import Error
 from modelbuild.observed import Look
 
 if TYPE_CHECKING:
+    from modelbuild.plan.remarks import Remark
     from modelbuild.project.broken import Broken
     from modelbuild.project.targets import Words
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 class KeptPlan(NamedTuple):
     """The plan of a project, good for as long as each of its looks sees the same again.
 
-    root    the project's folder
-    models  the models folder to write
-    broken  what is not in the graph, and why
-    graph   encoded: a build with nothing to do does not take it apart
+    root     the project's folder
+    models   the models folder to write
+    broken   what is not in the graph, and why
+    remarks  on the models that it makes
+    graph    encoded: a build with nothing to do does not take it apart
     """
 
     root: str
@@ -28,6 +30,7 @@ class KeptPlan(NamedTuple):
     words: Words
     warnings: Sequence[Error]
     broken: Sequence[Broken]
+    remarks: Sequence[Remark]
     looks: Sequence[Look]
     graph: bytes
 
@@ -53,6 +56,7 @@ class KeptPlan(NamedTuple):
             [error.spelled() for error in self.warnings],
             faults,
             broken,
+            [[remark.labels, remark.error.spelled(), remark.minor] for remark in self.remarks],
             self.looks,
         ]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
@@ -62,10 +66,15 @@ class KeptPlan(NamedTuple):
         head, _, graph = value.partition(b"\n")
         from modelbuild.project.targets import Words
 
-        root, models, words, warnings, faults, broken, looks = json.loads(head)
+        root, models, words, warnings, faults, broken, remarks, looks = json.loads(head)
         warned, errors = [*map(Error.recalled, warnings)], [*map(Error.recalled, faults)]
         found = [_broken(each, errors) for each in broken]
-        return KeptPlan(root, models, Words(*words), warned, found, looks, graph)
+        remarked: list[Remark] = []
+        if remarks:
+            from modelbuild.plan.remarks import Remark
+
+            remarked = [Remark(tuple(labels), Error.recalled(error), minor) for labels, error, minor in remarks]
+        return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, graph)
 
 
 def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:

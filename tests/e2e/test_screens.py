@@ -59,7 +59,7 @@ def test_a_cold_build_of_two_hundred_models_is_at_most_thirty_lines(built: tuple
     assert not screen.wrapped
     assert sum(line.startswith("built") for line in text) == 24
     assert any(re.fullmatch(r"…          17\d more models", line) for line in text)
-    assert "203 models built (" in " ".join(text[-3:])
+    assert any(line.startswith("203 models built (") for line in text[-6:])
 
 
 def test_the_picture_of_a_build_has_a_bar_over_all_bytes_and_the_latest_models(built: tuple[Project, Screen]) -> None:
@@ -99,7 +99,7 @@ def test_a_pipe_gets_everything_in_full(built: tuple[Project, Screen], tmp_path:
     lines = project.errors.splitlines()
     assert len(lines) <= 210
     assert sum(line.startswith("built") for line in lines) == 203
-    assert lines[-1].startswith("203 models built (")
+    assert any(line.startswith("203 models built (") for line in lines)
     assert not [line for line in lines if line.startswith("run ")], "steps only with --verbose"
 
 

@@ -15,7 +15,7 @@ from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors, once
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan.plan import plan
+from modelbuild.plan.plan import Plan, plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
@@ -49,16 +49,16 @@ def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str,
     return files
 
 
-def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> tuple[Graph, list[Error]]:
+def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Plan:
     write(root, files or {})
     made = plan(load(root, toml), Observed(), [str(root / "models")])
     if made.broken:
         raise Errors(once(error for each in made.broken for error in each.errors))
-    return made.graph, list(made.warnings)
+    return made
 
 
 def graph(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Graph:
-    return planned(root, toml, files)[0]
+    return planned(root, toml, files).graph
 
 
 def layers(made: Graph, label: str) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ def test_a_forecast_of_a_model_is_the_size_that_it_gets(start: Open, project: Pr
     assert [(each.label, each.name) for each in forecasts] == [("base", "base:latest"), ("chat", "chat:latest")]
     assert not build(session, session.select(()), BuildOptions(), lambda event: None)
     assert forecasts[0].size == len(project.blob("base:latest", "model"))
-    assert {dtype for _, dtype, _ in forecasts[0].tensors} == {"q8_0", "f32"}
+    assert {dtype for _, dtype, _ in forecasts[0].tensors()} == {"q8_0", "f32"}
     assert look_ahead(start(), session.graph, BUILD).due == []
 
 

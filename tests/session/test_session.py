@@ -88,9 +88,6 @@ MENDED: dict[str, tuple[str, dict[str, str | bytes | None], dict[str, str | byte
     "a part that comes": (
         ODD.format("./x-00001-of-00002.gguf"), {"x-00001-of-00002.gguf": gguf_file()}, {"x-00002-of-00002.gguf": gguf_file()},
     ),
-    "a shard that comes": (
-        ODD.format("./c"), {"c/model-00001-of-00002.safetensors": b"x"}, {"c/model-00002-of-00002.safetensors": b"x"},
-    ),
     "an index that is no longer garbage": (
         ODD.format("./c"),
         {"c/model.safetensors.index.json": "{", "c/model.safetensors": b"x"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,12 +77,33 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
-    return _run(call, asked, despite_broken=asked.keep_going)
+    with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
+        try:
+            return _run(used, asked, despite_broken=asked.keep_going)
+        except (Error, Errors) as fault:
+            if asked.targets and (misplaced := _foreign(used, asked.targets)):
+                raise misplaced from None
+            raise fault
 
 
 def rebuild(call: Invocation, **given: Any) -> int:
     """Build as a round of a watch does: what is broken is told of below, and keeps nothing else from being built."""
     return _run(call, Request(**given), despite_broken=True)
+
+
+def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
+    """What to say where the first target is none, but a command of another tool."""
+    from modelbuild.cli import foreign
+
+    error = foreign.verb(targets)
+    if error is None or not call.has_project:
+        return error
+    try:
+        return error if call.session.words().resolve(targets[0]) is None else None
+    except Error as fault:
+        return Errors([error, fault])
+    except Errors as faults:
+        return Errors([error, *faults.errors])
 
 
 def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
@@ -150,6 +172,7 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []

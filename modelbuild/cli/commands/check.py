@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.invocation import GOOD, WRONG, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
-from modelbuild.plan import needs, preflight
-from modelbuild.project.broken import told
+from modelbuild.errors import Error
+from modelbuild.plan import preflight
+from modelbuild.project import broken
 from modelbuild.session import naming
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -33,16 +36,24 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = session.select(targets) if targets else session.everything()
     outputs = selection.outputs
     graph = session.graph.select(outputs)
-    warnings = [*session.warnings, *naming.of_check(session, outputs)]
+    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
+    remarks = session.remarks(outputs)
+    warnings = [
+        *session.warnings,
+        *naming.of_check(session, outputs),
+        *preflight.distinct(found.warnings),
+        *(told.error for told in remarks if not told.minor),
+    ]
     for warning in warnings:
         report.warning(warning, told=True)
-    found = preflight.look(graph)
-    models = [of_output(graph, output, found.recipes) for output in outputs]
-    needed = needs.of(graph, found.recipes, session.unmade(graph))
-    errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
+    for told in remarks:
+        if told.minor:
+            report.remark(told.error, minor=True, told=True)
+    models = [of_output(graph, output, found.files) for output in outputs]
+    errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     errors += [error for output in outputs for error in session.models.misplaced(output)]
-    errors = [*told(selection.broken), *errors]
-    disk = sum(need.disk for need in needed)
+    errors = [*broken.told(selection.broken), *errors]
+    disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
             {
@@ -62,7 +73,15 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
-        return WRONG
+        return WRONG if selection.broken else FAILED
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD
+
+
+def _unwritable(session: Session) -> list[Error]:
+    try:
+        session.models.check_writable()
+    except Error as error:
+        return [error]
+    return []

@@ -59,23 +59,22 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
 
 
 def _one(session: Session, target: str) -> Output:
-    """The one variant that a target means; of a model with several rows the default one."""
+    """The one variant that a target means; of several the latest, as Ollama takes a name without a tag."""
     selection = session.select([target])
-    labels = {output.label for output in selection.outputs} | {each.label for each in selection.broken}
-    label, *more = labels
-    if more:
-        called = [each for each in session.project.targets.called if each.label in labels]
-        defaults = [each.label for each in called if each.is_default]
-        if len(defaults) != 1 or any(each.model != target for each in called):
+    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
+    if len(labels) > 1:
+        latest = session.words().resolve(f"{target}:latest") or ()
+        chosen = [label for label in labels if label in latest]
+        if len(chosen) != 1:
             raise Error(
-                f"'{target}' matches {len(called)} variants, need one",
-                facts=[("variants", listed(each.label for each in called))],
-                hint=f"name one, such as `modelbuild show {called[0].label}`",
+                f"'{target}' matches {len(labels)} variants, need one",
+                facts=[("variants", listed(labels))],
+                hint=f"name one, such as `modelbuild show {labels[0]}`",
             )
-        label = defaults[0]
-    if broken := [each for each in selection.broken if each.label == label]:
+        labels = chosen
+    if broken := [each for each in selection.broken if each.label in labels]:
         raise Errors(told(broken))
-    return next(output for output in selection.outputs if output.label == label)
+    return next(output for output in selection.outputs if output.label in labels)
 
 
 class _Shown:
@@ -92,6 +91,7 @@ class _Shown:
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        self.remarks = session.remarks([output])
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -126,6 +126,7 @@ class _Shown:
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
+            "remarks": [told.error.what for told in self.remarks],
         }
 
     def text(self, width: int | None) -> str:
@@ -151,6 +152,8 @@ class _Shown:
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
+        for remark in self.remarks:
+            rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
 
 
