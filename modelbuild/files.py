@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
 
 TICK = 0.02
@@ -148,6 +148,7 @@ class Temporary:
             # Against a strict umask: a server of another user reads what becomes of this. Some file systems refuse.
             with contextlib.suppress(OSError):
                 os.chmod(self._descriptor, 0o644)
+            ownership.hand_over(self._descriptor, os.path.dirname(path))
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             # Somebody who clears up may have been quicker than the lock.
             if _stands(self.path, self._descriptor):
@@ -168,6 +169,9 @@ class Temporary:
 
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if not ownership.may_link(descriptor, os.path.dirname(self.path)):
+                os.close(descriptor)
+                return False
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.link(source, self.path + _LINK)
             os.replace(self.path + _LINK, self.path)
@@ -288,7 +292,7 @@ def make_folder(path: str) -> None:
     """Make a folder and those above it, whatever is removed meanwhile. Raises OSError, as where something else stands in its place."""
     for left in reversed(range(AGAIN)):
         try:
-            os.makedirs(path, exist_ok=True)
+            ownership.make_folders(path)
             return
         except (FileNotFoundError, FileExistsError):
             # Either went meanwhile: a folder above it, or the one that was there already.

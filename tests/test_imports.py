@@ -40,6 +40,7 @@ GROUND = frozenset(
         "files",
         "interrupt",
         "observed",
+        "ownership",
         "page_cache",
         "plugins",
     }

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
 from modelbuild.files import PATIENCE, Waiting, lock_file, make_folder, reason
 
@@ -132,6 +132,9 @@ class Database:
             db.execute("pragma journal_mode = wal")
         finally:
             db.close()
+        # SQLite gives the files that it makes beside a database to whoever that belongs to.
+        with open(new, "rb") as file:
+            ownership.hand_over(file.fileno(), self.root)
         # What another version kept, or what is no database: nothing is lost with it but time.
         _remove_database(self._state)
         os.replace(new, self._state)

@@ -8,10 +8,8 @@ import stat
 
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
-from modelbuild.files import existing, free, reason
-from modelbuild.ollama.library import Library
-
-SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
+from modelbuild.files import TEMPORARY, existing, free, reason
+from modelbuild.ollama.library import SCRATCH, Library
 
 LONGEST = 255
 """Bytes of the longest name of a file."""
@@ -62,7 +60,7 @@ def _misplaced(library: Library, name: str) -> Error | None:
 
 def refused(root: str, error: OSError) -> Error:
     """Say why a models folder cannot be written, and what to do."""
-    place = error.filename if isinstance(error.filename, str) else root
+    place = named(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         left = free(root)
         return Error(
@@ -73,11 +71,35 @@ def refused(root: str, error: OSError) -> Error:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
-        if os.path.abspath(root) == SERVICE_FOLDER:
-            hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
+        if (user := _owner(root)) is not None:
+            hint = f"the folder belongs to '{user}': run as that user (`sudo -u {user} modelbuild …`), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
     return Error(f"the models folder cannot be written: {reason(error)}", path=place)
+
+
+def named(error: OSError, otherwise: str) -> str:
+    """The path that an error of the system is about, as users know it: no temporary file of ours."""
+    # Of a rename the second name is what stands in the way.
+    path = error.filename2 or error.filename
+    if not isinstance(path, str) or any(part == SCRATCH or part.startswith(TEMPORARY) for part in path.split(os.sep)):
+        return otherwise
+    return path
+
+
+def _owner(root: str) -> str | None:
+    """The user that a folder, or the nearest one above it, belongs to; None where that is us, or root."""
+    try:
+        user = os.stat(existing(root)).st_uid
+        if user in (0, os.geteuid()):
+            return None
+        import pwd
+
+        return pwd.getpwuid(user).pw_name
+    except (OSError, ImportError):
+        return None
+    except KeyError:
+        return f"#{user}"
 
 
 def _same_file(one: str, other: str) -> bool:

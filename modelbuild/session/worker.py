@@ -18,6 +18,7 @@ from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import clear_temporaries, free, reason
+from modelbuild.publish.writable import named
 from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ class Worker:
 
     def failed(self, error: OSError) -> Error:
         """Say what the system refused while a step ran."""
-        # Of a rename the second name is what stands in the way.
-        named = error.filename2 or error.filename
-        place = named if isinstance(named, str) else self.scratch() or self.store.root
+        place = named(error, self.scratch() or self.store.root)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             left = free(place)
             return Error(
