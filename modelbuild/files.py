@@ -19,6 +19,9 @@ TICK = 0.02
 DAY = 86400.0
 
 TEMPORARY = ".tmp-"
+GUEST = ".modelbuild-tmp-"
+"""Begins the names of temporary files in folders that are not ours, where others may have some of the other kind."""
+
 _LINK = ".link"
 
 AGAIN = 1000
@@ -191,6 +194,18 @@ class Temporary:
             os.close(self._descriptor)
 
 
+def reflink(source: int, target: int) -> bool:
+    """Have an open file share another one's bytes on the disk (btrfs, XFS); False where the file system can't."""
+    try:
+        import fcntl
+
+        ficlone = 0x40049409
+        fcntl.ioctl(target, ficlone, source)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def remove_temporary(path: str) -> None:
     """Remove a temporary file that nobody cares for any more. Never raises."""
     for name in (path, path + _LINK):
@@ -198,14 +213,14 @@ def remove_temporary(path: str) -> None:
             os.unlink(name)
 
 
-def clear_temporaries(folder: str) -> None:
-    """Remove the temporary files that killed builds left in a folder. Never raises."""
+def clear_temporaries(folder: str, mark: str = TEMPORARY) -> None:
+    """Remove the temporary files that killed builds left in a folder; `mark` begins their names. Never raises."""
     import fcntl
 
     with contextlib.suppress(OSError), os.scandir(folder) as scan:
         for entry in scan:
             with contextlib.suppress(OSError):
-                if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
+                if entry.name.startswith(mark) and entry.is_file(follow_symlinks=False):
                     descriptor = os.open(entry.path, os.O_RDONLY | _PLAIN)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

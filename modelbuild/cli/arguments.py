@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem, shell_complete
 from modelbuild import __version__
 from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.kinds import Ftype, Pair, Size, offered
+from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean
@@ -122,7 +123,7 @@ def _command(name: str) -> click.Command:
         everywhere = {key: values.pop(key) for key in list(values) if key in names}
         call = invoked(merged(ctx.obj, everywhere))
         run: Callable[..., int] = module.run
-        return guarded(call, lambda call: run(call, **values))
+        return guarded(call, lambda call: run(call, **aimed(call, values)))
 
     return click.Command(
         name,

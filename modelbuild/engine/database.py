@@ -17,7 +17,7 @@ from modelbuild.files import PATIENCE, Waiting, lock_file, make_folder, reason
 
 T = TypeVar("T")
 
-SCHEMA = 4
+SCHEMA = 5
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -47,11 +47,12 @@ create table if not exists putting (
 ) without rowid;
 create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
+create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
 _CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3)
+_MIGRATED = (2, 3, 4)
 """Older schemas that lack tables alone."""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")

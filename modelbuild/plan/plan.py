@@ -15,6 +15,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.project import outputs
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
@@ -64,17 +65,17 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
     planner = _Planner(bases, weights, declared)
-    outputs = []
+    planned: list[Output] = []
     errors: list[Error] = []
     for variant in project.variants:
         try:
-            outputs.append(planner.output(variant))
+            planned.append(planner.output(variant))
         except Error as error:
             if error not in errors:
                 errors.append(error)
     if errors:
         raise Errors(errors)
-    return Graph(declared.steps.values(), outputs), bases.warnings
+    return Graph(declared.steps.values(), planned), bases.warnings
 
 
 class _Planner:
@@ -97,7 +98,19 @@ class _Planner:
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
-        return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
+        names = tuple(name.path() for name in variant.names)
+        return Output(variant.label, names, made, blobs, tuple(self._files(variant, base)))
+
+    @staticmethod
+    def _files(variant: Variant, base: Base) -> Iterable[tuple[str, str]]:
+        """The file that a variant's GGUF is to be put into as well, and the step that makes it."""
+        path = outputs.path_of(variant)
+        if path is not None:
+            try:
+                outputs.one_gguf(variant.label, [each.media_type.rpartition(".")[2] for each in base.layers])
+            except Error as error:
+                raise variant.place("output").placed(error) from None
+            yield path, next(each.step for each in base.layers if each.media_type == media.MODEL)
 
     def planned(self, variant: Variant) -> Base:
         """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""

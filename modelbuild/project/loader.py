@@ -11,7 +11,7 @@ from modelbuild.errors import Error, Errors, Problems
 from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import can_be
-from modelbuild.project import expansion, mixes, modelfiles, toml
+from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, weights
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.models import Models
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 
 
 def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None = None) -> Project:
-    """Read a ModelBuild.toml, or a Modelfile as a project of one model; `file` is absolute.
+    """Read a ModelBuild.toml, or a Modelfile or weights as a project of one model; `file` is absolute.
 
     Raises Errors with everything that is wrong with the project, ordered by place, or Error.
     """
     given, problems = given or Overrides(), Problems()
     texts = Texts(os.path.dirname(file), observed, problems)
-    data, shown = texts.read(file), texts.shown(file)
     is_toml = file.endswith(".toml")
+    is_weights = not is_toml and discovery.is_weights(file)
+    data, shown = b"" if is_weights else texts.read(file), texts.shown(file)
     if is_toml:
         _refuse_options_of_modelfiles(given, shown)
     top = Place(shown, _decoded(data, shown) if is_toml else "")
@@ -43,7 +44,9 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     if declared is None:
         raise Errors(_ordered(problems.errors, top))
     folder, namespace = _models_folder(declared, texts), _namespace(declared)
-    if is_toml:
+    if is_weights:
+        declared, found = weights.adopt(file, declared, is_named=given.name is not None), {}
+    elif is_toml:
         found = modelfiles.discover(declared, folder, texts, observed, problems)
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
@@ -111,6 +114,7 @@ def _variants(
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
     expansion.check_names(variants, problems)
+    outputs.check(variants, problems)
     return tuple(variants)
 
 

@@ -8,7 +8,7 @@ import stat
 
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
-from modelbuild.files import TEMPORARY, existing, free, reason
+from modelbuild.files import GUEST, TEMPORARY, existing, free, reason
 from modelbuild.ollama.library import SCRATCH, Library
 
 LONGEST = 255
@@ -82,7 +82,9 @@ def named(error: OSError, otherwise: str) -> str:
     """The path that an error of the system is about, as users know it: no temporary file of ours."""
     # Of a rename the second name is what stands in the way.
     path = error.filename2 or error.filename
-    if not isinstance(path, str) or any(part == SCRATCH or part.startswith(TEMPORARY) for part in path.split(os.sep)):
+    if not isinstance(path, str) or any(
+        part == SCRATCH or part.startswith((TEMPORARY, GUEST)) for part in path.split(os.sep)
+    ):
         return otherwise
     return path
 

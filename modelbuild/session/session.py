@@ -26,14 +26,24 @@ if TYPE_CHECKING:
     from modelbuild.engine.standing import Records, Standing
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
+    from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Selection(NamedTuple):
-    """Outputs, and the targets they were asked for with."""
+    """Outputs, and the targets they were asked for with.
+
+    exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
+    """
 
     targets: tuple[str, ...]
     outputs: Sequence[Output]
+    exported: Exported | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The one file that is wanted."""
+        return next((path for output in self.outputs for path, _ in output.files), None) if self.exported else None
 
 
 class Session:
@@ -49,17 +59,17 @@ class Session:
         self._observed = Observed()
 
     def _find(self) -> str:
+        from modelbuild.project.discovery import find, is_weights
+
         folder = os.path.realpath(self.settings.folder)
         if not os.path.isdir(folder):
             raise Error("no such folder", path=self.settings.folder)
         if self.settings.file is not None:
-            above, name = os.path.split(os.path.join(folder, self.settings.file))
-            file = os.path.join(os.path.realpath(above), name)
-            if not os.path.isfile(file):
+            file = _whole(os.path.join(folder, self.settings.file))
+            if not (os.path.isfile(file) or is_weights(file)):
                 what = "is a folder" if os.path.isdir(file) else "no such file"
                 raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
             return file
-        from modelbuild.project.discovery import find
 
         found = find(folder)
         if found is None:
@@ -187,15 +197,24 @@ class Session:
 
         return ModelsFolder(self._plan.models, self.store, Owner.of(self.file, self.settings.name))
 
-    def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
-        """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = self.kept.get(self.stamp_key(targets))
+    def exported(self, owner: str | None = None, replaces: Replaces = "own") -> Exported:
+        """The files that models are written to besides the models folder; without an owner those of the project."""
+        from modelbuild.publish.exported import Exported
+
+        return Exported(self.store, self.file if owner is None else owner, replaces)
+
+    def up_to_date(self, targets: Sequence[str], file: str | None = None) -> Stamp | None:
+        """The stamp of the last build of these targets, if it still holds: then there is nothing to do.
+
+        file  where alone the model was wanted; None for the models folder
+        """
+        value = self.kept.get(self.stamp_key(targets, file))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
-    def stamp_key(self, targets: Sequence[str]) -> str:
+    def stamp_key(self, targets: Sequence[str], file: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
+        return "stamp:" + sha256(canonical([self._key, sorted(targets), file]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
@@ -217,9 +236,19 @@ class Session:
 
         return unmade(graph, self.records)[0]
 
+    def stale_files(self) -> list[str]:
+        """Files that this project wrote by `output` and no longer declares."""
+        return self.exported().stale({path for output in self.graph.outputs for path, _ in output.files})
+
     def stale(self) -> list[str]:
         """Names in the models folder that this project wrote and no longer declares."""
         return self.models.stale({name for output in self.graph.outputs for name in output.names})
 
     def close(self) -> None:
         self.store.close()
+
+
+def _whole(path: str) -> str:
+    """A path without links but in its last name, after which models are named."""
+    above, name = os.path.split(path.rstrip(os.sep))
+    return os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)

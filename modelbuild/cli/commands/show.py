@@ -40,7 +40,7 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
+def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
     session, report = call.session, call.report
     output = _one(session, target)
     if as_modelfile:
@@ -54,15 +54,15 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
     return GOOD
 
 
-def _one(session: Session, target: str) -> Output:
-    """The one variant that a target means; of a model with several rows the default one."""
-    outputs = session.select([target]).outputs
+def _one(session: Session, target: str | None) -> Output:
+    """The one variant that a target means, or the whole project; of a model with several rows the default one."""
+    outputs = session.select([target] if target else ()).outputs
     if len(outputs) > 1:
         variants = {variant.label: variant for variant in session.project.variants}
         defaults = [output for output in outputs if variants[output.label].is_default]
         if len(defaults) != 1 or any(variants[output.label].model != target for output in outputs):
             raise Error(
-                f"'{target}' means {len(outputs)} variants, expected one",
+                f"'{target or os.path.basename(session.file)}' means {len(outputs)} variants, expected one",
                 facts=[("variants", listed(output.label for output in outputs))],
                 hint=f"name one, as `modelbuild show {outputs[0].label}`",
             )
