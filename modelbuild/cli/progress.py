@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from modelbuild.cli.places import here, near_path
 from modelbuild.cli.sentences import because, summed_up, taken, unjudged, waiting
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
@@ -71,7 +72,7 @@ class Progress:
         if event["event"] == "summary":
             self.summary = event
         elif event["event"] == "stale":
-            self.stale = [displayed(name) for name in event["names"]]
+            self.stale = [*map(displayed, event["names"]), *(near_path(path, here()) for path in event["files"])]
             self.hear(event)
         elif event["event"] == "taken":
             self.taken = taken(event["names"], event["models"])
@@ -151,6 +152,8 @@ class Lines(Progress):
                 self.step(event)
             case "variant":
                 self.variant(event)
+            case "file":
+                self.file(event)
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
@@ -171,6 +174,14 @@ class Lines(Progress):
             self.line(
                 f"{self.report.paint(word, 'green')}  {name}" + (f"  {size(bytes_)}" if bytes_ is not None else "")
             )
+
+    def file(self, event: Event) -> None:
+        self.variants.add(event["label"])
+        if event["changed"]:
+            self.changed.add(event["label"])
+        if event["changed"] or self.report.verbose:
+            word = f"{'wrote' if event['changed'] else 'same':<7}"
+            self.line(f"{self.report.paint(word, 'green')}  {near_path(event['path'], here())}  {size(event['bytes'])}")
 
     def finish(self, summary: Event, failed: bool) -> None:
         self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds, failed))

@@ -31,7 +31,7 @@ def build(
     else:
         destination = Files(session, selection.exported)
         outputs = [output._replace(names=()) for output in selection.outputs]
-    destination.check()
+    destination.check(outputs)
     session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
     if stale := destination.stale():
         report({"event": "stale", **stale})
@@ -137,7 +137,7 @@ class _Building:
         sources = {source.path for source in graph.sources()}
         stamp = take(len(graph.outputs), len(graph.steps), self._session.looks(), sources, outputs)
         if stamp is not None and self._is_current():
-            self._session.kept.put(self._session.stamp_key(selection.targets, selection.file), stamp.encode())
+            self._session.kept.put(self._session.stamp_key(selection.targets, selection.into), stamp.encode())
 
     def _is_current(self) -> bool:
         """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""

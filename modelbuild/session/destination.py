@@ -24,7 +24,7 @@ class Destination(Protocol):
     folder: str
     """Where large artifacts need room."""
 
-    def check(self) -> None:
+    def check(self, outputs: Sequence[Output]) -> None:
         """Raise an Error where nothing can be put there."""
 
     def stale(self) -> Event:
@@ -67,8 +67,10 @@ class Files:
         self.forbidden = [library.blobs, library.manifests, scratch, session.store.root]
         self._changed: set[str] = set()
 
-    def check(self) -> None:
-        """Each file is looked at by itself."""
+    def check(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            for error in self.misplaced(output):
+                raise error
 
     def stale(self) -> Event:
         return {}
@@ -120,7 +122,7 @@ class Everywhere:
         self._session = session
         self.folder = session.models.root
 
-    def check(self) -> None:
+    def check(self, outputs: Sequence[Output]) -> None:
         self._models.check_writable()
 
     def stale(self) -> Event:

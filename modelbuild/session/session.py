@@ -34,16 +34,13 @@ class Selection(NamedTuple):
     """Outputs, and the targets they were asked for with.
 
     exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
+    into      what was asked for them
     """
 
     targets: tuple[str, ...]
     outputs: Sequence[Output]
     exported: Exported | None = None
-
-    @property
-    def file(self) -> str | None:
-        """The one file that is wanted."""
-        return next((path for output in self.outputs for path, _ in output.files), None) if self.exported else None
+    into: str | None = None
 
 
 class Session:
@@ -203,18 +200,15 @@ class Session:
 
         return Exported(self.store, self.file if owner is None else owner, replaces)
 
-    def up_to_date(self, targets: Sequence[str], file: str | None = None) -> Stamp | None:
-        """The stamp of the last build of these targets, if it still holds: then there is nothing to do.
-
-        file  where alone the model was wanted; None for the models folder
-        """
-        value = self.kept.get(self.stamp_key(targets, file))
+    def up_to_date(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
+        """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
+        value = self.kept.get(self.stamp_key(targets, into))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
-    def stamp_key(self, targets: Sequence[str], file: str | None = None) -> str:
+    def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self._key, sorted(targets), file]))
+        return "stamp:" + sha256(canonical([self._key, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""

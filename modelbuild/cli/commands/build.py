@@ -7,6 +7,7 @@ What is made already is used again; `build NAME` always means the target, also w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
+from modelbuild.session.settings import started_in
 from modelbuild.words import nearest
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ def parameters() -> list[click.Parameter]:
         click.Option(
             ["-k", "--keep-going"], is_flag=True, help="After a failure, build what doesn't need the failed step."
         ),
+        click.Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Put the one GGUF into FILE, and nothing into the models folder.",
+        ),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run, and run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, whatever is made already."),
         click.Option(["--explain"], is_flag=True, help="Say of each step that runs what changed."),
@@ -61,6 +69,7 @@ class Request(NamedTuple):
     force: bool = False
     explain: bool = False
     watch: bool = False
+    output: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -75,19 +84,20 @@ def run(call: Invocation, **given: Any) -> int:
     if asked.watch:
         return _watch(call, asked)
     session, report = call.session, call.report
+    into = _into(call, asked.output)
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets)
+        stamp = session.up_to_date(asked.targets, into)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
-    selection = _select(session, asked.targets)
+    selection = _select(session, asked.targets, into)
     for warning in session.warnings:
         report.warning(warning)
     if asked.dry_run:
         from modelbuild.cli import dry_run
 
         return dry_run.forecast(call, selection.outputs, explain=asked.explain, force=asked.force)
-    return _build(call, selection, asked.options())
+    return built(call, selection, asked.options())
 
 
 def _watch(call: Invocation, asked: Request) -> int:
@@ -98,11 +108,25 @@ def _watch(call: Invocation, asked: Request) -> int:
     return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
 
 
-def _select(session: Session, targets: Sequence[str]) -> Selection:
+def _into(call: Invocation, output: str | None) -> str | None:
+    """The absolute path that -o names; one that ends in '/' is a folder, whether or not it is there."""
+    if output is None:
+        return None
+    if output in ("", "-"):
+        raise Error("-o expects the name of a file", hint="a GGUF is not written to stdout")
+    path = started_in(call.settings.folder, output)
+    return os.path.join(path, "") if output.endswith(os.sep) else path
+
+
+def _select(session: Session, targets: Sequence[str], into: str | None = None) -> Selection:
     """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
     words = session.words()
     try:
-        return session.select(targets)
+        if into is None:
+            return session.select(targets)
+        from modelbuild.session.exporting import one_file
+
+        return one_file(session, targets, into)
     except Errors as errors:
         first, *others = errors.errors
         if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
@@ -110,7 +134,8 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
         raise Errors([first, *others]) from None
 
 
-def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+    """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import follow, no_work
     from modelbuild.session.building import build
 
