@@ -44,8 +44,11 @@ class Noted(NamedTuple):
 class Exported:
     """Writes files for one owner, and remembers in the store what it wrote.
 
-    owner  the project's file, or whatever else tells who wrote a file; "" claims none
+    owner    the project's file, or whatever else tells who wrote a file; "" claims none
+    way_out  what a user can do where a file stands in the way
     """
+
+    way_out = "move it away, or name another file"
 
     def __init__(self, store: Store, owner: str, replaces: Replaces = "own") -> None:
         self._store = store
@@ -87,7 +90,7 @@ class Exported:
             what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
             return Error(what, path=path, hint="name a file")
         if self._replaces != "all" and self._noted(path) is None and not is_gguf(real):
-            return Error("exists, and is not a GGUF file", path=path, hint="name another file, or move this one away")
+            return Error("exists, and is not a GGUF file", path=path, hint=self.way_out)
         return _unwritable(os.path.dirname(real))
 
     # Writing
@@ -115,17 +118,22 @@ class Exported:
         self._note(path, blob.artifact)
         return True
 
-    def write(self, path: str, data: bytes) -> bool:
-        """Write a small file, unless it stands already. Returns whether it changed. Raises Error."""
-        blob = ActionResult(sha256(data), len(data))
-        if self._is(path, blob):
+    def may_write(self, path: str, data: bytes) -> bool:
+        """Whether a small file is to be written: False where it stands already. Raises Error where it must not be."""
+        if self._is(path, ActionResult(sha256(data), len(data))):
             return False
         self._check_owner(path)
+        return True
+
+    def write(self, path: str, data: bytes) -> bool:
+        """Write a small file, unless it stands already. Returns whether it changed. Raises Error."""
+        if not self.may_write(path, data):
+            return False
         with self._new(path) as file:
             file.write(data)
             os.fsync(file.fileno())
             self._move(file, path)
-        self._note(path, blob.artifact)
+        self._note(path, sha256(data))
         return True
 
     @contextlib.contextmanager
@@ -188,9 +196,9 @@ class Exported:
         if self._replaces == "gguf" and (noted is not None or is_gguf(path)):
             return
         if noted is None or noted.owner not in ("", self._owner):
-            who = f" for {noted.owner}" if noted is not None else ""
-            what = f"exists, and was written{who}" if who else "exists, and was not written by this build"
-            raise Error(what, path=path, hint="move it away, or name another file")
+            facts = [("written by", noted.owner)] if noted is not None else []
+            what = "exists, and holds something else" if noted else "exists, and modelbuild did not write it"
+            raise Error(what, path=path, facts=facts, hint=self.way_out)
 
     # What is ours to remove
 

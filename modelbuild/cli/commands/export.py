@@ -46,12 +46,16 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
         export = exporting.Export(exporting.one_file(session, targets, path, replaces), {})
     else:
         export = exporting.folder(session, targets, path, replaces)
+    exported = export.selection.exported
+    assert exported is not None
+    exported.way_out = "move it away, name another place, or say --force"
+    for file, text in export.modelfiles.items():
+        exported.may_write(file, text.encode())
     for warning in session.warnings:
         call.report.warning(warning)
     code = build.built(call, export.selection, build.Request(jobs=jobs).options())
     if code == GOOD and export.modelfiles:
-        assert export.selection.exported is not None
-        return _write(call, export.selection.exported, export.modelfiles)
+        return _write(call, exported, export.modelfiles)
     return code
 
 
