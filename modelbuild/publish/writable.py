@@ -71,7 +71,7 @@ def refused(root: str, error: OSError) -> Error:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
-        if (user := _owner(root)) is not None:
+        if (user := owner(root)) is not None:
             hint = f"the folder belongs to '{user}': run as that user (`sudo -u {user} modelbuild …`), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
@@ -89,7 +89,7 @@ def named(error: OSError, otherwise: str) -> str:
     return path
 
 
-def _owner(root: str) -> str | None:
+def owner(root: str) -> str | None:
     """The user that a folder, or the nearest one above it, belongs to; None where that is us, or root."""
     try:
         user = os.stat(existing(root)).st_uid

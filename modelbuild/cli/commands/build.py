@@ -22,7 +22,7 @@ from modelbuild.words import nearest
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.engine.build import BuildOptions
+    from modelbuild.engine.build import BuildOptions, Event
     from modelbuild.session.session import Selection, Session
 
 
@@ -141,14 +141,28 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
 
     session, report = call.session, call.report
     steps = len(session.graph.select(selection.outputs).steps)
+    published: dict[str, str] = {}
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+
+        def hear(event: Event) -> None:
+            if event["event"] == "variant" and event["changed"]:
+                published[event["name"]] = event["manifest"]
+            progress(event)
+
         try:
-            failures = build(session, selection, options, progress)
+            failures = build(session, selection, options, hear)
         except Error as error:
             failures = [error]
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
+    if published and not (failures or report.quiet or report.as_json):
+        from modelbuild.cli.afterwards import said
+
+        line, warning = said(session.models.root, published)
+        report.note(line)
+        if warning is not None:
+            report.warning(warning)
     return FAILED if failures else GOOD
 
 

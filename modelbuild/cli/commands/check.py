@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.plan import needs, preflight
+from modelbuild.session.destination import Everywhere
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -35,7 +36,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     models = [of_output(graph, output, found.recipes) for output in outputs]
     needed = needs.of(graph, found.recipes, session.unmade(graph))
     errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
-    errors += [error for output in outputs for error in session.models.misplaced(output)]
+    destination = Everywhere(session)
+    errors += [error for output in outputs for error in destination.misplaced(output)]
     disk = sum(need.disk for need in needed)
     if report.as_json:
         report.data(

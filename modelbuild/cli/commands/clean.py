@@ -1,4 +1,4 @@
-"""Remove from the models folder what this project wrote.
+"""Remove from the models folder what this project wrote, and the files of `output`.
 
 What somebody else wrote, or changed since, stays. With --stale only names go that the project no longer declares. With
 --cache (behind the command) it is the cache that goes, of all projects, and nothing is lost but time.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.places import here, near_path
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.words import plural, size
@@ -42,27 +43,34 @@ def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_ru
 def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
-    names = session.stale() if stale else models.stale(())
+    exported = session.exported()
+    names, files = (session.stale(), session.stale_files()) if stale else (models.stale(()), exported.stale(()))
     sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
-            names, blobs = (names, []) if dry_run else _remove(models, names)
+            blobs: list[str] = []
+            if not dry_run:
+                names, blobs = _remove(models, names)
+                files = exported.remove(files)
     except Error as error:
         report.errors([error])
         return FAILED
-    shown = [displayed(name) for name in names]
+    shown = [*map(displayed, names), *(near_path(file, here()) for file in files)]
     freed = sum(sizes.get(blob) or 0 for blob in blobs)
     if report.as_json:
-        report.data({"names": shown, "blobs": blobs, "bytes": freed, "dry_run": dry_run})
+        report.data(
+            {"names": [*map(displayed, names)], "files": files, "blobs": blobs, "bytes": freed, "dry_run": dry_run}
+        )
         return GOOD
     verb = "would remove" if dry_run else "removed"
     if shown:
         report.result("\n".join(f"{verb}  {name}" for name in shown))
-    if not names:
+    if not shown:
         report.note("nothing to remove")
     elif not dry_run:
-        report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}")
+        beside = f", {plural(len(files), 'file')}" if files else ""
+        report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}{beside}")
     return GOOD
 
 
