@@ -82,7 +82,7 @@ class Exported:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
         try:
             info = os.stat(real)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return _unwritable(os.path.dirname(real))
         except OSError as error:
             return Error(f"cannot be written: {reason(error)}", path=path)
@@ -190,7 +190,7 @@ class Exported:
         return True
 
     def _check_owner(self, path: str) -> None:
-        if self._replaces == "all" or not os.path.lexists(path):
+        if self._replaces == "all" or not os.path.exists(path):
             return
         noted = self._noted(path)
         if self._replaces == "gguf" and (noted is not None or is_gguf(path)):
