@@ -24,15 +24,14 @@ def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
     default = default_folder(None, home)
     at = server.address(os.environ.get("OLLAMA_HOST"))
     serves = server.listed(at) if at is not None else None
+    unseen = _unseen(folder, built, at, serves) if at is not None and serves is not None else None
+    shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
+    if unseen is not None:
+        return f"in {shown}", unseen
     run = f"{'run it' if len(built) == 1 else 'run one'}: "
     if serves is None and os.path.realpath(folder) != os.path.realpath(default):
-        line = f"{run}{_serve(folder)}, then ollama run {first}"
-    else:
-        shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
-        line = f"in {shown}; {run}ollama run {first}"
-    if at is not None and serves is not None:
-        return line, _unseen(folder, built, at, serves)
-    return line, _of_another(folder)
+        return f"{run}{_serve(folder)}, then ollama run {first}", _of_another(folder)
+    return f"in {shown}; {run}ollama run {first}", None if serves is not None else _of_another(folder)
 
 
 def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: Mapping[str, str]) -> Error | None:

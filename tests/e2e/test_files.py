@@ -390,6 +390,33 @@ def test_the_end_of_a_build_says_how_to_run(project: Hand) -> None:
     assert "ollama run" not in project.do("--json")
 
 
+def test_a_server_that_reads_another_folder_is_told_of(project: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    asked: list[str] = []
+
+    class Tags(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"models":[{"name":"other:latest","digest":"00"}]}')
+
+        def log_message(self, *words: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Tags) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{server.server_port}")
+        text = project.do("chat")
+        assert f"warning: the Ollama server at 127.0.0.1:{server.server_port} does not list 'chat:latest'" in text
+        assert asked == ["/api/tags"]
+        for words in ((), ("--quiet",), ("--json",), ("-o", "x.gguf"), ("-n",)):
+            project.do("chat", *words)
+        assert asked == ["/api/tags"], "nothing was built, or nobody reads it"
+        server.shutdown()
+
+
 def test_show_names_the_file(project: Hand) -> None:
     project.do()
     found = json.loads(project.do("--json", "show", "chat"))
