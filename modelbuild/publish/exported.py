@@ -30,7 +30,8 @@ from modelbuild.publish.scratch import copy
 from modelbuild.publish.writable import LONGEST, named
 
 Replaces = Literal["own", "gguf", "all"]
-"""Which files may be written over: those that the same owner wrote, also any other GGUF file, or all."""
+"""Which files may be written over: those that the same owner wrote; any GGUF that no other owner wrote, as a declared output
+must be whose cache was deleted; or all."""
 
 
 class Noted(NamedTuple):
@@ -193,9 +194,9 @@ class Exported:
         if self._replaces == "all" or not os.path.exists(path):
             return
         noted = self._noted(path)
-        if self._replaces == "gguf" and (noted is not None or is_gguf(path)):
-            return
-        if noted is None or noted.owner not in ("", self._owner):
+        is_ours = noted is not None and noted.owner in ("", self._owner)
+        is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
+        if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
             facts = [("written by", noted.owner)] if noted is not None else []
             what = "exists, and holds something else" if noted else "exists, and modelbuild did not write it"
             raise Error(what, path=path, facts=facts, hint=self.way_out)

@@ -194,7 +194,7 @@ class Session:
 
         return ModelsFolder(self._plan.models, self.store, Owner.of(self.file, self.settings.name))
 
-    def exported(self, owner: str | None = None, replaces: Replaces = "own") -> Exported:
+    def exported(self, owner: str | None = None, replaces: Replaces = "gguf") -> Exported:
         """The files that models are written to besides the models folder; without an owner those of the project."""
         from modelbuild.publish.exported import Exported
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -289,11 +290,22 @@ def test_an_output_that_cannot_be(project: Hand, output: str, said: str) -> None
         assert done.returncode and said in done.stderr, done.stderr
 
 
-def test_a_gguf_that_the_project_did_not_write_stays(project: Hand) -> None:
-    project.write("dist/chat.gguf", "GGUF of somebody's")
-    text = project.do(code=1)
-    assert "dist/chat.gguf: exists, and modelbuild did not write it" in text
-    assert project.bytes("dist/chat.gguf") == b"GGUF of somebody's"
+def test_deleting_the_cache_costs_an_output_nothing(project: Hand) -> None:
+    project.do()
+    shutil.rmtree(project.cache)
+    project.write("ModelBuild.toml", TOML.replace('"q8_0"', '"q6_K"').replace(":q8_0", ":q6_K"))
+    assert "wrote    dist/chat.gguf" in project.do()
+
+
+def test_the_output_of_another_project_stays(project: Hand) -> None:
+    project.do()
+    made = project.bytes("dist/chat.gguf")
+    project.write("other/ModelBuild.toml", '[model.x]\nfrom = "../weights"\noutput = "../dist/chat.gguf"\n')
+    text = project.do(cwd="other", code=1)
+    assert "chat.gguf: exists, and holds something else\n  written by  " in text and "/ModelBuild.toml\n" in text
+    assert project.bytes("dist/chat.gguf") == made
+    (project.folder / "ModelBuild.toml").unlink()
+    project.do(cwd="other")
 
 
 def test_outputs_in_a_folder_that_is_listed_end(project: Hand) -> None:

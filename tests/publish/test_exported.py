@@ -85,10 +85,15 @@ def test_which_files_may_be_written_over(
 
 def test_the_file_of_another_owner_is_told_of(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "out.gguf"
-    put(Exported(store, "/x/ModelBuild.toml"), path, store.put(GGUF))
+    owner = str(tmp_path / "ModelBuild.toml")
+    Path(owner).write_text("")
+    put(Exported(store, owner), path, store.put(GGUF))
     with pytest.raises(Error, match="holds something else") as caught:
-        put(Exported(store, "/y/ModelBuild.toml"), path, store.put(GGUF + b"2"))
-    assert caught.value.facts == (("written by", "/x/ModelBuild.toml"),)
+        put(Exported(store, "/y/ModelBuild.toml", "gguf"), path, store.put(GGUF + b"2"))
+    assert caught.value.facts == (("written by", owner),)
+    assert put(Exported(store, "", "gguf"), path, store.put(GGUF + b"2")), "asked for by hand"
+    put(Exported(store, "/gone/ModelBuild.toml", "all"), path, store.put(GGUF + b"3"))
+    assert put(Exported(store, owner, "gguf"), path, store.put(GGUF)), "who wrote it is gone"
 
 
 def test_only_what_is_ours_and_unchanged_is_removed(store: Store, tmp_path: Path) -> None:
