@@ -71,10 +71,12 @@ def common(hidden: bool) -> list[click.Parameter]:
             ["-f", "--file"],
             type=click.Path(),
             metavar="FILE",
-            help="Take this ModelBuild.toml or Modelfile.",
+            help="Take this ModelBuild.toml, Modelfile or weights.",
             hidden=hidden,
         ),
-        click.Option(["-t", "--name"], metavar="NAME", help="Name the result; with a Modelfile.", hidden=hidden),
+        click.Option(
+            ["-t", "--name"], metavar="NAME", help="Name the result; of a Modelfile or weights.", hidden=hidden
+        ),
         click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
         click.Option(
             ["--set", "sets"],

@@ -1,6 +1,7 @@
 """Build the targets, or what the project builds by default.
 
-A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them.
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
+folder, a GGUF file or a Modelfile, which is a project of its own.
 What is made already is used again; `build NAME` always means the target, also where a command has its name.
 """
 
