@@ -77,7 +77,7 @@ def expand(argument: str, folder: str) -> str:
     Raises Error without a place.
     """
     if "\0" in argument:
-        raise Error("path holds a NUL character")
+        raise Error("path contains a NUL character")
     if os.path.isabs(argument) or argument.startswith(("/", "\\")):
         return os.path.abspath(argument)
     if argument.startswith("~"):
@@ -286,11 +286,11 @@ def _open_lock(path: str) -> int:
         descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "a link stands where a lock is needed", path) from error
+            raise OSError(errno.ELOOP, "the lock file is a link", path) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "something that is not a file stands where a lock is needed", path)
+        raise OSError(errno.EINVAL, "the lock file is not a regular file", path)
     return descriptor
 
 

@@ -108,6 +108,21 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     return ", ".join(words)
 
 
+_CHARACTERS = {
+    "\t": "a tab", " ": "a space", "\n": "the end of the line", "\r": "the end of the line", "": "the end of the file",
+    "\xa0": "U+00A0 (no-break space)", "\xad": "U+00AD (soft hyphen)", "\u200b": "U+200B (zero width space)",
+    "\u200d": "U+200D (zero width joiner)", "\u3000": "U+3000 (ideographic space)", "\ufeff": "U+FEFF (byte order mark)",
+    "\x1b": "U+001B (escape)", "\0": "U+0000 (NUL)",
+}  # fmt: skip
+
+
+def character(char: str) -> str:
+    """What errors call a character; the empty one is the end of the file."""
+    if char in _CHARACTERS:
+        return _CHARACTERS[char]
+    return f"'{char}'" if char.isprintable() else f"U+{ord(char):04X}"
+
+
 SHOWN = 80
 """Characters of a value from a file that an error shows."""
 

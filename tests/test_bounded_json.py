@@ -40,7 +40,7 @@ def test_one_character_of_four_bytes_does_not_make_a_text_four_times_as_large() 
 @pytest.mark.parametrize("item", (b"[],", b'{"":1},', b'"ab",', b'"ab":1,'))
 def test_more_values_than_memory_is_an_error_before_they_are_made(item: bytes) -> None:
     data = b"[" + item * (36_000_000 // len(item)) + b"0]"
-    assert what(bounded_json.text, data, "x.json") == "holds more than can be read"
+    assert what(bounded_json.text, data, "x.json") == "contains more than can be read"
 
 
 def test_json_as_large_as_the_largest_real_tokenizers_is_read() -> None:

@@ -53,7 +53,7 @@ class Checkpoint:
             raise Error(
                 f"is {len(data):,} bytes long, expected at most {limit:,}",
                 path=name,
-                hint="no model's file of this name is so large: it is damaged, or another file; get it again",
+                hint="no file of this name is so large in a real model: it is damaged, or another file; download it again",
             )
         return data
 

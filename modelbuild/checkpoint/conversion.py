@@ -163,13 +163,13 @@ def _file(name: str, files: Folder) -> bytes | None:
 
 def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
     if "draft_vocab_size" in checkpoint.config:
-        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+        raise Error("the checkpoint is an EAGLE-3 draft model, which is not supported yet", path="config.json")
     method = scaled.method_of(checkpoint, architecture.config)
     if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
+            f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
-            hint="start from the weights that it was quantized from",
+            hint="start from the unquantized weights",
         )
     return method
 
@@ -227,14 +227,14 @@ def _check_blocks(entries: Iterable[Entry], count: int) -> None:
     if len(found) != count:
         first = next(block for block in range(count) if block not in found)
         raise Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
+            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json declares",
             path="config.json",
             facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:
             raise Error(
-                f"the checkpoint lacks the tensor that '{name}' is made from",
+                f"the checkpoint lacks the tensor that becomes '{name}'",
                 hint="is it an adapter, or a part of a model?",
             )
 
@@ -245,5 +245,5 @@ def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str)
             raise Error(
                 f"'{entry.name}' expects {tokens:,} rows, one for each token of {source}, got {entry.shape[0]:,}",
                 path="config.json",
-                hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
+                hint="set vocab_size to the number of rows, or use the tokenizer that this checkpoint was trained with",
             )

@@ -70,6 +70,8 @@ def parts(name: str, names: Collection[str]) -> list[str]:
     missing = [part for part in wanted if part not in here]
     if missing:
         raise Error(
-            f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them"
+            f"the split GGUF file '{name}' lacks parts",
+            facts=[("missing", listed(missing))],
+            hint="download all of them",
         )
     return wanted or [name]

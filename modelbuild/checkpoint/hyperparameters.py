@@ -41,7 +41,7 @@ class Writer:
         try:
             self.values[f"{self.name}.{key}"] = encode_value(value_type, value)
         except Error:
-            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
+            words = {"u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
             raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
 
 

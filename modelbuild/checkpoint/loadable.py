@@ -21,7 +21,7 @@ from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, shown
 
-HINT = "get the file once more, or make it again from the weights it was converted from"
+HINT = "download the file again, or convert it again from its weights"
 
 _TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
 _LENGTH = struct.Struct("<Q")
@@ -52,7 +52,7 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     """
     name = architecture(metadata)
     if name is None:
-        return [Error("the metadata lacks 'general.architecture': no runtime knows what this is", hint=HINT)]
+        return [Error("the metadata lacks 'general.architecture': no runtime can tell what this is", hint=HINT)]
     if name not in _tables():
         return []
     table, asked = _tables()[name]
@@ -177,10 +177,10 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
         data = metadata.get(f"tokenizer.ggml.{key}")
         if data is not None and (type_name(data) not in forms or _count(data) < count):
             got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
-            yield Error(f"the vocabulary has {count} tokens, and not as many {what}: got {got}", hint=HINT)
+            yield Error(f"the vocabulary has {count} tokens, but not as many {what}: got {got}", hint=HINT)
     merges = metadata.get("tokenizer.ggml.merges")
     if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
-        yield Error("the metadata lacks 'tokenizer.ggml.merges', which byte pairs need", hint=HINT)
+        yield Error("the metadata lacks 'tokenizer.ggml.merges', which a byte-pair vocabulary needs", hint=HINT)
     if (twice := _twice(tokens, count)) is not None:
         yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)
 
@@ -215,7 +215,7 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
         return []
     return [
         Error(
-            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
+            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and crashes where one of its tokens is missing",
             facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
             hint='give it another name: metadata = { "general.name" = "…" }',
         )
@@ -246,7 +246,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
-            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it says it has",
+            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
             facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
             hint=HINT,
         )
@@ -268,7 +268,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         if len(wrong) > SHOWN:
             facts.append(("and", f"{len(wrong) - SHOWN} other kinds"))
         yield Error(
-            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that the metadata tells of",
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that the metadata declares",
             facts=facts,
             hint=HINT,
         )

@@ -26,7 +26,7 @@ FILES = (
 
 TENSORS_LIMIT = 1 << 18
 """Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
-_DAMAGED = "no real checkpoint has so many: files of several may lie in the folder, or one is damaged; get it again"
+_DAMAGED = "no real checkpoint has so many: the folder may contain files of several checkpoints, or one file is damaged"
 INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
@@ -71,11 +71,11 @@ _PART = re.compile(r"model-(\d{5,9})-of-(\d{5,9})\.safetensors")
 def _incomplete(missing: Sequence[str], count: int, lacking: int, names: Iterable[str]) -> Error:
     folded = {name.casefold(): name for name in names}
     near = [(folded[name.casefold()], name) for name in missing if name.casefold() in folded]
-    hint = "the download is not finished; get the missing files"
+    hint = "the download is incomplete; download the missing files"
     if near:
-        hint = f"'{near[0][0]}' differs in upper and lower case: rename it to '{near[0][1]}'"
+        hint = f"'{near[0][0]}' differs only in case: rename it to '{near[0][1]}'"
     return Error(
-        f"the checkpoint is not whole: {lacking} of {count} weights files {'is' if lacking == 1 else 'are'} missing",
+        f"the checkpoint is incomplete: {lacking} of {count} weights files {'is' if lacking == 1 else 'are'} missing",
         path=INDEX if INDEX in names else None,
         facts=[("missing", listed(missing))],
         hint=hint,
@@ -88,32 +88,32 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
     pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
     if "adapter_config.json" in names:
         return Error(
-            "the folder holds an adapter, not a model",
-            hint="name the model's folder in FROM, and this one as its adapter",
+            "the folder contains an adapter, not a model",
+            hint="name the model's folder in FROM, and this folder as its adapter",
         )
     if any(name.startswith("consolidated") for name in (*safetensors, *pickles)):
         mistral = bool(safetensors)
         expected = "config.json, model.safetensors, tokenizer.json or tokenizer.model"
         return Error(
-            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected that of Hugging Face",
+            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected Hugging Face's",
             facts=[("found", listed(names)), ("expected", expected)],
-            hint="get the files of those names, which the model's repository at Hugging Face holds beside these"
+            hint="download those files too: the model's repository at Hugging Face has them beside these"
             if mistral
-            else "get the model from a repository that holds it for transformers, often named after this one with '-hf'",
+            else "download the model from a repository in the format of transformers; its name often ends in '-hf'",
         )
     if any(name.startswith("pytorch_model") for name in pickles):
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes them anew:\n"
+            hint="pickles can run code, so they are not read; where torch and safetensors are installed, this converts them:\n"
             + unpickling(folder),
         )
     if pickles:
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; load the model with what made it and save it with save_pretrained",
+            hint="pickles can run code, so they are not read; load the model with the library that wrote it, then save_pretrained",
         )
     return Error(
-        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
+        "no weights here: expected model.safetensors, or model-00001-of-….safetensors with its index",
         facts=[("found", listed(safetensors or names))] if names else [],
     )
 
@@ -141,7 +141,7 @@ def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, Te
         count += len(table.tensors)
         if count > TENSORS_LIMIT:
             raise Error(
-                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                f"the weights files up to this one contain {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
                 hint=_DAMAGED,
                 path=file,
             )
@@ -155,9 +155,7 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
     for file, table in sorted(tables):
         for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
             if name in found:
-                left_over = (
-                    f"without {INDEX} all files named model*.safetensors count: take away those that are left over"
-                )
+                left_over = f"without {INDEX} all files named model*.safetensors count: remove the ones left over"
                 raise Error(
                     f"tensor '{shown(name)}' is in two files",
                     path=file,
@@ -172,20 +170,20 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
         extra = sorted(found.keys() - expected.keys())
         if missing:
             raise Error(
-                f"names {len(missing)} tensors that no weights file holds",
+                f"names {len(missing)} tensors that no weights file contains",
                 path=INDEX,
                 facts=[
                     ("tensors", listed(map(shown, missing))),
                     ("expected in", listed(sorted({expected[name] for name in missing}))),
                 ],
-                hint="the download is not finished, or the index is another checkpoint's",
+                hint="the download is incomplete, or the index belongs to another checkpoint",
             )
         if extra:
             raise Error(
-                f"does not name {len(extra)} tensors that the weights files hold",
+                f"does not name {len(extra)} tensors that the weights files contain",
                 path=INDEX,
                 facts=[("tensors", listed(map(shown, extra))), ("in", listed(sorted({home[name] for name in extra})))],
-                hint="the index is another checkpoint's",
+                hint="the index belongs to another checkpoint",
             )
     return found
 

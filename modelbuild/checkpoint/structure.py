@@ -77,7 +77,7 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     yield Error(
         f"the checkpoint lacks {len(shown)} {'tensor' if len(shown) == 1 else 'tensors'} that this architecture has",
         facts=facts,
-        hint="the download is not finished, or config.json is not this checkpoint's",
+        hint="the download is incomplete, or config.json belongs to another checkpoint",
     )
 
 
@@ -87,7 +87,7 @@ def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
             facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
-            hint="where the output is the embedding, store it once more: as lm_head.weight",
+            hint="where the output is the embedding, store it again as lm_head.weight",
         )
 
 
@@ -97,9 +97,9 @@ def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
     if found:
         count = "1 bias" if len(found) == 1 else f"{len(found)} biases"
         yield Error(
-            f"the checkpoint holds {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
+            f"the checkpoint contains {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
             facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
-            hint="it would refuse the file; only a model without them can be run there",
+            hint="llama.cpp would refuse the file; it runs only models without them",
         )
 
 
@@ -116,9 +116,9 @@ def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
     if found:
         count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
         yield Error(
-            f"the checkpoint holds {count} of whole numbers, although config.json says {said}",
+            f"the checkpoint contains {count} of whole numbers, but config.json says {said}",
             facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
-            hint="these are quantization codes without their scales: start from the weights that were quantized",
+            hint="these are quantized values without their scales: start from the unquantized weights",
         )
 
 
@@ -154,7 +154,7 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
     blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if blocks > BLOCKS_LIMIT or experts > EXPERTS_LIMIT:
         yield Error(
-            f"the model is larger than llama.cpp's runtime knows: {blocks} blocks, {experts} experts",
+            f"the model is larger than llama.cpp's runtime allows: {blocks} blocks, {experts} experts",
             path="config.json",
             facts=[("at most", f"{BLOCKS_LIMIT} blocks, {EXPERTS_LIMIT} experts")],
         )
@@ -207,10 +207,10 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
             facts.append((name, f"expected {expected}, got {list(entry.shape)}"))
         count = sum(map(len, wrong.values()))
         yield Error(
-            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that config.json tells of",
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that config.json declares",
             path="config.json",
             facts=[*facts[:SHOWN], *([("and", f"{len(facts) - SHOWN} other kinds")] if len(facts) > SHOWN else [])],
-            hint="config.json is not this checkpoint's",
+            hint="config.json belongs to another checkpoint",
         )
     # What config.json has no number for is at least the same in every block.
     shapes: dict[str, Entry] = {}
@@ -222,9 +222,9 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
         before = shapes.setdefault(key, entry)
         if before.shape != entry.shape:
             yield Error(
-                f"tensor '{source(entry.expression) or entry.name}' differs in shape from that of the first block",
+                f"tensor '{source(entry.expression) or entry.name}' differs in shape from the first block's",
                 facts=[("expected", f"{list(before.shape)}"), ("got", f"{list(entry.shape)}")],
-                hint="the checkpoint is damaged, or put together from two",
+                hint="the checkpoint is damaged, or mixed from two",
             )
             return
 

@@ -71,11 +71,11 @@ def common(hidden: bool) -> list[click.Parameter]:
             ["-f", "--file"],
             type=click.Path(),
             metavar="FILE",
-            help="Take this ModelBuild.toml, Modelfile or weights.",
+            help="Use this ModelBuild.toml, Modelfile or weights.",
             hidden=hidden,
         ),
         click.Option(
-            ["-t", "--name"], metavar="NAME", help="Name the result; of a Modelfile or weights.", hidden=hidden
+            ["-t", "--name"], metavar="NAME", help="Name of the model; for a Modelfile or weights.", hidden=hidden
         ),
         click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
         click.Option(
@@ -94,19 +94,21 @@ def common(hidden: bool) -> list[click.Parameter]:
             hidden=hidden,
         ),
         click.Option(["--models"], type=folder, metavar="DIR", help="The models folder to write.", hidden=hidden),
-        click.Option(["--cache"], type=folder, metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
+        click.Option(["--cache"], type=folder, metavar="DIR", help="Cache folder.", hidden=hidden),
         click.Option(
-            ["--memory"], type=Size(), metavar="SIZE", help="Memory for tensors under way (512M, 2GiB).", hidden=hidden
+            ["--memory"],
+            type=Size(),
+            metavar="SIZE",
+            help="Memory limit for tensors in flight (512M, 2GiB).",
+            hidden=hidden,
         ),
         click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
-        click.Option(quiet, is_flag=True, default=None, help="Print errors alone.", hidden=hidden),
-        click.Option(
-            ["-v", "--verbose"], is_flag=True, default=None, help="Print also what was found made.", hidden=hidden
-        ),
+        click.Option(quiet, is_flag=True, default=None, help="Print only errors.", hidden=hidden),
+        click.Option(["-v", "--verbose"], is_flag=True, default=None, help="Also print cached steps.", hidden=hidden),
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),
-            help="Colour on stderr; auto: on a terminal, unless NO_COLOR is set.",
+            help="Color on stderr; auto: on a terminal, unless NO_COLOR is set.",
             hidden=hidden,
         ),
     ]
@@ -149,7 +151,7 @@ class _Root(click.Group):
             params=[*common(hidden=False), version],
             callback=_root,
             invoke_without_command=True,
-            help="Make local language models: weights, Modelfiles and one ModelBuild.toml in, models for Ollama and llama.cpp out.",
+            help="Build local language models from weights, Modelfiles and one ModelBuild.toml, for Ollama and llama.cpp.",
             context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True, "obj": {}},
         )
 
@@ -202,7 +204,7 @@ def _root(ctx: click.Context, /, version: bool, **values: Any) -> Any:
 def _explained(error: click.ClickException) -> Error:
     """A usage error in the words and the form of our own."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    help_ = f"`{ctx.command_path} --help` shows what there is" if ctx else None
+    help_ = f"`{ctx.command_path} --help` lists the options" if ctx else None
     if isinstance(error, click.NoSuchOption):
         known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
         return Error(f"no such option '{error.option_name}'", hint=did_you_mean(error.option_name, known) or help_)

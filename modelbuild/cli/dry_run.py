@@ -65,5 +65,5 @@ def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
     standing = session.standing(session.graph.select(outputs))
     missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
     if missing:
-        return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
-    return f"nothing would run: {plural(len(outputs), 'model')} up to date"
+        return f"nothing to rebuild; {plural(len(missing), 'model')} to install"
+    return f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged"

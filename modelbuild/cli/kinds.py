@@ -27,7 +27,7 @@ class Count(ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"expected a number from 1 on, got '{value}'", param, ctx)
+            self.fail(f"expected a number of at least 1, got '{value}'", param, ctx)
         return int(value)
 
 

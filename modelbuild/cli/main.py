@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
             code = arguments.run(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what is finished stays and is used again\n")
+        sys.stderr.write("interrupted; finished steps are cached\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.

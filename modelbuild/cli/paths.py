@@ -37,7 +37,7 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
         )
     if others:
         raise Error(
-            f"'{path}' is a path, and a path is built by itself: it was given with '{others[0]}'",
+            f"'{path}' is a path, and a path is built on its own: it was given with '{others[0]}'",
             hint=f"-f takes a project beside its targets: modelbuild -f {path} {others[0]}"
             if others[0] not in paths
             else "run modelbuild once for each, or declare them in a ModelBuild.toml (`modelbuild init` writes one)",

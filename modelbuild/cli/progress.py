@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.places import here, near_path
-from modelbuild.cli.sentences import because, summed_up, taken, unjudged, waiting
+from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, unjudged, waiting
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.words import clock, duration, listed, plural, size
@@ -94,9 +94,7 @@ class Progress:
             self.report.warning(warning, told=True)
         if self.stale and not self.report.as_json:
             names = listed(f"'{name}'" for name in self.stale)
-            self.report.note(
-                f"no longer declared: {names}; `modelbuild clean --stale` removes what the project once built"
-            )
+            self.report.note(f"no longer declared: {names}; `modelbuild clean --stale` removes them")
         if self.summary is not None:
             self.finish(self.summary, bool(errors))
 
@@ -127,8 +125,9 @@ class Lines(Progress):
     def __init__(self, report: Report, steps: int, size: Callable[[str], int | None]) -> None:
         super().__init__(report, steps, size)
         self.tells_steps = True
-        self.variants: set[str] = set()
-        self.changed: set[str] = set()
+        self.built: dict[str, bool] = {}
+        self.failed: dict[str, None] = {}
+        self.skipped: dict[str, None] = {}
 
     def line(self, text: str) -> None:
         self.report.err.write(text + "\n")
@@ -137,14 +136,14 @@ class Lines(Progress):
         match event["event"]:
             case "hashing":
                 files = plural(event["files"], "file")
-                self.line(f"reading {files} ({size(event['bytes'])}) for the first time or changed since")
+                self.line(f"reading {files} ({size(event['bytes'])}), new or changed")
             case "waiting":
                 self.line(waiting(event["path"]))
             case "unjudged":
                 if self.report.verbose:
                     self.line(unjudged(event["path"], event["architecture"]))
             case "distrust":
-                self.line(f"the cache's records are wrong ({event['path']}): everything is made again")
+                self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
             case "start":
                 if reasons := event.get("because"):
                     self.line("\n".join(because(event["step"], reasons)))
@@ -157,18 +156,19 @@ class Lines(Progress):
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
+        if state in ("failed", "skipped"):
+            labels = self.failed if state == "failed" else self.skipped
+            labels.update(dict.fromkeys(event["targets"]))
         told = {"ran": self.tells_steps or verbose, "hit": verbose, "failed": True, "skipped": verbose}
         if told[state]:
             seconds = f"  {duration(event['seconds'])}" if state in ("ran", "failed") else ""
-            word = self.report.paint(f"{state:<7}", "red") if state == "failed" else f"{state:<7}"
-            self.line(f"{word}  {event['step']}{seconds}")
+            word = f"{STATES[state]:<9}"
+            self.line(f"{self.report.paint(word, 'red') if state == 'failed' else word}  {event['step']}{seconds}")
 
     def variant(self, event: Event) -> None:
-        self.variants.add(event["label"])
-        if event["changed"]:
-            self.changed.add(event["label"])
+        self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]
         if event["changed"] or self.report.verbose:
-            word = f"{'built' if event['changed'] else 'same':<7}"
+            word = f"{'built' if event['changed'] else 'unchanged':<9}"
             bytes_ = self.size(event["manifest"])
             name = displayed(event["name"])
             self.line(
@@ -176,15 +176,17 @@ class Lines(Progress):
             )
 
     def file(self, event: Event) -> None:
-        self.variants.add(event["label"])
-        if event["changed"]:
-            self.changed.add(event["label"])
+        self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]
         if event["changed"] or self.report.verbose:
-            word = f"{'wrote' if event['changed'] else 'same':<7}"
+            word = f"{'written' if event['changed'] else 'unchanged':<9}"
             self.line(f"{self.report.paint(word, 'green')}  {near_path(event['path'], here())}  {size(event['bytes'])}")
 
     def finish(self, summary: Event, failed: bool) -> None:
-        self.line(summed_up(summary, len(self.variants), len(self.changed), self.report.seconds, failed))
+        built = [label for label, changed in self.built.items() if changed]
+        unchanged = [label for label, changed in self.built.items() if not changed]
+        skipped = [label for label in self.skipped if label not in self.failed and label not in self.built]
+        outcome = Outcome(built, unchanged, list(self.failed), skipped)
+        self.line(summed_up(summary, outcome, self.report.seconds, failed))
 
 
 class Terminal(Lines):

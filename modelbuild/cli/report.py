@@ -21,7 +21,7 @@ _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
 
 class Report:
-    """What the user sees. `quiet` leaves errors alone; `verbose` adds the steps that were found made."""
+    """What the user sees. `quiet` leaves errors alone; `verbose` adds the steps that were cached."""
 
     def __init__(
         self,

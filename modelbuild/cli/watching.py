@@ -107,7 +107,9 @@ class _Rounds:
             try:
                 if not os.path.lexists(file):
                     path = os.path.realpath(file)
-                    raise Error("the project file is gone", path=path, hint="the next build starts when it is back")
+                    raise Error(
+                        "the project file was removed", path=path, hint="the next build starts when it exists again"
+                    )
                 session = call.session
                 graph = session.graph.select(session.select(self._targets).outputs)
             except (Error, Errors) as error:

@@ -228,7 +228,7 @@ def unusable(root: str, error: Exception) -> Error:
         return Error(
             f"the cache has been in use by another process for {BUSY:.0f} seconds",
             path=root,
-            hint="end the other build if it is stopped, or name another folder with --cache or $MODELBUILD_CACHE",
+            hint="end the other build if it hangs, or name another folder with --cache or $MODELBUILD_CACHE",
         )
     why = reason(error) if isinstance(error, OSError) else str(error)
     return Error(

@@ -200,5 +200,5 @@ def changed(path: str) -> Error:
     return Error(
         "source changed during the build",
         path=path,
-        hint="nothing was recorded; build again when the file is at rest",
+        hint="nothing was recorded; build again when the file no longer changes",
     )

@@ -136,7 +136,7 @@ class _Checker:
             raise self.found(start, "comment is never closed", 2, "a comment ends with '*/}}'")
         end = _COMMENT_END.match(self.text, close + 2)
         if end is None:
-            raise self.found(close, "comment must end right before '}}'", 2)
+            raise self.found(close, "a comment must end right before '}}'", 2)
         return end.end()
 
     def tokens(self, start: int) -> tuple[list[_Token], int]:
@@ -177,8 +177,8 @@ class _Checker:
         if char in "\"`'":
             return self.found(position, f"text in {char} is never closed")
         if text.startswith("-}}", position):
-            return self.found(position, "expected a blank before '-}}'", 3)
-        hint = "'{{-' is followed by a blank" if char == "-" and position == start + 2 else None
+            return self.found(position, "expected a space before '-}}'", 3)
+        hint = "'{{-' needs a space after it" if char == "-" and position == start + 2 else None
         return self.found(position, f"unexpected '{char}' in an action", hint=hint)
 
     def check_end_of_name(self, word: str, end: int) -> None:
@@ -188,7 +188,7 @@ class _Checker:
 
     def check_character(self, word: str, offset: int) -> None:
         if len(word) != 3 and (word[1:2] != "\\" or word == "'\\'"):
-            raise self.found(offset, f"malformed character {word}", len(word), "text stands in double quotes")
+            raise self.found(offset, f"malformed character {word}", len(word), "text needs double quotes")
 
     def check_escapes(self, word: str, offset: int) -> None:
         if "\\" in word:
@@ -221,7 +221,7 @@ class _Checker:
     def otherwise(self, start: int, word: _Token, rest: list[_Token]) -> None:
         opened = self.stack[-1] if self.stack else None
         if opened is None or opened.kind not in _OPENS or opened.in_else:
-            raise self.found(word.offset, "'else' belongs to no 'if', 'range' or 'with'", 4)
+            raise self.found(word.offset, "'else' has no 'if', 'range' or 'with'", 4)
         if not rest:
             opened.in_else = True
         elif rest[0].kind == "word" and rest[0].text == opened.kind and opened.kind != "range":
@@ -231,7 +231,7 @@ class _Checker:
 
     def close(self, word: _Token) -> None:
         if not self.stack:
-            raise self.found(word.offset, "'end' closes nothing", 3)
+            raise self.found(word.offset, "'end' has nothing to close", 3)
         opened = self.stack.pop()
         self.variables = opened.variables
         del self.variables[opened.known :]
@@ -284,7 +284,7 @@ class _Checker:
             stage.fresh = False
             if kind == "mark" and word == "|":
                 if not stage.arguments:
-                    raise self.found(token.offset, "nothing stands before '|'")
+                    raise self.found(token.offset, "nothing is before '|'")
                 stage.arguments, stage.first = 0, False
                 before = None
                 continue
@@ -292,7 +292,7 @@ class _Checker:
                 if not parens:
                     raise self.found(token.offset, "')' without '('")
                 if stage.first and not stage.arguments:
-                    raise self.found(token.offset, "nothing stands in '()'")
+                    raise self.found(token.offset, "nothing is in '()'")
                 opening, stage = parens.pop()
                 before = opening._replace(text="(…)")
                 continue
@@ -318,8 +318,8 @@ class _Checker:
         if parens:
             raise self.found(parens[-1][0].offset, "'(' is never closed")
         if stage.first and not stage.arguments:
-            what = f"'{context}' has no value" if context != "action" else "'{{ }}' holds nothing"
-            hint = 'Ollama wants one, as in {{ template "name" . }}' if context == "template" else None
+            what = f"'{context}' has no value" if context != "action" else "'{{ }}' is empty"
+            hint = 'Ollama needs one, as in {{ template "name" . }}' if context == "template" else None
             raise self.found(start, what, 2, hint)
 
     def declarations(self, tokens: list[_Token], index: int, context: str) -> int:

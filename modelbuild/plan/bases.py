@@ -58,8 +58,8 @@ class Bases:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
         if not variant.froms:
             raise variant.table.error(
-                f"'{variant.label}' derives from nothing",
-                hint='say from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
+                f"'{variant.label}' has no base",
+                hint='set from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
             )
         paths: list[tuple[From, str]] = []
         names: list[From] = []
@@ -71,13 +71,13 @@ class Bases:
                 paths.append((line, path))
         if paths and names:
             raise names[0].place.error(
-                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: one model cannot be made of both",
-                hint="Ollama would drop the file in silence; say projector or adapters in ModelBuild.toml for a file beside a model",
+                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: a model cannot have both",
+                hint="Ollama would silently drop the file; use projector or adapters in ModelBuild.toml to add a file to a model",
             )
         if len(names) > 1:
             first, last = names[0], names[-1]
             self.warnings.append(
-                first.place.error(f"FROM '{first.text}' counts for nothing: FROM '{last.text}' below replaces it")
+                first.place.error(f"FROM '{first.text}' has no effect: FROM '{last.text}' below replaces it")
             )
         return self._model(variant, names[-1]) if names else self._weights.read(paths)
 
@@ -96,8 +96,8 @@ class Bases:
         bare = not any(mark in line.text for mark in "/\\.~")
         if bare and self._project.candidates(line.text):
             raise line.place.error(
-                f"'{line.text}' is a {kind} here and a model of this project",
-                hint=f"write FROM ./{line.text} for the {kind}; rename one of them for the model",
+                f"'{line.text}' is both a {kind} here and a model of this project",
+                hint=f"write FROM ./{line.text} for the {kind}; to use the model, rename one of them",
             )
         return path
 
@@ -113,8 +113,8 @@ class Bases:
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
         if variant.string("pre") is not None and not is_shared(variant.place("pre")):
             raise variant.place("pre").error(
-                f"'pre' is for weights, and '{variant.label}' is FROM a model",
-                hint=f"say it where '{line.text}' is declared",
+                f"'pre' is for weights, but '{variant.label}' is FROM a model",
+                hint=f"set it where '{line.text}' is declared",
             )
         candidates = self._project.candidates(line.text)
         others = tuple(each for each in candidates if each.label != variant.label)
@@ -122,7 +122,7 @@ class Bases:
             return Candidates(line, others)
         if candidates:
             raise line.place.error(
-                f"'{variant.label}' derives from itself",
+                f"'{variant.label}' is based on itself",
                 hint="FROM must name a folder of weights, a GGUF file or another model",
             )
         found = self._find_name(line.text)
@@ -140,7 +140,7 @@ class Bases:
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",
             facts=looked,
-            hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
+            hint=near or f"to download it: `ollama pull {line.text}`, then build again",
         )
 
     def _near_names(self, text: str) -> str | None:
@@ -201,7 +201,7 @@ class Bases:
             return manifest.parse_params(self._observed.read(path))
         except (Error, OSError):
             raise line.place.error(
-                f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)]
+                f"the model '{line.text}' has a blob that is not a JSON object", facts=[("blob", path)]
             ) from None
 
 

@@ -48,15 +48,15 @@ def short_of(needs: Sequence[Need], folder: str) -> dict[str, list[Error]]:
     free, available = shutil.disk_usage(folder).free, _memory()
     disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
     no_space = Error(
-        "no space left on the disk for the models to be",
+        "not enough space on the disk for the new models",
         path=folder,
         facts=[("needed", f"{disk:,} bytes"), ("free", f"{free:,} bytes")],
         hint="free some space, name other folders with --cache and --models, or build fewer at a time",
     )
     no_memory = Error(
-        "this machine has too little memory for the largest matrix that is computed in one piece",
+        "this machine has too little memory for the largest matrix that must be computed in one piece",
         facts=[("needed", f"{memory:,} bytes"), ("available", f"{available or 0:,} bytes")],
-        hint="end other programs, or build on a larger machine",
+        hint="close other programs, or build on a larger machine",
     )
     found: dict[str, list[Error]] = {}
     for need in needs:

@@ -119,7 +119,7 @@ class _Planner:
             if variant in self._open:
                 raise self._cycle(variant)
             if len(self._open) > DEPTH_LIMIT:
-                what = f"models derive from one another more than {DEPTH_LIMIT} deep"
+                what = f"models are based on one another more than {DEPTH_LIMIT} levels deep"
                 raise self._from_place(variant).error(what)
             self._open.append(variant)
             try:
@@ -137,9 +137,9 @@ class _Planner:
         circle = [*self._open[self._open.index(variant) :], variant]
         way = " -> ".join(f"'{each.label}'" for each in circle)
         return self._from_place(variant).error(
-            f"'{variant.label}' derives from itself",
+            f"'{variant.label}' is based on itself",
             facts=[("circle", way)],
-            hint="one of them must be FROM something else",
+            hint="change FROM of one of them",
         )
 
     @staticmethod
@@ -227,7 +227,7 @@ class _Planner:
         if not given:
             return base
         if base.recipe is None:
-            raise variant.place("metadata").error(f"'{variant.label}' has no model whose metadata could be set")
+            raise variant.place("metadata").error(f"'{variant.label}' has no model file whose metadata could be set")
         recipe = self._describe(variant, base.recipe, given)
         finished = self._describe(variant, base.finished, given) if base.finished else recipe
         return replace(
@@ -247,8 +247,8 @@ class _Planner:
             return base
         place = variant.place("quantize")
         if base.recipe is None:
-            raise place.error(f"'{variant.label}' has no model to quantize")
-        assert variant.ftype is not None, "who says how to quantize says a type"
+            raise place.error(f"'{variant.label}' has no model file to quantize")
+        assert variant.ftype is not None, "set `quantize` too"
         values = quantize.Parameters(ftype=variant.ftype, requantize=variant.flag("allow_requantize") or None)
         inputs: list[tuple[str, Source | str]] = [("recipe", base.recipe)]
         if variant.mix is not None:
@@ -329,9 +329,9 @@ class _Planner:
                 chosen = rows[0]
             else:
                 raise line.place.error(
-                    f"'{line.text}' has {len(rows)} rows and none is its default",
+                    f"'{line.text}' has {len(rows)} rows and no default row",
                     facts=[("rows", listed(each.label for each in rows))],
-                    hint=f"name one, as '{rows[0].label}', or give the model a default row",
+                    hint=f"name one, such as '{rows[0].label}', or give the model a default row",
                 )
         base = self.planned(chosen)
         display = chosen.names[0].display()

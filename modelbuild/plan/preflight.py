@@ -49,7 +49,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     errors: dict[str, list[Error]] = {}
     for error, against in wrong.values():
         labels = dict.fromkeys(label for step in against for label in needed_by[step.name])
-        told = error.replace(facts=(*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5))))
+        told = error.replace(facts=(*error.facts, ("used by", listed((f"'{label}'" for label in labels), 5))))
         for step in against:
             errors.setdefault(step.name, []).append(told)
     return Findings(looked.recipes, errors, looked.unjudged)

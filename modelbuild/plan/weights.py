@@ -60,7 +60,7 @@ class WeightsReader:
         folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
         if folders and len(paths) > 1:
             raise paths[1][0].place.error(
-                "more than one FROM, and one of them is a folder", hint="name one folder, or GGUF files only"
+                "several FROM, and one of them is a folder", hint="name one folder, or only GGUF files"
             )
         if folders:
             return self._folder(*folders[0])
@@ -91,10 +91,10 @@ class WeightsReader:
             raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
         if kind == "folder" or path.endswith(".safetensors"):
             raise file.place.error(
-                f"{role} '{file.text}' is a safetensors adapter, which is not built yet"
+                f"{role} '{file.text}' is a safetensors adapter, which is not supported yet"
                 if role == "adapter"
-                else f"{role} '{file.text}' is no GGUF file",
-                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py makes one of an adapter)"
+                else f"{role} '{file.text}' is not a GGUF file",
+                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py converts an adapter)"
                 if role == "adapter"
                 else "name a GGUF file",
             )
@@ -225,7 +225,7 @@ class WeightsReader:
         if not models:
             line = paths[0][0]
             raise line.place.error(
-                f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
+                f"FROM '{line.text}' is not a model", hint="an adapter or projector needs a model beside it"
             )
         return tuple(found)
 

@@ -121,7 +121,7 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         raise Error(
             f"is {len(text):,} characters long, expected at most {LENGTH_LIMIT:,}",
             path=file,
-            hint='keep long texts in files of their own: system = { file = "…" }',
+            hint='put long texts in their own files: system = { file = "…" }',
         )
     try:
         return tomllib.loads(text)
@@ -148,13 +148,13 @@ _BETWEEN_KEYS = "', '"
 
 def _toml_hint(what: str, source: str) -> str | None:
     if what == "Invalid value" and re.search(r"=\s*[A-Za-z]", source):
-        return "strings stand in quotes"
+        return "strings need quotes"
     if what.startswith("Illegal character '\\n'"):
-        return "a string ends on its line, with the quote that begins it; a longer one stands in three quotes"
+        return "a string ends on its line, with the quote that began it; a longer one needs three quotes"
     if what.startswith("Unescaped '\\'"):
-        return "in single quotes a backslash stands for itself: 'C:\\models'"
+        return "in single quotes a backslash is literal: 'C:\\models'"
     if "twice" in what or "overwrite" in what:
-        return "each key and each table may be said once"
+        return "each key and each table may be defined only once"
     return None
 
 
@@ -217,7 +217,7 @@ class _Values:
     def _variable(self, name: str, value: Any, here: Place) -> None:
         if not variables.NAME.fullmatch(name) or name == "matrix":
             what = f"'{name}' cannot name a variable"
-            why = ": '${matrix.AXIS}' is a row's" if name == "matrix" else ": expected letters, digits and '_'"
+            why = ": '${matrix.AXIS}' belongs to a row" if name == "matrix" else ": expected letters, digits and '_'"
             self.problems.add(here.error(what + why, value=False))
         if isinstance(value, float) and not math.isfinite(value):
             self.problems.add(here.error(f"'{name}' expects a finite number, got {value}"))
@@ -227,8 +227,8 @@ class _Values:
             what = f"'{name}' cannot name an ftype: expected letters, digits, '_', '-' and '.'"
             self.problems.add(here.error(what, value=False))
         elif ftypes.canonical(name) or name.casefold() == "none":
-            hint = "give the mix a name of its own"
-            self.problems.add(here.error(f"'{name}' is an ftype already", hint=hint, value=False))
+            hint = "give the mix another name"
+            self.problems.add(here.error(f"'{name}' is already an ftype", hint=hint, value=False))
         for pattern in table.get("tensors", {}):
             try:
                 mixes.check_pattern(pattern)
@@ -239,7 +239,7 @@ class _Values:
         if GLOB.search(name):
             for key in table:
                 if KEYS[key].widest == "model":
-                    what = f"a glob table refines models, and takes no '{key}'"
+                    what = f"a glob table refines models and cannot have '{key}'"
                     self.problems.add(here.at(key).error(what, value=False))
         elif not all(WORD.fullmatch(part) for part in name.split("/")):
             what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"

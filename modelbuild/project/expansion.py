@@ -61,8 +61,8 @@ def _set_axes(laid: Laid, axes: Collection[str]) -> Iterator[Error]:
 
 def _lost_tags(laid: Laid, rows: Sequence[Row]) -> Iterator[Error]:
     if laid.own.get("tags") and rows and not any(row.is_default for row in rows):
-        hint = f"say which row is the default: [model.{laid.model}.default]"
-        yield laid.said["tags"].place.error("'tags' are for the default row, and there is none", hint=hint)
+        hint = f"declare which row is the default: [model.{laid.model}.default]"
+        yield laid.said["tags"].place.error("'tags' belong to the default row, but there is none", hint=hint)
 
 
 def _says_no_source(declared: Declaration) -> bool:
@@ -87,8 +87,8 @@ def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
     for each in unquantized:
         imatrix = each.file("imatrix")
         if imatrix and not is_shared(imatrix.place):
-            what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
-            yield imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
+            what = f"'imatrix' is for quantization, but '{each.model}' is not quantized"
+            yield imatrix.place.error(what, hint="set 'quantize', or clear it: imatrix = \"\"")
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:
@@ -118,5 +118,5 @@ def _clash(name: Name, variants: Sequence[Variant]) -> Error:
     if first.model == second.model:
         axes = [axis for axis, _ in first.row]
         hint = "put every axis into `name` or `tag`: " + ", ".join(f"${{matrix.{axis}}}" for axis in axes)
-    what = f"{len(variants)} variants are to be called '{name.display()}'"
+    what = f"{len(variants)} variants would all be named '{name.display()}'"
     return second.place("name").error(what, facts=[("variants", "\n".join(pairs))], hint=hint)

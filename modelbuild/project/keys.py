@@ -196,7 +196,7 @@ def template(value: Any) -> Any:
 
 
 def not_built_yet(thing: str) -> Error:
-    return Error(f"{thing} is not built yet", hint="it is checked, and comes with a later version")
+    return Error(f"{thing} is not supported yet", hint="planned for a later version")
 
 
 # What is checked of a value of several parts
@@ -273,7 +273,7 @@ KEYS: Mapping[str, Key] = {
         "path", "Path of an importance matrix (imatrix, of either file form), for quantization.", is_plain=True,
     ),
     "allow_requantize": Key(
-        "flag", "Quantize also what is quantized already, which adds a second error to the first.",
+        "flag", "Also quantize weights that are already quantized, which adds a second error to the first.",
         partial(flag, key="allow_requantize"), is_plain=True,
     ),
     "adapters": Key(
@@ -281,7 +281,7 @@ KEYS: Mapping[str, Key] = {
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
     "adapter_mode": Key(
-        "word", "The mode of adapters that say none.", adapter_mode, words=ADAPTER_MODES, default="layer",
+        "word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer",
     ),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
@@ -323,17 +323,17 @@ KEYS: Mapping[str, Key] = {
         "path", "A GGUF with a vision or audio projector.", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
-        "metadata", 'Keys of the GGUF file to set; "" takes one away.', parts=_metadata, entries=metadata.flat,
+        "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,
     ),
     "pre": Key(
-        "string", "What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell.",
+        "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
         partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
         "strings", "Registry names to push to.", widest="glob", extended=False, is_built=False,
     ),
     "link": Key(
-        "word", "How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
+        "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
         partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
     "output": Key(
@@ -350,7 +350,7 @@ KEYS: Mapping[str, Key] = {
         "string", "For `modelbuild list`.", is_plain=True, widest="glob",
     ),
     "matrix": Key(
-        "axes", "Axes, of which every combination is a variant: a key of a model or a free name, with a list of "
+        "axes", "Axes; every combination is a variant: a key of a model or a free name, with a list of "
         "values or a table of labels and values.", widest="glob", entries=_entries, makes="rows",
     ),
     "include": Key(

@@ -62,7 +62,7 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
     if given.name or given.quantize:
         option = "-t" if given.name else "-q"
-        hint = "-f FILE names the Modelfile; in a ModelBuild.toml `name`, `tag` and `quantize` say it"
+        hint = "-f FILE names the Modelfile; in a ModelBuild.toml use `name`, `tag` and `quantize`"
         raise Error(f"'{option}' is for a Modelfile, got '{shown}'", hint=hint)
 
 
@@ -140,6 +140,6 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
     for name in groups:
         circle = targets.circle(name)
         if circle and name == min(circle):
-            what = f"goes round in a circle: {' -> '.join([*circle, name])}"
+            what = f"the group is a cycle: {' -> '.join([*circle, name])}"
             problems.add(top.at("group", name).error(what, value=False))
     return targets

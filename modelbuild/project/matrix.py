@@ -156,7 +156,7 @@ class _Maker:
         if not hits and not missing and count > LIMIT:
             self.problems.add(place.error(f"the matrix has {count} rows, expected at most {LIMIT}"))
         elif not hits and missing:
-            what = f"no row matches, and a new row needs a value for every axis: 'include' lacks {listed(missing)}"
+            what = f"no row matches, but a new row needs a value for every axis: 'include' lacks {listed(missing)}"
             self.problems.add(place.error(what))
         elif not hits:
             for labels in itertools.product(*(wanted[axis] for axis in self.axes)):
@@ -174,7 +174,7 @@ class _Maker:
             self.rows[hits[0]] = replace(self.rows[hits[0]], is_default=True)
             return
         named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
-        what = f"'default' fits {len(hits)} rows, expected one" if hits else "'default' fits no row"
+        what = f"'default' matches {len(hits)} rows, need one" if hits else "'default' matches no row"
         self.problems.add(said.place.error(what, facts=[("rows", listed(named))], value=False))
 
     def _condition(self, table: Mapping[str, Said], *, adding: bool = False) -> dict[str, dict[str, Said]] | None:

@@ -34,7 +34,7 @@ def tensor_type(value: Any) -> str:
     if quant not in quants.names():
         hint = did_you_mean(text, quants.names())
         if whole := ftypes.canonical(text):
-            hint = f"'{text}' is a type of whole files, most of whose tensors are '{ftypes.default_quant(whole)}'"
+            hint = f"'{text}' is a type for whole files, whose tensors are mostly '{ftypes.default_quant(whole)}'"
         raise Error(f"unknown tensor type {got(text)}", facts=[("known", listed(quants.names(), 30))], hint=hint)
     return quant
 
@@ -44,11 +44,11 @@ def optional_tensor_type(value: Any) -> str | None:
 
 
 def check_pattern(text: str) -> None:
-    """Raise Error, without a place, for what is no regular expression."""
+    """Raise Error, without a place, for what is not a regular expression."""
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as fault:
-        raise Error(f"'{text}' is no regular expression: {fault}") from None
+        raise Error(f"'{text}' is not a regular expression: {fault}") from None
 
 
 def names(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -93,8 +93,8 @@ def read(tables: Mapping[str, Any], root: Place, scope: Scope, problems: Problem
             if found:
                 value[key] = found
         if rules and value.get("base") in ftypes.FLOATS:
-            what = f"'tensors' does nothing: with base '{value['base']}' every tensor becomes {value['base']}"
-            hint = "start from a quantized base, and name what shall stay: '.*' = \"f16\""
+            what = f"'tensors' has no effect: with base '{value['base']}' every tensor becomes {value['base']}"
+            hint = "start from a quantized base, and name the tensors to keep: '.*' = \"f16\""
             problems.add(here.at("tensors").error(what, hint=hint, value=False))
         mixes[name] = Said(value, here)
     return mixes

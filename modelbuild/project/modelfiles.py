@@ -27,7 +27,7 @@ def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, 
     name = name_after(file) or os.path.basename(texts.root)
     if not is_named and not MODEL.fullmatch(name):
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
-        what = f"'{name}', after which the model would be named, is not a name"
+        what = f"'{name}' would be the model's name, but is not a valid name"
         raise Place(texts.shown(file)).error(what, hint=hint)
     texts.take(file, data)
     return {name: file}
@@ -58,7 +58,7 @@ class _Discovery:
             if len(candidates) > 1:
                 self.problems.add(self._two_of_one_name(name, candidates, paths))
             elif "modelfile" in declared.get(name, {}):
-                what = f"'{self.texts.shown(candidates[0])}' is found by that name too"
+                what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
                 hint = "rename one of them, or name the found one in a table of its own"
                 self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
@@ -106,10 +106,10 @@ class _Discovery:
             name = name_after(path, template)
             shown = self.texts.shown(path)
             if name is None:
-                hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
+                hint = "Modelfiles are named Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] can name any other file"
                 self.problems.add(Error("no model can be named after this file", path=shown, hint=hint))
             elif not MODEL.fullmatch(name):
-                what = f"'{name}', after which the model would be named, is not a name"
+                what = f"'{name}' would be the model's name, but is not a valid name"
                 hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(shown)}"
                 self.problems.add(Error(what, path=shown, hint=hint))
             else:
@@ -121,7 +121,7 @@ class _Discovery:
         hint = f'in [project]: discover_as = "{template}"'
         if template is None:
             again = _quoted(self.texts.shown(found[1]))
-            hint = f"give each a table of its own: [model.NAME] with modelfile = {again}"
+            hint = f"give each its own table: [model.NAME] with modelfile = {again}"
         facts = [("found", "\n".join(self.texts.shown(path) for path in found[:12]))]
         what = f"{len(found)} Modelfiles make a model '{name}'"
         return self.here.at("modelfiles").error(what, facts=facts, hint=hint)

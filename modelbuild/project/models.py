@@ -106,15 +106,15 @@ class Models:
             parent = self._toml.filled(own["extends"], place)
             if parent not in self.names:
                 if parent:
-                    what = f"'extends' names no model: '{parent}'"
+                    what = f"'extends' names an unknown model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
                 return None
             if parent in names or len(names) > DEPTH_LIMIT:
                 if parent == model == next(each for each in self.names if each in names):
                     circle = " -> ".join([*names, parent])
-                    problems.add(place.error(f"'extends' goes round in a circle: {circle}"))
+                    problems.add(place.error(f"'extends' is a cycle: {circle}"))
                 elif parent not in names:
-                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))
                 return None
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]

@@ -119,7 +119,7 @@ class Reader:
             what = f"'{each}' cannot be a tag: expected letters, digits, '_', '-' and '.', at most 80"
             if number == 0 and "tag" not in said:
                 hint = "name the values, as in base = { small = \"./base/1b\" }, or say 'tag'"
-                self._problems.add(place.error(f"a row's values make no tag: {what}", hint=hint, value=False))
+                self._problems.add(place.error(f"a row's values cannot make a tag: {what}", hint=hint, value=False))
             else:
                 self._problems.add(place.error(what))
 

@@ -74,10 +74,10 @@ class Exported:
     def _misplaced(self, path: str, sources: Collection[str], ours: Sequence[str]) -> Error | None:
         real = os.path.realpath(path)
         if real in sources:
-            return Error("is read by this build, and would be written over", path=path, hint="name another file")
+            return Error("is an input of this build and would be overwritten", path=path, hint="name another file")
         for folder in ours:
             if real.startswith(folder.rstrip(os.sep) + os.sep):
-                what = "a file to write cannot lie in the models folder or the cache"
+                what = "an output file cannot be inside the models folder or the cache"
                 return Error(what, path=path, facts=[("folder", folder)], hint="name a file elsewhere")
         if len(os.path.basename(path).encode()) > LONGEST:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
@@ -91,7 +91,7 @@ class Exported:
             what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
             return Error(what, path=path, hint="name a file")
         if self._replaces != "all" and self._noted(path) is None and not is_gguf(real):
-            return Error("exists, and is not a GGUF file", path=path, hint=self.way_out)
+            return Error("already exists and is not a GGUF file", path=path, hint=self.way_out)
         return _unwritable(os.path.dirname(real))
 
     # Writing
@@ -198,7 +198,11 @@ class Exported:
         is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
         if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
             facts = [("written by", noted.owner)] if noted is not None else []
-            what = "exists, and holds something else" if noted else "exists, and modelbuild did not write it"
+            what = (
+                "already exists; another project or export wrote it"
+                if noted
+                else "already exists; modelbuild did not write it"
+            )
             raise Error(what, path=path, facts=facts, hint=self.way_out)
 
     # What is ours to remove
@@ -250,7 +254,7 @@ def _unwritable(folder: str) -> Error | None:
     """What stands against writing into a folder that need not be there yet."""
     above = existing(folder)
     if not os.path.isdir(above):
-        return Error("is a file, and a folder is needed there", path=above, hint="name another folder, or move it away")
+        return Error("is a file, expected a folder", path=above, hint="name another folder, or move it away")
     if not os.access(above, os.W_OK | os.X_OK):
         return Error(
             "the folder cannot be written: permission denied", path=above, hint="name a file in a folder of your own"

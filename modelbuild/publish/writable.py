@@ -24,9 +24,9 @@ def check_writable(library: Library, store: str) -> None:
             raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
     if _same_file(library.blobs, os.path.join(store, "blobs")):
         raise Error(
-            "the cache and the models folder have the same 'blobs' folder",
+            "the cache and the models folder share a 'blobs' folder",
             path=library.root,
-            hint="name a cache folder of its own with --cache or $MODELBUILD_CACHE",
+            hint="name a separate cache folder with --cache or $MODELBUILD_CACHE",
         )
 
 
@@ -39,7 +39,7 @@ def _misplaced(library: Library, name: str) -> Error | None:
     for part in name.split("/"):
         if len(part.encode()) > LONGEST:
             return Error(
-                f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file's name",
+                f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file name",
                 path=library.root,
                 hint=f"give each part of the name at most {LONGEST} bytes",
             )
@@ -49,13 +49,13 @@ def _misplaced(library: Library, name: str) -> Error | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        return Error("a file stands where a folder of manifests belongs", path=existing(path), hint="move it away")
+        return Error("a file is in the place of a folder of manifests", path=existing(path), hint="move it away")
     except OSError as error:
         return refused(library.root, error)
     if stat.S_ISREG(info.st_mode):
         return None
     what = "a folder" if stat.S_ISDIR(info.st_mode) else "something that is not a file"
-    return Error(f"{what} stands where the manifest of '{name}' belongs", path=path, hint="move it away")
+    return Error(f"{what} is in the place of the manifest of '{name}'", path=path, hint="move it away")
 
 
 def refused(root: str, error: OSError) -> Error:
@@ -67,10 +67,10 @@ def refused(root: str, error: OSError) -> Error:
             "no space left for the models folder",
             path=root,
             facts=[("free", f"{left:,} bytes")] if left is not None else [],
-            hint="free some space, or name another folder with --models; what is finished stays and is used again",
+            hint="free some space, or name another folder with --models; finished steps are cached",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
+        hint = "name your own folder with --models, $OLLAMA_MODELS or `models` in [project]"
         if (user := owner(root)) is not None:
             hint = f"the folder belongs to '{user}': run as that user (`sudo -u {user} modelbuild …`), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"

@@ -58,7 +58,7 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     for source, error in session.sources.read(graph.sources(), but=unread).items():
         readers = [step.name for step in graph.steps.values() if source in step.sources]
         labels = dict.fromkeys(label for name in readers for label in needed_by[name])
-        needed = ("needed by", listed((f"'{label}'" for label in labels), 5))
+        needed = ("used by", listed((f"'{label}'" for label in labels), 5))
         wrong[source] = error.replace(facts=[*error.facts, needed])
     against: dict[str, list[Error]] = {}
     for step in graph.steps.values():

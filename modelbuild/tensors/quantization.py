@@ -53,10 +53,10 @@ def quantize(
         raise Error(f"the experts' tensors do not fit the model: {error}") from None
     if (pattern := ftypes.unfit(mix, chosen)) is not None:
         raise Error(
-            f"no tensor that is quantized has a name that fits '{pattern}'",
+            f"no quantized tensor has a name that matches '{pattern}'",
             parameter=["mix", "tensors", pattern],
             facts=[("names", listed(chosen))],
-            hint="a rule is a regular expression that is searched for in the name",
+            hint="rules are regular expressions, matched anywhere in the name",
         )
     constants = dict(source.constants)
     entries = []
@@ -92,11 +92,11 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Express
         return packed(quant, dequantize(source))
     if source.dtype in quants.names():
         raise Error(
-            f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
+            f"cannot make {ftype} of tensor '{entry.name}': it is already {source.dtype}",
             parameter=["ftype"],
             facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
             hint="start from weights that are not quantized, since a second quantization adds its error to the first's; "
-            "or say allow_requantize = true",
+            "or set allow_requantize = true",
         )
     raise Error(
         f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype}, which can only be copied",
@@ -127,7 +127,7 @@ def _weighted(
             raise Error(
                 f"ftype q2_K_S needs an importance matrix for '{entry.name}'",
                 parameter=["ftype"],
-                hint='name one with imatrix = "…", or take q2_K, which needs none',
+                hint='set imatrix = "…", or use q2_K, which needs none',
             )
         return x
     if not quants.takes_weights(x.dtype):
@@ -165,7 +165,7 @@ def model_of(metadata: Mapping[str, bytes]) -> Traits:
         what = "a GGUF file without an architecture" if kind in (None, "model") else f"a GGUF file of type '{kind}'"
         raise Error(f"{what} cannot be quantized: only models can", parameter=["ftype"])
     if name in ftypes.UNKNOWN_RULES:
-        raise Error(f"quantizing a model of architecture '{name}' is not built yet", parameter=["ftype"])
+        raise Error(f"quantizing a model of architecture '{name}' is not supported yet", parameter=["ftype"])
 
     def count(key: str, default: int | None) -> int:
         found = value(f"{name}.{key}")

@@ -202,7 +202,7 @@ def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(tmp_path:
     folder = checkpoints.write(tmp_path / "m")
     config(architectures=["MambaForCausalLM"])(folder)
     said = golden.complaint(lambda: convert_folder(folder))
-    assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not built yet\n  known  ")
+    assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not supported yet\n  known  ")
     assert "LlamaForCausalLM" in said
 
 

@@ -200,4 +200,4 @@ def test_a_shape_whose_product_overflows_is_an_error(tmp_path: Path) -> None:
     text = json.dumps({"a": {"dtype": "F32", "shape": big, "data_offsets": [0, 4]}}).encode()
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
     (error,) = look(folder)
-    assert "which is not what its dtype and shape take" in error.what
+    assert "which does not fit its dtype and shape" in error.what

@@ -96,7 +96,7 @@ def test_ones_at_the_outside_of_a_shape_may_be_written_or_not() -> None:
         ("llama.rope.dimension_count", encode_value("u32", 2), "size of a head"),
         ("tokenizer.ggml.model", None, "no vocabulary"),
         ("tokenizer.ggml.model", encode_value("str", "zzz"), "expects one of llama, gpt2"),
-        ("llama.block_count", encode_value("u32", 1), "of blocks beyond the 1 that it says it has"),
+        ("llama.block_count", encode_value("u32", 1), "of blocks beyond the 1 that it declares"),
         ("tokenizer.ggml.tokens", None, "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("str", "a"), "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("[str]", ["a", "b", "a"]), "the token 'a' more than once"),
@@ -208,8 +208,8 @@ def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
     config = dict(whole.config) | {"torch_dtype": "float16"}
     zoo.write(tmp_path / "weights", replace(whole, config=config))
     project.run("check", code=2)
-    assert "matrices of whole numbers, although config.json says float16" in project.errors
-    assert "quantization codes without their scales" in project.errors
+    assert "matrices of whole numbers, but config.json says float16" in project.errors
+    assert "quantized values without their scales" in project.errors
     project.run(code=1)
     assert not (tmp_path / "models/manifests").exists()
 

@@ -29,7 +29,7 @@ def test_the_files_that_decide_a_conversion_may_be_absent() -> None:
 
 def test_the_index_says_which_files_count() -> None:
     assert shards.weights(["a.safetensors", "model.safetensors"], index(x="a.safetensors")) == ["a.safetensors"]
-    with pytest.raises(Error, match="the checkpoint is not whole: 1 of 2 weights files is missing") as caught:
+    with pytest.raises(Error, match="the checkpoint is incomplete: 1 of 2 weights files is missing") as caught:
         shards.weights(["a.safetensors"], index(x="a.safetensors", y="b.safetensors"))
     assert caught.value.facts == (("missing", "b.safetensors"),)
 
@@ -37,12 +37,12 @@ def test_the_index_says_which_files_count() -> None:
 def test_without_an_index_all_files_of_a_model_count() -> None:
     parts = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     assert shards.weights(["adapter.safetensors", *reversed(parts)], None) == parts
-    with pytest.raises(Error, match="not whole"):
+    with pytest.raises(Error, match="is incomplete"):
         shards.weights(parts[1:], None)
 
 
 def test_a_folder_of_an_adapter_is_no_model() -> None:
-    with pytest.raises(Error, match="the folder holds an adapter, not a model"):
+    with pytest.raises(Error, match="the folder contains an adapter, not a model"):
         shards.weights(["adapter_config.json", "adapter_model.safetensors"], None)
 
 
@@ -58,14 +58,14 @@ def test_no_tensor_is_in_two_files() -> None:
 
 
 def test_the_index_and_the_files_name_the_same_tensors() -> None:
-    with pytest.raises(Error, match="names 1 tensors that no weights file holds"):
+    with pytest.raises(Error, match="names 1 tensors that no weights file contains"):
         shards.tensors([("a", table("x"))], index(x="a", y="a"))
-    with pytest.raises(Error, match="does not name 1 tensors that the weights files hold"):
+    with pytest.raises(Error, match="does not name 1 tensors that the weights files contain"):
         shards.tensors([("a", table("x", "y"))], index(x="a"))
 
 
 def test_all_files_of_a_checkpoint_have_a_bound_together() -> None:
     many = TensorTable({}, {str(n): Tensor(str(n), "f32", (0,), 8, 0) for n in range(shards.TENSORS_LIMIT // 2)})
     assert len(list(shards.bounded([("a", many), ("b", many)]))) == 2
-    with pytest.raises(Error, match="the weights files up to this one hold"):
+    with pytest.raises(Error, match="the weights files up to this one contain"):
         list(shards.bounded([("a", many), ("b", many), ("c", many)]))

@@ -29,7 +29,7 @@ def test_no_sizes(text: str) -> None:
 def test_counts() -> None:
     assert Count()("12") == 12
     for text in ("0", "-1", "1.5", "²", "many"):
-        with pytest.raises(click.BadParameter, match="expected a number from 1 on"):
+        with pytest.raises(click.BadParameter, match="expected a number of at least 1"):
             Count()(text)
 
 

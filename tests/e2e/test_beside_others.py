@@ -158,7 +158,7 @@ def test_no_more_threads_is_an_error(project: Project) -> None:
     words = project.command()[3:]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
-    assert "the system starts no more threads" in done.stderr
+    assert "the system cannot start more threads" in done.stderr
     project.build()
 
 
@@ -280,7 +280,7 @@ def test_clean_says_what_it_leaves_in_the_cache_and_takes_one_of_two_switches(pr
     project.build()
     (project.cache / "blobs/thesis.txt").write_text("mine")
     project.run("clean", "--stale", "--cache", code=2)
-    assert "do not go together" in project.errors
+    assert "cannot be used together" in project.errors
     project.run("clean", "--cache")
     assert "1 file in" in project.errors and "stay" in project.errors
     assert [path.name for path in (project.cache / "blobs").iterdir()] == ["thesis.txt"]

@@ -216,7 +216,7 @@ def test_clean_cache_empties_the_cache_and_forgets_nothing_it_wrote(project: Pro
     code, out, _ = run(project, "clean", "-n")
     assert code == 0 and out.count("would remove") == 4
     code, _, err = run(project)
-    assert code == 0 and "found made" not in err.splitlines()[-1]
+    assert code == 0 and "cached" not in err.splitlines()[-1]
     assert {path: path.read_bytes() for path in (project.folder / "out").rglob("*") if path.is_file()} == before
 
 
@@ -391,7 +391,7 @@ def test_an_interrupt_stops_a_build_cleanly_and_loses_nothing(tmp_path: Path) ->
     _, err = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.skip("the build was over before the signal came")
-    assert (process.returncode, err) == (130, "interrupted; what is finished stays and is used again\n")
+    assert (process.returncode, err) == (130, "interrupted; finished steps are cached\n")
     if project.models.exists():  # the signal may fall into the last moments of the build
         project.check()
     project.build()

@@ -301,7 +301,7 @@ def test_two_projects_of_one_name_are_told_of_each_other(tmp_path: Path) -> None
     one.run()
     assert "warning" not in one.errors
     two.run()
-    assert "warning: 'chat:latest' is written by another project too" in two.errors
+    assert "warning: 'chat:latest' is also written by another project" in two.errors
     assert str(tmp_path / "one/ModelBuild.toml") in two.errors
     assert two.errors.count("warning") == 1
     two.run()

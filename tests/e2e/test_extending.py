@@ -114,7 +114,7 @@ def test_a_new_version_of_the_package_converts_again(project: Project, installed
 
 def test_a_package_that_comes_later_is_found(project: Project, installed: Installed) -> None:
     project.build(code=1)
-    assert "architecture 'StarlingForCausalLM' is not built yet" in project.run("check", code=2) + project.errors
+    assert "architecture 'StarlingForCausalLM' is not supported yet" in project.run("check", code=2) + project.errors
     installed.install()
     project.build()
 

@@ -80,26 +80,26 @@ def project(hand: Hand) -> Hand:
 def test_a_checkpoint_is_a_project_of_one_model(hand: Hand, spelled: str) -> None:
     path = spelled.format(folder=hand.folder.name, whole=hand.folder / "weights")
     before = sorted(os.listdir(hand.folder / "weights"))
-    assert "built    weights:latest" in hand.do(path, "-q", "q4_K_M")
+    assert "built      weights:latest" in hand.do(path, "-q", "q4_K_M")
     assert "nothing to do" in hand.do(path, "-q", "q4_K_M")
     assert sorted(os.listdir(hand.folder / "weights")) == before
     assert hand.rest() == ["models"]
 
 
 def test_inside_a_checkpoint_no_path_is_needed(hand: Hand) -> None:
-    assert "built    weights:latest" in hand.do("-q", "q4_K_M", cwd="weights")
+    assert "built      weights:latest" in hand.do("-q", "q4_K_M", cwd="weights")
     assert "weights:latest  weights  q8_0" in hand.do("-q", "q8_0", "list", cwd="weights").replace("    ", "  ")
-    assert "built    mine:v1" in hand.do("-t", "mine:v1", cwd="weights")
-    assert "built    weights:latest" in hand.do(".", cwd="weights")
+    assert "built      mine:v1" in hand.do("-t", "mine:v1", cwd="weights")
+    assert "built      weights:latest" in hand.do(".", cwd="weights")
 
 
 def test_gguf_files_modelfiles_and_projects_are_paths_too(hand: Hand) -> None:
     hand.do("./weights", "-o", "Tiny.F16.gguf", "-q", "f16")
-    assert "built    Tiny.F16:latest" in hand.do("Tiny.F16.gguf", "-q", "q8_0")
+    assert "built      Tiny.F16:latest" in hand.do("Tiny.F16.gguf", "-q", "q8_0")
     hand.write("a b/chat.Modelfile", "FROM ../weights\nSYSTEM Hi.\n")
-    assert "built    chat:latest" in hand.do("a b/chat.Modelfile")
+    assert "built      chat:latest" in hand.do("a b/chat.Modelfile")
     hand.write("inner/ModelBuild.toml", '[model.x]\nfrom = "../weights"\n')
-    assert "built    x:latest" in hand.do("./inner")
+    assert "built      x:latest" in hand.do("./inner")
     assert "no ModelBuild.toml" in hand.do(code=2)
 
 
@@ -113,11 +113,11 @@ def test_other_commands_take_a_path_as_well(hand: Hand) -> None:
 def test_a_target_wins_over_a_path_of_its_name(project: Hand) -> None:
     (project.folder / "base").mkdir()
     (project.folder / "base/config.json").write_text("{}")
-    assert "built    base:q8_0" in project.do("base:q8_0")
-    assert "up to date" in project.do("base:q8_0")
+    assert "built      base:q8_0" in project.do("base:q8_0")
+    assert "unchanged" in project.do("base:q8_0")
     project.do("base")
     assert "is not a model, a variant or a group" in project.do("weights", code=2)
-    assert "built    weights:latest" in project.do("./weights")
+    assert "built      weights:latest" in project.do("./weights")
 
 
 def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: Hand) -> None:
@@ -125,7 +125,7 @@ def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: H
     text = hand.do("./My Weights", code=2)
     assert "'My Weights', after which the model would be named, is not a name" in text
     assert "-t names it: -t My-Weights" in text
-    assert "built    mine:latest" in hand.do("./My Weights", "-t", "mine")
+    assert "built      mine:latest" in hand.do("./My Weights", "-t", "mine")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: H
     [
         (["./wieghts"], "no such file or folder\n  hint  did you mean 'weights'?"),
         (["none.gguf"], "no such file or folder"),
-        (["./weights", "./weights2"], "a path is built by itself"),
-        (["./weights", "chat"], "a path is built by itself"),
+        (["./weights", "./weights2"], "a path is built on its own"),
+        (["./weights", "chat"], "a path is built on its own"),
         (["-f", "weights", "./weights"], "-f names the project already"),
         (["./weights/model.safetensors"], "is one file of a checkpoint\n  hint  name its folder: ./weights"),
         (["./notes.txt"], "is neither a GGUF file, a Modelfile nor a ModelBuild.toml"),
@@ -153,7 +153,7 @@ def test_a_path_that_means_nothing_says_so(hand: Hand, words: list[str], said: s
 
 
 def test_a_file_is_made_and_nothing_else(hand: Hand) -> None:
-    assert "wrote    out.gguf" in hand.do("./weights", "-q", "q4_K_M", "-o", "out.gguf")
+    assert "written    out.gguf" in hand.do("./weights", "-q", "q4_K_M", "-o", "out.gguf")
     assert hand.rest() == ["out.gguf"]
     assert "nothing to do" in hand.do("./weights", "-q", "q4_K_M", "-o", "out.gguf")
     hand.do("./weights", "-q", "q4_K_M")
@@ -166,7 +166,7 @@ def test_a_file_that_is_gone_or_edited_is_made_again_and_the_cache_is_unharmed(h
     made = hand.bytes("out.gguf")
     with (hand.folder / "out.gguf").open("r+b") as file:
         file.write(b"GGUFxxxx")
-    assert "0 steps ran" in hand.do(*words)
+    assert "0 steps run" in hand.do(*words)
     assert hand.bytes("out.gguf") == made
     (hand.folder / "out.gguf").unlink()
     hand.do(*words)
@@ -183,14 +183,14 @@ def test_folders_are_made_and_get_a_file_of_the_models_name(hand: Hand) -> None:
 
 def test_no_file_of_somebody_elses_is_lost(hand: Hand) -> None:
     hand.write("notes.gguf", "not a model")
-    assert "exists, and is not a GGUF file" in hand.do("./weights", "-o", "notes.gguf", code=1)
-    assert "is read by this build" in hand.do("./weights", "-o", "weights/config.json", code=1)
+    assert "already exists and is not a GGUF file" in hand.do("./weights", "-o", "notes.gguf", code=1)
+    assert "is an input of this build" in hand.do("./weights", "-o", "weights/config.json", code=1)
     hand.do("./weights", "-o", "in.gguf")
     (hand.folder / "again.gguf").symlink_to("in.gguf")
     for out in ("in.gguf", "./in.gguf", "again.gguf"):
-        assert "is read by this build" in hand.do("in.gguf", "-q", "q8_0", "-o", out, code=1)
-    assert "lie in the models folder or the cache" in hand.do("./weights", "-o", "cache/x.gguf", code=1)
-    assert "lie in the models folder or the cache" in hand.do("./weights", "-o", "models/blobs/x.gguf", code=1)
+        assert "is an input of this build" in hand.do("in.gguf", "-q", "q8_0", "-o", out, code=1)
+    assert "be inside the models folder or the cache" in hand.do("./weights", "-o", "cache/x.gguf", code=1)
+    assert "be inside the models folder or the cache" in hand.do("./weights", "-o", "models/blobs/x.gguf", code=1)
     assert "is not a regular file" in hand.do("./weights", "-o", "/dev/null", code=1)
     assert hand.bytes("notes.gguf") == b"not a model"
     assert hand.rest() == ["again.gguf", "in.gguf", "notes.gguf"]
@@ -223,7 +223,7 @@ def test_what_a_killed_build_left_goes_and_what_is_somebody_elses_stays(hand: Ha
 
 def test_one_file_holds_one_model(project: Hand) -> None:
     text = project.do("base", "-o", "x.gguf", code=2)
-    assert "one file holds one model, and 2 variants are meant" in text
+    assert "one file takes one model, and 2 variants match" in text
     assert "modelbuild export base FOLDER" in text
     project.do("base:q4_K_M", "-o", "x.gguf")
     assert project.rest() == ["ModelBuild.toml", "x.gguf"]
@@ -240,7 +240,7 @@ def test_a_dry_run_writes_nothing(hand: Hand) -> None:
 def test_outputs_are_part_of_a_build(project: Hand) -> None:
     files = ["dist/chat.gguf", "dist/q4_K_M/base.gguf", "dist/q8_0/base.gguf"]
     text = project.do()
-    assert all(f"wrote    {file}" in text for file in files)
+    assert all(f"written    {file}" in text for file in files)
     assert project.bytes("dist/q8_0/base.gguf") == project.bytes("dist/chat.gguf") == project.blob("base:q8_0", "model")
     assert "nothing to do" in project.do()
     assert "nothing to do" in project.do()
@@ -248,7 +248,7 @@ def test_outputs_are_part_of_a_build(project: Hand) -> None:
     (project.folder / "dist/q8_0/base.gguf").write_bytes(b"GGUF")
     assert project.do("list").count("changed") == 2
     text = project.do()
-    assert "wrote    dist/chat.gguf" in text and "wrote    dist/q8_0/base.gguf" in text and "q4_K_M" not in text
+    assert "written    dist/chat.gguf" in text and "written    dist/q8_0/base.gguf" in text and "q4_K_M" not in text
     assert project.bytes("dist/q8_0/base.gguf") == project.blob("base:q8_0", "model")
 
 
@@ -268,7 +268,7 @@ def test_clearing_the_cache_forgets_no_output(project: Hand) -> None:
     project.do()
     project.do("clean", "--cache")
     project.write("ModelBuild.toml", TOML.replace('"q8_0"', '"q6_K"').replace(":q8_0", ":q6_K"))
-    assert "wrote    dist/chat.gguf" in project.do()
+    assert "written    dist/chat.gguf" in project.do()
 
 
 @pytest.mark.parametrize(
@@ -276,10 +276,10 @@ def test_clearing_the_cache_forgets_no_output(project: Hand) -> None:
     [
         ("x.gguf", "'base:q8_0' and 'base:q4_K_M' would both be written to 'x.gguf'"),
         ("${matrix.quantize}.bin", "'output' expects a path that ends in '.gguf', or in '/' for a folder"),
-        ("models/${matrix.quantize}.gguf", "cannot lie in the models folder or the cache"),
-        ("cache/${matrix.quantize}.gguf", "cannot lie in the models folder or the cache"),
-        ("weights/config.json/${matrix.quantize}.gguf", "is a file, and a folder is needed there"),
-        ("${matrix.quantize}-mine.gguf", "exists, and is not a GGUF file"),
+        ("models/${matrix.quantize}.gguf", "cannot be inside the models folder or the cache"),
+        ("cache/${matrix.quantize}.gguf", "cannot be inside the models folder or the cache"),
+        ("weights/config.json/${matrix.quantize}.gguf", "is a file, expected a folder"),
+        ("${matrix.quantize}-mine.gguf", "already exists and is not a GGUF file"),
     ],
 )
 def test_an_output_that_cannot_be(project: Hand, output: str, said: str) -> None:
@@ -294,7 +294,7 @@ def test_deleting_the_cache_costs_an_output_nothing(project: Hand) -> None:
     project.do()
     shutil.rmtree(project.cache)
     project.write("ModelBuild.toml", TOML.replace('"q8_0"', '"q6_K"').replace(":q8_0", ":q6_K"))
-    assert "wrote    dist/chat.gguf" in project.do()
+    assert "written    dist/chat.gguf" in project.do()
 
 
 def test_the_output_of_another_project_stays(project: Hand) -> None:
@@ -302,7 +302,10 @@ def test_the_output_of_another_project_stays(project: Hand) -> None:
     made = project.bytes("dist/chat.gguf")
     project.write("other/ModelBuild.toml", '[model.x]\nfrom = "../weights"\noutput = "../dist/chat.gguf"\n')
     text = project.do(cwd="other", code=1)
-    assert "chat.gguf: exists, and holds something else\n  written by  " in text and "/ModelBuild.toml\n" in text
+    assert (
+        "chat.gguf: already exists; another project or export wrote it\n  written by  " in text
+        and "/ModelBuild.toml\n" in text
+    )
     assert project.bytes("dist/chat.gguf") == made
     (project.folder / "ModelBuild.toml").unlink()
     project.do(cwd="other")
@@ -322,7 +325,7 @@ def test_outputs_in_a_folder_that_is_listed_end(project: Hand) -> None:
 
 def test_an_export_is_read_back_to_the_same_model(project: Hand) -> None:
     text = project.do("export", "chat", "out/deep")
-    assert "wrote    out/deep/chat.gguf" in text and "in Ollama: ollama create NAME -f out/deep/Modelfile" in text
+    assert "written    out/deep/chat.gguf" in text and "in Ollama: ollama create NAME -f out/deep/Modelfile" in text
     assert sorted(os.listdir(project.folder / "out/deep")) == ["Modelfile", "chat.gguf"]
     assert not project.models.exists()
     project.do()
@@ -344,12 +347,12 @@ def test_several_variants_are_told_apart(project: Hand) -> None:
 
 def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
     project.write("out/Modelfile", "FROM mine\n")
-    assert "out/Modelfile: exists, and modelbuild did not write it" in project.do("export", "chat", "out", code=2)
+    assert "out/Modelfile: already exists; modelbuild did not write it" in project.do("export", "chat", "out", code=2)
     assert os.listdir(project.folder / "out") == ["Modelfile"]
     project.do("export", "--force", "chat", "out")
     assert "FROM ./chat.gguf" in (project.folder / "out/Modelfile").read_text()
     text = project.do("export", "base:q8_0", "out", code=2)
-    assert "exists, and holds something else" in text and "say --force" in text
+    assert "already exists; another project or export wrote it" in text and "use --force" in text
     project.write("one.gguf", "GGUF mine")
     project.do("export", "chat", "one.gguf", code=1)
     project.do("export", "chat", "one.gguf", "--force")
@@ -372,7 +375,7 @@ def test_a_model_with_more_files_than_one(hand: Hand) -> None:
     toml = '[model.a]\nfrom = "./chat.gguf"\nprojector = "p.gguf"\nadapters = [{ path = "l.gguf" }]\ndraft = "d.gguf"\n'
     hand.write("ModelBuild.toml", toml)
     text = hand.do("a", "-o", "x.gguf", code=2)
-    assert "'a' has a projector and an adapter and a draft besides its model: one file cannot hold both" in text
+    assert "'a' has a projector and an adapter and a draft besides its model: one file cannot contain both" in text
     assert "modelbuild export a FOLDER" in text
     hand.do("export", "a", "out")
     assert sorted(os.listdir(hand.folder / "out")) == [
@@ -386,7 +389,7 @@ def test_a_model_with_more_files_than_one(hand: Hand) -> None:
     ]
     assert sorted(kinds[0]) == sorted(kinds[1])
     hand.write("ModelBuild.toml", toml + 'output = "o.gguf"\n')
-    assert "one file cannot hold both" in hand.do(code=2)
+    assert "one file cannot contain both" in hand.do(code=2)
 
 
 # The end of a build

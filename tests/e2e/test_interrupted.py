@@ -200,7 +200,7 @@ def test_unreadable_weights_are_an_error(project: Project, words: tuple[str, ...
     done = unprivileged(project, *words)
     assert done.returncode == 1, done.stderr
     assert "weights/model.safetensors: cannot be read: permission denied" in done.stderr
-    assert "needed by" in done.stderr
+    assert "used by" in done.stderr
     assert "Traceback" not in done.stderr
     done = unprivileged(project, "--json", *words)
     events = [json.loads(line) for line in done.stdout.splitlines()]

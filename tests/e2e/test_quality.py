@@ -169,7 +169,7 @@ def test_table_names_the_worst_tensors(built: Project) -> None:
         *("base:q4_K_M", "q4_K_M", *f"{model['model_bytes'] / 1000:.0f} kB".split()),
         *(shown(model, measure) for measure in ("bits_per_weight", "rms_error", "max_error", "snr_db")),
     ]
-    assert f"base:q4_K_M: worst of {len(lossy)}, {21 - len(lossy)} kept exactly" in lines
+    assert f"base:q4_K_M: worst of {len(lossy)}, {21 - len(lossy)} unchanged" in lines
     assert [line.split()[0] for line in lines[-5:]] == [tensor["name"] for tensor in lossy[:5]]
 
 
@@ -258,7 +258,7 @@ def test_what_is_not_built_is_an_error(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML)
     checkpoints.write(tmp_path / "weights")
     assert project.run("quality", "base:q8_0", code=1) == ""
-    assert project.errors == ("error: 'base:q8_0' is not built\n  hint  build it first: modelbuild base:q8_0\n")
+    assert project.errors == ("error: 'base:q8_0' is not built\n  hint  build it first: `modelbuild base:q8_0\n")
 
 
 def test_what_has_changed_since_is_an_error(project: Project) -> None:
@@ -310,7 +310,7 @@ def test_weights_that_are_not_those_of_the_model_are_an_error(project: Project) 
         assert db.execute("update file set stat = ? where path = ?", (signature(path.stat()), str(path))).rowcount
         db.commit()
     project.run("quality", "base:q8_0", code=1)
-    assert "model.safetensors: the weights are not those that the model was made of" in project.errors
+    assert "model.safetensors: the weights are not the ones that the model was built from" in project.errors
     project.run("quality", "base:q8_0", code=1)
     assert "build it first" in project.errors
 

@@ -74,7 +74,7 @@ def test_rule_that_fits_nothing_is_an_error(tmp_path: Path) -> None:
     project.build(code=1)
     (error,) = [event for event in project.events if event["event"] == "error"]
     assert error["place"].endswith("ModelBuild.toml:6:1")
-    assert "needed by  'a:mine'" in error["text"]
+    assert "used by  'a:mine'" in error["text"]
 
 
 def test_importance_matrix_changes_bytes_and_is_told_of(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_project_folder_that_is_removed_and_made_again_is_watched_again(tmp_pa
     shutil.copytree(watch.project.folder, copy)
     with watch.running():
         shutil.rmtree(watch.project.folder)
-        watch.until(lambda: "the project file is gone" in watch.text)
+        watch.until(lambda: "the project file was removed" in watch.text)
         (copy / "chat" / "Modelfile").write_text(CHAT % "back")
         copy.rename(watch.project.folder)
         watch.until(lambda: watch.says("back"))

@@ -54,7 +54,7 @@ def test_a_name_means_what_a_models_folder_has_of_it(tmp_path: Path) -> None:
 
 
 def test_a_model_is_no_base_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="'a' derives from itself"):
+    with pytest.raises(Error, match="'a' is based on itself"):
         of(tmp_path, '[model.a]\nfrom = "a"\n', library(tmp_path, "a:latest"))
 
 
@@ -64,6 +64,4 @@ def test_the_last_of_several_names_counts_and_the_others_are_warned_of(tmp_path:
     observed = Observed()
     bases = Bases(project, observed, WeightsReader(observed), [str(tmp_path / "models")])
     assert isinstance(bases.base(project.variants[0]), Pulled)
-    assert [warning.what for warning in bases.warnings] == [
-        "FROM 'none' counts for nothing: FROM 'base' below replaces it"
-    ]
+    assert [warning.what for warning in bases.warnings] == ["FROM 'none' has no effect: FROM 'base' below replaces it"]

@@ -107,5 +107,5 @@ def test_a_step_that_fails_tells_its_file_or_what_the_project_says(
     (told,) = build.errors
     assert told.place == place
     named = [(label, text.replace(f"{tmp_path}/", "")) for label, text in told.facts]
-    assert named == [*facts, ("needed by", "'a'")]
+    assert named == [*facts, ("used by", "'a'")]
     assert told.what.endswith("bad") and told.what.startswith("step 'a/quantize' failed: ") is not bool(place)

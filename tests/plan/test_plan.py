@@ -426,7 +426,7 @@ def test_template_that_metadata_set_is_the_one_that_counts(tmp_path: Path) -> No
 
 def test_models_that_derive_from_one_another_without_end_are_an_error(tmp_path: Path) -> None:
     tables = [f'[model.m{n}]\nfrom = "m{n + 1}"\n' for n in range(2000)]
-    with pytest.raises(Errors, match="more than 100 deep"):
+    with pytest.raises(Errors, match="more than 100 levels deep"):
         graph(tmp_path, "".join(tables), {})
 
 

@@ -34,7 +34,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert [error.path for error in errors] == [str(folder / name) for name in files]
     assert "lacks 1 of the 3 blocks" in errors[1].what
     assert "rms_norm_eps" in errors[2].what
-    assert all(("needed by", "'m'") in error.facts for error in errors)
+    assert all(("used by", "'m'") in error.facts for error in errors)
 
 
 def test_wrong_shapes_are_told_by_the_names_of_the_checkpoint(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_cut_file_that_two_steps_read_is_one_error_against_both(tmp_path: Path
     assert found.errors.keys() == {"m/convert", "n/convert"}
     (error,) = preflight.distinct(found.errors)
     assert error.what == "ends within its tensors"
-    assert ("needed by", "'m', 'n'") in error.facts
+    assert ("used by", "'m', 'n'") in error.facts
 
 
 # When a build looks

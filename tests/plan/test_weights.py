@@ -64,10 +64,10 @@ def test_an_unreadable_tokenizer_file_is_for_the_conversion_to_tell(tmp_path: Pa
     [
         (CHECKPOINT, ["weights", "weights"], "one of them is a folder"),
         (CHECKPOINT, ["weights/model.safetensors"], "names one file of a checkpoint"),
-        ({"p.gguf": gguf_file("mmproj")}, ["p.gguf"], "'p.gguf' is no model"),
+        ({"p.gguf": gguf_file("mmproj")}, ["p.gguf"], "'p.gguf' is not a model"),
         ({"x.gguf": gguf_file(), "y.gguf": gguf_file()}, ["x.gguf", "y.gguf"], "more than one model"),
-        ({"x.gguf": b"x" * 99}, ["x.gguf"], "'x.gguf': is no GGUF file"),
-        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights are here"),
+        ({"x.gguf": b"x" * 99}, ["x.gguf"], "'x.gguf': is not a GGUF file"),
+        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights here"),
     ],
 )
 def test_what_cannot_be_a_base_says_why(

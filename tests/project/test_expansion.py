@@ -68,4 +68,4 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     two = load(tmp_path, '[model.b]\nfrom = "x"\nname = "Bot"\n').variants
     problems = Problems()
     check_names([*one, *two], problems)
-    assert [error.what for error in problems.errors] == ["model 'b': 2 variants are to be called 'Bot:latest'"]
+    assert [error.what for error in problems.errors] == ["model 'b': 2 variants would all be named 'Bot:latest'"]

@@ -77,7 +77,7 @@ def test_words_are_what_their_check_takes() -> None:
                 try:
                     check(part)
                 except Error as error:
-                    assert error.what.endswith("is not built yet"), name
+                    assert error.what.endswith("is not supported yet"), name
 
 
 def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
@@ -113,7 +113,7 @@ def faults(name: str, value: object, mixes: tuple[str, ...] = ()) -> list[tuple[
         ("template", True, [((), "'template' expects a string, { file = … } or false, got true")]),
         ("parameters", {"seed": 1, "top_k": "x"}, [(("top_k",), "parameter 'top_k' expects a whole number, got 'x'")]),
         ("metadata", {"general": {"tags": "x"}}, [(("general", "tags"), "'general.tags' expects a list of strings, got 'x'")]),
-        ("metadata", {"split.no": "${x}"}, [(("split.no",), "'split.no' cannot be set: it tells how the file is made")]),
+        ("metadata", {"split.no": "${x}"}, [(("split.no",), "'split.no' cannot be set: it describes how the file is made")]),
         ("metadata", {"general": {"name": ["${x}"]}}, []),
         ("adapters", [{"path": "a"}, {"path": "b", "mode": "x"}], [((1, "mode"), "unknown adapter mode 'x'")]),
         ("messages", [{"role": "x", "content": ""}], [((0, "role"), "unknown role 'x'")]),

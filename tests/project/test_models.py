@@ -92,7 +92,7 @@ def test_a_model_of_which_something_is_wrong_is_left_out() -> None:
     text = '[model.a]\nextends = "b"\n[model.b]\nextends = "a"\n[model.c]\nextends = "x"\n[model.d]\nfrom = "x"\n'
     assert [each.model for each in laid(text, problems, sets=("z.system=x",))] == ["d", "found"]
     assert [error.what for error in problems.errors] == [
-        "model 'b': 'extends' goes round in a circle: a -> b -> a", "model 'c': 'extends' names no model: 'x'", "unknown model 'z'",
+        "model 'b': 'extends' is a cycle: a -> b -> a", "model 'c': 'extends' names an unknown model: 'x'", "unknown model 'z'",
     ]  # fmt: skip
 
 

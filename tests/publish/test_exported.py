@@ -88,7 +88,7 @@ def test_the_file_of_another_owner_is_told_of(store: Store, tmp_path: Path) -> N
     owner = str(tmp_path / "ModelBuild.toml")
     Path(owner).write_text("")
     put(Exported(store, owner), path, store.put(GGUF))
-    with pytest.raises(Error, match="holds something else") as caught:
+    with pytest.raises(Error, match="another project or export wrote it") as caught:
         put(Exported(store, "/y/ModelBuild.toml", "gguf"), path, store.put(GGUF + b"2"))
     assert caught.value.facts == (("written by", owner),)
     assert put(Exported(store, "", "gguf"), path, store.put(GGUF + b"2")), "asked for by hand"
@@ -152,12 +152,12 @@ def test_a_look_before_the_work(store: Store, tmp_path: Path) -> None:
         return "".join(error.what for error in found)
 
     assert said("new/model.gguf") == said("model.gguf") == said("cached.gguf") == ""
-    assert said("source.gguf").startswith("is read by this build")
-    assert said("new/../source.gguf").startswith("is read by this build")
-    assert said("cache/blobs/x.gguf").startswith("a file to write cannot lie in the models folder")
+    assert said("source.gguf").startswith("is an input of this build")
+    assert said("new/../source.gguf").startswith("is an input of this build")
+    assert said("cache/blobs/x.gguf").startswith("an output file cannot be inside the models folder")
     assert said("folder.gguf") == "is a folder, expected a file"
-    assert said("text.gguf") == "exists, and is not a GGUF file"
-    assert said("text.gguf/x.gguf") == "is a file, and a folder is needed there"
+    assert said("text.gguf") == "already exists and is not a GGUF file"
+    assert said("text.gguf/x.gguf") == "is a file, expected a folder"
     assert "too long" in said("x" * 300 + ".gguf")
 
 

@@ -25,18 +25,18 @@ def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     (manifests / "one/latest").write_text("{}")
     assert told("h/n/one/latest") == ""
     (manifests / "two/latest").mkdir(parents=True)
-    assert "a folder stands where the manifest of 'h/n/two/latest' belongs" in told("h/n/two/latest")
+    assert "a folder is in the place of the manifest of 'h/n/two/latest'" in told("h/n/two/latest")
     (manifests / "three").write_text("in the way")
-    assert "manifests/h/n/three: a file stands where" in told("h/n/three/latest")
+    assert "manifests/h/n/three: a file is in the place of a folder" in told("h/n/three/latest")
     os.mkfifo(manifests / "one/fifo")
-    assert "something that is not a file stands" in told("h/n/one/fifo")
+    assert "something that is not a file is in" in told("h/n/one/fifo")
     assert "a part of 300 bytes" in told(f"{'h' * 300}/n/one/latest")
 
 
 def test_a_folder_that_is_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     check_writable(Library(str(tmp_path)), str(tmp_path / "cache"))
-    with pytest.raises(Error, match="same 'blobs' folder"):
+    with pytest.raises(Error, match="share a 'blobs' folder"):
         check_writable(Library(str(tmp_path)), str(tmp_path))
 
 
@@ -58,7 +58,7 @@ def test_full_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", ["", "none/yet"])
 def test_whoever_may_not_write_is_told_what_to_do(tmp_path: Path, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
     denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
-    assert (refused(str(tmp_path / below), denied).hint or "").startswith("name a folder of your own with --models")
+    assert (refused(str(tmp_path / below), denied).hint or "").startswith("name your own folder with --models")
     monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 1)
     monkeypatch.setattr(pwd, "getpwuid", lambda user: pwd.struct_passwd(("ollama", "", 1, 1, "", "", "")))
     monkeypatch.setattr(os, "stat", lambda path: os.stat_result((0o40755, 0, 0, 0, 77, 77, 0, 0, 0, 0)))

@@ -40,7 +40,7 @@ def test_a_build_looks_at_both(start: Open, project: Project) -> None:
     (output,) = session.graph.outputs
     both = Everywhere(session)
     (error,) = both.misplaced(output)
-    assert error.what == "a file to write cannot lie in the models folder or the cache"
+    assert error.what == "an output file cannot be inside the models folder or the cache"
     assert both.folder == str(project.models)
 
 

@@ -23,7 +23,7 @@ def test_one_file_is_that_of_the_models_layer(start: Open, project: Project) -> 
 
 
 def test_several_are_too_many_for_one_file(start: Open, project: Project) -> None:
-    with pytest.raises(Error, match="2 variants are meant") as caught:
+    with pytest.raises(Error, match="2 variants match") as caught:
         exporting.one_file(start(), [], "/x/out.gguf")
     assert caught.value.hint == "name one of them, or `modelbuild export FOLDER` writes all"
 

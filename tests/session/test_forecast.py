@@ -51,4 +51,4 @@ def test_what_needs_a_file_that_cannot_be_read_is_left_out(start: Open, project:
     assert [output.label for output in ahead.graph.outputs] == ["base", "chat"]
     assert list(ahead.wrong) == ["other/convert"]
     (error,) = ahead.wrong["other/convert"]
-    assert str(error) == f"error: {card}: cannot be read: is a directory\n  needed by  'other'"
+    assert str(error) == f"error: {card}: cannot be read: is a directory\n  used by  'other'"

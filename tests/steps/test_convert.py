@@ -45,7 +45,7 @@ def test_a_run_tells_the_first_fault_and_a_look_all_of_them(folder: Path) -> Non
 def test_a_look_refuses_what_the_runtime_would_not_load(folder: Path) -> None:
     inputs = change(folder, intermediate_size=300)
     assert convert.run(ASKED, inputs)
-    with pytest.raises(Errors, match="not have the shape that config.json tells of"):
+    with pytest.raises(Errors, match="not have the shape that config.json declares"):
         convert.look(ASKED, inputs)
 
 

@@ -45,7 +45,7 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("source", "ftype", "complaint"),
     [
-        (recipe(Kind(), "q8_0"), "q4_K_M", "cannot make q4_K_M of tensor 'output.weight': it is q8_0 already"),
+        (recipe(Kind(), "q8_0"), "q4_K_M", "cannot make q4_K_M of tensor 'output.weight': it is already q8_0"),
         (
             recipe(Kind(), "i32"),
             "q8_0",
@@ -59,7 +59,7 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
             "a GGUF file of type 'adapter' cannot be quantized",
         ),
         (Recipe({"general.architecture": encode_value("str", "llama")}, []), "q8_0", "'llama.block_count' is missing"),
-        (recipe(Kind(architecture="bailingmoe3")), "q8_0", "of architecture 'bailingmoe3' is not built yet"),
+        (recipe(Kind(architecture="bailingmoe3")), "q8_0", "of architecture 'bailingmoe3' is not supported yet"),
         (
             recipe(Kind(blocks=2, experts=4), **{"llama.block_count": encode_value("u32", 1)}),
             "q4_K_M",

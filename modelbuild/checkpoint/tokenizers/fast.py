@@ -128,7 +128,7 @@ class FastTokenizer:
         if data is None:
             raise Error(
                 "the tokenizer is missing: expected tokenizer.model or tokenizer.json beside config.json",
-                hint="copy the tokenizer's files from the model that this one was made from",
+                hint="copy the tokenizer files from the model that this one is based on",
             )
         model: Any = data.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
@@ -209,11 +209,11 @@ class FastTokenizer:
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
         raise Error(
-            "the pre-tokenizer is none that llama.cpp knows",
+            "llama.cpp does not know this pre-tokenizer",
             path=FILE,
             facts=[("hash", digest), ("known", listed(pretokenizers.NAMES, len(pretokenizers.NAMES)))],
-            hint='set `pre` in ModelBuild.toml to the one that splits text as this tokenizer does, such as `pre = "llama-bpe"`: '
-            "that of the model it was made from",
+            hint='set `pre` in ModelBuild.toml to the one that splits text like this tokenizer, such as `pre = "llama-bpe"`: '
+            "the one of the model that it is based on",
         )
 
     def _needed(self) -> tuple[Mapping[str, int], Sequence[str]] | None:
@@ -310,10 +310,10 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
         shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
-            f"tokenizer_class {shown} is not read yet",
+            f"tokenizer_class {shown} is not supported yet",
             path="tokenizer_config.json",
             facts=[("known", ", ".join(_CLASSES))],
-            hint="a tokenizer.json that needs no class of its own is read as one of PreTrainedTokenizerFast",
+            hint="a tokenizer.json that needs no special class can name PreTrainedTokenizerFast",
         )
     return name.removesuffix("Fast")
 

@@ -117,7 +117,7 @@ class BoundedTokenizer:
                     ("at most", f"{most if taken > most else SECONDS:g} s"),
                     ("took", f"{max(taken, self._spent):.1f} s"),
                 ],
-                hint="a regular expression in it tries too many ways: simplify those of its normalizer and pre_tokenizer",
+                hint="a regular expression in it backtracks too much: simplify those of its normalizer and pre_tokenizer",
             )
 
     @contextmanager
@@ -135,7 +135,7 @@ class BoundedTokenizer:
                 else f"the tokenizers library cannot {what} text",
                 path=self._path,
                 facts=[("because", because or type(error).__name__)],
-                hint="mend the file, or get it again from where the weights come from",
+                hint="fix the file, or download it again from where you got the weights",
             ) from None
 
     # Bounds
@@ -174,10 +174,10 @@ class BoundedTokenizer:
             )
             if isinstance(second, str) and not second.startswith(prefix):
                 raise Error(
-                    f"'merges' joins {shown(merge)}, and its second piece does not start with the continuing_subword_prefix",
+                    f"'merges' joins {shown(merge)}, but its second piece does not start with the continuing_subword_prefix",
                     path=self._path,
                     facts=[("prefix", shown(prefix))],
-                    hint="set continuing_subword_prefix to null, unless its pieces do carry one",
+                    hint="set continuing_subword_prefix to null if the pieces have no prefix",
                 )
 
     def _check_part(self, key: str, part: Mapping[str, Any]) -> None:
@@ -202,7 +202,7 @@ class BoundedTokenizer:
             raise self._too(f"{what} may make texts of {length:,} characters", limit)
 
     def _too(self, what: str, limit: int) -> Error:
-        hint = "no real tokenizer has so much: the file is damaged, or another one; get it again"
+        hint = "no real tokenizer has so much: the file is damaged, or another one; download it again"
         return Error(f"{what}, expected at most {limit:,}", path=self._path, hint=hint)
 
 

@@ -204,7 +204,7 @@ def _template_files(checkpoint: Checkpoint) -> Any:
             raise Error(
                 f"the chat templates have more than {TEMPLATES_LIMIT:,} characters",
                 path=name,
-                hint="the longest of a real model have some 30,000: take out those that are none",
+                hint="the longest of a real model have some 30,000: remove the ones that are not chat templates",
             )
         found.append({"name": name.removeprefix(folder).removesuffix(suffix), "template": template})
     return [{"name": "default", "template": text}, *found] if found else text

@@ -67,7 +67,7 @@ def _check_distinct(tokens: Sequence[str | bytes]) -> None:
             shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
             raise Error(
                 f"tokens {places[text]} and {number} of the vocabulary are both {in_json(shown).removeprefix('the text ')}",
-                hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
+                hint="llama.cpp's runtime crashes on such a vocabulary: rename or remove one of them in the tokenizer files",
             )
         places[text] = number
 
@@ -162,10 +162,10 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     count = size or len(texts)
     if texts and not 0 <= min(texts) <= max(texts) < count:
         raise Error(
-            f"holds token {max(texts)}, but the model has room for {count} tokens",
+            f"contains token {max(texts)}, but the model has room for {count} tokens",
             path=FILE,
             facts=[("config.json", f"vocab_size {size}")],
-            hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
+            hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
         )
     pre, library = loaded.pre_tokenizer(checkpoint.pre)
     types = [NORMAL] * count

@@ -1,8 +1,8 @@
-"""Build the targets, or what the project builds by default.
+"""Build the targets, or the default targets of the project.
 
 A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
 folder, a GGUF file or a Modelfile, which is a project of its own.
-What is made already is used again; `build NAME` always means the target, also where a command has its name.
+Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 
 from __future__ import annotations
@@ -42,20 +42,22 @@ def parameters() -> list[click.Parameter]:
             ["-j", "--jobs"],
             type=Count(),
             metavar="N",
-            help="Run N at once; default: all cores.",
+            help="Run N steps at once; default: all cores.",
         ),
         click.Option(
-            ["-k", "--keep-going"], is_flag=True, help="After a failure, build what doesn't need the failed step."
+            ["-k", "--keep-going"],
+            is_flag=True,
+            help="After a failure, build everything that does not need the failed step.",
         ),
         click.Option(
             ["-o", "--output"],
             type=click.Path(),
             metavar="FILE",
-            help="Put the one GGUF into FILE, and nothing into the models folder.",
+            help="Write the one GGUF to FILE, and nothing to the models folder.",
         ),
-        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run, and run nothing."),
-        click.Option(["--force"], is_flag=True, help="Run every step, whatever is made already."),
-        click.Option(["--explain"], is_flag=True, help="Say of each step that runs what changed."),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
+        click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
+        click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
     ]
 
@@ -103,7 +105,7 @@ def run(call: Invocation, **given: Any) -> int:
 
 def _watch(call: Invocation, asked: Request) -> int:
     if asked.dry_run:
-        raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
+        raise Error("--dry-run and --watch cannot be used together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
     return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))

@@ -1,7 +1,7 @@
-"""Check everything without building: texts, plan, heads of weights files, tokenizers, templates, space on the disk.
+"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
 
-Prints the size that each model will have and how many tensors of each type; with -v (before the command) or --json each
-tensor's type. No weights are read. A build checks the same of what it is going to run.
+Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
+each tensor. No weights are read. A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations

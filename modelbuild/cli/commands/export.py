@@ -48,7 +48,7 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
         export = exporting.folder(session, targets, path, replaces)
     exported = export.selection.exported
     assert exported is not None
-    exported.way_out = "move it away, name another place, or say --force"
+    exported.way_out = "move it away, name another place, or use --force"
     for file, text in export.modelfiles.items():
         exported.may_write(file, text.encode())
     for warning in session.warnings:
@@ -67,7 +67,7 @@ def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:
             if report.as_json:
                 report.object({"event": "file", "path": path, "bytes": len(text.encode()), "changed": changed})
             elif changed:
-                report.note(f"wrote    {near_path(path, here())}")
+                report.note(f"written    {near_path(path, here())}")
     except Error as error:
         report.errors([error])
         return FAILED

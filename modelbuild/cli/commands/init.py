@@ -47,7 +47,7 @@ def run(call: Invocation) -> int:
         raise Error("no such folder", path=call.settings.folder)
     path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
-        raise Error(f"there is a {PROJECT_FILE} already", path=path, hint="`modelbuild check` says whether it is right")
+        raise Error("already exists", path=path, hint="`modelbuild check` checks it")
     found = look(folder)
     if not any(found):
         raise Error(
@@ -69,7 +69,7 @@ def run(call: Invocation) -> int:
         call.report.result(text)
     call.report.note(f"wrote {near_path(path, os.getcwd())} for {counts}")
     call.report.note(
-        "next: `modelbuild list` shows the models, `modelbuild check` what is wrong, `modelbuild` builds them"
+        "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
     )
     return GOOD
 

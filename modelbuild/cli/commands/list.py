@@ -1,7 +1,7 @@
-"""List the variants of the project: name, type, size, what they derive from, whether they are built.
+"""List the variants of the project: name, type, size, base, and whether they are built.
 
-Built is 'yes', 'no', or 'changed' for one that a build would make anew. With --json an array; its manifest, model blob
-and size are those of what is built now.
+BUILT is 'yes', 'no', or 'changed' if a build would change the model. --json prints an array; manifest, model blob and
+size are those of the model as it is built now.
 """
 
 from __future__ import annotations

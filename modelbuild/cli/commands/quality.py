@@ -1,8 +1,7 @@
-"""Say what quantization cost: the error of the stored weights against the source's, tensor by tensor.
+"""Show the quantization error: the stored weights compared with the source, tensor by tensor.
 
-Of each built model of the targets: root mean square error, maximum error, signal to noise, bits per weight; with -v (before the
-command) of every tensor. --html writes a page that shows the tensors by block and kind. Figures are kept: those of what has not
-changed are there at once.
+Prints root mean square error, maximum error, signal to noise and bits per weight of each built model; with -v (before
+the command) of every tensor. --html writes a page that shows the tensors by block and kind. Figures are cached.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
         report.errors(trouble.errors if isinstance(trouble, Errors) else [trouble])
         return FAILED
     for label in rest:
-        report.note(f"'{label}': nothing to compare, its weights are stored exactly as they came")
+        report.note(f"'{label}': nothing to compare: its weights are stored unchanged")
     data = [model.data() for model in models]
     if report.as_json:
         report.data(data)
@@ -102,7 +101,7 @@ def _worst(model: Mapping[str, Any]) -> str:
     some = quality.worst(lossy)[:WORST]
     kept = len(model["tensors"]) - len(lossy)
     others = f" of {len(lossy)}" if len(some) < len(lossy) else ""
-    return f"{model['name']}: worst{others}" + (f", {kept} kept exactly" if kept else "") + "\n" + _tensors(some)
+    return f"{model['name']}: worst{others}" + (f", {kept} unchanged" if kept else "") + "\n" + _tensors(some)
 
 
 def _every(model: Mapping[str, Any]) -> str:
@@ -128,7 +127,7 @@ def _page_file(path: str) -> str:
     if not os.path.isdir(folder):
         raise Error("no such folder", path=folder)
     if os.path.exists(file) and not os.path.isfile(file):
-        raise Error("expected the name of a file to write", path=path)
+        raise Error("expected a file to write", path=path)
     return file
 
 

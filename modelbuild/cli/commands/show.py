@@ -1,7 +1,7 @@
-"""Show all there is to one target: its names, every value and where it comes from, its layers.
+"""Show everything about one target: its names, every value and where it comes from, its layers.
 
-A place is where a value was said; 'inherited' names the model that gives it. Digests and sizes are those of what is built
-now. With --modelfile the whole is printed as one Modelfile, without bases, matrix and variables.
+Each value comes with the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are
+those of the model as it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def parameters() -> list[click.Parameter]:
 
     return [
         click.Argument(["target"], type=Target(), metavar="TARGET"),
-        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print one Modelfile that says it all."),
+        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print everything as one Modelfile."),
     ]
 
 
@@ -61,9 +61,9 @@ def _one(session: Session, target: str | None) -> Output:
         defaults = [output for output in outputs if variants[output.label].is_default]
         if len(defaults) != 1 or any(variants[output.label].model != target for output in outputs):
             raise Error(
-                f"'{target or os.path.basename(session.file)}' means {len(outputs)} variants, expected one",
+                f"'{target or os.path.basename(session.file)}' matches {len(outputs)} variants, need one",
                 facts=[("variants", listed(output.label for output in outputs))],
-                hint=f"name one, as `modelbuild show {outputs[0].label}`",
+                hint=f"name one, such as `modelbuild show {outputs[0].label}`",
             )
         return defaults[0]
     return outputs[0]
@@ -149,7 +149,7 @@ class _Shown:
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
         for layer in self.layer_rows():
-            digest = layer["digest"] or "(not made)"
+            digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
             origin = f"  from {layer['from']}" if layer["from"] else ""
             rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
@@ -198,7 +198,7 @@ def _modelfile(session: Session, output: Output) -> str:
     def path_of(layer: PlannedLayer) -> str:
         path = shown.blob_path(layer.step.name)
         if path is None:
-            head.append(f"# not built yet: {layer.kind} from its source")
+            head.append(f"# not built: {layer.kind} from its source")
         return path or _origin_path(session, layer)
 
     commands = flattened(session, output, path_of)

@@ -88,7 +88,7 @@ class _Meaning:
                 self.scalar(command)
         adapters = self.lists["adapter"]
         if len(adapters) > 1:
-            facts = [("first", f"line {adapters[0].line}"), ("reads", "Ollama keeps the last and drops the others")]
+            facts = [("first", f"line {adapters[0].line}"), ("Ollama", "keeps the last and drops the others")]
             hint = 'list them in ModelBuild.toml: adapters = [{ path = "…" }, { path = "…" }]'
             self.error(adapters[1], "second ADAPTER line, expected one", facts, hint)
         return Modelfile(
@@ -122,7 +122,7 @@ class _Meaning:
             self.template(command)
         elif not value:
             self.warn(
-                command, f"an empty {name.upper()} counts as none and does not clear an inherited one",
+                command, f"an empty {name.upper()} has no effect and does not clear an inherited one",
                 hint=f"to clear it: {name} = \"\" in ModelBuild.toml",
             )  # fmt: skip
 
@@ -137,7 +137,7 @@ class _Meaning:
 
     def once(self, command: Command, name: str, shown: str) -> None:
         if (earlier := self.last.get(name)) is not None:
-            self.warn(command, f"{shown} is given again: line {earlier.line} has no effect")
+            self.warn(command, f"{shown} is set again: line {earlier.line} has no effect")
         self.last[name] = command
 
     def path(self, command: Command) -> None:
@@ -148,7 +148,7 @@ class _Meaning:
         elif " #" in value:
             self.warn(
                 command, f"'{short(value[value.index(' #') + 1 :])}' is part of the value of {name}",
-                hint="a comment needs a line of its own",
+                hint="put a comment on its own line",
             )  # fmt: skip
         else:
             self.single_quotes(command, name)
@@ -174,7 +174,7 @@ class _Meaning:
             self.parameters.setdefault(key, []).extend(value)
             if re.search(_ESCAPE, command.value):
                 self.warn(
-                    command, "a Modelfile has no escapes: the backslash is part of the text to stop at",
+                    command, "a Modelfile has no escapes: the backslash is part of the stop text",
                     hint='for a line break, break the line inside """…"""',
                 )  # fmt: skip
             self.single_quotes(command, "stop")
@@ -189,14 +189,14 @@ class _Meaning:
         meant = "from" if key == "model" else key
         if not key:
             fault = Error(
-                "'PARAMETER' is followed by more than one blank",
-                facts=[("reads", "Ollama takes what follows the first blank for the name, here an empty one")],
+                "'PARAMETER' is followed by more than one space",
+                facts=[("Ollama", "reads what follows the first space as the name, which is empty here")],
                 hint="write 'PARAMETER name value'",
             )
         elif meant in INSTRUCTIONS and key not in ("from", "parameter"):
             fault = Error(
-                f"'{key}' is no parameter",
-                facts=[("reads", f"Ollama takes this line for {meant.upper()}")],
+                f"'{key}' is not a parameter",
+                facts=[("Ollama", f"reads this line as {meant.upper()}")],
                 hint=f"write '{meant.upper()} …'",
             )
         else:

@@ -105,12 +105,12 @@ def test_added_tokens_of_the_configuration_change_flags_and_come_after_the_rest(
 
 def test_too_many_tokens_for_the_model_are_an_error() -> None:
     checkpoint = folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS)
-    with pytest.raises(Error, match="holds token 258, but the model has room for 258 tokens"):
+    with pytest.raises(Error, match="contains token 258, but the model has room for 258 tokens"):
         vocabulary.byte_pairs(checkpoint, 258)
 
 
 def test_a_pre_tokenizer_that_llama_cpp_does_not_know_is_an_error() -> None:
-    with pytest.raises(Error, match="the pre-tokenizer is none that llama.cpp knows"):
+    with pytest.raises(Error, match="llama.cpp does not know this pre-tokenizer"):
         vocabulary.byte_pairs(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS), None)
 
 
