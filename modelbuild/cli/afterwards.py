@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Mapping
 
 from modelbuild.errors import Error
@@ -71,4 +70,6 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def _serve(folder: str) -> str:
+    import shlex
+
     return f"OLLAMA_MODELS={shlex.quote(folder)} ollama serve"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from typing import NamedTuple
 
@@ -53,10 +52,10 @@ def _split(hostport: str) -> tuple[str, str | None]:
 
 def _loopback(host: str) -> str | None:
     """The address of this machine that a host means; None for any other. What a server listens on everywhere is found here."""
+    if host.lower() in ("", "localhost", "127.0.0.1", "0.0.0.0"):
+        return "127.0.0.1"
     import ipaddress
 
-    if host.lower() in ("", "localhost"):
-        return "127.0.0.1"
     try:
         found = ipaddress.ip_address(host)
     except ValueError:
@@ -81,7 +80,13 @@ def listed(at: Address) -> dict[str, str] | None:
 
 def _get(at: Address, path: str, deadline: float) -> bytes:
     """The body of an answer. Over a bare socket: no proxy, and a bound on the whole of it. Raises OSError and ValueError."""
-    with socket.create_connection(at, timeout=_left(deadline)) as connection:
+    # Of the module `socket`, whose import takes longer than all else that follows an edit of a Modelfile.
+    from _socket import AF_INET, AF_INET6, SOCK_STREAM, socket
+
+    connection = socket(AF_INET6 if ":" in at.host else AF_INET, SOCK_STREAM)
+    try:
+        connection.settimeout(_left(deadline))
+        connection.connect((at.host, at.port))
         connection.settimeout(_left(deadline))
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {at}\r\nAccept: application/json\r\n\r\n".encode())
         answer = bytearray()
@@ -95,6 +100,8 @@ def _get(at: Address, path: str, deadline: float) -> bytes:
                 break
         else:
             raise ValueError("too long")
+    finally:
+        connection.close()
     head, mark, body = bytes(answer).partition(b"\r\n\r\n")
     if not mark or head.split(b" ", 2)[1:2] != [b"200"]:
         raise ValueError("no answer of HTTP")
