@@ -24,6 +24,15 @@ def aimed(call: Invocation, values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def unknown(call: Invocation, word: str) -> str | None:
+    """A hint for a word that means no target where a path of that name would mean something."""
+    from modelbuild.project import discovery
+
+    if discovery.meant(_absolute(call, word)) is None:
+        return None
+    return f"'{word}' is a folder here: `modelbuild ./{word}` builds it on its own"
+
+
 def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
     paths = [word for word in words if word and _is_path(call, word)]
     if not paths:

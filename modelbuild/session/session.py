@@ -56,7 +56,7 @@ class Session:
         self._observed = Observed()
 
     def _find(self) -> str:
-        from modelbuild.project.discovery import find, is_weights
+        from modelbuild.project.discovery import find, is_checkpoint, is_weights
 
         folder = os.path.realpath(self.settings.folder)
         if not os.path.isdir(folder):
@@ -69,6 +69,9 @@ class Session:
             return file
 
         found = find(folder)
+        if found is not None and found.endswith(".toml") and (self.settings.quantize or self.settings.name):
+            # Options for one model: the project around it takes none of them.
+            found = folder if is_checkpoint(folder) else found
         if found is None:
             raise Error(
                 "no ModelBuild.toml here or above, and no Modelfile here",

@@ -93,6 +93,13 @@ def test_inside_a_checkpoint_no_path_is_needed(hand: Hand) -> None:
     assert "built      weights:latest" in hand.do(".", cwd="weights")
 
 
+def test_inside_a_checkpoint_of_a_project_only_options_of_one_model_mean_it(project: Hand) -> None:
+    assert "chat:latest" in project.do(cwd="weights")
+    text = project.do("-q", "q6_K", "-o", "out.gguf", cwd="weights")
+    assert "written    out.gguf" in text
+    assert "built      weights:latest" in project.do(".", cwd="weights")
+
+
 def test_gguf_files_modelfiles_and_projects_are_paths_too(hand: Hand) -> None:
     hand.do("./weights", "-o", "Tiny.F16.gguf", "-q", "f16")
     assert "built      Tiny.F16:latest" in hand.do("Tiny.F16.gguf", "-q", "q8_0")
@@ -116,7 +123,9 @@ def test_a_target_wins_over_a_path_of_its_name(project: Hand) -> None:
     assert "built      base:q8_0" in project.do("base:q8_0")
     assert "unchanged" in project.do("base:q8_0")
     project.do("base")
-    assert "is not a model, a variant or a group" in project.do("weights", code=2)
+    text = project.do("weights", code=2)
+    assert "is not a model, a variant or a group" in text
+    assert "'weights' is a folder here: `modelbuild ./weights` builds it on its own" in text
     assert "built      weights:latest" in project.do("./weights")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.build import BuildOptions, Event
-    from modelbuild.session.session import Selection, Session
+    from modelbuild.session.session import Selection
 
 
 MOST_JOBS = 256
@@ -93,7 +93,7 @@ def run(call: Invocation, **given: Any) -> int:
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
-    selection = _select(session, asked.targets, into)
+    selection = _select(call, asked.targets, into)
     for warning in session.warnings:
         report.warning(warning)
     if asked.dry_run:
@@ -121,8 +121,9 @@ def _into(call: Invocation, output: str | None) -> str | None:
     return os.path.join(path, "") if output.endswith(os.sep) else path
 
 
-def _select(session: Session, targets: Sequence[str], into: str | None = None) -> Selection:
+def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -> Selection:
     """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
+    session = call.session
     words = session.words()
     try:
         if into is None:
@@ -132,8 +133,12 @@ def _select(session: Session, targets: Sequence[str], into: str | None = None) -
         return one_file(session, targets, into)
     except Errors as errors:
         first, *others = errors.errors
-        if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
-            first = first.replace(hint=f"did you mean the command '{near}'?")
+        if words.resolve(targets[0]) is None and not first.hint:
+            from modelbuild.cli import paths
+
+            near = nearest(targets[0], commands())
+            hint = paths.unknown(call, targets[0]) or (f"did you mean the command '{near}'?" if near else None)
+            first = first.replace(hint=hint)
         raise Errors([first, *others]) from None
 
 
