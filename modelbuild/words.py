@@ -85,12 +85,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near.
+
+    `cutoff` is how much of both must be alike: more of it where most words are meant as they stand.
+    """
     import difflib
 
     by_fold = {word.casefold(): word for word in known}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None
 
 

@@ -21,9 +21,17 @@ from modelbuild.cli.invocation import (
     is_command,
 )
 
+WINDOWS = (
+    "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
+)
+
 
 def program() -> int:
     """Be a program of one's own: what its imports make is no garbage, and is searched for none until a command begins."""
+    if sys.platform == "win32":
+        # Before anything else is imported: file locks, and much else that is needed, are not there.
+        sys.stderr.write(f"error: {WINDOWS}\n")
+        return WRONG
     gc.disable()
     return main()
 

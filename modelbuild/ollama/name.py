@@ -44,7 +44,8 @@ class Name(NamedTuple):
         if slash:
             before, slash, namespace = before.rpartition("/")
             if slash:
-                host = before.partition("://")[2] if "://" in before else before
+                # As in Go, what follows a scheme may be empty: the name has no host of its own then.
+                host = (before.partition("://")[2] or HOST) if "://" in before else before
         for part, value in (("host", host), ("namespace", namespace), ("model", rest), ("tag", tag)):
             _check(part, value, text)
         return cls(host, namespace, rest, tag)

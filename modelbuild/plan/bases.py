@@ -11,7 +11,7 @@ from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
-from modelbuild.ollama.modelfile.meaning import looks_like_path
+from modelbuild.ollama.modelfile.meaning import comment_hint, looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.project import Project, is_shared
@@ -107,7 +107,8 @@ class Bases:
     @staticmethod
     def _existing(line: From, path: str, kind: str | None) -> str:
         if kind is None:
-            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)])
+            hint = None if line.in_toml else comment_hint("FROM", line.text)
+            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)], hint=hint)
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
@@ -136,7 +137,8 @@ class Bases:
         try:
             Name.parse(line.text)
         except Error as error:
-            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
+            hint = (None if line.in_toml else comment_hint("FROM", line.text)) or near
+            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",
             facts=looked,

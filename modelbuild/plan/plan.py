@@ -12,6 +12,7 @@ from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
+from modelbuild.plan import unused
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
@@ -87,6 +88,7 @@ class _Planner:
         self._declared = declared
         self._planned: dict[str, Base | Error] = {}
         self._open: list[Variant] = []
+        self._used: set[tuple[str, str]] = set()
 
     def output(self, variant: Variant) -> Output:
         """Declare all steps of a variant. Raises Error."""
@@ -147,8 +149,8 @@ class _Planner:
         return variant.froms[0].place if variant.froms else variant.table
 
     def _laid(self, variant: Variant) -> Base:
-        base = self._described(variant, self._base(variant))
-        base = self._with_model(variant, self._quantized(variant, base))
+        base = self._quantized(variant, self._described(variant, self._base(variant)))
+        base = self._with_model(variant, base)
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
         dropped = {media.PARAMS} | {KEYS[key].empties for key in variant.cleared}
@@ -168,6 +170,7 @@ class _Planner:
             }
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
+        self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
         return replace(base, layers=tuple(layers), parameters=merged, config=given)
 
     def _files_beside(self, variant: Variant) -> Iterable[LayerStep]:
@@ -196,6 +199,7 @@ class _Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, what=what))
 
     def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> LayerStep:
+        self._used.add((variant.label, "link"))
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
         file = [("file", Source(path, "gguf"))]
         return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
@@ -275,6 +279,7 @@ class _Planner:
                 return self._imported(variant, files)
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
+        self._used.add((variant.label, "outtype"))
         values = convert.Parameters(
             folder=folder.name,
             outtype=variant.string("outtype") or "source",

@@ -13,6 +13,7 @@ from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.observed import Listing, Observed
+from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import File, From
 
@@ -88,7 +89,8 @@ class WeightsReader:
         """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
         kind = self._observed.kind(path)
         if kind is None:
-            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
+            hint = comment_hint(role.upper(), file.text) if file.place.command else None
+            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)], hint=hint)
         if kind == "folder" or path.endswith(".safetensors"):
             raise file.place.error(
                 f"{role} '{file.text}' is a safetensors adapter, which is not supported yet"

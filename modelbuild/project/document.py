@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from modelbuild import words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
-from modelbuild.project.keys import KEYS, not_built_yet
+from modelbuild.project.keys import KEYS, axis_of, not_built_yet
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
@@ -260,8 +261,14 @@ class _Values:
         return values.problems
 
     def _axis(self, axis: str, value: Any, place: Place) -> None:
-        if axis in KEYS:
+        if axis == "parameters" and place.key and place.key[-1] in PARAMETERS and isinstance(value, list):
+            what, label = "'parameters' expects a table for each label, got a list", str(place.key[-1])
+            hint = f"make the parameter an axis: {label} = {axis_of(value)}"
+            self.problems.add(place.error(what, hint=hint))
+        elif axis in KEYS:
             self.whole({axis: value}, lambda *keys: place.at(*keys[1:]))
+        elif axis in PARAMETERS:
+            self.whole({"parameters": {axis: value}}, lambda *keys: place.at(*keys[2:]))
         elif not isinstance(value, variables.Scalar) or (isinstance(value, float) and not math.isfinite(value)):
             expected = "a string, a number, true or false"
             what = f"a value of axis '{axis}' expects {expected}, got {words.got(value)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
 from modelbuild.ollama.modelfile import grammar, meaning, parameters
+from modelbuild.ollama.name import can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -178,7 +180,26 @@ def parameter(value: Any, name: str) -> Any:
         if name not in parameters.PARAMETERS:
             raise parameters.unknown_parameter(name)
         return None
-    return parameters.parameter(name, value)
+    try:
+        return parameters.parameter(name, value)
+    except Error as fault:
+        if not isinstance(value, list) or not value or parameters.PARAMETERS.get(name) in (None, "strings"):
+            raise
+        raise fault.replace(
+            hint=f"make a matrix, with a variant for each: [model.NAME.matrix] {name} = {axis_of(value)}"
+        ) from None
+
+
+def axis_of(values: Sequence[Any]) -> str:
+    """Values as the axis of a matrix says them; those that make no tag with a label each."""
+    texts = [json.dumps(each, ensure_ascii=False) if isinstance(each, str) else as_text(each) for each in values[:7]
+             if isinstance(each, str | int | float)]  # fmt: skip
+    more = ", …" if len(values) > 7 else ""
+    if len(texts) < min(len(values), 7) or any(len(text) > 60 for text in texts):
+        return "{ LABEL = …, … }"
+    if all(can_be("tag", as_text(each)) for each in values[:7]):
+        return f"[{', '.join(texts)}{more}]"
+    return f"{{ {', '.join(f'{label} = {text}' for label, text in zip('abcdefg', texts, strict=False))}{more} }}"
 
 
 def text(value: Any) -> Any:

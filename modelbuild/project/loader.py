@@ -11,7 +11,7 @@ from modelbuild.errors import Error, Errors, Problems
 from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import can_be
-from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, weights
+from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, unused, weights
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.models import Models
@@ -113,6 +113,10 @@ def _variants(
     if not models.names and not problems:
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
+    if not problems:
+        quantized = {each.quantize for each in variants}
+        problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
+        problems.warn(*unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
     outputs.check(variants, problems)
     return tuple(variants)
@@ -126,6 +130,7 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
         name: declared.strings(members, top.at("group", name)) for name, members in declared.table("group").items()
     }
     targets = Targets(groups, variants, default)
+    problems.warn(*unused.targets(declared.table("project"), groups, top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
     lists += [(top.at("group", name), members) for name, members in groups.items()]
     for here, members in lists:

@@ -62,6 +62,9 @@ class _Discovery:
                 hint = "rename one of them, or name the found one in a table of its own"
                 self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
+        if "discover_as" in self.table and not found:
+            what, hint = "no Modelfile is found that 'discover_as' would name", "say in 'modelfiles' where they are"
+            self.problems.warn(self.here.at("discover_as").error(what, hint=hint, value=False))
         self.texts.parse_all(found.values(), self.here)
         return found
 

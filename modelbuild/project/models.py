@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Problems
+from modelbuild.project import unused
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -66,10 +67,14 @@ class Models:
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
+            own = self._tables.get(model, {})
+            if chain is not None and own.get("extends"):
+                copied = (table.values for table in chain[: -len(self._own(model))])
+                problems.warn(*unused.extends(own, copied, self._toml.top.at("model", model, "extends")))
             if chain is not None and self._toml.malformed.isdisjoint(matched):
                 tables = [each.table for each in on_top]
                 said = lay([*chain, *tables, *given.tables()], common[matched])
-                yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables)
+                yield Laid(model, self._place(model), own, said, tables)
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))

@@ -23,7 +23,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key
+from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key, axis_of
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -252,7 +252,26 @@ def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) ->
     if fault == "literal_error":
         return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
     expected = message if fault == "expects" else _EXPECTED.get(fault, message)
-    return place.error(f"'{name}' expects {expected}, got {words.got(value)}")
+    hint = _as_rows(loc, value) if isinstance(value, list) and value else None
+    return place.error(f"'{name}' expects {expected}, got {words.got(value)}", hint=hint)
+
+
+def _as_rows(loc: Path, values: list[Any]) -> str | None:
+    """A hint for a key of a model that got several values: each is a row of its own, or what else takes several."""
+    match loc:
+        case ("defaults", str(key)):
+            model = "NAME"
+        case ("model", str(model), str(key)):
+            model = model or "NAME"
+        case _:
+            return None
+    if key == "extends":
+        return "name one model, which may extend another"
+    if key == "tag":
+        return f"list them in 'tags': tags = {axis_of(values)}"
+    if key not in KEYS or KEYS[key].makes is not None:
+        return None
+    return f"make a matrix, with a variant for each: [model.{model}.matrix] {key} = {axis_of(values)}"
 
 
 def spelled(loc: Path) -> str:

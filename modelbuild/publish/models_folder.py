@@ -252,6 +252,10 @@ class ModelsFolder:
                 os.unlink(path)
         return [blob for blob in blobs if blob not in kept]
 
+    def wrote(self, name: str) -> bool:
+        """Whether a build of ours, of any project, wrote this name last."""
+        return name in self._names
+
     def stale(self, declared: Collection[str]) -> list[str]:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
         return [

@@ -42,6 +42,11 @@ class Selection(NamedTuple):
     exported: Exported | None = None
     into: str | None = None
 
+    @property
+    def named(self) -> Sequence[Output]:
+        """The outputs that get their names in the models folder."""
+        return self.outputs if self.exported is None else ()
+
 
 class Session:
     """Finds the project and opens the store. Raises Error or Errors for what is wrong with either."""

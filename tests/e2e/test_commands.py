@@ -107,8 +107,8 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
     lines = text.split("\n")
-    first = next((n for n, line in enumerate(lines) if line.startswith("ran ")), 0)
-    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("ran ", "built "))), 0)
+    first = next((n for n, line in enumerate(lines) if line.startswith("run  ")), 0)
+    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("run  ", "built  "))), 0)
     return "\n".join([*lines[:first], *sorted(lines[first:last], reverse=True), *lines[last:]])
 
 
@@ -169,6 +169,26 @@ def test_the_first_build_prints(tmp_path: Path) -> None:
     project = make(tmp_path)
     golden("build_first", project)
     golden("build_second", project)
+
+
+def test_a_model_without_a_default_row_is_said_when_it_comes(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    rows = '[model.hot]\nfrom = "base"\n[model.hot.matrix]\ntemperature = [0.1]\n'
+    project.write("ModelBuild.toml", TOML + rows)
+    assert run(project, "base")[0] == 0
+    golden("build_without_a_default_row", project, "hot")
+    golden("list_without_a_default_row", project, "list", "hot")
+    golden("check_without_a_default_row", project, "check", "hot")
+    project.write("ModelBuild.toml", TOML + rows.replace("0.1", "0.1, 0.8"))
+    assert "no row of" not in run(project, "hot")[2]
+
+
+def test_what_a_build_would_do_to_names_is_said_before_it(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    project.write("one/Modelfile", "FROM ../weights\n")
+    assert run(project, "-f", "one/Modelfile", "-q", "q8_0")[0] == 0
+    golden("build_without_q", project, "-f", "one/Modelfile", "-n")
+    golden("check_differs_in_case", project, "-f", "one/Modelfile", "-t", "One", "check")
 
 
 def test_an_edit_is_explained_before_and_while_it_is_built(project: Project) -> None:

@@ -30,6 +30,8 @@ LONG_HOST = "3" * 350
         (f"{LONG_HOST}/{LONG}/{LONG}:{LONG}", f"{LONG_HOST}/{LONG}/{LONG}/{LONG}", f"{LONG_HOST}/{LONG}/{LONG}:{LONG}"),
         ("hf.co/user/repo-GGUF:repo.Q4_K_M.gguf", "hf.co/user/repo-GGUF/repo.Q4_K_M.gguf",
          "hf.co/user/repo-GGUF:repo.Q4_K_M.gguf"),
+        ("a:///b/c", "registry.ollama.ai/b/c/latest", "b/c:latest"),
+        ("http:///library/m:t", "registry.ollama.ai/library/m/t", "m:t"),
         ("a..b", "registry.ollama.ai/library/a..b/latest", "a..b:latest"),
     ],
 )  # fmt: skip
@@ -64,6 +66,8 @@ def test_a_valid_name(text: str, path: str, display: str) -> None:
         ("a/b/c/d", "host 'a/b' contains '/'"),
         ("http://host/m", "host 'http:/' contains '/'"),
         ("localhost:5000/m", "namespace 'localhost:5000' contains ':'"),
+        ("a:////b/c", "host '/' begins with '/'"),
+        ("://b/c", "host ':/' begins with ':'"),
         ("../../etc/passwd", "host '../..' begins with '.'"),
         ("m\n", "model 'm\n' contains the end of the line"),
         ("mödel", "model 'mödel' contains 'ö'"),

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
 from modelbuild.ollama.modelfile import parse
-from modelbuild.ollama.template import check, find_fault
+from modelbuild.ollama.template import find_fault, placed
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
+
+
+def check(text: str, path: str | None = None) -> None:
+    if fault := find_fault(text):
+        raise placed(fault, text, path)
+
 
 GOOD = [
     "", "no action", "}} {", "{{ .Prompt }}", "{{.Prompt}}", "{{- .Prompt -}}", "{{ .Message.Role }}", "{{ $.Messages }}",

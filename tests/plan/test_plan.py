@@ -448,6 +448,12 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
         '[model.a]\nmodelfile = "Modelfile"\n',
         {"Modelfile": "SYSTEM x\nFROM ./nowhere.gguf\n"},
     ),
+    "comment_after_a_path": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM ./x.gguf # small\n", "x.gguf": gguf_file()}),
+    "comment_after_a_name": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM llama3 # small\n"}),
+    "comment_after_an_adapter": (
+        '[model.a]\nmodelfile = "M"\n',
+        {"M": "FROM ./x.gguf\nADAPTER ./l.gguf # mine\n", "x.gguf": gguf_file(), "l.gguf": b""},
+    ),
     "unknown_model": ('[model.chat]\nfrom = "./x.gguf"\n[model.a]\nfrom = "chta"\n', {"x.gguf": gguf_file()}),
     "registry_name": ('[model.a]\nfrom = "llama3.2:1b"\n', {}),
     "near_miss_in_library": ('[model.a]\nfrom = "bsae"\n', library(Path("."), "base:latest")),

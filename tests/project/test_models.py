@@ -56,7 +56,7 @@ def test_a_model_can_extend_a_found_one(tmp_path: Path) -> None:
 
 def test_an_empty_axis_clears_an_inherited_one(tmp_path: Path) -> None:
     toml = (
-        '[model.a]\nfrom = "./x"\nmatrix.quantize = ["q8_0", "f16"]\nmatrix.tone = ["x"]\n'
+        '[model.a]\nfrom = "./x"\ndescription = "${matrix.tone}"\nmatrix.quantize = ["q8_0", "f16"]\nmatrix.tone = ["x"]\n'
         '[model.b]\nextends = "a"\nmatrix.quantize = []\n'
     )
     assert labels(load(tmp_path, toml), "b") == ["b:x"]

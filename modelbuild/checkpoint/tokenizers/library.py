@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,10 +61,9 @@ class BoundedTokenizer:
         self._before = [*flattened(data.get("normalizer")), *flattened(data.get("pre_tokenizer"))]
         self._after = list(flattened(data.get("decoder")))
         self._check()
+        tokenizer_class = _tokenizer_class(path)
         with self._guarded("read"):
-            from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
-
-            self._tokenizer = Tokenizer.from_str(json.dumps(self._data))
+            self._tokenizer = tokenizer_class.from_str(json.dumps(self._data))
 
     def ids(self, text: str) -> list[int]:
         """The ids that a text becomes, without those of special tokens that would be put around it."""
@@ -204,6 +204,20 @@ class BoundedTokenizer:
     def _too(self, what: str, limit: int) -> Error:
         hint = "no real tokenizer has so much: the file is damaged, or another one; download it again"
         return Error(f"{what}, expected at most {limit:,}", path=self._path, hint=hint)
+
+
+def _tokenizer_class(path: str) -> Any:
+    """The library's Tokenizer. Raises Error where an install has left the library out."""
+    try:
+        from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise Error(
+            "reading it needs the tokenizers library, which is not installed here",
+            path=path,
+            facts=[("import", str(error))],
+            hint=f"install it: {sys.executable} -m pip install tokenizers",
+        ) from None
+    return Tokenizer
 
 
 def _parts(text: str) -> Iterator[str]:

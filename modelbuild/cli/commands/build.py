@@ -93,8 +93,10 @@ def run(call: Invocation, **given: Any) -> int:
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    from modelbuild.session import naming
+
     selection = _select(call, asked.targets, into)
-    for warning in session.warnings:
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if asked.dry_run:
         from modelbuild.cli import dry_run
@@ -145,9 +147,11 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import follow, no_work
+    from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    untagged = naming.newly_untagged(session, selection.named)
     steps = len(session.graph.select(selection.outputs).steps)
     published: dict[str, str] = {}
     with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
@@ -164,6 +168,9 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
+    if not (failures or report.as_json):
+        for each in untagged:
+            report.note(each.sentence())
     if published and not (failures or report.quiet or report.as_json):
         from modelbuild.cli.afterwards import said
 

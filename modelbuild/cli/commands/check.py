@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.plan import needs, preflight
+from modelbuild.session import naming
 from modelbuild.session.destination import Everywhere
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
@@ -30,7 +31,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
-    for warning in session.warnings:
+    warnings = [*session.warnings, *naming.of_check(session, outputs)]
+    for warning in warnings:
         report.warning(warning, told=True)
     found = preflight.look(graph)
     models = [of_output(graph, output, found.recipes) for output in outputs]
@@ -45,7 +47,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
-                "warnings": [report.described(warning, "warning") for warning in session.warnings],
+                "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
     else:
@@ -54,6 +56,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         if report.verbose:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
+        for untagged in naming.untagged(session, outputs):
+            report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
         return WRONG

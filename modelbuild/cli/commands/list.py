@@ -29,6 +29,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+    from modelbuild.session import naming
+
     session = call.session
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     standing = session.standing(session.graph.select(outputs))
@@ -39,6 +41,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     elif rows:
         head = ["NAME", "MODEL", "TYPE", "SIZE", "FROM", "BUILT"]
         call.report.result(table(head, [_cells(row) for row in rows], right=[3]))
+        for untagged in naming.untagged(session, outputs):
+            call.report.note(untagged.sentence())
     else:
         call.report.note("this project declares no models")
     return GOOD

@@ -102,8 +102,8 @@ class Source:
 
 def _decode(data: bytes) -> tuple[str, int]:
     """The text, and the offset of the first fault in it or -1. A byte order mark selects the encoding."""
-    encoding = "utf-8"
-    if data.startswith(b"\xef\xbb\xbf"):
+    encoding, is_marked = "utf-8", data.startswith(b"\xef\xbb\xbf")
+    if is_marked:
         data = data[3:]
     elif data.startswith(b"\xff\xfe"):
         data, encoding = data[2:], "utf-16-le"
@@ -112,7 +112,11 @@ def _decode(data: bytes) -> tuple[str, int]:
     try:
         return data.decode(encoding), -1
     except UnicodeDecodeError as fault:
-        return data.decode(encoding, "replace"), len(data[: fault.start].decode(encoding, "replace"))
+        first = len(data[: fault.start].decode(encoding, "replace"))
+        if is_marked:
+            # Behind the mark no decoder stands between the file and Go, which gives a sign for each broken byte.
+            return re.sub("[\udc80-\udcff]", "\ufffd", data.decode(encoding, "surrogateescape")), first
+        return data.decode(encoding, "replace"), first
 
 
 def short(text: str, limit: int = 40) -> str:
