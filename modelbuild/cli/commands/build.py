@@ -174,7 +174,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     if published and not (failures or report.quiet or report.as_json):
         from modelbuild.cli.afterwards import said
 
-        line, warning = said(session.models.root, published)
+        in_order = [name for output in selection.outputs for name in output.names if name in published]
+        line, warning = said(session.models.root, {name: published[name] for name in in_order})
         report.note(line)
         if warning is not None:
             report.warning(warning)
