@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,7 +84,7 @@ class Watch:
 
     @property
     def builds(self) -> int:
-        return self.text.count("built in")
+        return len(re.findall(r"^\d+ models? built", self.text, re.MULTILINE))
 
     def until(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT
