@@ -29,7 +29,7 @@ def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    assert shown(nested) == "[" * 77 + "…"
+    assert shown(nested) == "[" * 79 + "…"
     assert shown([1] * 1_000_000).endswith("…")
     assert shown(1 << 20_000) == "a number of thousands of digits"
     assert shown([1, "a", None, 1.5, {"b": True}]) == '[1, "a", null, 1.5, {"b": true}]'

@@ -5,6 +5,7 @@ Source: gguf-py metadata.py (Metadata.load, get_model_id_components, set_gguf_me
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
@@ -229,6 +230,8 @@ def sampling(checkpoint: Checkpoint) -> Values:
         if not isinstance(value, expected):  # type: ignore[arg-type]
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
             raise Error(f"'{key}' expects {words[value_type]}, got {in_json(value)}", path=path)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Error(f"'{key}' expects a finite number, got {value}", path=path)
         if value != "":
             try:
                 values[f"general.sampling.{name}"] = encode_value(value_type, value)

@@ -7,6 +7,7 @@ check_tensor_dims), read for the release that llama-cpp-python 0.3.36 carries.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,27 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     model = _Model(name, metadata)
     found = [*_metadata(model, asked), *_vocabulary(metadata)]
     return found or [*_tensors(model, table, shapes)]
+
+
+def codes(metadata: Mapping[str, bytes], dtypes: Mapping[str, str]) -> list[Error]:
+    """Why no runtime computes with the weights of a model: matrices of whole numbers or f64, which ggml multiplies by nothing.
+
+    dtypes  of each tensor with two dimensions or more
+    """
+    found = [name for name, dtype in dtypes.items() if dtype in _NO_WEIGHTS and name.endswith(".weight")]
+    if not found or not is_known(metadata):
+        return []
+    count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
+    return [
+        Error(
+            f"the file contains {count} of {listed(dict.fromkeys(dtypes[name] for name in found))}, which no runtime computes with",
+            facts=[("tensors", listed(found, SHOWN))],
+            hint="whole numbers are quantized values without their scales: start from the unquantized weights",
+        )
+    ]
+
+
+_NO_WEIGHTS = ("i8", "i16", "i32", "i64", "f64")
 
 
 # Metadata
@@ -134,6 +156,13 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
         if data is not None and type_name(data) not in expected:
             yield Error(f"'{key}' expects a {expected[0]}, got {type_name(data)}", hint=HINT)
             return
+    for key, data in model.metadata.items():
+        if (
+            key.startswith(f"{model.name}.")
+            and type_name(data) in ("f32", "f64")
+            and not math.isfinite(decode_value(data))
+        ):
+            yield Error(f"'{key}' expects a finite number, got {decode_value(data)}", hint=HINT)
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
         yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
@@ -246,7 +275,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
-            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
+            f"the file contains {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
             facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
             hint=HINT,
         )

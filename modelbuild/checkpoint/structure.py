@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.config import block_count
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
+from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Entry, Expression
@@ -37,11 +38,22 @@ _INSTEAD = {
 """What may stand in the place of a stem, in each block for itself."""
 
 
-def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
-    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters."""
-    found = [*_missing(entries, architecture), *_untied(entries, architecture), *_biases(entries, architecture)]
-    found += _codes(entries, architecture)
+def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None = None) -> list[Error]:
+    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters; `gap`: which files are missing."""
+    lacking = [*_missing(entries, architecture), *_untied(entries, architecture, gap is not None)]
+    found = [gap.explains(error) for error in lacking] if gap else lacking
+    found += _biases(entries, architecture)
     return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
+
+
+def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """What such tensors can hardly be meant to be, and may be."""
+    names = {entry.name for entry in entries}
+    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+        yield Error(
+            "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
+            hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",
+        )
 
 
 def source(expression: Expression) -> str:
@@ -81,9 +93,13 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     )
 
 
-def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+def _untied(entries: Sequence[Entry], architecture: Architecture, cut: bool) -> Iterator[Error]:
     names = {entry.name for entry in entries}
-    if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
+    if "output.weight" in names or "token_embd.weight" not in names:
+        return
+    if cut and architecture.config.get("tie_word_embeddings") is False:
+        yield Error("the checkpoint lacks 'lm_head.weight', and config.json says tie_word_embeddings false")
+    elif "output.weight" in architecture.NEEDED:
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
             facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
@@ -101,34 +117,6 @@ def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
             facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
             hint="llama.cpp would refuse the file; it runs only models without them",
         )
-
-
-_WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
-_SCALED = ("scale", "mxfp4", "dequantize")
-
-
-def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
-    said = architecture.config.get("torch_dtype") or architecture.config.get("dtype")
-    if "float" not in str(said):
-        return
-    found = [entry for entry in entries if len(entry.shape) > 1 and _bare(entry.expression) in _WHOLE]
-    if found:
-        count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
-        yield Error(
-            f"the checkpoint contains {count} of whole numbers, but config.json says {said}",
-            facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
-            hint="these are quantized values without their scales: start from the unquantized weights",
-        )
-
-
-def _bare(expression: Expression) -> str:
-    """The dtype of the weights that a tensor is made of; empty where scales take part."""
-    while expression.operands:
-        if expression.operation in _SCALED:
-            return ""
-        expression = expression.operands[0]
-    return expression.dtype
 
 
 def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:

@@ -104,7 +104,13 @@ def common(hidden: bool) -> list[click.Parameter]:
         ),
         click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
         click.Option(quiet, is_flag=True, default=None, help="Print only errors.", hidden=hidden),
-        click.Option(["-v", "--verbose"], is_flag=True, default=None, help="Also print cached steps.", hidden=hidden),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            default=None,
+            help="Also print each step, cached ones too.",
+            hidden=hidden,
+        ),
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
+from modelbuild.cli.tables import GAP, hanging
 from modelbuild.errors import Error, render
 
 Color = Literal["auto", "always", "never"]
@@ -70,7 +71,9 @@ class Report:
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
         if not self.quiet:
-            self.err.write(text + "\n")
+            # A note comes last, also where both streams go to one file.
+            self.out.flush()
+            self.err.write(hanging(text, width(self.err), GAP) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""
@@ -80,6 +83,13 @@ class Report:
         """Show what is worth a look and stops nothing; as `error` does."""
         if not self.quiet:
             self._trouble("warning", "yellow", error, told)
+
+    def remark(self, error: Error, *, minor: bool, told: bool = False) -> None:
+        """Show a warning; where it is `minor`, a note for those who want to know all."""
+        if not minor:
+            self.warning(error, told=told)
+        elif self.verbose and not self.quiet:
+            self._trouble("note", "dim", error, told)
 
     def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
         """Show several errors, an empty line between them."""
@@ -103,6 +113,11 @@ class Report:
         near = nearer(error, self.base, here())
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
+    @property
+    def width(self) -> int | None:
+        """Columns for what goes to stdout; None where it is no terminal, and nothing need be cut."""
+        return width(self.out)
+
     def paint(self, text: str, color: str) -> str:
         """The text in a colour, where stderr takes colours."""
         return f"\x1b[{_ANSI[color]}m{text}\x1b[0m" if self.color else text
@@ -111,6 +126,14 @@ class Report:
     def seconds(self) -> float:
         """Since the command began."""
         return time.perf_counter() - self._begun
+
+
+def width(stream: TextIO) -> int | None:
+    """The columns of a terminal; None for another stream."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _colored(color: Color, stream: TextIO) -> bool:

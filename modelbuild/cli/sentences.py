@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.places import here, near_path
+from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.engine.standing import FORCED
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
-from modelbuild.words import duration, listed, plural, size, table
+from modelbuild.words import cut, duration, listed, plural, size
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event
@@ -88,17 +89,34 @@ def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = F
     return f"{head} ({duration(seconds)}; {', '.join(parts)})"
 
 
-def forecasts(models: Sequence[Forecast], verbose: bool) -> list[str]:
+def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
+    """What a build would come to, in one line."""
+    parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
+    parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
+    return "; ".join(parts)
+
+
+def titled(names: Sequence[str]) -> str:
+    """The names of a model in one: 'chat:q4_K_M (latest)'."""
+    first, *others = map(displayed, names)
+    stem = first.rpartition(":")[0] + ":"
+    return first + (f" ({', '.join(name.removeprefix(stem) for name in others)})" if others else "")
+
+
+def forecasts(models: Sequence[Forecast], verbose: bool, width: int | None) -> list[str]:
     """A table of models; or, with every tensor's type, one for each model."""
-    models = [model for model in models if model.tensors]
+    models = [model for model in models if model.file and model.file.names]
     if not verbose:
         rows = [[f.name, size(f.size or 0), f.counts()] for f in models]
-        return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
+        head = [Column("NAME", wrap=True), Column("MODEL SIZE", right=True), Column("TENSORS", wrap=True, drop=1)]
+        return [table(head, rows, width)] if rows else []
     found = []
     for each in models:
         found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
-        found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
+        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors()]
+        found.append(
+            indented(table([Column("TENSOR", wrap=True), Column("TYPE"), Column("SHAPE", drop=1)], rows, inner(width)))
+        )
     return found
 
 
@@ -170,5 +188,4 @@ def _short(text: str) -> str:
     algorithm, mark, digest = text.partition(":")
     if mark and algorithm in ("sha256", "xxh3"):
         return f"{algorithm}:{digest[:12]}"
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 60 else flat[:59] + "…"
+    return cut(" ".join(text.split()), 60)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import threading
 import time
@@ -141,6 +143,9 @@ class Sources:
         """Read a file: when that began, the stat before it, and what was found."""
         path = source.path
         before = os.stat(path)
+        if not (stat.S_ISREG(before.st_mode) or stat.S_ISDIR(before.st_mode)):
+            # A pipe would be waited for without end.
+            raise OSError(errno.EINVAL, "not a regular file", path)
         # A file changed again within a tick of the clock would look the same: let the tick pass first.
         now = time.time()
         left = max((at + TICK - now for at in (before.st_mtime, before.st_ctime) if at <= now), default=0.0)

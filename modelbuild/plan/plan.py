@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
@@ -15,6 +15,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
+from modelbuild.plan.remarks import Bare, Prompts, Remark
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.keys import KEYS
@@ -44,6 +45,7 @@ class Base:
     config      fields of the base's config that a model without a recipe takes over
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
     whole       the GGUF file that is the model layer if nothing is done to it
+    bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -55,13 +57,22 @@ class Base:
     parameters: Mapping[str, Any]
     unquantized: bool
     whole: str | None = None
+    bare: Bare | None = None
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""
         return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
+class Plan(NamedTuple):
+    """The steps of a project, warnings of what it says, and remarks on the models that it makes."""
+
+    graph: Graph
+    warnings: list[Error]
+    remarks: Sequence[Remark]
+
+
+def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
@@ -76,7 +87,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
                 errors.append(error)
     if errors:
         raise Errors(errors)
-    return Graph(declared.steps.values(), planned), bases.warnings
+    return Plan(declared.graph(planned), bases.warnings, planner.prompts.remarks())
 
 
 class _Planner:
@@ -88,6 +99,7 @@ class _Planner:
         self._declared = declared
         self._planned: dict[str, Base | Error] = {}
         self._open: list[Variant] = []
+        self.prompts = Prompts()
         self._used: set[tuple[str, str]] = set()
 
     def output(self, variant: Variant) -> Output:
@@ -100,6 +112,7 @@ class _Planner:
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
+        self._remark(variant, base)
         names = tuple(name.path() for name in variant.names)
         return Output(variant.label, names, made, blobs, tuple(self._files(variant, base)))
 
@@ -113,6 +126,12 @@ class _Planner:
             except Error as error:
                 raise variant.place("output").placed(error) from None
             yield path, next(each.step for each in base.layers if each.media_type == media.MODEL)
+
+    def _remark(self, variant: Variant, base: Base) -> None:
+        kinds = {each.media_type for each in base.layers}
+        chosen = "template" in variant.cleared or variant.string("template") is not None or "renderer" in base.config
+        if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
+            self.prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))
 
     def planned(self, variant: Variant) -> Base:
         """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""
@@ -288,11 +307,14 @@ class _Planner:
         )
         recipe = self._declared.step(variant, convert, values, folder.files)
         templates, parameters = self._recognized(variant, folder.chat)
-        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True)
+        chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
+        bare = _bare(variant, Bare(folder.path, chat, folder.talks))
+        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True, bare=bare)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         # One of them is the model.
         layers: list[LayerStep] = []
+        bare: Bare | None = None
         for parts, found in ((file.parts, file.contents) for file in files):
             if found.role != "model":
                 media_type = media.ADAPTER if found.role == "adapter" else media.PROJECTOR
@@ -304,7 +326,8 @@ class _Planner:
                 recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
             templates, parameters = self._recognized(variant, found.chat)
             layers += [LayerStep(media.MODEL, ""), *templates]
-        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole)
+            bare = _bare(variant, Bare(parts[0], parts[0] if found.chat else "", found.talks))
+        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole, bare)
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
         # The name of a whole file decides nothing; those of parts say which part they are.
@@ -362,6 +385,14 @@ class _Planner:
         how = f"{family.name}, recognized from {found.file}"
         made = self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=family.template, recognized=how))
         return (made,), {"stop": list(family.stop)} if family.stop else {}
+
+
+def _bare(variant: Variant, bare: Bare) -> Bare | None:
+    """What weights are that give no TEMPLATE; the variant's metadata may say a chat template, or deny it."""
+    said = variant.metadata.get("tokenizer.chat_template")
+    if said is None:
+        return bare
+    return bare._replace(template=bare.path) if said else None
 
 
 def _form(media_type: str) -> str:

@@ -25,16 +25,19 @@ if TYPE_CHECKING:
 class CheckpointFolder:
     """A checkpoint to convert.
 
-    name    the folder's own name
+    path    of the folder, and its own name
     files   the files that decide the conversion, there or not, by the names they have in the folder
     plugin  name and version of the package that reads its class, where that is none of ours
     chat    the chat template that it brings along
+    talks   whether it is a chat model, as far as it says what it is
     """
 
+    path: str
     name: str
     files: tuple[tuple[str, Source], ...]
     plugin: str | None
     chat: Chat | None
+    talks: bool
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ class WeightsReader:
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
-        return CheckpointFolder(os.path.basename(os.path.abspath(folder)), files, plugin, self._chat(folder, names))
+        name, chat = os.path.basename(os.path.abspath(folder)), self._chat(folder, names)
+        return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
@@ -208,6 +212,18 @@ class WeightsReader:
             except (Error, OSError):
                 self._chats[folder] = None
         return self._chats[folder]
+
+    def _talks(self, folder: str, name: str, names: Sequence[str]) -> bool:
+        from modelbuild.checkpoint import chat
+        from modelbuild.checkpoint.checkpoint import Checkpoint
+
+        def read(file: str) -> bytes | None:
+            return self._observed.read(os.path.join(folder, file)) if file in names else None
+
+        try:
+            return chat.checkpoint_talks(Checkpoint(read, folder=name))
+        except OSError:
+            return True
 
     # GGUF files
 

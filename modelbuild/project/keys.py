@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,9 +122,17 @@ def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
         return text
     spelling = ftypes.canonical(text)
     if spelling is None:
-        hint = did_you_mean(text, mixes) or nearest_ftype(text)
+        hint = _several(text, mixes) or did_you_mean(text, mixes) or nearest_ftype(text)
         raise Error(f"unknown ftype {got(text)}", facts=[("known", listed([*mixes, *ftypes.KNOWN], 30))], hint=hint)
     return spelling
+
+
+def _several(text: str, mixes: Collection[str]) -> str | None:
+    """A hint for several ftypes in one string."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
+        return None
+    return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
 
 
 def nearest_ftype(text: str) -> str | None:

@@ -113,7 +113,8 @@ def _variants(
     if not models.names and not problems:
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
-    if not problems:
+    if not problems and {each.model for each in variants} == set(models.names):
+        # A model of which something is wrong may be what uses them.
         quantized = {each.quantize for each in variants}
         problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
         problems.warn(*unused.mixes(custom, quantized, declared.top))
@@ -131,6 +132,7 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
     }
     targets = Targets(groups, variants, default)
     problems.warn(*unused.targets(declared.table("project"), groups, top))
+    problems.warn(*unused.glob_tables(declared.table("model"), top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
     lists += [(top.at("group", name), members) for name, members in groups.items()]
     for here, members in lists:

@@ -59,7 +59,7 @@ class _Discovery:
                 self.problems.add(self._two_of_one_name(name, candidates, paths))
             elif "modelfile" in declared.get(name, {}):
                 what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
-                hint = "rename one of them, or name the found one in a table of its own"
+                hint = "rename one of them, or name the found one in its own table"
                 self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
         if "discover_as" in self.table and not found:

@@ -1,4 +1,4 @@
-"""What a project declares and nothing takes up: with a word for each, no typo passes for a choice."""
+"""What a project declares and nothing takes up, so that no typo passes for a choice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.parameters import DEPRECATED, GONE, PARAMETERS, unknown_parameter
+from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
@@ -163,6 +164,13 @@ def mixes(declared: Collection[str], quantized: Collection[str | None], top: Pla
         if name not in quantized:
             hint = f'use it in a model: quantize = "{as_text(name)}"'
             yield top.at("ftype", name).error("no model is quantized to this mix", hint=hint, value=False)
+
+
+def glob_tables(models: Mapping[str, Mapping[str, Any]], top: Place) -> Iterator[Error]:
+    """Tables for many models that say nothing."""
+    for name, table in models.items():
+        if not table and GLOB.search(name):
+            yield top.at("model", name).error("the table is empty", value=False)
 
 
 def targets(project: Mapping[str, Any], groups: Mapping[str, Sequence[str]], top: Place) -> Iterator[Error]:

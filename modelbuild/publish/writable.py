@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -17,11 +18,18 @@ LONGEST = 255
 
 def check_writable(library: Library, store: str) -> None:
     """Raise an Error that says what to do where a models folder cannot be written, or is where the store lies."""
+    lock = os.path.join(library.root, ".modelbuild", "lock")
     for folder in map(existing, (library.root, library.blobs, library.manifests)):
         if not os.path.isdir(folder):
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
+    for path, right in ((os.path.join(library.root, ".modelbuild"), stat.S_ISDIR), (lock, stat.S_ISREG)):
+        with contextlib.suppress(OSError):
+            if not right(os.lstat(path).st_mode):
+                expected = "folder" if right is stat.S_ISDIR else "regular file"
+                what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
+                raise Error(what, path=path, hint="remove it; a build makes it again")
     if _same_file(library.blobs, os.path.join(store, "blobs")):
         raise Error(
             "the cache and the models folder share a 'blobs' folder",

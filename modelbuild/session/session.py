@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,7 @@ from modelbuild.session.stamp import Stamp
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
+    from modelbuild.plan.remarks import Told
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
@@ -170,9 +171,10 @@ class Session:
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
-        warnings = [*project.warnings, *warnings]
-        return KeptPlan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+        made = plan(project, observed, list(dict.fromkeys([models, home])))
+        warnings = [*project.warnings, *made.warnings]
+        words, graph = project.targets.words, made.graph.encode()
+        return KeptPlan(project.root, models, words, warnings, made.remarks, observed.looks(), graph)
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -193,6 +195,14 @@ class Session:
     @property
     def warnings(self) -> list[Error]:
         return list(self._plan.warnings)
+
+    def remarks(self, outputs: Iterable[Output]) -> list[Told]:
+        """What is worth knowing of some models, and stops nothing."""
+        if not self._plan.remarks:
+            return []
+        from modelbuild.plan import remarks
+
+        return remarks.of(self._plan.remarks, {output.label for output in outputs})
 
     @cached_property
     def models(self) -> ModelsFolder:

@@ -129,11 +129,29 @@ def choose(
     tensors  in file order: the rules count as they go
     imatrix  whether there is an importance matrix, which changes some of the rules
     Raises ValueError for a tensor of a model with experts whose block is none of the model's.
-    Source: llama_tensor_get_type
     """
-    mix = mix or Mix()
+    wanted = _wanted(ftype, model, tensors, imatrix, mix or Mix())
+    return {name: fallback or quant for name, (quant, fallback) in wanted.items()}
+
+
+def fallbacks(
+    ftype: str, model: Traits, tensors: Mapping[str, Shape], *, imatrix: bool = False, mix: Mix | None = None
+) -> dict[str, tuple[str, str]]:
+    """The tensors that `choose` gives another quant than the rules want, since their rows do not divide: both, by name."""
+    wanted = _wanted(ftype, model, tensors, imatrix, mix or Mix())
+    return {name: (quant, other) for name, (quant, other) in wanted.items() if other and other != quant}
+
+
+def _wanted(
+    ftype: str, model: Traits, tensors: Mapping[str, Shape], imatrix: bool, mix: Mix
+) -> dict[str, tuple[str, str | None]]:
+    """The quant that the rules want for each tensor, and what it falls back to where they allow that (llama_tensor_get_type)."""
     default = default_quant(ftype)
-    chosen = {}
+    chosen: dict[str, tuple[str, str | None]] = {}
+
+    def divided(quant: str, row: int) -> tuple[str, str]:
+        return quant, _fallback(quant, row)
+
     rules = _Rules(ftype, model, tensors, imatrix)
     patterns = [(re.compile(pattern, re.IGNORECASE), quant) for pattern, quant in mix.tensors]
     for name, shape in tensors.items():
@@ -142,18 +160,18 @@ def choose(
         named = next((quant for pattern, quant in patterns if pattern.search(name)), None)
         category = _category(name)
         if category == "embedding" and mix.token_embedding_type and (name == "token_embd.weight" or named is None):
-            chosen[name] = mix.token_embedding_type
+            chosen[name] = mix.token_embedding_type, None
         elif category == "output" and mix.output_tensor_type:
-            chosen[name] = mix.output_tensor_type
+            chosen[name] = mix.output_tensor_type, None
         elif ftype in FLOATS:
-            chosen[name] = default
+            chosen[name] = default, None
         elif named or mix.pure:
-            chosen[name] = _fallback(named or default, shape[-1])
+            chosen[name] = divided(named or default, shape[-1])
         elif category == "embedding" and rules.tied and mix.output_tensor_type:
             # What gives out the tokens, where there is no tensor of its own for that.
-            chosen[name] = _fallback(mix.output_tensor_type, shape[-1])
+            chosen[name] = divided(mix.output_tensor_type, shape[-1])
         else:
-            chosen[name] = _fallback(rules.quant(name, shape, default), shape[-1])
+            chosen[name] = divided(rules.quant(name, shape, default), shape[-1])
     return chosen
 
 

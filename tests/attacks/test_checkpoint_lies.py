@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,9 @@ LIES: dict[str, Change] = {
     # what a model says of itself
     "card-no-yaml": write("README.md", "---\nname: x\ntags: [a\n---\ntext\n"),
     "card-number": write("README.md", "---\nversion: 1.0\n---\n"),
+    "no-number": config(rms_norm_eps=math.nan),
+    "infinite-theta": config(rope_theta=math.inf),
+    "sampling-no-number": write("generation_config.json", '{"temperature": NaN}'),
     "sampling": write("generation_config.json", '{"top_k": 0.5}'),
 }  # fmt: skip
 

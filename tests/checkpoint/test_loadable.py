@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -224,3 +225,19 @@ def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
     assert not of("phi3", *loadable.PHI3_TOKENS)
     assert not of("phi 3", "a")
     assert not loadable.named_phi3({})
+
+
+def test_a_number_that_is_none_is_an_error() -> None:
+    metadata, shapes = model("llama")
+    key = "llama.attention.layer_norm_rms_epsilon"
+    assert f"'{key}' expects a finite number, got nan" in told({**metadata, key: encode_value("f32", nan)}, shapes)
+    assert told({**metadata, "other.key": encode_value("f32", nan)}, shapes) == ""
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    metadata, shapes = model("llama")
+    dtypes = {name: "f16" for name, shape in shapes.items() if len(shape) > 1}
+    assert loadable.codes(metadata, dtypes) == []
+    (found,) = loadable.codes(metadata, {**dtypes, "output.weight": "i8"})
+    assert found.what == "the file contains 1 matrix of i8, which no runtime computes with"
+    assert loadable.codes({"general.architecture": encode_value("str", "other")}, {"a.weight": "i8"}) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelbuild.cli.sentences import Outcome, because, forecasts, nothing_to_do, summed_up, taken
 from modelbuild.engine.standing import FORCED
+from modelbuild.plan.needs import FileToBe
 from modelbuild.session.forecast import Forecast
 
 NOTHING = {
@@ -84,14 +85,12 @@ def test_names_that_another_project_wrote_are_one_warning_a_project() -> None:
 
 
 def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:
-    model = Forecast(
-        "chat", "chat:latest", 2048, (("norm", "f32", (8,)), ("q", "q8_0", (8, 32)), ("k", "q8_0", (8, 32)))
-    )
-    models = [model, Forecast("served", "served:latest", None, ())]
-    (table,) = forecasts(models, verbose=False)
+    file = FileToBe("xxh3:0", 2048, 0, ("norm", "q", "k"), ("f32", "q8_0", "q8_0"), ((8,), (8, 32), (8, 32)))
+    models = [Forecast("chat", "chat:latest", 2048, file), Forecast("served", "served:latest", None, None)]
+    (table,) = forecasts(models, verbose=False, width=None)
     assert [line.split() for line in table.split("\n")][1][0] == "chat:latest"
     assert table.endswith("2 q8_0, 1 f32") and "served" not in table
-    head, tensors = forecasts(models, verbose=True)
+    head, tensors = forecasts(models, verbose=True, width=None)
     assert head.startswith("chat:latest  ")
     assert tensors.split("\n")[-1].split() == ["k", "q8_0", "8", "×", "32"]
-    assert forecasts(models[1:], verbose=False) == []
+    assert forecasts(models[1:], verbose=False, width=None) == []

@@ -126,7 +126,7 @@ def test_records_that_are_wrong_are_not_believed(project: Project) -> None:
     for path in (project.cache / "blobs").iterdir():
         path.unlink()
     project.run()
-    assert "everything is made again" in project.errors
+    assert "everything is rebuilt" in project.errors
     assert "deterministic" not in project.errors
     assert project.tree() == expected
 
@@ -223,7 +223,7 @@ def test_name_that_no_file_can_have_is_an_error_before_the_work(project: Project
 def test_folder_in_the_place_of_a_manifest_is_an_error_for_its_model_alone(project: Project) -> None:
     (project.models / "manifests/registry.ollama.ai/library/other/latest").mkdir(parents=True)
     project.build("-k", code=1)
-    assert "a folder stands where the manifest" in project.errors
+    assert "a folder is in the place of the manifest" in project.errors
     assert project.blob("chat:latest", "system") == b"You are here."
 
 

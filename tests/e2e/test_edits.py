@@ -341,5 +341,5 @@ def test_names_of_one_modelfile_are_no_other_projects(tmp_path: Path) -> None:
     project.checkpoint()
     project.run("-t", "chat", "-q", "q8_0")
     project.run("-f", "Modelfile", "--set", f"{tmp_path.name}.name=chat", "-q", "q4_0")
-    assert "built    chat:latest" in project.errors
+    assert "built      chat:latest" in project.errors
     assert "warning" not in project.errors

@@ -194,7 +194,7 @@ def test_variants_of_one_model_are_told_once(built: Project) -> None:
 
 def test_second_time_nothing_is_read(project: Project) -> None:
     first = project.run("quality", "--json")
-    project.run("quality", "base:q8_0")
+    project.run("-v", "quality", "base:q8_0")
     assert "compare" not in project.errors
     # Not even the blobs: their bytes may change unseen, as long as nobody looks at them.
     for path in (project.models / "blobs").iterdir():
@@ -204,12 +204,12 @@ def test_second_time_nothing_is_read(project: Project) -> None:
 
 
 def test_a_new_row_reads_only_its_own_tensors(project: Project) -> None:
-    project.run("quality")
+    project.run("-v", "quality")
     # 21 in each of three models; the five norms are shared, and rows of 288 are q8_0 in q4_K_M too, once of two.
     assert "compare 52 tensors" in project.errors
     project.write("ModelBuild.toml", TOML.replace('"q8_0"', '"q6_K", "q8_0"'))
     project.build()
-    project.run("quality")
+    project.run("-v", "quality")
     # The two tensors that q4_K_M keeps in q6_k, and those that do not change, are known.
     told = re.search(r"compare (\d+) tensors", project.errors)
     assert told and 0 < int(told[1]) < 21

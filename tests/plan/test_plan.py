@@ -15,7 +15,7 @@ from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan.plan import plan
+from modelbuild.plan.plan import Plan, plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
@@ -49,14 +49,14 @@ def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str,
     return files
 
 
-def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> tuple[Graph, list[Error]]:
+def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Plan:
     write(root, files or {})
     project = load(root, toml)
     return plan(project, Observed(), [str(root / "models")])
 
 
 def graph(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Graph:
-    return planned(root, toml, files)[0]
+    return planned(root, toml, files).graph
 
 
 def layers(made: Graph, label: str) -> list[tuple[str, str]]:
@@ -251,7 +251,7 @@ def test_metadata_are_set_before_quantization_and_share_the_conversion(tmp_path:
     toml = f'[model.a]\nfrom = "./weights"\n{NAMED}[model.a.matrix]\nquantize = ["none", "q8_0"]\n[model.b]\nfrom = "./weights"\n'
     made = graph(tmp_path, toml, CHECKPOINT)
     assert kinds(made).count("convert") == kinds(made).count("describe") == 1
-    assert dict(made.steps["a/describe"].inputs) == {"recipe": "a/convert"}
+    assert dict(made.steps["a/describe"].inputs) == {"recipe": "weights/convert"}
     assert dict(made.steps["a:q8_0/quantize"].inputs) == {"recipe": "a/describe"}
     assert [described(made, label) for label in ("a:none", "a:q8_0", "b")] == [[{"general.name": "N"}]] * 2 + [[]]
 

@@ -15,7 +15,7 @@ from tests.projects import load
 
 def said(root: Path, toml: str) -> str:
     files = {**CHECKPOINT, **library(root), "x.gguf": gguf_file()}
-    _, warnings = plan(load(root, toml, files), Observed(), [str(root / "models")])
+    warnings = plan(load(root, toml, files), Observed(), [str(root / "models")]).warnings
     return "\n".join(render(each, "warning") for each in warnings)
 
 

@@ -64,6 +64,8 @@ CASES: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "unused-group": (R + "[group]\nall = []\n[project]\ndefault = []\n", {}),
     "unused-discover-as": ('[project]\ndiscover_as = "{folder}"\n' + R, {}),
     "list-quantize": (R + 'quantize = ["q8_0", "q4_K_M"]\n', {}),
+    "unused-glob-table": ('[model."*"]\n' + R, {}),
+    "list-in-a-string": (R + 'quantize = "q8_0, q4_K_M"\n', {}),
     "list-quantize-in-defaults": ('[defaults]\nquantize = ["q8_0", "q4_K_M"]\n', {}),
     "list-from": ('[model.m]\nfrom = ["./base/1b", "./base/3b"]\n', {}),
     "list-system": (R + 'system = ["Be terse.", "Be kind."]\n', {}),

@@ -27,7 +27,9 @@ def change(folder: Path, **values: object) -> recipes.Folder:
 
 
 def test_a_look_makes_the_same_recipe(folder: Path) -> None:
-    assert convert.look(ASKED, recipes.Folder(folder)) == convert.run(ASKED, recipes.Folder(folder))
+    made, (warning,) = convert.look(ASKED, recipes.Folder(folder))
+    assert made == convert.run(ASKED, recipes.Folder(folder))
+    assert (warning.input, warning.what.partition(":")[0]) == ("tokenizer_config.json", "is missing")
 
 
 def test_a_run_tells_the_first_fault_and_a_look_all_of_them(folder: Path) -> None:

@@ -146,7 +146,8 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 
 def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
-    from modelbuild.cli.progress import follow, no_work
+    from modelbuild.cli.progress import Work, no_work
+    from modelbuild.cli.terminal import follow
     from modelbuild.session import naming
     from modelbuild.session.building import build
 
@@ -154,7 +155,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     untagged = naming.newly_untagged(session, selection.named)
     steps = len(session.graph.select(selection.outputs).steps)
     published: dict[str, str] = {}
-    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+    names = {output.label: output.names for output in selection.outputs}
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:

@@ -1,7 +1,8 @@
-"""Check everything without building: texts, plan, headers of weights files, tokenizers, templates, disk space.
+"""Check everything without building.
 
-Prints the size of each model and its number of tensors of each type; with -v (before the command) or --json the type of
-each tensor. No weights are read. A build makes the same checks for the steps that it runs.
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
+A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
-from modelbuild.plan import needs, preflight
+from modelbuild.errors import Error
+from modelbuild.plan import preflight
 from modelbuild.session import naming
 from modelbuild.session.destination import Everywhere
 from modelbuild.session.forecast import of_output
@@ -19,6 +21,8 @@ from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -31,16 +35,24 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
-    warnings = [*session.warnings, *naming.of_check(session, outputs)]
+    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
+    remarks = session.remarks(outputs)
+    warnings = [
+        *session.warnings,
+        *naming.of_check(session, outputs),
+        *preflight.distinct(found.warnings),
+        *(told.error for told in remarks if not told.minor),
+    ]
     for warning in warnings:
         report.warning(warning, told=True)
-    found = preflight.look(graph)
-    models = [of_output(graph, output, found.recipes) for output in outputs]
-    needed = needs.of(graph, found.recipes, session.unmade(graph))
-    errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
+    for told in remarks:
+        if told.minor:
+            report.remark(told.error, minor=True, told=True)
+    models = [of_output(graph, output, found.files) for output in outputs]
+    errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     destination = Everywhere(session)
     errors += [error for output in outputs for error in destination.misplaced(output)]
-    disk = sum(need.disk for need in needed)
+    disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
             {
@@ -51,7 +63,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():
@@ -64,3 +76,11 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD
+
+
+def _unwritable(session: Session) -> list[Error]:
+    try:
+        session.models.check_writable()
+    except Error as error:
+        return [error]
+    return []

@@ -1,6 +1,7 @@
-"""Say why the steps of the targets would run: show what changed since the last build.
+"""Say why the steps of the targets would run.
 
-Nothing is run. New and changed sources are read for their digests, as in a build.
+Shows what changed since the last build. Nothing is run. New and changed sources are read for their digests, as in a
+build.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Write a ModelBuild.toml for the Modelfiles and weights of this folder.
+"""Write a ModelBuild.toml for the models of this folder.
 
-Looks through the folder and those in it; an existing ModelBuild.toml is never touched.
+Looks for Modelfiles and weights in the folder and those in it; an existing ModelBuild.toml is never touched.
 """
 
 from __future__ import annotations

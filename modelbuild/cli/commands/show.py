@@ -1,21 +1,24 @@
-"""Show everything about one target: its names, every value and where it comes from, its layers.
+"""Show everything about one target.
 
-Each value comes with the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are
-those of the model as it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
+That is its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
+instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
-from modelbuild.words import listed, size, table
+from modelbuild.words import cut, listed, size
 
 if TYPE_CHECKING:
     import click
@@ -49,7 +52,7 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     if report.as_json:
         report.data(shown.data())
     else:
-        report.result(shown.text())
+        report.result(shown.text(report.width))
     return GOOD
 
 
@@ -84,6 +87,7 @@ class _Shown:
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        self.remarks = session.remarks([output])
 
     def blob_path(self, step: str) -> str | None:
         """The file of the models folder that holds what a step makes; None where it is not there."""
@@ -131,9 +135,10 @@ class _Shown:
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
+            "remarks": [told.error.what for told in self.remarks],
         }
 
-    def text(self) -> str:
+    def text(self, width: int | None) -> str:
         provenance = self.provenance
         variant = provenance.variant
         rows = [["model", variant.model + "".join(f", {axis} = {label}" for axis, label in variant.row), ""]]
@@ -159,10 +164,32 @@ class _Shown:
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
-        # Only what has a place takes part in the width of the column before it.
-        width = max((len(value) for _, value, place in rows if place), default=0)
-        rows = [[key, value.ljust(width) + f"  {place}" if place else value] for key, value, place in rows]
-        return table([self.output.label, ""], rows)
+        for told in self.remarks:
+            rows.append(["note" if told.minor else "warning", told.error.what, ""])
+        return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """Keys, values and places. A value without a place goes on below the places."""
+    keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
+    room = None
+    if width is not None:
+        keys = min(keys, width // 2)
+        room = max(width - keys - GAP, 2 * LEAST)
+        if values + GAP + places > room:
+            places = min(places, max(room - values - GAP, room // 2))
+            values = room - places - GAP
+    lines = []
+    for key, value, place in rows:
+        cells = [[key], [value], [place]]
+        if room is not None:
+            value = short_digests(value)
+            cells = [wrapped(key, keys), wrapped(value, values if place else room), wrapped(place, places)]
+        for number in range(max(map(len, cells))):
+            named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
+            gap = " " * (values - columns(told)) if beside else ""
+            lines.append(f"{named}{' ' * (keys - columns(named))}  {told}{gap}  {beside}".rstrip())
+    return "\n".join(lines)
 
 
 def _plain(found: Any) -> Any:
@@ -185,7 +212,7 @@ def _short(value: Any) -> str:
         return f"{len(value)} messages"
     else:
         text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+    return cut(text, SHORT)
 
 
 def _modelfile(session: Session, output: Output) -> str:

@@ -1,6 +1,6 @@
-"""Build the targets, and again whenever one of their files changes, until interrupted.
+"""Build the targets again on every change.
 
-An error is shown, and the next change starts the next build.
+That goes on until it is interrupted. An error is shown, and the next change starts the next build.
 """
 
 from __future__ import annotations

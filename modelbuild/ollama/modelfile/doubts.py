@@ -90,7 +90,7 @@ def _of_stop(stop: str) -> Iterator[Error]:
         )
     elif "\\" in stop and re.search(_ESCAPE, stop):
         yield Error(
-            "a Modelfile has no escapes: the backslash is part of the stop text",
+            "a stop has no escapes: the backslash is part of the stop text",
             hint='for a line break, break the line inside """…"""',
         )
     elif "&" in stop and (entity := re.search(_ENTITY, stop)):
