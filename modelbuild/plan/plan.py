@@ -114,18 +114,8 @@ class _Planner:
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         self._remark(variant, base)
         names = tuple(name.path() for name in variant.names)
-        return Output(variant.label, names, made, blobs, tuple(self._files(variant, base)))
-
-    @staticmethod
-    def _files(variant: Variant, base: Base) -> Iterable[tuple[str, str]]:
-        """The file that a variant's GGUF is to be put into as well, and the step that makes it."""
-        path = outputs.path_of(variant)
-        if path is not None:
-            try:
-                outputs.one_gguf(variant.label, [each.media_type.rpartition(".")[2] for each in base.layers])
-            except Error as error:
-                raise variant.place("output").placed(error) from None
-            yield path, next(each.step for each in base.layers if each.media_type == media.MODEL)
+        files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
+        return Output(variant.label, names, made, blobs, files)
 
     def _remark(self, variant: Variant, base: Base) -> None:
         kinds = {each.media_type for each in base.layers}

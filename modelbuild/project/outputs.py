@@ -25,6 +25,18 @@ def path_of(variant: Variant) -> str | None:
     return said.path
 
 
+def files(variant: Variant, layers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The file that a variant's GGUF is also to be put into, and the step that makes it; `layers` are (kind, step). Raises Error."""
+    path = path_of(variant)
+    if path is None:
+        return ()
+    try:
+        one_gguf(variant.label, [kind for kind, _ in layers])
+    except Error as error:
+        raise variant.place("output").placed(error) from None
+    return ((path, next(step for kind, step in layers if kind == "model")),)
+
+
 def file_name(name: Name) -> str:
     """What a file for a model is called, without its suffix."""
     return name.model if name.tag == TAG else f"{name.model}-{name.tag}"

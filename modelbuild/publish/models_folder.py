@@ -311,4 +311,4 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not any(os.path.lexists(folder) for folder in folders)
+        return not any(os.path.lexists(folder) and not os.path.islink(folder) for folder in folders)

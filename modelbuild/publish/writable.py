@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -24,12 +23,13 @@ def check_writable(library: Library, store: str) -> None:
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
-    for path, right in ((os.path.join(library.root, ".modelbuild"), stat.S_ISDIR), (lock, stat.S_ISREG)):
-        with contextlib.suppress(OSError):
-            if not right(os.lstat(path).st_mode):
-                expected = "folder" if right is stat.S_ISDIR else "regular file"
-                what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
-                raise Error(what, path=path, hint="remove it; a build makes it again")
+    # The folder may be a link to another disk, the lock may not.
+    scratch = os.path.join(library.root, SCRATCH)
+    for path, right in ((scratch, os.path.isdir(scratch)), (lock, os.path.isfile(lock) and not os.path.islink(lock))):
+        if os.path.lexists(path) and not right:
+            expected = "folder" if path == scratch else "regular file"
+            what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
+            raise Error(what, path=path, hint="remove it; a build makes it again")
     if _same_file(library.blobs, os.path.join(store, "blobs")):
         raise Error(
             "the cache and the models folder share a 'blobs' folder",
