@@ -41,6 +41,8 @@ def parse(text: str, path: str) -> Any:
         with uncollected(len(text)):
             value = json.loads(text)
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise Error("begins with a byte order mark", path=path, hint="save the file as UTF-8 without one") from None
         start = text.rfind("\n", 0, error.pos) + 1
         raise Error(
             f"expected JSON: {error.msg[:1].lower()}{error.msg[1:]}",

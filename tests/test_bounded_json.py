@@ -72,3 +72,12 @@ def test_garbage_is_collected_again_after_a_large_file() -> None:
     assert gc.isenabled()
     with bounded_json.uncollected(10):
         assert gc.isenabled()
+
+
+def test_a_byte_order_mark_is_told_in_our_words() -> None:
+    with pytest.raises(Error) as caught:
+        bounded_json.parse("\ufeff{}", "config.json")
+    assert (caught.value.what, caught.value.hint) == (
+        "begins with a byte order mark",
+        "save the file as UTF-8 without one",
+    )

@@ -79,7 +79,8 @@ class Checkpoint:
         """config.json as it stands."""
         config = self.json("config.json")
         if config is None:
-            raise Error("is missing: a folder of weights needs its config.json", path="config.json")
+            hint = "download the whole folder of the model, or name a GGUF file"
+            raise Error("is missing: a folder of weights needs its config.json", path="config.json", hint=hint)
         return config
 
     @cached_property

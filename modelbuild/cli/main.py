@@ -42,7 +42,11 @@ def main(args: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stderr is None:
         _stand_in()
     try:
-        if words == ["--version"]:
+        if COMPLETE in os.environ:
+            from modelbuild.cli import arguments
+
+            code = arguments.run(words)
+        elif words == ["--version"]:
             sys.stdout.write(f"modelbuild {__version__}\n")
             code = GOOD
         elif any("\udc80" <= char <= "\udcff" for word in words for char in word):
@@ -103,7 +107,7 @@ def _forget_output() -> None:
 
 def _is_plain_build(words: Sequence[str]) -> bool:
     """Whether there is nothing to parse: targets alone. Importing click takes longer than a build with nothing to do."""
-    if COMPLETE in os.environ or any(word.startswith("-") for word in words):
+    if any(word.startswith("-") for word in words):
         return False
     return not (words and is_command(words[0]))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
@@ -41,6 +42,7 @@ class Report:
         self.err = err or sys.stderr
         self.color = _colored(color, self.err)
         self.base: str | None = None
+        self.options: Sequence[str] = ()
         self.begin()
 
     def begin(self) -> None:
@@ -73,7 +75,7 @@ class Report:
         if not self.quiet:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
-            self.err.write(hanging(text, width(self.err), GAP) + "\n")
+            self.err.write(hanging(self._here(text), width(self.err), GAP) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""
@@ -106,11 +108,30 @@ class Report:
 
     def rendered(self, error: Error, severity: str = "error") -> str:
         """An error for people."""
-        return render(nearer(error, self.base, here()), severity)
+        return render(self._near(error), severity)
+
+    def _near(self, error: Error) -> Error:
+        near = nearer(error, self.base, here())
+        return near.replace(hint=self._here(near.hint)) if near.hint and self.options else near
+
+    def _here(self, text: str) -> str:
+        """A text whose commands in backquotes are for this project: with the options that this one was found by."""
+        if not self.options or "`modelbuild" not in text:
+            return text
+        import shlex
+
+        given = list(zip(self.options[::2], self.options[1::2], strict=True))
+
+        def command(found: re.Match[str]) -> str:
+            words = found[1].split()
+            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in words]
+            return f"`{' '.join(['modelbuild', *missing, *words])}`"
+
+        return re.sub("`modelbuild((?: [^`]*)?)`", command, text)
 
     def described(self, error: Error, severity: str = "error") -> dict[str, Any]:
         """An error for programs."""
-        near = nearer(error, self.base, here())
+        near = self._near(error)
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
 
     @property

@@ -28,6 +28,7 @@ def until_interrupted(
 ) -> int:
     """Call `build` now and again whenever something that the targets are made of changes."""
     settings = _settled(call.settings, call.session)
+    _refuse_unknown(call.session, targets)
     call.close()
     watcher = Watcher(poll=poll)
     rounds = _Rounds(settings, call, watcher, targets, build)
@@ -39,6 +40,16 @@ def until_interrupted(
             changed = watcher.wait()
     finally:
         watcher.close()
+
+
+def _refuse_unknown(session: Session, targets: Sequence[str]) -> None:
+    """Raise Errors for targets that mean nothing; while the project is broken nobody knows which do."""
+    try:
+        words = session.words()
+    except (Error, Errors):
+        return
+    if targets:
+        words.select(targets)
 
 
 def _settled(settings: Settings, session: Session) -> Settings:

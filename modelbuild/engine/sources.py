@@ -17,7 +17,7 @@ from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import StatCache
 from modelbuild.errors import Error
-from modelbuild.files import TICK, reason, signature, unwritten, young
+from modelbuild.files import TICK, reason, remedy, signature, unwritten, young
 
 LINKED = 3
 """Times that a file is read that other builds make links to meanwhile."""
@@ -197,7 +197,7 @@ class Sources:
 
 def unreadable(path: str, error: OSError) -> Error:
     """Say that a source cannot be read, and why."""
-    return Error(f"cannot be read: {reason(error)}", path=path)
+    return Error(f"cannot be read: {reason(error)}", path=path, hint=remedy(error))
 
 
 def changed(path: str) -> Error:

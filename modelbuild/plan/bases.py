@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,11 +105,9 @@ class Bases:
     def _is_model(self, text: str) -> bool:
         return bool(self._project.candidates(text)) or self._find_name(text) is not None
 
-    @staticmethod
-    def _existing(line: From, path: str, kind: str | None) -> str:
+    def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
-            hint = None if line.in_toml else comment_hint("FROM", line.text)
-            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)], hint=hint)
+            raise self._weights.missing(line, path, None if line.in_toml else "FROM")
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
@@ -132,18 +131,43 @@ class Bases:
         return self._pulled(line, *found)
 
     def _unknown(self, line: From) -> Error:
-        near = self._project.near(line.text) or self._near_names(line.text)
+        near = self._near_path(line) or self._project.near(line.text) or self._near_names(line.text)
         looked = [("looked in", library.root) for library in self._libraries]
         try:
             Name.parse(line.text)
         except Error as error:
             hint = (None if line.in_toml else comment_hint("FROM", line.text)) or near
+            hint = hint or (self._download(line.text) if "huggingface.co/" in line.text else None)
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",
             facts=looked,
-            hint=near or f"to download it: `ollama pull {line.text}`, then build again",
+            hint=near or self._download(line.text),
         )
+
+    def _download(self, text: str) -> str:
+        """A hint that says how to get a model that is not here, or where the cache of Hugging Face has it."""
+        repository = text.rpartition("huggingface.co/")[2].strip("/")
+        owner, slash, name = repository.partition("/")
+        pull = f"`ollama pull {text}`, then build again"
+        if not slash or "/" in name or ":" in name or repository.startswith("hf.co/"):
+            return f"to download it: {pull}"
+        cached = f"~/.cache/huggingface/hub/models--{owner}--{name}"
+        if self._observed.kind(os.path.expanduser(cached)) == "folder":
+            return f"did you mean '{cached}'?"
+        from_hugging_face = f"`hf download {repository} --local-dir ./{name}`, then FROM ./{name}"
+        return (
+            from_hugging_face
+            if "huggingface.co/" in text
+            else f"to download it: {pull}; of Hugging Face: {from_hugging_face}"
+        )
+
+    def _near_path(self, line: From) -> str | None:
+        path = self._weights.near(line)
+        if path is None:
+            return None
+        is_bare = line.in_toml and path == f"./{line.text}"
+        return f"did you mean '{path}'?" + (" In ModelBuild.toml a path begins with '.', '/' or '~'" if is_bare else "")
 
     def _near_names(self, text: str) -> str | None:
         names = {name.display() for library in self._libraries for name in library.names()}
@@ -185,7 +209,9 @@ class Bases:
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else reason(error)
             raise line.place.error(
-                f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
+                f"the manifest of '{line.text}' cannot be read: {what}",
+                facts=[("manifest", path)],
+                hint=f"pull it again: `ollama pull {line.text}`",
             ) from error
 
     def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
@@ -194,7 +220,7 @@ class Bases:
             raise line.place.error(
                 f"the model '{line.text}' lacks a blob",
                 facts=[("manifest", path), ("missing", blob)],
-                hint="pull it again",
+                hint=f"pull it again: `ollama pull {line.text}`",
             )
         return blob
 
@@ -203,7 +229,9 @@ class Bases:
             return manifest.parse_params(self._observed.read(path))
         except (Error, OSError):
             raise line.place.error(
-                f"the model '{line.text}' has a blob that is not a JSON object", facts=[("blob", path)]
+                f"the model '{line.text}' has a blob that is not a JSON object",
+                facts=[("blob", path)],
+                hint=f"remove that blob and pull it again: `ollama pull {line.text}`",
             ) from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +11,7 @@ from modelbuild import steps
 from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Graph
 from modelbuild.errors import Error
-from modelbuild.files import existing
+from modelbuild.files import existing, free
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe
@@ -110,12 +109,12 @@ def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, li
     """What the machine has too little of, by step: space in a folder that need not exist yet, memory; and room for so many files."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    free, available, room = shutil.disk_usage(folder).free, _memory(), _inodes(folder)
+    left, available, room = free(folder), _memory(), _inodes(folder)
     disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
     no_space = Error(
         "not enough space on the disk for the new models",
         path=folder,
-        facts=[("needed", f"{disk:,} bytes"), ("free", f"{free:,} bytes")],
+        facts=[("needed", f"{disk:,} bytes"), ("free", f"{left or 0:,} bytes")],
         hint="free some space, name other folders with --cache and --models, or build fewer at a time",
     )
     no_memory = Error(
@@ -132,8 +131,8 @@ def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, li
     found: dict[str, list[Error]] = {}
     for need in needs:
         # In the order they are written, the first ones may fit.
-        free -= need.disk
-        if need.disk and free < 0:
+        left = None if left is None else left - need.disk
+        if need.disk and left is not None and left < 0:
             found.setdefault(need.step, []).append(no_space)
         if available is not None and need.memory > available:
             found.setdefault(need.step, []).append(no_memory)

@@ -129,6 +129,8 @@ def _parse(text: str, file: str) -> dict[str, Any]:
     except RecursionError:
         raise Error(_TOO_DEEP, path=file) from None
     except ValueError as fault:
+        if long := re.search(rf"(?<!\w)\d[\d_]{{{DIGITS},}}", text):
+            raise _too_long(text, long.start(), file) from None
         what, line, column = str(fault), None, None
         if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", what, re.DOTALL):
             what, line, column = found[1], int(found[2]), int(found[3])
@@ -144,7 +146,16 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         raise Error(what, path=file, line=line, column=column, source=source, hint=hint) from None
 
 
+DIGITS = 4300
+"""Of a number that Python reads."""
+
 _BETWEEN_KEYS = "', '"
+
+
+def _too_long(text: str, start: int, file: str) -> Error:
+    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+    what = f"a number has more than {DIGITS:,} digits"
+    return Error(what, path=file, line=line, column=column, hint="strings need quotes")
 
 
 def _toml_hint(what: str, source: str) -> str | None:

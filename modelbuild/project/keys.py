@@ -122,8 +122,8 @@ def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
         return text
     spelling = ftypes.canonical(text)
     if spelling is None:
-        hint = _several(text, mixes) or did_you_mean(text, mixes) or nearest_ftype(text)
-        raise Error(f"unknown ftype {got(text)}", facts=[("known", listed([*mixes, *ftypes.KNOWN], 30))], hint=hint)
+        error = ftypes.unknown(text, mixes)
+        raise error.replace(hint=_several(text, mixes) or error.hint)
     return spelling
 
 
@@ -133,16 +133,6 @@ def _several(text: str, mixes: Collection[str]) -> str | None:
     if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
         return None
     return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
-
-
-def nearest_ftype(text: str) -> str | None:
-    """A hint for a misspelled ftype; of equally near ones the `_M` mix, which is what people mean."""
-    import difflib
-
-    folded = text.casefold()
-    ranked = sorted(ftypes.KNOWN, key=lambda name: not name.endswith("_M"))
-    near = max(ranked, key=lambda name: difflib.SequenceMatcher(None, name.casefold(), folded).ratio())
-    return did_you_mean(text, [near])
 
 
 def flag(value: Any, key: str) -> bool:

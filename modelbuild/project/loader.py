@@ -148,5 +148,5 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
         circle = targets.circle(name)
         if circle and name == min(circle):
             what = f"the group is a cycle: {' -> '.join([*circle, name])}"
-            problems.add(top.at("group", name).error(what, value=False))
+            problems.add(top.at("group", name).error(what, hint="take one of them out of the other", value=False))
     return targets

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from modelbuild.errors import Error, Problems
-from modelbuild.project.keys import Check, flag, nearest_ftype
+from modelbuild.project.keys import Check, flag
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, filled
@@ -21,9 +21,8 @@ def base(value: Any) -> str:
     text = as_text(value)
     spelling = ftypes.canonical(text)
     if spelling is None:
-        facts = [("known", listed(ftypes.KNOWN, 30))]
-        hint = nearest_ftype(text) or "a mix starts from an ftype of llama.cpp"
-        raise Error(f"unknown ftype {got(text)}", facts=facts, hint=hint)
+        error = ftypes.unknown(text)
+        raise error.replace(hint=error.hint or "a mix starts from an ftype of llama.cpp")
     return spelling
 
 
@@ -31,6 +30,8 @@ def tensor_type(value: Any) -> str:
     """The quant of a tensor, as `quants.get` knows it. Raises Error, without a place."""
     text = as_text(value)
     quant = text.casefold()
+    if error := ftypes.not_yet(text):
+        raise error.replace(hint=None)
     if quant not in quants.names():
         hint = did_you_mean(text, quants.names())
         if whole := ftypes.canonical(text):

@@ -12,7 +12,7 @@ from modelbuild.errors import Error, Problems
 from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
 from modelbuild.project import variables
-from modelbuild.project.discovery import MODEL, Finder, name_after, telling_apart
+from modelbuild.project.discovery import GLOB, MODEL, Finder, name_after, telling_apart
 from modelbuild.project.locate import Place
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
@@ -86,10 +86,20 @@ class _Discovery:
                     what = f"'{self.texts.shown(fault.filename)}' cannot be read: {reason(fault)}"
                     raise place.error(what) from None
                 if not matched and is_said:
-                    self.problems.warn(place.error(f"'{pattern}' matches no file"))
+                    self.problems.warn(place.error(f"'{pattern}' matches no file", hint=self._near(pattern)))
             paths |= matched - claimed
             self.texts.are_files(matched)
         return sorted(paths)
+
+    def _near(self, pattern: str) -> str | None:
+        """A hint for a glob that begins with a folder (or is a file) that is not there."""
+        from modelbuild import misspelled
+
+        head = re.split(rf"(?:^|/)[^/]*{GLOB.pattern}", pattern)[0]
+        if not head or os.path.exists(os.path.join(self.texts.root, head)):
+            return None
+        near = misspelled.path(head, self.texts.root, misspelled.FILE if head == pattern else misspelled.FOLDER)
+        return f"did you mean '{near}{pattern[len(head) :]}'?" if near else None
 
     def _named_outright(self, table: Mapping[str, Any]) -> Iterator[str]:
         """The Modelfiles that a table names, for itself or for its rows."""

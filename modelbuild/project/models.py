@@ -81,7 +81,10 @@ class Models:
         for each in unset.values():
             is_glob = GLOB.search(each.pattern)
             what = f"matches no model: '{each.pattern}'" if is_glob else f"unknown model '{each.pattern}'"
-            problems.add(each.place.error(what, hint=did_you_mean(each.pattern, self.names)))
+            hint = did_you_mean(each.pattern, self.names)
+            if (model := each.pattern.partition(":")[0]) != each.pattern and model in self.names:
+                hint = f"a key is set for all rows of a model: --set {model}.…"
+            problems.add(each.place.error(what, hint=hint))
 
     def _place(self, model: str) -> Place:
         if model in self._tables:

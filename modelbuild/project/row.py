@@ -301,14 +301,14 @@ class _Reading:
         if self.text and entries not in ("", []):
             # A second line is an error of the Modelfile itself.
             files = self._files(self.text, self.text.adapters[:1])
-            adapters += (Adapter(file.path, file.text, 1.0, mode, file.place) for file in files)
+            adapters += (Adapter(file.path, file.text, file.folder, 1.0, mode, file.place) for file in files)
         for number, entry in enumerate(entries or ()):
             here = self.said["adapters"].place.at(number)
             file = values.path(entry["path"], here.at("path"))
             own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
             scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
             if file:
-                adapters.append(Adapter(file.path, file.text, scale or 1.0, own or mode, file.place))
+                adapters.append(Adapter(file.path, file.text, file.folder, scale or 1.0, own or mode, file.place))
         return tuple(adapters)
 
     def drafts(self) -> tuple[File, ...]:

@@ -79,8 +79,12 @@ class ModelsFolder:
     # Before the work
 
     def check_writable(self) -> None:
-        """Raise an Error that says what to do where this folder cannot be written, or is where the cache lies."""
-        writable.check_writable(self.library, self._store.root)
+        """Raise an Error that says what to do where this folder cannot be written."""
+        writable.check_writable(self.library)
+
+    def check_apart(self) -> None:
+        """Raise an Error where this folder is where the cache lies."""
+        writable.check_apart(self.library, self._store.root)
 
     def misplaced(self, output: Output) -> list[Error]:
         """What stands against writing the manifests of an output, as far as a look at its names tells."""

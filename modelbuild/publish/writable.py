@@ -15,8 +15,8 @@ LONGEST = 255
 """Bytes of the longest name of a file."""
 
 
-def check_writable(library: Library, store: str) -> None:
-    """Raise an Error that says what to do where a models folder cannot be written, or is where the store lies."""
+def check_writable(library: Library) -> None:
+    """Raise an Error that says what to do where a models folder cannot be written."""
     lock = os.path.join(library.root, ".modelbuild", "lock")
     for folder in map(existing, (library.root, library.blobs, library.manifests)):
         if not os.path.isdir(folder):
@@ -30,6 +30,10 @@ def check_writable(library: Library, store: str) -> None:
             expected = "folder" if path == scratch else "regular file"
             what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
             raise Error(what, path=path, hint="remove it; a build makes it again")
+
+
+def check_apart(library: Library, store: str) -> None:
+    """Raise an Error where a models folder is where the store lies."""
     if _same_file(library.blobs, os.path.join(store, "blobs")):
         raise Error(
             "the cache and the models folder share a 'blobs' folder",
@@ -83,7 +87,12 @@ def refused(root: str, error: OSError) -> Error:
             hint = f"the folder belongs to '{user}': run as that user (`sudo -u {user} modelbuild …`), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
-    return Error(f"the models folder cannot be written: {reason(error)}", path=place)
+    if isinstance(error, NotADirectoryError) and os.path.islink(place) and not os.path.exists(place):
+        target = os.readlink(place)
+        what, hint = f"is a link to '{target}', which does not exist", "make that folder, or remove the link"
+        return Error(f"the models folder cannot be written: {os.path.basename(place)!r} {what}", path=place, hint=hint)
+    hint = "name another folder with --models, $OLLAMA_MODELS or `models` in [project]"
+    return Error(f"the models folder cannot be written: {reason(error)}", path=place, hint=hint)
 
 
 def named(error: OSError, otherwise: str) -> str:
@@ -116,4 +125,4 @@ def _same_file(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return False
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -80,7 +80,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
     changed = variants.state(session, output, standing) == "changed"
     raise Error(
         f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
-        hint=f"build it first: `modelbuild {output.label}",
+        hint=f"build it first: `modelbuild {output.label}`",
     )
 
 
@@ -165,7 +165,7 @@ def _lost(model: Built, what: str) -> Error:
     return Error(
         f"the model of '{label}' {what}",
         facts=[("blob", model.model.artifact)],
-        hint=f"rebuild it: modelbuild build --force {label}",
+        hint=f"rebuild it: `modelbuild build --force {label}`",
     )
 
 
@@ -194,7 +194,7 @@ def _wrong(session: Session, mismatch: Mismatch) -> Error:
     region = mismatch.region
     if region.label.startswith("sha256:"):
         session.store.forget(region.label)
-        return Error("the model is damaged", path=region.path, hint="rebuild it: modelbuild build --force")
+        return Error("the model is damaged", path=region.path, hint="rebuild it: `modelbuild build --force`")
     session.sources.forget(region.path)
     return Error(
         "the weights are not the ones that the model was built from", path=region.path, hint="build again first"

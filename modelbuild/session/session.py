@@ -18,7 +18,7 @@ from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import default_folder
 from modelbuild.session.kept_plan import KeptPlan
-from modelbuild.session.settings import Settings, cache_folder, started_in
+from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
 
 if TYPE_CHECKING:
@@ -64,14 +64,11 @@ class Session:
     def _find(self) -> str:
         from modelbuild.project.discovery import find, is_checkpoint, is_weights
 
-        folder = os.path.realpath(self.settings.folder)
-        if not os.path.isdir(folder):
-            raise Error("no such folder", path=self.settings.folder)
+        folder = folder_of(self.settings)
         if self.settings.file is not None:
             file = _whole(os.path.join(folder, self.settings.file))
             if not (os.path.isfile(file) or is_weights(file)):
-                what = "is a folder" if os.path.isdir(file) else "no such file"
-                raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
+                raise _no_file(self.settings.file, folder)
             return file
 
         found = find(folder)
@@ -79,11 +76,7 @@ class Session:
             # Options for one model: the project around it takes none of them.
             found = folder if is_checkpoint(folder) else found
         if found is None:
-            raise Error(
-                "no ModelBuild.toml here or above, and no Modelfile here",
-                facts=[("looked in", folder)],
-                hint="`modelbuild init` writes one for the Modelfiles and weights of this folder",
-            )
+            raise _no_project(folder)
         return found
 
     @cached_property
@@ -264,3 +257,33 @@ def _whole(path: str) -> str:
     """A path without links but in its last name, after which models are named."""
     above, name = os.path.split(path.rstrip(os.sep))
     return os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)
+
+
+def _no_project(folder: str) -> Error:
+    from modelbuild import misspelled
+    from modelbuild.project.discovery import PROJECT_FILE, name_after
+
+    hint = "`modelbuild init` writes one for the Modelfiles and weights of this folder"
+    for name in (PROJECT_FILE, "Modelfile"):
+        if near := misspelled.path(name, folder, misspelled.FILE._replace(loosely=False)):
+            hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
+            break
+    else:
+        if near := next((name for name in sorted(os.listdir(folder)) if name_after(name)), None):
+            hint = f"name one: -f {near}; or `modelbuild init` writes a ModelBuild.toml for all Modelfiles and weights here"
+    what = "no ModelBuild.toml here or above, and no Modelfile here"
+    return Error(what, facts=[("looked in", folder)], hint=hint)
+
+
+def _no_file(named: str, folder: str) -> Error:
+    """The error for a `-f` that names no file; `folder` is where it starts from."""
+    from modelbuild import misspelled
+    from modelbuild.project.discovery import PROJECT_FILE
+
+    within = [os.path.join(named, name) for name in (PROJECT_FILE, "Modelfile")]
+    inside = next((path for path in within if os.path.isfile(os.path.join(folder, path))), None)
+    if inside is not None:
+        return Error("is a folder", path=named, hint=f"did you mean '{inside}'?")
+    what = "is a folder" if os.path.isdir(os.path.join(folder, named)) else "no such file"
+    hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"
+    return Error(what, path=named, hint=hint)

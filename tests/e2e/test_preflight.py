@@ -52,7 +52,7 @@ def test_with_keep_going_what_is_right_is_built(project: Project) -> None:
 
 
 def test_check_and_build_say_the_same(project: Project) -> None:
-    project.run("check", code=2)
+    project.run("check", code=1)
     said = project.errors
     project.run(code=1)
     assert said.strip() in project.errors
@@ -83,7 +83,7 @@ def test_check_tells_how_much_would_be_written(project: Project) -> None:
 
 
 def test_errors_have_a_place_and_a_hint(project: Project) -> None:
-    told = json.loads(project.run("--json", "check", code=2))
+    told = json.loads(project.run("--json", "check", code=1))
     assert told["errors"]
     for error in told["errors"]:
         assert error["place"].endswith("bad/config.json")

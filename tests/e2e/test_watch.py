@@ -84,7 +84,7 @@ class Watch:
 
     @property
     def builds(self) -> int:
-        return len(re.findall(r"^\d+ models? built", self.text, re.MULTILINE))
+        return len(re.findall(r"^\d+ models? (?:re)?built", self.text, re.MULTILINE))
 
     def until(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT

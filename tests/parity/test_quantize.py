@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from modelbuild.errors import Error
 from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.ftypes import FTYPES, Mix
+from modelbuild.tensors.ftypes import ALIASES, FTYPES, NOT_YET, Mix
 from modelbuild.tensors.materialize import Resources, materialize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.quantization import Importance, quantize
@@ -261,3 +262,15 @@ def test_importance_matrix_of_another_model_is_an_error(plain: Model, tmp_path: 
 def test_q2_k_s_demands_an_importance_matrix(plain: Model) -> None:
     with pytest.raises(Error, match="q2_K_S needs an importance matrix for 'blk.0.attn_k.weight'"):
         plain.ours("q2_K_S")
+
+
+@pytest.mark.peer
+def test_every_type_of_llama_quantize_is_known_or_said_not_to_be_supported_yet() -> None:
+    source = os.environ.get("MODELBUILD_LLAMA_SRC")
+    if not source:
+        pytest.skip("MODELBUILD_LLAMA_SRC names no source of llama.cpp")
+    text = (Path(source) / "tools" / "quantize" / "quantize.cpp").read_text(encoding="utf-8")
+    names = [name.lower() for name in re.findall(r'^ *\{ "(\w+)", *LLAMA_FTYPE', text, re.MULTILINE)]
+    assert len(names) > 30
+    known = {name.lower() for name in (*FTYPES, *ALIASES, *NOT_YET)}
+    assert set(names) - known == {"copy"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -26,17 +25,19 @@ def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
     assert needs.of(graph, preflight.look(graph).files, {"m/convert"}, str(tmp_path)) == []
 
 
-Usage = namedtuple("Usage", "free")
-
-
 def test_what_does_not_fit_on_the_disk_is_an_error_and_what_comes_first_may_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(needs.shutil, "disk_usage", lambda folder: Usage(150))
+    monkeypatch.setattr(needs, "free", lambda folder: 150)
     found = needs.short_of([Need("a", 100, 0), Need("b", 100, 0), Need("c", 0, 0)], str(tmp_path / "not/yet"))
     assert found.keys() == {"b"}
     (error,) = found["b"]
     assert (error.path, error.facts) == (str(tmp_path), (("needed", "200 bytes"), ("free", "150 bytes")))
+
+
+def test_a_file_system_that_does_not_tell_its_size_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "free", lambda folder: None)
+    assert needs.short_of([Need("a", 1 << 60, 0)], str(tmp_path)) == {}
 
 
 def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,9 @@ def test_what_cannot_be_a_base_says_why(
 def test_what_is_named_beside_a_model_must_be_what_it_is_named_as(tmp_path: Path) -> None:
     write(tmp_path, {"a.gguf": gguf_file("adapter"), "x.gguf": gguf_file()})
     reader = WeightsReader(Observed())
-    adapter, model, none = (File(str(tmp_path / name), name, PLACE) for name in ("a.gguf", "x.gguf", "none"))
+    adapter, model, none = (
+        File(str(tmp_path / name), name, str(tmp_path), PLACE) for name in ("a.gguf", "x.gguf", "none")
+    )
     assert reader.beside("adapter", adapter, adapter.path).role == "adapter"
     assert reader.beside("draft", model, model.path).architecture == "llama"
     with pytest.raises(Error, match="expected an adapter, got a model: 'x.gguf'"):

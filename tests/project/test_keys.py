@@ -132,3 +132,30 @@ def test_words_may_be_empty_where_nothing_is_a_choice() -> None:
         False,
     ]
     assert keys.parameter("", "stop") is None
+
+
+@pytest.mark.parametrize("name", ftypes.NOT_YET)
+def test_a_type_of_llama_cpp_that_is_not_supported_is_named_as_such(name: str) -> None:
+    with pytest.raises(Error) as caught:
+        keys.ftype(name.upper())
+    assert caught.value.what == f"llama.cpp's {name} is not supported yet"
+    nearest = ftypes.NOT_YET[name]
+    assert nearest in ftypes.KNOWN and name not in ftypes.KNOWN
+    assert caught.value.hint == f"take '{nearest}', or make the file with llama-quantize and name it in 'from'"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("q4", "q4_K_M"),
+        ("UD-Q4_K_XL", "q4_K_M"),
+        ("fp16", "f16"),
+        ("int8", "q8_0"),
+        ("q4_k_n", "q4_K_M"),
+        ("q8-0", "q8_0"),
+    ],
+)
+def test_what_other_tools_call_a_type_gets_a_hint(text: str, meant: str) -> None:
+    with pytest.raises(Error) as caught:
+        keys.ftype(text)
+    assert caught.value.hint == f"did you mean '{meant}'?"

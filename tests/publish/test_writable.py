@@ -12,7 +12,7 @@ import pytest
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Library
-from modelbuild.publish.writable import check_writable, misplaced, named, refused
+from modelbuild.publish.writable import check_apart, check_writable, misplaced, named, refused
 
 
 def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
@@ -35,15 +35,23 @@ def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
-    check_writable(Library(str(tmp_path)), str(tmp_path / "cache"))
-    with pytest.raises(Error, match="share a 'blobs' folder"):
-        check_writable(Library(str(tmp_path)), str(tmp_path))
+    check_apart(Library(str(tmp_path)), str(tmp_path / "cache"))
+    for folder in (tmp_path, tmp_path / "not there yet"):
+        with pytest.raises(Error, match="share a 'blobs' folder"):
+            check_apart(Library(str(folder)), str(folder))
 
 
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     with pytest.raises(Error, match="cannot be written: not a folder"):
-        check_writable(Library(str(tmp_path / "models/below")), str(tmp_path / "cache"))
+        check_writable(Library(str(tmp_path / "models/below")))
+
+
+def test_a_link_to_nowhere_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "blobs").symlink_to("nowhere")
+    with pytest.raises(Error, match="'blobs' is a link to 'nowhere', which does not exist") as caught:
+        check_writable(Library(str(tmp_path)))
+    assert caught.value.hint == "make that folder, or remove the link"
 
 
 def test_error_that_names_a_descriptor_is_an_error() -> None:

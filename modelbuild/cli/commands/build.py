@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +87,31 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
+    with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
+        try:
+            return _run(used, asked)
+        except (Error, Errors) as fault:
+            if asked.targets and (misplaced := _foreign(used, asked.targets)):
+                raise misplaced from None
+            raise fault
+
+
+def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
+    """What to say where the first target is none, but a command of another tool."""
+    from modelbuild.cli import foreign
+
+    error = foreign.verb(targets)
+    if error is None or not call.has_project:
+        return error
+    try:
+        return error if call.session.words().resolve(targets[0]) is None else None
+    except Error as fault:
+        return Errors([error, fault])
+    except Errors as faults:
+        return Errors([error, *faults.errors])
+
+
+def _run(call: Invocation, asked: Request) -> int:
     session, report = call.session, call.report
     into = _into(call, asked.output)
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
@@ -152,6 +178,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    if selection.exported is None:
+        session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.named)
     steps = len(session.graph.select(selection.outputs).steps)
     published: dict[str, str] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.invocation import GOOD, WRONG, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
@@ -72,7 +72,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
-        return WRONG
+        return FAILED
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD

@@ -90,7 +90,13 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.session.settings import cache_folder
 
     report = call.report
-    store = Store(cache_folder(call.settings))
+    folder = cache_folder(call.settings)
+    if not os.path.lexists(folder):
+        if report.as_json:
+            report.data({"cache": folder, "artifacts": 0, "bytes": 0, "dry_run": dry_run})
+        report.note(f"nothing to remove: there is no cache in {folder}")
+        return GOOD
+    store = Store(folder)
     try:
         contents = store.contents()
         total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)

@@ -39,7 +39,10 @@ def parameters() -> list[click.Parameter]:
             ["-j", "--jobs"], type=Count(), metavar="N", help="Compare N tensors at once; default: all cores."
         ),
         click.Option(
-            ["--html"], metavar="FILE", help="Write a page that shows the figures, one file that needs no network."
+            ["--html"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write a page that shows the figures, one file that needs no network.",
         ),
     ]
 
@@ -127,12 +130,14 @@ def _figures(values: Mapping[str, Any]) -> list[str]:
 
 def _page_file(path: str) -> str:
     """Where a page is to be written. Raises Error, before anything is computed, where it cannot be."""
+    from modelbuild import misspelled
+
     file = os.path.realpath(path)
     folder = os.path.dirname(file)
     if not os.path.isdir(folder):
-        raise Error("no such folder", path=folder)
+        raise Error("no such folder", path=folder, hint=misspelled.hint(folder, os.getcwd(), misspelled.FOLDER))
     if os.path.exists(file) and not os.path.isfile(file):
-        raise Error("expected a file to write", path=path)
+        raise Error("expected a file to write", path=path, hint="name a file with --html, such as quality.html")
     return file
 
 
@@ -145,7 +150,7 @@ def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
             made.write(page(data))
         os.replace(temporary, file)
     except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=file) from error
+        raise Error(f"cannot be written: {reason(error)}", path=file, hint="name another file with --html") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

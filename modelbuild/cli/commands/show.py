@@ -57,19 +57,19 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
 
 
 def _one(session: Session, target: str | None) -> Output:
-    """The one variant that a target means, or the whole project; of a model with several rows the default one."""
+    """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
     outputs = session.select([target] if target else ()).outputs
-    if len(outputs) > 1:
-        variants = {variant.label: variant for variant in session.project.variants}
-        defaults = [output for output in outputs if variants[output.label].is_default]
-        if len(defaults) != 1 or any(variants[output.label].model != target for output in outputs):
-            raise Error(
-                f"'{target or os.path.basename(session.file)}' matches {len(outputs)} variants, need one",
-                facts=[("variants", listed(output.label for output in outputs))],
-                hint=f"name one, such as `modelbuild show {outputs[0].label}`",
-            )
-        return defaults[0]
-    return outputs[0]
+    if len(outputs) == 1:
+        return outputs[0]
+    latest = session.words().resolve(f"{target}:latest") or ()
+    chosen = [output for output in outputs if output.label in latest]
+    if len(chosen) != 1:
+        raise Error(
+            f"'{target or os.path.basename(session.file)}' matches {len(outputs)} variants, need one",
+            facts=[("variants", listed(output.label for output in outputs))],
+            hint=f"name one, such as `modelbuild show {outputs[0].label}`",
+        )
+    return chosen[0]
 
 
 class _Shown:
