@@ -1,4 +1,4 @@
-"""Remove from the models folder what this project wrote, and the files of `output`.
+"""Remove what this project wrote: models, and files of `output`.
 
 Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
 declares. --cache (after the command) empties the cache of all projects instead; only time is lost.

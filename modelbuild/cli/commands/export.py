@@ -1,4 +1,4 @@
-"""Write built models as files: the GGUF, what stands beside it, and a Modelfile that makes the same model of them.
+"""Write models as files: GGUFs and a Modelfile over them.
 
 DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. What is not built yet is
 built first. Nothing goes into the models folder. A file that an export of the same did not write is never written over without --force.
