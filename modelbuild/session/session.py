@@ -20,6 +20,7 @@ from modelbuild.ollama.library import default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
@@ -49,6 +50,13 @@ class Selection(NamedTuple):
     def named(self) -> Sequence[Output]:
         """The outputs that get their names in the models folder."""
         return self.outputs if self.exported is None else ()
+
+    def empty(self) -> Error:
+        """The error for a command that needs a model where the targets mean none."""
+        if not self.targets:
+            return Error("this project declares no models")
+        meant = listed(f"'{each}'" for each in self.targets)
+        return Error(f"{meant} matches no model", hint="the group is empty: list its members in [group]")
 
 
 class Session:
@@ -203,6 +211,12 @@ class Session:
         from modelbuild.plan import remarks
 
         return remarks.of(self._plan.remarks, {output.label for output in outputs})
+
+    def inputs(self) -> set[str]:
+        """The files that the project is read from, without links: weights, ModelBuild.toml, Modelfiles, texts."""
+        read = {subject for verb, subject, _ in self.looks() if verb == "read"}
+        sources = {source.path for source in self.graph.sources()}
+        return set(map(os.path.realpath, {self.file, *read, *sources}))
 
     @cached_property
     def models(self) -> ModelsFolder:

@@ -61,6 +61,8 @@ def _one(session: Session, target: str | None) -> Output:
     """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
     selection = session.select([target] if target else ())
     labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
+    if not labels:
+        raise selection.empty()
     if len(labels) > 1:
         latest = session.words().resolve(f"{target}:latest") or ()
         chosen = [label for label in labels if label in latest]
