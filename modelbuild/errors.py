@@ -176,7 +176,8 @@ def once(errors: Iterable[Error]) -> list[Error]:
 
 def render(error: Error, severity: str = "error") -> str:
     """Lay out one error: `error: place: what`, the source line, aligned facts, the hint."""
-    lines = [f"{severity}: {error.place}: {error.what}" if error.place else f"{severity}: {error.what}"]
+    what = f"{error.place}: {error.what}" if error.place else error.what
+    lines = [f"{severity}: {what}".replace("\n", "\\n")]
     if error.source is not None and error.line is not None:
         gutter = f"  {error.line} | "
         text, column, width = _cut(error.source.rstrip("\r\n"), error.column, error.width)

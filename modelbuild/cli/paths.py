@@ -98,6 +98,8 @@ def _project(path: str, word: str) -> str:
     if path.endswith(".safetensors"):
         folder = os.path.dirname(word) or "."
         raise Error("is one file of a checkpoint", path=word, hint=f"name its folder: {folder}")
+    if not os.path.isfile(path):
+        raise Error("is not a regular file", path=word, hint="name a file or a folder")
     hint = "-f takes it as a Modelfile, whatever it is called"
     raise Error("is neither a GGUF file, a Modelfile nor a ModelBuild.toml", path=word, hint=hint)
 

@@ -20,6 +20,7 @@ from modelbuild.files import (
     clear_temporaries,
     existing,
     make_folder,
+    open_plain,
     reason,
     reflink,
     signature,
@@ -266,7 +267,7 @@ def _holds(path: str, noted: Noted) -> bool:
 def is_gguf(path: str) -> bool:
     """Whether a file begins as GGUF files do, or is empty, so that nothing is lost with it."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return file.read(4) in (b"GGUF", b"")
     except OSError:
         return False

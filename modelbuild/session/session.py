@@ -77,7 +77,8 @@ class Session:
         folder = folder_of(self.settings)
         if self.settings.file is not None:
             file = _whole(os.path.join(folder, self.settings.file))
-            if not (os.path.isfile(file) or is_weights(file)):
+            is_odd = os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file))
+            if is_odd or not (os.path.isfile(file) or is_weights(file)):
                 raise _no_file(self.settings.file, folder)
             return file
 
@@ -317,6 +318,11 @@ def _no_file(named: str, folder: str) -> Error:
     inside = next((path for path in within if os.path.isfile(os.path.join(folder, path))), None)
     if inside is not None:
         return Error("is a folder", path=named, hint=f"did you mean '{inside}'?")
-    what = "is a folder" if os.path.isdir(os.path.join(folder, named)) else "no such file"
+    path = os.path.join(folder, named)
+    if os.path.exists(path) and not os.path.isdir(path):
+        return Error(
+            "is not a regular file", path=named, hint="-f takes a file that can be read again: write it to one"
+        )
+    what = "is a folder" if os.path.isdir(path) else "no such file"
     hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"
     return Error(what, path=named, hint=hint)

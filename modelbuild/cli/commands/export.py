@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.commands import build
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.places import here, near_path
+from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
@@ -67,11 +67,11 @@ def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:
             if report.as_json:
                 report.object({"event": "file", "path": path, "bytes": len(text.encode()), "changed": changed})
             elif changed:
-                report.note(f"written    {near_path(path, here())}")
+                report.note(f"written    {shown_path(path, here())}")
     except Error as error:
         report.errors([error])
         return FAILED
     if not report.as_json:
-        first = near_path(next(iter(texts)), here())
+        first = shown_path(next(iter(texts)), here())
         report.note(f"in Ollama: ollama create NAME -f {first}")
     return GOOD

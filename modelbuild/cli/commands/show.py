@@ -19,7 +19,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
-from modelbuild.words import cut, listed, size
+from modelbuild.words import cut, in_line, listed, size
 
 if TYPE_CHECKING:
     import click
@@ -47,7 +47,7 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     session, report = call.session, call.report
     output = _one(session, target)
     if as_modelfile:
-        report.result(_modelfile(session, output))
+        report.document(_modelfile(session, output))
         return GOOD
     shown = _Shown(session, output)
     if report.as_json:
@@ -177,6 +177,7 @@ class _Shown:
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
     """Keys, values and places. A value without a place goes on below the places."""
+    rows = [[in_line(cell) for cell in row] for row in rows]
     keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
     room = None
     if width is not None:
