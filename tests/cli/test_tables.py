@@ -28,6 +28,10 @@ def test_a_text_is_wrapped_between_words_then_behind_signs_then_anywhere() -> No
     assert wrapped("", 5) == [""]
 
 
+def test_a_cell_is_one_line_whatever_it_holds() -> None:
+    assert table([Column("A"), Column("B")], [["x\ny", "\x1b[31m"], ["z", ""]]) == "A     B\nx\\ny  \\x1b[31m\nz"
+
+
 def test_a_table_without_a_width_is_whole() -> None:
     row = ["n" * 300, "1 B", "f" * 300]
     assert table(NAMES, [row]).split("\n")[1] == f"{row[0]}   1 B  {row[2]}"
