@@ -61,6 +61,11 @@ class Error(Exception):
         """What tells it from other errors."""
         return self.path, self.line, self.column, self.what
 
+    @property
+    def errors(self) -> tuple[Error, ...]:
+        """Itself, as `Errors` has several."""
+        return (self,)
+
     def replace(self, **changes: Any) -> Error:
         """The same fault with other words for some of its parts, by the names of the parameters."""
         # Not what Python keeps there too: its notes, which a package from outside may have added.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild.cli.places import here, near_path
 from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
 from modelbuild.cli.tables import GAP
 from modelbuild.errors import Error
@@ -76,7 +77,7 @@ class Progress:
         if event["event"] == "summary":
             self.summary = event
         elif event["event"] == "stale":
-            self.stale = [displayed(name) for name in event["names"]]
+            self.stale = [*map(displayed, event["names"]), *(near_path(path, here()) for path in event["files"])]
             self.hear(event)
         elif event["event"] == "remark":
             # Before any step starts, so that nothing is drawn yet.
@@ -161,6 +162,8 @@ class Lines(Progress):
                 self.step(event)
             case "variant":
                 self.variant(event)
+            case "file":
+                self.file(event)
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
@@ -186,6 +189,14 @@ class Lines(Progress):
     def model(self, text: str) -> None:
         """The line of a model."""
         self.line(text)
+
+    def file(self, event: Event) -> None:
+        self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]
+        if event["changed"] or self.report.verbose:
+            word = f"{'written' if event['changed'] else 'unchanged':<{MARK}}"
+            self.model(
+                f"{self.report.paint(word, 'green')}  {near_path(event['path'], here())}  {size(event['bytes'])}"
+            )
 
     def finish(self, summary: Event, failed: bool) -> None:
         built = [label for label, changed in self.built.items() if changed]

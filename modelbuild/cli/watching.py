@@ -99,7 +99,7 @@ class _Rounds:
         except (Error, Errors) as error:
             if str(error) != self._last:
                 self._last = str(error)
-                self._report.errors(error.errors if isinstance(error, Errors) else [error])
+                self._report.errors(error.errors)
         finally:
             call.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
@@ -15,8 +15,10 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
+from modelbuild.plan.layers import Base, LayerStep, form, without_model
 from modelbuild.plan.remarks import Bare, Prompts, Remark
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -25,43 +27,6 @@ from modelbuild.project.variant import Variant
 from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
-
-
-@dataclass(frozen=True)
-class LayerStep:
-    """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
-
-    media_type: str
-    step: str
-    origin: str = ""
-
-
-@dataclass(frozen=True)
-class Base:
-    """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
-
-    recipe      the step that makes the recipe of the model layer, before quantization
-    finished    the step that makes the recipe of the model layer as it is
-    config      fields of the base's config that a model without a recipe takes over
-    unquantized whether the weights are floats, which is what `defaults.quantize` is for
-    whole       the GGUF file that is the model layer if nothing is done to it
-    bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
-
-    A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
-    """
-
-    layers: tuple[LayerStep, ...]
-    recipe: str | None
-    finished: str | None
-    config: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    unquantized: bool
-    whole: str | None = None
-    bare: Bare | None = None
-
-    def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
-        """The layers with another for the model's."""
-        return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
 
 
 class Plan(NamedTuple):
@@ -78,17 +43,17 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
     planner = _Planner(bases, weights, declared)
-    outputs: list[Output] = []
+    made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
         if isinstance(called, Broken):
             broken.append(called)
             continue
         try:
-            outputs.append(planner.output(called))
+            made.append(planner.output(called))
         except (Error, Errors) as fault:
-            broken.append(Broken.of(called, fault.errors if isinstance(fault, Errors) else [fault]))
-    graph = declared.graph(outputs)
+            broken.append(Broken.of(called, fault.errors))
+    graph = declared.graph(made)
     part = graph.select(graph.outputs) if broken else graph
     return Plan(part, broken, bases.warnings, planner.prompts.remarks())
 
@@ -116,7 +81,9 @@ class _Planner:
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         self._remark(variant, base)
-        return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
+        names = tuple(name.path() for name in variant.names)
+        files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
+        return Output(variant.label, names, made, blobs, files)
 
     def _remark(self, variant: Variant, base: Base) -> None:
         kinds = {each.media_type for each in base.layers}
@@ -251,7 +218,7 @@ class _Planner:
             layers=base.with_model(LayerStep(media.MODEL, "")),
             recipe=recipe,
             finished=finished,
-            config=_without_model(base.config),
+            config=without_model(base.config),
             whole=None,
         )
 
@@ -275,7 +242,7 @@ class _Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
-        return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)
+        return replace(base, layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -333,7 +300,7 @@ class _Planner:
         for media_type, blob in model.blobs:
             if media_type == media.MODEL:
                 recipe = self._import(variant, (blob,))
-            file = [("file", Source(blob, _form(media_type)))]
+            file = [("file", Source(blob, form(media_type)))]
             values = layer.Parameters(link=True)
             made = self._declared.step(variant, layer, values, file, what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
@@ -387,12 +354,3 @@ def _bare(variant: Variant, bare: Bare) -> Bare | None:
     if said is None:
         return bare
     return bare._replace(template=bare.path) if said else None
-
-
-def _form(media_type: str) -> str:
-    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
-
-
-def _without_model(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of an inherited config when the model layer is replaced."""
-    return {key: value for key, value in config.items() if key != "base"}

@@ -14,7 +14,7 @@ from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import expansion, mixes, modelfiles, toml, unused
+from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, unused, weights
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place, part
@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 
 
 def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None = None) -> Project:
-    """Read a ModelBuild.toml, or a Modelfile as a project of one model; `file` is absolute.
+    """Read a ModelBuild.toml, or a Modelfile or weights as a project of one model; `file` is absolute.
 
     What is wrong with a model breaks that model alone. Raises Errors with everything that is wrong, ordered by place, where a
     fault concerns the whole project, or Error.
     """
     given, problems = given or Overrides(), Problems()
     texts = Texts(os.path.dirname(file), observed, problems)
-    data, shown = texts.read(file), texts.shown(file)
     is_toml = file.endswith(".toml")
+    is_weights = not is_toml and discovery.is_weights(file)
+    data, shown = b"" if is_weights else texts.read(file), texts.shown(file)
     if is_toml:
         _refuse_options_of_modelfiles(given, shown)
     top = Place(shown, _decoded(data, shown) if is_toml else "")
@@ -48,7 +49,9 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     if declared is None:
         raise Errors(_ordered(problems.errors, top))
     folder, namespace = _models_folder(declared, texts), _namespace(declared)
-    if is_toml:
+    if is_weights:
+        declared, found = weights.adopt(file, declared, is_named=given.name is not None), {}
+    elif is_toml:
         found = modelfiles.discover(declared, folder, texts, observed, problems)
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
@@ -131,6 +134,7 @@ def _variants(
         problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
         problems.warn(*unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
+    outputs.check(variants, problems)
     return variants, guessed
 
 

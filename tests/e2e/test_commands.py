@@ -107,8 +107,8 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
     lines = text.split("\n")
-    first = next((n for n, line in enumerate(lines) if line.startswith("ran ")), 0)
-    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("ran ", "built "))), 0)
+    first = next((n for n, line in enumerate(lines) if line.startswith("run  ")), 0)
+    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("run  ", "built  "))), 0)
     return "\n".join([*lines[:first], *sorted(lines[first:last], reverse=True), *lines[last:]])
 
 

@@ -52,7 +52,11 @@ def test_a_project_is_looked_for_in_the_folder_and_above(start: Open, project: P
     with pytest.raises(Error, match="no ModelBuild.toml here or above"):
         start(folder=str(tmp_path))
     with pytest.raises(Error, match="is a folder"):
-        start(file="weights")
+        start(file="deep")
+    weights = str(project.folder / "weights")
+    for spelled in ("weights", "./weights/", "weights/.", "deep/../weights"):
+        assert start(file=spelled).file == weights
+    assert start(folder=weights, file=".").file == weights
 
 
 def test_a_name_of_the_command_line_is_a_project_of_its_own(start: Open, project: Project) -> None:

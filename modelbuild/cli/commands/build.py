@@ -1,12 +1,14 @@
 """Build the targets, or the default targets of the project.
 
-A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them.
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
+folder, a GGUF file or a Modelfile, which is a project of its own.
 Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -16,13 +18,14 @@ from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands,
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
+from modelbuild.session.settings import started_in
 from modelbuild.words import listed, nearest, plural
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.engine.build import BuildOptions
-    from modelbuild.session.session import Selection, Session
+    from modelbuild.engine.build import BuildOptions, Event
+    from modelbuild.session.session import Selection
 
 
 MOST_JOBS = 256
@@ -47,6 +50,12 @@ def parameters() -> list[click.Parameter]:
             is_flag=True,
             help="After a failure, build everything that does not need the failed step.",
         ),
+        click.Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write the one GGUF to FILE, and nothing to the models folder.",
+        ),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
         click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
@@ -64,6 +73,7 @@ class Request(NamedTuple):
     force: bool = False
     explain: bool = False
     watch: bool = False
+    output: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -108,17 +118,18 @@ def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
 
 def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     session, report = call.session, call.report
+    into = _into(call, asked.output)
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets)
+        stamp = session.up_to_date(asked.targets, into)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
     from modelbuild.session import naming
 
-    selection = _select(session, asked.targets)
+    selection = _select(call, asked.targets, into)
     if selection.broken and not despite_broken:
         return _refuse(call, selection)
-    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
         report.note(f"broken, and not needed here: {listed(others)}")
@@ -126,7 +137,7 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
         from modelbuild.cli import dry_run
 
         return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
-    return _build(call, selection, asked.options())
+    return built(call, selection, asked.options())
 
 
 def _watch(call: Invocation, asked: Request) -> int:
@@ -137,15 +148,34 @@ def _watch(call: Invocation, asked: Request) -> int:
     return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
 
 
-def _select(session: Session, targets: Sequence[str]) -> Selection:
+def _into(call: Invocation, output: str | None) -> str | None:
+    """The absolute path that -o names; one that ends in '/' is a folder, whether or not it is there."""
+    if output is None:
+        return None
+    if output in ("", "-"):
+        raise Error("-o expects the name of a file", hint="a GGUF is not written to stdout")
+    path = started_in(call.settings.folder, output)
+    return os.path.join(path, "") if output.endswith(os.sep) else path
+
+
+def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -> Selection:
     """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
+    session = call.session
     words = session.words()
     try:
-        return session.select(targets)
+        if into is None:
+            return session.select(targets)
+        from modelbuild.session.exporting import one_file
+
+        return one_file(session, targets, into)
     except Errors as errors:
         first, *others = errors.errors
-        if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
-            first = first.replace(hint=f"did you mean the command '{near}'?")
+        if words.resolve(targets[0]) is None and not first.hint:
+            from modelbuild.cli import paths
+
+            near = nearest(targets[0], commands())
+            hint = paths.unknown(call, targets[0]) or (f"did you mean the command '{near}'?" if near else None)
+            first = first.replace(hint=hint)
         raise Errors([first, *others]) from None
 
 
@@ -164,7 +194,8 @@ def _refuse(call: Invocation, selection: Selection) -> int:
     return WRONG
 
 
-def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+    """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
@@ -172,17 +203,25 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
-    session.models.check_apart()
-    untagged = naming.newly_untagged(session, selection.outputs)
+    if selection.exported is None:
+        session.models.check_apart()
+    untagged = naming.newly_untagged(session, selection.named)
     steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []
+    published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
+
+        def hear(event: Event) -> None:
+            if event["event"] == "variant" and event["changed"]:
+                published[event["name"]] = event["manifest"]
+            progress(event)
+
         for event in broken_events(selection.broken):
             progress(event)
         try:
             if selection.outputs or not selection.broken:
-                failures = build(session, selection, options, progress)
+                failures = build(session, selection, options, hear)
         except Error as error:
             failures = [error]
         if progress.summary is None and (report.as_json or selection.broken):
@@ -192,6 +231,14 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
     if not (failures or report.as_json):
         for each in untagged:
             report.note(each.sentence())
+    if published and not (failures or report.quiet or report.as_json):
+        from modelbuild.cli.afterwards import said
+
+        in_order = [name for output in selection.outputs for name in output.names if name in published]
+        line, warning = said(session.models.root, {name: published[name] for name in in_order})
+        report.note(line)
+        if warning is not None:
+            report.warning(warning)
     return FAILED if failures else GOOD
 
 

@@ -16,6 +16,7 @@ from modelbuild.errors import Error
 from modelbuild.plan import preflight
 from modelbuild.project import broken
 from modelbuild.session import naming
+from modelbuild.session.destination import Everywhere
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -51,7 +52,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.remark(told.error, minor=True, told=True)
     models = [of_output(graph, output, found.files) for output in outputs]
     errors = [*preflight.distinct(found.errors), *_unwritable(session)]
-    errors += [error for output in outputs for error in session.models.misplaced(output)]
+    destination = Everywhere(session)
+    errors += [error for output in outputs for error in destination.misplaced(output)]
     errors = [*broken.told(selection.broken), *errors]
     disk = sum(found.bytes.values())
     if report.as_json:

@@ -58,7 +58,7 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
         built, rest = quality.built(session, selection.outputs)
         models = quality.measure(session, built, jobs or cores(), _following(report))
     except (Error, Errors) as trouble:
-        report.errors(trouble.errors if isinstance(trouble, Errors) else [trouble])
+        report.errors(trouble.errors)
         return FAILED
     for label in rest:
         report.note(f"'{label}': nothing to compare: its weights are stored unchanged")

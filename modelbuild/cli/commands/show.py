@@ -17,7 +17,6 @@ from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
 from modelbuild.words import cut, listed, size
@@ -44,7 +43,7 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
+def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
     session, report = call.session, call.report
     output = _one(session, target)
     if as_modelfile:
@@ -58,16 +57,16 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
     return GOOD
 
 
-def _one(session: Session, target: str) -> Output:
-    """The one variant that a target means; of several the latest, as Ollama takes a name without a tag."""
-    selection = session.select([target])
+def _one(session: Session, target: str | None) -> Output:
+    """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
+    selection = session.select([target] if target else ())
     labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
     if len(labels) > 1:
         latest = session.words().resolve(f"{target}:latest") or ()
         chosen = [label for label in labels if label in latest]
         if len(chosen) != 1:
             raise Error(
-                f"'{target}' matches {len(labels)} variants, need one",
+                f"'{target or os.path.basename(session.file)}' matches {len(labels)} variants, need one",
                 facts=[("variants", listed(labels))],
                 hint=f"name one, such as `modelbuild show {labels[0]}`",
             )
@@ -85,6 +84,7 @@ class _Shown:
         from modelbuild.session.provenance import Provenance
 
         self.output = output
+        self._library = session.models.library
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
         self.ftype = variants.ftype(session, output, self.served)
@@ -92,6 +92,17 @@ class _Shown:
         self.made = standing.results
         self.state = variants.state(session, output, standing)
         self.remarks = session.remarks([output])
+
+    def blob_path(self, step: str) -> str | None:
+        """The file of the models folder that holds what a step makes; None where it is not there."""
+        made = self.made.get(step)
+        path = self._library.blob_path(made.artifact) if made else ""
+        return path if path and os.path.exists(path) else None
+
+    def model_path(self) -> str | None:
+        """The file of the models folder that is the variant's GGUF."""
+        layer = next((layer for layer in self.provenance.layers if layer.kind == "model"), None)
+        return self.blob_path(layer.step.name) if layer else None
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -123,6 +134,8 @@ class _Shown:
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
             "layers": self.layer_rows(),
+            "path": self.model_path(),
+            "outputs": [path for path, _ in self.output.files],
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
@@ -149,6 +162,9 @@ class _Shown:
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
             origin = f"  from {layer['from']}" if layer["from"] else ""
             rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
+        if path := self.model_path():
+            rows.append(["file", path, ""])
+        rows += [["output", path, ""] for path, _ in self.output.files]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
@@ -205,30 +221,18 @@ def _short(value: Any) -> str:
 
 def _modelfile(session: Session, output: Output) -> str:
     """The variant as one Modelfile: FROM the model blob where it is built, else from what it derives from in the end."""
+    from modelbuild.session.flattened import flattened
+
     shown = _Shown(session, output)
-    provenance = shown.provenance
-    values = provenance.values()
     head = [f"# {', '.join(displayed(name) for name in output.names)}, flattened by modelbuild"]
-    commands: list[Command] = []
-    for layer in provenance.layers:
-        instruction = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}.get(layer.kind)
-        if instruction:
-            made = shown.made.get(layer.step.name)
-            blob = session.models.library.blob_path(made.artifact) if made else ""
-            path = blob if blob and os.path.exists(blob) else _origin_path(session, layer)
-            if path != blob:
-                head.append(f"# not built: {layer.kind} from its source")
-            commands.append(Command(instruction, path))
-    for key, (value, _) in values.items():
-        if key in ("template", "system", "renderer", "parser", "requires"):
-            commands.append(Command(key, value))
-        elif key == "license":
-            commands += [Command("license", text) for text in value]
-    for name, (value, _) in provenance.parameters().items():
-        items = value if isinstance(value, list) else [value]
-        commands += [Command("parameter", item if isinstance(item, str) else json.dumps(item), name) for item in items]
-    for message in values["messages"].value if "messages" in values else ():
-        commands.append(Command("message", message["content"], message["role"]))
+
+    def path_of(layer: PlannedLayer) -> str:
+        path = shown.blob_path(layer.step.name)
+        if path is None:
+            head.append(f"# not built: {layer.kind} from its source")
+        return path or _origin_path(session, layer)
+
+    commands = flattened(session, output, path_of)
     return "\n".join(head) + "\n" + modelfile.render(commands)
 
 

@@ -1,0 +1,57 @@
+"""A model as it is planned, with its layers and all that those that are FROM it inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelbuild.ollama import manifest as media
+from modelbuild.plan.remarks import Bare
+
+
+@dataclass(frozen=True)
+class LayerStep:
+    """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
+
+    media_type: str
+    step: str
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
+
+    recipe      the step that makes the recipe of the model layer, before quantization
+    finished    the step that makes the recipe of the model layer as it is
+    config      fields of the base's config that a model without a recipe takes over
+    unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    whole       the GGUF file that is the model layer if nothing is done to it
+    bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
+
+    A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
+    """
+
+    layers: tuple[LayerStep, ...]
+    recipe: str | None
+    finished: str | None
+    config: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    unquantized: bool
+    whole: str | None = None
+    bare: Bare | None = None
+
+    def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
+        """The layers with another for the model's."""
+        return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
+
+
+def form(media_type: str) -> str:
+    """How the file of a layer is hashed: a GGUF by its parts, any other by its bytes."""
+    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
+
+
+def without_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of an inherited config when the model layer is replaced."""
+    return {key: value for key, value in config.items() if key != "base"}
