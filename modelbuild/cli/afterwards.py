@@ -38,19 +38,19 @@ def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: M
     digests = {displayed(name): manifest.removeprefix("sha256:") for name, manifest in built.items()}
     missing = [name for name in digests if name.casefold() not in serves]
     if missing:
-        what = f"does not list {_quoted(missing)}, so `ollama run` would try to pull"
+        what = f"does not list {_quoted(missing)}, so `ollama run` would try to pull it"
     else:
         others = [name for name, digest in digests.items() if serves[name.casefold()] not in ("", digest)]
         if not others:
             return None
-        what = f"lists another {_quoted(others)} than was built"
+        what = f"lists a different {_quoted(others)}"
     user = owner(server.SERVICE_FOLDER)
     theirs = f" (the Linux service's is {server.SERVICE_FOLDER})" if folder != server.SERVICE_FOLDER else ""
     way = f"sudo {f'-u {user} ' if user else ''}modelbuild --models FOLDER"
     return Error(
         f"the Ollama server at {at} {what}: it reads another models folder",
         facts=[("built into", folder)],
-        hint=f"build into its folder{theirs}: {way}; or have it read this one: {_serve(folder)}",
+        hint=f"build into its folder{theirs}: {way}; or start a server on this one: {_serve(folder)}",
     )
 
 
@@ -59,10 +59,8 @@ def _of_another(folder: str) -> Error | None:
     user = owner(folder) if os.geteuid() != 0 else None
     if user is None:
         return None
-    what = f"the models folder belongs to '{user}', and what was built to you: that user's server cannot replace it"
-    return Error(
-        what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into a folder of your own"
-    )
+    what = f"the models folder belongs to '{user}', but the new files to you: that user's server cannot replace them"
+    return Error(what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into your own folder")
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ def unknown(call: Invocation, word: str) -> str | None:
 
     if discovery.meant(_absolute(call, word)) is None:
         return None
-    return f"'{word}' is a folder here: `modelbuild ./{word}` builds it on its own"
+    return f"'{word}' is a folder here: `modelbuild ./{word}` builds that folder"
 
 
 def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
@@ -40,14 +40,14 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
     path, others = paths[0], [word for word in words if word != paths[0]]
     if call.settings.file is not None:
         raise Error(
-            f"'{path}' is a path, and -f names the project already",
+            f"'{path}' is a path, but -f already names the project",
             path=call.settings.file,
             hint="leave one of them out",
         )
     if others:
         raise Error(
-            f"'{path}' is a path, and a path is built on its own: it was given with '{others[0]}'",
-            hint=f"-f takes a project beside its targets: modelbuild -f {path} {others[0]}"
+            f"'{path}' is a path, and a path cannot be combined with targets, got '{others[0]}'",
+            hint=f"-f takes a project and its targets: modelbuild -f {path} {others[0]}"
             if others[0] not in paths
             else "run modelbuild once for each, or declare them in a ModelBuild.toml (`modelbuild init` writes one)",
         )
@@ -98,7 +98,7 @@ def _project(path: str, word: str) -> str:
     if path.endswith(".safetensors"):
         folder = os.path.dirname(word) or "."
         raise Error("is one file of a checkpoint", path=word, hint=f"name its folder: {folder}")
-    hint = "-f takes it as a Modelfile, whatever it is called"
+    hint = "-f reads it as a Modelfile, whatever its name is"
     raise Error("is neither a GGUF file, a Modelfile nor a ModelBuild.toml", path=word, hint=hint)
 
 

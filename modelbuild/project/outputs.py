@@ -68,7 +68,7 @@ def _clash(one: Variant, other: Variant, path: str) -> Error:
 def one_gguf(label: str, kinds: Sequence[str]) -> None:
     """Raise an Error where a variant is more than one GGUF; `kinds` are those of its layers."""
     if "model" not in kinds:
-        raise Error(f"'{label}' has no model of its own to write")
+        raise Error(f"'{label}' has no model file of its own")
     if more := [kind for kind in kinds if kind in ("projector", "adapter", "draft")]:
         parts = " and ".join("an adapter" if kind == "adapter" else f"a {kind}" for kind in dict.fromkeys(more))
         hint = f"`modelbuild export {label} FOLDER` writes all its files"

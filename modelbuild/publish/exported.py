@@ -78,7 +78,7 @@ class Exported:
         for folder in ours:
             if real.startswith(folder.rstrip(os.sep) + os.sep):
                 what = "an output file cannot be inside the models folder or the cache"
-                return Error(what, path=path, facts=[("folder", folder)], hint="name a file elsewhere")
+                return Error(what, path=path, facts=[("folder", folder)], hint="name a file in another folder")
         if len(os.path.basename(path).encode()) > LONGEST:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
         try:
@@ -149,7 +149,9 @@ class Exported:
             with self._store.temporary(folder, GUEST) as file:
                 yield file
         except FileNotFoundError as error:
-            raise Error("the folder of the file went while it was written", path=path, hint="build again") from error
+            raise Error(
+                "the folder of the file was removed while it was written", path=path, hint="build again"
+            ) from error
         except OSError as error:
             raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
 
@@ -257,7 +259,7 @@ def _unwritable(folder: str) -> Error | None:
         return Error("is a file, expected a folder", path=above, hint="name another folder, or move it away")
     if not os.access(above, os.W_OK | os.X_OK):
         return Error(
-            "the folder cannot be written: permission denied", path=above, hint="name a file in a folder of your own"
+            "the folder cannot be written: permission denied", path=above, hint="name a file in your own folder"
         )
     return None
 

@@ -31,7 +31,7 @@ def _differing_in_case(session: Session, names: Sequence[str]) -> Iterator[Error
     for name, others in library.alike(names).items():
         shown = " and ".join(f"'{displayed(other)}'" for other in others)
         yield Error(
-            f"'{displayed(name)}' differs only in case from {shown} in the models folder: Ollama may take one for the other",
+            f"'{displayed(name)}' differs only in case from {shown} in the models folder: Ollama may confuse them",
             facts=[("models", library.root)],
             hint="give the model another `name` or `tag`, or remove the other one",
         )

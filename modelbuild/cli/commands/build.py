@@ -1,7 +1,7 @@
 """Build the targets, or the default targets of the project.
 
-A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
-folder, a GGUF file or a Modelfile, which is a project of its own.
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or the path of
+a checkpoint folder, a GGUF file or a Modelfile, which is then the whole project.
 Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 

@@ -191,7 +191,7 @@ class _Meaning:
         if not key:
             fault = Error(
                 "'PARAMETER' is followed by more than one space",
-                facts=[("Ollama", "reads what follows the first space as the name, which is empty here")],
+                facts=[("Ollama", "takes the text after the first space as the name, which is empty here")],
                 hint="write 'PARAMETER name value'",
             )
         elif meant in INSTRUCTIONS and key not in ("from", "parameter"):
