@@ -1,4 +1,4 @@
-"""Words of other tools that people type here, and what does the same here: of Ollama, llama.cpp, make, bake and DVC."""
+"""Words of other tools (Ollama, llama.cpp, make, bake, DVC), and the same task here."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ ARGUMENTS = {
 
 
 def verb(words: Sequence[str]) -> Error | None:
-    """What to say where the first word is a verb of another tool, and no target; None where it is none."""
+    """The error if the first word is a verb of another tool; None if it is not."""
     first, *others = words
     hint = VERBS.get(SAME.get(first, first))
     if hint is None and re.match("clean[-_:]", first):

@@ -1,4 +1,4 @@
-"""Paths among the words of a command line: a folder of weights, a GGUF file or a project that is named as targets are."""
+"""Paths in place of targets on a command line: a folder of weights, a GGUF file or a project."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SPELLED = ("./", "../", "/", "~", ".\\")
 
 
 def aimed(call: Invocation, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a command's parameters, without a path among its targets: the command is about the project that this names.
+    """The values of a command's parameters without a path among its targets. The path becomes the project of the command.
 
-    Raises Error where a path names none, or does not stand alone.
+    Raises Error if the path names no project, or is not the only target.
     """
     if "target" in values:
         return {**values, "target": None} if _aim(call, (values["target"],)) else values
@@ -25,7 +25,7 @@ def aimed(call: Invocation, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def unknown(call: Invocation, word: str) -> str | None:
-    """A hint for a word that means no target where a path of that name would mean something."""
+    """A hint for a word that is not a target, if a path of that name is a project."""
     from modelbuild.project import discovery
 
     if discovery.meant(_absolute(call, word)) is None:
@@ -58,7 +58,7 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
 
 
 def _is_path(call: Invocation, word: str) -> bool:
-    """Whether a word names a file or a folder: by its spelling, else by what is there. What means a target is one."""
+    """Whether a word names a file or a folder: by its spelling, else by the file system. A target comes first."""
     if word in (".", "..") or word.startswith(_SPELLED) or word.endswith("/"):
         return True
     path = _absolute(call, word)

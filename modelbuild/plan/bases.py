@@ -1,4 +1,4 @@
-"""What FROM means: weights to convert or to take, a model of the project, or one of a models folder."""
+"""The meaning of FROM: weights to convert or import, a model of the project, or one of a models folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is worth knowing of a model before it is built, and stops nothing: kept with the plan, told when the model is made."""
+"""Warnings about a model that stop nothing: kept with the plan, shown when the model is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of a variant that change nothing, because of what the variant stands on."""
+"""Keys of a variant that have no effect, because of its base."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def keys(variant: Variant, used: Collection[str]) -> Iterator[Error]:
 
 
 def _own(variant: Variant, key: str, what: str, hint: str) -> Iterator[Error]:
-    """A warning where the model itself says the key: what many models share need not fit each."""
+    """A warning if the model itself sets the key: shared tables need not fit every model."""
     if not is_shared(variant.place(key)):
         yield variant.place(key).error(what, hint=hint, value=False)

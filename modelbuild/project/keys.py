@@ -1,4 +1,4 @@
-"""Every key of a model, one record each: what it takes, and what becomes of it when several tables say it."""
+"""Every key of a model, one record each: its values, and how several tables merge."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Holds = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """All that is to be known of a key of a model, but for what it does.
+    """Everything about a key of a model, except its effect.
 
     holds        what its value is in the end
     description  for editors

@@ -61,7 +61,7 @@ def rows(
     """Make the rows of a model from its laid-over keys, and say which axes there are.
 
     A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own;
-    of what changes nothing a warning does, where `own`, the table of the model, says it.
+    a part without effect is a warning, if `own`, the table of the model, contains it.
     """
     matrix = said.get("matrix")
     axes: dict[str, Axis] = {}

@@ -1,4 +1,4 @@
-"""The Modelfiles that make models of a project by being there, and the name that each of them gives its model."""
+"""The Modelfiles that a project finds, and the name that each of them gives its model."""
 
 from __future__ import annotations
 

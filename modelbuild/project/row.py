@@ -63,7 +63,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What a row is to be called."""
+    """The name of a row."""
 
     names: tuple[Name, ...]
     tag: str

@@ -1,4 +1,4 @@
-"""What a project declares and nothing takes up, so that no typo passes for a choice."""
+"""Declarations without effect, which may be typos."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def axes(said: Mapping[str, Said], names: Collection[str], model: str) -> Iterat
 
 
 class _Uses:
-    """The axes that strings of a model name, and those that choose the rows that `include` says more of."""
+    """The axes that strings of a model name, and those that choose the rows to which `include` adds keys."""
 
     def __init__(self, axes: Collection[str]) -> None:
         self.changing: set[str] = set()

@@ -1,4 +1,4 @@
-"""Finished models as files of their own: put anywhere by one rename, made again where they are gone, and never over what is somebody's."""
+"""Finished models as files outside the models folder: put by one rename, written again if they are gone, never over files of others."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from modelbuild.publish.scratch import copy
 from modelbuild.publish.writable import LONGEST, named
 
 Replaces = Literal["own", "gguf", "all"]
-"""Which files may be written over: those that the same owner wrote; any GGUF that no other owner wrote, as a declared output
-must be whose cache was deleted; or all."""
+"""Which files may be replaced: those that the same owner wrote; any GGUF that no other owner wrote (for a declared output
+whose cache was deleted); or all."""
 
 
 class Noted(NamedTuple):
@@ -45,8 +45,8 @@ class Noted(NamedTuple):
 class Exported:
     """Writes files for one owner, and remembers in the store what it wrote.
 
-    owner    the project's file, or whatever else tells who wrote a file; "" claims none
-    way_out  what a user can do where a file stands in the way
+    owner    the project's file, or another text that identifies the writer; "" claims no files
+    way_out  the hint if another file is in the way
     """
 
     way_out = "move it away, or name another file"

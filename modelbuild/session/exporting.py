@@ -1,4 +1,4 @@
-"""Models as files that a command asks for: one GGUF, or all that a variant is made of with a Modelfile over it."""
+"""Models as files, for `-o` and `export`: one GGUF, or all files of a variant with a Modelfile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be said of the names that a build writes: those that another name shadows, change their type, or that nobody would find."""
+"""Warnings about the names that a build writes: names that differ in case, change their type, or are not found by `ollama run`."""
 
 from __future__ import annotations
 

@@ -97,12 +97,12 @@ def run(call: Invocation, **given: Any) -> int:
 
 
 def rebuild(call: Invocation, **given: Any) -> int:
-    """Build as a round of a watch does: what is broken is told of below, and keeps nothing else from being built."""
+    """Build for a watch: broken models are shown below, and do not stop the others."""
     return _run(call, Request(**given), despite_broken=True)
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
-    """What to say where the first target is none, but a command of another tool."""
+    """The error if the first target is not a target, but a command of another tool."""
     from modelbuild.cli import foreign
 
     error = foreign.verb(targets)
@@ -180,7 +180,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 
 
 def _refuse(call: Invocation, selection: Selection) -> int:
-    """Say what is broken of that which was asked for, before any work begins."""
+    """Show which targets are broken, before any work begins."""
     from modelbuild.cli.progress import broken_events
     from modelbuild.project.broken import told
 

@@ -69,7 +69,7 @@ def _names(broken: Broken) -> str:
 
 
 def _why(broken: Broken) -> str:
-    """The first of what is wrong, in a line."""
+    """The first error, in one line."""
     first, *more = broken.errors
     place = f"{first.place}: " if first.place else ""
     return f"{place}{first.what}" + (f" (and {plural(len(more), 'more error')})" if more else "")
@@ -80,7 +80,7 @@ def _indent(line: str) -> int:
 
 
 def _models(graph: Graph, root: str, lineage: Lineage) -> Iterator[str]:
-    """A line for each model: what it is based on, and that on."""
+    """A line for each model: its base, the base of that, and so on."""
     for output in graph.outputs:
         line, bases = [_label(output.label, lineage, root)], lineage.bases(output.label)
         seen = {output.label}
