@@ -59,7 +59,7 @@ def _of_another(folder: str) -> Error | None:
     user = owner(folder) if os.geteuid() != 0 else None
     if user is None:
         return None
-    what = f"the models folder belongs to '{user}', but the new files to you: that user's server cannot replace them"
+    what = f"the models folder belongs to '{user}', but the new files belong to you: that user's server cannot replace them"
     return Error(what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into your own folder")
 
 

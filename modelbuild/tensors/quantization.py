@@ -211,7 +211,7 @@ def _unimportant(made: Recipe, ftype: str, importance: Importance) -> Iterator[E
         yield Error(
             f"has no effect: no tensor of ftype {ftype} is quantized by importance",
             input="imatrix",
-            hint="remove `imatrix`, or use a type that needs one, such as q4_K_M",
+            hint="remove `imatrix`, or choose a type that uses it, such as q4_K_M",
         )
         return
     names = [each.name for each in weighed if len(each.expression.operands) == 1 and each.name not in _NEVER_COVERED]

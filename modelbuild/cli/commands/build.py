@@ -54,7 +54,7 @@ def parameters() -> list[click.Parameter]:
             ["-o", "--output"],
             type=click.Path(),
             metavar="FILE",
-            help="Write the one GGUF to FILE, and nothing to the models folder.",
+            help="Write the GGUF of one variant to FILE, not to the models folder.",
         ),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),

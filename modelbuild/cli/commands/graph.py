@@ -1,8 +1,8 @@
 """Print which models the targets are based on.
 
-As text each model stands before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
-it needs. dot is for Graphviz, mermaid for Markdown pages, json (with all steps) for programs. Missing files count
-too: only json names them.
+In text, each model comes before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
+it needs. dot is for Graphviz, mermaid for Markdown pages, json for programs. json has all steps, and also the files that
+a step looks for and that do not exist.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Show everything about one target.
 
-That is its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
 model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
 instead, without bases, matrix and variables.
 """
