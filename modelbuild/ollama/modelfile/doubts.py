@@ -1,4 +1,4 @@
-"""Values that Ollama takes, and that cannot do what they were written for: numbers out of range, stops that no model writes."""
+"""Values that Ollama accepts, but that cannot have the wanted effect: numbers out of range, stops that no model writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Modelfile asks for (parser/parser.go, CreateRequest), and what in it Ollama refuses or does not do."""
+"""The meaning of a Modelfile (parser/parser.go, CreateRequest), and the parts that Ollama refuses or ignores."""
 
 from __future__ import annotations
 
