@@ -19,6 +19,7 @@ from modelbuild.files import (
     Temporary,
     clear_temporaries,
     existing,
+    first_bytes,
     make_folder,
     reason,
     reflink,
@@ -246,8 +247,7 @@ class Exported:
 def is_gguf(path: str) -> bool:
     """Whether a file begins as GGUF files do, or is empty, so that nothing is lost with it."""
     try:
-        with open(path, "rb") as file:
-            return file.read(4) in (b"GGUF", b"")
+        return first_bytes(path, 4) in (b"GGUF", b"")
     except OSError:
         return False
 
