@@ -129,12 +129,18 @@ def free(path: str) -> int | None:
 
 
 def open_plain(path: str) -> BinaryIO:
-    """A regular file, links followed, open for reading. Raises OSError, also for a FIFO or a device, which might never end."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 (closed by whom it is for)
+    """A regular file, links followed, open for reading. Raises OSError, also for a pipe, which would be waited for, or a device."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 (closed by its user)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", path)
     return file
+
+
+def first_bytes(path: str, count: int) -> bytes:
+    """How a regular file begins. Raises OSError, also for what is no file."""
+    with open_plain(path) as file:
+        return file.read(count)
 
 
 def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:

@@ -33,7 +33,7 @@ _PLAIN = re.compile(r"\w[\w.:/@%+=-]*")
 
 
 def sorted_q(words: Sequence[str]) -> list[str]:
-    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
+    """Tell the two meanings of `-q` before a command apart: with an ftype after it, it is `--quantize`, else `--quiet`."""
     found: list[str] = []
     at = 0
     while at < len(words) and words[at] != "--" and not is_command(words[at]):
@@ -54,7 +54,7 @@ def sorted_q(words: Sequence[str]) -> list[str]:
 
 
 class Count(ParamType):
-    """A number from 1 on."""
+    """A number of at least 1."""
 
     name = "count"
 
@@ -186,7 +186,7 @@ def offered(ctx: click.Context) -> list[str]:
 
 
 def names(ctx: click.Context, table: str) -> list[str]:
-    """The names within a table of the ModelBuild.toml, read off its text where it is no TOML just now; of models, also those found."""
+    """The names in a table of the ModelBuild.toml, read from its text if it is not valid TOML now; for models, also found ones."""
     from modelbuild.files import LARGEST, read_plain
     from modelbuild.project.discovery import find
     from modelbuild.session.settings import folder_of
