@@ -73,12 +73,10 @@ def _read(variant: Variant) -> Iterator[str]:
 
 
 def _circle(variant: Variant, reader: Variant, path: str) -> Error:
-    what = f"'{os.path.basename(path)}' is what '{reader.label}' is made from, and cannot be an output"
-    hint = (
-        "name another file"
-        if reader is variant
-        else f"'{reader.label}' can be made from the model: from = \"{variant.label}\""
-    )
+    what = f"'{os.path.basename(path)}' cannot be an output: '{reader.label}' is built from it"
+    hint = "name another file"
+    if reader is not variant:
+        hint = f"'{reader.label}' can use the model instead: from = \"{variant.label}\""
     return variant.place("output").error(what, facts=[("file", path)], hint=hint)
 
 

@@ -181,7 +181,7 @@ class Everywhere:
 
 
 def _joins(path: str) -> Error:
-    what = "would be one more of the GGUF files that a model is made from"
+    what = "is in a folder of GGUF files that a model is built from: the next build would read it too"
     return Error(what, path=path, facts=[("folder", os.path.dirname(path))], hint="name a file in another folder")
 
 

@@ -102,7 +102,7 @@ def _check_folder(session: Session, dest: str, texts: Iterable[str]) -> None:
         os.path.dirname(os.path.realpath(each.path)) for each in session.graph.sources() if each.form == "safetensors"
     }
     if os.path.realpath(dest) in folders and any(os.path.basename(path) == "Modelfile" for path in texts):
-        what = "is the checkpoint that this build reads: with a Modelfile in it, the folder would mean another project"
+        what = "is the checkpoint that this build reads: a Modelfile in it would change what the folder means"
         raise Error(what, path=dest, hint="name another folder")
 
 

@@ -321,7 +321,7 @@ def _no_file(named: str, folder: str) -> Error:
     path = os.path.join(folder, named)
     if os.path.exists(path) and not os.path.isdir(path):
         return Error(
-            "is not a regular file", path=named, hint="-f takes a file that can be read again: write it to one"
+            "is not a regular file", path=named, hint="-f reads its file more than once: write the text to a file"
         )
     what = "is a folder" if os.path.isdir(path) else "no such file"
     hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"

@@ -208,7 +208,7 @@ def test_no_file_of_somebody_elses_is_lost(hand: Hand) -> None:
 def test_what_a_folder_is_made_of_gets_no_output(hand: Hand) -> None:
     """The next build would find two models there."""
     hand.do("./weights", "-o", "ggufs/a.gguf")
-    said = "ggufs/b.gguf: would be one more of the GGUF files that a model is made from"
+    said = "ggufs/b.gguf: is in a folder of GGUF files that a model is built from: the next build would read it too"
     assert said in hand.do("./ggufs", "-q", "q4_0", "-o", "ggufs/b.gguf", code=1)
     assert said.replace("b.gguf", "ggufs.gguf") in hand.do("export", "./ggufs", "ggufs", code=1)
     hand.write("ModelBuild.toml", '[model.b]\nfrom = "./ggufs"\noutput = "ggufs/"\n')
@@ -355,8 +355,8 @@ def test_an_output_that_another_model_is_made_from_is_wrong(project: Hand) -> No
     )
     for words in (["check"], ["-k"]):
         text = project.do(*words, code=1)
-        assert "ModelBuild.toml:3:10: model 'a': 'mid.gguf' is what 'b' is made from, and cannot be an output" in text
-        assert "'b' can be made from the model: from = \"a\"" in text
+        assert "ModelBuild.toml:3:10: model 'a': 'mid.gguf' cannot be an output: 'b' is built from it" in text
+        assert "'b' can use the model instead: from = \"a\"" in text
     assert not (project.folder / "mid.gguf").exists()
 
 
