@@ -119,7 +119,7 @@ class _Planner:
         way = " -> ".join(f"'{each.label}'" for each in circle)
         return self._from_place(variant).error(
             f"'{variant.label}' is based on itself",
-            facts=[("circle", way)],
+            facts=[("cycle", way)],
             hint="change FROM of one of them",
         )
 

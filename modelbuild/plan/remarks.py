@@ -65,7 +65,7 @@ class Prompts:
 def _remark(bare: Bare, said: bool) -> Error:
     if bare.template:
         return Error(
-            "the chat template is of no family that is known here, so no TEMPLATE is made of it",
+            "the chat template belongs to no known family, so no TEMPLATE is made from it",
             path=bare.template,
             hint="today's Ollama and llama-server render it themselves; an older Ollama needs a TEMPLATE",
         )

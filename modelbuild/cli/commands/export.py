@@ -1,11 +1,13 @@
 """Write models as files: GGUFs and a Modelfile over them.
 
-DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. What is not built yet is
-built first. Nothing goes into the models folder. A file that an export of the same did not write is never written over without --force.
+DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. Without a TARGET it is for
+the default targets, or everything. Variants that are not built are built first. Nothing goes into the models folder. Files
+that no export of the same targets wrote are overwritten only with --force.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from modelbuild.cli.commands import build
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, near_path
 from modelbuild.errors import Error
+from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.settings import started_in
@@ -27,7 +30,7 @@ def parameters() -> list[click.Parameter]:
     from modelbuild.cli.kinds import Count, targets
 
     return [
-        targets(required=True),
+        targets(),
         click.Argument(["dest"], type=click.Path(), metavar="DEST"),
         click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N at once; default: all cores."),
         click.Option(["--force"], is_flag=True, help="Write over files that are there."),
@@ -39,6 +42,8 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
 
     if dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
+    if not targets:
+        _refuse_target(call, dest)
     session = call.session
     path = started_in(call.settings.folder, dest)
     replaces = exporting.ALL if force else exporting.OWN
@@ -57,6 +62,13 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
     if code == GOOD and export.modelfiles:
         return _write(call, exported, export.modelfiles)
     return code
+
+
+def _refuse_target(call: Invocation, dest: str) -> None:
+    """Alone, the last word is the place; what names a model or weights was meant as a target."""
+    is_weights = discovery.is_checkpoint(started_in(call.settings.folder, dest))
+    if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
+        raise Error(f"DEST is missing: '{dest}' is what to export", hint=f"name a folder: `modelbuild export {dest} FOLDER`")
 
 
 def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:

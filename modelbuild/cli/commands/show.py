@@ -87,10 +87,11 @@ class _Shown:
         self._library = session.models.library
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
-        self.ftype = variants.ftype(session, output, self.served)
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        # What stands in the models folder says nothing of what a build would change.
+        self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
 
     def blob_path(self, step: str) -> str | None:
@@ -167,7 +168,7 @@ class _Shown:
         rows += [["output", path, ""] for path, _ in self.output.files]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
-        rows.append(["built", self.state, ""])
+        rows.append(["built", self.state + (": a build would change it" if self.state == "changed" else ""), ""])
         for remark in self.remarks:
             rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
@@ -187,8 +188,10 @@ def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
     for key, value, place in rows:
         cells = [[key], [value], [place]]
         if room is not None:
-            value = short_digests(value)
-            cells = [wrapped(key, keys), wrapped(value, values if place else room), wrapped(place, places)]
+            # A path that goes on below could not be copied; a terminal breaks it without a line's end.
+            is_file = not place and os.path.isabs(value)
+            lines_ = [value] if is_file else wrapped(short_digests(value), values if place else room)
+            cells = [wrapped(key, keys), lines_, wrapped(place, places)]
         for number in range(max(map(len, cells))):
             named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
             gap = " " * (values - columns(told)) if beside else ""
