@@ -81,7 +81,7 @@ OPTIONS = {
     "--push": "pushing to a registry is not supported yet: `ollama push NAME`",
     "--pull": "fetching from a registry is not supported yet: `ollama pull NAME`, then FROM finds it",
     "--outfile": "did you mean '--output'?",
-    "--outtype": "-q TYPE says it of weights and Modelfiles; a model's `outtype` in a ModelBuild.toml: --set MODEL.outtype=bf16",
+    "--outtype": "-q TYPE sets it for weights and Modelfiles, `outtype` for a model of a ModelBuild.toml: --set MODEL.outtype=bf16",
     "--type": "did you mean '--quantize'?",
     "--load": "`modelbuild` puts what it builds into the models folder",
     "--install-completion": VERBS["completion"],

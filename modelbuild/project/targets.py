@@ -95,12 +95,11 @@ def _meant_row(model: str, row: str, rows: Sequence[str]) -> str | None:
     glob = f"*{row}*"
     if row and not GLOB.search(row) and (hits := fnmatch.filter(rows, glob)):
         return f"'{model}:{glob}' means {len(hits)} of them" if len(hits) > 1 else f"did you mean '{hits[0]}'?"
-    if near := did_you_mean(row, rows):
-        return near
     from modelbuild.tensors import ftypes
 
-    way = f"`-q {row}` gives a Modelfile or weights this type, a matrix with this type in 'quantize' makes the row"
-    return way if ftypes.canonical(row) else None
+    if ftypes.canonical(row):
+        return f"add it to the matrix's 'quantize'; a Modelfile or weights alone are built in it by -q {row}"
+    return did_you_mean(row, rows)
 
 
 def spelled(called: Variant | Broken) -> set[str]:

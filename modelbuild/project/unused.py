@@ -54,7 +54,7 @@ def axes(said: Mapping[str, Said], names: Collection[str], model: str) -> Iterat
             continue
         near = near_axis(name, values) if len(names) <= _MOST else None
         what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
-        hint = near or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
+        hint = near or f"use ${{matrix.{name}}} in a key of the model, or give its rows keys by 'include'"
         facts = []
         if name in DEPRECATED or name in GONE:
             what, hint = unknown_parameter(name).what, "remove the axis"

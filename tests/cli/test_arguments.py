@@ -185,11 +185,6 @@ def test_a_short_option_takes_no_equals_sign(
     assert not seen.command
 
 
-def test_behind_two_dashes_it_is_a_target(seen: Seen) -> None:
-    assert main.main(["--", "-o=x"]) == 0
-    assert seen.values["targets"] == ("-o=x",)
-
-
 def test_a_command_that_is_typed_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["--list"]) == 2
     assert "hint  did you mean the command 'list'?" in capsys.readouterr().err

@@ -140,7 +140,7 @@ def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: H
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["./wieghts"], "no such file or folder\n  hint  did you mean 'weights'?"),
+        (["./wieghts"], "no such file or folder\n  hint  did you mean './weights'?"),
         (["none.gguf"], "no such file or folder"),
         (["./weights", "./weights2"], "a path is built on its own"),
         (["./weights", "chat"], "a path is built on its own"),
@@ -366,6 +366,20 @@ def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
     project.do("export", "chat", "one.gguf", code=1)
     project.do("export", "chat", "one.gguf", "--force")
     assert project.bytes("one.gguf") == project.bytes("out/chat.gguf")
+
+
+def test_an_export_without_targets_is_of_all_and_a_target_alone_lacks_the_place(project: Hand) -> None:
+    project.do("export", "out/")
+    project.do("export", "out")
+    names = [name for name in os.listdir(project.folder / "out") if name.endswith(".gguf")]
+    assert sorted(names) == ["base-q4_K_M.gguf", "base-q8_0.gguf", "chat.gguf"]
+    for target in ("chat", "base:q8_0", "./weights"):
+        text = project.do("export", target, code=2)
+        assert f"error: DEST is missing: '{target}' is what to export" in text
+        assert f"export {target} FOLDER`" in text
+    assert "DEST is missing" in project.do("export", code=2)
+    assert "wrote" not in project.do("export", "chat/")
+    assert "chat" in os.listdir(project.folder)
 
 
 def test_an_export_of_a_path(hand: Hand) -> None:

@@ -17,6 +17,7 @@ CASES = {
     # not TOML
     "toml-no-equals": "[model.chat]\nfrom './x'\n",
     "toml-bare-string": "[model.chat]\nfrom = llama3\n",
+    "toml-bare-string-in-list": '[model.chat.matrix]\nquantize = ["f16", q8_0]\n',
     "toml-unclosed-string": '[model.chat]\nfrom = "./x\n',
     "toml-unclosed-table": "[model.chat\n",
     "toml-unclosed-list": "[project]\nmodelfiles = [\n  'a',\n",

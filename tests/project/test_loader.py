@@ -68,6 +68,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "matrix-unknown-axis": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantise = "q8_0" }]\n', {}),
     "matrix-unknown-label": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantize = "q8_1" }]\n', {}),
     "matrix-unknown-default": (R + 'system = "${matrix.tone}"\nmatrix.tone = { kind = "a", terse = "b" }\ndefault.tone = "ters"\n', {}),
+    "matrix-axis-as-variable": (R + 'system = "${who}${matrix.who}"\nmatrix = { who = ["x", "y"] }\n', {}),
     "matrix-default-many": (R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y", "z"] }\ndefault.a = "x"\n', {}),
     "matrix-default-none": (
         R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x", "w"], b = ["y"] }\nexclude = [{ a = "x" }]\ndefault.a = "x"\n',
