@@ -53,7 +53,7 @@ VERBS = {
     "test": "did you mean the command 'check'?",
     "gc": "`modelbuild clean --stale` removes models that are no longer declared, `modelbuild clean --cache` empties the cache",
     # a shell's
-    "completion": "a line in ~/.bashrc switches it on: eval \"$(_MODELBUILD_COMPLETE=bash_source modelbuild)\"; "
+    "completion": 'a line in ~/.bashrc switches it on: eval "$(_MODELBUILD_COMPLETE=bash_source modelbuild)"; '
     "zsh and fish have their own, zsh_source and fish_source",
     "version": "did you mean the option '--version'?",
 }

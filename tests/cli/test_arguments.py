@@ -175,7 +175,12 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("-o=x.gguf", "write -o x.gguf"), ("-q=q8_0", "write -q q8_0"), ("-C=a b", "write -C 'a b'"), ("-j=", "write -j ''")],
+    [
+        ("-o=x.gguf", "write -o x.gguf"),
+        ("-q=q8_0", "write -q q8_0"),
+        ("-C=a b", "write -C 'a b'"),
+        ("-j=", "write -j ''"),
+    ],
 )
 def test_a_short_option_takes_no_equals_sign(
     word: str, hint: str, seen: Seen, capsys: pytest.CaptureFixture[str]

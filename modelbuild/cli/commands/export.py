@@ -68,7 +68,9 @@ def _refuse_target(call: Invocation, dest: str) -> None:
     """Alone, the last word is the place; what names a model or weights was meant as a target."""
     is_weights = discovery.is_checkpoint(started_in(call.settings.folder, dest))
     if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
-        raise Error(f"DEST is missing: '{dest}' is what to export", hint=f"name a folder: `modelbuild export {dest} FOLDER`")
+        raise Error(
+            f"DEST is missing: '{dest}' is what to export", hint=f"name a folder: `modelbuild export {dest} FOLDER`"
+        )
 
 
 def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:

@@ -1,8 +1,8 @@
 """Print which models the targets are based on.
 
 As text each model stands before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
-it needs. dot is for Graphviz, mermaid for Markdown pages, json (with all steps) for programs. Missing files decide
-bytes too: only json names them.
+it needs. dot is for Graphviz, mermaid for Markdown pages, json (with all steps) for programs. Files that
+are not there decide bytes, too; only json names them.
 """
 
 from __future__ import annotations

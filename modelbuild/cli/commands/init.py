@@ -1,7 +1,7 @@
 """Write a ModelBuild.toml for the models of this folder.
 
-Looks for Modelfiles and weights in the folder and those in it. What cannot be read is left out, with a warning; an existing
-ModelBuild.toml is never touched.
+Looks for Modelfiles and weights in this folder and below it. Files that cannot be read are left out, with a warning. An
+existing ModelBuild.toml is never touched.
 """
 
 from __future__ import annotations
