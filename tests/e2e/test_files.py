@@ -391,6 +391,20 @@ def test_an_export_without_targets_is_of_all_and_a_target_alone_lacks_the_place(
     assert "chat" in os.listdir(project.folder)
 
 
+def test_an_export_that_its_own_project_would_find_is_warned_of(hand: Hand) -> None:
+    hand.write("ModelBuild.toml", '[project]\nmodelfiles = ["**/Modelfile"]\n')
+    hand.write("chat/Modelfile", "FROM ../weights\n")
+    assert "warning" not in hand.do("export", "chat", f"{hand.folder}-beside")
+    said = hand.do("export", "chat", "out")
+    assert (
+        "warning: out: the Modelfiles in it are found by `modelfiles` of this project, as models of their own: out"
+        in said
+    )
+    shutil.rmtree(hand.folder / "out")
+    hand.write("ModelBuild.toml", '[project]\nmodelfiles = ["ch*/Modelfile"]\n')
+    assert "warning" not in hand.do("export", "chat", "out")
+
+
 def test_an_export_of_a_path(hand: Hand) -> None:
     hand.do("export", "./weights", "-q", "q8_0", "out")
     assert sorted(os.listdir(hand.folder / "out")) == ["Modelfile", "weights.gguf"]

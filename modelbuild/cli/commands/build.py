@@ -234,7 +234,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         from modelbuild.cli.afterwards import by_shortest, said
 
         line, warning = said(session.models.root, by_shortest((each.names for each in selection.outputs), published))
-        report.note(line)
+        report.note_once(line)
         if warning is not None:
             report.warning(warning)
     return FAILED if failures else GOOD

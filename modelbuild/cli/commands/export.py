@@ -19,6 +19,7 @@ from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.settings import started_in
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     import click
@@ -60,8 +61,31 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
         call.report.warning(warning)
     code = build.built(call, export.selection, build.Request(jobs=jobs).options())
     if code == GOOD and export.modelfiles:
-        return _write(call, exported, export.modelfiles)
+        known = session.words().known
+        code = _write(call, exported, export.modelfiles)
+        _tell_of_new_models(call, known, path)
     return code
+
+
+def _tell_of_new_models(call: Invocation, known: Sequence[str], dest: str) -> None:
+    """Warn where the project's globs find the Modelfiles of an export: the next build would build them as models of its own."""
+    from modelbuild.errors import Errors
+
+    if not os.path.realpath(dest).startswith(os.path.join(os.path.dirname(call.session.file), "")):
+        return
+    call.close()
+    try:
+        new = [name for name in call.session.words().known if name not in known]
+    except (Error, Errors):
+        return  # which every other command says
+    if new:
+        call.report.warning(
+            Error(
+                f"the Modelfiles in it are found by `modelfiles` of this project, as models of their own: {listed(new)}",
+                path=dest,
+                hint="remove them and export to another folder, or let `modelfiles` in [project] name fewer folders",
+            )
+        )
 
 
 def _refuse_target(call: Invocation, dest: str) -> None:
