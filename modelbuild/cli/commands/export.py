@@ -1,8 +1,8 @@
-"""Write models as files: GGUFs and a Modelfile over them.
+"""Write models as files: GGUFs and a Modelfile that names them.
 
-DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. Without a TARGET it is for
-the default targets, or everything. Variants that are not built are built first. Nothing goes into the models folder. Files
-that no export of the same targets wrote are overwritten only with --force.
+DEST is a folder, which is created if it is missing, or a FILE.gguf for one variant that consists of one GGUF. Without a
+TARGET, the default targets are exported, or everything. Models that are not built are built first. Nothing is written
+into the models folder. Without --force, only files of an earlier export of the same variants are replaced.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def parameters() -> list[click.Parameter]:
     return [
         targets(),
         click.Argument(["dest"], type=click.Path(), metavar="DEST"),
-        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N at once; default: all cores."),
-        click.Option(["--force"], is_flag=True, help="Write over files that are there."),
+        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N steps at once; default: all cores."),
+        click.Option(["--force"], is_flag=True, help="Replace existing files."),
     ]
 
 

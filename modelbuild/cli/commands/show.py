@@ -77,7 +77,7 @@ def _one(session: Session, target: str | None) -> Output:
 
 
 class _Shown:
-    """What is shown of a variant, gathered once for all forms."""
+    """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
         from modelbuild.session import variants
@@ -175,7 +175,7 @@ class _Shown:
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """Keys, values and places. A value without a place goes on below the places."""
+    """Keys, values and places. A value without a place may use the columns of the places."""
     keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
     room = None
     if width is not None:
@@ -223,7 +223,7 @@ def _short(value: Any) -> str:
 
 
 def _modelfile(session: Session, output: Output) -> str:
-    """The variant as one Modelfile: FROM the model blob where it is built, else from what it derives from in the end."""
+    """The variant as one Modelfile: FROM the model blob if it is built, else FROM its weights."""
     from modelbuild.session.flattened import flattened
 
     shown = _Shown(session, output)
