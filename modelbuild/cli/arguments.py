@@ -31,8 +31,8 @@ def run(words: Sequence[str]) -> int:
     if instruction := os.environ.get(COMPLETE):
         return _complete(instruction, words)
     command = root()
-    if (error := _assigned(words)) is not None:
-        Report(as_json="--json" in words).error(error)
+    if (assigned := _assigned(words)) is not None:
+        Report(as_json="--json" in words).error(assigned)
         return WRONG
     try:
         with command.make_context("modelbuild", sorted_q(words)) as context:

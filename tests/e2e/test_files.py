@@ -334,7 +334,7 @@ def test_what_was_built_in_another_type_is_not_shown_as_the_type_to_come(hand: H
     hand.do()
     hand.do("-q", "q8_0")
     shown = hand.do("show")
-    assert re.search("^type +f32$", shown, re.M) and "built        changed: a build would change it" in shown
+    assert re.search("^type +bf16$", shown, re.M) and "built        changed: a build would change it" in shown
     assert re.search("^type +q8_0$", hand.do("show", "-q", "q8_0"), re.M)
 
 
