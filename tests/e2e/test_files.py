@@ -329,6 +329,16 @@ def test_outputs_in_a_folder_that_is_listed_end(project: Hand) -> None:
     assert "nothing to do" in project.do()
 
 
+def test_show_without_a_target_is_of_the_only_model(hand: Hand) -> None:
+    toml = '[model.chat]\nfrom = "./weights"\nmatrix.quantize = ["q8_0", "f16"]\n'
+    hand.write("ModelBuild.toml", toml)
+    assert "'chat' matches 2 variants, need one" in hand.do("show", code=2)
+    hand.write("ModelBuild.toml", toml + 'default.quantize = "f16"\n')
+    assert hand.do("show").startswith("chat:f16\n")
+    hand.write("ModelBuild.toml", toml + '[model.other]\nfrom = "chat:f16"\n')
+    assert "'ModelBuild.toml' matches 3 variants, need one" in hand.do("show", code=2)
+
+
 def test_what_was_built_in_another_type_is_not_shown_as_the_type_to_come(hand: Hand) -> None:
     hand.write("Modelfile", "FROM ./weights\n")
     hand.do()

@@ -59,6 +59,8 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
 
 def _one(session: Session, target: str | None) -> Output:
     """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
+    if target is None and len(session.words().known) == 1:
+        target = session.words().known[0]
     selection = session.select([target] if target else ())
     labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
     if len(labels) > 1:
