@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from modelbuild.cli import foreign
 from modelbuild.cli.invocation import Invocation
 from modelbuild.errors import Error
 
@@ -46,6 +45,8 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
             hint="leave one of them out",
         )
     if others:
+        from modelbuild.cli import foreign
+
         if words[0] not in paths and (misplaced := foreign.verb(words)) and not _is_target(call, words[0]):
             raise misplaced
         raise Error(
