@@ -86,6 +86,8 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
     }  # fmt: skip
+    if x.operation == "reshape":
+        return parts[0]
     assert x.operation in specified, f"say in {__name__} what '{x.operation}' makes, in numpy's own words"
     made = specified[x.operation](x, *arrays)
     return np.ascontiguousarray(made).tobytes()

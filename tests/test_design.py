@@ -20,6 +20,13 @@ ELSEWHERE = {
     "cli.commands.*": "cli/test_commands.py",
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
+    **dict.fromkeys(
+        (f"checkpoint.adapters.{name}" for name in ("adapter", "checked", "gguf", "peft", "reading", "tensors")),
+        "attacks/test_adapter_lies.py",
+    ),
+    **dict.fromkeys(
+        (f"checkpoint.adapters.{name}" for name in ("factors", "mlx", "places")), "checkpoint/adapters/test_layer.py"
+    ),
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "steps": "steps/test_steps.py",

@@ -12,14 +12,15 @@ from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
+from modelbuild.plan.adapters import AdaptersReader
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
-from modelbuild.project.variant import Variant
-from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
+from modelbuild.project.variant import Adapter, Variant
+from modelbuild.steps import adapt, config, convert, describe, import_, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
 
@@ -63,7 +64,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, declared)
+    planner = _Planner(bases, weights, AdaptersReader(observed, weights), declared)
     outputs = []
     errors: list[Error] = []
     for variant in project.variants:
@@ -80,9 +81,10 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
 class _Planner:
     """Lays variants over what they derive from."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, adapters: AdaptersReader, declared: Declared) -> None:
         self._bases = bases
         self._weights = weights
+        self._adapters = adapters
         self._declared = declared
         self._planned: dict[str, Base | Error] = {}
         self._open: list[Variant] = []
@@ -145,7 +147,7 @@ class _Planner:
         if projector := variant.file("projector"):
             self._weights.beside("projector", projector, projector.path)
             kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", projector.path))
-        new = [*self._files_beside(variant), *self._texts(variant, merged)]
+        new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = {key: value for key, value in base.config.items() if key not in variant.cleared}
         for draft in variant.drafts:
@@ -157,10 +159,9 @@ class _Planner:
         given.update((key, value) for key, value in own.items() if value is not None)
         return replace(base, layers=tuple(layers), parameters=merged, config=given)
 
-    def _files_beside(self, variant: Variant) -> Iterable[LayerStep]:
+    def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
-            self._weights.beside("adapter", adapter, adapter.path)
-            yield self._as_it_is(variant, media.ADAPTER, "adapter", adapter.path)
+            yield self._adapter(variant, base, adapter)
         for draft in variant.drafts:
             self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
@@ -188,9 +189,7 @@ class _Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
-        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=operations.versions() or None)
-        made = self._declared.step(variant, layer, values, [("recipe", recipe)], what="model", pool="cores")
+        made = self._declared.step(variant, layer, _made_layer(), [("recipe", recipe)], what="model", pool="cores")
         return LayerStep(media.MODEL, made)
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
@@ -203,6 +202,18 @@ class _Planner:
                 elif base.finished:
                     layers[number] = self._model_layer(variant, base.finished)
         return replace(base, layers=tuple(layers), whole=None)
+
+    def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
+        found = self._adapters.read(adapter)
+        if found.is_gguf and adapter.scale == 1:
+            return self._as_it_is(variant, media.ADAPTER, "adapter", found.files[0][1].path)
+        if base.recipe is None:
+            raise adapter.place.error(f"'{variant.label}' has no model that the adapter could be for")
+        outtype = variant.string("outtype") or "source"
+        values = adapt.Parameters(folder=found.folder, outtype=outtype, scale=adapter.scale)
+        recipe = self._declared.step(variant, adapt, values, [("recipe", base.recipe), *found.files])
+        made = self._declared.step(variant, layer, _made_layer(), [("recipe", recipe)], what="adapter", pool="cores")
+        return LayerStep(media.ADAPTER, made)
 
     # Metadata and quantization
 
@@ -344,6 +355,14 @@ class _Planner:
         how = f"{family.name}, recognized from {found.file}"
         made = self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=family.template, recognized=how))
         return (made,), {"stop": list(family.stop)} if family.stop else {}
+
+
+def _made_layer() -> layer.Parameters:
+    """Of a layer that is made of a recipe, which says what operations there are, and not which version of them.
+
+    Without this a finished model would keep its bytes.
+    """
+    return layer.Parameters(operations=operations.versions() or None)
 
 
 def _form(media_type: str) -> str:

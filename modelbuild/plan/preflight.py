@@ -94,6 +94,8 @@ class _Look:
         if weights is None or steps.module(step.kind).MAKES != "layer":
             return []
         recipe = self.recipes.get(next(step.needs, ""))
+        if recipe is not None and ggufs.role(recipe.metadata) != "model":
+            return []
         if recipe is None:
             found = self._as_it_is(weights) if weights in step.sources else None
         elif weights.form == "safetensors":

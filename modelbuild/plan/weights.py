@@ -90,14 +90,7 @@ class WeightsReader:
         if kind is None:
             raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
         if kind == "folder" or path.endswith(".safetensors"):
-            raise file.place.error(
-                f"{role} '{file.text}' is a safetensors adapter, which is not built yet"
-                if role == "adapter"
-                else f"{role} '{file.text}' is no GGUF file",
-                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py makes one of an adapter)"
-                if role == "adapter"
-                else "name a GGUF file",
-            )
+            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
             raise file.place.error(
@@ -114,19 +107,19 @@ class WeightsReader:
     # Folders
 
     def _folder(self, line: From, path: str) -> Weights:
-        folder = self._snapshot(line, path)
-        names = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+        folder = self.snapshot(line, path)
+        names = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
         ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
         if ggufs and not any(name.endswith(".safetensors") for name in names):
             return self._ggufs([(line, path) for path in ggufs])
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
 
-    def _snapshot(self, line: From, folder: str) -> str:
+    def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
         from modelbuild.checkpoint import hf_cache, shards
 
-        self._entries(line, folder)
+        self.entries(line, folder)
         try:
             found = hf_cache.snapshot(folder, self._observed)
             hf_cache.check_links(found, shards.FILES)
@@ -136,7 +129,8 @@ class WeightsReader:
             raise _unreadable(error, line, folder, "folder") from error
         return found
 
-    def _entries(self, line: From, folder: str) -> Listing:
+    def entries(self, line: Named, folder: str) -> Listing:
+        """What a folder holds. Raises Error."""
         try:
             return self._observed.entries(folder)
         except OSError as error:
@@ -147,9 +141,9 @@ class WeightsReader:
 
         nested = [
             f"{sub}/{name}"
-            for sub, kind, _ in self._entries(line, folder)
+            for sub, kind, _ in self.entries(line, folder)
             if kind == "folder" and sub == "additional_chat_templates"
-            for name, what, _ in self._entries(line, os.path.join(folder, sub))
+            for name, what, _ in self.entries(line, os.path.join(folder, sub))
             if what == "file"
         ]
         index = os.path.join(folder, shards.INDEX)
@@ -236,7 +230,7 @@ class WeightsReader:
         found: dict[tuple[str, ...], From] = {}
         for line, path in paths:
             folder = os.path.dirname(path)
-            beside = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+            beside = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
             try:
                 names = ggufs.parts(os.path.basename(path), beside)
             except Error as error:

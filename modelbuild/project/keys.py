@@ -154,8 +154,8 @@ def adapter_mode(value: Any) -> str:
 def adapter_scale(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Error(f"'scale' expects a number, got {got(value)}")
-    if value != 1:
-        raise not_built_yet("an adapter scale other than 1")
+    if value == 0 or abs(value) > 1e9:
+        raise Error(f"'scale' expects a number other than 0, got {got(value)}", hint="leave the adapter out")
     return float(value)
 
 

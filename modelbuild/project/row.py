@@ -285,7 +285,7 @@ class _Reading:
             own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
             scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
             if file:
-                adapters.append(Adapter(file.path, file.text, scale or 1.0, own or mode, file.place))
+                adapters.append(Adapter(file.path, file.text, 1.0 if scale is None else scale, own or mode, file.place))
         return tuple(adapters)
 
     def drafts(self) -> tuple[File, ...]:

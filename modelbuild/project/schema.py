@@ -111,8 +111,10 @@ def _words(*known: str) -> Any:
 
 
 class Adapter(_Table):
-    path: str = Field(description="GGUF file or adapter folder, relative to the ModelBuild.toml.")
-    scale: Number = Field(1.0, description="Factor on the adapter's own scale; only 1 is built yet.")
+    path: str = Field(
+        description="Folder of PEFT or MLX, safetensors file or GGUF file, relative to the ModelBuild.toml."
+    )
+    scale: Number = Field(1.0, description="Factor on the adapter's own scale.")
     mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights (not built yet)."
     )

@@ -75,7 +75,7 @@ CASES = {
     "value-outtype": MODEL + 'outtype = "f8"\n',
     "value-adapter-mode": MODEL + 'adapter_mode = "layers"\n',
     "value-adapter-merge": MODEL + 'adapters = [{ path = "./lora", mode = "merge" }]\n',
-    "value-adapter-scale": MODEL + 'adapters = [{ path = "./lora", scale = 0.5 }]\n',
+    "value-adapter-scale": MODEL + 'adapters = [{ path = "./lora", scale = 0 }]\n',
     "value-link": MODEL + 'link = "soft"\n',
     "value-role": MODEL + 'messages = [{ role = "bot", content = "hi" }]\n',
     "value-requires": MODEL + 'requires = "new"\n',
