@@ -33,6 +33,7 @@ ELSEWHERE = {
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
+    "tensors.products": "tensors/operations/test_merge.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""

@@ -20,7 +20,7 @@ from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import adapt, config, convert, describe, import_, layer, manifest, quantize
+from modelbuild.steps import adapt, config, convert, describe, import_, layer, manifest, merge, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
 
@@ -136,7 +136,7 @@ class _Planner:
         return variant.froms[0].place if variant.froms else variant.table
 
     def _laid(self, variant: Variant) -> Base:
-        base = self._described(variant, self._base(variant))
+        base = self._described(variant, self._merged(variant, self._base(variant)))
         base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
@@ -161,7 +161,8 @@ class _Planner:
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
-            yield self._adapter(variant, base, adapter)
+            if adapter.mode == "layer":
+                yield self._adapter(variant, base, adapter)
         for draft in variant.drafts:
             self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
@@ -215,7 +216,37 @@ class _Planner:
         made = self._declared.step(variant, layer, _made_layer(), [("recipe", recipe)], what="adapter", pool="cores")
         return LayerStep(media.ADAPTER, made)
 
-    # Metadata and quantization
+    # What is done to the weights
+
+    def _merged(self, variant: Variant, base: Base) -> Base:
+        """Merge adapters into the weights, one after the other."""
+        for adapter in variant.adapters:
+            if adapter.mode != "merge":
+                continue
+            if base.recipe is None:
+                raise adapter.place.error(f"'{variant.label}' has no model that the adapter could be merged into")
+            files = self._adapters.read(adapter).files
+            recipe = self._merge(variant, base.recipe, adapter, files)
+            finished = self._merge(variant, base.finished, adapter, files) if base.finished else recipe
+            base = self._made_anew(base, recipe, finished)
+        return base
+
+    def _merge(self, variant: Variant, recipe: str, adapter: Adapter, files: Sequence[tuple[str, Source]]) -> str:
+        values = merge.Parameters(scale=adapter.scale, requantize=variant.flag("allow_requantize") or None)
+        places = {"requantize": adapter.place}
+        return self._declared.step(variant, merge, values, [("recipe", recipe), *files], places=places)
+
+    @staticmethod
+    def _made_anew(base: Base, recipe: str, finished: str) -> Base:
+        """A base whose model layer is to be made of another recipe."""
+        return replace(
+            base,
+            layers=base.with_model(LayerStep(media.MODEL, "")),
+            recipe=recipe,
+            finished=finished,
+            config=_without_model(base.config),
+            whole=None,
+        )
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""
@@ -228,14 +259,7 @@ class _Planner:
             raise variant.place("metadata").error(f"'{variant.label}' has no model whose metadata could be set")
         recipe = self._describe(variant, base.recipe, given)
         finished = self._describe(variant, base.finished, given) if base.finished else recipe
-        return replace(
-            base,
-            layers=base.with_model(LayerStep(media.MODEL, "")),
-            recipe=recipe,
-            finished=finished,
-            config=_without_model(base.config),
-            whole=None,
-        )
+        return self._made_anew(base, recipe, finished)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
         return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])

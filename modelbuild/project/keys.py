@@ -145,10 +145,7 @@ def flag(value: Any, key: str) -> bool:
 
 
 def adapter_mode(value: Any) -> str:
-    mode = choice(value or "layer", ADAPTER_MODES, "adapter mode")
-    if mode == "merge":
-        raise not_built_yet("adapter mode 'merge'")
-    return mode
+    return choice(value or "layer", ADAPTER_MODES, "adapter mode")
 
 
 def adapter_scale(value: Any) -> float:

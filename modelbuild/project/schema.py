@@ -116,7 +116,7 @@ class Adapter(_Table):
     )
     scale: Number = Field(1.0, description="Factor on the adapter's own scale.")
     mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
-        "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights (not built yet)."
+        "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights."
     )
 
 

@@ -74,7 +74,6 @@ CASES = {
     "value-allow-requantize": MODEL + 'allow_requantize = "yes"\n',
     "value-outtype": MODEL + 'outtype = "f8"\n',
     "value-adapter-mode": MODEL + 'adapter_mode = "layers"\n',
-    "value-adapter-merge": MODEL + 'adapters = [{ path = "./lora", mode = "merge" }]\n',
     "value-adapter-scale": MODEL + 'adapters = [{ path = "./lora", scale = 0 }]\n',
     "value-link": MODEL + 'link = "soft"\n',
     "value-role": MODEL + 'messages = [{ role = "bot", content = "hi" }]\n',
@@ -225,7 +224,6 @@ release = ["support", "release"]
 def test_the_designs_example_lacks_only_what_comes_later() -> None:
     checked = document.check(DESIGN, "ModelBuild.toml", Kept())
     assert [error.what for error in checked.errors] == [
-        "model 'release': adapter mode 'merge' is not built yet",
         "model 'release': 'push' is not built yet",
     ]
     assert checked.document == tomllib.loads(DESIGN)

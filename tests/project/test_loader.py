@@ -96,7 +96,6 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "name-reserved": ('[model.a]\nfrom = "x"\ntag = "local"\n', {}),
     "value-filled-ftype": (R + 'quantize = "${q}"\n[vars]\nq = "q4_k_n"\n', {}),
     "value-filled-parameter": (R + 'parameters = { num_ctx = "${q}" }\n[vars]\nq = "many"\n', {}),
-    "value-filled-merge": (R + 'adapter_mode = "${q}"\n[vars]\nq = "merge"\n', {}),
     "value-filled-scale": (R + 'adapters = [{ path = "a", scale = "${q}" }]\n[vars]\nq = 0.0\n', {}),
     "value-filled-role": (R + 'messages = [{ role = "${q}", content = "x" }]\n[vars]\nq = "bot"\n', {}),
     "value-filled-template": (R + 'template = "${q}"\n[vars]\nq = true\n', {}),

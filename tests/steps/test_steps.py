@@ -62,6 +62,10 @@ draft = "x.gguf"
 [model.c]
 from = "base"
 adapters = [{ path = "lora" }]
+[model.d]
+from = "base"
+adapters = [{ path = "lora", mode = "merge" }]
+allow_requantize = true
 """
 
 

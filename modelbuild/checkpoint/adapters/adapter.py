@@ -16,6 +16,7 @@ class Pair:
     b          [out, rank], of experts [experts, out, rank]
     magnitude  DoRA: what the length of each row of the sum becomes, [out]
     files      the names of its tensors in the file
+    rounded    whether PEFT rounds the product to the matrix's type before it adds it: of embeddings and experts
     """
 
     a: Expression
@@ -23,6 +24,7 @@ class Pair:
     scale: float
     magnitude: Expression | None = None
     files: tuple[str, ...] = ()
+    rounded: bool = False
 
     @property
     def rank(self) -> int:

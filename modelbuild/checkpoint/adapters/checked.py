@@ -26,6 +26,17 @@ def check(pairs: Mapping[str, Pair], places: Places) -> None:
         check_shape(name, pair.shape, places, pair.files)
 
 
+def check_magnitudes(pairs: Mapping[str, Pair]) -> None:
+    """Raise Error where a DoRA does not have a magnitude for each row of its matrix."""
+    for pair in pairs.values():
+        if pair.magnitude is not None and pair.magnitude.shape != pair.shape[:1]:
+            raise Error(
+                f"the magnitude of '{shown(pair.files[0])}' does not fit its matrix",
+                facts=[("the matrix", f"{list(pair.shape)}"), ("the magnitude", f"{list(pair.magnitude.shape)}")],
+                hint="the adapter is not whole: save it again",
+            )
+
+
 def check_architecture(placed: str, places: Places) -> None:
     """Raise Error where the tensors of an adapter are named for a model of another architecture."""
     if placed and placed != places.architecture:

@@ -54,7 +54,7 @@ class Factors:
                 a, b = _sliced(a, b, x.parameters)
             case other:
                 raise Error(f"a model's tensor is made by '{other}', through which no adapter is brought yet")
-        return Pair(a, b, found.scale, self._magnitude(x, found), found.files)
+        return Pair(a, b, found.scale, self._magnitude(x, found), found.files, found.rounded)
 
     def _magnitude(self, x: Expression, pair: Pair) -> Expression | None:
         """DoRA's lengths of rows follow the rows."""
@@ -88,7 +88,7 @@ class Factors:
         dtype = dtypes.pop() if len(dtypes) == 1 else "f32"
         both = [self._same(pair, some, dtype) for pair in found]
         files = tuple(name for pair in found if pair for name in pair.files)
-        return Pair(stack([a for a, _ in both]), stack([b for _, b in both]), some.scale, None, files)
+        return Pair(stack([a for a, _ in both]), stack([b for _, b in both]), some.scale, None, files, some.rounded)
 
     def _same(self, pair: Pair | None, other: Pair, dtype: str) -> tuple[Expression, Expression]:
         """Factors in a dtype and with the scale of another pair."""

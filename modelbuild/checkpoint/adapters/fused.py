@@ -69,13 +69,13 @@ def _fitting(part: Fused, parameter: str, version: str, places: Places) -> tuple
     if rest or part.b.shape[1] != part.a.shape[0]:
         return None
     if count == 1:
-        straight = Pair(part.a, part.b, scale, None, part.files)
+        straight = Pair(part.a, part.b, scale, None, part.files, True)
         return (name, straight) if _fits(name, straight, places) else None
     rows, columns = part.b.shape[0], part.a.shape[1]
     a = reshape(part.a, (count, rank, columns))
     b = reshape(transpose(reshape(part.b, (rows * rank, count))), (count, rows, rank))
-    straight = Pair(a, b, scale, None, part.files)
-    turned = Pair(transpose(b), transpose(a), scale, None, part.files)
+    straight = Pair(a, b, scale, None, part.files, True)
+    turned = Pair(transpose(b), transpose(a), scale, None, part.files, True)
     fits = [_fits(name, straight, places), _fits(name, turned, places)]
     if all(fits):
         new = _version(version)

@@ -57,7 +57,7 @@ def _pair(name: str, found: Mapping[str, Expression], alpha: float) -> Pair:
             hint="convert the adapter again",
         )
     files = tuple(f"{name}.{half}" for half in found)
-    return Pair(a, b, alpha / b.shape[-1] if alpha else 1.0, None, files)
+    return Pair(a, b, alpha / b.shape[-1] if alpha else 1.0, None, files, name == EMBEDDING)
 
 
 def _invocation(metadata: Mapping[str, bytes]) -> list[int]:

@@ -9,7 +9,7 @@ from math import prod
 
 from modelbuild.checkpoint import card
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
-from modelbuild.checkpoint.adapters.checked import check, check_architecture
+from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes
 from modelbuild.checkpoint.adapters.factors import Factors
 from modelbuild.checkpoint.adapters.fused import unfused
 from modelbuild.checkpoint.adapters.gguf import EMBEDDING
@@ -74,6 +74,7 @@ def placed(adapter: Adapter, places: Places) -> tuple[dict[str, Pair], Mapping[s
     if adapter.placed:
         return dict(adapter.pairs), {}
     pairs = {**adapter.pairs, **unfused(adapter, places)}
+    check_magnitudes(pairs)
     factors = Factors({name.replace("language_model.", ""): pair for name, pair in pairs.items()})
     found = {}
     for name, x in places.symbols({name: pair.shape for name, pair in pairs.items()}):

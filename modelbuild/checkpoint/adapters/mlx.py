@@ -115,4 +115,4 @@ def _pair(module: str, found: Mapping[str, tuple[str, Expression]], rank: int, f
         )
     if len(b.shape) == 2 and not module.endswith("embed_tokens"):
         a, b = transpose(a), transpose(b)
-    return Pair(a, b, factor, magnitude, files)
+    return Pair(a, b, factor, magnitude, files, module.endswith("embed_tokens"))
