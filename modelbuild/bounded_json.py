@@ -41,6 +41,8 @@ def parse(text: str, path: str) -> Any:
         with uncollected(len(text)):
             value = json.loads(text)
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise Error("begins with a byte order mark", path=path, hint="save the file as UTF-8 without one") from None
         start = text.rfind("\n", 0, error.pos) + 1
         raise Error(
             f"expected JSON: {error.msg[:1].lower()}{error.msg[1:]}",
@@ -83,10 +85,10 @@ def require(memory: int, path: str) -> None:
     """Raise Error for what would take more memory than parsing may."""
     if memory > MEMORY_LIMIT:
         raise Error(
-            "holds more than can be read",
+            "contains more than can be read",
             path=path,
             facts=[("memory", f"{memory:,} bytes"), ("at most", f"{MEMORY_LIMIT:,} bytes")],
-            hint="no model's file has so many values: it is damaged, or another file under this name; get it again",
+            hint="no model file has so many values: the file is damaged or is not what its name says; download it again",
         )
 
 

@@ -60,6 +60,21 @@ def reason(error: OSError | ValueError) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
+_REMEDIES = {
+    errno.EACCES: "make it readable for your user",
+    errno.EPERM: "make it readable for your user",
+    errno.ELOOP: "a link leads back to itself: put the file or folder in its place",
+    errno.ENAMETOOLONG: "shorten the path",
+    errno.EFBIG: "this is not what its name says: name another file",
+    errno.EIO: "the disk reports a fault: get the file again, or copy it to another disk",
+}
+
+
+def remedy(error: OSError | ValueError) -> str | None:
+    """What to do about a file that cannot be read, as a hint says it."""
+    return _REMEDIES.get(error.errno or 0) if isinstance(error, OSError) else None
+
+
 def existing(path: str) -> str:
     """The path, or the nearest folder above it that is there."""
     while not os.path.lexists(path):
@@ -74,7 +89,7 @@ def expand(argument: str, folder: str) -> str:
     Raises Error without a place.
     """
     if "\0" in argument:
-        raise Error("path holds a NUL character")
+        raise Error("path contains a NUL character")
     if os.path.isabs(argument) or argument.startswith(("/", "\\")):
         return os.path.abspath(argument)
     if argument.startswith("~"):
@@ -99,13 +114,14 @@ def _home(user: str) -> str:
 
 
 def free(path: str) -> int | None:
-    """Bytes that are free where `path` lies or would lie; None where the system does not tell."""
+    """Bytes that are free where `path` lies or would lie; None where the system does not tell, as of /proc."""
     import shutil
 
     try:
-        return shutil.disk_usage(existing(path)).free
+        usage = shutil.disk_usage(existing(path))
     except OSError:
         return None
+    return usage.free if usage.total else None
 
 
 def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:
@@ -267,11 +283,11 @@ def _open_lock(path: str) -> int:
         descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "a link stands where a lock is needed", path) from error
+            raise OSError(errno.ELOOP, "the lock file is a link", path) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "something that is not a file stands where a lock is needed", path)
+        raise OSError(errno.EINVAL, "the lock file is not a regular file", path)
     return descriptor
 
 

@@ -11,7 +11,7 @@ from modelbuild import __version__
 SHOWN = "MODELBUILD_TRACEBACK"
 """The variable that asks for the whole traceback."""
 
-WRITERS = ("cli/report.py", "cli/progress.py", "cli/main.py", "cli/arguments.py")
+WRITERS = ("cli/report.py", "cli/progress.py", "cli/terminal.py", "cli/main.py", "cli/arguments.py")
 """The only files of ours that write to the terminal."""
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -26,8 +26,8 @@ def described(error: BaseException) -> str:
     lines += [f"  {'at' if not n else '':<7}  {_place(frame)}" for n, frame in enumerate(reversed(ours[-3:]))]
     lines += [
         f"  version  modelbuild {__version__}, Python {platform.python_version()}, {platform.system()}",
-        "  hint     this is a fault of modelbuild: report it with these lines, the command, and what it was run on;",
-        f"           {SHOWN}=1 shows the whole traceback; what is finished stays and is used again",
+        "  hint     this is a bug in modelbuild: report it with these lines, the command, and its input files;",
+        f"           {SHOWN}=1 shows the whole traceback; finished steps are cached",
     ]
     if os.environ.get(SHOWN):
         lines.insert(0, "".join(traceback.format_exception(error)).rstrip())

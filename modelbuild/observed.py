@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.files import signature
+
+if TYPE_CHECKING:
+    from modelbuild.misspelled import Wanted
 
 LIMIT = 64 << 20
 """Bytes of a file that is read whole; the largest real ones, the index of a checkpoint, have some 23 million."""
@@ -84,6 +87,19 @@ class Observed:
         seen = os.environ.get(name)
         self._looks["env", name] = "" if seen is None else "=" + seen
         return seen
+
+    def meant(self, text: str, folder: str, wanted: Wanted | None = None) -> str | None:
+        """The path that a misspelled one was meant for; `wanted` is a file unless said otherwise.
+
+        Of the looks that this takes only that at what was found is written down: an error must not be told anew whenever
+        anything near it changes.
+        """
+        from modelbuild import misspelled
+
+        near = misspelled.path(text, folder, wanted or misspelled.FILE)
+        if near is not None:
+            self.kind(os.path.abspath(os.path.join(folder, os.path.expanduser(near))))
+        return near
 
     def looks(self) -> list[Look]:
         """Every look so far, the last one at each thing."""

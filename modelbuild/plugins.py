@@ -44,7 +44,7 @@ def find(group: str, name: str) -> Plugin | None:
     }
     if len(found) > 1:
         raise Error(
-            f"{len(found)} packages bring '{name}' along, expected one",
+            f"{len(found)} packages provide '{name}', expected one",
             facts=[("packages", ", ".join(sorted(found)))],
             hint="uninstall the others",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 BITS_LIMIT = 14_000
@@ -21,7 +21,7 @@ def as_text(value: str | int | float | bool) -> str:
 def got(value: object) -> str:
     """A value as an error names it, in TOML's words."""
     if isinstance(value, str):
-        return f"'{value}'" if len(value) <= 60 else f"'{value[:59]}…'"
+        return f"'{cut(value, 60)}'"
     if isinstance(value, int | float):
         text = as_text(value)
         return text if len(text) <= 60 else f"{text[:59]}…"
@@ -56,19 +56,6 @@ def size(count: float) -> str:
     return f"{count:.1f} {unit}" if count < 99.95 else f"{count:.0f} {unit}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Columns of text, two blanks apart; those numbered in `right` are set right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = []
-    for row in (head, *rows):
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
 def duration(seconds: float) -> str:
     """Seconds as people read them: with hundredths, and as a clock from 100 on."""
     return f"{seconds:.2f} s" if seconds < 99.995 else clock(seconds)
@@ -80,17 +67,31 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def cut(text: str, limit: int) -> str:
+    """The start of a text, with an ellipsis where it goes on: at most `limit` characters, and no word broken if that can be."""
+    if len(text) <= limit:
+        return text
+    start = text[: limit - 1]
+    if not text[limit - 1].isspace():
+        whole = start.rstrip().rpartition(" ")[0] if " " in start else ""
+        start = whole if len(whole) > limit // 2 else start
+    return start.rstrip() + "…"
+
+
 def plural(count: int, noun: str) -> str:
     """A number of things: '1 step', '1,234 steps'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known word that a misspelled one was meant for, in any case of its letters; None where none is near.
+
+    `cutoff` is how much of both must be alike: more of it where most words are meant as they stand.
+    """
     import difflib
 
     by_fold = {word.casefold(): word for word in known}
-    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None
 
 
@@ -108,6 +109,21 @@ def listed(names: Iterable[str], limit: int = 12) -> str:
     return ", ".join(words)
 
 
+_CHARACTERS = {
+    "\t": "a tab", " ": "a space", "\n": "the end of the line", "\r": "the end of the line", "": "the end of the file",
+    "\xa0": "U+00A0 (no-break space)", "\xad": "U+00AD (soft hyphen)", "\u200b": "U+200B (zero width space)",
+    "\u200d": "U+200D (zero width joiner)", "\u3000": "U+3000 (ideographic space)", "\ufeff": "U+FEFF (byte order mark)",
+    "\x1b": "U+001B (escape)", "\0": "U+0000 (NUL)",
+}  # fmt: skip
+
+
+def character(char: str) -> str:
+    """What errors call a character; the empty one is the end of the file."""
+    if char in _CHARACTERS:
+        return _CHARACTERS[char]
+    return f"'{char}'" if char.isprintable() else f"U+{ord(char):04X}"
+
+
 SHOWN = 80
 """Characters of a value from a file that an error shows."""
 
@@ -116,7 +132,7 @@ def shown(value: Any) -> str:
     """A value from a file, short and printable."""
     text = value[: SHOWN + 1] if isinstance(value, str) else _start(value)
     text = text.encode("utf-8", "replace").decode() if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "…"
+    return cut(text, SHOWN)
 
 
 def _start(value: Any) -> str:

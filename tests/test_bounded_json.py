@@ -40,7 +40,7 @@ def test_one_character_of_four_bytes_does_not_make_a_text_four_times_as_large() 
 @pytest.mark.parametrize("item", (b"[],", b'{"":1},', b'"ab",', b'"ab":1,'))
 def test_more_values_than_memory_is_an_error_before_they_are_made(item: bytes) -> None:
     data = b"[" + item * (36_000_000 // len(item)) + b"0]"
-    assert what(bounded_json.text, data, "x.json") == "holds more than can be read"
+    assert what(bounded_json.text, data, "x.json") == "contains more than can be read"
 
 
 def test_json_as_large_as_the_largest_real_tokenizers_is_read() -> None:
@@ -72,3 +72,12 @@ def test_garbage_is_collected_again_after_a_large_file() -> None:
     assert gc.isenabled()
     with bounded_json.uncollected(10):
         assert gc.isenabled()
+
+
+def test_a_byte_order_mark_is_told_in_our_words() -> None:
+    with pytest.raises(Error) as caught:
+        bounded_json.parse("\ufeff{}", "config.json")
+    assert (caught.value.what, caught.value.hint) == (
+        "begins with a byte order mark",
+        "save the file as UTF-8 without one",
+    )

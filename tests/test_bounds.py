@@ -29,7 +29,7 @@ def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    assert shown(nested) == "[" * 77 + "…"
+    assert shown(nested) == "[" * 79 + "…"
     assert shown([1] * 1_000_000).endswith("…")
     assert shown(1 << 20_000) == "a number of thousands of digits"
     assert shown([1, "a", None, 1.5, {"b": True}]) == '[1, "a", null, 1.5, {"b": true}]'
@@ -37,7 +37,7 @@ def test_values_are_shown_however_long_deep_and_large_they_are() -> None:
 
 def test_numbers_of_metadata_fit_64_bits() -> None:
     for value in (10**400, [10**400], -(10**20), 1 << 64):
-        assert what(metadata.check, "acme.x", value).startswith("'acme.x' expects numbers that 64 bits hold")
+        assert what(metadata.check, "acme.x", value).startswith("'acme.x' expects numbers that fit 64 bits")
     assert metadata.check("acme.x", (1 << 64) - 1) == (1 << 64) - 1
 
 
@@ -57,7 +57,7 @@ def test_means_of_an_importance_matrix_over_several_chunks(tmp_path: Path) -> No
     assert imatrix._means("a", file, sums, counts, "x") == expected.astype("<f4").tobytes()
     values[-1] = np.nan
     broken = data[: -4 * count] + values.tobytes()
-    assert what(imatrix.parse, broken, "x") == f"'a' holds nan at {count - 1}, expected finite numbers"
+    assert what(imatrix.parse, broken, "x") == f"'a' contains nan at {count - 1}, expected finite numbers"
 
 
 def test_lists_are_no_scalars() -> None:

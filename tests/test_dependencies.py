@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import modelbuild
@@ -37,5 +40,43 @@ def test_every_dependency_is_imported_and_nothing_else() -> None:
 
 
 def test_the_page_says_why_each_is_there() -> None:
-    page = (ROOT / "docs/dependencies.md").read_text()
-    assert set(re.findall(r"^\| ([\w-]+) \| .+ \|$", page, re.MULTILINE)) - {"package"} == declared()
+    reasons, _, _ = (ROOT / "docs/dependencies.md").read_text().partition("\n## ")
+    assert set(re.findall(r"^\| ([\w-]+) \| .+ \|$", reasons, re.MULTILINE)) - {"package"} == declared()
+
+
+def brought_along(package: str) -> set[str]:
+    """The distributions that one brings along, and those that these bring."""
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        for line in metadata.requires(waiting.pop()) or []:
+            name, _, condition = line.partition(";")
+            name = re.split(r"[^\w-]", name)[0]
+            if "extra ==" not in condition and name not in found and list(metadata.Distribution.discover(name=name)):
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+USES_THE_LIBRARY = """
+import json, sys
+for name in json.loads(sys.argv[1]):
+    sys.modules[name] = None  # an import of it fails
+from modelbuild.checkpoint.tokenizers.library import BoundedTokenizer
+from tests.checkpoint.tokenizers.folders import tiny
+data = tiny(added_tokens=[])
+known = BoundedTokenizer(data, "tokenizer.json")
+assert known.decoded(known.ids_with_special("the  end")) == "the  end"
+assert known.pieces("the  end") == ["the", "\\u0120", "\\u0120end"]
+"""
+
+
+def test_what_the_tokenizers_library_brings_along_may_be_left_out() -> None:
+    """As docs/dependencies.md says: none of it is imported."""
+    others = {name for each in declared() - {"tokenizers"} for name in {each, *brought_along(each)}}
+    alone = {name.replace("-", "_") for name in brought_along("tokenizers") - others}
+    assert {"huggingface_hub", "tqdm"} <= alone
+    run = subprocess.run(
+        [sys.executable, "-c", USES_THE_LIBRARY, json.dumps(sorted(alone))], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr

@@ -39,6 +39,7 @@ GROUND = frozenset(
         "internal_error",
         "files",
         "interrupt",
+        "misspelled",
         "observed",
         "page_cache",
         "plugins",

@@ -41,7 +41,7 @@ def test_what_a_package_offers_is_found_by_name_and_imported_on_demand(site: Pat
 def test_two_packages_that_offer_the_same_are_an_error(site: Path) -> None:
     install(site, "first", "json:dumps")
     install(site, "second", "json:loads")
-    with pytest.raises(Error, match="2 packages bring 'Thing' along, expected one") as caught:
+    with pytest.raises(Error, match="2 packages provide 'Thing', expected one") as caught:
         plugins.find(GROUP, "Thing")
     assert caught.value.facts == (("packages", "first 1.2, second 1.2"),)
 

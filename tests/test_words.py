@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelbuild import words
-from modelbuild.words import as_text, did_you_mean, got, in_json, listed, plural, size, table
+from modelbuild.words import as_text, cut, did_you_mean, got, in_json, listed, plural, size
 
 
 def test_scalars_read_inside_a_string_as_toml_spells_them() -> None:
@@ -50,10 +50,12 @@ def test_long_times_read_as_clock() -> None:
     assert words.clock(3725) == "1:02:05"
 
 
-def test_a_table_aligns_its_columns_and_leaves_no_blanks_at_the_end() -> None:
-    assert table(["name", "size"], [["a", "10 B"], ["longer", "1 B"]], right=[1]) == "\n".join(
-        ["name    size", "a       10 B", "longer   1 B"]
-    )
+def test_a_text_is_cut_between_words() -> None:
+    assert cut("one two three", 13) == "one two three"
+    assert cut("one two three", 12) == "one two…"
+    assert cut("one two three", 8) == "one two…"
+    assert cut("x" * 20, 10) == "x" * 9 + "…"
+    assert cut("a " + "x" * 20, 10) == "a xxxxxxx…", "better a broken word than next to nothing"
 
 
 def test_values_of_json_read_in_its_words() -> None:

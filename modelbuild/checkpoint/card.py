@@ -5,6 +5,7 @@ Source: gguf-py metadata.py (Metadata.load, get_model_id_components, set_gguf_me
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
@@ -189,7 +190,7 @@ def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
         raise Error(
             f"the front matter is longer than {FRONT_LIMIT:,} characters",
             path=path,
-            hint="close it with a line '---', or take out what does not tell of the model",
+            hint="end it with a line '---', or remove what does not describe the model",
         )
     # A language 'no' is not False, and YAML knows no tabs (load_model_card).
     front = ("\n".join(lines[1:end]) + "\n").replace("- no\n", '- "no"\n').replace("\t", "  ")
@@ -206,7 +207,7 @@ def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
             line=mark.line + 2 if mark else None,
             column=mark.column + 1 if mark else None,
             source=lines[mark.line + 1][:200] if mark and mark.line + 1 < len(lines) else None,
-            hint="mend what stands between the two lines '---', or take them away",
+            hint="fix the text between the two lines '---', or remove it with them",
         ) from None
     return card if isinstance(card, dict) else {}
 
@@ -235,6 +236,8 @@ def sampling(checkpoint: Checkpoint) -> Values:
         if not isinstance(value, expected):  # type: ignore[arg-type]
             words = {"str": "a text", "i32": "a whole number", "f32": "a number"}
             raise Error(f"'{key}' expects {words[value_type]}, got {in_json(value)}", path=path)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Error(f"'{key}' expects a finite number, got {value}", path=path)
         if value != "":
             try:
                 values[f"general.sampling.{name}"] = encode_value(value_type, value)
@@ -282,15 +285,15 @@ def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
         value = card[key]
         if isinstance(value, list) and len(value) > ITEMS_LIMIT:
             what = f"'{key}' has {len(value):,} items, expected at most {ITEMS_LIMIT:,}"
-            raise Error(what, path="README.md", hint="leave those that tell of the model")
+            raise Error(what, path="README.md", hint="keep the ones that describe the model")
         items = value if isinstance(value, list) else [value]
         texts = chain.from_iterable(item.values() if isinstance(item, dict) else [item] for item in items)
         size += sum(len(text) for text in texts if isinstance(text, str))
     if size > TEXT_LIMIT:
         raise Error(
-            f"the front matter comes to {size:,} characters of text, expected at most {TEXT_LIMIT:,}",
+            f"the front matter has {size:,} characters of text, expected at most {TEXT_LIMIT:,}",
             path="README.md",
-            hint="a text that is named by an alias counts each time: name it once",
+            hint="a text counts once for each alias that names it: name it once",
         )
     return card
 

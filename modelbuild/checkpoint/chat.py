@@ -5,8 +5,9 @@ Source: gguf-py vocab.py (SpecialVocab) for where a checkpoint keeps it; llama.c
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -87,3 +88,55 @@ def _item(texts: bytes, number: Any) -> str | None:
     for _ in range(number):
         at += 8 + unpack(texts, at)[0]
     return texts[at + 8 : at + 8 + unpack(texts, at)[0]].decode("utf-8", "replace")
+
+
+_SPEAKS = re.compile(r"(?:^|[^a-z])(chat|instruct|it|assistant|sft|dpo)(?:[^a-z]|$)")
+_MUTE = re.compile(
+    r"(?:^|[^a-z])(base|pretrain|pretrained|pt|foundation|embed|embedding|embeddings|rerank|reranker|reward|classifier|encoder)(?:[^a-z]|$)"
+)
+_TASKS = ("", "text-generation", "text2text-generation", "image-text-to-text", "any-to-any", "conversational")
+_CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "")
+
+
+def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -> bool:
+    """Whether weights are a chat model's by what they are called: names and tags, the task of the card, the class.
+
+    What says nothing is taken for one.
+    """
+    if isinstance(task, str) and task not in _TASKS or not class_name.endswith(_CLASSES):
+        return False
+    words = [name.lower() for name in names if isinstance(name, str)]
+    return any(map(_SPEAKS.search, words)) or not any(map(_MUTE.search, words))
+
+
+def checkpoint_talks(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint is a chat model's by its card, its config and its folder's name."""
+    from modelbuild.checkpoint.card import read_card
+    from modelbuild.checkpoint.config import class_of
+    from modelbuild.errors import Error
+
+    try:
+        card, config = read_card(checkpoint), checkpoint.config
+        class_name = class_of(config)
+    except Error:  # told by the conversion
+        return True
+    tags = card.get("tags")
+    names = [
+        checkpoint.folder,
+        config.get("_name_or_path"),
+        card.get("model_name"),
+        *(tags if isinstance(tags, list) else []),
+    ]
+    return talks(names, task=card.get("pipeline_tag"), class_name=class_name)
+
+
+def gguf_talks(metadata: Mapping[str, bytes], file: str) -> bool:
+    """Whether a GGUF file is a chat model's by its metadata and its name."""
+    from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
+
+    names = [scalar(metadata, f"general.{key}") for key in ("name", "basename", "finetune")]
+    tags = metadata.get("general.tags")
+    if tags is not None and type_name(tags) == "[str]":
+        names += decode_value(tags)
+    pooled = f"{scalar(metadata, 'general.architecture')}.pooling_type" in metadata
+    return not pooled and talks([file, *names])

@@ -53,7 +53,7 @@ class Checkpoint:
             raise Error(
                 f"is {len(data):,} bytes long, expected at most {limit:,}",
                 path=name,
-                hint="no model's file of this name is so large: it is damaged, or another file; get it again",
+                hint="no file of this name is so large in a real model: it is damaged, or another file; download it again",
             )
         return data
 
@@ -79,7 +79,8 @@ class Checkpoint:
         """config.json as it stands."""
         config = self.json("config.json")
         if config is None:
-            raise Error("is missing: a folder of weights needs its config.json", path="config.json")
+            hint = "download the whole folder of the model, or name a GGUF file"
+            raise Error("is missing: a folder of weights needs its config.json", path="config.json", hint=hint)
         return config
 
     @cached_property

@@ -25,9 +25,9 @@ def class_of(config: Config) -> str:
     got = in_json(config["architectures"]) if config.get("architectures") not in (None, []) else None
     raise Error(
         "'architectures' "
-        + (f"expects a list of classes, got {got}" if got else "is missing: it says which kind of model this is"),
+        + (f"expects a list of classes, got {got}" if got else "is missing: it names the kind of model"),
         path="config.json",
-        hint='take it from the model that this one was made from, such as ["LlamaForCausalLM"]',
+        hint='copy it from the model that this one is based on, such as ["LlamaForCausalLM"]',
     )
 
 
@@ -74,7 +74,7 @@ def number(config: Config, *keys: str) -> int:
     if type(value) is not int or not 0 < value < 1 << 31:
         key = next((key for key in keys if key in config), keys[-1])
         got = f"got {in_json(config[key])}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path="config.json")
+        raise Error(f"'{key}' expects a whole number of at least 1, {got}", path="config.json")
     return value
 
 

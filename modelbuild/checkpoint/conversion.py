@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, scaled, shards, weights
+from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import block_count, class_of
@@ -59,7 +61,7 @@ class Conversion:
         key = canonical([type(architecture).__qualname__, self.checkpoint.pre, digests])
         found = _vocabularies.get(key)
         if found is None:
-            self._check_rows()
+            self._check_claim()
             found = architecture.tokenizer
             if len(_vocabularies) >= REMEMBERED:
                 _vocabularies.clear()
@@ -69,7 +71,7 @@ class Conversion:
             vars(architecture)["tokenizer"] = found
         return found
 
-    def _check_rows(self) -> None:
+    def _check_claim(self) -> None:
         """Raise Error where config.json claims many more tokens than any tensor has rows, before there is padding for each of them."""
         size = tokenizer.vocabulary_size(self.architecture.config)
         try:
@@ -97,7 +99,12 @@ class Conversion:
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
-        return self.architecture.constants()
+        found = self.architecture.constants()
+        for name, data in found.items():
+            if not all(map(math.isfinite, struct.unpack(f"<{len(data) // 4}f", data))):
+                what = f"'rope_scaling' gives '{name}' a number that is not finite"
+                raise Error(what, path="config.json", hint="take it from the model's own config.json")
+        return found
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -106,9 +113,19 @@ class Conversion:
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
         entries = _entries(expressions, self.outtype)
-        _check_blocks(entries, block_count(self.architecture.config))
-        _check_vocabulary(entries, tokenizer.vocabulary_size(self.architecture.config), "vocab_size")
+        self._check_blocks(entries)
+        _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
+
+    def _check_blocks(self, entries: Iterable[Entry]) -> None:
+        error = _lacking(entries, block_count(self.architecture.config))
+        if error is not None:
+            raise self.gap.explains(error) if self.gap else error
+
+    @cached_property
+    def gap(self) -> shards.Gap | None:
+        """The weights files that are missing by the names of the others."""
+        return shards.gap(self._files.roles())
 
     @cached_property
     def described(self) -> dict[str, bytes]:
@@ -126,7 +143,7 @@ class Conversion:
         # A tokenizer that we cannot read is the likeliest fault, and the cheapest to find.
         vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
-        _check_vocabulary(self.entries, tokenizer.tokens_in(metadata), "the tokenizer")
+        _check_tokens(self.entries, tokenizer.tokens_in(metadata))
         return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
 
     def faults(self) -> list[Error]:
@@ -151,7 +168,19 @@ class Conversion:
         has(lambda: architecture.parameters(ftypes.FTYPES["f16"]))
         if readable:
             has(lambda: self.recipe)
+        if not found:
+            found = [
+                *structure.faults(self.entries, architecture, self.gap),
+                *dtypes.faults(self.entries, architecture),
+            ]
         return found
+
+    def warnings(self) -> list[Error]:
+        """What is worth a look in a checkpoint without faults."""
+        found = [self.gap.warning()] if self.gap else []
+        found += structure.doubts(self.entries, self.architecture)
+        found += dtypes.doubts(self.entries, self.architecture)
+        return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
 def _file(name: str, files: Folder) -> bytes | None:
@@ -163,13 +192,13 @@ def _file(name: str, files: Folder) -> bytes | None:
 
 def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method | None:
     if "draft_vocab_size" in checkpoint.config:
-        raise Error("the checkpoint is an EAGLE-3 draft model, which is not built yet", path="config.json")
+        raise Error("the checkpoint is an EAGLE-3 draft model, which is not supported yet", path="config.json")
     method = scaled.method_of(checkpoint, architecture.config)
     if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
         raise Error(
-            f"the checkpoint is quantized already ({method.name}), which is not read for this architecture",
+            f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
-            hint="start from the weights that it was quantized from",
+            hint="start from the unquantized weights",
         )
     return method
 
@@ -221,29 +250,45 @@ def _type(name: str, expression: Expression, outtype: str) -> str:
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _check_blocks(entries: Iterable[Entry], count: int) -> None:
+def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
+    """What is said where whole blocks are missing, or what every model has."""
     names = {entry.name for entry in entries}
     found = {ftypes.block_of(name) for name in names} - {None}
     if len(found) != count:
         first = next(block for block in range(count) if block not in found)
-        raise Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json tells of",
+        return Error(
+            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json declares",
             path="config.json",
             facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:
-            raise Error(
-                f"the checkpoint lacks the tensor that '{name}' is made from",
+            return Error(
+                f"the checkpoint lacks the tensor that becomes '{name}'",
                 hint="is it an adapter, or a part of a model?",
             )
+    return None
 
 
-def _check_vocabulary(entries: Iterable[Entry], tokens: int | None, source: str) -> None:
-    for entry in entries:
-        if tokens is not None and entry.name in ("token_embd.weight", "output.weight") and entry.shape[0] != tokens:
+def _check_rows(entries: Iterable[Entry], size: int | None) -> None:
+    for name, rows in _rows(entries):
+        if size is not None and rows != size:
             raise Error(
-                f"'{entry.name}' expects {tokens:,} rows, one for each token of {source}, got {entry.shape[0]:,}",
+                f"'{name}' expects {size:,} rows, one for each token of vocab_size, got {rows:,}",
                 path="config.json",
-                hint="set vocab_size to the number of rows, or bring the tokenizer that this checkpoint was trained with",
+                hint="set vocab_size to the number of rows, or use the tokenizer that this checkpoint was trained with",
             )
+
+
+def _check_tokens(entries: Iterable[Entry], tokens: int) -> None:
+    for name, rows in _rows(entries):
+        if rows != tokens:
+            raise Error(
+                f"the tokenizer's files make {tokens:,} tokens, but '{name}' has {rows:,} rows",
+                hint="use the tokenizer that this checkpoint was trained with, with all of its files",
+            )
+
+
+def _rows(entries: Iterable[Entry]) -> list[tuple[str, int]]:
+    """The tensors with a row for each token, and how many rows they have."""
+    return [(entry.name, entry.shape[0]) for entry in entries if entry.name in ("token_embd.weight", "output.weight")]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
-from modelbuild.checkpoint.chat import Chat, of_gguf
+from modelbuild.checkpoint.chat import Chat, gguf_talks, of_gguf
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FLOATS
@@ -17,12 +17,16 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 class Contents(NamedTuple):
-    """What a file is for, whether all its weights are floats, its `general.architecture`, and its chat template, if it has one."""
+    """What a file is for, whether all its weights are floats, its `general.architecture`, and its chat template, if it has one.
+
+    talks  whether it is a chat model, as far as it says what it is
+    """
 
     role: Literal["model", "projector", "adapter"]
     unquantized: bool
     architecture: str
     chat: Chat | None
+    talks: bool
 
 
 def classify(path: str) -> Contents:
@@ -35,6 +39,7 @@ def classify(path: str) -> Contents:
         floats,
         architecture if isinstance(architecture, str) else "",
         of_gguf(table.metadata, os.path.basename(path)),
+        gguf_talks(table.metadata, os.path.basename(path)),
     )
 
 
@@ -70,6 +75,8 @@ def parts(name: str, names: Collection[str]) -> list[str]:
     missing = [part for part in wanted if part not in here]
     if missing:
         raise Error(
-            f"the split GGUF file '{name}' lacks parts", facts=[("missing", listed(missing))], hint="get all of them"
+            f"the split GGUF file '{name}' lacks parts",
+            facts=[("missing", listed(missing))],
+            hint="download all of them",
         )
     return wanted or [name]

@@ -36,7 +36,7 @@ def snapshot(folder: str, observed: Observed) -> str:
     if main is not None:
         facts.append(("refs/main", main if main.isprintable() else ascii(main)))
         raise Error(
-            "is a model of the Hugging Face cache whose refs/main names no snapshot that is here",
+            "is a model of the Hugging Face cache whose refs/main names a snapshot that is missing",
             facts=facts,
             hint=again or "name one of the snapshots",
         )

@@ -5,6 +5,7 @@ Source: llama.cpp conversion/base.py (TextModel.set_gguf_parameters)
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
@@ -38,10 +39,16 @@ class Writer:
         """Write one value, which the configuration calls `source`. Raises Error for one of another type."""
         if value is None:
             return
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Error(
+                f"'{source}' expects a finite number, got {value}",
+                path="config.json",
+                hint="llama.cpp's converter would write it, and the model would output garbage: take it from the model's own config.json",
+            )
         try:
             self.values[f"{self.name}.{key}"] = encode_value(value_type, value)
         except Error:
-            words = {"u32": "a whole number from 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
+            words = {"u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
             raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
 
 

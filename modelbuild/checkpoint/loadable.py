@@ -7,6 +7,7 @@ check_tensor_dims), read for the release that llama-cpp-python 0.3.36 carries.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, shown
 
-HINT = "get the file once more, or make it again from the weights it was converted from"
+HINT = "download the file again, or convert it again from its weights"
 
 _TOKEN = re.compile(r"tokenizer\.ggml\.(bos|eos|eot|eom|unknown|seperator|padding|mask)_token_id")
 _LENGTH = struct.Struct("<Q")
@@ -52,13 +53,34 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     """
     name = architecture(metadata)
     if name is None:
-        return [Error("the metadata lacks 'general.architecture': no runtime knows what this is", hint=HINT)]
+        return [Error("the metadata lacks 'general.architecture': no runtime can tell what this is", hint=HINT)]
     if name not in _tables():
         return []
     table, asked = _tables()[name]
     model = _Model(name, metadata)
     found = [*_metadata(model, asked), *_vocabulary(metadata)]
     return found or [*_tensors(model, table, shapes)]
+
+
+def codes(metadata: Mapping[str, bytes], dtypes: Mapping[str, str]) -> list[Error]:
+    """Why no runtime computes with the weights of a model: matrices of whole numbers or f64, which ggml multiplies by nothing.
+
+    dtypes  of each tensor with two dimensions or more
+    """
+    found = [name for name, dtype in dtypes.items() if dtype in _NO_WEIGHTS and name.endswith(".weight")]
+    if not found or not is_known(metadata):
+        return []
+    count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
+    return [
+        Error(
+            f"the file contains {count} of {listed(dict.fromkeys(dtypes[name] for name in found))}, which no runtime computes with",
+            facts=[("tensors", listed(found, SHOWN))],
+            hint="whole numbers are quantized values without their scales: start from the unquantized weights",
+        )
+    ]
+
+
+_NO_WEIGHTS = ("i8", "i16", "i32", "i64", "f64")
 
 
 # Metadata
@@ -134,6 +156,13 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
         if data is not None and type_name(data) not in expected:
             yield Error(f"'{key}' expects a {expected[0]}, got {type_name(data)}", hint=HINT)
             return
+    for key, data in model.metadata.items():
+        if (
+            key.startswith(f"{model.name}.")
+            and type_name(data) in ("f32", "f64")
+            and not math.isfinite(decode_value(data))
+        ):
+            yield Error(f"'{key}' expects a finite number, got {decode_value(data)}", hint=HINT)
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
         yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
@@ -177,10 +206,10 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
         data = metadata.get(f"tokenizer.ggml.{key}")
         if data is not None and (type_name(data) not in forms or _count(data) < count):
             got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
-            yield Error(f"the vocabulary has {count} tokens, and not as many {what}: got {got}", hint=HINT)
+            yield Error(f"the vocabulary has {count} tokens, but not as many {what}: got {got}", hint=HINT)
     merges = metadata.get("tokenizer.ggml.merges")
     if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
-        yield Error("the metadata lacks 'tokenizer.ggml.merges', which byte pairs need", hint=HINT)
+        yield Error("the metadata lacks 'tokenizer.ggml.merges', which a byte-pair vocabulary needs", hint=HINT)
     if (twice := _twice(tokens, count)) is not None:
         yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)
 
@@ -215,7 +244,7 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
         return []
     return [
         Error(
-            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and ends where one of its tokens is missing",
+            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and crashes where one of its tokens is missing",
             facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
             hint='give it another name: metadata = { "general.name" = "…" }',
         )
@@ -246,7 +275,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
-            f"the file holds {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it says it has",
+            f"the file contains {len(beyond)} {'tensor' if len(beyond) == 1 else 'tensors'} of blocks beyond the {blocks} that it declares",
             facts=[("tensors", listed(beyond, 6)), (f"{model.name}.block_count", str(blocks))],
             hint=HINT,
         )
@@ -268,7 +297,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         if len(wrong) > SHOWN:
             facts.append(("and", f"{len(wrong) - SHOWN} other kinds"))
         yield Error(
-            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that the metadata tells of",
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that the metadata declares",
             facts=facts,
             hint=HINT,
         )

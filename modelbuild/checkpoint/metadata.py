@@ -83,17 +83,17 @@ def is_file(value: Any) -> bool:
 def check_key(key: str) -> None:
     """Raise Error, without a place, for a key that is not to be set."""
     if _COMPUTED.fullmatch(key):
-        raise Error(f"'{key}' cannot be set: it tells how the file is made")
+        raise Error(f"'{key}' cannot be set: it describes how the file is made")
     if _OF_TENSORS.fullmatch(key):
-        raise Error(f"'{key}' cannot be set: it must fit the tensors, which are as they are")
+        raise Error(f"'{key}' cannot be set: it must fit the tensors, which stay as they are")
     if _OF_VOCABULARY.fullmatch(key):
-        raise Error(f"'{key}' cannot be set: the vocabulary is the checkpoint's or the file's own")
+        raise Error(f"'{key}' cannot be set: the vocabulary comes from the checkpoint or the file")
     if key == _PRE:
         raise Error(f"'{key}' cannot be set here", hint='the model\'s own key says it: pre = "…"')
     for whole, stem in TABLES.items():
         if key.startswith(f"{stem}."):
             raise Error(
-                f"'{key}' cannot be set by itself", hint=f'{whole} lists them all: "{whole}" = [{{ name = "…" }}]'
+                f"'{key}' cannot be set by itself", hint=f'{whole} lists all of them: "{whole}" = [{{ name = "…" }}]'
             )
     if not key or not all(part and part.isprintable() for part in key.split(".")) or len(key.encode()) > 1 << 16:
         raise Error(f"{got(key)} cannot be a key of a GGUF file")
@@ -128,7 +128,7 @@ def check(key: str, value: Any) -> Any:
     if whole and (
         large := [number for number in numbers if isinstance(number, int) and not -1 << 63 <= number < 1 << 64]
     ):
-        raise Error(f"'{key}' expects numbers that 64 bits hold, got {got(large[0])}")
+        raise Error(f"'{key}' expects numbers that fit 64 bits, got {got(large[0])}")
     if not whole or not all(math.isfinite(number) for number in numbers):
         raise Error(f"'{key}' expects a string, a finite number, true or false, or a list of strings, got {got(value)}")
     return value

@@ -107,8 +107,8 @@ def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:
     base = base[0] if isinstance(base, list) and len(base) == 1 else base
     named = f": {base}, says README.md" if isinstance(base, str) and base.isprintable() and len(base) < 200 else ""
     return Error(
-        f"the checkpoint is quantized already ({shown(method) or 'without a method'}), which is not read",
+        f"the checkpoint is quantized already ({shown(method) or 'without a method'}), which is not supported",
         path=path,
         facts=[("read", READ)],
-        hint=f"start from the weights that it was quantized from{named}",
+        hint=f"start from the unquantized weights{named}",
     )

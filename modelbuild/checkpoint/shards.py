@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
@@ -26,7 +27,7 @@ FILES = (
 
 TENSORS_LIMIT = 1 << 18
 """Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
-_DAMAGED = "no real checkpoint has so many: files of several may lie in the folder, or one is damaged; get it again"
+_DAMAGED = "no real checkpoint has so many: the folder may contain files of several checkpoints, or one file is damaged"
 INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
@@ -41,41 +42,79 @@ def small(names: Sequence[str]) -> list[str]:
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
     """The weights files of a folder, given its listing and what its index holds; `folder` is for what is said of it.
 
-    Raises Error where there are none, or where not all of them are there.
+    Whether they are all is for their tensors to tell, whatever their names say: two saves may have gone into one folder, and an
+    index may be that of another. Raises Error where there are none, or where one is merely spelled otherwise.
     """
+    here = set(names)
+    found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
     if index is not None:
         wanted = sorted(set(_weight_map(index).values()))
-        here = set(names)
         missing = [name for name in wanted if name not in here]
-        if missing:
-            raise _incomplete(missing, len(wanted), len(missing), names)
-        return wanted
-    found = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
+        if not missing:
+            return wanted
+        if set(found) <= set(wanted) or _near(missing, names):
+            raise _incomplete(missing, len(wanted), names)
+        found = sorted({*found, *here.intersection(wanted)})
     if not found:
         raise _no_weights(sorted(names), folder)
-    numbers: dict[int, set[int]] = {}
-    for part in filter(None, map(_PART.fullmatch, found)):
-        numbers.setdefault(int(part[2]), set()).add(int(part[1]))
-    for count, present in numbers.items():
-        lacking = count - sum(1 <= number <= count for number in present)
-        if lacking:
-            first = itertools.islice((number for number in range(1, count + 1) if number not in present), 20)
-            missing = [f"model-{number:05}-of-{count:05}.safetensors" for number in first]
-            raise _incomplete(missing, count, lacking, names)
     return found
 
 
 _PART = re.compile(r"model-(\d{5,9})-of-(\d{5,9})\.safetensors")
 
 
-def _incomplete(missing: Sequence[str], count: int, lacking: int, names: Iterable[str]) -> Error:
+class Gap(NamedTuple):
+    """Files that the names of others count, and that are not there: how many of how many, and the first of them."""
+
+    lacking: int
+    total: int
+    first: tuple[str, ...]
+
+    def explains(self, error: Error) -> Error:
+        """An error about tensors that are missing, with the files that they may lie in."""
+        where = ("not there", f"{self.lacking} of {self.total} files: {listed(self.first, 4)}")
+        hint = "the download or the save is incomplete: get the files that contain these tensors from where the model came from"
+        return error.replace(facts=(*error.facts, where), hint=hint)
+
+    def warning(self) -> Error:
+        """What to say where all tensors are there in spite of it."""
+        here = self.total - self.lacking
+        return Error(
+            f"the names of the weights files count {self.total}, and {here} are here",
+            facts=[("not there", listed(self.first, 4))],
+            hint="the files contain every tensor that config.json asks for, so they are used as they are; "
+            f"to end this warning, name them …-of-{here:05}.safetensors",
+        )
+
+
+def gap(names: Iterable[str]) -> Gap | None:
+    """What is missing of the numbered weights files among some names; None where nothing is.
+
+    That means little by itself: two saves into one folder leave files that count others which never existed.
+    """
+    numbers: dict[int, set[int]] = {}
+    for part in filter(None, map(_PART.fullmatch, names)):
+        numbers.setdefault(int(part[2]), set()).add(int(part[1]))
+    for count, present in numbers.items():
+        lacking = count - sum(1 <= number <= count for number in present)
+        if lacking:
+            first = itertools.islice((number for number in range(1, count + 1) if number not in present), 20)
+            return Gap(lacking, count, tuple(f"model-{number:05}-of-{count:05}.safetensors" for number in first))
+    return None
+
+
+def _near(missing: Sequence[str], names: Iterable[str]) -> tuple[str, str] | None:
+    """A file that is spelled otherwise than the missing one, and that one."""
     folded = {name.casefold(): name for name in names}
-    near = [(folded[name.casefold()], name) for name in missing if name.casefold() in folded]
-    hint = "the download is not finished; get the missing files"
-    if near:
-        hint = f"'{near[0][0]}' differs in upper and lower case: rename it to '{near[0][1]}'"
+    return next(((folded[name.casefold()], name) for name in missing if name.casefold() in folded), None)
+
+
+def _incomplete(missing: Sequence[str], count: int, names: Sequence[str]) -> Error:
+    hint = "the download is incomplete; download the missing files"
+    if near := _near(missing, names):
+        hint = f"'{near[0]}' differs only in case: rename it to '{near[1]}'"
     return Error(
-        f"the checkpoint is not whole: {lacking} of {count} weights files {'is' if lacking == 1 else 'are'} missing",
+        f"the checkpoint is incomplete: {len(missing)} of {count} weights files {'is' if len(missing) == 1 else 'are'} missing",
         path=INDEX if INDEX in names else None,
         facts=[("missing", listed(missing))],
         hint=hint,
@@ -88,32 +127,32 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
     pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
     if "adapter_config.json" in names:
         return Error(
-            "the folder holds an adapter, not a model",
-            hint="name the model's folder in FROM, and this one as its adapter",
+            "the folder contains an adapter, not a model",
+            hint="name the model's folder in FROM, and this folder as its adapter",
         )
     if any(name.startswith("consolidated") for name in (*safetensors, *pickles)):
         mistral = bool(safetensors)
         expected = "config.json, model.safetensors, tokenizer.json or tokenizer.model"
         return Error(
-            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected that of Hugging Face",
+            f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected Hugging Face's",
             facts=[("found", listed(names)), ("expected", expected)],
-            hint="get the files of those names, which the model's repository at Hugging Face holds beside these"
+            hint="download those files too: the model's repository at Hugging Face has them beside these"
             if mistral
-            else "get the model from a repository that holds it for transformers, often named after this one with '-hf'",
+            else "download the model from a repository in the format of transformers; its name often ends in '-hf'",
         )
     if any(name.startswith("pytorch_model") for name in pickles):
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes them anew:\n"
+            hint="pickles can run code, so they are not read; where torch and safetensors are installed, this converts them:\n"
             + unpickling(folder),
         )
     if pickles:
         return Error(
             f"the weights are pickles ('{pickles[0]}'), expected safetensors",
-            hint="pickles can run code and are not read; load the model with what made it and save it with save_pretrained",
+            hint="pickles can run code, so they are not read; load the model with the library that wrote it, then save_pretrained",
         )
     return Error(
-        "no weights are here: expected model.safetensors, or model-00001-of-….safetensors with its index",
+        "no weights here: expected model.safetensors, or model-00001-of-….safetensors with its index",
         facts=[("found", listed(safetensors or names))] if names else [],
     )
 
@@ -141,7 +180,7 @@ def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, Te
         count += len(table.tensors)
         if count > TENSORS_LIMIT:
             raise Error(
-                f"the weights files up to this one hold {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
+                f"the weights files up to this one contain {count:,} tensors, expected at most {TENSORS_LIMIT:,}",
                 hint=_DAMAGED,
                 path=file,
             )
@@ -155,14 +194,14 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
     for file, table in sorted(tables):
         for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
             if name in found:
-                left_over = (
-                    f"without {INDEX} all files named model*.safetensors count: take away those that are left over"
-                )
+                left_over = "all files named model*.safetensors count: remove the ones left over"
+                if index is None:
+                    left_over = f"without {INDEX} " + left_over
                 raise Error(
                     f"tensor '{shown(name)}' is in two files",
                     path=file,
                     facts=[("also in", home[name])],
-                    hint=left_over if index is None else None,
+                    hint=left_over,
                 )
             found[name] = tensor
             home[name] = file
@@ -171,21 +210,25 @@ def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> d
         missing = sorted(expected.keys() - found.keys())
         extra = sorted(found.keys() - expected.keys())
         if missing:
+            files = sorted({expected[name] for name in missing})
+            unread = [name for name in files if name not in set(home.values())]
             raise Error(
-                f"names {len(missing)} tensors that no weights file holds",
+                f"names {len(missing)} tensors that no weights file contains",
                 path=INDEX,
                 facts=[
                     ("tensors", listed(map(shown, missing))),
-                    ("expected in", listed(sorted({expected[name] for name in missing}))),
+                    ("not there" if unread else "expected in", listed(unread or files)),
                 ],
-                hint="the download is not finished, or the index is another checkpoint's",
+                hint="the download is incomplete; download the missing files"
+                if unread
+                else "the download is incomplete, or the index belongs to another checkpoint",
             )
         if extra:
             raise Error(
-                f"does not name {len(extra)} tensors that the weights files hold",
+                f"does not name {len(extra)} tensors that the weights files contain",
                 path=INDEX,
                 facts=[("tensors", listed(map(shown, extra))), ("in", listed(sorted({home[name] for name in extra})))],
-                hint="the index is another checkpoint's",
+                hint="the index belongs to another checkpoint",
             )
     return found
 

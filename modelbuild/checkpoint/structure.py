@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.config import block_count
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
+from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Entry, Expression
@@ -37,11 +38,22 @@ _INSTEAD = {
 """What may stand in the place of a stem, in each block for itself."""
 
 
-def faults(entries: Sequence[Entry], architecture: Architecture) -> list[Error]:
-    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters."""
-    found = [*_missing(entries, architecture), *_untied(entries, architecture), *_biases(entries, architecture)]
-    found += _codes(entries, architecture)
+def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None = None) -> list[Error]:
+    """All that is wrong with the tensors of a file to be made, and with the hyper-parameters; `gap`: which files are missing."""
+    lacking = [*_missing(entries, architecture), *_untied(entries, architecture, gap is not None)]
+    found = [gap.explains(error) for error in lacking] if gap else lacking
+    found += _biases(entries, architecture)
     return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
+
+
+def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """What such tensors can hardly be meant to be, and may be."""
+    names = {entry.name for entry in entries}
+    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+        yield Error(
+            "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
+            hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",
+        )
 
 
 def source(expression: Expression) -> str:
@@ -77,17 +89,21 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     yield Error(
         f"the checkpoint lacks {len(shown)} {'tensor' if len(shown) == 1 else 'tensors'} that this architecture has",
         facts=facts,
-        hint="the download is not finished, or config.json is not this checkpoint's",
+        hint="the download is incomplete, or config.json belongs to another checkpoint",
     )
 
 
-def _untied(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+def _untied(entries: Sequence[Entry], architecture: Architecture, cut: bool) -> Iterator[Error]:
     names = {entry.name for entry in entries}
-    if "output.weight" in architecture.NEEDED and "output.weight" not in names and "token_embd.weight" in names:
+    if "output.weight" in names or "token_embd.weight" not in names:
+        return
+    if cut and architecture.config.get("tie_word_embeddings") is False:
+        yield Error("the checkpoint lacks 'lm_head.weight', and config.json says tie_word_embeddings false")
+    elif "output.weight" in architecture.NEEDED:
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
             facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
-            hint="where the output is the embedding, store it once more: as lm_head.weight",
+            hint="where the output is the embedding, store it again as lm_head.weight",
         )
 
 
@@ -97,38 +113,10 @@ def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
     if found:
         count = "1 bias" if len(found) == 1 else f"{len(found)} biases"
         yield Error(
-            f"the checkpoint holds {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
+            f"the checkpoint contains {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
             facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
-            hint="it would refuse the file; only a model without them can be run there",
+            hint="llama.cpp would refuse the file; it runs only models without them",
         )
-
-
-_WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
-_SCALED = ("scale", "mxfp4", "dequantize")
-
-
-def _codes(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
-    said = architecture.config.get("torch_dtype") or architecture.config.get("dtype")
-    if "float" not in str(said):
-        return
-    found = [entry for entry in entries if len(entry.shape) > 1 and _bare(entry.expression) in _WHOLE]
-    if found:
-        count = "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
-        yield Error(
-            f"the checkpoint holds {count} of whole numbers, although config.json says {said}",
-            facts=[("tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN))],
-            hint="these are quantization codes without their scales: start from the weights that were quantized",
-        )
-
-
-def _bare(expression: Expression) -> str:
-    """The dtype of the weights that a tensor is made of; empty where scales take part."""
-    while expression.operands:
-        if expression.operation in _SCALED:
-            return ""
-        expression = expression.operands[0]
-    return expression.dtype
 
 
 def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
@@ -154,7 +142,7 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
     blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if blocks > BLOCKS_LIMIT or experts > EXPERTS_LIMIT:
         yield Error(
-            f"the model is larger than llama.cpp's runtime knows: {blocks} blocks, {experts} experts",
+            f"the model is larger than llama.cpp's runtime allows: {blocks} blocks, {experts} experts",
             path="config.json",
             facts=[("at most", f"{BLOCKS_LIMIT} blocks, {EXPERTS_LIMIT} experts")],
         )
@@ -207,10 +195,10 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
             facts.append((name, f"expected {expected}, got {list(entry.shape)}"))
         count = sum(map(len, wrong.values()))
         yield Error(
-            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that config.json tells of",
+            f"{count} {'tensor does' if count == 1 else 'tensors do'} not have the shape that config.json declares",
             path="config.json",
             facts=[*facts[:SHOWN], *([("and", f"{len(facts) - SHOWN} other kinds")] if len(facts) > SHOWN else [])],
-            hint="config.json is not this checkpoint's",
+            hint="config.json belongs to another checkpoint",
         )
     # What config.json has no number for is at least the same in every block.
     shapes: dict[str, Entry] = {}
@@ -222,9 +210,9 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
         before = shapes.setdefault(key, entry)
         if before.shape != entry.shape:
             yield Error(
-                f"tensor '{source(entry.expression) or entry.name}' differs in shape from that of the first block",
+                f"tensor '{source(entry.expression) or entry.name}' differs in shape from the first block's",
                 facts=[("expected", f"{list(before.shape)}"), ("got", f"{list(entry.shape)}")],
-                hint="the checkpoint is damaged, or put together from two",
+                hint="the checkpoint is damaged, or mixed from two",
             )
             return
 

@@ -41,7 +41,7 @@ def rename(name: str, names: Mapping[str, str], blocks: int) -> str:
         raise Error(
             f"tensor '{name}' cannot be mapped: this architecture has no such tensor",
             facts=[("blocks", f"{blocks} (num_hidden_layers)")],
-            hint="config.json is not this checkpoint's, or the checkpoint holds more than the model: an adapter, a value head",
+            hint="config.json belongs to another checkpoint, or the checkpoint contains more, such as an adapter or a value head",
         )
     known = names[key].replace("N", block[1]) if block else names[key]
     return f"{known}.{suffix}"

@@ -51,25 +51,25 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
             scales[weights] = tensor
         elif not method.orphans:
             raise Error(
-                f"tensor '{name}' holds the scales of '{weights}', which is missing",
-                hint="the download is not finished, or the index is another checkpoint's",
+                f"tensor '{name}' contains the scales of '{weights}', which is missing",
+                hint="the download is incomplete, or the index belongs to another checkpoint",
             )
     found = {}
     for name, tensor in tensors.items():
         if name in dropped:
             continue
         if not name.endswith(_MARKS) and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
-            raise Error(f"tensor '{name}' expects one to four dimensions of 1 or more, got {list(tensor.shape)}")
+            raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(tensor.shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
         elif packed and tensor.dtype == "u8":
             found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
         elif name.endswith(_MARKS):
             raise Error(
-                f"tensor '{name}' is a part of quantized weights that config.json does not tell how to read",
+                f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
                 path="config.json",
                 facts=[("quant_method", method.name or "none"), ("read", READ)],
-                hint="start from the weights that it was quantized from",
+                hint="start from the unquantized weights",
             )
         else:
             found[name] = _widened(tensor, tensor.shape)
@@ -78,9 +78,9 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
         if tensor.dtype in FP8 and len(tensor.shape) > 1:
             scale, weight = method.scales[-1]
             raise Error(
-                f"tensor '{name}' lacks its scales: {method.name} stores {tensor.dtype} values less their scale",
+                f"tensor '{name}' lacks its scales: {method.name} stores {tensor.dtype} values without their scale",
                 facts=[("expected", name.removesuffix(weight) + scale)],
-                hint="the download is not finished, or the index is another checkpoint's",
+                hint="the download is incomplete, or the index belongs to another checkpoint",
             )
     return found
 
@@ -92,7 +92,7 @@ def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:
         return x
     if tensor.dtype not in WIDENED:
         raise Error(
-            f"tensor '{tensor.name}' holds {tensor.dtype} values, which are not read",
+            f"tensor '{tensor.name}' contains {tensor.dtype} values, which are not supported",
             facts=[("read", listed((*FLOATS, *WIDENED), 20))],
             hint="start from weights in bf16, f16 or f32",
         )
@@ -129,7 +129,7 @@ def _scaled(weights: Tensor, scales: Tensor, method: Method) -> Expression:
         raise Error(
             f"tensor '{scales.name}' does not fit the weights that it scales",
             facts=facts,
-            hint="config.json is not this checkpoint's, or the checkpoint is damaged",
+            hint="config.json belongs to another checkpoint, or the checkpoint is damaged",
         ) from None
 
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
-from modelbuild.cli.invocation import COMPLETE, GOOD, WRONG, commands, guarded, invoked, is_command, merged
-from modelbuild.cli.kinds import Ftype, Pair, Size, offered
+from modelbuild.cli import foreign, usage
+from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
+from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
-from modelbuild.words import did_you_mean
+from modelbuild.words import did_you_mean, listed
 
 DEFAULT = "build"
-
-_FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
 
 
 def run(words: Sequence[str]) -> int:
     """Parse and run; returns the exit code. Not by click's own `main`, which hides interrupts and closed pipes."""
-    root = _Root()
     if instruction := os.environ.get(COMPLETE):
-        return shell_complete(root, {}, "modelbuild", COMPLETE, instruction)
+        return _complete(instruction, words)
+    command = root()
     try:
-        with root.make_context("modelbuild", sorted_q(words)) as context:
-            return int(root.invoke(context) or GOOD)
+        with command.make_context("modelbuild", sorted_q(words)) as context:
+            return int(command.invoke(context) or GOOD)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -38,72 +37,50 @@ def run(words: Sequence[str]) -> int:
         return WRONG
 
 
-def sorted_q(words: Sequence[str]) -> list[str]:
-    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
-    found: list[str] = []
-    at = 0
-    while at < len(words) and words[at] != "--" and not is_command(words[at]):
-        word = words[at]
-        if word == "-q" and at + 1 < len(words) and _FTYPE_LIKE.fullmatch(words[at + 1]):
-            found += ["--quantize", words[at + 1]]
-            at += 1
-        elif word == "-q":
-            found.append("--quiet")
-        elif word.startswith("-q") and _FTYPE_LIKE.fullmatch(word[2:]):
-            found += ["--quantize", word[2:]]
-        else:
-            found.append(word)
-        at += 1
-    return [*found, *words[at:]]
+def root() -> click.Command:
+    """The whole command line."""
+    return _Root()
+
+
+def _complete(instruction: str, words: Sequence[str]) -> int:
+    """Answer a shell. What goes wrong must not end up in the middle of a command line."""
+    from modelbuild.cli.completion import answer
+
+    try:
+        text = answer(root(), instruction, words)
+    except Exception:
+        text = ""
+    if text is None:
+        return FAILED
+    click.echo(text, nl=False)
+    return GOOD
 
 
 def common(hidden: bool) -> list[click.Parameter]:
     """The options of every command; they may stand before it and behind it, where they are `hidden` from its help."""
-    folder = click.Path(file_okay=False)
     quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
     quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
+    option = partial(click.Option, hidden=hidden)
     return [
-        click.Option(["-C", "folder"], type=folder, metavar="DIR", help="Work as if started in DIR.", hidden=hidden),
-        click.Option(
-            ["-f", "--file"],
-            type=click.Path(),
-            metavar="FILE",
-            help="Take this ModelBuild.toml or Modelfile.",
-            hidden=hidden,
-        ),
-        click.Option(["-t", "--name"], metavar="NAME", help="Name the result; with a Modelfile.", hidden=hidden),
-        click.Option(quantize, type=Ftype(), metavar="TYPE", help="Quantize to TYPE. Short: -q TYPE.", hidden=hidden),
-        click.Option(
+        option(["-C", "folder"], type=Folder(), metavar="DIR", help="Work as if started in DIR."),
+        option(["-f", "--file"], type=click.Path(), metavar="FILE", help="Use this ModelBuild.toml or Modelfile."),
+        option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile."),
+        option(quantize, type=Ftype(), metavar="TYPE", help="Quantize the model of a Modelfile. Short: -q TYPE."),
+        option(
             ["--set", "sets"],
             multiple=True,
+            type=Override(),
             metavar="MODEL.KEY=VALUE",
             help="Override a key of a model.",
-            hidden=hidden,
         ),
-        click.Option(
-            ["--var", "vars"],
-            multiple=True,
-            type=Pair(),
-            metavar="NAME=VALUE",
-            help="Set a variable of [vars].",
-            hidden=hidden,
-        ),
-        click.Option(["--models"], type=folder, metavar="DIR", help="The models folder to write.", hidden=hidden),
-        click.Option(["--cache"], type=folder, metavar="DIR", help="Where what is made once is kept.", hidden=hidden),
-        click.Option(
-            ["--memory"], type=Size(), metavar="SIZE", help="Memory for tensors under way (512M, 2GiB).", hidden=hidden
-        ),
-        click.Option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout.", hidden=hidden),
-        click.Option(quiet, is_flag=True, default=None, help="Print errors alone.", hidden=hidden),
-        click.Option(
-            ["-v", "--verbose"], is_flag=True, default=None, help="Print also what was found made.", hidden=hidden
-        ),
-        click.Option(
-            ["--color"],
-            type=click.Choice(["auto", "always", "never"]),
-            help="Colour on stderr; auto: on a terminal, unless NO_COLOR is set.",
-            hidden=hidden,
-        ),
+        option(["--var", "vars"], multiple=True, type=Pair(), metavar="NAME=VALUE", help="Set a variable of [vars]."),
+        option(["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's."),
+        option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
+        option(["--memory"], type=Size(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
+        option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout."),
+        option(quiet, is_flag=True, default=None, help="Print only errors."),
+        option(["-v", "--verbose"], is_flag=True, default=None, help="Also print each step, cached ones too."),
+        option(["--color"], type=click.Choice(["auto", "always", "never"]), help="Color on stderr; default: auto."),
     ]
 
 
@@ -124,7 +101,7 @@ def _command(name: str) -> click.Command:
         run: Callable[..., int] = module.run
         return guarded(call, lambda call: run(call, **values))
 
-    return click.Command(
+    return _Command(
         name,
         params=[*parameters, *shared],
         callback=callback,
@@ -132,6 +109,22 @@ def _command(name: str) -> click.Command:
         epilog="Options of every command: modelbuild --help",
         no_args_is_help=False,
     )
+
+
+class _Command(click.Command):
+    """One command. A shell is offered all its options, also those that its help leaves to that of `modelbuild`."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return [*super().shell_complete(ctx, incomplete), *_options(self, incomplete, hidden=True)]
+
+
+def _options(command: click.Command, incomplete: str, *, hidden: bool) -> list[CompletionItem]:
+    """The options of a command that begin with what is typed: those in its help, or the hidden ones."""
+    options = [each for each in command.params if isinstance(each, click.Option) and each.hidden is hidden]
+    names = {name: option.help for option in options for name in option.opts}
+    return [
+        CompletionItem(name, help=text) for name, text in names.items() if incomplete and name.startswith(incomplete)
+    ]
 
 
 class _Root(click.Group):
@@ -144,7 +137,7 @@ class _Root(click.Group):
             params=[*common(hidden=False), version],
             callback=_root,
             invoke_without_command=True,
-            help="Make local language models: weights, Modelfiles and one ModelBuild.toml in, models for Ollama and llama.cpp out.",
+            help="Build local language models from weights, Modelfiles and one ModelBuild.toml, for Ollama and llama.cpp.",
             context_settings={"help_option_names": ["-h", "--help"], "ignore_unknown_options": True, "obj": {}},
         )
 
@@ -166,19 +159,12 @@ class _Root(click.Group):
         formatter.write_usage("modelbuild", "[OPTION]... COMMAND ...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, parameters in (
-            ("Options of every command", self.get_params(ctx)),
-            ("Options of a build", [p for p in _command(DEFAULT).params if not getattr(p, "hidden", False)]),
-        ):
-            options = [parameter for parameter in parameters if isinstance(parameter, click.Option)]
-            records = [record for option in options if (record := option.get_help_record(ctx))]
-            with formatter.section(title):
-                formatter.write_dl(records)
-        self.format_commands(ctx, formatter)
+        usage.write(formatter, ctx, {name: _command(name) for name in commands()}, DEFAULT)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        words = [] if incomplete.startswith("-") else [w for w in offered(ctx) if w.startswith(incomplete)]
-        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, words)]
+        if incomplete.startswith("-"):
+            return [*super().shell_complete(ctx, incomplete), *_options(_command(DEFAULT), incomplete, hidden=False)]
+        return [*super().shell_complete(ctx, incomplete), *Target().shell_complete(ctx, self.params[0], incomplete)]
 
 
 @click.pass_context
@@ -197,16 +183,27 @@ def _root(ctx: click.Context, /, version: bool, **values: Any) -> Any:
 def _explained(error: click.ClickException) -> Error:
     """A usage error in the words and the form of our own."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    help_ = f"`{ctx.command_path} --help` shows what there is" if ctx else None
+    help_ = f"`{ctx.command_path} --help` lists the options" if ctx else None
     if isinstance(error, click.NoSuchOption):
         known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
-        return Error(f"no such option '{error.option_name}'", hint=did_you_mean(error.option_name, known) or help_)
+        hint = foreign.OPTIONS.get(error.option_name) or _of_command(error.option_name)
+        hint = hint or did_you_mean(error.option_name, known) or help_
+        return Error(f"no such option '{error.option_name}'", hint=hint)
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
         )
         return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
+    if ctx is not None and "unexpected extra" in error.message:
+        help_ = foreign.ARGUMENTS.get(str(ctx.info_name), help_)
     return Error(_plain(error.format_message()), hint=help_)
+
+
+def _of_command(option: str) -> str | None:
+    """A hint for an option that only other commands have."""
+    owners = [name for name in commands() if any(option in each.opts for each in _command(name).params)]
+    named = listed(f"`modelbuild {name}`" for name in owners)
+    return f"it is an option of {named}" if owners else None
 
 
 def _plain(message: str) -> str:

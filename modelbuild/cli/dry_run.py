@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.progress import no_work
-from modelbuild.cli.sentences import because, forecasts
+from modelbuild.cli.sentences import because, forecasts, to_come
+from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.session import variants
-from modelbuild.session.forecast import Ahead, look_ahead, models_ahead
+from modelbuild.session.forecast import Forecast, look_ahead, models_ahead
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
-    from modelbuild.errors import Error
+    from modelbuild.cli.report import Report
     from modelbuild.session.session import Session
 
 
@@ -34,36 +35,41 @@ def forecast(
             event |= {"state": "would-run" if sure else "would-maybe"}
             report.object(event | ({"because": reasons} if explain else {}))
         elif explain:
-            report.result("\n".join(because(step.name, reasons, "would run" if sure else "may run")))
+            lines = because(step.name, reasons, "would run" if sure else "may run")
+            report.result("\n".join(hanging(line, report.width, 4) for line in lines))
         else:
-            report.result(f"{'run' if sure else 'maybe':<7}  {step.name}")
-    wrong = dict(ahead.wrong)
+            report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))
+    wrong, disk = dict(ahead.wrong), 0
     if models:
-        wrong |= _models_to_be(call, ahead)
-    if not (ahead.due or wrong or report.as_json):
-        report.note(_nothing_would_run(session, ahead.graph.outputs))
+        found = models_ahead(session, ahead)
+        wrong, disk = wrong | found.wrong, found.disk
+        _show(report, found.forecasts)
     report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
     if report.as_json:
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
+    elif ahead.due:
+        labels = {label for step, _, _ in ahead.due for label in needed_by[step.name]}
+        report.note(
+            to_come(sum(due.sure for due in ahead.due), sum(not due.sure for due in ahead.due), len(labels), disk)
+        )
+    elif not wrong:
+        report.note(_nothing_would_run(session, ahead.graph.outputs))
     return FAILED if wrong else GOOD
 
 
-def _models_to_be(call: Invocation, ahead: Ahead) -> dict[str, list[Error]]:
-    """Print the size of each model that would be made, and its tensors' types; returns what stands against steps."""
-    report = call.report
-    found, wrong = models_ahead(call.session, ahead)
+def _show(report: Report, models: Sequence[Forecast]) -> None:
+    """Print the size of each model that would be made, and its tensors' types."""
     if report.as_json:
-        for each in found:
+        for each in models:
             report.object({"event": "forecast", **each.data()})
     else:
-        for line in forecasts(found, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result("\n" + line)
-    return wrong
 
 
 def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
     standing = session.standing(session.graph.select(outputs))
     missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
     if missing:
-        return f"nothing would run: {plural(len(missing), 'model')} would be put into the models folder"
-    return f"nothing would run: {plural(len(outputs), 'model')} up to date"
+        return f"nothing to rebuild; {plural(len(missing), 'model')} to install"
+    return f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged"

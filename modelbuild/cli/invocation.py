@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ class Invocation:
     """What a command is run with: the options that all of them take, where to print, and the project once it is asked for."""
 
     def __init__(self, settings: Settings, report: Report) -> None:
+        from modelbuild.session.settings import options
+
         self.settings = settings
         self.report = report
+        report.options = options(settings)
         self._session: Session | None = None
 
     @property
@@ -43,6 +47,38 @@ class Invocation:
             self._session = Session(self.settings, lambda path: self.report.note(waiting(path)))
             self.report.base = os.path.dirname(self._session.file)
         return self._session
+
+    @contextmanager
+    def writing_nothing(self) -> Iterator[Invocation]:
+        """The same for a command that writes nothing: where there is no cache, one that is gone afterwards."""
+        import tempfile
+
+        from modelbuild.files import existing
+        from modelbuild.session.settings import cache_folder
+
+        folder = cache_folder(self.settings)
+        if os.path.lexists(folder):
+            yield self
+            return
+        try:
+            # On the same file system: what a build would take of its space is asked.
+            made = tempfile.TemporaryDirectory(prefix=".modelbuild-", dir=existing(folder))
+        except OSError:
+            yield self
+            return
+        with made as cache:
+            told = self.report.options
+            other = Invocation(self.settings._replace(cache=cache), self.report)
+            self.report.options = told
+            try:
+                yield other
+            finally:
+                other.close()
+
+    @property
+    def has_project(self) -> bool:
+        """Whether a project has been found."""
+        return self._session is not None
 
     def close(self) -> None:
         """Close the session, if there is one; the next use opens another."""

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from modelbuild.cli.invocation import invoked, merged
+from modelbuild.cli.invocation import commands, invoked, is_command, merged
 from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
+    from modelbuild.session.settings import Settings
+
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # which older releases cannot subscript
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+_FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
+
+
+def sorted_q(words: Sequence[str]) -> list[str]:
+    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
+    found: list[str] = []
+    at = 0
+    while at < len(words) and words[at] != "--" and not is_command(words[at]):
+        word = words[at]
+        if word == "-q" and at + 1 < len(words) and _FTYPE_LIKE.fullmatch(words[at + 1]):
+            found += ["--quantize", words[at + 1]]
+            at += 1
+        elif word == "-q":
+            found.append("--quiet")
+        elif word.startswith("-q") and _FTYPE_LIKE.fullmatch(word[2:]):
+            found += ["--quantize", word[2:]]
+        else:
+            found.append(word)
+        at += 1
+    return [*found, *words[at:]]
 
 
 class Count(ParamType):
@@ -27,7 +54,7 @@ class Count(ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"expected a number from 1 on, got '{value}'", param, ctx)
+            self.fail(f"expected a number of at least 1, got '{value}'", param, ctx)
         return int(value)
 
 
@@ -46,7 +73,7 @@ class Size(ParamType):
 
 
 class Pair(ParamType):
-    """NAME=VALUE."""
+    """NAME=VALUE, for a variable of the project."""
 
     name = "pair"
 
@@ -58,15 +85,63 @@ class Pair(ParamType):
             self.fail(f"expected NAME=VALUE, got '{value}'", param, ctx)
         return name, text
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _starting((f"{name}=" for name in names(ctx, "vars")), incomplete)
+
+
+class Override(ParamType):
+    """MODEL.KEY=VALUE; read with the project."""
+
+    name = "override"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from modelbuild.ollama.modelfile.parameters import PARAMETERS
+        from modelbuild.project.keys import KEYS
+
+        left, equals, _ = incomplete.partition("=")
+        model = next((each for each in names(ctx, "model") if left.startswith(f"{each}.")), None)
+        if model is None:
+            return _starting((f"{each}." for each in names(ctx, "model")), incomplete)
+        key = left.removeprefix(f"{model}.")
+        if not equals:
+            keys = [f"{name}." if KEYS[name].entries else f"{name}=" for name in KEYS if name != "extends"]
+            keys += [f"parameters.{name}=" for name in PARAMETERS if key.startswith("parameters.")]
+            return _starting((f"{model}.{each}" for each in keys), incomplete)
+        words = KEYS[key].words if key in KEYS else ()
+        if key in KEYS and KEYS[key].holds == "flag":
+            words = ("true", "false")
+        if key == "quantize":
+            words = [*words, *names(ctx, "ftype")]
+        return _starting((f"{left}={word}" for word in words), incomplete)
+
+
+class Folder(ParamType):
+    """A folder, there or to be made."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="dir")]
+
 
 class Ftype(ParamType):
     """An ftype; checked with the project, which may have mixes of its own."""
 
     name = "type"
 
+    @staticmethod
+    def starting(incomplete: str) -> list[str]:
+        """The types that begin so, in any case."""
+        return [word for word in (*ftypes.KNOWN, "none") if word.casefold().startswith(incomplete.casefold())]
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        words = (*ftypes.KNOWN, "none")
-        return [CompletionItem(word) for word in words if word.casefold().startswith(incomplete.casefold())]
+        return [*map(CompletionItem, self.starting(incomplete)), *_starting(names(ctx, "ftype"), incomplete)]
 
 
 class Target(ParamType):
@@ -75,7 +150,16 @@ class Target(ParamType):
     name = "target"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in offered(ctx) if word.startswith(incomplete)]
+        return _starting(offered(ctx), incomplete)
+
+
+class Command(ParamType):
+    """The name of a command."""
+
+    name = "command"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _starting(commands(), incomplete)
 
 
 def targets(required: bool = False) -> click.Argument:
@@ -83,15 +167,73 @@ def targets(required: bool = False) -> click.Argument:
     return click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET]...", required=required)
 
 
+# What a project has to offer. What is wrong with it must stay unseen, and what it can give is given.
+
+
 def offered(ctx: click.Context) -> list[str]:
-    """Words that name targets of the project, for completion: what goes wrong here must stay unseen."""
+    """Words that name targets of the project."""
+    settings = _settings(ctx)
+    try:
+        return sorted(_words(settings))
+    except Exception:
+        return sorted({*names(ctx, "model"), *names(ctx, "group")})
+
+
+def names(ctx: click.Context, table: str) -> list[str]:
+    """The names within a table of the ModelBuild.toml, read off its text where it is no TOML just now; of models, also those found."""
+    from modelbuild.project.discovery import find
+    from modelbuild.session.settings import folder_of
+
+    settings = _settings(ctx)
+    found: list[str] = []
+    groups: list[str] = []
+    try:
+        folder = folder_of(settings)
+        file = os.path.join(folder, settings.file) if settings.file else find(folder)
+        if file and file.endswith(".toml"):
+            with open(file, encoding="utf-8-sig", errors="replace") as toml:
+                text = toml.read()
+            found, groups = _names(text, table), _names(text, "group")
+        if table == "model":
+            found += [word for word in _words(settings, models=True) if word not in (*found, *groups)]
+    except Exception:
+        return found
+    return found
+
+
+def _names(text: str, table: str) -> list[str]:
+    import tomllib
+
+    try:
+        return list(tomllib.loads(text).get(table, {}))
+    except (ValueError, RecursionError):
+        heads = re.findall(rf'^\s*\[{table}\.(?:"([^"\n]+)"|([\w-]+))', text, re.MULTILINE)
+        return list(dict.fromkeys(quoted or bare for quoted, bare in heads))
+
+
+def _settings(ctx: click.Context) -> Settings:
     values: dict[str, Any] = {}
     for each in (ctx.parent, ctx):
         values = merged(values, each.params if each else {})
-    call = invoked(values)
-    try:
-        return sorted(call.session.words().labels)
-    except Exception:
-        return []
-    finally:
-        call.close()
+    return invoked({**values, "name": None, "quantize": None}).settings
+
+
+def _words(settings: Settings, *, models: bool = False) -> Collection[str]:
+    """Every word that can be a target, or the groups and models alone. Makes no cache where there is none."""
+    from modelbuild.session.session import Session
+    from modelbuild.session.settings import cache_folder
+
+    if os.path.isdir(cache_folder(settings)):
+        session = Session(settings)
+        try:
+            words = session.words()
+        finally:
+            session.close()
+    else:
+        with tempfile.TemporaryDirectory() as cache:
+            return _words(settings._replace(cache=cache), models=models)
+    return words.known if models else words.labels.keys()
+
+
+def _starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]

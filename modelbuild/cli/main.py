@@ -21,9 +21,17 @@ from modelbuild.cli.invocation import (
     is_command,
 )
 
+WINDOWS = (
+    "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
+)
+
 
 def program() -> int:
     """Be a program of one's own: what its imports make is no garbage, and is searched for none until a command begins."""
+    if sys.platform == "win32":
+        # Before anything else is imported: file locks, and much else that is needed, are not there.
+        sys.stderr.write(f"error: {WINDOWS}\n")
+        return WRONG
     gc.disable()
     return main()
 
@@ -34,7 +42,11 @@ def main(args: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stderr is None:
         _stand_in()
     try:
-        if words == ["--version"]:
+        if COMPLETE in os.environ:
+            from modelbuild.cli import arguments
+
+            code = arguments.run(words)
+        elif words == ["--version"]:
             sys.stdout.write(f"modelbuild {__version__}\n")
             code = GOOD
         elif any("\udc80" <= char <= "\udcff" for word in words for char in word):
@@ -47,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
             code = arguments.run(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what is finished stays and is used again\n")
+        sys.stderr.write("interrupted; finished steps are cached\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.
@@ -95,7 +107,7 @@ def _forget_output() -> None:
 
 def _is_plain_build(words: Sequence[str]) -> bool:
     """Whether there is nothing to parse: targets alone. Importing click takes longer than a build with nothing to do."""
-    if COMPLETE in os.environ or any(word.startswith("-") for word in words):
+    if any(word.startswith("-") for word in words):
         return False
     return not (words and is_command(words[0]))
 

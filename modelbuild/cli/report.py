@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
+from modelbuild.cli.tables import GAP, hanging
 from modelbuild.errors import Error, render
 
 Color = Literal["auto", "always", "never"]
@@ -21,7 +23,7 @@ _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
 
 class Report:
-    """What the user sees. `quiet` leaves errors alone; `verbose` adds the steps that were found made."""
+    """What the user sees. `quiet` leaves errors alone; `verbose` adds the steps that were cached."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Report:
         self.err = err or sys.stderr
         self.color = _colored(color, self.err)
         self.base: str | None = None
+        self.options: Sequence[str] = ()
         self.begin()
 
     def begin(self) -> None:
@@ -70,7 +73,9 @@ class Report:
     def note(self, text: str) -> None:
         """What is good to know beside the result."""
         if not self.quiet:
-            self.err.write(text + "\n")
+            # A note comes last, also where both streams go to one file.
+            self.out.flush()
+            self.err.write(hanging(self._here(text), width(self.err), GAP) + "\n")
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""
@@ -80,6 +85,13 @@ class Report:
         """Show what is worth a look and stops nothing; as `error` does."""
         if not self.quiet:
             self._trouble("warning", "yellow", error, told)
+
+    def remark(self, error: Error, *, minor: bool, told: bool = False) -> None:
+        """Show a warning; where it is `minor`, a note for those who want to know all."""
+        if not minor:
+            self.warning(error, told=told)
+        elif self.verbose and not self.quiet:
+            self._trouble("note", "dim", error, told)
 
     def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
         """Show several errors, an empty line between them."""
@@ -96,12 +108,36 @@ class Report:
 
     def rendered(self, error: Error, severity: str = "error") -> str:
         """An error for people."""
-        return render(nearer(error, self.base, here()), severity)
+        return render(self._near(error), severity)
+
+    def _near(self, error: Error) -> Error:
+        near = nearer(error, self.base, here())
+        return near.replace(hint=self._here(near.hint)) if near.hint and self.options else near
+
+    def _here(self, text: str) -> str:
+        """A text whose commands in backquotes are for this project: with the options that this one was found by."""
+        if not self.options or "`modelbuild" not in text:
+            return text
+        import shlex
+
+        given = list(zip(self.options[::2], self.options[1::2], strict=True))
+
+        def command(found: re.Match[str]) -> str:
+            words = found[1].split()
+            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in words]
+            return f"`{' '.join(['modelbuild', *missing, *words])}`"
+
+        return re.sub("`modelbuild((?: [^`]*)?)`", command, text)
 
     def described(self, error: Error, severity: str = "error") -> dict[str, Any]:
         """An error for programs."""
-        near = nearer(error, self.base, here())
+        near = self._near(error)
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
+
+    @property
+    def width(self) -> int | None:
+        """Columns for what goes to stdout; None where it is no terminal, and nothing need be cut."""
+        return width(self.out)
 
     def paint(self, text: str, color: str) -> str:
         """The text in a colour, where stderr takes colours."""
@@ -111,6 +147,14 @@ class Report:
     def seconds(self) -> float:
         """Since the command began."""
         return time.perf_counter() - self._begun
+
+
+def width(stream: TextIO) -> int | None:
+    """The columns of a terminal; None for another stream."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _colored(color: Color, stream: TextIO) -> bool:

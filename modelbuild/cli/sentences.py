@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild.cli.places import here
+from modelbuild.cli.places import here, near_path
+from modelbuild.cli.tables import Column, indented, inner, table
+from modelbuild.engine.standing import FORCED
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
-from modelbuild.words import duration, listed, plural, size, table
+from modelbuild.words import cut, duration, listed, plural, size
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event
     from modelbuild.session.forecast import Forecast
 
+STATES = {"ran": "run", "hit": "cached", "failed": "failed", "skipped": "skipped"}
+"""The states of steps, in words."""
+
 
 def unjudged(path: str, architecture: str) -> str:
     """Say that nobody has looked whether a GGUF file can be run."""
-    return f"not checked: {path}: the architecture '{architecture}' is not known here"
+    return f"not checked: {path}: the architecture '{architecture}' is unknown"
 
 
 def waiting(path: str) -> str:
     """Say that another process holds what we need."""
-    return f"waiting for another modelbuild, which holds {path}"
+    return f"waiting for another modelbuild that has locked {path}"
 
 
 def taken(names: Mapping[str, str], folder: str) -> list[Error]:
@@ -33,68 +39,148 @@ def taken(names: Mapping[str, str], folder: str) -> list[Error]:
         by_file.setdefault(file, []).append(f"'{displayed(name)}'")
     return [
         Error(
-            f"{listed(found)} {'is' if len(found) == 1 else 'are'} written by another project too: "
-            "each overwrites what the other built",
+            f"{listed(found)} {'is' if len(found) == 1 else 'are'} also written by another project: "
+            "each overwrites the other's models",
             facts=[("project", file), ("models", folder)],
-            hint="give the models of one of them another `namespace`, `name` or `tag`, or name another models folder",
+            hint="give the models of one project another `namespace`, `name` or `tag`, or use another models folder",
         )
         for file, found in by_file.items()
     ]
 
 
 def nothing_to_do(models: int, seconds: float) -> str:
-    """Say that a build found all models made."""
-    return f"nothing to do: {plural(models, 'model')} {'is' if models == 1 else 'are'} up to date ({duration(seconds)})"
+    """Say that a build changed nothing."""
+    return f"nothing to do: {plural(models, 'model')} unchanged ({duration(seconds)})"
 
 
-def summed_up(summary: Event, variants: int, changed: int, seconds: float, failed: bool = False) -> str:
+class Outcome(NamedTuple):
+    """What became of the models of a build, by their labels."""
+
+    built: Collection[str] = ()
+    unchanged: Collection[str] = ()
+    failed: Collection[str] = ()
+    skipped: Collection[str] = ()
+
+    def __str__(self) -> str:
+        if self.failed or self.skipped:
+            parts = [f"{len(self.built)} built"]
+            parts += [f"{len(self.unchanged)} unchanged"] if self.unchanged else []
+            parts += [f"{len(self.failed)} failed: {listed(self.failed)}"] if self.failed else []
+            parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
+            return ", ".join(parts)
+        if self.built:
+            more = f", {len(self.unchanged)} unchanged" if self.unchanged else ""
+            return f"{plural(len(self.built), 'model')} built{more}"
+        same = "none changed" if len(self.unchanged) > 1 else "unchanged"
+        return f"{plural(len(self.unchanged), 'model')} rebuilt, {same}"
+
+
+def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = False) -> str:
     """A build in one line."""
-    took = duration(seconds)
-    if not (summary["ran"] or failed or summary["failed"] or changed):
-        return nothing_to_do(variants, seconds)
-    parts = [f"{plural(summary['ran'], 'step')} ran"]
-    parts += [
-        f"{summary[state]} {word}" for state, word in (("hit", "found made"), ("skipped", "skipped")) if summary[state]
-    ]
-    if summary["tensors_computed"] or summary["tensors_reused"]:
-        parts.append(f"{plural(summary['tensors_computed'], 'tensor')} computed, {summary['tensors_reused']} reused")
+    if not (summary["ran"] or failed or summary["failed"] or outcome.built):
+        return nothing_to_do(len(outcome.unchanged), seconds)
+    parts = [f"{plural(summary['ran'], 'step')} run"]
+    parts += [f"{summary[state]} {word}" for state, word in STATES.items() if state != "ran" and summary[state]]
+    if tensors := summary["tensors_computed"] + summary["tensors_reused"]:
+        parts.append(f"{summary['tensors_computed']} of {plural(tensors, 'tensor')} computed")
     if summary["bytes_written"]:
         parts.append(f"{size(summary['bytes_written'])} written")
-    if summary["failed"]:
-        head = f"{plural(summary['failed'], 'step')} failed after {took}"
-    elif failed:
-        head = f"failed after {took}"
-    elif changed:
-        head = f"{plural(changed, 'model')} built in {took}"
-    else:
-        head = f"{plural(variants, 'model')} as before after {took}"
-    return f"{head}: {', '.join(parts)}"
+    head = "failed" if failed and not any(outcome) else str(outcome)
+    return f"{head} ({duration(seconds)}; {', '.join(parts)})"
 
 
-def forecasts(models: Sequence[Forecast], verbose: bool) -> list[str]:
+def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
+    """What a build would come to, in one line."""
+    parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
+    parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
+    return "; ".join(parts)
+
+
+def titled(names: Sequence[str]) -> str:
+    """The names of a model in one: 'chat:q4_K_M (latest)'."""
+    first, *others = map(displayed, names)
+    stem = first.rpartition(":")[0] + ":"
+    return first + (f" ({', '.join(name.removeprefix(stem) for name in others)})" if others else "")
+
+
+def forecasts(models: Sequence[Forecast], verbose: bool, width: int | None) -> list[str]:
     """A table of models; or, with every tensor's type, one for each model."""
-    models = [model for model in models if model.tensors]
+    models = [model for model in models if model.file and model.file.names]
     if not verbose:
         rows = [[f.name, size(f.size or 0), f.counts()] for f in models]
-        return [table(["NAME", "MODEL SIZE", "TENSORS"], rows, right=[1])] if rows else []
+        head = [Column("NAME", wrap=True), Column("MODEL SIZE", right=True), Column("TENSORS", wrap=True, drop=1)]
+        return [table(head, rows, width)] if rows else []
     found = []
     for each in models:
         found.append(f"{each.name}  {size(each.size or 0)}")
-        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors]
-        found.append("\n".join("  " + line for line in table(["TENSOR", "TYPE", "SHAPE"], rows).split("\n")))
+        rows = [[name, dtype, " × ".join(map(str, shape))] for name, dtype, shape in each.tensors()]
+        found.append(
+            indented(table([Column("TENSOR", wrap=True), Column("TYPE"), Column("SHAPE", drop=1)], rows, inner(width)))
+        )
     return found
 
 
 def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs") -> list[str]:
-    """Why a step runs, field by field."""
-    lines = [f"{step} {doing} because"]
-    for reason in reasons:
-        field = reason["field"].replace(here() + os.sep, "")
-        change = f"{_short(reason['before'])} -> {_short(reason['after'])}"
-        lines.append(
-            "  " + {"step": "it was never built", "artifact": reason["after"]}.get(field, f"{field}: {change}")
-        )
-    return lines
+    """Why a step runs: each reason a sentence."""
+    return [f"{step} {doing} because", *dict.fromkeys(f"  {_reason(reason)}" for reason in reasons)]
+
+
+_INPUT = re.compile(r"input '(?P<role>.*?)'(?: \((?P<ref>.*)\))?", re.DOTALL)
+
+
+def _reason(reason: Mapping[str, str]) -> str:
+    """One field of an action that differs from the last build's."""
+    field, before, after = (reason[key] for key in ("field", "before", "after"))
+    if field == "step" or before == "none":
+        return "it was never built"
+    if field == "artifact":
+        return after if after == FORCED else f"its result is {after}"
+    if field == "weights":
+        return "the weights have not been read yet"
+    if field == "version":
+        return f"this version of modelbuild makes it differently ({before} -> {after})"
+    if found := _INPUT.fullmatch(field):
+        return _input(found["ref"] or found["role"], before, after)
+    name = field.removeprefix("parameter ")
+    if before == "(none)":
+        return f"{name} is new: {_short(after)}"
+    return f"{name} was removed" if after == "(none)" else f"{name} changed: {_short(before)} -> {_short(after)}"
+
+
+def _input(ref: str, before: str, after: str) -> str:
+    """What happened to an input: a file by its path, or what a step makes."""
+    is_file = os.path.isabs(ref)
+    name = near_path(ref, here()) if is_file else _MADE.get(re.sub(r"-\d+$", "", ref.rpartition("/")[2]), ref)
+    verb = "changed"
+    if after == "to be made":
+        verb = "may change"
+    elif before in ("absent", "(none)"):
+        verb = "is new"
+    elif after in ("absent", "(none)"):
+        verb = "was removed"
+    return f"{name} {verb}" if not name.endswith("s") or is_file else f"{name} {_PLURAL.get(verb, verb)}"
+
+
+_PLURAL = {"is new": "are new", "was removed": "were removed"}
+
+_MADE = {
+    "convert": "the converted weights",
+    "import": "the imported weights",
+    "describe": "the metadata",
+    "quantize": "the quantized weights",
+    "model": "the model file",
+    "base": "a layer of the base",
+    "adapter": "the adapter",
+    "projector": "the projector",
+    "draft": "the draft model",
+    "template": "the template",
+    "system": "the system text",
+    "license": "the license",
+    "params": "the parameters",
+    "messages": "the messages",
+    "config": "the config",
+}
+"""What the steps of a model make, by the last part of their names."""
 
 
 def _short(text: str) -> str:
@@ -102,5 +188,4 @@ def _short(text: str) -> str:
     algorithm, mark, digest = text.partition(":")
     if mark and algorithm in ("sha256", "xxh3"):
         return f"{algorithm}:{digest[:12]}"
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 60 else flat[:59] + "…"
+    return cut(" ".join(text.split()), 60)

@@ -28,6 +28,7 @@ def until_interrupted(
 ) -> int:
     """Call `build` now and again whenever something that the targets are made of changes."""
     settings = _settled(call.settings, call.session)
+    _refuse_unknown(call.session, targets)
     call.close()
     watcher = Watcher(poll=poll)
     rounds = _Rounds(settings, call, watcher, targets, build)
@@ -39,6 +40,16 @@ def until_interrupted(
             changed = watcher.wait()
     finally:
         watcher.close()
+
+
+def _refuse_unknown(session: Session, targets: Sequence[str]) -> None:
+    """Raise Errors for targets that mean nothing; while the project is broken nobody knows which do."""
+    try:
+        words = session.words()
+    except (Error, Errors):
+        return
+    if targets:
+        words.select(targets)
 
 
 def _settled(settings: Settings, session: Session) -> Settings:
@@ -107,7 +118,9 @@ class _Rounds:
             try:
                 if not os.path.lexists(file):
                     path = os.path.realpath(file)
-                    raise Error("the project file is gone", path=path, hint="the next build starts when it is back")
+                    raise Error(
+                        "the project file was removed", path=path, hint="the next build starts when it exists again"
+                    )
                 session = call.session
                 graph = session.graph.select(session.select(self._targets).outputs)
             except (Error, Errors) as error:

@@ -210,7 +210,7 @@ class Build:
                 # What no step is foreseen to meet: it was given something else than what it asks for.
                 if all(name in self._ran for name in step.needs):
                     raise
-                what = f"step '{step.name}' cannot read what was recorded of the steps before it"
+                what = f"step '{step.name}' cannot read the records of the steps before it"
                 raise Untrue(Error(what, hint="build with --force")) from error
 
     def _remake(self, name: str) -> None:
@@ -223,7 +223,7 @@ class Build:
         result, _ = self._execute(step, again=True)
         if result != before:
             error = Error(
-                f"step '{name}' made other bytes than before from the same inputs",
+                f"step '{name}' made different bytes from the same inputs",
                 facts=[("before", before.artifact), ("now", result.artifact)],
                 hint="report this: steps must be deterministic",
             )
@@ -323,7 +323,7 @@ class Build:
         shown = ", ".join(f"'{label}'" for label in needed[:4]) + (
             f" and {len(needed) - 4} more" if len(needed) > 4 else ""
         )
-        facts = [*error.facts, *([("needed by", shown)] if shown else [])]
+        facts = [*error.facts, *([("used by", shown)] if shown else [])]
         placed = self._placed(error, step)
         if error.parameter and not placed.parameter:
             return placed.replace(facts=facts)
@@ -343,6 +343,6 @@ def _short_of(error: RuntimeError | MemoryError) -> Error | None:
     if "new thread" not in str(error):
         return None
     return Error(
-        "the system starts no more threads",
+        "the system cannot start more threads",
         hint="raise the limit of processes (`ulimit -u`, or the pids limit of the container), or lower --jobs",
     )

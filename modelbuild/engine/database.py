@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from modelbuild import interrupt
 from modelbuild.errors import Error
-from modelbuild.files import PATIENCE, Waiting, lock_file, make_folder, reason
+from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder, reason
 
 T = TypeVar("T")
 
@@ -224,8 +224,12 @@ def unusable(root: str, error: Exception) -> Error:
         return Error(
             f"the cache has been in use by another process for {BUSY:.0f} seconds",
             path=root,
-            hint="end the other build if it is stopped, or name another folder with --cache or $MODELBUILD_CACHE",
+            hint="end the other build if it hangs, or name another folder with --cache or $MODELBUILD_CACHE",
         )
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        place = error.filename if isinstance(error.filename, str) else root
+        hint = "name another folder with --cache or $MODELBUILD_CACHE"
+        return Error("the cache cannot be used: a file is in its place", path=existing(place), hint=hint)
     why = reason(error) if isinstance(error, OSError) else str(error)
     return Error(
         f"the cache cannot be used: {why[:1].lower() + why[1:] if why[1:2].islower() else why}",

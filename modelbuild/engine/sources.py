@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import StatCache
 from modelbuild.errors import Error
-from modelbuild.files import TICK, reason, signature, unwritten, young
+from modelbuild.files import TICK, reason, remedy, signature, unwritten, young
 
 LINKED = 3
 """Times that a file is read that other builds make links to meanwhile."""
@@ -141,6 +143,9 @@ class Sources:
         """Read a file: when that began, the stat before it, and what was found."""
         path = source.path
         before = os.stat(path)
+        if not (stat.S_ISREG(before.st_mode) or stat.S_ISDIR(before.st_mode)):
+            # A pipe would be waited for without end.
+            raise OSError(errno.EINVAL, "not a regular file", path)
         # A file changed again within a tick of the clock would look the same: let the tick pass first.
         now = time.time()
         left = max((at + TICK - now for at in (before.st_mtime, before.st_ctime) if at <= now), default=0.0)
@@ -192,7 +197,7 @@ class Sources:
 
 def unreadable(path: str, error: OSError) -> Error:
     """Say that a source cannot be read, and why."""
-    return Error(f"cannot be read: {reason(error)}", path=path)
+    return Error(f"cannot be read: {reason(error)}", path=path, hint=remedy(error))
 
 
 def changed(path: str) -> Error:
@@ -200,5 +205,5 @@ def changed(path: str) -> Error:
     return Error(
         "source changed during the build",
         path=path,
-        hint="nothing was recorded; build again when the file is at rest",
+        hint="nothing was recorded; build again when the file no longer changes",
     )

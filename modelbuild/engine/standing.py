@@ -16,7 +16,9 @@ from modelbuild.errors import Error
 Reason = dict[str, str]
 """Why a step runs: a `field` of its action, what it was `before` and what it is `after`."""
 
-_FORCED = {"field": "artifact", "before": "built", "after": "asked for with --force"}
+FORCED = "--force asks for it"
+
+_FORCED = {"field": "artifact", "before": "built", "after": FORCED}
 _UNREAD = {"field": "weights", "before": "unknown", "after": "not read yet"}
 _GONE = {"field": "artifact", "before": "built", "after": "no longer in the cache"}
 

@@ -48,10 +48,10 @@ class Store:
             if os.path.basename(folder) not in ("blobs", "manifests") or not os.path.isdir(beside):
                 continue
             raise Error(
-                "the cache cannot be a models folder, nor lie in one's blobs or manifests",
+                "the cache cannot be a models folder, or inside its blobs or manifests",
                 path=self.root,
                 facts=[("found", beside)],
-                hint="name a folder of its own with --cache or $MODELBUILD_CACHE",
+                hint="name a separate folder with --cache or $MODELBUILD_CACHE",
             )
 
     def close(self) -> None:

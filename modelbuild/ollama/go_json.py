@@ -96,9 +96,9 @@ def parse_object(data: bytes, what: str, path: str | None) -> dict[str, Any]:
     try:
         value = json.loads(data.decode(), parse_int=_float64, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as fault:
-        raise Error(f"{what} is no JSON: {_reason(fault)}", path=path) from None
+        raise Error(f"{what} is not JSON: {_reason(fault)}", path=path) from None
     if not isinstance(value, dict):
-        raise Error(f"{what} is no JSON object", path=path)
+        raise Error(f"{what} is not a JSON object", path=path)
     return value
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.digest import file_name, sha256
@@ -100,6 +101,26 @@ class Library:
                 with contextlib.suppress(Error):
                     found.append(Name.from_path(relative))
         return sorted(found)
+
+    def alike(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """The names (`host/namespace/model/tag`) to which some that stand here differ only in case -> those. Raises Error."""
+        listings: dict[str, dict[str, list[str]]] = {}
+
+        def below(path: str, part: str) -> list[str]:
+            if path not in listings:
+                listings[path] = {}
+                for entry in _entries(os.path.join(self.manifests, *path.split("/"))):
+                    listings[path].setdefault(entry.name.lower(), []).append(f"{path}/{entry.name}".lstrip("/"))
+            return listings[path].get(part.lower(), [])
+
+        found = {}
+        for name in names:
+            paths = [""]
+            for part in name.split("/"):
+                paths = [each for path in paths for each in below(path, part)]
+            if others := sorted(path for path in paths if path != name):
+                found[name] = others
+        return found
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

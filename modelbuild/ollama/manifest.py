@@ -63,7 +63,7 @@ class Manifest(NamedTuple):
         value = parse_object(data, "manifest", path)
         layers = value.get("layers")
         if not isinstance(layers, list | None):
-            raise Error("manifest: 'layers' is no list", path=path)
+            raise Error("manifest: 'layers' is not a list", path=path)
         return cls(
             _read_layer(value.get("config"), "config", path),
             tuple(_read_layer(layer, f"layers[{index}]", path) for index, layer in enumerate(layers or ())),
@@ -151,20 +151,20 @@ def parse_params(data: bytes, path: str | None = None) -> dict[str, Any]:
 
 def _read_layer(value: object, what: str, path: str | None) -> Layer:
     if not isinstance(value, dict):
-        raise Error(f"manifest: '{what}' is no object", path=path)
+        raise Error(f"manifest: '{what}' is not an object", path=path)
     for key in ("mediaType", "digest", "from", "name"):
         if not isinstance(value.get(key, ""), str):
-            raise Error(f"manifest: '{key}' of '{what}' is no text", path=path)
+            raise Error(f"manifest: '{key}' of '{what}' is not text", path=path)
     digest = value.get("digest", "")
     match = _DIGEST.fullmatch(digest)
     if match is None:
         raise Error(
-            f"manifest: '{what}' has no valid digest, got '{digest[:80]}'", path=path,
-            hint="a digest is 'sha256:' and 64 hexadecimal digits",
+            f"manifest: '{what}' has an invalid digest, got '{digest[:80]}'", path=path,
+            hint="a digest is 'sha256:' followed by 64 hexadecimal digits",
         )  # fmt: skip
     size = value.get("size", 0)
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
-        raise Error(f"manifest: 'size' of '{what}' is no number of bytes", path=path)
+        raise Error(f"manifest: 'size' of '{what}' is not a number of bytes", path=path)
     digest = "sha256:" + match[1].lower()
     return Layer(value.get("mediaType", ""), digest, size, value.get("from") or None, value.get("name") or None)
 
@@ -185,7 +185,7 @@ def compose(base: Sequence[_T], new: Sequence[_T], media_type: Callable[[_T], st
     """
     given = {media_type(layer) for layer in new}
     if any(media_type(layer) == PARAMS for layer in base) and PARAMS not in given:
-        raise ValueError("the base has parameters, so there must be a new params layer that merges them")
+        raise ValueError("the base has parameters, so the parameters must be merged into a new params layer")
     replaced = given - set(_ADDED)
     layers = [layer for layer in base if media_type(layer) not in replaced]
     for kind in (ADAPTER, DRAFT, *_ORDER):

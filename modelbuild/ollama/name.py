@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.words import character
 
 HOST = "registry.ollama.ai"
 NAMESPACE = "library"
@@ -43,7 +44,8 @@ class Name(NamedTuple):
         if slash:
             before, slash, namespace = before.rpartition("/")
             if slash:
-                host = before.partition("://")[2] if "://" in before else before
+                # As in Go, what follows a scheme may be empty: the name has no host of its own then.
+                host = (before.partition("://")[2] or HOST) if "://" in before else before
         for part, value in (("host", host), ("namespace", namespace), ("model", rest), ("tag", tag)):
             _check(part, value, text)
         return cls(host, namespace, rest, tag)
@@ -53,7 +55,7 @@ class Name(NamedTuple):
         """The name whose manifest lies at `host/namespace/model/tag`. Raises Error where that is no name."""
         parts = path.split("/")
         if len(parts) != len(_PARTS):
-            raise Error(f"'{path}' is no manifest's path", facts=[("form", "host/namespace/model/tag")])
+            raise Error(f"'{path}' is not the path of a manifest", facts=[("form", "host/namespace/model/tag")])
         for part, value in zip(_PARTS, parts, strict=True):
             _check(part, value, path)
         return cls(*parts)
@@ -106,10 +108,10 @@ def _check(part: str, value: str, text: str) -> None:
         facts.append(("expected", "a letter, a digit or '_'"))
     else:
         at = next(char for index, char in enumerate(value) if not rule.fullmatch(value[: index + 1]))
-        what = f"invalid model name '{shown}': the {part} '{value}' holds '{at}'"
+        what = f"invalid model name '{shown}': the {part} '{value}' contains {character(at)}"
         facts.append(("expected", allowed))
         if "@" in value:
-            hint = "a name holds no digest"
+            hint = "a name cannot contain a digest"
         elif part == "namespace" and re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", value) and "/" in text:
             hint = f"a host is followed by a namespace: '{value}/{NAMESPACE}/{text.rpartition('/')[2]}'"
     raise Error(what, facts=facts, hint=hint)

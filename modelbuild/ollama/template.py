@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.ollama.go_number import is_number
 from modelbuild.words import did_you_mean
 
 FUNCTIONS = frozenset(
@@ -27,21 +29,16 @@ class Fault(NamedTuple):
     hint: str | None = None
 
 
-def check(text: str, *, path: str | None = None, line: int = 1, column: int = 1, source: str | None = None) -> None:
-    """Raise Error where Go would not parse a template (text/template/parse, lex.go and parse.go).
-
-    line, column  where the template begins in `path`; `source` is that line, if it holds more than the template
-    What Go accepts passes. A few malformed numbers that it refuses pass too.
-    """
-    fault = find_fault(text)
-    if fault is None:
-        return
+def placed(
+    fault: Fault, text: str, path: str | None = None, line: int = 1, column: int = 1, source: str | None = None
+) -> Error:
+    """The error for a fault of a template that begins at a line and column of `path`; `source` is that line, if it holds more."""
     row = text.count("\n", 0, fault.offset)
     start = text.rfind("\n", 0, fault.offset) + 1
     if row or source is None:
         end = text.find("\n", fault.offset)
         source = text[start : end if end >= 0 else len(text)]
-    raise Error(
+    return Error(
         f"template: {fault.what}", path=path, line=line + row, column=fault.offset - start + (1 if row else column),
         source=source, width=fault.width, hint=fault.hint,
     )  # fmt: skip
@@ -49,7 +46,10 @@ def check(text: str, *, path: str | None = None, line: int = 1, column: int = 1,
 
 @lru_cache(maxsize=64)
 def find_fault(text: str) -> Fault | None:
-    """The first fault of a template. Many Modelfiles share one template, so answers are kept."""
+    """The first thing for which Go would not parse a template (text/template/parse, lex.go and parse.go).
+
+    Many Modelfiles share one template, so answers are kept.
+    """
     try:
         _Checker(text).run()
     except _Found as found:
@@ -57,12 +57,17 @@ def find_fault(text: str) -> Fault | None:
     return None
 
 
+def actions(text: str) -> Iterator[tuple[int, list[Token]]]:
+    """The actions of a template without a fault: where each opens, and its words."""
+    return _Checker(text).actions()
+
+
 class _Found(Exception):
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
 
 
-class _Token(NamedTuple):
+class Token(NamedTuple):
     kind: str
     text: str
     offset: int
@@ -89,7 +94,7 @@ _TOKEN = re.compile(
     r"[ \t\r\n]*(?:"
     r'(?P<string>"(?:[^"\\\n]|\\[^\n])*"|`[^`]*`)'
     r"|(?P<number>'(?:[^'\\\n]|\\[^\n])*'|[+-]?(?:0[xX][0-9a-fA-F_]*+\.?+[0-9a-fA-F_]*+(?:[pP][+-]?+[0-9_]*+)?+"
-    r"|(?=[0-9]|\.[0-9])[0-9_]*+(?:[oObB][0-9_]*+)?+\.?+[0-9_]*+(?:[eE][+-]?+[0-9_]*+)?+)(?:[+-][0-9_.]++)?+i?+(?!\w))"
+    r"|(?=[0-9]|\.[0-9])[0-9_]*+(?:[oObB][0-9_]*+)?+\.?+[0-9_]*+(?:[eE][+-]?+[0-9_]*+)?+)(?:[+-][0-9a-zA-Z_.]++(?:(?<=[eEpP])[+-][0-9_]*+i?+)?+)?+i?+(?!\w))"
     r"|(?P<field>\.[^\W\d]\w*)"
     r"|(?P<variable>\$\w*)"
     r"|(?P<word>[^\W\d]\w*)"
@@ -109,16 +114,8 @@ class _Checker:
         self.variables = ["$"]
 
     def run(self) -> None:
-        text = self.text
-        position = text.find("{{")
-        while position >= 0:
-            comment = _COMMENT.match(text, position + 2)
-            if comment is not None:
-                end = self.comment_end(position, comment.end())
-            else:
-                tokens, end = self.tokens(position)
-                self.action(position, tokens)
-            position = text.find("{{", end)
+        for position, tokens in self.actions():
+            self.action(position, tokens)
         if self.stack:
             opened = self.stack[-1]
             raise self.found(opened.offset, f"'{{{{ {opened.kind} … }}}}' has no '{{{{ end }}}}'", 2)
@@ -130,19 +127,32 @@ class _Checker:
 
     # Words
 
+    def actions(self) -> Iterator[tuple[int, list[Token]]]:
+        """Where each action opens, and its words."""
+        text = self.text
+        position = text.find("{{")
+        while position >= 0:
+            comment = _COMMENT.match(text, position + 2)
+            if comment is not None:
+                end = self.comment_end(position, comment.end())
+            else:
+                tokens, end = self.tokens(position)
+                yield position, tokens
+            position = text.find("{{", end)
+
     def comment_end(self, start: int, inside: int) -> int:
         close = self.text.find("*/", inside)
         if close < 0:
             raise self.found(start, "comment is never closed", 2, "a comment ends with '*/}}'")
         end = _COMMENT_END.match(self.text, close + 2)
         if end is None:
-            raise self.found(close, "comment must end right before '}}'", 2)
+            raise self.found(close, "a comment must end right before '}}'", 2)
         return end.end()
 
-    def tokens(self, start: int) -> tuple[list[_Token], int]:
+    def tokens(self, start: int) -> tuple[list[Token], int]:
         """The words of the action that opens at `start`, and where the text goes on."""
         text = self.text
-        tokens: list[_Token] = []
+        tokens: list[Token] = []
         position = start + 2
         if trim := _TRIM.match(text, position):
             position = trim.end()
@@ -157,13 +167,15 @@ class _Checker:
                 self.check_end_of_name(word, match.end())
             elif word[0] == "'":
                 self.check_character(word, offset)
+            elif kind == "number" and not is_number(word):
+                raise self.found(offset, f"malformed number '{word}'", len(word))
             elif word[0] == '"':
                 self.check_escapes(word, offset)
             if kind == "word" and word in ("true", "false", "nil"):
                 kind = "literal"
             elif word == ".":
                 kind = "dot"
-            tokens.append(_Token(kind, word, offset, offset > position))
+            tokens.append(Token(kind, word, offset, offset > position))
             position = match.end()
         return tokens, end.end()
 
@@ -177,8 +189,8 @@ class _Checker:
         if char in "\"`'":
             return self.found(position, f"text in {char} is never closed")
         if text.startswith("-}}", position):
-            return self.found(position, "expected a blank before '-}}'", 3)
-        hint = "'{{-' is followed by a blank" if char == "-" and position == start + 2 else None
+            return self.found(position, "expected a space before '-}}'", 3)
+        hint = "'{{-' needs a space after it" if char == "-" and position == start + 2 else None
         return self.found(position, f"unexpected '{char}' in an action", hint=hint)
 
     def check_end_of_name(self, word: str, end: int) -> None:
@@ -188,7 +200,7 @@ class _Checker:
 
     def check_character(self, word: str, offset: int) -> None:
         if len(word) != 3 and (word[1:2] != "\\" or word == "'\\'"):
-            raise self.found(offset, f"malformed character {word}", len(word), "text stands in double quotes")
+            raise self.found(offset, f"malformed character {word}", len(word), "text needs double quotes")
 
     def check_escapes(self, word: str, offset: int) -> None:
         if "\\" in word:
@@ -198,7 +210,7 @@ class _Checker:
 
     # Actions
 
-    def action(self, start: int, tokens: list[_Token]) -> None:
+    def action(self, start: int, tokens: list[Token]) -> None:
         first = tokens[0] if tokens else None
         if first is None or first.kind != "word" or first.text not in KEYWORDS:
             self.pipeline(start, tokens, "action")
@@ -218,10 +230,10 @@ class _Checker:
         else:
             self.named(start, first, rest)
 
-    def otherwise(self, start: int, word: _Token, rest: list[_Token]) -> None:
+    def otherwise(self, start: int, word: Token, rest: list[Token]) -> None:
         opened = self.stack[-1] if self.stack else None
         if opened is None or opened.kind not in _OPENS or opened.in_else:
-            raise self.found(word.offset, "'else' belongs to no 'if', 'range' or 'with'", 4)
+            raise self.found(word.offset, "'else' has no 'if', 'range' or 'with'", 4)
         if not rest:
             opened.in_else = True
         elif rest[0].kind == "word" and rest[0].text == opened.kind and opened.kind != "range":
@@ -229,14 +241,14 @@ class _Checker:
         else:
             self.nothing_after(word, rest)
 
-    def close(self, word: _Token) -> None:
+    def close(self, word: Token) -> None:
         if not self.stack:
-            raise self.found(word.offset, "'end' closes nothing", 3)
+            raise self.found(word.offset, "'end' has nothing to close", 3)
         opened = self.stack.pop()
         self.variables = opened.variables
         del self.variables[opened.known :]
 
-    def check_in_range(self, word: _Token) -> None:
+    def check_in_range(self, word: Token) -> None:
         for opened in reversed(self.stack):
             if opened.kind in ("define", "block"):
                 break
@@ -244,7 +256,7 @@ class _Checker:
                 return
         raise self.found(word.offset, f"'{word.text}' outside of 'range'", len(word.text))
 
-    def named(self, start: int, word: _Token, rest: list[_Token]) -> None:
+    def named(self, start: int, word: Token, rest: list[Token]) -> None:
         """`define "name"`, `block "name" value` and `template "name" value`."""
         if not rest or rest[0].kind != "string":
             at = rest[0] if rest else word
@@ -259,19 +271,19 @@ class _Checker:
             self.stack.append(_Open(word.text, start, self.variables))
             self.variables = ["$"]
 
-    def nothing_after(self, word: _Token, rest: list[_Token]) -> None:
+    def nothing_after(self, word: Token, rest: list[Token]) -> None:
         if rest:
             what = f"unexpected '{rest[0].text}' after '{word.text}'"
             raise self.found(rest[0].offset, what, len(rest[0].text))
 
     # Values
 
-    def pipeline(self, start: int, tokens: list[_Token], context: str) -> None:
+    def pipeline(self, start: int, tokens: list[Token], context: str) -> None:
         """Check `value | function | …`, with the declarations before it and the parentheses in it."""
-        parens: list[tuple[_Token, _Stage]] = []
+        parens: list[tuple[Token, _Stage]] = []
         stage = _Stage()
         index = 0
-        before: _Token | None = None
+        before: Token | None = None
         while index < len(tokens):
             if stage.fresh and (skip := self.declarations(tokens, index, context if not parens else "(…)")):
                 index += skip
@@ -284,7 +296,7 @@ class _Checker:
             stage.fresh = False
             if kind == "mark" and word == "|":
                 if not stage.arguments:
-                    raise self.found(token.offset, "nothing stands before '|'")
+                    raise self.found(token.offset, "nothing is before '|'")
                 stage.arguments, stage.first = 0, False
                 before = None
                 continue
@@ -292,7 +304,7 @@ class _Checker:
                 if not parens:
                     raise self.found(token.offset, "')' without '('")
                 if stage.first and not stage.arguments:
-                    raise self.found(token.offset, "nothing stands in '()'")
+                    raise self.found(token.offset, "nothing is in '()'")
                 opening, stage = parens.pop()
                 before = opening._replace(text="(…)")
                 continue
@@ -318,11 +330,11 @@ class _Checker:
         if parens:
             raise self.found(parens[-1][0].offset, "'(' is never closed")
         if stage.first and not stage.arguments:
-            what = f"'{context}' has no value" if context != "action" else "'{{ }}' holds nothing"
-            hint = 'Ollama wants one, as in {{ template "name" . }}' if context == "template" else None
+            what = f"'{context}' has no value" if context != "action" else "'{{ }}' is empty"
+            hint = 'Ollama needs one, as in {{ template "name" . }}' if context == "template" else None
             raise self.found(start, what, 2, hint)
 
-    def declarations(self, tokens: list[_Token], index: int, context: str) -> int:
+    def declarations(self, tokens: list[Token], index: int, context: str) -> int:
         """Take `$x :=`, `$x =` and, in a range, `$i, $x :=` (or `$i,` alone); how many tokens they were."""
         words = [token.text if token.kind in ("variable", "mark") else "" for token in tokens[index : index + 4]]
         words += [""] * (4 - len(words))
@@ -339,7 +351,7 @@ class _Checker:
         self.variables.append(words[2])
         return 4
 
-    def check_operand(self, token: _Token) -> None:
+    def check_operand(self, token: Token) -> None:
         word, width = token.text, len(token.text)
         if token.kind == "variable" and word not in self.variables:
             raise self.found(token.offset, f"undefined variable '{word}'", width, did_you_mean(word, self.variables))

@@ -10,9 +10,11 @@ from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.observed import Observed
+from modelbuild.plan.declared import Declared
 from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import WeightsReader
-from modelbuild.project.variant import Adapter
+from modelbuild.project.variant import Adapter, Variant
+from modelbuild.steps import adapt, merge
 
 
 @dataclass(frozen=True)
@@ -24,19 +26,40 @@ class AdapterFiles:
     is_gguf: bool
 
 
-class AdaptersReader:
-    """Looks into the folders and heads of adapters, and says what is wrong with them at the words that named them."""
+class Adapters:
+    """Looks into the folders and heads of adapters, and declares what is made of them; says what is wrong at their words."""
 
-    def __init__(self, observed: Observed, weights: WeightsReader) -> None:
+    def __init__(self, observed: Observed, weights: WeightsReader, declared: Declared) -> None:
         self._observed = observed
         self._weights = weights
+        self._declared = declared
+
+    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> Source | str:
+        """A GGUF file that is a layer as it is, or the step that makes the recipe of one for the model of a recipe."""
+        found = self.read(adapter)
+        if found.is_gguf and adapter.scale == 1:
+            return found.files[0][1]
+        if recipe is None:
+            raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
+        outtype = variant.string("outtype") or "source"
+        values = adapt.Parameters(folder=found.folder, outtype=outtype, scale=adapter.scale)
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files])
+
+    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
+        """The step that merges an adapter into the model of a recipe."""
+        found = self.read(adapter)
+        if recipe is None:
+            raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
+        values = merge.Parameters(scale=adapter.scale, requantize=variant.flag("allow_requantize") or None)
+        places = {"requantize": adapter.place}
+        return self._declared.step(variant, merge, values, [("recipe", recipe), *found.files], places=places)
 
     def read(self, adapter: Adapter) -> AdapterFiles:
         """What the path of an adapter means. Raises Error."""
         path = adapter.path
         kind = self._observed.kind(path)
         if kind is None:
-            raise adapter.place.error(f"no such file or folder: '{adapter.text}'", facts=[("looked at", path)])
+            raise self._weights.missing(adapter, path, "ADAPTER" if adapter.place.command else None)
         if kind == "folder":
             path = self._in_folder(adapter, self._weights.snapshot(adapter, path))
         if self._is_gguf(adapter, path):

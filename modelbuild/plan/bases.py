@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
-from modelbuild.ollama.modelfile.meaning import looks_like_path
+from modelbuild.ollama.modelfile.meaning import comment_hint, looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.project import Project, is_shared
@@ -58,8 +59,8 @@ class Bases:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
         if not variant.froms:
             raise variant.table.error(
-                f"'{variant.label}' derives from nothing",
-                hint='say from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
+                f"'{variant.label}' has no base",
+                hint='set from = "…" (a folder of weights, a GGUF file or a model), or name a Modelfile',
             )
         paths: list[tuple[From, str]] = []
         names: list[From] = []
@@ -71,13 +72,13 @@ class Bases:
                 paths.append((line, path))
         if paths and names:
             raise names[0].place.error(
-                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: one model cannot be made of both",
-                hint="Ollama would drop the file in silence; say projector or adapters in ModelBuild.toml for a file beside a model",
+                f"FROM '{names[0].text}' is a model and FROM '{paths[0][0].text}' a file: a model cannot have both",
+                hint="Ollama would silently drop the file; use projector or adapters in ModelBuild.toml to add a file to a model",
             )
         if len(names) > 1:
             first, last = names[0], names[-1]
             self.warnings.append(
-                first.place.error(f"FROM '{first.text}' counts for nothing: FROM '{last.text}' below replaces it")
+                first.place.error(f"FROM '{first.text}' has no effect: FROM '{last.text}' below replaces it")
             )
         return self._model(variant, names[-1]) if names else self._weights.read(paths)
 
@@ -96,25 +97,24 @@ class Bases:
         bare = not any(mark in line.text for mark in "/\\.~")
         if bare and self._project.candidates(line.text):
             raise line.place.error(
-                f"'{line.text}' is a {kind} here and a model of this project",
-                hint=f"write FROM ./{line.text} for the {kind}; rename one of them for the model",
+                f"'{line.text}' is both a {kind} here and a model of this project",
+                hint=f"write FROM ./{line.text} for the {kind}; to use the model, rename one of them",
             )
         return path
 
     def _is_model(self, text: str) -> bool:
         return bool(self._project.candidates(text)) or self._find_name(text) is not None
 
-    @staticmethod
-    def _existing(line: From, path: str, kind: str | None) -> str:
+    def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
-            raise line.place.error(f"no such file or folder: '{line.text}'", facts=[("looked at", path)])
+            raise self._weights.missing(line, path, None if line.in_toml else "FROM")
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
         if variant.string("pre") is not None and not is_shared(variant.place("pre")):
             raise variant.place("pre").error(
-                f"'pre' is for weights, and '{variant.label}' is FROM a model",
-                hint=f"say it where '{line.text}' is declared",
+                f"'pre' is for weights, but '{variant.label}' is FROM a model",
+                hint=f"set it where '{line.text}' is declared",
             )
         candidates = self._project.candidates(line.text)
         others = tuple(each for each in candidates if each.label != variant.label)
@@ -122,7 +122,7 @@ class Bases:
             return Candidates(line, others)
         if candidates:
             raise line.place.error(
-                f"'{variant.label}' derives from itself",
+                f"'{variant.label}' is based on itself",
                 hint="FROM must name a folder of weights, a GGUF file or another model",
             )
         found = self._find_name(line.text)
@@ -131,17 +131,43 @@ class Bases:
         return self._pulled(line, *found)
 
     def _unknown(self, line: From) -> Error:
-        near = self._project.near(line.text) or self._near_names(line.text)
+        near = self._near_path(line) or self._project.near(line.text) or self._near_names(line.text)
         looked = [("looked in", library.root) for library in self._libraries]
         try:
             Name.parse(line.text)
         except Error as error:
-            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=near)
+            hint = (None if line.in_toml else comment_hint("FROM", line.text)) or near
+            hint = hint or (self._download(line.text) if "huggingface.co/" in line.text else None)
+            return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         return line.place.error(
             f"no model '{line.text}' in this project or the models folders",
             facts=looked,
-            hint=near or f"fetching from a registry is not built yet: `ollama pull {line.text}`, then build again",
+            hint=near or self._download(line.text),
         )
+
+    def _download(self, text: str) -> str:
+        """A hint that says how to get a model that is not here, or where the cache of Hugging Face has it."""
+        repository = text.rpartition("huggingface.co/")[2].strip("/")
+        owner, slash, name = repository.partition("/")
+        pull = f"`ollama pull {text}`, then build again"
+        if not slash or "/" in name or ":" in name or repository.startswith("hf.co/"):
+            return f"to download it: {pull}"
+        cached = f"~/.cache/huggingface/hub/models--{owner}--{name}"
+        if self._observed.kind(os.path.expanduser(cached)) == "folder":
+            return f"did you mean '{cached}'?"
+        from_hugging_face = f"`hf download {repository} --local-dir ./{name}`, then FROM ./{name}"
+        return (
+            from_hugging_face
+            if "huggingface.co/" in text
+            else f"to download it: {pull}; of Hugging Face: {from_hugging_face}"
+        )
+
+    def _near_path(self, line: From) -> str | None:
+        path = self._weights.near(line)
+        if path is None:
+            return None
+        is_bare = line.in_toml and path == f"./{line.text}"
+        return f"did you mean '{path}'?" + (" In ModelBuild.toml a path begins with '.', '/' or '~'" if is_bare else "")
 
     def _near_names(self, text: str) -> str | None:
         names = {name.display() for library in self._libraries for name in library.names()}
@@ -183,7 +209,9 @@ class Bases:
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else reason(error)
             raise line.place.error(
-                f"the manifest of '{line.text}' cannot be read: {what}", facts=[("manifest", path)]
+                f"the manifest of '{line.text}' cannot be read: {what}",
+                facts=[("manifest", path)],
+                hint=f"pull it again: `ollama pull {line.text}`",
             ) from error
 
     def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
@@ -192,7 +220,7 @@ class Bases:
             raise line.place.error(
                 f"the model '{line.text}' lacks a blob",
                 facts=[("manifest", path), ("missing", blob)],
-                hint="pull it again",
+                hint=f"pull it again: `ollama pull {line.text}`",
             )
         return blob
 
@@ -201,7 +229,9 @@ class Bases:
             return manifest.parse_params(self._observed.read(path))
         except (Error, OSError):
             raise line.place.error(
-                f"the model '{line.text}' has a blob that is no JSON object", facts=[("blob", path)]
+                f"the model '{line.text}' has a blob that is not a JSON object",
+                facts=[("blob", path)],
+                hint=f"remove that blob and pull it again: `ollama pull {line.text}`",
             ) from None
 
 

@@ -1,28 +1,30 @@
-"""The steps of a plan: each declared once, whoever asks for it, and named after whoever asked first."""
+"""The steps of a plan: each declared once, whoever asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from modelbuild import steps
-from modelbuild.engine.graph import Source, Step, parameters
+from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
+from modelbuild.plan.naming import Asked, names, table
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import Variant
 
-_OF_ROWS = ("quantize", "model", "config", "manifest")
-"""What follows from the row's own values is named after the row, what rows tend to share after the model."""
-
 Refs = Iterable[tuple[str, Source | str]]
-"""(role, source or name of the step that makes it), in order."""
+"""(role, source or key of the step that makes it), in order."""
 
 
 class Declared:
-    """Steps by name, in the order in which they were declared; `file` is the project's TOML, by its absolute path."""
+    """Steps in the order in which they were declared; `file` is the project's TOML, by its absolute path.
+
+    While variants are planned a step goes by a key. It gets its name when all who ask for it are known.
+    """
 
     def __init__(self, file: str) -> None:
-        self.steps: dict[str, Step] = {}
+        self._steps: dict[str, Step] = {}
+        self._asked: dict[str, Asked] = {}
         self._file = file
-        self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...]], str] = {}
+        self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...], str], str] = {}
 
     def step(
         self,
@@ -35,7 +37,7 @@ class Declared:
         pool: str | None = None,
         places: Mapping[str, Place | None] | None = None,
     ) -> str:
-        """Declare a step, or find the one that makes the same. Returns its name.
+        """Declare a step, or find the one that makes the same. Returns its key.
 
         values  the `Parameters` of its kind
         what    what it makes for the variant, where its kind does not say that
@@ -43,22 +45,30 @@ class Declared:
         places  where its parameters were said, for errors about them
         """
         named, text, refs = steps.kind_of(kind), parameters(values), tuple(inputs)
-        key = (named, text, refs)
-        if known := self._same.get(key):
+        same = (named, text, refs, table(what, variant))
+        if known := self._same.get(same):
+            self._asked[known].variants.append(variant)
             return known
-        name = self._name(variant, what or named)
+        key = self._same[same] = f"#{len(self._steps)}"
         said = [(parameter, place.spelled(self._file)) for parameter, place in (places or {}).items() if place]
         final = kind.MAKES in steps.FINAL
         pool = kind.POOL if pool is None else pool
-        self.steps[name] = Step(name, named, kind.VERSION, text, refs, pool, final, tuple(said))
-        self._same[key] = name
-        return name
+        self._steps[key] = Step(key, named, kind.VERSION, text, refs, pool, final, tuple(said))
+        self._asked[key] = Asked(what or named, [variant], same[-1])
+        return key
 
-    def _name(self, variant: Variant, what: str) -> str:
-        name = f"{variant.label if what in _OF_ROWS else variant.model}/{what}"
-        if name in self.steps:
-            name = f"{variant.label}/{what}"
-        base, number = name, 2
-        while name in self.steps:
-            name, number = f"{base}-{number}", number + 1
-        return name
+    def graph(self, outputs: Iterable[Output]) -> Graph:
+        """All steps and the outputs they lead to, by their names."""
+        named = names(self._steps, self._asked)
+
+        def renamed(step: Step) -> Step:
+            inputs = tuple((role, named[ref] if isinstance(ref, str) else ref) for role, ref in step.inputs)
+            return step._replace(name=named[step.name], inputs=inputs)
+
+        return Graph(
+            map(renamed, self._steps.values()),
+            (
+                output._replace(manifest=named[output.manifest], blobs=tuple(named[blob] for blob in output.blobs))
+                for output in outputs
+            ),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild.engine.graph import Source, Step
 from modelbuild.errors import Error
+from modelbuild.files import read_plain
 
 if TYPE_CHECKING:
     from modelbuild.tensors.tensor import TensorTable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALL_LIMIT = 200_000_000
 """Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
+LIMITS = {"imatrix": 4 << 30}
+"""Bytes of an importance matrix: one of 384 experts in each of 60 blocks has 1.5 billion."""
 
 
 class Heads:
@@ -73,15 +77,15 @@ class HeadInputs:
         ref = self._refs.get(role)
         if not isinstance(ref, Source):
             return None
+        limit = LIMITS.get(role, SMALL_LIMIT)
         try:
-            with open(ref.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > SMALL_LIMIT:
-                    raise Error(f"is {size:,} bytes long, expected at most {SMALL_LIMIT:,}", input=role)
-                return file.read()
+            return read_plain(ref.path, limit)[0]
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                size = os.stat(ref.path).st_size
+                raise Error(f"is {size:,} bytes long, expected at most {limit:,}", input=role) from None
             raise unreadable(role, error).of_input() from error
 
     def artifact(self, role: str) -> bytes:

@@ -4,67 +4,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.plan.adapters import AdaptersReader
+from modelbuild.plan import unused
+from modelbuild.plan.adapters import Adapters
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
+from modelbuild.plan.laid import Base, LayerStep
+from modelbuild.plan.remarks import Bare, Prompts, Remark
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import adapt, config, convert, describe, import_, layer, manifest, merge, quantize
+from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
 
 
-@dataclass(frozen=True)
-class LayerStep:
-    """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
+class Plan(NamedTuple):
+    """The steps of a project, warnings of what it says, and remarks on the models that it makes."""
 
-    media_type: str
-    step: str
-    origin: str = ""
-
-
-@dataclass(frozen=True)
-class Base:
-    """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
-
-    recipe      the step that makes the recipe of the model layer, before quantization
-    finished    the step that makes the recipe of the model layer as it is
-    config      fields of the base's config that a model without a recipe takes over
-    unquantized whether the weights are floats, which is what `defaults.quantize` is for
-    whole       the GGUF file that is the model layer if nothing is done to it
-
-    A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
-    """
-
-    layers: tuple[LayerStep, ...]
-    recipe: str | None
-    finished: str | None
-    config: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    unquantized: bool
-    whole: str | None = None
-
-    def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
-        """The layers with another for the model's."""
-        return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
+    graph: Graph
+    warnings: list[Error]
+    remarks: Sequence[Remark]
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tuple[Graph, list[Error]]:
+def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, AdaptersReader(observed, weights), declared)
+    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
     outputs = []
     errors: list[Error] = []
     for variant in project.variants:
@@ -75,19 +51,21 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> tupl
                 errors.append(error)
     if errors:
         raise Errors(errors)
-    return Graph(declared.steps.values(), outputs), bases.warnings
+    return Plan(declared.graph(outputs), bases.warnings, planner.prompts.remarks())
 
 
 class _Planner:
     """Lays variants over what they derive from."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, adapters: AdaptersReader, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
         self._bases = bases
         self._weights = weights
         self._adapters = adapters
         self._declared = declared
         self._planned: dict[str, Base | Error] = {}
         self._open: list[Variant] = []
+        self.prompts = Prompts()
+        self._used: set[tuple[str, str]] = set()
 
     def output(self, variant: Variant) -> Output:
         """Declare all steps of a variant. Raises Error."""
@@ -99,7 +77,14 @@ class _Planner:
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
+        self._remark(variant, base)
         return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
+
+    def _remark(self, variant: Variant, base: Base) -> None:
+        kinds = {each.media_type for each in base.layers}
+        chosen = "template" in variant.cleared or variant.string("template") is not None or "renderer" in base.config
+        if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
+            self.prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))
 
     def planned(self, variant: Variant) -> Base:
         """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""
@@ -108,7 +93,7 @@ class _Planner:
             if variant in self._open:
                 raise self._cycle(variant)
             if len(self._open) > DEPTH_LIMIT:
-                what = f"models derive from one another more than {DEPTH_LIMIT} deep"
+                what = f"models are based on one another more than {DEPTH_LIMIT} levels deep"
                 raise self._from_place(variant).error(what)
             self._open.append(variant)
             try:
@@ -126,9 +111,9 @@ class _Planner:
         circle = [*self._open[self._open.index(variant) :], variant]
         way = " -> ".join(f"'{each.label}'" for each in circle)
         return self._from_place(variant).error(
-            f"'{variant.label}' derives from itself",
+            f"'{variant.label}' is based on itself",
             facts=[("circle", way)],
-            hint="one of them must be FROM something else",
+            hint="change FROM of one of them",
         )
 
     @staticmethod
@@ -157,6 +142,7 @@ class _Planner:
             }
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
+        self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
         return replace(base, layers=tuple(layers), parameters=merged, config=given)
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
@@ -185,13 +171,18 @@ class _Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, what=what))
 
     def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> LayerStep:
+        self._used.add((variant.label, "link"))
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
         file = [("file", Source(path, "gguf"))]
         return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
-        made = self._declared.step(variant, layer, _made_layer(), [("recipe", recipe)], what="model", pool="cores")
-        return LayerStep(media.MODEL, made)
+        return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe))
+
+    def _of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
+        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
+        values = layer.Parameters(operations=operations.versions() or None)
+        return self._declared.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
@@ -205,48 +196,22 @@ class _Planner:
         return replace(base, layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
-        found = self._adapters.read(adapter)
-        if found.is_gguf and adapter.scale == 1:
-            return self._as_it_is(variant, media.ADAPTER, "adapter", found.files[0][1].path)
-        if base.recipe is None:
-            raise adapter.place.error(f"'{variant.label}' has no model that the adapter could be for")
-        outtype = variant.string("outtype") or "source"
-        values = adapt.Parameters(folder=found.folder, outtype=outtype, scale=adapter.scale)
-        recipe = self._declared.step(variant, adapt, values, [("recipe", base.recipe), *found.files])
-        made = self._declared.step(variant, layer, _made_layer(), [("recipe", recipe)], what="adapter", pool="cores")
-        return LayerStep(media.ADAPTER, made)
+        found = self._adapters.layer(variant, base.recipe, adapter)
+        if isinstance(found, Source):
+            return self._as_it_is(variant, media.ADAPTER, "adapter", found.path)
+        self._used.add((variant.label, "outtype"))
+        return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", found))
 
     # What is done to the weights
 
     def _merged(self, variant: Variant, base: Base) -> Base:
         """Merge adapters into the weights, one after the other."""
         for adapter in variant.adapters:
-            if adapter.mode != "merge":
-                continue
-            if base.recipe is None:
-                raise adapter.place.error(f"'{variant.label}' has no model that the adapter could be merged into")
-            files = self._adapters.read(adapter).files
-            recipe = self._merge(variant, base.recipe, adapter, files)
-            finished = self._merge(variant, base.finished, adapter, files) if base.finished else recipe
-            base = self._made_anew(base, recipe, finished)
+            if adapter.mode == "merge":
+                recipe = self._adapters.merged(variant, base.recipe, adapter)
+                finished = self._adapters.merged(variant, base.finished, adapter) if base.finished else recipe
+                base = base.made_of(recipe, finished)
         return base
-
-    def _merge(self, variant: Variant, recipe: str, adapter: Adapter, files: Sequence[tuple[str, Source]]) -> str:
-        values = merge.Parameters(scale=adapter.scale, requantize=variant.flag("allow_requantize") or None)
-        places = {"requantize": adapter.place}
-        return self._declared.step(variant, merge, values, [("recipe", recipe), *files], places=places)
-
-    @staticmethod
-    def _made_anew(base: Base, recipe: str, finished: str) -> Base:
-        """A base whose model layer is to be made of another recipe."""
-        return replace(
-            base,
-            layers=base.with_model(LayerStep(media.MODEL, "")),
-            recipe=recipe,
-            finished=finished,
-            config=_without_model(base.config),
-            whole=None,
-        )
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""
@@ -256,10 +221,10 @@ class _Planner:
         if not given:
             return base
         if base.recipe is None:
-            raise variant.place("metadata").error(f"'{variant.label}' has no model whose metadata could be set")
+            raise variant.place("metadata").error(f"'{variant.label}' has no model file whose metadata could be set")
         recipe = self._describe(variant, base.recipe, given)
         finished = self._describe(variant, base.finished, given) if base.finished else recipe
-        return self._made_anew(base, recipe, finished)
+        return base.made_of(recipe, finished)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
         return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])
@@ -269,8 +234,8 @@ class _Planner:
             return base
         place = variant.place("quantize")
         if base.recipe is None:
-            raise place.error(f"'{variant.label}' has no model to quantize")
-        assert variant.ftype is not None, "who says how to quantize says a type"
+            raise place.error(f"'{variant.label}' has no model file to quantize")
+        assert variant.ftype is not None, "set `quantize` too"
         values = quantize.Parameters(ftype=variant.ftype, requantize=variant.flag("allow_requantize") or None)
         inputs: list[tuple[str, Source | str]] = [("recipe", base.recipe)]
         if variant.mix is not None:
@@ -281,7 +246,7 @@ class _Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
-        return replace(base, layers=layers, finished=recipe, config=_without_model(base.config), unquantized=False)
+        return replace(base, layers=layers, finished=recipe, config=base.config_alone, unquantized=False)
 
     # FROM
 
@@ -297,6 +262,7 @@ class _Planner:
                 return self._imported(variant, files)
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
+        self._used.add((variant.label, "outtype"))
         values = convert.Parameters(
             folder=folder.name,
             outtype=variant.string("outtype") or "source",
@@ -305,11 +271,14 @@ class _Planner:
         )
         recipe = self._declared.step(variant, convert, values, folder.files)
         templates, parameters = self._recognized(variant, folder.chat)
-        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True)
+        chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
+        bare = _bare(variant, Bare(folder.path, chat, folder.talks))
+        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True, bare=bare)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         # One of them is the model.
         layers: list[LayerStep] = []
+        bare: Bare | None = None
         for parts, found in ((file.parts, file.contents) for file in files):
             if found.role != "model":
                 media_type = media.ADAPTER if found.role == "adapter" else media.PROJECTOR
@@ -321,7 +290,8 @@ class _Planner:
                 recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
             templates, parameters = self._recognized(variant, found.chat)
             layers += [LayerStep(media.MODEL, ""), *templates]
-        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole)
+            bare = _bare(variant, Bare(parts[0], parts[0] if found.chat else "", found.talks))
+        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole, bare)
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
         # The name of a whole file decides nothing; those of parts say which part they are.
@@ -351,9 +321,9 @@ class _Planner:
                 chosen = rows[0]
             else:
                 raise line.place.error(
-                    f"'{line.text}' has {len(rows)} rows and none is its default",
+                    f"'{line.text}' has {len(rows)} rows and no default row",
                     facts=[("rows", listed(each.label for each in rows))],
-                    hint=f"name one, as '{rows[0].label}', or give the model a default row",
+                    hint=f"name one, such as '{rows[0].label}', or give the model a default row",
                 )
         base = self.planned(chosen)
         display = chosen.names[0].display()
@@ -381,18 +351,13 @@ class _Planner:
         return (made,), {"stop": list(family.stop)} if family.stop else {}
 
 
-def _made_layer() -> layer.Parameters:
-    """Of a layer that is made of a recipe, which says what operations there are, and not which version of them.
-
-    Without this a finished model would keep its bytes.
-    """
-    return layer.Parameters(operations=operations.versions() or None)
+def _bare(variant: Variant, bare: Bare) -> Bare | None:
+    """What weights are that give no TEMPLATE; the variant's metadata may say a chat template, or deny it."""
+    said = variant.metadata.get("tokenizer.chat_template")
+    if said is None:
+        return bare
+    return bare._replace(template=bare.path) if said else None
 
 
 def _form(media_type: str) -> str:
     return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
-
-
-def _without_model(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays of an inherited config when the model layer is replaced."""
-    return {key: value for key, value in config.items() if key != "base"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama.library import is_blob
 from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
+from modelbuild.plan.needs import FileToBe
 from modelbuild.plan.placed import placed
 from modelbuild.words import listed
 
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 
 
 class Findings(NamedTuple):
-    """What was seen: the recipes by step, their leaves without digests; and what is wrong, by step."""
+    """What was seen: the files to be by the step that makes the recipe; what is wrong and what is doubtful, by step."""
 
-    recipes: Mapping[str, Recipe]
+    files: Mapping[str, FileToBe]
     errors: Mapping[str, Sequence[Error]]
+    warnings: Mapping[str, Sequence[Error]] = {}
     unjudged: Mapping[str, str] = {}
     """Path of a GGUF file -> its architecture, of which we do not know what the runtime asks for."""
+    bytes: Mapping[str, int] = {}
+    """Step -> the bytes of the file that it is going to write."""
 
 
 def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
@@ -38,35 +43,54 @@ def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
 def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     """Make the recipes of a graph, or of the `wanted` steps, without reading weights; what is wrong would be wrong in a build."""
     looked = _Look(graph)
-    needed_by = graph.targets()
-    wrong: dict[tuple[object, ...], tuple[Error, list[Step]]] = {}
+    wrong, doubtful = _Gathered(graph), _Gathered(graph)
     for step in graph.steps.values():
         if wanted is None or step.name in wanted:
-            for error in (*looked.try_(step), *looked.unloadable(step)):
-                error = placed(error, step)
-                key = (error.what, error.place, error.facts, error.hint)
-                wrong.setdefault(key, (error, []))[1].append(step)
-    errors: dict[str, list[Error]] = {}
-    for error, against in wrong.values():
-        labels = dict.fromkeys(label for step in against for label in needed_by[step.name])
-        told = error.replace(facts=(*error.facts, ("needed by", listed((f"'{label}'" for label in labels), 5))))
-        for step in against:
-            errors.setdefault(step.name, []).append(told)
-    return Findings(looked.recipes, errors, looked.unjudged)
+            errors, warnings = looked.try_(step)
+            wrong.add(step, [*errors, *looked.unloadable(step)])
+            doubtful.add(step, warnings)
+        looked.forget(step)
+    return Findings(looked.files, wrong.by_step(), doubtful.by_step(), looked.unjudged)
+
+
+class _Gathered:
+    """Errors or warnings by step, each told once of all that need the steps."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._needed_by = graph.targets()
+        self._found: dict[tuple[object, ...], tuple[Error, list[Step]]] = {}
+
+    def add(self, step: Step, errors: Sequence[Error]) -> None:
+        for error in errors:
+            error = placed(error, step)
+            key = (error.what, error.place, error.facts, error.hint)
+            self._found.setdefault(key, (error, []))[1].append(step)
+
+    def by_step(self) -> dict[str, list[Error]]:
+        told: dict[str, list[Error]] = {}
+        for error, against in self._found.values():
+            labels = dict.fromkeys(label for step in against for label in self._needed_by[step.name])
+            needed = ("used by", listed((f"'{label}'" for label in labels), 5))
+            error = error.replace(facts=(*error.facts, needed))
+            for step in against:
+                told.setdefault(step.name, []).append(error)
+        return told
 
 
 class _Look:
-    """What is known of a graph's steps so far."""
+    """What is known of a graph's steps so far. A recipe is kept for as long as a step may ask for it, since large ones are many."""
 
     def __init__(self, graph: Graph) -> None:
-        self.recipes: dict[str, Recipe] = {}
+        self.files: dict[str, FileToBe] = {}
         self.unjudged: dict[str, str] = {}
         self._graph = graph
         self._heads = Heads()
         self._made: dict[str, bytes] = {}
+        self._recipes: dict[str, Recipe] = {}
+        self._asked = Counter(name for step in graph.steps.values() for name in step.needs)
 
-    def try_(self, step: Step) -> Sequence[Error]:
-        """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong."""
+    def try_(self, step: Step) -> tuple[Sequence[Error], Sequence[Error]]:
+        """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong, and what is doubtful."""
         from modelbuild.tensors.recipe import Recipe
 
         kind = steps.recipe_kind(step.kind)
@@ -75,16 +99,34 @@ class _Look:
                 for source in step.sources:
                     if source.form != "bytes":
                         self._heads.table(source)
-                return []
+                return [], []
             inputs = HeadInputs(step, self._heads, self._made)
             if inputs.complete():
-                made = kind.look(json.loads(step.parameters), inputs)
-                self._made[step.name], self.recipes[step.name] = made, Recipe.decode(made)
+                made, warnings = kind.look(json.loads(step.parameters), inputs)
+                recipe = Recipe.decode(made)
+                self._made[step.name], self._recipes[step.name] = made, recipe
+                self.files[step.name] = FileToBe.of(recipe, made)
+                return [], warnings
         except Errors as several:
-            return several.errors
+            return several.errors, []
         except Error as error:
-            return [error]
-        return []
+            return [self._of_file(error, step)], []
+        return [], []
+
+    def _of_file(self, error: Error, step: Step) -> Error:
+        """What a step says that knows no file is about the one that its recipe comes from."""
+        weights = self._weights(step)
+        if error.place or weights is None or weights.form != "gguf":
+            return error
+        return error.replace(path=weights.path)
+
+    def forget(self, step: Step) -> None:
+        """Let go of the recipes that no step after this one asks for."""
+        for name in {step.name, *step.needs}:
+            self._asked[name] -= sum(name == need for need in step.needs)
+            if self._asked[name] <= 0:
+                self._made.pop(name, None)
+                self._recipes.pop(name, None)
 
     def unloadable(self, step: Step) -> Sequence[Error]:
         """Why the runtime would not load the file of a model: as it is, or as its recipe has become."""
@@ -93,7 +135,7 @@ class _Look:
         weights = self._weights(step)
         if weights is None or steps.module(step.kind).MAKES != "layer":
             return []
-        recipe = self.recipes.get(next(step.needs, ""))
+        recipe = self._recipes.get(next(step.needs, ""))
         if recipe is not None and ggufs.role(recipe.metadata) != "model":
             return []
         if recipe is None:
@@ -102,13 +144,15 @@ class _Look:
             # The tensors were looked at when the recipe was made; a name may have come later.
             return loadable.named_phi3(recipe.metadata)
         else:
-            found = recipe.metadata, {entry.name: entry.shape for entry in recipe.tensors}
+            found = recipe.metadata, [(entry.name, entry.shape, entry.expression.dtype) for entry in recipe.tensors]
         if found is None:
             return []
-        metadata, shapes = found
+        metadata, tensors = found
         if (name := loadable.architecture(metadata)) is not None and not loadable.is_known(metadata):
             self.unjudged[weights.path] = name
-        return [error.replace(path=weights.path) for error in loadable.faults(metadata, shapes)]
+        wrong = loadable.faults(metadata, {name: shape for name, shape, _ in tensors})
+        wrong += loadable.codes(metadata, {name: dtype for name, shape, dtype in tensors if len(shape) > 1})
+        return [error.replace(path=weights.path) for error in wrong]
 
     def _weights(self, step: Step) -> Source | None:
         """The file of weights that a step's result begins with."""
@@ -116,8 +160,11 @@ class _Look:
             step = self._graph.steps[before]
         return next((source for source in step.sources if source.form != "bytes"), None)
 
-    def _as_it_is(self, source: Source) -> tuple[Mapping[str, bytes], Mapping[str, Shape]] | None:
-        """Metadata and shapes of a GGUF file that is a model; None for another one, and for one that a server loads already."""
+    def _as_it_is(self, source: Source) -> tuple[Mapping[str, bytes], list[tuple[str, Shape, str]]] | None:
+        """Metadata of a GGUF file that is a model, and name, shape and dtype of its tensors; None for any other.
+
+        One that a server loads already is not judged.
+        """
         if is_blob(source.path):
             return None
         try:
@@ -126,11 +173,17 @@ class _Look:
             return None
         if ggufs.role(table.metadata) != "model":
             return None
-        return table.metadata, {tensor.name: tensor.shape for tensor in table.tensors.values()}
+        return table.metadata, [(tensor.name, tensor.shape, tensor.dtype) for tensor in table.tensors.values()]
 
 
 def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:
     """What stands against the steps that are to run; `folder` is where their files go."""
-    findings = look(graph, running)
-    needed = needs.of(graph, findings.recipes, running)
-    return findings._replace(errors={**findings.errors, **needs.short_of(needed, folder)})
+    return short(look(graph, running), graph, running, folder)
+
+
+def short(findings: Findings, graph: Graph, running: Collection[str], folder: str) -> Findings:
+    """The findings with what the machine has too little of for the steps that are to run."""
+    needed = needs.of(graph, findings.files, running, folder)
+    lacking = needs.short_of(needed, folder, files=len(running))
+    errors = {step: [*findings.errors.get(step, ()), *lacking.get(step, ())] for step in {**findings.errors, **lacking}}
+    return findings._replace(errors=errors, bytes={need.step: need.disk for need in needed if need.disk})

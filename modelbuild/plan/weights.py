@@ -11,29 +11,45 @@ from typing import TYPE_CHECKING
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
-from modelbuild.files import reason
+from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
+from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan.placed import Named, in_named
-from modelbuild.project.variant import File, From
+from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
+    from modelbuild.misspelled import Wanted
+
+
+NESTED = 50
+"""Folders that are looked into for weights, where a folder has none."""
+
+_WHERE = {
+    "model": 'a model belongs in FROM, or in ModelBuild.toml: from = "{0}"',
+    "projector": 'in ModelBuild.toml: projector = "{0}"; in a Modelfile: FROM {0}',
+    "adapter": 'in ModelBuild.toml: adapters = [{{ path = "{0}" }}]; in a Modelfile: ADAPTER {0}',
+}
+"""What a GGUF file holds -> where it belongs."""
 
 
 @dataclass(frozen=True)
 class CheckpointFolder:
     """A checkpoint to convert.
 
-    name    the folder's own name
+    path    of the folder, and its own name
     files   the files that decide the conversion, there or not, by the names they have in the folder
     plugin  name and version of the package that reads its class, where that is none of ours
     chat    the chat template that it brings along
+    talks   whether it is a chat model, as far as it says what it is
     """
 
+    path: str
     name: str
     files: tuple[tuple[str, Source], ...]
     plugin: str | None
     chat: Chat | None
+    talks: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class WeightsReader:
         folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
         if folders and len(paths) > 1:
             raise paths[1][0].place.error(
-                "more than one FROM, and one of them is a folder", hint="name one folder, or GGUF files only"
+                "several FROM, and one of them is a folder", hint="name one folder, or only GGUF files"
             )
         if folders:
             return self._folder(*folders[0])
@@ -88,21 +104,44 @@ class WeightsReader:
         """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
         kind = self._observed.kind(path)
         if kind is None:
-            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", path)])
+            raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
             raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
+            hint = _WHERE[found.role].format(file.text)
             raise file.place.error(
-                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)]
+                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
         return found
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
         if self._observed.kind(file.path) != "file":
-            raise file.place.error(f"no such file: '{file.text}'", facts=[("looked at", file.path)])
+            raise self.missing(file, file.path)
         return Source(file.path, "bytes")
+
+    def missing(self, named: Named, path: str, instruction: str | None = None) -> Error:
+        """The error for a path that leads to nothing, or to a folder where a file is named, in an `instruction` of a Modelfile."""
+        where, wanted = "file or folder" if isinstance(named, From | Adapter) else "file", self._wanted(named)
+        what = f"no such {where}: '{named.text}'"
+        if os.path.isdir(path):
+            what = f"'{named.text}' is a folder, expected a file"
+        hint = comment_hint(instruction, named.text) if instruction else None
+        near = None if hint else self._observed.meant(named.text, named.folder, wanted)
+        hint = f"did you mean '{spelled(named, near)}'?" if near else hint
+        return named.place.error(what, facts=[("looked at", path)], hint=hint)
+
+    def near(self, line: From) -> str | None:
+        """The weights that a FROM names by almost their own name."""
+        near = self._observed.meant(line.text, line.folder, self._wanted(line)._replace(loosely=False))
+        return spelled(line, near) if near else None
+
+    @staticmethod
+    def _wanted(named: Named) -> Wanted:
+        from modelbuild import misspelled
+
+        return misspelled.WEIGHTS if isinstance(named, From | Adapter) else misspelled.FILE
 
     # Folders
 
@@ -150,14 +189,30 @@ class WeightsReader:
         try:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
-            raise in_named(error, line, folder, folder=True) from error
+            hint = error.hint or (self._within(line, folder) if shards.INDEX not in names else None)
+            raise in_named(error.replace(hint=hint), line, folder, folder=True) from error
         except OSError as error:
-            raise line.place.error(f"cannot be read: {reason(error)}", facts=[("file", index)]) from error
+            raise line.place.error(
+                f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
+            ) from error
         forms = [(name, "bytes") for name in shards.small([*names, *nested])]
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
-        return CheckpointFolder(os.path.basename(os.path.abspath(folder)), files, plugin, self._chat(folder, names))
+        name, chat = os.path.basename(os.path.abspath(folder)), self._chat(folder, names)
+        return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
+
+    def _within(self, line: From, folder: str) -> str | None:
+        """A hint that names a folder of weights in a folder that has none of its own."""
+        inside = [name for name, kind, _ in self.entries(line, folder) if kind == "folder"]
+        for name in inside[:NESTED]:
+            try:
+                names = os.listdir(os.path.join(folder, name))
+            except OSError:
+                continue
+            if any(each.endswith((".safetensors", ".gguf")) for each in names):
+                return f"did you mean '{spelled(line, os.path.join(line.text, name))}'?"
+        return "download the whole folder of the model, or name a GGUF file"
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
@@ -201,6 +256,18 @@ class WeightsReader:
                 self._chats[folder] = None
         return self._chats[folder]
 
+    def _talks(self, folder: str, name: str, names: Sequence[str]) -> bool:
+        from modelbuild.checkpoint import chat
+        from modelbuild.checkpoint.checkpoint import Checkpoint
+
+        def read(file: str) -> bytes | None:
+            return self._observed.read(os.path.join(folder, file)) if file in names else None
+
+        try:
+            return chat.checkpoint_talks(Checkpoint(read, folder=name))
+        except OSError:
+            return True
+
     # GGUF files
 
     def _ggufs(self, paths: Sequence[tuple[From, str]]) -> tuple[GgufFile, ...]:
@@ -219,7 +286,7 @@ class WeightsReader:
         if not models:
             line = paths[0][0]
             raise line.place.error(
-                f"FROM '{line.text}' is no model", hint="an adapter or projector needs a model to stand beside"
+                f"FROM '{line.text}' is not a model", hint="an adapter or projector needs a model beside it"
             )
         return tuple(found)
 
@@ -240,8 +307,17 @@ class WeightsReader:
         return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
 
 
+def spelled(named: Named, path: str) -> str:
+    """A path as it must be written where another one stands: what looks like no path is a model in a `from` of a TOML."""
+    if isinstance(named, From) and named.in_toml and not path.startswith((".", "/", "~")):
+        return f"./{path}"
+    return path
+
+
 def _unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:
-    return named.place.error(f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)])
+    return named.place.error(
+        f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)], hint=remedy(error)
+    )
 
 
 def _a(noun: str) -> str:

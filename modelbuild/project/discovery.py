@@ -55,7 +55,7 @@ class Finder:
         segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
         if not segments or segments[-1] in ("**", "..") or "\0" in pattern:
             example = "/".join([*segments[:-1], "**", "Modelfile"]) if segments else "**/Modelfile"
-            raise Error(f"'{pattern}' names no file", hint=f'end it in the name of the files: "{example}"')
+            raise Error(f"'{pattern}' cannot match a file", hint=f'end it with the name of the files: "{example}"')
         todo: list[tuple[str, int, bool]] = []
         seen: set[tuple[str, int, bool]] = set()
 

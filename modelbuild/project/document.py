@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from modelbuild import words
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
-from modelbuild.project.keys import KEYS, not_built_yet
+from modelbuild.project.keys import KEYS, axis_of, not_built_yet
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
@@ -121,13 +122,15 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         raise Error(
             f"is {len(text):,} characters long, expected at most {LENGTH_LIMIT:,}",
             path=file,
-            hint='keep long texts in files of their own: system = { file = "…" }',
+            hint='put long texts in their own files: system = { file = "…" }',
         )
     try:
         return tomllib.loads(text)
     except RecursionError:
         raise Error(_TOO_DEEP, path=file) from None
     except ValueError as fault:
+        if long := re.search(rf"(?<!\w)\d[\d_]{{{DIGITS},}}", text):
+            raise _too_long(text, long.start(), file) from None
         what, line, column = str(fault), None, None
         if found := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", what, re.DOTALL):
             what, line, column = found[1], int(found[2]), int(found[3])
@@ -143,18 +146,27 @@ def _parse(text: str, file: str) -> dict[str, Any]:
         raise Error(what, path=file, line=line, column=column, source=source, hint=hint) from None
 
 
+DIGITS = 4300
+"""Of a number that Python reads."""
+
 _BETWEEN_KEYS = "', '"
+
+
+def _too_long(text: str, start: int, file: str) -> Error:
+    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+    what = f"a number has more than {DIGITS:,} digits"
+    return Error(what, path=file, line=line, column=column, hint="strings need quotes")
 
 
 def _toml_hint(what: str, source: str) -> str | None:
     if what == "Invalid value" and re.search(r"=\s*[A-Za-z]", source):
-        return "strings stand in quotes"
+        return "strings need quotes"
     if what.startswith("Illegal character '\\n'"):
-        return "a string ends on its line, with the quote that begins it; a longer one stands in three quotes"
+        return "a string ends on its line, with the quote that began it; a longer one needs three quotes"
     if what.startswith("Unescaped '\\'"):
-        return "in single quotes a backslash stands for itself: 'C:\\models'"
+        return "in single quotes a backslash is literal: 'C:\\models'"
     if "twice" in what or "overwrite" in what:
-        return "each key and each table may be said once"
+        return "each key and each table may be defined only once"
     return None
 
 
@@ -217,7 +229,7 @@ class _Values:
     def _variable(self, name: str, value: Any, here: Place) -> None:
         if not variables.NAME.fullmatch(name) or name == "matrix":
             what = f"'{name}' cannot name a variable"
-            why = ": '${matrix.AXIS}' is a row's" if name == "matrix" else ": expected letters, digits and '_'"
+            why = ": '${matrix.AXIS}' belongs to a row" if name == "matrix" else ": expected letters, digits and '_'"
             self.problems.add(here.error(what + why, value=False))
         if isinstance(value, float) and not math.isfinite(value):
             self.problems.add(here.error(f"'{name}' expects a finite number, got {value}"))
@@ -227,8 +239,8 @@ class _Values:
             what = f"'{name}' cannot name an ftype: expected letters, digits, '_', '-' and '.'"
             self.problems.add(here.error(what, value=False))
         elif ftypes.canonical(name) or name.casefold() == "none":
-            hint = "give the mix a name of its own"
-            self.problems.add(here.error(f"'{name}' is an ftype already", hint=hint, value=False))
+            hint = "give the mix another name"
+            self.problems.add(here.error(f"'{name}' is already an ftype", hint=hint, value=False))
         for pattern in table.get("tensors", {}):
             try:
                 mixes.check_pattern(pattern)
@@ -239,7 +251,7 @@ class _Values:
         if GLOB.search(name):
             for key in table:
                 if KEYS[key].widest == "model":
-                    what = f"a glob table refines models, and takes no '{key}'"
+                    what = f"a glob table refines models and cannot have '{key}'"
                     self.problems.add(here.at(key).error(what, value=False))
         elif not all(WORD.fullmatch(part) for part in name.split("/")):
             what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"
@@ -260,8 +272,14 @@ class _Values:
         return values.problems
 
     def _axis(self, axis: str, value: Any, place: Place) -> None:
-        if axis in KEYS:
+        if axis == "parameters" and place.key and place.key[-1] in PARAMETERS and isinstance(value, list):
+            what, label = "'parameters' expects a table for each label, got a list", str(place.key[-1])
+            hint = f"make the parameter an axis: {label} = {axis_of(value)}"
+            self.problems.add(place.error(what, hint=hint))
+        elif axis in KEYS:
             self.whole({axis: value}, lambda *keys: place.at(*keys[1:]))
+        elif axis in PARAMETERS:
+            self.whole({"parameters": {axis: value}}, lambda *keys: place.at(*keys[2:]))
         elif not isinstance(value, variables.Scalar) or (isinstance(value, float) and not math.isfinite(value)):
             expected = "a string, a number, true or false"
             what = f"a value of axis '{axis}' expects {expected}, got {words.got(value)}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.ollama.name import Name
-from modelbuild.project import matrix
+from modelbuild.project import matrix, unused
 from modelbuild.project.keys import KEYS
 from modelbuild.project.matrix import Row
 from modelbuild.project.models import Laid
-from modelbuild.project.overlay import lay, put
+from modelbuild.project.overlay import Said, lay, put, put_entry
 from modelbuild.project.project import is_shared
 from modelbuild.project.row import Declaration, Naming, Reader, Surroundings
 from modelbuild.project.variables import Scope
@@ -21,8 +22,9 @@ from modelbuild.words import did_you_mean, listed
 def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: Problems) -> list[Variant]:
     """Make a variant of every row of a model. What is wrong goes to `problems`; `found` are the models that Modelfiles make."""
     own = Problems()
-    rows, axes = matrix.rows(laid.said, around.vars, own)
+    rows, axes = matrix.rows(laid.said, laid.table, around.vars, own)
     own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
+    own.warn(*unused.keys_under_axes(laid.own, laid.table, axes))
     readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
     namings = [reader.naming() for reader in readers]
     variants = []
@@ -32,8 +34,11 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
             hint = did_you_mean(laid.model, found)
             own.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
+    if axes and rows:
+        own.add(*unused.axes(laid.said, axes, laid.model))
     if not own and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
+    own.warn(*unused.keys_of_rows(laid.own, laid.table, variants))
     problems.take(own)
     return variants
 
@@ -46,6 +51,8 @@ def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
     for (axis, _), (value, place) in zip(row.labels, row.values, strict=True):
         if axis in KEYS:
             put(said, axis, value, place)
+        elif axis in PARAMETERS:
+            put_entry(said, "parameters", axis, Said(value, place))
     if row.extra:
         said = lay([*row.extra, *laid.on_top], said)
     return Declaration(laid.model, row, said, {**vars, **row.scope()}, laid.table)
@@ -53,7 +60,7 @@ def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
 
 def _set_axes(laid: Laid, axes: Collection[str]) -> Iterator[Error]:
     for values, place in laid.on_top:
-        for key in values:
+        for key in (*values, *values.get("parameters", ())):
             if key in axes:
                 hint = f"set the axis: --set '{laid.model}.matrix.{key}=[…]'"
                 yield place.error(f"'{key}' is an axis of model '{laid.model}'", hint=hint)
@@ -61,8 +68,8 @@ def _set_axes(laid: Laid, axes: Collection[str]) -> Iterator[Error]:
 
 def _lost_tags(laid: Laid, rows: Sequence[Row]) -> Iterator[Error]:
     if laid.own.get("tags") and rows and not any(row.is_default for row in rows):
-        hint = f"say which row is the default: [model.{laid.model}.default]"
-        yield laid.said["tags"].place.error("'tags' are for the default row, and there is none", hint=hint)
+        hint = f"declare which row is the default: [model.{laid.model}.default]"
+        yield laid.said["tags"].place.error("'tags' belong to the default row, but there is none", hint=hint)
 
 
 def _says_no_source(declared: Declaration) -> bool:
@@ -87,8 +94,8 @@ def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
     for each in unquantized:
         imatrix = each.file("imatrix")
         if imatrix and not is_shared(imatrix.place):
-            what = f"'imatrix' says how to quantize, and '{each.model}' is not quantized"
-            yield imatrix.place.error(what, hint="say 'quantize', or clear it: imatrix = \"\"")
+            what = f"'imatrix' is for quantization, but '{each.model}' is not quantized"
+            yield imatrix.place.error(what, hint="set 'quantize', or clear it: imatrix = \"\"")
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:
@@ -118,5 +125,5 @@ def _clash(name: Name, variants: Sequence[Variant]) -> Error:
     if first.model == second.model:
         axes = [axis for axis, _ in first.row]
         hint = "put every axis into `name` or `tag`: " + ", ".join(f"${{matrix.{axis}}}" for axis in axes)
-    what = f"{len(variants)} variants are to be called '{name.display()}'"
+    what = f"{len(variants)} variants would all be named '{name.display()}'"
     return second.place("name").error(what, facts=[("variants", "\n".join(pairs))], hint=hint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
 from modelbuild.ollama.modelfile import grammar, meaning, parameters
+from modelbuild.ollama.name import can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -119,19 +122,17 @@ def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
         return text
     spelling = ftypes.canonical(text)
     if spelling is None:
-        hint = did_you_mean(text, mixes) or nearest_ftype(text)
-        raise Error(f"unknown ftype {got(text)}", facts=[("known", listed([*mixes, *ftypes.KNOWN], 30))], hint=hint)
+        error = ftypes.unknown(text, mixes)
+        raise error.replace(hint=_several(text, mixes) or error.hint)
     return spelling
 
 
-def nearest_ftype(text: str) -> str | None:
-    """A hint for a misspelled ftype; of equally near ones the `_M` mix, which is what people mean."""
-    import difflib
-
-    folded = text.casefold()
-    ranked = sorted(ftypes.KNOWN, key=lambda name: not name.endswith("_M"))
-    near = max(ranked, key=lambda name: difflib.SequenceMatcher(None, name.casefold(), folded).ratio())
-    return did_you_mean(text, [near])
+def _several(text: str, mixes: Collection[str]) -> str | None:
+    """A hint for several ftypes in one string."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
+        return None
+    return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
 
 
 def flag(value: Any, key: str) -> bool:
@@ -175,7 +176,26 @@ def parameter(value: Any, name: str) -> Any:
         if name not in parameters.PARAMETERS:
             raise parameters.unknown_parameter(name)
         return None
-    return parameters.parameter(name, value)
+    try:
+        return parameters.parameter(name, value)
+    except Error as fault:
+        if not isinstance(value, list) or not value or parameters.PARAMETERS.get(name) in (None, "strings"):
+            raise
+        raise fault.replace(
+            hint=f"make a matrix, with a variant for each: [model.NAME.matrix] {name} = {axis_of(value)}"
+        ) from None
+
+
+def axis_of(values: Sequence[Any]) -> str:
+    """Values as the axis of a matrix says them; those that make no tag with a label each."""
+    texts = [json.dumps(each, ensure_ascii=False) if isinstance(each, str) else as_text(each) for each in values[:7]
+             if isinstance(each, str | int | float)]  # fmt: skip
+    more = ", …" if len(values) > 7 else ""
+    if len(texts) < min(len(values), 7) or any(len(text) > 60 for text in texts):
+        return "{ LABEL = …, … }"
+    if all(can_be("tag", as_text(each)) for each in values[:7]):
+        return f"[{', '.join(texts)}{more}]"
+    return f"{{ {', '.join(f'{label} = {text}' for label, text in zip('abcdefg', texts, strict=False))}{more} }}"
 
 
 def text(value: Any) -> Any:
@@ -193,7 +213,7 @@ def template(value: Any) -> Any:
 
 
 def not_built_yet(thing: str) -> Error:
-    return Error(f"{thing} is not built yet", hint="it is checked, and comes with a later version")
+    return Error(f"{thing} is not supported yet", hint="planned for a later version")
 
 
 # What is checked of a value of several parts
@@ -270,7 +290,7 @@ KEYS: Mapping[str, Key] = {
         "path", "Path of an importance matrix (imatrix, of either file form), for quantization.", is_plain=True,
     ),
     "allow_requantize": Key(
-        "flag", "Quantize also what is quantized already, which adds a second error to the first.",
+        "flag", "Also quantize weights that are already quantized, which adds a second error to the first.",
         partial(flag, key="allow_requantize"), is_plain=True,
     ),
     "adapters": Key(
@@ -278,7 +298,7 @@ KEYS: Mapping[str, Key] = {
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
     "adapter_mode": Key(
-        "word", "The mode of adapters that say none.", adapter_mode, words=ADAPTER_MODES, default="layer",
+        "word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer",
     ),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
@@ -320,17 +340,17 @@ KEYS: Mapping[str, Key] = {
         "path", "A GGUF with a vision or audio projector.", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
-        "metadata", 'Keys of the GGUF file to set; "" takes one away.', parts=_metadata, entries=metadata.flat,
+        "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,
     ),
     "pre": Key(
-        "string", "What llama.cpp calls the pre-tokenizer, where the tokenizer's own files don't tell.",
+        "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
         partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
         "strings", "Registry names to push to.", widest="glob", extended=False, is_built=False,
     ),
     "link": Key(
-        "word", "How an imported GGUF gets into the models folder: 'hard' for those who promise not to edit it.",
+        "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
         partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
     "tag": Key(
@@ -343,7 +363,7 @@ KEYS: Mapping[str, Key] = {
         "string", "For `modelbuild list`.", is_plain=True, widest="glob",
     ),
     "matrix": Key(
-        "axes", "Axes, of which every combination is a variant: a key of a model or a free name, with a list of "
+        "axes", "Axes; every combination is a variant: a key of a model or a free name, with a list of "
         "values or a table of labels and values.", widest="glob", entries=_entries, makes="rows",
     ),
     "include": Key(

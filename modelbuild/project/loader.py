@@ -11,7 +11,7 @@ from modelbuild.errors import Error, Errors, Problems
 from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import can_be
-from modelbuild.project import expansion, mixes, modelfiles, toml
+from modelbuild.project import expansion, mixes, modelfiles, toml, unused
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.models import Models
@@ -59,7 +59,7 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
     if given.name or given.quantize:
         option = "-t" if given.name else "-q"
-        hint = "-f FILE names the Modelfile; in a ModelBuild.toml `name`, `tag` and `quantize` say it"
+        hint = "-f FILE names the Modelfile; in a ModelBuild.toml use `name`, `tag` and `quantize`"
         raise Error(f"'{option}' is for a Modelfile, got '{shown}'", hint=hint)
 
 
@@ -110,6 +110,11 @@ def _variants(
     if not models.names and not problems:
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
+    if not problems and {each.model for each in variants} == set(models.names):
+        # A model of which something is wrong may be what uses them.
+        quantized = {each.quantize for each in variants}
+        problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
+        problems.warn(*unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
     return tuple(variants)
 
@@ -122,6 +127,8 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
         name: declared.strings(members, top.at("group", name)) for name, members in declared.table("group").items()
     }
     targets = Targets(groups, variants, default)
+    problems.warn(*unused.targets(declared.table("project"), groups, top))
+    problems.warn(*unused.glob_tables(declared.table("model"), top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
     lists += [(top.at("group", name), members) for name, members in groups.items()]
     for here, members in lists:
@@ -136,6 +143,6 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
     for name in groups:
         circle = targets.circle(name)
         if circle and name == min(circle):
-            what = f"goes round in a circle: {' -> '.join([*circle, name])}"
-            problems.add(top.at("group", name).error(what, value=False))
+            what = f"the group is a cycle: {' -> '.join([*circle, name])}"
+            problems.add(top.at("group", name).error(what, hint="take one of them out of the other", value=False))
     return targets

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelbuild.errors import Problems
+from modelbuild.errors import Error, Problems
+from modelbuild.ollama.modelfile.parameters import PARAMETERS
+from modelbuild.project import unused
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said, Table
@@ -53,10 +55,13 @@ class Axis:
     is_list: bool
 
 
-def rows(said: Mapping[str, Said], scope: Scope, problems: Problems) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+def rows(
+    said: Mapping[str, Said], own: Place, scope: Scope, problems: Problems
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Make the rows of a model from its laid-over keys, and say which axes there are.
 
-    A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own.
+    A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own;
+    of what changes nothing a warning does, where `own`, the table of the model, says it.
     """
     matrix = said.get("matrix")
     axes: dict[str, Axis] = {}
@@ -66,24 +71,43 @@ def rows(said: Mapping[str, Said], scope: Scope, problems: Problems) -> tuple[tu
             axes[name] = axis
     if not axes:
         for key in ("include", "exclude", "default"):
-            if not matrix and key in said and said[key].value:
+            if key in said and said[key].value and (not matrix or _is_within(said[key].place, own)):
                 problems.add(said[key].place.error(f"'{key}' without a matrix", value=False))
+        if matrix and not matrix.value:
+            problems.warn(matrix.place.error("'matrix' has no axis", value=False))
         return (Row(is_default=True),), ()
     assert matrix
     count = math.prod(len(axis.values) for axis in axes.values())
     if count > LIMIT:
         problems.add(matrix.place.error(f"the matrix has {count} rows, expected at most {LIMIT}", value=False))
         return (), tuple(axes)
-    maker = _Maker(axes, scope, problems)
+    problems.add(*_set_twice(axes))
+    maker = _Maker(axes, own, scope, problems)
     for number, table in enumerate(said["exclude"].value if "exclude" in said else ()):
         maker.exclude(table, said["exclude"].place.at(number))
     for number, table in enumerate(said["include"].value if "include" in said else ()):
         maker.include(table, said["include"].place.at(number))
     if "default" in said and said["default"].value:
         maker.default(said["default"])
+    elif "default" in said and _is_within(said["default"].place, own):
+        problems.warn(said["default"].place.error("'default' names no row", value=False))
     if not maker.rows and not problems:
         problems.add(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
     return tuple(maker.rows), tuple(axes)
+
+
+def _is_within(place: Place, table: Place) -> bool:
+    """Whether a table says something itself, rather than one that it refines."""
+    return bool(table.key) and place.key[: len(table.key)] == table.key
+
+
+def _set_twice(axes: Mapping[str, Axis]) -> Iterator[Error]:
+    """Parameters that are an axis, and that another axis sets among others."""
+    for value, place in axes["parameters"].values.values() if "parameters" in axes else ():
+        for name in value if isinstance(value, dict) else ():
+            if name in axes:
+                what = f"two axes set parameter '{name}': 'parameters' and '{name}'"
+                yield place.at(name).error(what, hint="leave it to one of them", value=False)
 
 
 def label(axis: str, value: Scalar) -> str:
@@ -94,6 +118,10 @@ def label(axis: str, value: Scalar) -> str:
 
 def _axis(name: str, values: Any, place: Place, scope: Scope, problems: Problems) -> Axis | None:
     if values in ("", [], {}):  # cleared
+        if name not in KEYS and name not in PARAMETERS and (hint := unused.near_axis(name)):
+            problems.add(
+                place.error(f"axis '{name}' is cleared, and is no key and no parameter", hint=hint, value=False)
+            )
         return None
     cannot_be = name in KEYS and KEYS[name].makes is not None
     if cannot_be or not AXIS.fullmatch(name):
@@ -119,8 +147,9 @@ def _filled(value: Any, place: Place, scope: Scope, problems: Problems) -> Said:
 
 
 class _Maker:
-    def __init__(self, axes: Mapping[str, Axis], scope: Scope, problems: Problems) -> None:
+    def __init__(self, axes: Mapping[str, Axis], table: Place, scope: Scope, problems: Problems) -> None:
         self.axes = axes
+        self.table = table
         self.keys = [name for name, key in KEYS.items() if key.makes != "rows"]
         self.scope = scope
         self.problems = problems
@@ -133,7 +162,10 @@ class _Maker:
     def exclude(self, table: Mapping[str, Any], place: Place) -> None:
         wanted = self._condition({axis: Said(value, place.at(axis)) for axis, value in table.items()})
         if wanted is not None:
-            self.rows = [row for row in self.rows if not _matches(row, wanted)]
+            kept = [row for row in self.rows if not _matches(row, wanted)]
+            if len(kept) == len(self.rows) and _is_within(place, self.table):
+                self.problems.warn(place.error("'exclude' drops no row: none has these labels, or none any more"))
+            self.rows = kept
 
     def include(self, table: Mapping[str, Any], place: Place) -> None:
         condition = {key: Said(value, place.at(key)) for key, value in table.items() if key in self.axes}
@@ -142,6 +174,8 @@ class _Maker:
         for key in extra:
             if key not in self.keys:
                 hint = did_you_mean(key, [*self.axes, *self.keys])
+                if key in PARAMETERS:
+                    hint = f"put parameters in their own table: parameters = {{ {key} = … }}"
                 what = f"'{key}' is neither an axis of the matrix nor a key of a row"
                 self.problems.add(place.at(key).error(what, hint=hint, value=False))
                 wanted = None
@@ -149,6 +183,9 @@ class _Maker:
             return
         added = (Table(extra, place),) if extra else ()
         hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
+        if hits and not extra and _is_within(place, self.table):
+            what = "'include' adds nothing: these rows are there, and it says no more of them"
+            self.problems.warn(place.error(what))
         for number in hits:
             self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)
         missing = [axis for axis in self.axes if axis not in wanted]
@@ -156,7 +193,7 @@ class _Maker:
         if not hits and not missing and count > LIMIT:
             self.problems.add(place.error(f"the matrix has {count} rows, expected at most {LIMIT}"))
         elif not hits and missing:
-            what = f"no row matches, and a new row needs a value for every axis: 'include' lacks {listed(missing)}"
+            what = f"no row matches, but a new row needs a value for every axis: 'include' lacks {listed(missing)}"
             self.problems.add(place.error(what))
         elif not hits:
             for labels in itertools.product(*(wanted[axis] for axis in self.axes)):
@@ -174,7 +211,7 @@ class _Maker:
             self.rows[hits[0]] = replace(self.rows[hits[0]], is_default=True)
             return
         named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
-        what = f"'default' fits {len(hits)} rows, expected one" if hits else "'default' fits no row"
+        what = f"'default' matches {len(hits)} rows, need one" if hits else "'default' matches no row"
         self.problems.add(said.place.error(what, facts=[("rows", listed(named))], value=False))
 
     def _condition(self, table: Mapping[str, Said], *, adding: bool = False) -> dict[str, dict[str, Said]] | None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from modelbuild.errors import Error, Problems
-from modelbuild.project.keys import Check, flag, nearest_ftype
+from modelbuild.project.keys import Check, flag
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, filled
@@ -21,9 +21,8 @@ def base(value: Any) -> str:
     text = as_text(value)
     spelling = ftypes.canonical(text)
     if spelling is None:
-        facts = [("known", listed(ftypes.KNOWN, 30))]
-        hint = nearest_ftype(text) or "a mix starts from an ftype of llama.cpp"
-        raise Error(f"unknown ftype {got(text)}", facts=facts, hint=hint)
+        error = ftypes.unknown(text)
+        raise error.replace(hint=error.hint or "a mix starts from an ftype of llama.cpp")
     return spelling
 
 
@@ -31,10 +30,12 @@ def tensor_type(value: Any) -> str:
     """The quant of a tensor, as `quants.get` knows it. Raises Error, without a place."""
     text = as_text(value)
     quant = text.casefold()
+    if error := ftypes.not_yet(text):
+        raise error.replace(hint=None)
     if quant not in quants.names():
         hint = did_you_mean(text, quants.names())
         if whole := ftypes.canonical(text):
-            hint = f"'{text}' is a type of whole files, most of whose tensors are '{ftypes.default_quant(whole)}'"
+            hint = f"'{text}' is a type for whole files, whose tensors are mostly '{ftypes.default_quant(whole)}'"
         raise Error(f"unknown tensor type {got(text)}", facts=[("known", listed(quants.names(), 30))], hint=hint)
     return quant
 
@@ -44,11 +45,11 @@ def optional_tensor_type(value: Any) -> str | None:
 
 
 def check_pattern(text: str) -> None:
-    """Raise Error, without a place, for what is no regular expression."""
+    """Raise Error, without a place, for what is not a regular expression."""
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as fault:
-        raise Error(f"'{text}' is no regular expression: {fault}") from None
+        raise Error(f"'{text}' is not a regular expression: {fault}") from None
 
 
 def names(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -93,8 +94,8 @@ def read(tables: Mapping[str, Any], root: Place, scope: Scope, problems: Problem
             if found:
                 value[key] = found
         if rules and value.get("base") in ftypes.FLOATS:
-            what = f"'tensors' does nothing: with base '{value['base']}' every tensor becomes {value['base']}"
-            hint = "start from a quantized base, and name what shall stay: '.*' = \"f16\""
+            what = f"'tensors' has no effect: with base '{value['base']}' every tensor becomes {value['base']}"
+            hint = "start from a quantized base, and name the tensors to keep: '.*' = \"f16\""
             problems.add(here.at("tensors").error(what, hint=hint, value=False))
         mixes[name] = Said(value, here)
     return mixes

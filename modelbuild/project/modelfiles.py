@@ -12,7 +12,7 @@ from modelbuild.errors import Error, Problems
 from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
 from modelbuild.project import variables
-from modelbuild.project.discovery import MODEL, Finder, name_after, telling_apart
+from modelbuild.project.discovery import GLOB, MODEL, Finder, name_after, telling_apart
 from modelbuild.project.locate import Place
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
@@ -27,7 +27,7 @@ def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, 
     name = name_after(file) or os.path.basename(texts.root)
     if not is_named and not MODEL.fullmatch(name):
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
-        what = f"'{name}', after which the model would be named, is not a name"
+        what = f"'{name}' would be the model's name, but is not a valid name"
         raise Place(texts.shown(file)).error(what, hint=hint)
     texts.take(file, data)
     return {name: file}
@@ -58,10 +58,13 @@ class _Discovery:
             if len(candidates) > 1:
                 self.problems.add(self._two_of_one_name(name, candidates, paths))
             elif "modelfile" in declared.get(name, {}):
-                what = f"'{self.texts.shown(candidates[0])}' is found by that name too"
-                hint = "rename one of them, or name the found one in a table of its own"
+                what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
+                hint = "rename one of them, or name the found one in its own table"
                 self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
+        if "discover_as" in self.table and not found:
+            what, hint = "no Modelfile is found that 'discover_as' would name", "say in 'modelfiles' where they are"
+            self.problems.warn(self.here.at("discover_as").error(what, hint=hint, value=False))
         self.texts.parse_all(found.values(), self.here)
         return found
 
@@ -83,10 +86,20 @@ class _Discovery:
                     what = f"'{self.texts.shown(fault.filename)}' cannot be read: {reason(fault)}"
                     raise place.error(what) from None
                 if not matched and is_said:
-                    self.problems.warn(place.error(f"'{pattern}' matches no file"))
+                    self.problems.warn(place.error(f"'{pattern}' matches no file", hint=self._near(pattern)))
             paths |= matched - claimed
             self.texts.are_files(matched)
         return sorted(paths)
+
+    def _near(self, pattern: str) -> str | None:
+        """A hint for a glob that begins with a folder (or is a file) that is not there."""
+        from modelbuild import misspelled
+
+        head = re.split(rf"(?:^|/)[^/]*{GLOB.pattern}", pattern)[0]
+        if not head or os.path.exists(os.path.join(self.texts.root, head)):
+            return None
+        near = misspelled.path(head, self.texts.root, misspelled.FILE if head == pattern else misspelled.FOLDER)
+        return f"did you mean '{near}{pattern[len(head) :]}'?" if near else None
 
     def _named_outright(self, table: Mapping[str, Any]) -> Iterator[str]:
         """The Modelfiles that a table names, for itself or for its rows."""
@@ -106,10 +119,10 @@ class _Discovery:
             name = name_after(path, template)
             shown = self.texts.shown(path)
             if name is None:
-                hint = "a Modelfile is called Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] names any other"
+                hint = "Modelfiles are named Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] can name any other file"
                 self.problems.add(Error("no model can be named after this file", path=shown, hint=hint))
             elif not MODEL.fullmatch(name):
-                what = f"'{name}', after which the model would be named, is not a name"
+                what = f"'{name}' would be the model's name, but is not a valid name"
                 hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(shown)}"
                 self.problems.add(Error(what, path=shown, hint=hint))
             else:
@@ -121,7 +134,7 @@ class _Discovery:
         hint = f'in [project]: discover_as = "{template}"'
         if template is None:
             again = _quoted(self.texts.shown(found[1]))
-            hint = f"give each a table of its own: [model.NAME] with modelfile = {again}"
+            hint = f"give each its own table: [model.NAME] with modelfile = {again}"
         facts = [("found", "\n".join(self.texts.shown(path) for path in found[:12]))]
         what = f"{len(found)} Modelfiles make a model '{name}'"
         return self.here.at("modelfiles").error(what, facts=facts, hint=hint)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Problems
+from modelbuild.project import unused
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -66,17 +67,24 @@ class Models:
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
+            own = self._tables.get(model, {})
+            if chain is not None and own.get("extends"):
+                copied = (table.values for table in chain[: -len(self._own(model))])
+                problems.warn(*unused.extends(own, copied, self._toml.top.at("model", model, "extends")))
             if chain is not None and self._toml.malformed.isdisjoint(matched):
                 tables = [each.table for each in on_top]
                 said = lay([*chain, *tables, *given.tables()], common[matched])
-                yield Laid(model, self._place(model), self._tables.get(model, {}), said, tables)
+                yield Laid(model, self._place(model), own, said, tables)
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
         for each in unset.values():
             is_glob = GLOB.search(each.pattern)
             what = f"matches no model: '{each.pattern}'" if is_glob else f"unknown model '{each.pattern}'"
-            problems.add(each.place.error(what, hint=did_you_mean(each.pattern, self.names)))
+            hint = did_you_mean(each.pattern, self.names)
+            if (model := each.pattern.partition(":")[0]) != each.pattern and model in self.names:
+                hint = f"a key is set for all rows of a model: --set {model}.…"
+            problems.add(each.place.error(what, hint=hint))
 
     def _place(self, model: str) -> Place:
         if model in self._tables:
@@ -106,15 +114,15 @@ class Models:
             parent = self._toml.filled(own["extends"], place)
             if parent not in self.names:
                 if parent:
-                    what = f"'extends' names no model: '{parent}'"
+                    what = f"'extends' names an unknown model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
                 return None
             if parent in names or len(names) > DEPTH_LIMIT:
                 if parent == model == next(each for each in self.names if each in names):
                     circle = " -> ".join([*names, parent])
-                    problems.add(place.error(f"'extends' goes round in a circle: {circle}"))
+                    problems.add(place.error(f"'extends' is a cycle: {circle}"))
                 elif parent not in names:
-                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} deep"))
+                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))
                 return None
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]

@@ -43,6 +43,12 @@ def put(laid: dict[str, Said], key: str, value: Any, place: Place) -> None:
         laid[key] = Said(value, place)
 
 
+def put_entry(laid: dict[str, Said], key: str, name: str, said: Said) -> None:
+    """Lay one entry of a table that merges on top."""
+    below = laid.get(key, Said({}, said.place))
+    laid[key] = Said({**below.value, name: said}, below.place)
+
+
 def in_defaults(place: Place) -> bool:
     """Whether [defaults] says it."""
     return place.key[:1] == ("defaults",)

@@ -10,7 +10,7 @@ from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Table
 from modelbuild.project.variables import Scalar
-from modelbuild.words import did_you_mean
+from modelbuild.words import did_you_mean, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,15 @@ def parse(option: str) -> Set:
     # A model's name may hold dots: the first part that is a key of a model ends it.
     split = next((number for number in range(1, len(parts)) if parts[number] in KEYS), None)
     if not equals or len(parts) < 2:
-        raise place.error("expected MODEL.KEY=VALUE")
+        raise place.error("expected MODEL.KEY=VALUE", hint="write, for example, --set chat.quantize=q8_0")
     if split is None:
-        raise place.error(f"unknown key '{parts[-1]}'", hint=did_you_mean(parts[-1], KEYS))
+        raise place.error(
+            f"unknown key '{parts[-1]}'",
+            hint=did_you_mean(parts[-1], KEYS) or f"the keys of a model are: {listed(KEYS, 40)}",
+        )
     key = parts[split]
     if key == "extends":
-        raise place.error("'extends' cannot be set from the command line")
+        raise place.error("'extends' cannot be set from the command line", hint="set it in ModelBuild.toml")
     value: Any
     try:
         value = tomllib.loads(f"value = {text}")["value"]

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from modelbuild.checkpoint import metadata
-from modelbuild.errors import Problems
+from modelbuild.errors import Error, Problems
 from modelbuild.files import expand
+from modelbuild.ollama.modelfile import doubts
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
@@ -119,7 +120,7 @@ class Reader:
             what = f"'{each}' cannot be a tag: expected letters, digits, '_', '-' and '.', at most 80"
             if number == 0 and "tag" not in said:
                 hint = "name the values, as in base = { small = \"./base/1b\" }, or say 'tag'"
-                self._problems.add(place.error(f"a row's values make no tag: {what}", hint=hint, value=False))
+                self._problems.add(place.error(f"a row's values cannot make a tag: {what}", hint=hint, value=False))
             else:
                 self._problems.add(place.error(what))
 
@@ -203,10 +204,31 @@ class _Reading:
                 value = self.values.of(name, key.check or as_text)
             if value == "" and key.empties:
                 cleared.add(name)
+            elif value and name == "template":
+                self.check_template(value)
             if value is None and self.text and key.attribute:
                 value = getattr(self.text, key.attribute)
             found[name] = bool(value) if key.holds == "flag" else value or None
         return found
+
+    def check_template(self, text: str) -> None:
+        """Point out what is wrong with the template of a TOML, in the file that holds it or by its lines."""
+        from modelbuild.ollama import template, template_values
+
+        (value, place), texts = self.said["template"], self.values.texts
+        shown = None
+        if isinstance(value, dict):
+            shown = texts.shown(expand(as_text(self.values.filled(value["file"], place)), texts.root))
+
+        def told(fault: template.Fault) -> Error:
+            error = template.placed(fault, text, shown)
+            facts = [(f"line {error.line}", error.source or "")] if "\n" in text else []
+            return error if shown else place.error(error.what, facts=facts, hint=error.hint)
+
+        if fault := template.find_fault(text):
+            self.values.problems.add(told(fault))
+        else:
+            self.values.problems.warn(*map(told, template_values.unknown(text)))
 
     def froms(self) -> tuple[From, ...]:
         """The `from` of the TOML, else the FROM lines of the Modelfile."""
@@ -230,6 +252,7 @@ class _Reading:
                     cleared.add(name)
                 else:
                     given[name] = typed
+                    self.values.problems.warn(*(place.placed(doubt) for doubt in doubts.of(name, typed)))
         inherited = self.text.parameters if self.text else {}
         return {name: inherited[name] for name in inherited if name not in cleared} | given, frozenset(cleared)
 
@@ -278,14 +301,15 @@ class _Reading:
         if self.text and entries not in ("", []):
             # A second line is an error of the Modelfile itself.
             files = self._files(self.text, self.text.adapters[:1])
-            adapters += (Adapter(file.path, file.text, 1.0, mode, file.place) for file in files)
+            adapters += (Adapter(file.path, file.text, file.folder, 1.0, mode, file.place) for file in files)
         for number, entry in enumerate(entries or ()):
             here = self.said["adapters"].place.at(number)
             file = values.path(entry["path"], here.at("path"))
             own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
             scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
             if file:
-                adapters.append(Adapter(file.path, file.text, 1.0 if scale is None else scale, own or mode, file.place))
+                factor = 1.0 if scale is None else scale
+                adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place))
         return tuple(adapters)
 
     def drafts(self) -> tuple[File, ...]:

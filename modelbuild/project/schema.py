@@ -23,7 +23,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key
+from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key, axis_of
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -161,7 +161,7 @@ def _field(key: Key) -> tuple[Any, Any]:
     shape, default = _SHAPES[key.holds]
     if key.words:
         shape = Annotated[shape, _words(*key.words) if key.holds == "word" else _suggested(*key.words)]
-    description = key.description if key.is_built else f"{key.description} (checked, not built yet)"
+    description = key.description if key.is_built else f"{key.description} (checked, but not supported yet)"
     return shape, Field(key.default or default, description=description)
 
 
@@ -181,37 +181,33 @@ class Project(_Table):
     namespace: str = Field("", description="The namespace of names that have none; default: library.")
     modelfiles: list[str] = Field(["Modelfile"], description="Globs of Modelfiles, each a model; ** is any depth.")
     discover_as: str = Field(
-        "{name}", description="What a found Modelfile is called: {name}, {folder} and {parent} are filled in."
+        "{name}", description="Name of a model from a found Modelfile; {name}, {folder} and {parent} are filled in."
     )
     models: str = Field("", description="The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.")
-    default: list[str] = Field([], description="What `modelbuild` builds when no target is named; default: everything.")
+    default: list[str] = Field([], description="The targets to build when none is named; default: everything.")
 
 
 class Ftype(_Table):
     base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(
-        description="The ftype whose rules hold where nothing else does."
+        description="The ftype whose rules apply where nothing else does."
     )
     tensors: dict[str, TensorType] = Field(
         {},
-        description="Regular expression -> type of the tensors in whose name it is found; the first that is wins (--tensor-type).",
+        description="Regular expression -> type of the tensors whose name matches it anywhere; the first match wins (--tensor-type).",
     )
-    pure: Flag = Field(False, description="Every tensor gets the base's main type, without its rules (--pure).")
+    pure: Flag = Field(False, description="Give every tensor the base's main type, without its rules (--pure).")
     output_tensor_type: TensorType = Field("", description="Type of the output tensor (--output-tensor-type).")
     token_embedding_type: TensorType = Field("", description="Type of the token embeddings (--token-embedding-type).")
-    leave_output_tensor: Flag = Field(False, description="The output tensor stays as it is (--leave-output-tensor).")
+    leave_output_tensor: Flag = Field(False, description="Keep the output tensor as it is (--leave-output-tensor).")
 
 
 class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
-    defaults: Defaults = Field(
-        default_factory=Defaults.model_construct, description="For every model that doesn't say otherwise."
-    )
+    defaults: Defaults = Field(default_factory=Defaults.model_construct, description="Defaults of every model.")
     model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
-    ftype: dict[str, Ftype] = Field(
-        {}, description="Mixes of one's own, for `quantize`: an ftype, and what shall be otherwise."
-    )
+    ftype: dict[str, Ftype] = Field({}, description="Custom mixes for `quantize`: an ftype and its exceptions.")
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
-    group: dict[str, list[str]] = Field({}, description="Targets that stand for several others.")
+    group: dict[str, list[str]] = Field({}, description="Names for several targets.")
 
 
 def keys(table: type[BaseModel]) -> tuple[str, ...]:
@@ -257,7 +253,26 @@ def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) ->
     if fault == "literal_error":
         return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
     expected = message if fault == "expects" else _EXPECTED.get(fault, message)
-    return place.error(f"'{name}' expects {expected}, got {words.got(value)}")
+    hint = _as_rows(loc, value) if isinstance(value, list) and value else None
+    return place.error(f"'{name}' expects {expected}, got {words.got(value)}", hint=hint)
+
+
+def _as_rows(loc: Path, values: list[Any]) -> str | None:
+    """A hint for a key of a model that got several values: each is a row of its own, or what else takes several."""
+    match loc:
+        case ("defaults", str(key)):
+            model = "NAME"
+        case ("model", str(model), str(key)):
+            model = model or "NAME"
+        case _:
+            return None
+    if key == "extends":
+        return "name one model, which may extend another"
+    if key == "tag":
+        return f"list them in 'tags': tags = {axis_of(values)}"
+    if key not in KEYS or KEYS[key].makes is not None:
+        return None
+    return f"make a matrix, with a variant for each: [model.{model}.matrix] {key} = {axis_of(values)}"
 
 
 def spelled(loc: Path) -> str:
@@ -295,7 +310,7 @@ def _elsewhere(loc: Path) -> str | None:
     if len(loc) == 2 and loc[0] == "defaults" and key in keys(Model):
         return f"'{key}' belongs to a model: [model.NAME], or [model.\"*\"] for all of them"
     if len(loc) == 3 and loc[0] == "model" and key in PARAMETERS:
-        return f"parameters stand in a table of their own: parameters = {{ {key} = … }}"
+        return f"put parameters in their own table: parameters = {{ {key} = … }}"
     if len(loc) == 1 and key in keys(Project):
-        return f"'{key}' belongs into [project]"
-    return f"models stand in [model.NAME]: [model.{key}]" if len(loc) == 1 and WORD.fullmatch(key) else None
+        return f"'{key}' belongs in [project]"
+    return f"models belong in [model.NAME]: [model.{key}]" if len(loc) == 1 and WORD.fullmatch(key) else None

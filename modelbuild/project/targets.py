@@ -10,11 +10,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama.name import Name
 from modelbuild.project.discovery import GLOB
-from modelbuild.words import did_you_mean, listed
+from modelbuild.words import did_you_mean, listed, nearest
 
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant
+
+
+def displayed_in_full(text: str) -> str | None:
+    """A name as Ollama displays it, with its tag; None for what is no name."""
+    try:
+        return Name.parse(text).display()
+    except Error:
+        return None
 
 
 class Words(NamedTuple):
@@ -34,7 +43,9 @@ class Words(NamedTuple):
         if target in self.labels:
             return set(self.labels[target])
         if not GLOB.search(target):
-            return None
+            # Another spelling of a name: `library/chat`, or with the registry's host.
+            whole = displayed_in_full(target)
+            return set(self.labels[whole]) if whole and whole in self.labels else None
         matches = re.compile(fnmatch.translate(target)).match
         return {label for word, labels in self.labels.items() if matches(word) for label in labels} or None
 
@@ -50,13 +61,29 @@ class Words(NamedTuple):
 
     def unknown(self, target: str) -> Error:
         """The error for a target that means nothing."""
+        model, _, row = target.rpartition(":")
+        if rows := self._rows(model):
+            return Error(
+                f"model '{model}' has no row '{row}'", facts=[("rows", listed(rows))], hint=did_you_mean(row, rows)
+            )
         what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
         facts = [("known", listed(self.known))] if self.known else []
         return Error(f"'{target}' {what}", facts=facts, hint=self.near(target))
 
     def near(self, text: str) -> str | None:
         """A hint that names what a misspelled word was meant for."""
+        model, _, row = text.rpartition(":")
+        if rows := self._rows(model):
+            near = nearest(row, rows)
+            return f"did you mean '{model}:{near}'?" if near else f"model '{model}' has the rows {listed(rows)}"
         return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
+
+    def _rows(self, model: str) -> list[str]:
+        """What stands behind the model's name in its targets; nothing for a word that is no model."""
+        if model not in self.known:
+            return []
+        own = [label.removeprefix(f"{model}:") for label in self.labels[model] if label.startswith(f"{model}:")]
+        return own or sorted(word.removeprefix(f"{model}:") for word in self.labels if word.startswith(f"{model}:"))
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,8 @@ class Targets:
         numbers = self.spellings.get(text, set())
         if ":" not in text.rpartition("/")[2]:
             numbers = self.spellings.get(f"{text}:latest", numbers)
+        if not numbers and (whole := displayed_in_full(text)):
+            numbers = self.spellings.get(whole, numbers)
         return tuple(self.variants[number] for number in sorted(numbers))
 
     def circle(self, start: str) -> list[str] | None:

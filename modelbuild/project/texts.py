@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from modelbuild.errors import Error, Problems
-from modelbuild.files import reason
+from modelbuild.files import reason, remedy
 from modelbuild.observed import Observed
 from modelbuild.ollama.modelfile.meaning import Modelfile, parse
 from modelbuild.project.locate import Place
@@ -43,9 +43,13 @@ class Texts:
                 return self._observed.read(path)
         except (OSError, ValueError) as fault:
             what = f"'{shown}' cannot be read: {reason(fault)}"
-            raise (place.error(what) if place else Error(what)) from None
+            hint = remedy(fault)
+            raise (place.error(what, hint=hint) if place else Error(what, hint=hint)) from None
         what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
-        raise place.error(what) if place else Error(what)
+        if place is None:
+            raise Error(what)
+        near = self._observed.meant(shown, self.root)
+        raise place.error(what, hint=f"did you mean '{near}'?" if near else None)
 
     def text(self, path: str, place: Place) -> str:
         """The text of a `{ file = … }`, without a byte order mark. Raises Error."""

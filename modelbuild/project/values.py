@@ -70,7 +70,7 @@ class Values:
     def file(self, text: str, place: Place, folder: str) -> File | None:
         """A path as it stands, relative to a folder; None for ""."""
         with self.problems.at(place):
-            return File(expand(text, folder), text, place) if text else None
+            return File(expand(text, folder), text, folder, place) if text else None
         return None
 
     # Of a key

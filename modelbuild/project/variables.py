@@ -43,7 +43,7 @@ def parts(text: str) -> tuple[str | Reference, ...]:
             literal += "${"
             continue
         if name is None:
-            raise Error("'${' is not closed by a '}'", hint="write '$${' for a literal '${'")
+            raise Error("'${' has no closing '}'", hint="write '$${' for a literal '${'")
         if not _REFERENCE.fullmatch(name):
             what = f"'${{{name}}}': expected the name of a variable, 'matrix.AXIS' or 'matrix.AXIS.value'"
             raise Error(what, hint="write '$${' for a literal '${'")
@@ -64,7 +64,7 @@ def fill(text: str, scope: Scope) -> Scalar:
         return _look_up(pieces[0].name, scope)
     whole = "".join(piece if isinstance(piece, str) else as_text(_look_up(piece.name, scope)) for piece in pieces)
     if len(whole) > LENGTH_LIMIT:
-        raise Error(f"the text grows past {LENGTH_LIMIT} characters when its variables are filled in")
+        raise Error(f"the text has more than {LENGTH_LIMIT} characters once its variables are filled in")
     return whole
 
 
@@ -118,7 +118,7 @@ def settle(
             if name in asking:
                 raise Error(f"'{name}' refers to itself: {' -> '.join([*asking[asking.index(name) :], name])}")
             if len(asking) > CHAIN_LIMIT:
-                raise Error(f"variables refer to one another more than {CHAIN_LIMIT} deep")
+                raise Error(f"variables refer to one another more than {CHAIN_LIMIT} levels deep")
             for part in parts(waiting[name]):
                 if isinstance(part, Reference) and part.name in waiting:
                     ask(part.name, (*asking, name))
@@ -150,7 +150,7 @@ def _look_up(name: str, scope: Scope) -> Scalar:
     axis = name.split(".")[1]
     axes = [known.split(".")[1] for known in scope if known.startswith("matrix.") and not known.endswith(".value")]
     if not axes:
-        raise Error(f"'${{{name}}}' where there is no matrix")
+        raise Error(f"'${{{name}}}' needs a matrix")
     if axis in axes:
-        raise Error(f"'${{{name}}}' is a table or a list, which cannot stand in a string")
+        raise Error(f"'${{{name}}}' is a table or a list, which cannot be part of a string")
     raise Error(f"the matrix has no axis '{axis}'", facts=[("axes", listed(axes))], hint=did_you_mean(axis, axes))

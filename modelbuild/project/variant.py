@@ -29,10 +29,11 @@ class From:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file or folder that is named, not yet looked at: its absolute path, and the text that named it."""
+    """A file or folder that is named, not yet looked at: its absolute path, the text that named it, and what that starts from."""
 
     path: str
     text: str
+    folder: str
     place: Place = field(compare=False)
 
 
@@ -42,6 +43,7 @@ class Adapter:
 
     path: str
     text: str
+    folder: str
     scale: float
     mode: str
     place: Place = field(compare=False)

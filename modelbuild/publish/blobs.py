@@ -69,7 +69,7 @@ class Blobs:
                 return
             for blob in missing:
                 self._put(blob)
-        raise Error("another program removes blobs as fast as they are put", path=self._folder, hint="build again")
+        raise Error("another program keeps removing blobs", path=self._folder, hint="build again")
 
     def _put(self, blob: ActionResult) -> None:
         self._scratch.make(self._folder)

@@ -78,8 +78,12 @@ class ModelsFolder:
     # Before the work
 
     def check_writable(self) -> None:
-        """Raise an Error that says what to do where this folder cannot be written, or is where the cache lies."""
-        writable.check_writable(self.library, self._store.root)
+        """Raise an Error that says what to do where this folder cannot be written."""
+        writable.check_writable(self.library)
+
+    def check_apart(self) -> None:
+        """Raise an Error where this folder is where the cache lies."""
+        writable.check_apart(self.library, self._store.root)
 
     def misplaced(self, output: Output) -> list[Error]:
         """What stands against writing the manifests of an output, as far as a look at its names tells."""
@@ -250,6 +254,10 @@ class ModelsFolder:
             else:
                 os.unlink(path)
         return [blob for blob in blobs if blob not in kept]
+
+    def wrote(self, name: str) -> bool:
+        """Whether a build of ours, of any project, wrote this name last."""
+        return name in self._names
 
     def stale(self, declared: Collection[str]) -> list[str]:
         """Names that this project wrote, has not declared, and that nobody has changed since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -17,18 +18,29 @@ LONGEST = 255
 """Bytes of the longest name of a file."""
 
 
-def check_writable(library: Library, store: str) -> None:
-    """Raise an Error that says what to do where a models folder cannot be written, or is where the store lies."""
+def check_writable(library: Library) -> None:
+    """Raise an Error that says what to do where a models folder cannot be written."""
+    lock = os.path.join(library.root, ".modelbuild", "lock")
     for folder in map(existing, (library.root, library.blobs, library.manifests)):
         if not os.path.isdir(folder):
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
+    for path, right in ((os.path.join(library.root, ".modelbuild"), stat.S_ISDIR), (lock, stat.S_ISREG)):
+        with contextlib.suppress(OSError):
+            if not right(os.lstat(path).st_mode):
+                expected = "folder" if right is stat.S_ISDIR else "regular file"
+                what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
+                raise Error(what, path=path, hint="remove it; a build makes it again")
+
+
+def check_apart(library: Library, store: str) -> None:
+    """Raise an Error where a models folder is where the store lies."""
     if _same_file(library.blobs, os.path.join(store, "blobs")):
         raise Error(
-            "the cache and the models folder have the same 'blobs' folder",
+            "the cache and the models folder share a 'blobs' folder",
             path=library.root,
-            hint="name a cache folder of its own with --cache or $MODELBUILD_CACHE",
+            hint="name a separate cache folder with --cache or $MODELBUILD_CACHE",
         )
 
 
@@ -41,7 +53,7 @@ def _misplaced(library: Library, name: str) -> Error | None:
     for part in name.split("/"):
         if len(part.encode()) > LONGEST:
             return Error(
-                f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file's name",
+                f"the name '{name[:60]}…' has a part of {len(part.encode())} bytes, too long for a file name",
                 path=library.root,
                 hint=f"give each part of the name at most {LONGEST} bytes",
             )
@@ -51,13 +63,13 @@ def _misplaced(library: Library, name: str) -> Error | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        return Error("a file stands where a folder of manifests belongs", path=existing(path), hint="move it away")
+        return Error("a file is in the place of a folder of manifests", path=existing(path), hint="move it away")
     except OSError as error:
         return refused(library.root, error)
     if stat.S_ISREG(info.st_mode):
         return None
     what = "a folder" if stat.S_ISDIR(info.st_mode) else "something that is not a file"
-    return Error(f"{what} stands where the manifest of '{name}' belongs", path=path, hint="move it away")
+    return Error(f"{what} is in the place of the manifest of '{name}'", path=path, hint="move it away")
 
 
 def refused(root: str, error: OSError) -> Error:
@@ -69,19 +81,24 @@ def refused(root: str, error: OSError) -> Error:
             "no space left for the models folder",
             path=root,
             facts=[("free", f"{left:,} bytes")] if left is not None else [],
-            hint="free some space, or name another folder with --models; what is finished stays and is used again",
+            hint="free some space, or name another folder with --models; finished steps are cached",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "name a folder of your own with --models, $OLLAMA_MODELS or `models` in [project]"
+        hint = "name your own folder with --models, $OLLAMA_MODELS or `models` in [project]"
         if os.path.abspath(root) == SERVICE_FOLDER:
             hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
-    return Error(f"the models folder cannot be written: {reason(error)}", path=place)
+    if isinstance(error, NotADirectoryError) and os.path.islink(place) and not os.path.exists(place):
+        target = os.readlink(place)
+        what, hint = f"is a link to '{target}', which does not exist", "make that folder, or remove the link"
+        return Error(f"the models folder cannot be written: {os.path.basename(place)!r} {what}", path=place, hint=hint)
+    hint = "name another folder with --models, $OLLAMA_MODELS or `models` in [project]"
+    return Error(f"the models folder cannot be written: {reason(error)}", path=place, hint=hint)
 
 
 def _same_file(one: str, other: str) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return False
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -38,7 +38,7 @@ def build(
         report({"event": "distrust", "path": session.store.root})
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-    if building.tidied and not (done.errors or stale or session.warnings):
+    if building.tidied and not (done.errors or stale):
         with contextlib.suppress(Error):
             building.stamp(selection, done)
     if done.ran:
@@ -105,6 +105,12 @@ class _Building:
 
             findings = preflight.refuse(graph, running, self._models.root)
             faults.update(findings.errors)
+            made = [output for output in graph.outputs if output.manifest in running]
+            for told in self._session.remarks(made):
+                self._report({"event": "remark", "remark": told.error, "minor": told.minor})
+            for warning in preflight.distinct(findings.warnings):
+                self._report({"event": "remark", "remark": warning, "minor": False})
+            self._report({"event": "expected", "bytes": findings.bytes})
             for path, architecture in findings.unjudged.items():
                 self._report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:

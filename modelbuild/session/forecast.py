@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.graph import Graph, Output, Source
@@ -15,24 +15,28 @@ from modelbuild.ollama.name import Name
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
+    from modelbuild.plan.needs import FileToBe
     from modelbuild.session.session import Session
-    from modelbuild.tensors.recipe import Recipe
 
 
 class Forecast(NamedTuple):
-    """What a variant's model will be: bytes of its file, and (name, type, shape) of each tensor."""
+    """What a variant's model will be: bytes of its file, and what that will hold."""
 
     label: str
     name: str
     size: int | None
-    tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
+    file: FileToBe | None
+
+    def tensors(self) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+        """Name, type and shape of each tensor."""
+        return zip(self.file.names, self.file.types, self.file.shapes, strict=True) if self.file else iter(())
 
     def counts(self) -> str:
-        found = Counter(dtype for _, dtype, _ in self.tensors)
+        found = Counter(self.file.types if self.file else ())
         return ", ".join(f"{count} {dtype}" for dtype, count in found.most_common())
 
     def data(self) -> dict[str, Any]:
-        tensors = [{"name": name, "type": dtype, "shape": shape} for name, dtype, shape in self.tensors]
+        tensors = [{"name": name, "type": dtype, "shape": shape} for name, dtype, shape in self.tensors()]
         return {"label": self.label, "name": self.name, "model_bytes": self.size, "tensors": tensors}
 
 
@@ -58,7 +62,7 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     for source, error in session.sources.read(graph.sources(), but=unread).items():
         readers = [step.name for step in graph.steps.values() if source in step.sources]
         labels = dict.fromkeys(label for name in readers for label in needed_by[name])
-        needed = ("needed by", listed((f"'{label}'" for label in labels), 5))
+        needed = ("used by", listed((f"'{label}'" for label in labels), 5))
         wrong[source] = error.replace(facts=[*error.facts, needed])
     against: dict[str, list[Error]] = {}
     for step in graph.steps.values():
@@ -70,31 +74,37 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
 
 
-def models_ahead(session: Session, ahead: Ahead) -> tuple[list[Forecast], dict[str, list[Error]]]:
-    """The models that a build would make; and by step, what stands against making them."""
-    from modelbuild.plan import needs, preflight
+class Models(NamedTuple):
+    """The models that a build would make, the bytes of their files, and by step, what stands against making them."""
+
+    forecasts: list[Forecast]
+    disk: int
+    wrong: dict[str, list[Error]]
+
+
+def models_ahead(session: Session, ahead: Ahead) -> Models:
+    """See which models a build would make."""
+    from modelbuild.plan import preflight
 
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
-    found = preflight.look(graph.select(made))
-    forecasts = [of_output(graph, output, found.recipes) for output in made]
-    needed = needs.of(graph, found.recipes, running)
+    chosen = graph.select(made)
+    found = preflight.short(preflight.look(chosen), chosen, running, session.models.root)
+    forecasts = [of_output(graph, output, found.files) for output in made]
     wrong = {step: list(errors) for step, errors in found.errors.items()}
-    return forecasts, wrong | needs.short_of(needed, session.models.root)
+    return Models(forecasts, sum(size for step, size in found.bytes.items() if step not in wrong), wrong)
 
 
-def of_output(graph: Graph, output: Output, recipes: Mapping[str, Recipe]) -> Forecast:
-    """The forecast of one variant; `recipes` are those that could be made, by step."""
+def of_output(graph: Graph, output: Output, files: Mapping[str, FileToBe]) -> Forecast:
+    """The forecast of one variant; `files` are those that could be told, by the step of their recipe."""
     from modelbuild.plan import planned
-    from modelbuild.tensors.materialize import layout
 
     name = Name.from_path(output.names[0]).display()
     model = next((layer for layer in planned.layers(graph, output) if layer.kind == "model"), None)
     step = planned.recipe_step(graph, output)
-    recipe = recipes.get(step.name) if step else None
-    if model is None or recipe is None:
-        return Forecast(output.label, name, None, ())
-    files = [ref.path for role, ref in model.step.inputs if role == "file" and isinstance(ref, Source)]
-    bytes_ = os.stat(files[0]).st_size if files else layout(recipe)[2]
-    tensors = tuple((entry.name, entry.expression.dtype, entry.shape) for entry in recipe.tensors)
-    return Forecast(output.label, name, bytes_, tensors)
+    file = files.get(step.name) if step else None
+    if model is None or file is None:
+        return Forecast(output.label, name, None, None)
+    as_it_is = [ref.path for role, ref in model.step.inputs if role == "file" and isinstance(ref, Source)]
+    bytes_ = os.stat(as_it_is[0]).st_size if as_it_is else file.size
+    return Forecast(output.label, name, bytes_, file)

@@ -1,4 +1,4 @@
-"""What quantization cost the models that are built: their stored tensors against the weights that they were made from.
+"""Quantization error the models that are built: their stored tensors against the weights that they were made from.
 
 The sums of each tensor are kept: those of what has not changed are there at once.
 """
@@ -80,7 +80,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
     changed = variants.state(session, output, standing) == "changed"
     raise Error(
         f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
-        hint=f"build it first: modelbuild {output.label}",
+        hint=f"build it first: `modelbuild {output.label}`",
     )
 
 
@@ -165,7 +165,7 @@ def _lost(model: Built, what: str) -> Error:
     return Error(
         f"the model of '{label}' {what}",
         facts=[("blob", model.model.artifact)],
-        hint=f"make it again: modelbuild build --force {label}",
+        hint=f"rebuild it: `modelbuild build --force {label}`",
     )
 
 
@@ -194,6 +194,8 @@ def _wrong(session: Session, mismatch: Mismatch) -> Error:
     region = mismatch.region
     if region.label.startswith("sha256:"):
         session.store.forget(region.label)
-        return Error("the model is damaged", path=region.path, hint="make it again: modelbuild build --force")
+        return Error("the model is damaged", path=region.path, hint="rebuild it: `modelbuild build --force`")
     session.sources.forget(region.path)
-    return Error("the weights are not those that the model was made of", path=region.path, hint="build again first")
+    return Error(
+        "the weights are not the ones that the model was built from", path=region.path, hint="build again first"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +18,13 @@ from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import default_folder
 from modelbuild.session.kept_plan import KeptPlan
-from modelbuild.session.settings import Settings, cache_folder, started_in
+from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
 
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
+    from modelbuild.plan.remarks import Told
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.models_folder import ModelsFolder
@@ -49,25 +50,18 @@ class Session:
         self._observed = Observed()
 
     def _find(self) -> str:
-        folder = os.path.realpath(self.settings.folder)
-        if not os.path.isdir(folder):
-            raise Error("no such folder", path=self.settings.folder)
+        folder = folder_of(self.settings)
         if self.settings.file is not None:
             above, name = os.path.split(os.path.join(folder, self.settings.file))
             file = os.path.join(os.path.realpath(above), name)
             if not os.path.isfile(file):
-                what = "is a folder" if os.path.isdir(file) else "no such file"
-                raise Error(what, path=self.settings.file, hint="-f takes a ModelBuild.toml or a Modelfile")
+                raise _no_file(self.settings.file, folder)
             return file
         from modelbuild.project.discovery import find
 
         found = find(folder)
         if found is None:
-            raise Error(
-                "no ModelBuild.toml here or above, and no Modelfile here",
-                facts=[("looked in", folder)],
-                hint="`modelbuild init` writes one for the Modelfiles and weights of this folder",
-            )
+            raise _no_project(folder)
         return found
 
     @cached_property
@@ -155,9 +149,10 @@ class Session:
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        graph, warnings = plan(project, observed, list(dict.fromkeys([models, home])))
-        warnings = [*project.warnings, *warnings]
-        return KeptPlan(project.root, models, project.targets.words, warnings, observed.looks(), graph.encode())
+        made = plan(project, observed, list(dict.fromkeys([models, home])))
+        warnings = [*project.warnings, *made.warnings]
+        words, graph = project.targets.words, made.graph.encode()
+        return KeptPlan(project.root, models, words, warnings, made.remarks, observed.looks(), graph)
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -178,6 +173,14 @@ class Session:
     @property
     def warnings(self) -> list[Error]:
         return list(self._plan.warnings)
+
+    def remarks(self, outputs: Iterable[Output]) -> list[Told]:
+        """What is worth knowing of some models, and stops nothing."""
+        if not self._plan.remarks:
+            return []
+        from modelbuild.plan import remarks
+
+        return remarks.of(self._plan.remarks, {output.label for output in outputs})
 
     @cached_property
     def models(self) -> ModelsFolder:
@@ -223,3 +226,33 @@ class Session:
 
     def close(self) -> None:
         self.store.close()
+
+
+def _no_project(folder: str) -> Error:
+    from modelbuild import misspelled
+    from modelbuild.project.discovery import PROJECT_FILE, name_after
+
+    hint = "`modelbuild init` writes one for the Modelfiles and weights of this folder"
+    for name in (PROJECT_FILE, "Modelfile"):
+        if near := misspelled.path(name, folder, misspelled.FILE._replace(loosely=False)):
+            hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
+            break
+    else:
+        if near := next((name for name in sorted(os.listdir(folder)) if name_after(name)), None):
+            hint = f"name one: -f {near}; or `modelbuild init` writes a ModelBuild.toml for all Modelfiles and weights here"
+    what = "no ModelBuild.toml here or above, and no Modelfile here"
+    return Error(what, facts=[("looked in", folder)], hint=hint)
+
+
+def _no_file(named: str, folder: str) -> Error:
+    """The error for a `-f` that names no file; `folder` is where it starts from."""
+    from modelbuild import misspelled
+    from modelbuild.project.discovery import PROJECT_FILE
+
+    within = [os.path.join(named, name) for name in (PROJECT_FILE, "Modelfile")]
+    inside = next((path for path in within if os.path.isfile(os.path.join(folder, path))), None)
+    if inside is not None:
+        return Error("is a folder", path=named, hint=f"did you mean '{inside}'?")
+    what = "is a folder" if os.path.isdir(os.path.join(folder, named)) else "no such file"
+    hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"
+    return Error(what, path=named, hint=hint)

@@ -25,6 +25,28 @@ class Settings(NamedTuple):
     sets: tuple[str, ...] = ()
 
 
+def options(settings: Settings) -> list[str]:
+    """The options by which another command finds the same project, cache and models folder."""
+    named = (
+        ("-C", settings.folder if settings.folder != "." else None), ("-f", settings.file), ("-t", settings.name),
+        ("--models", settings.models), ("--cache", settings.cache),
+    )  # fmt: skip
+    return [word for option, value in named if value for word in (option, value)]
+
+
+def folder_of(settings: Settings) -> str:
+    """The folder that a command works in, without links. Raises Error where there is none."""
+    folder = os.path.realpath(settings.folder)
+    if os.path.isdir(folder):
+        return folder
+    from modelbuild import misspelled
+
+    if os.path.isfile(folder):
+        raise Error("is a file, expected a folder", path=settings.folder, hint="-f FILE names a file, -C DIR a folder")
+    hint = misspelled.hint(settings.folder, os.getcwd(), misspelled.FOLDER)
+    raise Error("no such folder", path=settings.folder, hint=hint)
+
+
 def cache_folder(settings: Settings) -> str:
     """Where the store lies: the option, $MODELBUILD_CACHE, the user's cache folder."""
     named = settings.cache or os.environ.get("MODELBUILD_CACHE")
@@ -43,7 +65,8 @@ def cache_limit() -> int:
     """Bytes of artifacts that the store keeps."""
     named = os.environ.get("MODELBUILD_CACHE_LIMIT")
     if named and not named.isdecimal():
-        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'")
+        hint = f"write it without a unit: {CACHE_LIMIT} are 64 GiB"
+        raise Error(f"$MODELBUILD_CACHE_LIMIT expects a number of bytes, got '{named}'", hint=hint)
     return int(named) if named else CACHE_LIMIT
 
 

@@ -42,7 +42,7 @@ def digesters() -> dict[str, Digester]:
     return {form: digester(form) for form in formats.WEIGHTS}
 
 
-_SPACE = "free some space, or name other folders with --cache and --models; what is finished stays and is used again"
+_SPACE = "free some space, or name other folders with --cache and --models; finished steps are cached"
 
 
 TRIES = 5
@@ -270,8 +270,8 @@ class Leaves:
             return self._regions[digest]
         except KeyError:
             raise Error(
-                f"no source holds the weights {digest} any more",
-                hint="put the checkpoint back where it was, or build with --force",
+                f"no source contains the weights {digest} any more",
+                hint="put the checkpoint back, or build with --force",
             ) from None
 
     def _all(self) -> Iterable[tuple[str, Region]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import Made
-    from modelbuild.steps._inputs import BlobInputs, Inputs
+    from modelbuild.steps._inputs import BlobInputs, Inputs, Looked
 
 FINAL = ("layer", "config")
 """What goes into the models folder."""
@@ -42,8 +42,8 @@ class RecipeKind(Kind, Protocol):
 
     TYPES: bool
 
-    def look(self, parameters: Any, inputs: Inputs, /) -> bytes:
-        """Make the recipe. Raises Errors, where more than one thing is wrong: all of them."""
+    def look(self, parameters: Any, inputs: Inputs, /) -> Looked:
+        """Make the recipe, and say what is doubtful. Raises Errors, where more than one thing is wrong: all of them."""
 
 
 _PARTS = ("VERSION", "MAKES", "POOL", "Parameters", "run")

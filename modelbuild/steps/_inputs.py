@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult, Made
+    from modelbuild.errors import Error
     from modelbuild.tensors.recipe import Recipe
     from modelbuild.tensors.tensor import TensorTable
+
+
+class Looked(NamedTuple):
+    """What a look before a build gives: the recipe, and what is worth a look and stops nothing."""
+
+    recipe: bytes
+    warnings: Sequence[Error] = ()
 
 
 class Inputs(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from modelbuild.errors import Error, Errors
-from modelbuild.steps._inputs import Inputs
+from modelbuild.steps._inputs import Inputs, Looked
 
 VERSION = 1
 MAKES = "recipe"
@@ -38,16 +38,14 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
         raise error.of_input() from error
 
 
-def look(parameters: Parameters, inputs: Inputs) -> bytes:
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
     """Make the recipe. Raises Errors: all that is wrong, and what the runtime would refuse to load."""
-    from modelbuild.checkpoint import structure
     from modelbuild.checkpoint.conversion import Conversion
 
     try:
         conversion = Conversion(inputs, **parameters)
-        faults = conversion.faults() or structure.faults(conversion.entries, conversion.architecture)
-        if faults:
+        if faults := conversion.faults():
             raise Errors([fault.of_input() for fault in faults])
-        return conversion.recipe.encode()
+        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in conversion.warnings()])
     except Error as error:
         raise error.of_input() from error

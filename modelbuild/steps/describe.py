@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from modelbuild.steps._inputs import Inputs
+from modelbuild.steps._inputs import Inputs, Looked
 
 VERSION = 1
 MAKES = "recipe"
@@ -28,4 +28,5 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
     return Recipe(describe(source.metadata, parameters["metadata"]), source.tensors, source.constants).encode()
 
 
-look = run
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    return Looked(run(parameters, inputs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from modelbuild.errors import Error
-from modelbuild.steps._inputs import Inputs
+from modelbuild.steps._inputs import Inputs, Looked
 
 VERSION = 1
 MAKES = "recipe"
@@ -42,4 +42,5 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
     return Recipe(metadata, entries).encode()
 
 
-look = run
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    return Looked(run(parameters, inputs))

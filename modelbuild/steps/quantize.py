@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from modelbuild.errors import Error
-from modelbuild.steps._inputs import Inputs
+from modelbuild.steps._inputs import Inputs, Looked
 
 if TYPE_CHECKING:
+    from modelbuild.tensors.ftypes import Mix
     from modelbuild.tensors.quantization import Importance
+    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 MAKES = "recipe"
@@ -34,17 +36,45 @@ class Parameters(TypedDict, total=False):
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe of the one in the role `recipe`."""
+    return _asked(parameters, inputs).made().encode()
+
+
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    """Make the recipe, and say where it is silently another than the type's name says."""
+    from modelbuild.tensors.quantization import doubts
+
+    asked = _asked(parameters, inputs)
+    made = asked.made()
+    return Looked(made.encode(), doubts(asked.source, made, asked.ftype, asked.mix, asked.importance))
+
+
+class _Asked(NamedTuple):
+    source: Recipe
+    ftype: str
+    mix: Mix
+    requantize: bool
+    importance: Importance | None
+
+    def made(self) -> Recipe:
+        from modelbuild.tensors.quantization import quantize
+
+        return quantize(self.source, self.ftype, self.mix, requantize=self.requantize, importance=self.importance)
+
+
+def _asked(parameters: Parameters, inputs: Inputs) -> _Asked:
     from modelbuild.tensors.ftypes import Mix
-    from modelbuild.tensors.quantization import quantize
     from modelbuild.tensors.recipe import Recipe
 
-    source = Recipe.decode(inputs.artifact("recipe"))
     fields = dict(parameters.get("mix") or {})
     fields["tensors"] = tuple((pattern, quant) for pattern, quant in fields.get("tensors", ()))
     path = parameters.get("imatrix")
-    importance = _importance(path, inputs) if path is not None else None
-    requantize = bool(parameters.get("requantize"))
-    return quantize(source, parameters["ftype"], Mix(**fields), requantize=requantize, importance=importance).encode()
+    return _Asked(
+        Recipe.decode(inputs.artifact("recipe")),
+        parameters["ftype"],
+        Mix(**fields),
+        bool(parameters.get("requantize")),
+        _importance(path, inputs) if path is not None else None,
+    )
 
 
 def _importance(path: str, inputs: Inputs) -> Importance:
@@ -56,6 +86,3 @@ def _importance(path: str, inputs: Inputs) -> Importance:
         return Importance(imatrix.parse(data, "imatrix"), path)
     except Error as error:
         raise error.of_input() from error
-
-
-look = run

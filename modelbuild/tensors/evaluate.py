@@ -138,9 +138,11 @@ class Reader:
                 if bad >= 0:
                     raise packing.NotFinite(bad)
         except packing.NotFinite as error:
-            raise self._unstorable(task, error.index, "holds a value that is not finite (NaN or infinity)") from error
+            raise self._unstorable(
+                task, error.index, "contains a value that is not finite (NaN or infinity)"
+            ) from error
         except packing.Overflow as error:
-            raise self._unstorable(task, error.index, f"holds a value too large for {expression.dtype}") from error
+            raise self._unstorable(task, error.index, f"contains a value too large for {expression.dtype}") from error
         return data
 
     def _unstorable(self, task: Chunk, index: int, what: str) -> Error:
@@ -161,7 +163,7 @@ class Reader:
             f"tensor '{task.entry.name}' {what}",
             path=path,
             facts=facts,
-            hint="the weights are damaged or were not trained to an end; get them again from where they come from",
+            hint="the weights are damaged, or training was not finished; download them again",
         )
 
     def evaluate(self, expression: Expression, name: str, first: int, count: int) -> Buffer:

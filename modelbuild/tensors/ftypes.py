@@ -6,11 +6,13 @@ The rules are those of llama.cpp's src/llama-quant.cpp (tensor_allows_quantizati
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from modelbuild.errors import Error
 from modelbuild.tensors import quants
 from modelbuild.tensors.tensor import Shape
+from modelbuild.words import did_you_mean, got, listed
 
 FTYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10, "q3_K_S": 11, "q3_K_M": 12,
@@ -23,6 +25,12 @@ ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
 
+NOT_YET = {
+    "q1_0": "q2_K_S", "q2_0": "q2_K_S", "iq1_s": "q2_K_S", "iq1_m": "q2_K_S", "iq2_xxs": "q2_K_S", "iq2_xs": "q2_K_S",
+    "iq2_s": "q2_K", "iq2_m": "q2_K", "iq3_xxs": "q3_K_S", "iq3_xs": "q3_K_S", "iq3_s": "q3_K_S", "iq3_m": "q3_K_M",
+}  # fmt: skip
+"""Those of llama-quantize that are not supported -> the nearest that is."""
+
 FLOATS = quants.FLOATS
 """File types that are no quantization: every tensor that may be quantized gets just this type."""
 
@@ -32,6 +40,45 @@ _BY_FOLD = {name.lower(): name for name in KNOWN} | ALIASES
 def canonical(name: str) -> str | None:
     """The spelling DESIGN uses for an ftype in any case, or None for a word that is none."""
     return _BY_FOLD.get(name.lower())
+
+
+_ELSEWHERE = {
+    "fp32": "f32", "float32": "f32", "fp16": "f16", "float16": "f16", "half": "f16", "bfloat16": "bf16", "int8": "q8_0",
+    "8bit": "q8_0", "q8": "q8_0", "int4": "q4_K_M", "4bit": "q4_K_M", "q4": "q4_K_M", "q4_k_xl": "q4_K_M", "q5": "q5_K_M",
+    "q6": "q6_K", "q3": "q3_K_M", "q2": "q2_K", "mxfp4": "mxfp4_moe", "copy": "none", "auto": "none",
+}  # fmt: skip
+"""What other tools call a type -> what llama.cpp calls it, or one that is about as large."""
+
+
+def unknown(text: str, mixes: Collection[str] = ()) -> Error:
+    """The error for a word that is no type of whole files."""
+    folded = text.casefold().replace("-", "_")
+    if error := not_yet(text):
+        return error
+    hint = did_you_mean(text, mixes)
+    if hint is None and (meant := _ELSEWHERE.get(folded.removeprefix("ud_"))):
+        hint = f"did you mean '{meant}'?"
+    facts = [("known", listed([*mixes, *KNOWN], 30))]
+    return Error(f"unknown ftype {got(text)}", facts=facts, hint=hint or nearest_known(text))
+
+
+def not_yet(text: str) -> Error | None:
+    """The error for a type that llama.cpp has and we do not; None for any other word."""
+    name = text.casefold()
+    if name not in NOT_YET:
+        return None
+    hint = f"take '{NOT_YET[name]}', or make the file with llama-quantize and name it in 'from'"
+    return Error(f"llama.cpp's {name} is not supported yet", hint=hint)
+
+
+def nearest_known(text: str) -> str | None:
+    """A hint for a misspelled ftype; of equally near ones the `_M` mix, which is what people mean."""
+    import difflib
+
+    folded = text.casefold()
+    ranked = sorted(KNOWN, key=lambda name: not name.endswith("_M"))
+    near = max(ranked, key=lambda name: difflib.SequenceMatcher(None, name.casefold(), folded).ratio())
+    return did_you_mean(text, [near])
 
 
 def default_quant(ftype: str) -> str:
@@ -129,11 +176,29 @@ def choose(
     tensors  in file order: the rules count as they go
     imatrix  whether there is an importance matrix, which changes some of the rules
     Raises ValueError for a tensor of a model with experts whose block is none of the model's.
-    Source: llama_tensor_get_type
     """
-    mix = mix or Mix()
+    wanted = _wanted(ftype, model, tensors, imatrix, mix or Mix())
+    return {name: fallback or quant for name, (quant, fallback) in wanted.items()}
+
+
+def fallbacks(
+    ftype: str, model: Traits, tensors: Mapping[str, Shape], *, imatrix: bool = False, mix: Mix | None = None
+) -> dict[str, tuple[str, str]]:
+    """The tensors that `choose` gives another quant than the rules want, since their rows do not divide: both, by name."""
+    wanted = _wanted(ftype, model, tensors, imatrix, mix or Mix())
+    return {name: (quant, other) for name, (quant, other) in wanted.items() if other and other != quant}
+
+
+def _wanted(
+    ftype: str, model: Traits, tensors: Mapping[str, Shape], imatrix: bool, mix: Mix
+) -> dict[str, tuple[str, str | None]]:
+    """The quant that the rules want for each tensor, and what it falls back to where they allow that (llama_tensor_get_type)."""
     default = default_quant(ftype)
-    chosen = {}
+    chosen: dict[str, tuple[str, str | None]] = {}
+
+    def divided(quant: str, row: int) -> tuple[str, str]:
+        return quant, _fallback(quant, row)
+
     rules = _Rules(ftype, model, tensors, imatrix)
     patterns = [(re.compile(pattern, re.IGNORECASE), quant) for pattern, quant in mix.tensors]
     for name, shape in tensors.items():
@@ -142,18 +207,18 @@ def choose(
         named = next((quant for pattern, quant in patterns if pattern.search(name)), None)
         category = _category(name)
         if category == "embedding" and mix.token_embedding_type and (name == "token_embd.weight" or named is None):
-            chosen[name] = mix.token_embedding_type
+            chosen[name] = mix.token_embedding_type, None
         elif category == "output" and mix.output_tensor_type:
-            chosen[name] = mix.output_tensor_type
+            chosen[name] = mix.output_tensor_type, None
         elif ftype in FLOATS:
-            chosen[name] = default
+            chosen[name] = default, None
         elif named or mix.pure:
-            chosen[name] = _fallback(named or default, shape[-1])
+            chosen[name] = divided(named or default, shape[-1])
         elif category == "embedding" and rules.tied and mix.output_tensor_type:
             # What gives out the tokens, where there is no tensor of its own for that.
-            chosen[name] = _fallback(mix.output_tensor_type, shape[-1])
+            chosen[name] = divided(mix.output_tensor_type, shape[-1])
         else:
-            chosen[name] = _fallback(rules.quant(name, shape, default), shape[-1])
+            chosen[name] = divided(rules.quant(name, shape, default), shape[-1])
     return chosen
 
 

@@ -29,7 +29,7 @@ def refuse_other(head: bytes, path: str, expected: str) -> None:
 
 
 _PICKLE_HINT = (
-    "pickles can run code and are not read; load the model with transformers and save it with save_pretrained"
+    "pickles can run code, so they are not read; load the model with transformers and save it with save_pretrained"
 )
 _OTHERS = (
     (b"GGUF", "a GGUF file", "name it .gguf"),

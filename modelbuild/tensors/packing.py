@@ -52,7 +52,7 @@ def quantize(
     if dtype not in FLOATS:
         raise ValueError(f"expected f32, f16 or bf16 values, got {dtype}")
     if is_carried(quant):
-        raise ValueError(f"{quant} can be copied, not made")
+        raise ValueError(f"{quant} can be copied, but not made")
     count = _count(get(dtype), source)
     _check_size(packed, count, out)
     if weights is not None:
@@ -79,7 +79,7 @@ def dequantize(quant: str, source: ReadableBuffer, out: WriteableBuffer) -> None
     """
     packed = get(quant)
     if is_carried(quant):
-        raise ValueError(f"{quant} can be copied, not read")
+        raise ValueError(f"{quant} can be copied, but not read")
     count = _count(packed, source)
     _check_size(get("f32"), count, out)
     native, instructions = kernels.choose()

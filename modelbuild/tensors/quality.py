@@ -1,4 +1,4 @@
-"""What quantization cost: how far the values that a model stores lie from the weights they were made of.
+"""Quantization error: how far the values that a model stores lie from the weights they were made of.
 
 Both are read a stretch of whole rows at a time, hashed as they are read, and compared as f32; sums are kept in f64. A tensor's
 weights are read once, however many stored forms they are compared with.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +21,9 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.formats.imatrix import Imatrix
+
+SHOWN = 4
+"""Names that an error shows."""
 
 
 class Importance(NamedTuple):
@@ -53,11 +58,13 @@ def quantize(
         raise Error(f"the experts' tensors do not fit the model: {error}") from None
     if (pattern := ftypes.unfit(mix, chosen)) is not None:
         raise Error(
-            f"no tensor that is quantized has a name that fits '{pattern}'",
+            f"no quantized tensor has a name that matches '{pattern}'",
             parameter=["mix", "tensors", pattern],
             facts=[("names", listed(chosen))],
-            hint="a rule is a regular expression that is searched for in the name",
+            hint="rules are regular expressions, matched anywhere in the name",
         )
+    if importance is not None:
+        _check_covers(importance, chosen)
     constants = dict(source.constants)
     entries = []
     for entry in ordered:
@@ -92,11 +99,11 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Express
         return packed(quant, dequantize(source))
     if source.dtype in quants.names():
         raise Error(
-            f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype} already",
+            f"cannot make {ftype} of tensor '{entry.name}': it is already {source.dtype}",
             parameter=["ftype"],
             facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
             hint="start from weights that are not quantized, since a second quantization adds its error to the first's; "
-            "or say allow_requantize = true",
+            "or set allow_requantize = true",
         )
     raise Error(
         f"cannot make {ftype} of tensor '{entry.name}': it is {source.dtype}, which can only be copied",
@@ -124,10 +131,13 @@ def _weighted(
         weights = None
     if weights is None:
         if x.dtype == "q2_k" and ftype == "q2_K_S" and entry.name not in ("token_embd.weight", "output.weight"):
+            if importance is not None:
+                what = f"has no entry for '{entry.name}', for which ftype q2_K_S needs one"
+                raise _uncovered(what, importance, [entry.name])
             raise Error(
                 f"ftype q2_K_S needs an importance matrix for '{entry.name}'",
                 parameter=["ftype"],
-                hint='name one with imatrix = "…", or take q2_K, which needs none',
+                hint='set imatrix = "…", or use q2_K, which needs none',
             )
         return x
     if not quants.takes_weights(x.dtype):
@@ -135,6 +145,80 @@ def _weighted(
     digest = xxh3(weights)
     constants[digest] = weights
     return packed(x.dtype, x.operands[0], leaf(digest, "f32", (matrices, columns)))
+
+
+_NEVER_COVERED = ("token_embd.weight", "per_layer_token_embd.weight", "output.weight")
+"""Tensors that llama-imatrix leaves out unless it is told otherwise."""
+
+_SINGLE_EXPERT = re.compile(r"(blk\.\d+\.ffn_(?:gate|up|down))\.\d+\.weight")
+"""What the tensors of single experts were called before llama.cpp merged those of a block into one."""
+
+
+def _check_covers(importance: Importance, names: Collection[str]) -> None:
+    if names and not any(name in importance.matrix.entries for name in names):
+        raise _uncovered(f"has no entry for any of the {len(names)} tensors that are quantized", importance, names)
+
+
+def _uncovered(what: str, importance: Importance, names: Collection[str]) -> Error:
+    """An error or a warning about tensors that an importance matrix says nothing of, with the cause if it shows."""
+    entries = importance.matrix.entries
+    facts, hint = (
+        [("tensors", listed(names, SHOWN))],
+        "it was made for another model, or the name of a tensor changed since",
+    )
+    merged = {f"{found[1]}_exps.weight" for found in map(_SINGLE_EXPERT.fullmatch, entries) if found}
+    if merged.intersection(names):
+        facts.append(("it has", f"{listed((n for n in entries if _SINGLE_EXPERT.fullmatch(n)), SHOWN)}"))
+        hint = "these are the older names of single experts: make the matrix anew with today's llama-imatrix"
+    else:
+        facts.append(("it has", listed(entries, SHOWN)))
+    return Error(what, input="imatrix", facts=facts, hint=hint)
+
+
+def doubts(
+    source: Recipe, made: Recipe, ftype: str, mix: Mix | None = None, importance: Importance | None = None
+) -> list[Error]:
+    """What differs in silence from what was asked for, in a recipe that `quantize` made: types, and weights without importance."""
+    found = []
+    shapes = {entry.name: entry.expression.shape for entry in made.tensors}
+    others = ftypes.fallbacks(ftype, model_of(source.metadata), shapes, imatrix=importance is not None, mix=mix)
+    if others:
+        count = sum(ftypes.quantizable(name, shape) for name, shape in shapes.items())
+        changes = Counter(f"{wanted} -> {got}" for wanted, got in others.values())
+        rows = [f"{name} (rows of {shapes[name][-1]})" for name in others]
+        block = max(quants.get(wanted).block for wanted, _ in others.values())
+        found.append(
+            Error(
+                f"{len(others)} of {count} tensors fall back to other types: {block} does not divide their rows",
+                parameter=["ftype"],
+                facts=[
+                    ("types", ", ".join(f"{count} {change}" for change, count in changes.most_common())),
+                    ("tensors", listed(rows, SHOWN)),
+                ],
+                hint="the file gets larger than the type's name says; types with blocks of 32 are q4_0, q4_1, q5_0, q5_1, q8_0 and iq4_nl",
+            )
+        )
+    if importance is not None:
+        found += _unimportant(made, ftype, importance)
+    return found
+
+
+def _unimportant(made: Recipe, ftype: str, importance: Importance) -> Iterator[Error]:
+    """What an importance matrix has no effect on, although it might have."""
+    packs = [entry for entry in made.tensors if entry.expression.operation == "quantize"]
+    weighed = [entry for entry in packs if quants.takes_weights(entry.expression.dtype)]
+    if not weighed:
+        yield Error(
+            f"has no effect: no tensor of ftype {ftype} is quantized by importance",
+            input="imatrix",
+            hint="leave `imatrix` out, or take a type that uses one, such as q4_K_M",
+        )
+        return
+    names = [each.name for each in weighed if len(each.expression.operands) == 1 and each.name not in _NEVER_COVERED]
+    if names:
+        yield _uncovered(
+            f"has no entry for {len(names)} of the {len(weighed)} tensors that could use one", importance, names
+        )
 
 
 def _provenance(importance: Importance) -> dict[str, bytes]:
@@ -165,7 +249,7 @@ def model_of(metadata: Mapping[str, bytes]) -> Traits:
         what = "a GGUF file without an architecture" if kind in (None, "model") else f"a GGUF file of type '{kind}'"
         raise Error(f"{what} cannot be quantized: only models can", parameter=["ftype"])
     if name in ftypes.UNKNOWN_RULES:
-        raise Error(f"quantizing a model of architecture '{name}' is not built yet", parameter=["ftype"])
+        raise Error(f"quantizing a model of architecture '{name}' is not supported yet", parameter=["ftype"])
 
     def count(key: str, default: int | None) -> int:
         found = value(f"{name}.{key}")
@@ -177,7 +261,8 @@ def model_of(metadata: Mapping[str, bytes]) -> Traits:
             raise Error(
                 f"'{name}.{key}' expects a whole number, got {found!r}"
                 if found is not None
-                else f"'{name}.{key}' is missing"
+                else f"'{name}.{key}' is missing, which says how to quantize the model",
+                hint="the file lacks what its architecture has: get it again, or make it again from its weights",
             )
         return found
 

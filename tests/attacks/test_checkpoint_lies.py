@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,9 @@ LIES: dict[str, Change] = {
     # what a model says of itself
     "card-no-yaml": write("README.md", "---\nname: x\ntags: [a\n---\ntext\n"),
     "card-number": write("README.md", "---\nversion: 1.0\n---\n"),
+    "no-number": config(rms_norm_eps=math.nan),
+    "infinite-theta": config(rope_theta=math.inf),
+    "sampling-no-number": write("generation_config.json", '{"temperature": NaN}'),
     "sampling": write("generation_config.json", '{"top_k": 0.5}'),
 }  # fmt: skip
 
@@ -202,7 +206,7 @@ def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(tmp_path:
     folder = checkpoints.write(tmp_path / "m")
     config(architectures=["MambaForCausalLM"])(folder)
     said = golden.complaint(lambda: convert_folder(folder))
-    assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not built yet\n  known  ")
+    assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not supported yet\n  known  ")
     assert "LlamaForCausalLM" in said
 
 

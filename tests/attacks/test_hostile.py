@@ -87,6 +87,8 @@ def check(drivers: Drivers, name: str) -> None:
         assert told["peak"] <= PEAK, where
         # A build whose project cannot be read says so with 2, one with a failed step with 1; both say why.
         assert told["code"] == 0 or "error: " in told["errors"], where
+    codes = {told["command"]: told["code"] for told in drivers.told[name].result()}
+    assert codes["check"] or not codes["build"], "what a build refuses, check refuses"
 
 
 @pytest.mark.parametrize("name", QUICK)

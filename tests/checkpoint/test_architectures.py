@@ -18,7 +18,7 @@ def test_a_class_is_read_by_one_architecture() -> None:
 
 
 def test_a_class_that_no_file_reads() -> None:
-    with pytest.raises(Error, match="architecture 'NoneForCausalLM' is not built yet") as caught:
+    with pytest.raises(Error, match="architecture 'NoneForCausalLM' is not supported yet") as caught:
         architectures.find("NoneForCausalLM")
     assert "LlamaForCausalLM" in dict(caught.value.facts)["known"]
 

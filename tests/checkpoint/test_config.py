@@ -49,9 +49,9 @@ def test_the_first_key_that_is_there_counts() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 1 << 31, 2.0, True, "2", None])
 def test_a_count_is_a_whole_number_of_one_or_more(value: object) -> None:
-    with pytest.raises(Error, match="'n' expects a whole number of 1 or more, got"):
+    with pytest.raises(Error, match="'n' expects a whole number of at least 1, got"):
         number({"n": value}, "n", "m")
-    with pytest.raises(Error, match="'m' expects a whole number of 1 or more, which is missing"):
+    with pytest.raises(Error, match="'m' expects a whole number of at least 1, which is missing"):
         number({}, "n", "m")
 
 

@@ -54,7 +54,7 @@ def test_a_writer_takes_the_first_key_that_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "words"), [("u32", "a whole number from 0"), ("f32", "a number"), ("[i32]", "whole numbers")]
+    ("form", "words"), [("u32", "a whole number of at least 0"), ("f32", "a number"), ("[i32]", "whole numbers")]
 )
 def test_a_value_of_another_type(form: str, words: str) -> None:
     with pytest.raises(Error, match=f"'b' expects {words}, got the text \"x\""):

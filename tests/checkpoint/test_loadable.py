@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -96,7 +97,7 @@ def test_ones_at_the_outside_of_a_shape_may_be_written_or_not() -> None:
         ("llama.rope.dimension_count", encode_value("u32", 2), "size of a head"),
         ("tokenizer.ggml.model", None, "no vocabulary"),
         ("tokenizer.ggml.model", encode_value("str", "zzz"), "expects one of llama, gpt2"),
-        ("llama.block_count", encode_value("u32", 1), "of blocks beyond the 1 that it says it has"),
+        ("llama.block_count", encode_value("u32", 1), "of blocks beyond the 1 that it declares"),
         ("tokenizer.ggml.tokens", None, "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("str", "a"), "no vocabulary"),
         ("tokenizer.ggml.tokens", encode_value("[str]", ["a", "b", "a"]), "the token 'a' more than once"),
@@ -179,7 +180,7 @@ def test_file_that_cannot_be_loaded_gets_no_name(tmp_path: Path, quantize: str) 
     write(tmp_path / "other.gguf", other, shapes)
     models = "".join(f'[model.{name}]\nfrom = "./{name}.gguf"\n{quantize}' for name in ("good", "bad", "other"))
     project.write("ModelBuild.toml", models)
-    for words, code in ((("check",), 2), (("-n",), 1), ((), 1), (("-k",), 1)):
+    for words, code in ((("check",), 1), (("-n",), 1), ((), 1), (("-k",), 1)):
         project.run(*words, code=code)
         assert "bad.gguf: 1 tensor does not have the shape" in project.errors
         assert "token_embd.weight  expected [" in project.errors
@@ -204,12 +205,12 @@ def test_codes_without_scales_are_an_error(tmp_path: Path) -> None:
     zoo.write(tmp_path / "weights", whole)
     project.write("ModelBuild.toml", '[model.chat]\nfrom = "./weights"\n')
     said = "float" in str(whole.config.get("torch_dtype") or whole.config.get("dtype"))
-    project.run("check", code=2 if said else 0)
+    project.run("check", code=1 if said else 0)
     config = dict(whole.config) | {"torch_dtype": "float16"}
     zoo.write(tmp_path / "weights", replace(whole, config=config))
-    project.run("check", code=2)
-    assert "matrices of whole numbers, although config.json says float16" in project.errors
-    assert "quantization codes without their scales" in project.errors
+    project.run("check", code=1)
+    assert "matrices of whole numbers, but config.json says float16" in project.errors
+    assert "quantized values without their scales" in project.errors
     project.run(code=1)
     assert not (tmp_path / "models/manifests").exists()
 
@@ -224,3 +225,19 @@ def test_a_name_like_phi3s_wants_the_tokens_of_phi3() -> None:
     assert not of("phi3", *loadable.PHI3_TOKENS)
     assert not of("phi 3", "a")
     assert not loadable.named_phi3({})
+
+
+def test_a_number_that_is_none_is_an_error() -> None:
+    metadata, shapes = model("llama")
+    key = "llama.attention.layer_norm_rms_epsilon"
+    assert f"'{key}' expects a finite number, got nan" in told({**metadata, key: encode_value("f32", nan)}, shapes)
+    assert told({**metadata, "other.key": encode_value("f32", nan)}, shapes) == ""
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    metadata, shapes = model("llama")
+    dtypes = {name: "f16" for name, shape in shapes.items() if len(shape) > 1}
+    assert loadable.codes(metadata, dtypes) == []
+    (found,) = loadable.codes(metadata, {**dtypes, "output.weight": "i8"})
+    assert found.what == "the file contains 1 matrix of i8, which no runtime computes with"
+    assert loadable.codes({"general.architecture": encode_value("str", "other")}, {"a.weight": "i8"}) == []

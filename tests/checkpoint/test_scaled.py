@@ -55,14 +55,14 @@ def test_a_method_may_stand_in_a_file_of_its_own() -> None:
     beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
     found = method(None, hf_quant_config__json=beside)
     assert found is not None and found.name == "modelopt" and found.orphans
-    with pytest.raises(Error, match="is quantized already \\(NVFP4\\), which is not read") as caught:
+    with pytest.raises(Error, match="is quantized already \\(NVFP4\\), which is not supported") as caught:
         method(None, hf_quant_config__json={**beside, "quantization": {"quant_algo": "NVFP4"}})
     assert caught.value.path == "hf_quant_config.json"
 
 
 def test_a_method_that_nobody_reads() -> None:
-    with pytest.raises(Error, match="is quantized already \\(gptq\\), which is not read") as caught:
+    with pytest.raises(Error, match="is quantized already \\(gptq\\), which is not supported") as caught:
         method({"quant_method": "gptq"})
-    assert caught.value.hint == "start from the weights that it was quantized from"
+    assert caught.value.hint == "start from the unquantized weights"
     with pytest.raises(Error, match="'quantization_config' expects an object, got a list"):
         method([1])

@@ -93,7 +93,7 @@ def test_shapes_are_those_of_the_configuration(config: dict[str, int], said: str
     folder = llama(tmp_path / "m", tensors(), **config)
     (error,) = faults(folder)
     assert error.path == "config.json"
-    assert "not have the shape that config.json tells of" in error.what
+    assert "not have the shape that config.json declares" in error.what
     assert any(said in text for _, text in error.facts)
 
 
@@ -129,7 +129,7 @@ def test_an_embedding_for_an_output_is_an_error_where_the_runtime_does_not_know_
 
 def test_biases_that_the_runtime_does_not_read_are_named(tmp_path: Path) -> None:
     (error,) = case(tmp_path / "m", "qwen3", "untied, biases, f16")
-    assert "holds 2 biases that llama.cpp's runtime does not read in a model of qwen3" in error.what
+    assert "contains 2 biases that llama.cpp's runtime does not read in a model of qwen3" in error.what
     names = [f"model.layers.{block}.self_attn.o_proj.bias" for block in (0, 1)]
     assert dict(error.facts)["tensors"] == ", ".join(names)
 

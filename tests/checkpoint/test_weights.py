@@ -169,7 +169,7 @@ def test_f64_is_f32_and_not_less(tmp_path: Path) -> None:
 
 def test_scales_of_nothing_are_an_error() -> None:
     known, _ = tensors(a__weight_scale_inv=("f32", np.ones((1, 1), "<f4")))
-    with pytest.raises(Error, match="tensor 'a.weight_scale_inv' holds the scales of 'a.weight', which is missing"):
+    with pytest.raises(Error, match="tensor 'a.weight_scale_inv' contains the scales of 'a.weight', which is missing"):
         values(known, FP8, packed=False)
     assert values(known, FP8._replace(orphans=True), packed=False) == {}
 
@@ -177,7 +177,7 @@ def test_scales_of_nothing_are_an_error() -> None:
 def test_fp8_without_scales_is_an_error() -> None:
     known, _ = tensors(a__weight=("f8_e4m3", codes(4, 4)))
     with pytest.raises(
-        Error, match="tensor 'a.weight' lacks its scales: fp8 stores f8_e4m3 values less their scale"
+        Error, match="tensor 'a.weight' lacks its scales: fp8 stores f8_e4m3 values without their scale"
     ) as caught:
         values(known, FP8, packed=False)
     assert caught.value.facts == (("expected", "a.weight_scale_inv"),)
@@ -191,5 +191,5 @@ def test_bytes_that_an_architecture_reads_stay() -> None:
 
 def test_dtypes_that_are_not_read() -> None:
     known, _ = tensors(a=("c64", codes(4, 4)))
-    with pytest.raises(Error, match="tensor 'a' holds c64 values, which are not read"):
+    with pytest.raises(Error, match="tensor 'a' contains c64 values, which are not supported"):
         values(known, None, packed=False)

@@ -84,5 +84,5 @@ def test_a_file_that_cannot_be_read_fails_what_needs_it_and_nothing_else(
     assert looked.code == FAILED
     assert [event["label"] for event in looked.of("forecast")] == ["chat"]
     assert looked.err.count("error:") == 1
-    assert "needed by  'other'" in looked.err
+    assert "used by  'other'" in looked.err
     assert looked.events[-1]["failed"] > 0

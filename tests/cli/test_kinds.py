@@ -8,7 +8,7 @@ import click
 import pytest
 
 from modelbuild.cli.arguments import common
-from modelbuild.cli.kinds import Count, Ftype, Pair, Size, Target, offered, targets
+from modelbuild.cli.kinds import Count, Ftype, Pair, Size, Target, names, offered, targets
 from tests import checkpoints
 
 
@@ -29,7 +29,7 @@ def test_no_sizes(text: str) -> None:
 def test_counts() -> None:
     assert Count()("12") == 12
     for text in ("0", "-1", "1.5", "²", "many"):
-        with pytest.raises(click.BadParameter, match="expected a number from 1 on"):
+        with pytest.raises(click.BadParameter, match="expected a number of at least 1"):
             Count()(text)
 
 
@@ -60,6 +60,7 @@ def test_targets_of_the_project_are_offered_and_faults_stay_unseen(
     checkpoints.write(tmp_path / "weights")
     assert offered(ctx) == ["all", "chat", "chat:latest"]
     assert [item.value for item in Target().shell_complete(ctx, targets(), "chat:")] == ["chat:latest"]
-    (tmp_path / "ModelBuild.toml").write_text("[model")
-    assert offered(ctx) == []
+    (tmp_path / "ModelBuild.toml").write_text("[model\n[model.chat]")
+    assert offered(ctx) == ["chat"]
+    assert names(ctx, "group") == []
     assert capsys.readouterr() == ("", "")

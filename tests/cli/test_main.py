@@ -50,7 +50,7 @@ def test_an_interrupt_is_130(
 ) -> None:
     raising(monkeypatch, KeyboardInterrupt())
     assert main.main(words) == 130
-    assert capsys.readouterr() == ("", "interrupted; what is finished stays and is used again\n")
+    assert capsys.readouterr() == ("", "interrupted; finished steps are cached\n")
 
 
 def python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:

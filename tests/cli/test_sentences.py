@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from modelbuild.cli.sentences import because, forecasts, nothing_to_do, summed_up, taken
+from modelbuild.cli.sentences import Outcome, because, forecasts, nothing_to_do, summed_up, taken
+from modelbuild.engine.standing import FORCED
+from modelbuild.plan.needs import FileToBe
 from modelbuild.session.forecast import Forecast
 
 NOTHING = {
@@ -17,49 +19,78 @@ NOTHING = {
 
 
 def test_only_published_counts_as_built() -> None:
-    assert summed_up(NOTHING, 3, 1, 0.1) == "1 model built in 0.10 s: 0 steps ran"
+    found = summed_up(NOTHING, Outcome(["a"], ["b", "c"]), 0.1)
+    assert found == "1 model built, 2 unchanged (0.10 s; 0 steps run)"
+
+
+def test_steps_that_change_no_model_are_told_apart_from_nothing_to_do() -> None:
+    ran = {**NOTHING, "ran": 5}
+    assert summed_up(ran, Outcome((), ["a", "b"]), 0.1) == "2 models rebuilt, none changed (0.10 s; 5 steps run)"
+    assert summed_up(ran, Outcome((), ["a"]), 0.1) == "1 model rebuilt, unchanged (0.10 s; 5 steps run)"
+    assert summed_up({**NOTHING, "hit": 9}, Outcome((), ["a", "b"]), 0.1) == nothing_to_do(2, 0.1)
+
+
+def test_models_that_failed_are_named_and_those_not_tried_counted() -> None:
+    outcome = Outcome(["a"], ["u"], ["b", "c"], ["d", "e", "f"])
+    counts = {**NOTHING, "ran": 9, "hit": 3, "failed": 2, "bytes_written": 2_100_000}
+    assert summed_up(counts, outcome, 0.31) == (
+        "1 built, 1 unchanged, 2 failed: b, c, 3 skipped (0.31 s; 9 steps run, 3 cached, 2 failed, 2.1 MB written)"
+    )
 
 
 def test_what_failed_outside_a_step_is_not_called_nothing_to_do() -> None:
-    found = summed_up({**NOTHING, "hit": 3}, 3, 0, 0.1, failed=True)
-    assert found == "failed after 0.10 s: 0 steps ran, 3 found made"
+    found = summed_up({**NOTHING, "hit": 3}, Outcome(), 0.1, failed=True)
+    assert found == "failed (0.10 s; 0 steps run, 3 cached)"
 
 
-def test_one_model_is_and_several_are() -> None:
-    assert nothing_to_do(1, 0.5) == "nothing to do: 1 model is up to date (0.50 s)"
-    assert nothing_to_do(2, 0.5) == "nothing to do: 2 models are up to date (0.50 s)"
+def test_nothing_to_do_counts_the_models() -> None:
+    assert nothing_to_do(1, 0.5) == "nothing to do: 1 model unchanged (0.50 s)"
+    assert nothing_to_do(1200, 0.5) == "nothing to do: 1,200 models unchanged (0.50 s)"
 
 
-def test_reasons_of_a_step_name_the_field_and_the_change() -> None:
-    new = {"field": "step", "before": "", "after": ""}
-    lost = {"field": "artifact", "before": "", "after": "what it made is gone"}
-    version = {"field": "version", "before": "1", "after": "2"}
-    assert because("a/convert", [new, lost, version], "would run") == [
-        "a/convert would run because",
-        "  it was never built",
-        "  what it made is gone",
-        "  version: 1 -> 2",
-    ]
+def test_reasons_of_a_step_are_sentences() -> None:
+    def reason(field: str, before: str = "1", after: str = "2") -> str:
+        return because("a/convert", [{"field": field, "before": before, "after": after}])[1].strip()
+
+    assert reason("step", "never built", "new") == "it was never built"
+    assert reason("artifact", "built", FORCED) == "--force asks for it"
+    assert reason("artifact", "built", "no longer in the cache") == "its result is no longer in the cache"
+    assert reason("weights", "unknown", "not read yet") == "the weights have not been read yet"
+    assert reason("version") == "this version of modelbuild makes it differently (1 -> 2)"
+    assert reason("parameter 'ftype'", "q8_0", "q4_K_M") == "'ftype' changed: q8_0 -> q4_K_M"
+    assert reason("parameter 'pure'", "(none)", "true") == "'pure' is new: true"
+    assert reason("parameter 'pure'", "true", "(none)") == "'pure' was removed"
+    assert reason("input '2' (chat/system)") == "the system text changed"
+    assert reason("input '2' (chat:small/license-2)", after="to be made") == "the license may change"
+    assert reason("input '2' (chat/params)", "(none)") == "the parameters are new"
+    assert reason("input '2' (chat/messages)", after="(none)") == "the messages were removed"
+    assert reason("input 'x' (some/step)") == "some/step changed"
+    assert reason("input 'config.json' (/w/config.json)") == "/w/config.json changed"
+    assert reason("input 'README.md' (/w/README.md)", "absent") == "/w/README.md is new"
+    assert reason("input 'README.md' (/w/(a) b/README.md)", after="absent") == "/w/(a) b/README.md was removed"
+
+
+def test_a_reason_that_comes_twice_is_said_once() -> None:
+    inputs = [{"field": f"input '{role}' (a/model)", "before": "none", "after": "to be made"} for role in "ab"]
+    assert because("a/manifest", inputs, "may run") == ["a/manifest may run because", "  it was never built"]
 
 
 def test_names_that_another_project_wrote_are_one_warning_a_project() -> None:
     name = "registry.ollama.ai/library/{}/latest"
     names = {name.format("a"): "/p/ModelBuild.toml", name.format("b"): "/p/ModelBuild.toml", name.format("c"): "/q"}
     first, second = taken(names, "/models")
-    assert first.what.startswith("'a:latest', 'b:latest' are written by another project too")
+    assert first.what.startswith("'a:latest', 'b:latest' are also written by another project")
     assert first.facts == (("project", "/p/ModelBuild.toml"), ("models", "/models"))
-    assert second.what.startswith("'c:latest' is written by another project too")
+    assert second.what.startswith("'c:latest' is also written by another project")
 
 
 def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:
-    model = Forecast(
-        "chat", "chat:latest", 2048, (("norm", "f32", (8,)), ("q", "q8_0", (8, 32)), ("k", "q8_0", (8, 32)))
-    )
-    models = [model, Forecast("served", "served:latest", None, ())]
-    (table,) = forecasts(models, verbose=False)
+    file = FileToBe("xxh3:0", 2048, 0, ("norm", "q", "k"), ("f32", "q8_0", "q8_0"), ((8,), (8, 32), (8, 32)))
+    models = [Forecast("chat", "chat:latest", 2048, file), Forecast("served", "served:latest", None, None)]
+    (table,) = forecasts(models, verbose=False, width=None)
     assert [line.split() for line in table.split("\n")][1][0] == "chat:latest"
     assert table.endswith("2 q8_0, 1 f32") and "served" not in table
-    head, tensors = forecasts(models, verbose=True)
+    head, tensors = forecasts(models, verbose=True, width=None)
     assert head.startswith("chat:latest  ")
     assert tensors.split("\n")[-1].split() == ["k", "q8_0", "8", "×", "32"]
-    assert forecasts(models[1:], verbose=False) == []
+    assert forecasts(models[1:], verbose=False, width=None) == []

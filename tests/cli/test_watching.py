@@ -113,7 +113,9 @@ def test_a_project_file_that_is_gone_is_waited_for(project: Followed) -> None:
 
     project.run(remove, project.write(TOML.format("two")))
     assert project.built == 2
-    assert [line for line in project.said if "gone" in line] == [f"error: {project.file}: the project file is gone"]
+    assert [line for line in project.said if "removed" in line] == [
+        f"error: {project.file}: the project file was removed"
+    ]
 
 
 def test_it_is_said_that_files_are_polled_and_why(project: Followed) -> None:

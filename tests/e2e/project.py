@@ -32,7 +32,10 @@ class Project:
         return path
 
     def checkpoint(self, name: str = "weights", **size: int) -> Path:
+        """A checkpoint with a chat template of no known family: no TEMPLATE is made of it, and servers render it."""
         synthetic.checkpoint(self.folder / name, **{**TINY, **size})
+        config = self.folder / name / "tokenizer_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": "{{ messages }}"}))
         return self.folder / name
 
     def command(self, *words: str, models: Path | None = None, cache: Path | None = None) -> list[str]:

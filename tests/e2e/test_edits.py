@@ -301,7 +301,7 @@ def test_two_projects_of_one_name_are_told_of_each_other(tmp_path: Path) -> None
     one.run()
     assert "warning" not in one.errors
     two.run()
-    assert "warning: 'chat:latest' is written by another project too" in two.errors
+    assert "warning: 'chat:latest' is also written by another project" in two.errors
     assert str(tmp_path / "one/ModelBuild.toml") in two.errors
     assert two.errors.count("warning") == 1
     two.run()
@@ -341,5 +341,5 @@ def test_names_of_one_modelfile_are_no_other_projects(tmp_path: Path) -> None:
     project.checkpoint()
     project.run("-t", "chat", "-q", "q8_0")
     project.run("-f", "Modelfile", "--set", f"{tmp_path.name}.name=chat", "-q", "q4_0")
-    assert "built    chat:latest" in project.errors
+    assert "built      chat:latest" in project.errors
     assert "warning" not in project.errors

@@ -71,7 +71,7 @@ def test_a_project_reached_through_a_link_is_the_same_project(project: Project) 
     run(project.folder, *places)
     for way in (("-C", "link"), ("-f", "link/ModelBuild.toml"), ("-C", "link/there", "-f", "../ModelBuild.toml")):
         assert "nothing to do" in run(project.folder / "here", *places, *way)
-        assert "nothing would run" in run(project.folder / "here", *places, *way, "-n")
+        assert "nothing to rebuild" in run(project.folder / "here", *places, *way, "-n")
 
 
 def test_a_folder_in_place_of_a_file_is_called_one(project: Project) -> None:

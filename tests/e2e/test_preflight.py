@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_with_keep_going_what_is_right_is_built(project: Project) -> None:
 
 
 def test_check_and_build_say_the_same(project: Project) -> None:
-    project.run("check", code=2)
+    project.run("check", code=1)
     said = project.errors
     project.run(code=1)
     assert said.strip() in project.errors
@@ -82,8 +83,28 @@ def test_check_tells_how_much_would_be_written(project: Project) -> None:
 
 
 def test_errors_have_a_place_and_a_hint(project: Project) -> None:
-    told = json.loads(project.run("--json", "check", code=2))
+    told = json.loads(project.run("--json", "check", code=1))
     assert told["errors"]
     for error in told["errors"]:
         assert error["place"].endswith("bad/config.json")
         assert "  hint " in error["text"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["a folder for the lock", "models that lead nowhere", "a file for the blobs", "a pipe for the card"]
+)
+def test_what_a_build_refuses_check_refuses(project: Project, fault: str) -> None:
+    match fault:
+        case "a folder for the lock":
+            (project.models / ".modelbuild/lock").mkdir(parents=True)
+        case "models that lead nowhere":
+            project.models.symlink_to("/nonexistent/models")
+        case "a file for the blobs":
+            project.models.mkdir()
+            (project.models / "blobs").write_text("x")
+        case _:
+            os.mkfifo(project.folder / "good/README.md")
+    project.run("check", "good", code=2)
+    assert "error: " in project.errors
+    project.run("good", code=1)
+    assert "error: " in project.errors and "run  " not in project.errors

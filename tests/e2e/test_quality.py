@@ -169,7 +169,7 @@ def test_table_names_the_worst_tensors(built: Project) -> None:
         *("base:q4_K_M", "q4_K_M", *f"{model['model_bytes'] / 1000:.0f} kB".split()),
         *(shown(model, measure) for measure in ("bits_per_weight", "rms_error", "max_error", "snr_db")),
     ]
-    assert f"base:q4_K_M: worst of {len(lossy)}, {21 - len(lossy)} kept exactly" in lines
+    assert f"base:q4_K_M: worst of {len(lossy)}, {21 - len(lossy)} unchanged" in lines
     assert [line.split()[0] for line in lines[-5:]] == [tensor["name"] for tensor in lossy[:5]]
 
 
@@ -194,7 +194,7 @@ def test_variants_of_one_model_are_told_once(built: Project) -> None:
 
 def test_second_time_nothing_is_read(project: Project) -> None:
     first = project.run("quality", "--json")
-    project.run("quality", "base:q8_0")
+    project.run("-v", "quality", "base:q8_0")
     assert "compare" not in project.errors
     # Not even the blobs: their bytes may change unseen, as long as nobody looks at them.
     for path in (project.models / "blobs").iterdir():
@@ -204,12 +204,12 @@ def test_second_time_nothing_is_read(project: Project) -> None:
 
 
 def test_a_new_row_reads_only_its_own_tensors(project: Project) -> None:
-    project.run("quality")
+    project.run("-v", "quality")
     # 21 in each of three models; the five norms are shared, and rows of 288 are q8_0 in q4_K_M too, once of two.
     assert "compare 52 tensors" in project.errors
     project.write("ModelBuild.toml", TOML.replace('"q8_0"', '"q6_K", "q8_0"'))
     project.build()
-    project.run("quality")
+    project.run("-v", "quality")
     # The two tensors that q4_K_M keeps in q6_k, and those that do not change, are known.
     told = re.search(r"compare (\d+) tensors", project.errors)
     assert told and 0 < int(told[1]) < 21
@@ -258,7 +258,7 @@ def test_what_is_not_built_is_an_error(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML)
     checkpoints.write(tmp_path / "weights")
     assert project.run("quality", "base:q8_0", code=1) == ""
-    assert project.errors == ("error: 'base:q8_0' is not built\n  hint  build it first: modelbuild base:q8_0\n")
+    assert project.errors == ("error: 'base:q8_0' is not built\n  hint  build it first: `modelbuild base:q8_0\n")
 
 
 def test_what_has_changed_since_is_an_error(project: Project) -> None:
@@ -310,7 +310,7 @@ def test_weights_that_are_not_those_of_the_model_are_an_error(project: Project) 
         assert db.execute("update file set stat = ? where path = ?", (signature(path.stat()), str(path))).rowcount
         db.commit()
     project.run("quality", "base:q8_0", code=1)
-    assert "model.safetensors: the weights are not those that the model was made of" in project.errors
+    assert "model.safetensors: the weights are not the ones that the model was built from" in project.errors
     project.run("quality", "base:q8_0", code=1)
     assert "build it first" in project.errors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,7 +84,7 @@ class Watch:
 
     @property
     def builds(self) -> int:
-        return self.text.count("built in")
+        return len(re.findall(r"^\d+ models? (?:re)?built", self.text, re.MULTILINE))
 
     def until(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT
@@ -185,7 +186,7 @@ def test_a_project_folder_that_is_removed_and_made_again_is_watched_again(tmp_pa
     shutil.copytree(watch.project.folder, copy)
     with watch.running():
         shutil.rmtree(watch.project.folder)
-        watch.until(lambda: "the project file is gone" in watch.text)
+        watch.until(lambda: "the project file was removed" in watch.text)
         (copy / "chat" / "Modelfile").write_text(CHAT % "back")
         copy.rename(watch.project.folder)
         watch.until(lambda: watch.says("back"))

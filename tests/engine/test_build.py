@@ -74,7 +74,7 @@ def test_appearing_file_is_a_change(toy: Toy) -> None:
 def test_failure_names_step_and_targets_and_stops(toy: Toy) -> None:
     graph = model([join("m/bad", fail=True), join("m/layer", "m/bad", final=True)], ["m/layer"])
     assert toy.build(graph) == ["m/bad"]
-    assert str(toy.errors[0]) == "error: step 'm/bad' failed: no good\n  needed by  'm'\n  hint       do better"
+    assert str(toy.errors[0]) == "error: step 'm/bad' failed: no good\n  used by  'm'\n  hint     do better"
     assert toy.states() == {"m/bad": "failed", "m/layer": "skipped", "m/manifest": "skipped"}
     assert not (toy.folder / "models").exists()
 
@@ -85,8 +85,8 @@ def test_unreadable_source_fails_the_steps_that_read_it(toy: Toy) -> None:
     steps = [bad, join("m/good", toy.write("x", "x")), join("m/layer", "m/bad", final=True)]
     assert toy.build(model([*steps], ["m/layer", "m/good"]), keep_going=True) == ["m/good"]
     assert toy.states() == {"m/bad": "failed", "m/good": "ran", "m/layer": "skipped", "m/manifest": "skipped"}
-    assert str(toy.errors[0]).startswith("error: step 'm/bad' failed: cannot be read: is a directory\n  file       /")
-    assert "needed by  'm'" in str(toy.errors[0])
+    assert str(toy.errors[0]).startswith("error: step 'm/bad' failed: cannot be read: is a directory\n  file     /")
+    assert "used by  'm'" in str(toy.errors[0])
 
 
 def test_finished_steps_of_a_failed_build_are_kept(toy: Toy) -> None:

@@ -73,7 +73,7 @@ def test_what_was_forced_says_so(toy: Toy) -> None:
     graph = chain(toy)
     toy.build(graph)
     assert {reason["after"] for each in toy.due(graph, force=True) for reason in each.because} == {
-        "asked for with --force"
+        "--force asks for it"
     }
 
 

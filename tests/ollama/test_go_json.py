@@ -93,12 +93,12 @@ def test_no_json_for_other_types() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"", "manifest is no JSON: expecting value at byte 0"),
-        (b"[]", "manifest is no JSON object"),
-        (b'{"a": 1e999}', "manifest is no JSON: number out of range: 1e999"),
-        (b'{"a": NaN}', "manifest is no JSON: number out of range: NaN"),
-        (b'{"a": "\xff"}', "manifest is no JSON: not UTF-8"),
-        (b'{"a":' + b"[" * 100_000, "manifest is no JSON: nested too deeply"),
+        (b"", "manifest is not JSON: expecting value at byte 0"),
+        (b"[]", "manifest is not a JSON object"),
+        (b'{"a": 1e999}', "manifest is not JSON: number out of range: 1e999"),
+        (b'{"a": NaN}', "manifest is not JSON: number out of range: NaN"),
+        (b'{"a": "\xff"}', "manifest is not JSON: not UTF-8"),
+        (b'{"a":' + b"[" * 100_000, "manifest is not JSON: nested too deeply"),
     ],
 )
 def test_what_is_no_object(data: bytes, what: str) -> None:

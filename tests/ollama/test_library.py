@@ -41,6 +41,17 @@ def test_manifests_are_walked_at_any_depth_and_through_links(tmp_path: Path) -> 
     assert Users(str(tmp_path / "manifests")).used() == {"a", "sha256:b", "c", "d"}
 
 
+def test_names_that_differ_in_case_alone(tmp_path: Path) -> None:
+    library = Library(str(tmp_path))
+    assert library.alike(["h/n/m/t"]) == {}
+    for name in ("h/n/Chat/latest", "h/n/chat/Latest", "h/N/chat/latest", "h/n/other/latest", "h/n/chat/v1"):
+        put(tmp_path / "manifests" / name, "a")
+    assert library.alike(["h/n/chat/latest", "h/n/other/latest", "h/n/none/latest", "H/n/CHAT/V1"]) == {
+        "h/n/chat/latest": ["h/N/chat/latest", "h/n/Chat/latest", "h/n/chat/Latest"],
+        "H/n/CHAT/V1": ["h/n/chat/v1"],
+    }
+
+
 def test_no_manifests_name_nothing(tmp_path: Path) -> None:
     assert Users(str(tmp_path / "manifests")).used() == set()
 

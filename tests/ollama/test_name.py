@@ -30,6 +30,8 @@ LONG_HOST = "3" * 350
         (f"{LONG_HOST}/{LONG}/{LONG}:{LONG}", f"{LONG_HOST}/{LONG}/{LONG}/{LONG}", f"{LONG_HOST}/{LONG}/{LONG}:{LONG}"),
         ("hf.co/user/repo-GGUF:repo.Q4_K_M.gguf", "hf.co/user/repo-GGUF/repo.Q4_K_M.gguf",
          "hf.co/user/repo-GGUF:repo.Q4_K_M.gguf"),
+        ("a:///b/c", "registry.ollama.ai/b/c/latest", "b/c:latest"),
+        ("http:///library/m:t", "registry.ollama.ai/library/m/t", "m:t"),
         ("a..b", "registry.ollama.ai/library/a..b/latest", "a..b:latest"),
     ],
 )  # fmt: skip
@@ -57,20 +59,22 @@ def test_a_valid_name(text: str, path: str, display: str) -> None:
         ("h/n/-m:t", "model '-m' begins with '-'"),
         ("h/n/m:-t", "tag '-t' begins with '-'"),
         (".m", "model '.m' begins with '.'"),
-        ("host/name:space/model:tag", "namespace 'name:space' holds ':'"),
-        ("a.b/m", "namespace 'a.b' holds '.'"),
-        ("m@d", "model 'm@d' holds '@'"),
-        ("m:t:u", "model 'm:t' holds ':'"),
-        ("a/b/c/d", "host 'a/b' holds '/'"),
-        ("http://host/m", "host 'http:/' holds '/'"),
-        ("localhost:5000/m", "namespace 'localhost:5000' holds ':'"),
+        ("host/name:space/model:tag", "namespace 'name:space' contains ':'"),
+        ("a.b/m", "namespace 'a.b' contains '.'"),
+        ("m@d", "model 'm@d' contains '@'"),
+        ("m:t:u", "model 'm:t' contains ':'"),
+        ("a/b/c/d", "host 'a/b' contains '/'"),
+        ("http://host/m", "host 'http:/' contains '/'"),
+        ("localhost:5000/m", "namespace 'localhost:5000' contains ':'"),
+        ("a:////b/c", "host '/' begins with '/'"),
+        ("://b/c", "host ':/' begins with ':'"),
         ("../../etc/passwd", "host '../..' begins with '.'"),
-        ("m\n", "model 'm\n' holds '\n'"),
-        ("mödel", "model 'mödel' holds 'ö'"),
+        ("m\n", "model 'm\n' contains the end of the line"),
+        ("mödel", "model 'mödel' contains 'ö'"),
         ("m" * 81, "model is 81 bytes long, expected at most 80"),
         ("h" * 351 + "/n/m", "host is 351 bytes long, expected at most 350"),
         ("./model.gguf", "namespace '.' begins with '.'"),
-        ("a b", "model 'a b' holds ' '"),
+        ("a b", "model 'a b' contains a space"),
     ],
 )
 def test_an_invalid_name_says_which_part_is_wrong(text: str, part: str) -> None:
@@ -83,7 +87,7 @@ def test_an_invalid_name_is_shown_whole() -> None:
     with pytest.raises(Error) as caught:
         Name.parse("localhost:5000/m:v1")
     assert render(caught.value) == (
-        "error: invalid model name 'localhost:5000/m:v1': the namespace 'localhost:5000' holds ':'\n"
+        "error: invalid model name 'localhost:5000/m:v1': the namespace 'localhost:5000' contains ':'\n"
         "  form      [host/][namespace/]model[:tag]\n"
         "  expected  letters, digits, '_' and '-'\n"
         "  hint      a host is followed by a namespace: 'localhost:5000/library/m:v1'"

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
 from modelbuild.ollama.modelfile import parse
-from modelbuild.ollama.template import check, find_fault
+from modelbuild.ollama.template import find_fault, placed
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
+
+
+def check(text: str, path: str | None = None) -> None:
+    if fault := find_fault(text):
+        raise placed(fault, text, path)
+
 
 GOOD = [
     "", "no action", "}} {", "{{ .Prompt }}", "{{.Prompt}}", "{{- .Prompt -}}", "{{ .Message.Role }}", "{{ $.Messages }}",
@@ -39,18 +45,18 @@ BAD = [
     ("a {{ .A", "1:3: template: '{{' is never closed"),
     ("{{ .A }", "1:7: template: unexpected '}' in an action"),
     ("{{ .A \n}\n}", "2:1: template: unexpected '}' in an action"),
-    ("{{ }}", "1:1: template: '{{ }}' holds nothing"),
+    ("{{ }}", "1:1: template: '{{ }}' is empty"),
     ("{{", "1:1: template: '{{' is never closed"),
     ('{{ "a }}', '1:4: template: text in " is never closed'),
     ("{{ `a }}", "1:4: template: text in ` is never closed"),
     ("{{/* a }}", "1:1: template: comment is never closed"),
-    ("{{/* a */ }}", "1:8: template: comment must end right before '}}'"),
+    ("{{/* a */ }}", "1:8: template: a comment must end right before '}}'"),
     ("{{ .A-}}", "1:6: template: unexpected '-' after '.A'"),
     ("{{-.A}}", "1:3: template: unexpected '-' in an action"),
-    ("\n\n {{ end }}", "3:5: template: 'end' closes nothing"),
+    ("\n\n {{ end }}", "3:5: template: 'end' has nothing to close"),
     ("{{ if .A }}\n{{ range .B }}{{ end }}", "1:1: template: '{{ if … }}' has no '{{ end }}'"),
-    ("{{ if .A }}{{ else }}{{ else }}{{ end }}", "1:25: template: 'else' belongs to no 'if', 'range' or 'with'"),
-    ("{{ else }}", "1:4: template: 'else' belongs to no 'if', 'range' or 'with'"),
+    ("{{ if .A }}{{ else }}{{ else }}{{ end }}", "1:25: template: 'else' has no 'if', 'range' or 'with'"),
+    ("{{ else }}", "1:4: template: 'else' has no 'if', 'range' or 'with'"),
     ("{{ range .A }}{{ else if .B }}{{ end }}", "1:23: template: unexpected 'if' after 'else'"),
     ("{{ if }}{{ end }}", "1:1: template: 'if' has no value"),
     ("{{ elif .A }}", "1:4: template: no function 'elif'"),
@@ -68,8 +74,8 @@ BAD = [
     ('{{ $x := 1 }}{{ define "t" }}{{ $x }}{{ end }}', "1:33: template: undefined variable '$x'"),
     ("{{ (.A }}", "1:4: template: '(' is never closed"),
     ("{{ .A) }}", "1:6: template: ')' without '('"),
-    ("{{ () }}", "1:5: template: nothing stands in '()'"),
-    ("{{ | json }}", "1:4: template: nothing stands before '|'"),
+    ("{{ () }}", "1:5: template: nothing is in '()'"),
+    ("{{ | json }}", "1:4: template: nothing is before '|'"),
     ('{{ .A | "x" }}', "1:9: template: expected a function after '|', got '\"x\"'"),
     ('{{ "a""b" }}', "1:7: template: unexpected '\"b\"' after '\"a\"'"),
     ('{{ "a".B }}', "1:7: template: unexpected '.B' after '\"a\"'"),

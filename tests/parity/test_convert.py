@@ -412,6 +412,6 @@ def test_recorded_files_are_llama_cpps(name: str, peers: Peers, tmp_path: Path) 
 
 def test_what_is_quantized_already_is_not_quantized_again(tmp_path: Path) -> None:
     recipe = recipes.converted(checkpoints.write(tmp_path / "m"), "q8_0")
-    with pytest.raises(Error, match="cannot make q4_K_M of tensor 'output.weight': it is q8_0 already"):
+    with pytest.raises(Error, match="cannot make q4_K_M of tensor 'output.weight': it is already q8_0"):
         recipes.quantized(recipe, "q4_K_M")
     assert {e.expression.dtype for e in recipes.quantized(recipe, "q8_0").tensors} == {"q8_0", "f32"}

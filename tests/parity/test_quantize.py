@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from modelbuild.errors import Error
 from modelbuild.tensors import packing, quants
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.ftypes import FTYPES, Mix
+from modelbuild.tensors.ftypes import ALIASES, FTYPES, NOT_YET, Mix
 from modelbuild.tensors.materialize import Resources, materialize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.quantization import Importance, quantize
@@ -187,7 +188,7 @@ def test_mix_is_what_the_flags_give(plain: Model, tied_model: Model, tied: bool,
 
 
 def test_rule_that_fits_no_tensor_is_an_error(plain: Model) -> None:
-    with pytest.raises(Error, match="no tensor that is quantized has a name that fits 'attn_w'"):
+    with pytest.raises(Error, match="no quantized tensor has a name that matches 'attn_w'"):
         plain.ours("q4_K_M", Mix(tensors=(("attn_w", "q6_k"),)))
 
 
@@ -202,7 +203,7 @@ def test_quantized_again_is_llama_quantizes(tmp_path: Path, dtype: str, ftype: s
 
 def test_quantized_again_only_where_it_is_allowed(tmp_path: Path) -> None:
     model = Model(tmp_path, dtype="q8_0", **SHAPES["tied"])  # type: ignore[arg-type]
-    with pytest.raises(Error, match="it is q8_0 already") as caught:
+    with pytest.raises(Error, match="it is already q8_0") as caught:
         model.ours("q4_K_M")
     assert "allow_requantize" in str(caught.value.hint)
 
@@ -261,3 +262,15 @@ def test_importance_matrix_of_another_model_is_an_error(plain: Model, tmp_path: 
 def test_q2_k_s_demands_an_importance_matrix(plain: Model) -> None:
     with pytest.raises(Error, match="q2_K_S needs an importance matrix for 'blk.0.attn_k.weight'"):
         plain.ours("q2_K_S")
+
+
+@pytest.mark.peer
+def test_every_type_of_llama_quantize_is_known_or_said_not_to_be_supported_yet() -> None:
+    source = os.environ.get("MODELBUILD_LLAMA_SRC")
+    if not source:
+        pytest.skip("MODELBUILD_LLAMA_SRC names no source of llama.cpp")
+    text = (Path(source) / "tools" / "quantize" / "quantize.cpp").read_text(encoding="utf-8")
+    names = [name.lower() for name in re.findall(r'^ *\{ "(\w+)", *LLAMA_FTYPE', text, re.MULTILINE)]
+    assert len(names) > 30
+    known = {name.lower() for name in (*FTYPES, *ALIASES, *NOT_YET)}
+    assert set(names) - known == {"copy"}

@@ -54,7 +54,7 @@ def test_a_name_means_what_a_models_folder_has_of_it(tmp_path: Path) -> None:
 
 
 def test_a_model_is_no_base_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="'a' derives from itself"):
+    with pytest.raises(Error, match="'a' is based on itself"):
         of(tmp_path, '[model.a]\nfrom = "a"\n', library(tmp_path, "a:latest"))
 
 
@@ -64,6 +64,27 @@ def test_the_last_of_several_names_counts_and_the_others_are_warned_of(tmp_path:
     observed = Observed()
     bases = Bases(project, observed, WeightsReader(observed), [str(tmp_path / "models")])
     assert isinstance(bases.base(project.variants[0]), Pulled)
-    assert [warning.what for warning in bases.warnings] == [
-        "FROM 'none' counts for nothing: FROM 'base' below replaces it"
-    ]
+    assert [warning.what for warning in bases.warnings] == ["FROM 'none' has no effect: FROM 'base' below replaces it"]
+
+
+def hint(root: Path, text: str, files: Mapping[str, str | bytes] | None = None) -> str | None:
+    with pytest.raises(Error) as caught:
+        of(root, f'[model.a]\nfrom = "{text}"\n', files or {})
+    return caught.value.hint
+
+
+def test_a_model_that_is_nowhere_can_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert hint(tmp_path, "llama3.2") == "to download it: `ollama pull llama3.2`, then build again"
+    assert hint(tmp_path, "hf.co/Org/Tiny") == "to download it: `ollama pull hf.co/Org/Tiny`, then build again"
+    from_hugging_face = "`hf download Org/Tiny --local-dir ./Tiny`, then FROM ./Tiny"
+    assert from_hugging_face in str(hint(tmp_path, "Org/Tiny"))
+    assert hint(tmp_path, "https://huggingface.co/Org/Tiny") == from_hugging_face
+    (tmp_path / ".cache/huggingface/hub/models--Org--Tiny").mkdir(parents=True)
+    assert hint(tmp_path, "Org/Tiny") == "did you mean '~/.cache/huggingface/hub/models--Org--Tiny'?"
+
+
+def test_a_folder_around_the_weights_is_answered_with_theirs(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"all/notes/x": "", "all/tiny/model.safetensors": "", "none/": ""}
+    assert hint(tmp_path, "./all", files) == "did you mean './all/tiny'?"
+    assert hint(tmp_path, "./none") == "download the whole folder of the model, or name a GGUF file"

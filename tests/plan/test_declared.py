@@ -1,4 +1,4 @@
-"""Declaring steps: each once, under a name that says whose it is."""
+"""Declaring steps: each once, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.engine.graph import Source
+from modelbuild.engine.graph import Output, Source
 from modelbuild.plan.declared import Declared
 from modelbuild.project.variant import Variant
-from modelbuild.steps import config, describe, layer
+from modelbuild.steps import config, describe, layer, manifest
 from tests.projects import load
 
 
@@ -21,25 +21,35 @@ def rows(tmp_path: Path) -> list[Variant]:
 
 def test_who_asks_for_the_same_shares_a_step(rows: list[Variant]) -> None:
     declared = Declared("/p/ModelBuild.toml")
-    names = [declared.step(row, layer, layer.Parameters(text="T"), what="system") for row in rows]
-    assert names == ["a/system", "a/system"]
-    assert declared.step(rows[0], layer, layer.Parameters(text="T"), what="template") == "a/system"
-    assert declared.step(rows[0], layer, layer.Parameters(text="T"), [("x", "a/system")], what="system") != "a/system"
+    first, second = (declared.step(row, layer, layer.Parameters(text="T"), what="system") for row in rows)
+    assert first == second
+    assert declared.step(rows[0], layer, layer.Parameters(text="T"), what="template") == first
+    assert declared.step(rows[0], layer, layer.Parameters(text="T"), [("x", first)], what="system") != first
 
 
-def test_a_name_is_that_of_the_model_then_of_the_row_then_has_a_number(rows: list[Variant]) -> None:
+def test_steps_and_outputs_get_their_names_when_all_is_declared(rows: list[Variant]) -> None:
     declared = Declared("/p/ModelBuild.toml")
-    texts = [declared.step(rows[0], layer, layer.Parameters(text=text), what="system") for text in "abcd"]
-    assert texts == ["a/system", "a:q8_0/system", "a:q8_0/system-2", "a:q8_0/system-3"]
-    assert declared.step(rows[1], config, config.Parameters(models=1)) == "a:q6_K/config"
+    outputs = []
+    for row in rows:
+        text = declared.step(row, layer, layer.Parameters(text="T"), what="system")
+        made = declared.step(row, config, config.Parameters(models=1))
+        listing = manifest.Parameters(layers=[("m", row.label)])
+        outputs.append(Output(row.label, ("n",), declared.step(row, manifest, listing, [("0", text)]), (made, text)))
+    graph = declared.graph(outputs)
+    assert list(graph.steps) == ["a/system", "a/config", "a:q8_0/manifest", "a:q6_K/manifest"]
+    assert [step.name for step in graph.steps.values()] == list(graph.steps)
+    assert graph.steps["a:q6_K/manifest"].inputs == (("0", "a/system"),)
+    assert graph.outputs[1] == Output("a:q6_K", ("n",), "a:q6_K/manifest", ("a/config", "a/system"))
 
 
 def test_a_step_is_what_its_kind_says_of_it(rows: list[Variant]) -> None:
     declared = Declared("/p/ModelBuild.toml")
-    declared.step(rows[0], describe, describe.Parameters(metadata={"b": 1, "a": 2}), [("recipe", "r")])
+    declared.step(
+        rows[0], describe, describe.Parameters(metadata={"b": 1, "a": 2}), [("recipe", Source("/m/r", "bytes"))]
+    )
     file = [("file", Source("/m/x.gguf", "gguf"))]
     declared.step(rows[0], layer, layer.Parameters(link=None), file, what="model", pool="cores")
-    made, model = declared.steps.values()
+    made, model = declared.graph(()).steps.values()
     assert (made.kind, made.version, made.pool, made.final) == ("describe", describe.VERSION, "thread", False)
     assert made.parameters == '{"metadata":{"a":2,"b":1}}'
     assert (model.kind, model.parameters, model.pool, model.final) == ("layer", "{}", "cores", True)
@@ -48,7 +58,7 @@ def test_a_step_is_what_its_kind_says_of_it(rows: list[Variant]) -> None:
 def test_places_of_parameters_go_along_where_there_are_any(rows: list[Variant]) -> None:
     declared = Declared("/p/ModelBuild.toml")
     places = {"metadata": rows[0].place("quantize"), "other": None}
-    name = declared.step(rows[0], describe, describe.Parameters(metadata={}), places=places)
-    assert declared.steps[name].places == (
+    declared.step(rows[0], describe, describe.Parameters(metadata={}), places=places)
+    assert declared.graph(()).steps["a/describe"].places == (
         ("metadata", '["/p/ModelBuild.toml", ["model", "a", "matrix", "quantize", 0]]'),
     )

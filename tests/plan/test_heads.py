@@ -65,3 +65,14 @@ def test_a_head_is_read_once_also_where_it_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(Error) as second:
         fresh.table(source)
     assert second.value is first.value and first.value.path == str(path)
+
+
+def test_an_importance_matrix_may_be_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = tmp_path / "imatrix.dat"
+    matrix.write_bytes(bytes(20))
+    monkeypatch.setattr(heads, "SMALL_LIMIT", 10)
+    refs = (("imatrix", Source(str(matrix), "bytes")),)
+    assert HeadInputs(Step("a/x", "quantize", 1, "{}", refs), Heads(), {}).file("imatrix") == bytes(20)
+    monkeypatch.setitem(heads.LIMITS, "imatrix", 19)
+    with pytest.raises(Error, match="is 20 bytes long, expected at most 19"):
+        HeadInputs(Step("a/x", "quantize", 1, "{}", refs), Heads(), {}).file("imatrix")

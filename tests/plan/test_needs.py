@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from modelbuild.engine.graph import Graph, Step
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.plan import needs, preflight
 from modelbuild.plan.needs import Need
 from tests import checkpoints
@@ -18,25 +17,27 @@ def test_needs_are_the_files_to_be_each_once(tmp_path: Path) -> None:
     (step,) = graph_of(checkpoints.write(tmp_path / "m")).steps.values()
     layers = [Step(f"{name}/model", "layer", 1, "{}", (("recipe", "m/convert"),), "cores", True) for name in "ab"]
     graph = Graph([step, *layers])
-    first, second = needs.of(graph, preflight.look(graph).recipes)
+    first, second = needs.of(graph, preflight.look(graph).files, None, str(tmp_path))
     assert (first.step, second.step) == ("a/model", "b/model")
     size = (tmp_path / "m/model.safetensors").stat().st_size
     assert size < first.disk < size + 20_000
     assert second.disk == 0
-    assert needs.of(graph, preflight.look(graph).recipes, {"m/convert"}) == []
-
-
-Usage = namedtuple("Usage", "free")
+    assert needs.of(graph, preflight.look(graph).files, {"m/convert"}, str(tmp_path)) == []
 
 
 def test_what_does_not_fit_on_the_disk_is_an_error_and_what_comes_first_may_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(needs.shutil, "disk_usage", lambda folder: Usage(150))
+    monkeypatch.setattr(needs, "free", lambda folder: 150)
     found = needs.short_of([Need("a", 100, 0), Need("b", 100, 0), Need("c", 0, 0)], str(tmp_path / "not/yet"))
     assert found.keys() == {"b"}
     (error,) = found["b"]
     assert (error.path, error.facts) == (str(tmp_path), (("needed", "200 bytes"), ("free", "150 bytes")))
+
+
+def test_a_file_system_that_does_not_tell_its_size_is_not_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "free", lambda folder: None)
+    assert needs.short_of([Need("a", 1 << 60, 0)], str(tmp_path)) == {}
 
 
 def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +46,30 @@ def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.keys() == {"b"}
     monkeypatch.setattr(needs, "_memory", lambda: None)
     assert needs.short_of([Need("b", 1, 1001)], str(tmp_path)) == {}
+
+
+def test_files_that_are_taken_as_they_are_count_where_they_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(bytes(1000))
+
+    def taken(parameters: str = "{}") -> list[int]:
+        inputs = (("file", Source(str(path), "gguf")),)
+        layers = [Step(f"{name}/model", "layer", 1, parameters, inputs, "thread", True) for name in "ab"]
+        return [need.disk for need in needs.of(Graph(layers), {}, None, str(tmp_path / "models"))]
+
+    monkeypatch.setattr(needs, "_clones", lambda path: False)
+    assert taken() == [1000, 0]
+    assert taken('{"link":true}') == [0, 0]
+    monkeypatch.setattr(needs, "_clones", lambda path: True)
+    assert taken() == [0, 0]
+
+
+def test_no_room_for_more_files_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "_inodes", lambda folder: 3)
+    assert needs.short_of([Need("a", 1, 1)], str(tmp_path), files=3) == {}
+    (error,) = needs.short_of([Need("a", 1, 1)], str(tmp_path), files=4)["a"]
+    assert "inodes" in error.what and ("needed", "4 files") in error.facts
+    monkeypatch.setattr(needs, "_inodes", lambda folder: None)
+    assert needs.short_of([Need("a", 1, 1)], str(tmp_path), files=4) == {}

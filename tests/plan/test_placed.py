@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_checkpoint_as_a_whole_is_told_of_its_folder(quanti
 
 
 def test_an_error_of_a_file_stands_at_the_words_that_named_it() -> None:
-    named = File("/m/w", "./w", Place("ModelBuild.toml"))
+    named = File("/m/w", "./w", "/m", Place("ModelBuild.toml"))
     found = in_named(Error("bad", path="x.json", facts=[("a", "b")]), named, "/m/w", folder=True)
     assert (found.place, found.what) == ("ModelBuild.toml", "'./w': bad")
     assert found.facts == (("file", "/m/w/x.json"), ("a", "b"))
@@ -107,5 +107,5 @@ def test_a_step_that_fails_tells_its_file_or_what_the_project_says(
     (told,) = build.errors
     assert told.place == place
     named = [(label, text.replace(f"{tmp_path}/", "")) for label, text in told.facts]
-    assert named == [*facts, ("needed by", "'a'")]
+    assert named == [*facts, ("used by", "'a'")]
     assert told.what.endswith("bad") and told.what.startswith("step 'a/quantize' failed: ") is not bool(place)

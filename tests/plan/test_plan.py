@@ -15,7 +15,7 @@ from modelbuild.engine.graph import Graph, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan.plan import plan
+from modelbuild.plan.plan import Plan, plan
 from modelbuild.tensors.formats import gguf
 from tests.projects import load, write
 
@@ -49,14 +49,14 @@ def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str,
     return files
 
 
-def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> tuple[Graph, list[Error]]:
+def planned(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Plan:
     write(root, files or {})
     project = load(root, toml)
     return plan(project, Observed(), [str(root / "models")])
 
 
 def graph(root: Path, toml: str | None, files: Mapping[str, str | bytes] | None = None) -> Graph:
-    return planned(root, toml, files)[0]
+    return planned(root, toml, files).graph
 
 
 def layers(made: Graph, label: str) -> list[tuple[str, str]]:
@@ -251,7 +251,7 @@ def test_metadata_are_set_before_quantization_and_share_the_conversion(tmp_path:
     toml = f'[model.a]\nfrom = "./weights"\n{NAMED}[model.a.matrix]\nquantize = ["none", "q8_0"]\n[model.b]\nfrom = "./weights"\n'
     made = graph(tmp_path, toml, CHECKPOINT)
     assert kinds(made).count("convert") == kinds(made).count("describe") == 1
-    assert dict(made.steps["a/describe"].inputs) == {"recipe": "a/convert"}
+    assert dict(made.steps["a/describe"].inputs) == {"recipe": "weights/convert"}
     assert dict(made.steps["a:q8_0/quantize"].inputs) == {"recipe": "a/describe"}
     assert [described(made, label) for label in ("a:none", "a:q8_0", "b")] == [[{"general.name": "N"}]] * 2 + [[]]
 
@@ -426,7 +426,7 @@ def test_template_that_metadata_set_is_the_one_that_counts(tmp_path: Path) -> No
 
 def test_models_that_derive_from_one_another_without_end_are_an_error(tmp_path: Path) -> None:
     tables = [f'[model.m{n}]\nfrom = "m{n + 1}"\n' for n in range(2000)]
-    with pytest.raises(Errors, match="more than 100 deep"):
+    with pytest.raises(Errors, match="more than 100 levels deep"):
         graph(tmp_path, "".join(tables), {})
 
 
@@ -447,6 +447,12 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "missing_path_in_modelfile": (
         '[model.a]\nmodelfile = "Modelfile"\n',
         {"Modelfile": "SYSTEM x\nFROM ./nowhere.gguf\n"},
+    ),
+    "comment_after_a_path": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM ./x.gguf # small\n", "x.gguf": gguf_file()}),
+    "comment_after_a_name": ('[model.a]\nmodelfile = "M"\n', {"M": "FROM llama3 # small\n"}),
+    "comment_after_an_adapter": (
+        '[model.a]\nmodelfile = "M"\n',
+        {"M": "FROM ./x.gguf\nADAPTER ./l.gguf # mine\n", "x.gguf": gguf_file(), "l.gguf": b""},
     ),
     "unknown_model": ('[model.chat]\nfrom = "./x.gguf"\n[model.a]\nfrom = "chta"\n', {"x.gguf": gguf_file()}),
     "registry_name": ('[model.a]\nfrom = "llama3.2:1b"\n', {}),

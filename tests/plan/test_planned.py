@@ -59,14 +59,14 @@ def test_config_is_that_of_the_variant(made: Graph) -> None:
 
 def test_the_steps_of_a_recipe_go_back_to_the_weights(made: Graph) -> None:
     names = [step.name for step in planned.recipe_steps(made, output(made, "b"))]
-    assert names == ["b/describe-2", "a/quantize", "a/describe", "a/convert"]
+    assert names == ["b/describe-2", "a/quantize", "a/describe", "weights/convert"]
     assert list(planned.recipe_steps(made, output(made, "e"))) == []
 
 
 def test_types_are_decided_by_the_last_step_that_does_not_leave_them(made: Graph) -> None:
     found = {each.label: planned.typing_step(made, each) for each in made.outputs}
     assert {label: step and step.name for label, step in found.items()} == {
-        "a": "a/quantize", "b": "a/quantize", "c": "a/convert", "d": "d/import", "e": None,
+        "a": "a/quantize", "b": "a/quantize", "c": "weights/convert", "d": "d/import", "e": None,
     }  # fmt: skip
     asked = {label: planned.asked_ftype(step) for label, step in found.items()}
     assert asked == {"a": "q4_K_M", "b": "q4_K_M", "c": "bf16", "d": None, "e": None}

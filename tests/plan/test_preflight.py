@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from modelbuild.engine.build import Event, ModelSide
-from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.sources import FileDigest
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
+from modelbuild.tensors import ftypes
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats.gguf import encode_value
 from tests import checkpoints
 from tests.attacks.test_index_lies import graph_of, look
 from tests.engine.toy import Toy, join
@@ -21,7 +25,7 @@ def test_nothing_is_wrong_with_a_good_checkpoint(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m", shards=3)
     found = preflight.look(graph_of(folder))
     assert not found.errors
-    assert len(found.recipes["m/convert"].tensors) == 21
+    assert len(found.files["m/convert"].names) == 21
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
@@ -34,7 +38,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert [error.path for error in errors] == [str(folder / name) for name in files]
     assert "lacks 1 of the 3 blocks" in errors[1].what
     assert "rms_norm_eps" in errors[2].what
-    assert all(("needed by", "'m'") in error.facts for error in errors)
+    assert all(("used by", "'m'") in error.facts for error in errors)
 
 
 def test_wrong_shapes_are_told_by_the_names_of_the_checkpoint(tmp_path: Path) -> None:
@@ -55,7 +59,34 @@ def test_a_cut_file_that_two_steps_read_is_one_error_against_both(tmp_path: Path
     assert found.errors.keys() == {"m/convert", "n/convert"}
     (error,) = preflight.distinct(found.errors)
     assert error.what == "ends within its tensors"
-    assert ("needed by", "'m', 'n'") in error.facts
+    assert ("used by", "'m', 'n'") in error.facts
+
+
+def test_a_large_head_is_not_kept_for_each_of_many_types(tmp_path: Path) -> None:
+    metadata = {
+        "general.architecture": encode_value("str", "other"),
+        "other.block_count": encode_value("u32", 1),
+        "tokenizer.ggml.tokens": encode_value("[str]", ["x" * 1000] * 4000),
+    }
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf.header(metadata, [("blk.0.a.weight", "f32", (32, 32))]) + bytes(4096))
+    source = Step("m/import", "import", 1, "{}", (("file", Source(str(path), "gguf")),), "thread")
+    names = [name for name in ftypes.KNOWN if name != "q2_K_S"]
+    made = [
+        Step(f"m:{name}/quantize", "quantize", 1, json.dumps({"ftype": name}), (("recipe", "m/import"),), "thread")
+        for name in names
+    ]
+    outputs = [Output(name, (f"h/n/m/{name}",), f"m:{name}/quantize", ()) for name in names]
+    graph = Graph([source, *made], outputs)
+    tracemalloc.start()
+    try:
+        found = preflight.look(graph)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not found.errors and len(found.files) == len(names) + 1
+    size = path.stat().st_size
+    assert kept < size * 2 and peak < size * 8, (kept, peak)
 
 
 # When a build looks

@@ -64,10 +64,10 @@ def test_an_unreadable_tokenizer_file_is_for_the_conversion_to_tell(tmp_path: Pa
     [
         (CHECKPOINT, ["weights", "weights"], "one of them is a folder"),
         (CHECKPOINT, ["weights/model.safetensors"], "names one file of a checkpoint"),
-        ({"p.gguf": gguf_file("mmproj")}, ["p.gguf"], "'p.gguf' is no model"),
+        ({"p.gguf": gguf_file("mmproj")}, ["p.gguf"], "'p.gguf' is not a model"),
         ({"x.gguf": gguf_file(), "y.gguf": gguf_file()}, ["x.gguf", "y.gguf"], "more than one model"),
-        ({"x.gguf": b"x" * 99}, ["x.gguf"], "'x.gguf': is no GGUF file"),
-        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights are here"),
+        ({"x.gguf": b"x" * 99}, ["x.gguf"], "'x.gguf': is not a GGUF file"),
+        ({"weights/config.json": json.dumps({})}, ["weights"], "'weights': no weights here"),
     ],
 )
 def test_what_cannot_be_a_base_says_why(
@@ -82,7 +82,9 @@ def test_what_cannot_be_a_base_says_why(
 def test_what_is_named_beside_a_model_must_be_what_it_is_named_as(tmp_path: Path) -> None:
     write(tmp_path, {"a.gguf": gguf_file("adapter"), "x.gguf": gguf_file()})
     reader = WeightsReader(Observed())
-    adapter, model, none = (File(str(tmp_path / name), name, PLACE) for name in ("a.gguf", "x.gguf", "none"))
+    adapter, model, none = (
+        File(str(tmp_path / name), name, str(tmp_path), PLACE) for name in ("a.gguf", "x.gguf", "none")
+    )
     assert reader.beside("adapter", adapter, adapter.path).role == "adapter"
     assert reader.beside("draft", model, model.path).architecture == "llama"
     with pytest.raises(Error, match="expected an adapter, got a model: 'x.gguf'"):

@@ -224,7 +224,7 @@ release = ["support", "release"]
 def test_the_designs_example_lacks_only_what_comes_later() -> None:
     checked = document.check(DESIGN, "ModelBuild.toml", Kept())
     assert [error.what for error in checked.errors] == [
-        "model 'release': 'push' is not built yet",
+        "model 'release': 'push' is not supported yet",
     ]
     assert checked.document == tomllib.loads(DESIGN)
 

@@ -10,7 +10,11 @@ from tests.projects import R, complaint, labels, load, names
 
 
 def test_rows_are_the_product_of_the_axes(tmp_path: Path) -> None:
-    loaded = load(tmp_path, R + 'matrix.quantize = ["Q8_0", "q4_k"]\nmatrix.tone = { a = "AA", b = "BB" }\n')
+    loaded = load(
+        tmp_path,
+        R
+        + 'description = "${matrix.tone}"\nmatrix.quantize = ["Q8_0", "q4_k"]\nmatrix.tone = { a = "AA", b = "BB" }\n',
+    )
     assert names(loaded) == [["m:q8_0-a"], ["m:q8_0-b"], ["m:q4_K_M-a"], ["m:q4_K_M-b"]]
     assert [each.quantize for each in loaded.variants] == ["q8_0", "q8_0", "q4_K_M", "q4_K_M"]
     assert loaded.variants[1].row == (("quantize", "q8_0"), ("tone", "b"))
@@ -68,4 +72,4 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     two = load(tmp_path, '[model.b]\nfrom = "x"\nname = "Bot"\n').variants
     problems = Problems()
     check_names([*one, *two], problems)
-    assert [error.what for error in problems.errors] == ["model 'b': 2 variants are to be called 'Bot:latest'"]
+    assert [error.what for error in problems.errors] == ["model 'b': 2 variants would all be named 'Bot:latest'"]

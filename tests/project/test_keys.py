@@ -77,7 +77,7 @@ def test_words_are_what_their_check_takes() -> None:
                 try:
                     check(part)
                 except Error as error:
-                    assert error.what.endswith("is not built yet"), name
+                    assert error.what.endswith("is not supported yet"), name
 
 
 def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
@@ -113,7 +113,7 @@ def faults(name: str, value: object, mixes: tuple[str, ...] = ()) -> list[tuple[
         ("template", True, [((), "'template' expects a string, { file = … } or false, got true")]),
         ("parameters", {"seed": 1, "top_k": "x"}, [(("top_k",), "parameter 'top_k' expects a whole number, got 'x'")]),
         ("metadata", {"general": {"tags": "x"}}, [(("general", "tags"), "'general.tags' expects a list of strings, got 'x'")]),
-        ("metadata", {"split.no": "${x}"}, [(("split.no",), "'split.no' cannot be set: it tells how the file is made")]),
+        ("metadata", {"split.no": "${x}"}, [(("split.no",), "'split.no' cannot be set: it describes how the file is made")]),
         ("metadata", {"general": {"name": ["${x}"]}}, []),
         ("adapters", [{"path": "a"}, {"path": "b", "mode": "x"}], [((1, "mode"), "unknown adapter mode 'x'")]),
         ("messages", [{"role": "x", "content": ""}], [((0, "role"), "unknown role 'x'")]),
@@ -132,3 +132,30 @@ def test_words_may_be_empty_where_nothing_is_a_choice() -> None:
         False,
     ]
     assert keys.parameter("", "stop") is None
+
+
+@pytest.mark.parametrize("name", ftypes.NOT_YET)
+def test_a_type_of_llama_cpp_that_is_not_supported_is_named_as_such(name: str) -> None:
+    with pytest.raises(Error) as caught:
+        keys.ftype(name.upper())
+    assert caught.value.what == f"llama.cpp's {name} is not supported yet"
+    nearest = ftypes.NOT_YET[name]
+    assert nearest in ftypes.KNOWN and name not in ftypes.KNOWN
+    assert caught.value.hint == f"take '{nearest}', or make the file with llama-quantize and name it in 'from'"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("q4", "q4_K_M"),
+        ("UD-Q4_K_XL", "q4_K_M"),
+        ("fp16", "f16"),
+        ("int8", "q8_0"),
+        ("q4_k_n", "q4_K_M"),
+        ("q8-0", "q8_0"),
+    ],
+)
+def test_what_other_tools_call_a_type_gets_a_hint(text: str, meant: str) -> None:
+    with pytest.raises(Error) as caught:
+        keys.ftype(text)
+    assert caught.value.hint == f"did you mean '{meant}'?"

@@ -9,6 +9,7 @@ import pytest
 from modelbuild.errors import Error, Errors
 from tests.project.test_document import CASES
 from tests.project.test_overrides import OPTIONS
+from tests.project.test_unused import CASES as UNUSED
 from tests.projects import FROM, GOLDEN, R, check_golden, complaint, labels, load
 
 
@@ -66,10 +67,10 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "extends-same-name": ('[model.a]\nfrom = "x"\nname = "n"\n[model.b]\nextends = "a"\n', {}),
     "matrix-unknown-axis": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantise = "q8_0" }]\n', {}),
     "matrix-unknown-label": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantize = "q8_1" }]\n', {}),
-    "matrix-unknown-default": (R + 'matrix.tone = { kind = "a", terse = "b" }\ndefault.tone = "ters"\n', {}),
-    "matrix-default-many": (R + 'matrix = { a = ["x"], b = ["y", "z"] }\ndefault.a = "x"\n', {}),
+    "matrix-unknown-default": (R + 'system = "${matrix.tone}"\nmatrix.tone = { kind = "a", terse = "b" }\ndefault.tone = "ters"\n', {}),
+    "matrix-default-many": (R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y", "z"] }\ndefault.a = "x"\n', {}),
     "matrix-default-none": (
-        R + 'matrix = { a = ["x", "w"], b = ["y"] }\nexclude = [{ a = "x" }]\ndefault.a = "x"\n',
+        R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x", "w"], b = ["y"] }\nexclude = [{ a = "x" }]\ndefault.a = "x"\n',
         {},
     ),
     "matrix-empty": (R + 'matrix.a = ["x"]\nexclude = [{ a = "x" }]\n', {}),
@@ -77,11 +78,11 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "matrix-ftype": (R + 'matrix.quantize = ["q8_0", "q4_k_n"]\n', {}),
     "matrix-axis-name": (R + 'matrix = { "a b" = ["x"], extends = ["y"] }\n', {}),
     "matrix-huge": (R + "matrix = { " + ", ".join(f"a{n} = [{', '.join(map(str, range(99)))}]" for n in range(9)) + " }\n", {}),
-    "matrix-include-new-label": (R + 'matrix.t = { a = "./a" }\ninclude = [{ t = "b" }]\n', {}),
-    "matrix-include-partial": (R + 'matrix = { t = ["a"], u = ["b"] }\ninclude = [{ t = "c" }]\n', {}),
-    "matrix-include-table": (R + 'matrix.t = ["a"]\ninclude = [{ t = { x = 1 } }]\n', {}),
+    "matrix-include-new-label": (R + 'system = "${matrix.t}"\nmatrix.t = { a = "./a" }\ninclude = [{ t = "b" }]\n', {}),
+    "matrix-include-partial": (R + 'system = "${matrix.t}${matrix.u}"\nmatrix = { t = ["a"], u = ["b"] }\ninclude = [{ t = "c" }]\n', {}),
+    "matrix-include-table": (R + 'system = "${matrix.t}"\nmatrix.t = ["a"]\ninclude = [{ t = { x = 1 } }]\n', {}),
     "matrix-missing": (R + 'include = [{ quantize = "q8_0" }]\nexclude = [{ a = "b" }]\ndefault.a = "b"\n', {}),
-    "matrix-bad-tag": (R + 'matrix.base = ["./base/1b", "./base/3b"]\n', {}),
+    "matrix-bad-tag": (R + 'system = "${matrix.base}"\nmatrix.base = ["./base/1b", "./base/3b"]\n', {}),
     "matrix-no-such-reference": (R + 'system = "${matrix.bas}"\nmatrix.base = ["a"]\n', {}),
     "matrix-no-matrix": (R + 'system = "${matrix.base}"\n', {}),
     "matrix-table-reference": (R + 'system = "${matrix.parameters.value}"\nmatrix.parameters = { a = { seed = 1 } }\n', {}),
@@ -89,7 +90,13 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "tags-without-default": (R + 'tags = ["v1"]\nmatrix.quantize = ["q8_0", "f16"]\n', {}),
     "tags-bad": (R + 'tags = ["v 1"]\ntag = "./x"\n', {}),
     "name-clash": ('[model.a]\nfrom = "x"\nname = "bot"\n[model.b]\nfrom = "x"\nname = "Bot"\ntag = "Latest"\n', {}),
-    "name-clash-rows": (R + 'tag = "t"\nmatrix = { quantize = ["q8_0", "f16"], x = ["a", "b"] }\n', {}),
+    "name-clash-rows": (R + 'tag = "t"\nsystem = "${matrix.x}"\nmatrix = { quantize = ["q8_0", "f16"], x = ["a", "b"] }\n', {}),
+    "template-fault": (R + 'template = "{{ .Prompt }"\n', {}),
+    "template-fault-in-lines": (R + 'template = """\n{{ if .System }}\n{{ .System }}"""\n', {}),
+    "template-fault-in-a-file": (R + 'template = { file = "t.gotmpl" }\n', {"t.gotmpl": "{{ if .System }}\n{{ fi }}\n"}),
+    "template-unknown-values": (R + 'template = "{{ .Sytem }}{{ .Prompt }}"\n', {}),
+    "template-unknown-values-in-a-file": (R + 'template = { file = "t" }\n', {"t": "{{ .Prompt }}\n{{ .Role }}\n"}),
+    "stop-list": (R + "parameters = { stop = '[\"a\", \"b\"]', top_p = 3 }\n", {}),
     "name-with-tag": ('[model.a]\nfrom = "x"\nname = "acme/bot:v1"\n', {}),
     "name-bad": ('[model.a]\nfrom = "x"\nname = "a/b/c/d"\n', {}),
     "name-namespace": ('[project]\nnamespace = "a.b"\n[model.a]\nfrom = "x"\n', {}),
@@ -147,4 +154,4 @@ def test_files_that_cannot_be_a_project(
 def test_goldens_and_cases_agree() -> None:
     single = {"target-unknown", "var-environment-type", "discover-unreadable", "toml-not-utf8", "toml-folder"}
     single |= {"alone-missing", "alone-bad-name", "alone-bad-t", "alone-bad-q", "alone-broken"}
-    assert {path.stem for path in GOLDEN.iterdir()} == {*CASES, *GOLDENS, *OPTIONS, *single}
+    assert {path.stem for path in GOLDEN.iterdir()} == {*CASES, *GOLDENS, *OPTIONS, *UNUSED, *single}

@@ -71,7 +71,8 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
     tags = ["-".join(row.values()) for row in shown]
     if len(set(tags)) < len(tags):  # "c-d" and "e" against "c" and "d-e"
         return
-    model = {"from": "w", **table, **({"default": default, "tags": ["v1"]} if default else {})}
+    used = " ".join(f"${{matrix.{axis}}}" for axis in matrix)
+    model = {"from": "w", "description": used, **table, **({"default": default, "tags": ["v1"]} if default else {})}
     document = {"model": {"m": model}, "vars": {"v": "V", "n": 5}}
 
     keep = Kept()
@@ -95,7 +96,8 @@ def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str,
 
 
 def test_include_of_a_new_row_takes_lists_of_labels(tmp_path: Path) -> None:
-    toml = '[model.m]\nfrom = "x"\nmatrix = { a = ["x"], b = ["y"] }\ninclude = [{ a = ["p", "q"], b = ["y", "z"] }]\n'
+    toml = R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y"] }\n'
+    toml += 'include = [{ a = ["p", "q"], b = ["y", "z"] }]\n'
     assert labels(load(tmp_path, toml)) == ["m:x-y", "m:p-y", "m:p-z", "m:q-y", "m:q-z"]
 
 
@@ -115,7 +117,7 @@ def test_axes_over_a_key_and_set_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_exclude_drops_rows(tmp_path: Path) -> None:
-    toml = R + 'matrix = { quantize = ["q8_0", "f16"], t = ["a", "b", "c"] }\n'
+    toml = R + 'system = "${matrix.t}"\nmatrix = { quantize = ["q8_0", "f16"], t = ["a", "b", "c"] }\n'
     toml += '[[model.m.exclude]]\nquantize = "Q8_0"\nt = ["a", "b"]\n[[model.m.exclude]]\nt = "c"\n'
     assert labels(load(tmp_path, toml)) == ["m:f16-a", "m:f16-b"]
 

@@ -89,7 +89,7 @@ def test_what_lies_over_what(tmp_path: Path) -> None:
         '[defaults]\nsystem = "2"\n',
         '[model."m*"]\nsystem = "4"\n',
         '[model.base]\nfrom = "x"\nsystem = "5"\n',
-        '[model.m]\nmodelfile = "Modelfile"\nmatrix.free = ["a"]\nextends = "base"\n',
+        '[model.m]\nmodelfile = "Modelfile"\ndescription = "${matrix.free}"\nmatrix.free = ["a"]\nextends = "base"\n',
         'system = "6"\n',
         'matrix.system = { s = "7" }\n',
     ]

@@ -56,7 +56,7 @@ def test_a_model_can_extend_a_found_one(tmp_path: Path) -> None:
 
 def test_an_empty_axis_clears_an_inherited_one(tmp_path: Path) -> None:
     toml = (
-        '[model.a]\nfrom = "./x"\nmatrix.quantize = ["q8_0", "f16"]\nmatrix.tone = ["x"]\n'
+        '[model.a]\nfrom = "./x"\ndescription = "${matrix.tone}"\nmatrix.quantize = ["q8_0", "f16"]\nmatrix.tone = ["x"]\n'
         '[model.b]\nextends = "a"\nmatrix.quantize = []\n'
     )
     assert labels(load(tmp_path, toml), "b") == ["b:x"]
@@ -92,7 +92,7 @@ def test_a_model_of_which_something_is_wrong_is_left_out() -> None:
     text = '[model.a]\nextends = "b"\n[model.b]\nextends = "a"\n[model.c]\nextends = "x"\n[model.d]\nfrom = "x"\n'
     assert [each.model for each in laid(text, problems, sets=("z.system=x",))] == ["d", "found"]
     assert [error.what for error in problems.errors] == [
-        "model 'b': 'extends' goes round in a circle: a -> b -> a", "model 'c': 'extends' names no model: 'x'", "unknown model 'z'",
+        "model 'b': 'extends' is a cycle: a -> b -> a", "model 'c': 'extends' names an unknown model: 'x'", "unknown model 'z'",
     ]  # fmt: skip
 
 

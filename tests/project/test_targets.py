@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Errors
+from modelbuild.project.project import Project
 from tests.projects import check_golden, labels, load
 
 TARGETS = (
@@ -27,6 +28,8 @@ TARGETS = (
         (("chat:latest",), ["chat:f16"]),
         (("acme/chat:q8_0",), ["chat:q8_0"]),
         (("acme/chat",), ["chat:q8_0", "chat:f16"]),
+        (("registry.ollama.ai/acme/chat:q8_0",), ["chat:q8_0"]),
+        (("REGISTRY.ollama.ai/acme/chatty",), ["chatty"]),
         (("chatty:v1",), ["chatty"]),
         (("other:s",), ["other:s"]),
         (("acme/s-bot:t",), ["other:s"]),
@@ -88,3 +91,31 @@ def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
     assert loaded.near("chatt") == "did you mean 'chatty'?"
     assert loaded.near("acme/s-bto:t") == "did you mean 'acme/s-bot:t'?"
     assert loaded.near("llama3") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "what", "rows", "hint"),
+    [
+        ("chat:q9", "model 'chat' has no row 'q9'", "q8_0, f16", None),
+        ("chat:q8", "model 'chat' has no row 'q8'", "q8_0, f16", "did you mean 'q8_0'?"),
+        ("chatty:v2", "model 'chatty' has no row 'v2'", "latest, v1", None),
+        ("chat:", "model 'chat' has no row ''", "q8_0, f16", None),
+    ],
+)
+def test_an_unknown_row_lists_those_of_its_model(
+    tmp_path: Path, target: str, what: str, rows: str, hint: str | None
+) -> None:
+    words = load(tmp_path, TARGETS).targets.words
+    error = words.unknown(target)
+    assert (error.what, error.facts, error.hint) == (what, (("rows", rows),), hint)
+
+
+def test_a_row_that_from_misspells_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    loaded = load(tmp_path, TARGETS)
+    assert loaded.near("chat:q8") == "did you mean 'chat:q8_0'?"
+    assert loaded.near("chat:q9") == "model 'chat' has the rows q8_0, f16"
+    assert labels_of(loaded, "registry.ollama.ai/acme/chat:q8_0") == ["chat:q8_0"]
+
+
+def labels_of(loaded: Project, text: str) -> list[str]:
+    return [each.label for each in loaded.candidates(text)]

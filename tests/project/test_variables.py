@@ -41,9 +41,9 @@ def test_filled(text: str, value: Scalar) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("${", "is not closed"),
-        ("a${n", "is not closed"),
-        ("${n\n}", "is not closed"),
+        ("${", "has no closing"),
+        ("a${n", "has no closing"),
+        ("${n\n}", "has no closing"),
         ("${}", "expected the name of a variable"),
         ("${ n }", "expected the name of a variable"),
         ("${1a}", "expected the name of a variable"),

@@ -101,5 +101,5 @@ def test_whoever_removes_blobs_as_fast_as_they_are_put_is_told_of(
     blob = folder.store.put(b"one")
     monkeypatch.setattr("modelbuild.publish.blobs.AGAIN", 3)
     monkeypatch.setattr(Blobs, "has", lambda self, blob: False)
-    with pytest.raises(Error, match="another program removes blobs as fast as they are put"):
+    with pytest.raises(Error, match="another program keeps removing blobs"):
         folder.blobs.put_missing([blob])

@@ -11,7 +11,7 @@ import pytest
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Library
-from modelbuild.publish.writable import SERVICE_FOLDER, check_writable, misplaced, refused
+from modelbuild.publish.writable import SERVICE_FOLDER, check_apart, check_writable, misplaced, refused
 
 
 def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
@@ -24,25 +24,33 @@ def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     (manifests / "one/latest").write_text("{}")
     assert told("h/n/one/latest") == ""
     (manifests / "two/latest").mkdir(parents=True)
-    assert "a folder stands where the manifest of 'h/n/two/latest' belongs" in told("h/n/two/latest")
+    assert "a folder is in the place of the manifest of 'h/n/two/latest'" in told("h/n/two/latest")
     (manifests / "three").write_text("in the way")
-    assert "manifests/h/n/three: a file stands where" in told("h/n/three/latest")
+    assert "manifests/h/n/three: a file is in the place of a folder" in told("h/n/three/latest")
     os.mkfifo(manifests / "one/fifo")
-    assert "something that is not a file stands" in told("h/n/one/fifo")
+    assert "something that is not a file is in" in told("h/n/one/fifo")
     assert "a part of 300 bytes" in told(f"{'h' * 300}/n/one/latest")
 
 
 def test_a_folder_that_is_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
-    check_writable(Library(str(tmp_path)), str(tmp_path / "cache"))
-    with pytest.raises(Error, match="same 'blobs' folder"):
-        check_writable(Library(str(tmp_path)), str(tmp_path))
+    check_apart(Library(str(tmp_path)), str(tmp_path / "cache"))
+    for folder in (tmp_path, tmp_path / "not there yet"):
+        with pytest.raises(Error, match="share a 'blobs' folder"):
+            check_apart(Library(str(folder)), str(folder))
 
 
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     with pytest.raises(Error, match="cannot be written: not a folder"):
-        check_writable(Library(str(tmp_path / "models/below")), str(tmp_path / "cache"))
+        check_writable(Library(str(tmp_path / "models/below")))
+
+
+def test_a_link_to_nowhere_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "blobs").symlink_to("nowhere")
+    with pytest.raises(Error, match="'blobs' is a link to 'nowhere', which does not exist") as caught:
+        check_writable(Library(str(tmp_path)))
+    assert caught.value.hint == "make that folder, or remove the link"
 
 
 def test_error_that_names_a_descriptor_is_an_error() -> None:
@@ -57,5 +65,5 @@ def test_full_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("folder", "as_its_user"), [("/models", False), (SERVICE_FOLDER, True)])
 def test_whoever_may_not_write_is_told_what_to_do(folder: str, as_its_user: bool) -> None:
     error = refused(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
-    assert "name a folder of your own with --models" in (error.hint or "")
+    assert "name your own folder with --models" in (error.hint or "")
     assert ("sudo -u ollama" in (error.hint or "")) is as_its_user

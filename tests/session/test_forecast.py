@@ -19,12 +19,13 @@ def test_a_forecast_of_a_model_is_the_size_that_it_gets(start: Open, project: Pr
     assert [each.step.name for each in ahead.due] == list(session.graph.steps)
     assert ahead.due[0].because[0]["after"] == "not read yet"
     assert not any(Path(project.cache, "blobs").iterdir())
-    forecasts, wrong = models_ahead(session, ahead)
+    forecasts, disk, wrong = models_ahead(session, ahead)
+    assert disk == forecasts[0].size, "both models have the same file"
     assert not wrong
     assert [(each.label, each.name) for each in forecasts] == [("base", "base:latest"), ("chat", "chat:latest")]
     assert not build(session, session.select(()), BuildOptions(), lambda event: None)
     assert forecasts[0].size == len(project.blob("base:latest", "model"))
-    assert {dtype for _, dtype, _ in forecasts[0].tensors} == {"q8_0", "f32"}
+    assert {dtype for _, dtype, _ in forecasts[0].tensors()} == {"q8_0", "f32"}
     assert look_ahead(start(), session.graph, BUILD).due == []
 
 
@@ -51,4 +52,4 @@ def test_what_needs_a_file_that_cannot_be_read_is_left_out(start: Open, project:
     assert [output.label for output in ahead.graph.outputs] == ["base", "chat"]
     assert list(ahead.wrong) == ["other/convert"]
     (error,) = ahead.wrong["other/convert"]
-    assert str(error) == f"error: {card}: cannot be read: is a directory\n  needed by  'other'"
+    assert str(error) == f"error: {card}: cannot be read: is a directory\n  used by  'other'"

@@ -84,7 +84,7 @@ def test_tables_come_with_weights_and_leaves_are_found_by_digest(bench: Bench) -
     tensor = next(iter(table.tensors.values()))
     region = Leaves(bench.sources).region(tensor.digest)
     assert (region.path, region.offset, region.length) == (source.path, tensor.offset, tensor.length)
-    with pytest.raises(Error, match="no source holds the weights xxh3:none any more"):
+    with pytest.raises(Error, match="no source contains the weights xxh3:none any more"):
         Leaves(bench.sources).region("xxh3:none")
 
 

@@ -27,7 +27,9 @@ def change(folder: Path, **values: object) -> recipes.Folder:
 
 
 def test_a_look_makes_the_same_recipe(folder: Path) -> None:
-    assert convert.look(ASKED, recipes.Folder(folder)) == convert.run(ASKED, recipes.Folder(folder))
+    made, (warning,) = convert.look(ASKED, recipes.Folder(folder))
+    assert made == convert.run(ASKED, recipes.Folder(folder))
+    assert (warning.input, warning.what.partition(":")[0]) == ("tokenizer_config.json", "is missing")
 
 
 def test_a_run_tells_the_first_fault_and_a_look_all_of_them(folder: Path) -> None:
@@ -45,7 +47,7 @@ def test_a_run_tells_the_first_fault_and_a_look_all_of_them(folder: Path) -> Non
 def test_a_look_refuses_what_the_runtime_would_not_load(folder: Path) -> None:
     inputs = change(folder, intermediate_size=300)
     assert convert.run(ASKED, inputs)
-    with pytest.raises(Errors, match="not have the shape that config.json tells of"):
+    with pytest.raises(Errors, match="not have the shape that config.json declares"):
         convert.look(ASKED, inputs)
 
 

@@ -92,7 +92,7 @@ def test_value_that_is_not_finite_is_an_error_with_its_place(
     values = np.full((3, 1024), 0x3C00, np.uint16)
     values[2, 777] = pattern
     leaf = weights.add(dtype, (3, 1024), values.tobytes())
-    with pytest.raises(Error, match=r"tensor 'x' holds a value that is not finite") as caught:
+    with pytest.raises(Error, match=r"tensor 'x' contains a value that is not finite") as caught:
         weights.make(tmp_path / "out", ("x", quantize(quant, leaf) if quant else leaf))
     assert ("at", "[2, 777]") in caught.value.facts
     assert caught.value.path == str(weights.path)

@@ -26,9 +26,9 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_formats_that_are_only_carried_are_neither_made_nor_read():
-    with pytest.raises(ValueError, match="iq2_xxs can be copied, not made"):
+    with pytest.raises(ValueError, match="iq2_xxs can be copied, but not made"):
         packing.quantize("iq2_xxs", "f32", bytes(1024), bytearray(66))
-    with pytest.raises(ValueError, match="iq2_xxs can be copied, not read"):
+    with pytest.raises(ValueError, match="iq2_xxs can be copied, but not read"):
         packing.dequantize("iq2_xxs", bytes(66), bytearray(1024))
 
 

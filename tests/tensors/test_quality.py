@@ -1,4 +1,4 @@
-"""What quantization cost: sums over known values, their independence of threads and memory, and the page that shows them."""
+"""Quantization error: sums over known values, their independence of threads and memory, and the page that shows them."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def find(class_name: str, package: str | None = None) -> type[Architecture]:
         if package is not None:
             return _from_outside(class_name, package)
         raise Error(
-            f"architecture '{class_name}' is not built yet",
+            f"architecture '{class_name}' is not supported yet",
             path="config.json",
             facts=[("known", listed(sorted(found), len(found)))],
             hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",

@@ -49,7 +49,7 @@ def stacked(
             raise Error(
                 f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
                 facts=[("experts", f"{count} ({key})"), ("each has", listed(parts))],
-                hint="config.json is not this checkpoint's",
+                hint="config.json belongs to another checkpoint",
             )
         blocks[stem] = block
         found = pending.setdefault(stem, {})
@@ -72,7 +72,7 @@ def stacked(
                 ("found", f"{len(found)} of {count * len(parts)} tensors"),
                 ("blocks", f"{len(lacking)} that lack some"),
             ],
-            hint="the download is not finished, or config.json is not this checkpoint's",
+            hint="the download is incomplete, or config.json belongs to another checkpoint",
         )
 
 

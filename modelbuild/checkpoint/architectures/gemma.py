@@ -80,7 +80,7 @@ def pieces(checkpoint: Checkpoint, config: Config) -> Values:
     if values is None:
         raise Error(
             "the tokenizer is missing: expected tokenizer.model beside config.json",
-            hint="copy it from the model that this one was made from",
+            hint="copy it from the model that this one is based on",
         )
     return values
 
@@ -88,7 +88,7 @@ def pieces(checkpoint: Checkpoint, config: Config) -> Values:
 def require(out: Writer, key: str, value_type: str, source: str) -> None:
     """Write a value that the runtime cannot do without. Raises Error where the configuration lacks it."""
     if out.config.get(source) is None:
-        words = {"u32": "a whole number from 0", "f32": "a number"}[value_type]
+        words = {"u32": "a whole number of at least 0", "f32": "a number"}[value_type]
         got = "got null" if source in out.config else "which is missing"
         raise Error(f"'{source}' expects {words}, {got}", path="config.json")
     out.take(key, value_type, source)

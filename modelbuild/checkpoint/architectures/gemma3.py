@@ -91,7 +91,7 @@ class Gemma3(Architecture):
         if config.get("attn_logit_softcapping") is not None:
             got = in_json(config["attn_logit_softcapping"])
             raise Error(
-                f"'attn_logit_softcapping' expects null, for Gemma 3 has no such cap, got {got}", path="config.json"
+                f"'attn_logit_softcapping' expects null, since Gemma 3 has no such cap, got {got}", path="config.json"
             )
         out = Writer(self.NAME, config)
         require(out, "context_length", "u32", "max_position_embeddings")

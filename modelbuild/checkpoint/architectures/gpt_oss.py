@@ -145,7 +145,7 @@ class GptOss(Architecture):
             yield name, x
             return
         if x.shape[1] % 2 or not x.shape[1]:
-            raise Error(f"tensor '{stem}' expects as many rows of gate as of up, got {x.shape[1]} in all")
+            raise Error(f"tensor '{stem}' expects the same number of gate and up rows, got {x.shape[1]} in all")
         yield name.replace("ffn_up", "ffn_gate"), _every_other(x, 0)
         yield name, _every_other(x, 1)
 

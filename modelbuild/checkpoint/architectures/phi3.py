@@ -112,7 +112,7 @@ class Phi3(Architecture):
 
     @cached_property
     def tokenizer(self) -> Values:
-        """(Phi3MiniModel.set_vocab) Phi-4 has byte pairs under the same name, known by their class there; here by what they are, too."""
+        """(Phi3MiniModel.set_vocab) Phi-4 has byte pairs under the same name, found in their class there; here by what they are, too."""
         checkpoint, size = self.checkpoint, tokenizers.vocabulary_size(self.config)
         is_gpt2 = checkpoint.tokenizer_config.get("tokenizer_class") == "GPT2Tokenizer"
         data = None if is_gpt2 or checkpoint.read("tokenizer.model") is not None else checkpoint.json("tokenizer.json")
@@ -187,7 +187,7 @@ def _vocabulary(checkpoint: Checkpoint, size: int | None) -> Values:
     if data is None:
         raise Error(
             "the tokenizer is missing: expected tokenizer.model beside config.json",
-            hint="Phi-3's tokenizer.json does not tell the scores; get tokenizer.model from where the weights come from",
+            hint="Phi-3's tokenizer.json has no scores; download tokenizer.model from where you got the weights",
         )
     base = pieces(data)
     count = size or len(base)
@@ -200,7 +200,7 @@ def _vocabulary(checkpoint: Checkpoint, size: int | None) -> Values:
                 f"token {place} does not fit: the model has room for {count:,}",
                 path=path,
                 facts=[("config.json", f"vocab_size {size}")],
-                hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
+                hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
             )
         tokens[place] = (tokenizers._utf8(text, path), tokenizers.ADDED_SCORE, type_)
 

@@ -77,11 +77,11 @@ def pooling(checkpoint: Checkpoint) -> int | None:
     name = f"{paths[0]}/config.json"
     found = checkpoint.json(name)
     if found is None:
-        raise Error(f"names '{name}', which is not there", path="modules.json", hint="copy the missing file, too")
+        raise Error(f"names '{name}', which is not there", path="modules.json", hint="copy the missing file too")
     for key, kind in (("mean_tokens", MEAN), ("cls_token", CLS), ("lasttoken", LAST)):
         if found.get(f"pooling_mode_{key}"):
             return kind
     kinds = {"mean": MEAN, "cls": CLS, "lasttoken": LAST}
     if str(found.get("pooling_mode")) not in kinds:
-        raise Error(f"the pooling is none that llama.cpp knows: expected one of {', '.join(kinds)}", path=name)
+        raise Error(f"llama.cpp does not know this pooling: expected one of {', '.join(kinds)}", path=name)
     return kinds[found["pooling_mode"]]

@@ -45,7 +45,7 @@ class Qwen3(Qwen2):
         named = any(_RERANKER.search(str(name)) for name in names)
         if named or re.search(f"# {_RERANKER.pattern}", checkpoint.text("README.md") or "", re.IGNORECASE):
             raise Error(
-                "rerankers of Qwen3 are not built yet",
-                facts=[("known by", "the folder's name or config.json" if named else "README.md")],
+                "rerankers of Qwen3 are not supported yet",
+                facts=[("found in", "the folder's name or config.json" if named else "README.md")],
                 hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
             )

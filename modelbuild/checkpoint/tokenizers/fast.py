@@ -121,6 +121,8 @@ class FastTokenizer:
     merges      'first second', in order; None where the model has none
     added       id -> token, of those that are not left to the model
     special     the texts of the special tokens
+    class_name  transformers' class, less a trailing 'Fast'
+    beside      the ids of those that tokenizer.json does not list, but a file beside it, or the class
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -128,7 +130,7 @@ class FastTokenizer:
         if data is None:
             raise Error(
                 "the tokenizer is missing: expected tokenizer.model or tokenizer.json beside config.json",
-                hint="copy the tokenizer's files from the model that this one was made from",
+                hint="copy the tokenizer files from the model that this one is based on",
             )
         model: Any = data.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
@@ -137,22 +139,26 @@ class FastTokenizer:
         self._data = data
         self._model = model
         self._config = checkpoint.tokenizer_config
-        self._class = _class_name(checkpoint)
+        self.class_name = _class_name(checkpoint)
         self._ids: dict[str, int] = {}
         self._next = 0
         self.vocabulary: dict[str, int] = vocabulary
         self.added: dict[int, Added] = {}
         for entry in items(data.get("added_tokens")):
             self._add(Added.of(entry, FILE))
-        named, more, decoder = _declared(checkpoint, self._class, data)
+        named, more, decoder = _declared(checkpoint, self.class_name, data)
         special = _special(named, more, decoder)
         known = set(self.added.values())
         missing = [token for _, token in sorted(decoder.items(), key=lambda item: item[0]) if token not in known]
         texts = {token.content for token in (*known, *missing)}
         missing += [token for token in special.values() if token.content not in texts]
+        self.beside: set[int] = set()
         for token in missing:
+            before, of_model = self._next, token.content in self.vocabulary
             listed_as_special = token.content in special and not token.special
             self._add(replace(token, special=True) if listed_as_special else token)
+            if self._next > before and not of_model:
+                self.beside.add(self._next - 1)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
 
@@ -209,11 +215,11 @@ class FastTokenizer:
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
         raise Error(
-            "the pre-tokenizer is none that llama.cpp knows",
+            "llama.cpp does not know this pre-tokenizer",
             path=FILE,
             facts=[("hash", digest), ("known", listed(pretokenizers.NAMES, len(pretokenizers.NAMES)))],
-            hint='set `pre` in ModelBuild.toml to the one that splits text as this tokenizer does, such as `pre = "llama-bpe"`: '
-            "that of the model it was made from",
+            hint='set `pre` in ModelBuild.toml to the one that splits text like this tokenizer, such as `pre = "llama-bpe"`: '
+            "the one of the model that it is based on",
         )
 
     def _needed(self) -> tuple[Mapping[str, int], Sequence[str]] | None:
@@ -263,7 +269,7 @@ class FastTokenizer:
         state = self._data.get("pre_tokenizer")
         wanted = self._config.get("add_prefix_space", False)
         if (
-            self._class != "LlamaTokenizer"
+            self.class_name != "LlamaTokenizer"
             and isinstance(state, dict)
             and isinstance(wanted, bool)
             and "add_prefix_space" in state
@@ -273,9 +279,12 @@ class FastTokenizer:
 
     def _post_processor(self) -> Any:
         """The file's, or what some classes put in its place (LlamaTokenizerFast.update_post_processor)."""
-        if self._class not in _ADDS_BOS:
+        if self.class_name not in _ADDS_BOS:
             return self._data.get("post_processor")
-        flags = (self._config.get("add_bos_token", _ADDS_BOS[self._class]), self._config.get("add_eos_token", False))
+        flags = (
+            self._config.get("add_bos_token", _ADDS_BOS[self.class_name]),
+            self._config.get("add_eos_token", False),
+        )
         before, after = (
             [text] if flag and text else [] for text, flag in zip((self._bos, self._eos), flags, strict=True)
         )
@@ -310,10 +319,10 @@ def _class_name(checkpoint: Checkpoint) -> str:
     if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
         shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
-            f"tokenizer_class {shown} is not read yet",
+            f"tokenizer_class {shown} is not supported yet",
             path="tokenizer_config.json",
             facts=[("known", ", ".join(_CLASSES))],
-            hint="a tokenizer.json that needs no class of its own is read as one of PreTrainedTokenizerFast",
+            hint="a tokenizer.json that needs no special class can name PreTrainedTokenizerFast",
         )
     return name.removesuffix("Fast")
 
@@ -347,6 +356,20 @@ def _declared(
     }
     added = [entry for entry in items(data.get("added_tokens")) if isinstance(entry, dict)]
     return named, more, older | {token_id(entry.get("id"), FILE): Added.of(entry, FILE) for entry in added}
+
+
+def origins(checkpoint: Checkpoint) -> dict[str, str]:
+    """The text of each token that a file beside tokenizer.json declares -> that file."""
+    config, path = checkpoint.tokenizer_config, "tokenizer_config.json"
+    mapped = checkpoint.json("special_tokens_map.json") or {}
+    found = [(text, "added_tokens.json") for text in checkpoint.json("added_tokens.json") or {}]
+    found += [
+        (content(each), "special_tokens_map.json") for value in mapped.values() for each in items(value) or [value]
+    ]
+    found += [(content(value), path) for key, value in config.items() if key.endswith("_token")]
+    found += [(content(value), path) for value in items(config.get("additional_special_tokens"))]
+    found += [(entry["content"], path) for _, entry in added_tokens_decoder(checkpoint)]
+    return {text: file for text, file in found if isinstance(text, str)}
 
 
 def _special(named: Mapping[str, Any], more: Sequence[Any], decoder: Mapping[int, Added]) -> dict[str, Added]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,10 +61,9 @@ class BoundedTokenizer:
         self._before = [*flattened(data.get("normalizer")), *flattened(data.get("pre_tokenizer"))]
         self._after = list(flattened(data.get("decoder")))
         self._check()
+        tokenizer_class = _tokenizer_class(path)
         with self._guarded("read"):
-            from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
-
-            self._tokenizer = Tokenizer.from_str(json.dumps(self._data))
+            self._tokenizer = tokenizer_class.from_str(json.dumps(self._data))
 
     def ids(self, text: str) -> list[int]:
         """The ids that a text becomes, without those of special tokens that would be put around it."""
@@ -117,7 +117,7 @@ class BoundedTokenizer:
                     ("at most", f"{most if taken > most else SECONDS:g} s"),
                     ("took", f"{max(taken, self._spent):.1f} s"),
                 ],
-                hint="a regular expression in it tries too many ways: simplify those of its normalizer and pre_tokenizer",
+                hint="a regular expression in it backtracks too much: simplify those of its normalizer and pre_tokenizer",
             )
 
     @contextmanager
@@ -135,7 +135,7 @@ class BoundedTokenizer:
                 else f"the tokenizers library cannot {what} text",
                 path=self._path,
                 facts=[("because", because or type(error).__name__)],
-                hint="mend the file, or get it again from where the weights come from",
+                hint="fix the file, or download it again from where you got the weights",
             ) from None
 
     # Bounds
@@ -174,10 +174,10 @@ class BoundedTokenizer:
             )
             if isinstance(second, str) and not second.startswith(prefix):
                 raise Error(
-                    f"'merges' joins {shown(merge)}, and its second piece does not start with the continuing_subword_prefix",
+                    f"'merges' joins {shown(merge)}, but its second piece does not start with the continuing_subword_prefix",
                     path=self._path,
                     facts=[("prefix", shown(prefix))],
-                    hint="set continuing_subword_prefix to null, unless its pieces do carry one",
+                    hint="set continuing_subword_prefix to null if the pieces have no prefix",
                 )
 
     def _check_part(self, key: str, part: Mapping[str, Any]) -> None:
@@ -202,8 +202,22 @@ class BoundedTokenizer:
             raise self._too(f"{what} may make texts of {length:,} characters", limit)
 
     def _too(self, what: str, limit: int) -> Error:
-        hint = "no real tokenizer has so much: the file is damaged, or another one; get it again"
+        hint = "no real tokenizer has so much: the file is damaged, or another one; download it again"
         return Error(f"{what}, expected at most {limit:,}", path=self._path, hint=hint)
+
+
+def _tokenizer_class(path: str) -> Any:
+    """The library's Tokenizer. Raises Error where an install has left the library out."""
+    try:
+        from tokenizers import Tokenizer  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise Error(
+            "reading it needs the tokenizers library, which is not installed here",
+            path=path,
+            facts=[("import", str(error))],
+            hint=f"install it: {sys.executable} -m pip install tokenizers",
+        ) from None
+    return Tokenizer
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -38,9 +38,9 @@ def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
             raise ValueError("expected one unknown piece")
     except ValueError as error:
         raise Error(
-            f"is no SentencePiece model: {error}",
+            f"is not a SentencePiece model: {error}",
             path=path,
-            hint="get it again; one of another kind, such as Llama 3's, goes: tokenizer.json beside it is read then",
+            hint="download it again; if it is of another kind, such as Llama 3's, remove it: tokenizer.json is read instead",
         ) from None
     return found
 
@@ -69,7 +69,7 @@ def _fields(data: bytes, limit: int) -> Iterator[tuple[int, int | bytes]]:
     while at < end:
         limit -= 1
         if limit < 0:
-            raise ValueError("it has more fields than any real one")
+            raise ValueError("it has more fields than any real model")
         tag = data[at]
         at += 1
         if tag > 127:

@@ -22,6 +22,7 @@ _KEYS = {
     "bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask", "eot": "eot", "eom": "eom",
 }  # fmt: skip
 """Kind of special token -> its word in `tokenizer.ggml.…_token_id`; the misspelling is GGUF's own."""
+KINDS = tuple(_KEYS.values())
 
 
 def special_tokens(
@@ -80,9 +81,12 @@ class _SpecialTokens:
                 value = text.get(f"{name}_token_id")
             self.set_id(name, value)
 
-    def set_id(self, name: str, value: Any) -> None:
+    def set_id(self, name: str, value: Any, text: str = "") -> None:
+        """Take an id, as config.json gives it, or tokenizer.json for a text."""
         if not isinstance(value, int):
             return
+        if value < 0 and text:
+            raise Error(f"'{text}' expects the id of a token, got {value}", path="tokenizer.json")
         if value < 0:
             raise Error(f"'{name}_token_id' expects the id of a token, got {value}", path="config.json")
         if self.count is None or value < self.count:
@@ -102,7 +106,7 @@ class _SpecialTokens:
                 self.flags.setdefault(name, flag)
             text = content(config.get(f"{name}_token"))
             if isinstance(text, str):
-                self.set_id(name, ids.get(text))
+                self.set_id(name, ids.get(text), text)
 
     def _read_normalizer(self, normalizer: Any) -> None:
         name = _of(normalizer, "type")
@@ -204,7 +208,7 @@ def _template_files(checkpoint: Checkpoint) -> Any:
             raise Error(
                 f"the chat templates have more than {TEMPLATES_LIMIT:,} characters",
                 path=name,
-                hint="the longest of a real model have some 30,000: take out those that are none",
+                hint="the longest of a real model have some 30,000: remove the ones that are not chat templates",
             )
         found.append({"name": name.removeprefix(folder).removesuffix(suffix), "template": template})
     return [{"name": "default", "template": text}, *found] if found else text

@@ -11,12 +11,12 @@ from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, token_id
+from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, added_tokens_decoder, origins, token_id
 from modelbuild.checkpoint.tokenizers.sentencepiece import BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, pieces
-from modelbuild.checkpoint.tokenizers.special import special_tokens
+from modelbuild.checkpoint.tokenizers.special import KINDS, special_tokens
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.words import in_json
+from modelbuild.words import in_json, listed
 
 SIZE_LIMIT = 1 << 20
 """The most tokens a vocabulary may have; the largest of models of text have half a million."""
@@ -67,7 +67,7 @@ def _check_distinct(tokens: Sequence[str | bytes]) -> None:
             shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
             raise Error(
                 f"tokens {places[text]} and {number} of the vocabulary are both {in_json(shown).removeprefix('the text ')}",
-                hint="llama.cpp's runtime ends at such a vocabulary: rename or take out one of them in the tokenizer's files",
+                hint="llama.cpp's runtime crashes on such a vocabulary: rename or remove one of them in the tokenizer files",
             )
         places[text] = number
 
@@ -133,6 +133,8 @@ def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
     loaded = FastTokenizer(checkpoint)
     base = len(loaded.vocabulary)
     by_id = loaded.texts()
+    if size is not None:
+        _check_room(loaded, by_id, size, checkpoint)
     special = {loaded.id_of(text) for text in loaded.special}
     is_byte = re.compile(r"<0x[0-9A-Fa-f]{2}>").fullmatch
     tokens, types = [], []
@@ -160,13 +162,7 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     loaded = FastTokenizer(checkpoint)
     texts = loaded.texts()
     count = size or len(texts)
-    if texts and not 0 <= min(texts) <= max(texts) < count:
-        raise Error(
-            f"holds token {max(texts)}, but the model has room for {count} tokens",
-            path=FILE,
-            facts=[("config.json", f"vocab_size {size}")],
-            hint="the tokenizer is not this model's, or tokens were added to it without resizing the embeddings",
-        )
+    _check_room(loaded, texts, count, checkpoint)
     pre, library = loaded.pre_tokenizer(checkpoint.pre)
     types = [NORMAL] * count
     for number, token in loaded.added.items():
@@ -184,6 +180,72 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     if merges := loaded.merges or _merges_txt(checkpoint):
         values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
     return values | special_tokens(checkpoint)
+
+
+def _check_room(loaded: FastTokenizer, texts: Mapping[int, str], count: int, checkpoint: Checkpoint) -> None:
+    """Raise Error for tokens that the model has no rows for: where they are said, or why they are added."""
+    numbers = [number for number in texts if not 0 <= number < count]
+    if not numbers:
+        return
+    declared = origins(checkpoint)
+    beyond = {number: declared.get(texts[number], "") if number in loaded.beside else FILE for number in numbers}
+    room = ("config.json", f"vocab_size {checkpoint.config.get('vocab_size')}")
+    own = [number for number, origin in beyond.items() if origin == FILE]
+    if own:
+        raise Error(
+            f"contains token {min(own) if min(own) < 0 else max(own)}, but the model has room for {count} tokens",
+            path=FILE,
+            facts=[room],
+            hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
+        )
+    held = ("tokenizer.json", f"tokens {min(texts)} to {max(texts.keys() - beyond.keys(), default=0)}")
+    path = next((origin for origin in beyond.values() if origin), "")
+    named = listed(texts[number] for number, origin in sorted(beyond.items()) if origin == path)
+    if path:
+        raise Error(
+            f"adds {named} to the tokens of tokenizer.json, but the model has no rows for them",
+            path=path,
+            facts=[held, room],
+            hint="the tokenizer belongs to another model, or tokens were added to it without resizing the embeddings",
+        )
+    missing = checkpoint.json("tokenizer_config.json") is None
+    adds = f"the class {loaded.class_name} of transformers adds {named}, but the model has no rows for them"
+    raise Error(
+        f"is missing: without it {adds}" if missing else f"does not name all special tokens, so {adds}",
+        path="tokenizer_config.json",
+        facts=[held, room],
+        hint="get tokenizer_config.json from where the model came from"
+        if missing
+        else "name the model's own there, as bos_token, eos_token and unk_token; null for one that it does not have",
+    )
+
+
+def doubts(checkpoint: Checkpoint, metadata: Mapping[str, bytes]) -> list[Error]:
+    """What is taken for granted of a tokenizer since a small file is missing, or names a token that there is not."""
+    found = []
+    count = tokens_in(metadata)
+    for kind in KINDS:
+        data = metadata.get(f"tokenizer.ggml.{kind}_token_id")
+        number = int.from_bytes(data[4:8], "little") if data else 0
+        if number >= count > 0:
+            found.append(
+                Error(
+                    f"the id of the {kind} token is {number}, and the vocabulary has {count:,} tokens",
+                    path="config.json",
+                    hint="llama.cpp's runtime passes over such an id: correct it in config.json",
+                )
+            )
+    if checkpoint.json("tokenizer_config.json") is None:
+        facts = [("not used", name) for name in ("chat_template.jinja", "chat_template.json") if checkpoint.read(name)]
+        found.append(
+            Error(
+                "is missing: special tokens are what the model's class has by default, and no chat template is taken",
+                path="tokenizer_config.json",
+                facts=facts,
+                hint="get it from where the model came from",
+            )
+        )
+    return found
 
 
 def _merges_txt(checkpoint: Checkpoint) -> list[str]:

@@ -1,13 +1,14 @@
-"""Build the targets, or what the project builds by default.
+"""Build the targets, or the default targets of the project.
 
 A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them.
-What is made already is used again; `build NAME` always means the target, also where a command has its name.
+Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,14 +40,16 @@ def parameters() -> list[click.Parameter]:
             ["-j", "--jobs"],
             type=Count(),
             metavar="N",
-            help="Run N at once; default: all cores.",
+            help="Run N steps at once; default: all cores.",
         ),
         click.Option(
-            ["-k", "--keep-going"], is_flag=True, help="After a failure, build what doesn't need the failed step."
+            ["-k", "--keep-going"],
+            is_flag=True,
+            help="After a failure, build everything that does not need the failed step.",
         ),
-        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run, and run nothing."),
-        click.Option(["--force"], is_flag=True, help="Run every step, whatever is made already."),
-        click.Option(["--explain"], is_flag=True, help="Say of each step that runs what changed."),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
+        click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
+        click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
     ]
 
@@ -74,14 +77,41 @@ def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.watch:
         return _watch(call, asked)
+    with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
+        try:
+            return _run(used, asked)
+        except (Error, Errors) as fault:
+            if asked.targets and (misplaced := _foreign(used, asked.targets)):
+                raise misplaced from None
+            raise fault
+
+
+def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
+    """What to say where the first target is none, but a command of another tool."""
+    from modelbuild.cli import foreign
+
+    error = foreign.verb(targets)
+    if error is None or not call.has_project:
+        return error
+    try:
+        return error if call.session.words().resolve(targets[0]) is None else None
+    except Error as fault:
+        return Errors([error, fault])
+    except Errors as faults:
+        return Errors([error, *faults.errors])
+
+
+def _run(call: Invocation, asked: Request) -> int:
     session, report = call.session, call.report
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
         stamp = session.up_to_date(asked.targets)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
+    from modelbuild.session import naming
+
     selection = _select(session, asked.targets)
-    for warning in session.warnings:
+    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
         report.warning(warning)
     if asked.dry_run:
         from modelbuild.cli import dry_run
@@ -92,7 +122,7 @@ def run(call: Invocation, **given: Any) -> int:
 
 def _watch(call: Invocation, asked: Request) -> int:
     if asked.dry_run:
-        raise Error("--dry-run and --watch do not go together", hint="leave one of them out")
+        raise Error("--dry-run and --watch cannot be used together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
     return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
@@ -111,12 +141,17 @@ def _select(session: Session, targets: Sequence[str]) -> Selection:
 
 
 def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import follow, no_work
+    from modelbuild.cli.progress import Work, no_work
+    from modelbuild.cli.terminal import follow
+    from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
+    session.models.check_apart()
+    untagged = naming.newly_untagged(session, selection.outputs)
     steps = len(session.graph.select(selection.outputs).steps)
-    with follow(report, steps, lambda manifest: _model_size(call, manifest)) as progress:
+    names = {output.label: output.names for output in selection.outputs}
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
         try:
             failures = build(session, selection, options, progress)
         except Error as error:
@@ -124,6 +159,9 @@ def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int
             if report.as_json and progress.summary is None:
                 progress(no_work(report.seconds))
         progress.close(failures)
+    if not (failures or report.as_json):
+        for each in untagged:
+            report.note(each.sentence())
     return FAILED if failures else GOOD
 
 

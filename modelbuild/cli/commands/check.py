@@ -1,7 +1,8 @@
-"""Check everything without building: texts, plan, heads of weights files, tokenizers, templates, space on the disk.
+"""Check everything without building.
 
-Prints the size that each model will have and how many tensors of each type; with -v (before the command) or --json each
-tensor's type. No weights are read. A build checks the same of what it is going to run.
+That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
+its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
+A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.invocation import GOOD, WRONG, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
-from modelbuild.plan import needs, preflight
+from modelbuild.errors import Error
+from modelbuild.plan import preflight
+from modelbuild.session import naming
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -29,32 +34,51 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     graph = session.graph.select(outputs)
-    for warning in session.warnings:
+    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
+    remarks = session.remarks(outputs)
+    warnings = [
+        *session.warnings,
+        *naming.of_check(session, outputs),
+        *preflight.distinct(found.warnings),
+        *(told.error for told in remarks if not told.minor),
+    ]
+    for warning in warnings:
         report.warning(warning, told=True)
-    found = preflight.look(graph)
-    models = [of_output(graph, output, found.recipes) for output in outputs]
-    needed = needs.of(graph, found.recipes, session.unmade(graph))
-    errors = preflight.distinct(found.errors) + preflight.distinct(needs.short_of(needed, session.models.root))
+    for told in remarks:
+        if told.minor:
+            report.remark(told.error, minor=True, told=True)
+    models = [of_output(graph, output, found.files) for output in outputs]
+    errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     errors += [error for output in outputs for error in session.models.misplaced(output)]
-    disk = sum(need.disk for need in needed)
+    disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
             {
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
-                "warnings": [report.described(warning, "warning") for warning in session.warnings],
+                "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
     else:
-        for line in forecasts(models, report.verbose):
+        for line in forecasts(models, report.verbose, report.width):
             report.result(line)
         if report.verbose:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
+        for untagged in naming.untagged(session, outputs):
+            report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
-        return WRONG
+        return FAILED
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD
+
+
+def _unwritable(session: Session) -> list[Error]:
+    try:
+        session.models.check_writable()
+    except Error as error:
+        return [error]
+    return []

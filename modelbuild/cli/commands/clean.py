@@ -1,7 +1,7 @@
 """Remove from the models folder what this project wrote.
 
-What somebody else wrote, or changed since, stays. With --stale only names go that the project no longer declares. With
---cache (behind the command) it is the cache that goes, of all projects, and nothing is lost but time.
+Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
+declares. --cache (after the command) empties the cache of all projects instead; only time is lost.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def parameters() -> list[click.Parameter]:
     return [
         click.Option(["--stale"], is_flag=True, help="Remove only names that are no longer declared."),
         click.Option(["--cache", "whole_cache"], is_flag=True, help="Empty the cache instead."),
-        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be removed, and remove nothing."),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be removed; remove nothing."),
     ]
 
 
 def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_run: bool = False) -> int:
     if whole_cache and stale:
-        raise Error("--stale and --cache do not go together", hint="leave one of them out")
+        raise Error("--stale and --cache cannot be used together", hint="leave one of them out")
     return _cache(call, dry_run) if whole_cache else _models(call, stale, dry_run)
 
 
@@ -82,7 +82,13 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.session.settings import cache_folder
 
     report = call.report
-    store = Store(cache_folder(call.settings))
+    folder = cache_folder(call.settings)
+    if not os.path.lexists(folder):
+        if report.as_json:
+            report.data({"cache": folder, "artifacts": 0, "bytes": 0, "dry_run": dry_run})
+        report.note(f"nothing to remove: there is no cache in {folder}")
+        return GOOD
+    store = Store(folder)
     try:
         contents = store.contents()
         total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
@@ -105,6 +111,6 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
-            known = "are not known to the cache and stay; delete the folder if it holds only a cache"
+            known = "are unknown to the cache and stay; delete the folder if it contains only a cache"
             report.note(f"{plural(len(strangers), 'file')} in {blobs} {known}")
     return GOOD

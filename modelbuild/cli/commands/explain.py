@@ -1,6 +1,7 @@
-"""Say why the steps of the targets would run: what changed since the last build, field by field.
+"""Say why the steps of the targets would run.
 
-Nothing is run. Sources that were never read are read to know their digests, as a build would.
+Shows what changed since the last build. Nothing is run. New and changed sources are read for their digests, as in a
+build.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Print the graph of steps that the targets need.
+"""Print which models the targets are based on.
 
-As text each step stands above those it needs; dot is for Graphviz, mermaid for Markdown pages, json for programs. Files
-that are not there decide bytes too, by their absence: json names them, the pictures leave them out.
+As text each model stands before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
+it needs. dot is for Graphviz, mermaid for Markdown pages, json (with all steps) for programs. Missing files decide
+bytes too: only json names them.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
+from modelbuild.cli.sentences import titled
+from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.lineage import Lineage
 
 FORMATS = ("text", "dot", "mermaid", "json")
 
@@ -30,22 +35,52 @@ def parameters() -> list[click.Parameter]:
     return [
         targets(),
         click.Option(["--format", "form"], type=click.Choice(FORMATS), help="How to print it; default: text."),
+        click.Option(["--steps", "of_steps"], is_flag=True, help="Print steps and files, not only models."),
     ]
 
 
-def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None) -> int:
-    session = call.session
+def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, of_steps: bool = False) -> int:
+    from modelbuild.session.lineage import Lineage
+
+    session, width = call.session, call.report.width
     graph = session.graph.select(session.select(targets).outputs)
+    lineage = Lineage(session.project)
     form = form or ("json" if call.report.as_json else "text")
     if form == "json":
-        call.report.data(_json(graph, session.root))
+        call.report.data(_json(graph, session.root, lineage))
+    elif form == "text":
+        lines = _steps(graph, session.root) if of_steps else _models(graph, session.root, lineage)
+        call.report.result("\n".join(hanging(line, width, _indent(line) + 4) for line in lines))
     else:
-        printers = {"text": _text, "dot": _dot, "mermaid": _mermaid}
-        call.report.result("\n".join(printers[form](graph, session.root)))
+        nodes = list(
+            _nodes_of_steps(graph, session.root) if of_steps else _nodes_of_models(graph, session.root, lineage)
+        )
+        call.report.result("\n".join((_dot if form == "dot" else _mermaid)(nodes)))
     return GOOD
 
 
-def _text(graph: Graph, root: str) -> Iterator[str]:
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _models(graph: Graph, root: str, lineage: Lineage) -> Iterator[str]:
+    """A line for each model: what it is based on, and that on."""
+    for output in graph.outputs:
+        line, bases = [_label(output.label, lineage, root)], lineage.bases(output.label)
+        seen = {output.label}
+        while bases and seen.isdisjoint(bases):
+            line.append(" + ".join(_label(base, lineage, root) for base in bases))
+            seen.update(bases)
+            bases = tuple(further for base in bases if base in lineage.variants for further in lineage.bases(base))
+        yield " -> ".join(line)
+
+
+def _label(key: str, lineage: Lineage, root: str) -> str:
+    variant = lineage.variants.get(key)
+    return titled([name.path() for name in variant.names]) if variant else near_path(key, root)
+
+
+def _steps(graph: Graph, root: str) -> Iterator[str]:
     told: set[str] = set()
 
     def tree(name: str, indent: str) -> Iterator[str]:
@@ -68,59 +103,76 @@ def _text(graph: Graph, root: str) -> Iterator[str]:
         yield from tree(output.manifest, "  ")
 
 
-class _Nodes:
-    """Short ids for names of any spelling."""
+class Node(NamedTuple):
+    """Something in a picture, and the arrows from it: (kind, key) of what they point to."""
 
-    def __init__(self) -> None:
-        self._ids: dict[tuple[str, str], str] = {}
+    kind: str
+    key: str
+    label: str
+    arrows: Sequence[tuple[str, str]] = ()
 
-    def __call__(self, kind: str, name: str) -> str:
-        return self._ids.setdefault((kind, name), f"{kind}{len(self._ids)}")
+
+def _nodes_of_models(graph: Graph, root: str, lineage: Lineage) -> Iterator[Node]:
+    """Arrows point from models to what they are based on."""
+    chain = {kin.key: kin for output in graph.outputs for kin in lineage.line(output.label)}
+    for kin in chain.values():
+        arrows = [("model" if base in lineage.variants else "file", base) for base in kin.bases]
+        label = _label(kin.key, lineage, root)
+        yield Node("model" if kin.key in lineage.variants else "file", kin.key, label, arrows)
 
 
-def _parts(graph: Graph, root: str) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
-    """(kind of node, name, label, nodes it needs): sources first, then steps, then outputs."""
+def _nodes_of_steps(graph: Graph, root: str) -> Iterator[Node]:
+    """Arrows point from what is read to what is made of it: files first, then steps, then models."""
     there = {source.path for source in graph.sources() if os.path.exists(source.path)}
+    readers: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
+    for step in graph.steps.values():
+        for _, ref in step.inputs:
+            key = ("file", ref.path) if isinstance(ref, Source) else ("step", ref)
+            readers.setdefault(key, {})[("step", step.name)] = None
+    for output in graph.outputs:
+        readers.setdefault(("step", output.manifest), {})[("name", output.label)] = None
     for source in graph.sources():
         if source.path in there:
-            yield "file", source.path, near_path(source.path, root), []
+            yield Node("file", source.path, near_path(source.path, root), list(readers["file", source.path]))
     for step in graph.steps.values():
-        needs = [
-            ("file", ref.path) if isinstance(ref, Source) else ("step", ref)
-            for _, ref in step.inputs
-            if not isinstance(ref, Source) or ref.path in there
-        ]
-        yield "step", step.name, step.name, list(dict.fromkeys(needs))
+        yield Node("step", step.name, step.name, list(readers.get(("step", step.name), ())))
     for output in graph.outputs:
-        yield "name", output.label, "\n".join(displayed(name) for name in output.names), [("step", output.manifest)]
+        yield Node("name", output.label, "\n".join(displayed(name) for name in output.names))
 
 
-def _dot(graph: Graph, root: str) -> Iterator[str]:
-    shapes = {"file": "note", "step": "box", "name": "ellipse"}
-    nodes = _Nodes()
+def _ids(nodes: Sequence[Node]) -> dict[tuple[str, str], str]:
+    """Short ids for names of any spelling."""
+    return {(node.kind, node.key): f"{node.kind}{number}" for number, node in enumerate(nodes)}
+
+
+def _dot(nodes: Sequence[Node]) -> Iterator[str]:
+    shapes = {"file": "note", "step": "box", "name": "ellipse", "model": "ellipse"}
+    ids = _ids(nodes)
     yield "digraph modelbuild {"
     yield "  rankdir=LR"
-    for kind, name, label, needs in _parts(graph, root):
-        text = json.dumps(label, ensure_ascii=False)
-        yield f"  {nodes(kind, name)} [shape={shapes[kind]}, label={text}]"
-        for need in needs:
-            yield f"  {nodes(*need)} -> {nodes(kind, name)}"
+    for node in nodes:
+        text = json.dumps(node.label, ensure_ascii=False)
+        yield f"  {ids[node.kind, node.key]} [shape={shapes[node.kind]}, label={text}]"
+    for node in nodes:
+        for other in node.arrows:
+            yield f"  {ids[node.kind, node.key]} -> {ids[other]}"
     yield "}"
 
 
-def _mermaid(graph: Graph, root: str) -> Iterator[str]:
-    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])")}
-    nodes = _Nodes()
+def _mermaid(nodes: Sequence[Node]) -> Iterator[str]:
+    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])"), "model": ("([", "])")}
+    ids = _ids(nodes)
     yield "flowchart LR"
-    for kind, name, label, needs in _parts(graph, root):
-        opening, closing = brackets[kind]
-        text = label.replace("&", "&amp;").replace('"', "&quot;").replace("\n", "<br>")
-        yield f'  {nodes(kind, name)}{opening}"{text}"{closing}'
-        for need in needs:
-            yield f"  {nodes(*need)} --> {nodes(kind, name)}"
+    for node in nodes:
+        opening, closing = brackets[node.kind]
+        text = node.label.replace("&", "&amp;").replace('"', "&quot;").replace("\n", "<br>")
+        yield f'  {ids[node.kind, node.key]}{opening}"{text}"{closing}'
+    for node in nodes:
+        for other in node.arrows:
+            yield f"  {ids[node.kind, node.key]} --> {ids[other]}"
 
 
-def _json(graph: Graph, root: str) -> dict[str, Any]:
+def _json(graph: Graph, root: str, lineage: Lineage) -> dict[str, Any]:
     steps = [
         {
             "step": step.name,
@@ -139,6 +191,7 @@ def _json(graph: Graph, root: str) -> dict[str, Any]:
         {
             "label": output.label,
             "names": [displayed(name) for name in output.names],
+            "bases": [near_path(base, root) for base in lineage.bases(output.label)],
             "manifest": output.manifest,
             "blobs": list(output.blobs),
         }

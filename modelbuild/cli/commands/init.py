@@ -1,6 +1,6 @@
-"""Write a ModelBuild.toml for the Modelfiles and weights of this folder.
+"""Write a ModelBuild.toml for the models of this folder.
 
-Looks through the folder and those in it; an existing ModelBuild.toml is never touched.
+Looks for Modelfiles and weights in the folder and those in it; an existing ModelBuild.toml is never touched.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from modelbuild.cli.places import near_path
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
+from modelbuild.session.settings import folder_of
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -42,12 +43,11 @@ class Found(NamedTuple):
 
 
 def run(call: Invocation) -> int:
+    folder_of(call.settings)
     folder = os.path.abspath(call.settings.folder)
-    if not os.path.isdir(folder):
-        raise Error("no such folder", path=call.settings.folder)
     path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
-        raise Error(f"there is a {PROJECT_FILE} already", path=path, hint="`modelbuild check` says whether it is right")
+        raise Error("already exists", path=path, hint="`modelbuild check` checks it")
     found = look(folder)
     if not any(found):
         raise Error(
@@ -60,7 +60,8 @@ def run(call: Invocation) -> int:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=path) from error
+        hint = "make the folder writable, or start in another one with -C"
+        raise Error(f"cannot be written: {reason(error)}", path=path, hint=hint) from error
     kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:
@@ -69,7 +70,7 @@ def run(call: Invocation) -> int:
         call.report.result(text)
     call.report.note(f"wrote {near_path(path, os.getcwd())} for {counts}")
     call.report.note(
-        "next: `modelbuild list` shows the models, `modelbuild check` what is wrong, `modelbuild` builds them"
+        "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
     )
     return GOOD
 

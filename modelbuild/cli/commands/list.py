@@ -1,7 +1,7 @@
-"""List the variants of the project: name, type, size, what they derive from, whether they are built.
+"""List the variants of the project.
 
-Built is 'yes', 'no', or 'changed' for one that a build would make anew. With --json an array; its manifest, model blob
-and size are those of what is built now.
+BUILT is 'yes', 'no', or 'changed' if a build would change the model. --json prints an array; manifest, model blob and
+size are those of the model as it is built now.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.sentences import titled
+from modelbuild.cli.tables import Column, table
 from modelbuild.engine.graph import Output
 from modelbuild.ollama.name import displayed
-from modelbuild.words import size, table
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     import click
@@ -29,6 +31,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+    from modelbuild.session import naming
+
     session = call.session
     outputs = session.select(targets).outputs if targets else session.graph.outputs
     standing = session.standing(session.graph.select(outputs))
@@ -37,8 +41,18 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     if call.report.as_json:
         call.report.data(rows)
     elif rows:
-        head = ["NAME", "MODEL", "TYPE", "SIZE", "FROM", "BUILT"]
-        call.report.result(table(head, [_cells(row) for row in rows], right=[3]))
+        head = [
+            Column("NAME", wrap=True),
+            Column("MODEL", drop=1),
+            Column("TYPE", wrap=True),
+            Column("SIZE", right=True, drop=3),
+            Column("FROM", wrap=True, drop=2),
+            Column("BUILT"),
+        ]
+        cells = [_cells(row, output.names) for row, output in zip(rows, outputs, strict=True)]
+        call.report.result(table(head, cells, call.report.width))
+        for untagged in naming.untagged(session, outputs):
+            call.report.note(untagged.sentence())
     else:
         call.report.note("this project declares no models")
     return GOOD
@@ -62,8 +76,6 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
     }
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    more = [name.rpartition(":")[2] for name in row["names"][1:]]
-    name = row["name"] + (f" ({', '.join(more)})" if more else "")
+def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
     bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
-    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"], row["built"]]
+    return [titled(names), row["model"], row["ftype"] or "-", bytes_, row["from"], row["built"]]

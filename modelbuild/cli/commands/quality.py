@@ -1,8 +1,8 @@
-"""Say what quantization cost: the error of the stored weights against the source's, tensor by tensor.
+"""Show the quantization error, tensor by tensor.
 
-Of each built model of the targets: root mean square error, maximum error, signal to noise, bits per weight; with -v (before the
-command) of every tensor. --html writes a page that shows the tensors by block and kind. Figures are kept: those of what has not
-changed are there at once.
+Compares the stored weights with their source. Prints root mean square error, maximum error, signal to noise and bits
+per weight of each built model; with -v (before the command) of every tensor. --html writes a page that shows the
+tensors by block and kind. Figures are cached.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
+from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
-from modelbuild.words import plural, size, table
+from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     import click
@@ -38,7 +39,10 @@ def parameters() -> list[click.Parameter]:
             ["-j", "--jobs"], type=Count(), metavar="N", help="Compare N tensors at once; default: all cores."
         ),
         click.Option(
-            ["--html"], metavar="FILE", help="Write a page that shows the figures, one file that needs no network."
+            ["--html"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write a page that shows the figures, one file that needs no network.",
         ),
     ]
 
@@ -56,12 +60,12 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
         report.errors(trouble.errors if isinstance(trouble, Errors) else [trouble])
         return FAILED
     for label in rest:
-        report.note(f"'{label}': nothing to compare, its weights are stored exactly as they came")
+        report.note(f"'{label}': nothing to compare: its weights are stored unchanged")
     data = [model.data() for model in models]
     if report.as_json:
         report.data(data)
     elif data:
-        report.result(_text(data, every=report.verbose))
+        report.result(_text(data, every=report.verbose, width=report.width))
     if file is not None:
         _write(file, data)
         report.note(f"wrote {html}")
@@ -71,11 +75,12 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
 def _following(report: Report) -> Following:
     @contextlib.contextmanager
     def following(tensors: int) -> Iterator[Callable[[int, int], None]]:
-        from modelbuild.cli.progress import Progress, follow
+        from modelbuild.cli.progress import Progress, Work
+        from modelbuild.cli.terminal import follow
 
         name = f"compare {plural(tensors, 'tensor')}"
         # With --json stdout is for the one result.
-        progress = Progress(report, 1, lambda _: None) if report.as_json else follow(report, 1, lambda _: None)
+        progress = Progress(report, Work(1)) if report.as_json else follow(report, Work(1))
         begun = report.seconds
         with progress:
             progress({"event": "start", "step": name})
@@ -86,33 +91,35 @@ def _following(report: Report) -> Following:
 
 
 _HEAD = {"bits_per_weight": "BITS/WEIGHT", "rms_error": "RMS ERROR", "max_error": "MAX ERROR", "snr_db": "SNR DB"}
+_MEASURES = [Column(title, right=True, drop=3 if measure == "max_error" else 0) for measure, title in _HEAD.items()]
 
 
-def _text(models: Sequence[Mapping[str, Any]], every: bool) -> str:
+def _text(models: Sequence[Mapping[str, Any]], every: bool, width: int | None) -> str:
     rows = [[each["name"], each["ftype"] or "-", size(each["model_bytes"]), *_figures(each)] for each in models]
-    parts = [table(["NAME", "TYPE", "MODEL SIZE", *_HEAD.values()], rows, right=range(2, 7))]
-    parts += [_every(each) if every else _worst(each) for each in models]
+    head = [Column("NAME", wrap=True), Column("TYPE", wrap=True), Column("MODEL SIZE", right=True, drop=1), *_MEASURES]
+    parts = [table(head, rows, width)]
+    parts += [_every(each, width) if every else _worst(each, width) for each in models]
     return "\n\n".join(part for part in parts if part)
 
 
-def _worst(model: Mapping[str, Any]) -> str:
+def _worst(model: Mapping[str, Any], width: int | None) -> str:
     from modelbuild.tensors import quality
 
     lossy = [each for each in model["tensors"] if not each["exact"]]
     some = quality.worst(lossy)[:WORST]
     kept = len(model["tensors"]) - len(lossy)
     others = f" of {len(lossy)}" if len(some) < len(lossy) else ""
-    return f"{model['name']}: worst{others}" + (f", {kept} kept exactly" if kept else "") + "\n" + _tensors(some)
+    return f"{model['name']}: worst{others}" + (f", {kept} unchanged" if kept else "") + "\n" + _tensors(some, width)
 
 
-def _every(model: Mapping[str, Any]) -> str:
-    return f"{model['name']}\n{_tensors(model['tensors'])}"
+def _every(model: Mapping[str, Any], width: int | None) -> str:
+    return f"{model['name']}\n{_tensors(model['tensors'], width)}"
 
 
-def _tensors(tensors: Iterable[Mapping[str, Any]]) -> str:
+def _tensors(tensors: Iterable[Mapping[str, Any]], width: int | None) -> str:
     rows = [[each["name"], each["source_type"], each["type"], *_figures(each)] for each in tensors]
-    lines = table(["TENSOR", "FROM", "TYPE", *_HEAD.values()], rows, right=range(3, 7)).split("\n")
-    return "\n".join("  " + line for line in lines)
+    head = [Column("TENSOR", wrap=True), Column("FROM", drop=1), Column("TYPE"), *_MEASURES]
+    return indented(table(head, rows, inner(width)))
 
 
 def _figures(values: Mapping[str, Any]) -> list[str]:
@@ -123,12 +130,14 @@ def _figures(values: Mapping[str, Any]) -> list[str]:
 
 def _page_file(path: str) -> str:
     """Where a page is to be written. Raises Error, before anything is computed, where it cannot be."""
+    from modelbuild import misspelled
+
     file = os.path.realpath(path)
     folder = os.path.dirname(file)
     if not os.path.isdir(folder):
-        raise Error("no such folder", path=folder)
+        raise Error("no such folder", path=folder, hint=misspelled.hint(folder, os.getcwd(), misspelled.FOLDER))
     if os.path.exists(file) and not os.path.isfile(file):
-        raise Error("expected the name of a file to write", path=path)
+        raise Error("expected a file to write", path=path, hint="name a file with --html, such as quality.html")
     return file
 
 
@@ -141,7 +150,7 @@ def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
             made.write(page(data))
         os.replace(temporary, file)
     except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=file) from error
+        raise Error(f"cannot be written: {reason(error)}", path=file, hint="name another file with --html") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

@@ -1,22 +1,25 @@
-"""Show all there is to one target: its names, every value and where it comes from, its layers.
+"""Show everything about one target.
 
-A place is where a value was said; 'inherited' names the model that gives it. Digests and sizes are those of what is built
-now. With --modelfile the whole is printed as one Modelfile, without bases, matrix and variables.
+That is its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
+instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
-from modelbuild.words import listed, size, table
+from modelbuild.words import cut, listed, size
 
 if TYPE_CHECKING:
     import click
@@ -36,7 +39,7 @@ def parameters() -> list[click.Parameter]:
 
     return [
         click.Argument(["target"], type=Target(), metavar="TARGET"),
-        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print one Modelfile that says it all."),
+        click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print everything as one Modelfile."),
     ]
 
 
@@ -50,24 +53,24 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
     if report.as_json:
         report.data(shown.data())
     else:
-        report.result(shown.text())
+        report.result(shown.text(report.width))
     return GOOD
 
 
 def _one(session: Session, target: str) -> Output:
-    """The one variant that a target means; of a model with several rows the default one."""
+    """The one variant that a target means; of several the latest, as Ollama takes a name without a tag."""
     outputs = session.select([target]).outputs
-    if len(outputs) > 1:
-        variants = {variant.label: variant for variant in session.project.variants}
-        defaults = [output for output in outputs if variants[output.label].is_default]
-        if len(defaults) != 1 or any(variants[output.label].model != target for output in outputs):
-            raise Error(
-                f"'{target}' means {len(outputs)} variants, expected one",
-                facts=[("variants", listed(output.label for output in outputs))],
-                hint=f"name one, as `modelbuild show {outputs[0].label}`",
-            )
-        return defaults[0]
-    return outputs[0]
+    if len(outputs) == 1:
+        return outputs[0]
+    latest = session.words().resolve(f"{target}:latest") or ()
+    chosen = [output for output in outputs if output.label in latest]
+    if len(chosen) != 1:
+        raise Error(
+            f"'{target}' matches {len(outputs)} variants, need one",
+            facts=[("variants", listed(output.label for output in outputs))],
+            hint=f"name one, such as `modelbuild show {outputs[0].label}`",
+        )
+    return chosen[0]
 
 
 class _Shown:
@@ -84,6 +87,7 @@ class _Shown:
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        self.remarks = session.remarks([output])
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -118,9 +122,10 @@ class _Shown:
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
+            "remarks": [told.error.what for told in self.remarks],
         }
 
-    def text(self) -> str:
+    def text(self, width: int | None) -> str:
         provenance = self.provenance
         variant = provenance.variant
         rows = [["model", variant.model + "".join(f", {axis} = {label}" for axis, label in variant.row), ""]]
@@ -136,17 +141,39 @@ class _Shown:
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
         for layer in self.layer_rows():
-            digest = layer["digest"] or "(not made)"
+            digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
             origin = f"  from {layer['from']}" if layer["from"] else ""
             rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
-        # Only what has a place takes part in the width of the column before it.
-        width = max((len(value) for _, value, place in rows if place), default=0)
-        rows = [[key, value.ljust(width) + f"  {place}" if place else value] for key, value, place in rows]
-        return table([self.output.label, ""], rows)
+        for told in self.remarks:
+            rows.append(["note" if told.minor else "warning", told.error.what, ""])
+        return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """Keys, values and places. A value without a place goes on below the places."""
+    keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
+    room = None
+    if width is not None:
+        keys = min(keys, width // 2)
+        room = max(width - keys - GAP, 2 * LEAST)
+        if values + GAP + places > room:
+            places = min(places, max(room - values - GAP, room // 2))
+            values = room - places - GAP
+    lines = []
+    for key, value, place in rows:
+        cells = [[key], [value], [place]]
+        if room is not None:
+            value = short_digests(value)
+            cells = [wrapped(key, keys), wrapped(value, values if place else room), wrapped(place, places)]
+        for number in range(max(map(len, cells))):
+            named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
+            gap = " " * (values - columns(told)) if beside else ""
+            lines.append(f"{named}{' ' * (keys - columns(named))}  {told}{gap}  {beside}".rstrip())
+    return "\n".join(lines)
 
 
 def _plain(found: Any) -> Any:
@@ -169,7 +196,7 @@ def _short(value: Any) -> str:
         return f"{len(value)} messages"
     else:
         text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+    return cut(text, SHORT)
 
 
 def _modelfile(session: Session, output: Output) -> str:
@@ -186,7 +213,7 @@ def _modelfile(session: Session, output: Output) -> str:
             blob = session.models.library.blob_path(made.artifact) if made else ""
             path = blob if blob and os.path.exists(blob) else _origin_path(session, layer)
             if path != blob:
-                head.append(f"# not built yet: {layer.kind} from its source")
+                head.append(f"# not built: {layer.kind} from its source")
             commands.append(Command(instruction, path))
     for key, (value, _) in values.items():
         if key in ("template", "system", "renderer", "parser", "requires"):

@@ -1,6 +1,6 @@
-"""Build the targets, and again whenever something they are made of changes, until interrupted.
+"""Build the targets again on every change.
 
-What is wrong is shown, and the next change is waited for.
+That goes on until it is interrupted. An error is shown, and the next change starts the next build.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.parameters import DEPRECATED, PARAMETERS
-from modelbuild.ollama.modelfile.source import Source, character, short
-from modelbuild.words import did_you_mean, listed
+from modelbuild.ollama.modelfile.source import Source, short
+from modelbuild.words import character, did_you_mean, listed
 
 INSTRUCTIONS = (
     "from", "adapter", "draft", "template", "system", "parameter", "message", "license", "renderer", "parser",
@@ -87,7 +87,7 @@ def commands(source: Source) -> tuple[Command, ...]:
     if not any(command.name == "from" or command.key == "model" for command in found):
         raise Error(
             "no FROM line", path=source.path,
-            hint="a Modelfile says what it starts from: 'FROM ./weights' or 'FROM llama3.2'",
+            hint="a Modelfile needs a FROM: 'FROM ./weights' or 'FROM llama3.2'",
         )  # fmt: skip
     return tuple(found)
 
@@ -123,7 +123,7 @@ def _parameter_name(source: Source, position: int) -> tuple[str, int]:
             raise source.error(position, what, len(key) or 1, hint="write 'PARAMETER name value'")
         shown = short(token)
         raise source.error(
-            end, f"parameter name '{shown}' holds {character(after)}, expected letters, digits and '_'",
+            end, f"parameter name '{shown}' contains {character(after)}, expected letters, digits and '_'",
             hint=did_you_mean(re.sub(r"[^A-Za-z0-9_].*", "", token.replace("-", "_")), PARAMETERS)
             or "write 'PARAMETER name value'",
         )  # fmt: skip
@@ -141,7 +141,7 @@ def _role(source: Source, position: int) -> tuple[str, int]:
     facts = [("known", ", ".join(ROLES))]
     if not role and after in (" ", "\t"):
         raise source.error(
-            position, "'MESSAGE' is followed by more than one blank, expected the role right after the first",
+            position, "'MESSAGE' is followed by more than one space, expected the role after the first",
             hint="write 'MESSAGE user …'",
         )  # fmt: skip
     if role not in ROLES and (after in (" ", "\t") or not role):
@@ -183,11 +183,11 @@ def _not_a_command(source: Source, start: int, before: list[Command], value_star
         if hint is None and before and before[-1].name in ("system", "template", "license", "message"):
             opener, line = before[-1].name.upper(), source.place(value_end)[0]
             if text[value_start - 1] != '"':
-                hint = f'the value of {opener} ends with line {line}; one of several lines stands in triple quotes: """…"""'
+                hint = f'the value of {opener} ends with line {line}; a value of several lines needs triple quotes: """…"""'
             elif text[value_start - 3 : value_start] == '"""' and line > before[-1].line:
-                hint = f'the value of {opener} ends on line {line}, the first that ends in """'
+                hint = f'the value of {opener} ends on line {line}, the first line that ends in """'
             elif line > before[-1].line:
-                hint = f'the value of {opener} ends on line {line}, the first that ends in "; triple quotes go further'
+                hint = f'the value of {opener} ends on line {line}, the first line that ends in "; triple quotes allow more lines'
     return source.error(
         start, f"unknown instruction '{shown}'", len(shown),
         [("known", ", ".join(word.upper() for word in INSTRUCTIONS))], hint,
@@ -196,7 +196,7 @@ def _not_a_command(source: Source, start: int, before: list[Command], value_star
 
 def _unclosed(source: Source, begin: int, quote: str, opener: str) -> Error:
     text = source.seen
-    facts = [("reads", f"everything to the end of the file as the value of {opener}")]
+    facts = [("Ollama", f"reads everything to the end of the file as the value of {opener}")]
     line = _REST.match(text, begin + len(quote))
     assert line is not None
     again = line[0].rfind(quote)
@@ -204,7 +204,7 @@ def _unclosed(source: Source, begin: int, quote: str, opener: str) -> Error:
         after = begin + len(quote) + again + len(quote)
         rest = text[after : line.end()].strip(" \t")
         facts.append(("because", f"'{short(rest)}' follows the closing {quote} on its line"))
-        hint = f"nothing may stand after the closing {quote}; a comment needs a line of its own"
+        hint = f"nothing may follow the closing {quote}; put a comment on its own line"
     else:
         hint = f"close it with {quote} at the end of a line"
     return source.error(begin, f"the opening {quote} is never closed", len(quote), facts, hint)
@@ -231,7 +231,7 @@ def _check_swallowed(source: Source, begin: int, end: int, quote: str, opener: s
     line, _ = source.place(match.start())
     what = f"the opening {quote} is not closed before line {line}, which becomes part of {opener}"
     facts = [(f"line {line}", short(match[0].strip(" \t"), 60))]
-    inside = 'if that line does belong to it, write the value in triple quotes: """…"""' if quote == '"' else ""
+    inside = 'if that line is part of it, write the value in triple quotes: """…"""' if quote == '"' else ""
     if swallowed:
         hint = f"close the value with {quote} at the end of its last line" + (f"; {inside}" if inside else "")
         source.errors.append(source.error(begin, what, len(quote), facts, hint))
@@ -262,9 +262,9 @@ def _invisible(source: Source, index: int) -> Error:
     offset = source.drops[index] + index
     line, column = source.lines.place(offset)
     return Error(
-        f"invisible character {character(source.text[offset])} where an instruction stands",
+        f"invisible character {character(source.text[offset])} in place of an instruction",
         path=source.path, line=line, column=column, source=source.lines[line],
-        hint="save the file as UTF-8" if source.text[offset] == "\0" else "remove it; it may come from a web page",
+        hint="save the file as UTF-8" if source.text[offset] == "\0" else "remove it; it may have been copied from a web page",
     )  # fmt: skip
 
 

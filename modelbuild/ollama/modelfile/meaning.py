@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Error
-from modelbuild.ollama.modelfile import grammar
+from modelbuild.ollama.modelfile import doubts, grammar
 from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS, Command
 from modelbuild.ollama.modelfile.parameters import DEPRECATED, PARAMETERS, parameter, unknown_parameter
 from modelbuild.ollama.modelfile.source import NEWLINE, Facts, Lines, Source, short
@@ -63,7 +63,6 @@ def parse(data: str | bytes, path: str) -> Modelfile:
 
 _PATHS = ("from", "adapter", "draft")
 _LISTS = (*_PATHS, "license", "message")
-_ESCAPE = r"\\[nrt\"]"
 
 
 class _Meaning:
@@ -86,9 +85,11 @@ class _Meaning:
                     self.path(command)
             else:
                 self.scalar(command)
+        if (template := self.last.get("template")) and template.value:
+            self.template(template)
         adapters = self.lists["adapter"]
         if len(adapters) > 1:
-            facts = [("first", f"line {adapters[0].line}"), ("reads", "Ollama keeps the last and drops the others")]
+            facts = [("first", f"line {adapters[0].line}"), ("Ollama", "keeps the last and drops the others")]
             hint = 'list them in ModelBuild.toml: adapters = [{ path = "…" }, { path = "…" }]'
             self.error(adapters[1], "second ADAPTER line, expected one", facts, hint)
         return Modelfile(
@@ -118,26 +119,26 @@ class _Meaning:
                 self.requires = version(value)
             except Error as fault:
                 self.error(command, fault.what)
-        elif value and name == "template":
-            self.template(command)
         elif not value:
             self.warn(
-                command, f"an empty {name.upper()} counts as none and does not clear an inherited one",
+                command, f"an empty {name.upper()} has no effect and does not clear an inherited one",
                 hint=f"to clear it: {name} = \"\" in ModelBuild.toml",
             )  # fmt: skip
 
     def template(self, command: Command) -> None:
-        from modelbuild.ollama.template import check
+        from modelbuild.ollama import template, template_values
 
-        path, line, column = self.source.path, command.line, command.value_column
-        try:
-            check(command.value, path=path, line=line, column=column, source=self.source.lines[line])
-        except Error as fault:
-            self.source.errors.append(fault)
+        text, place = command.value, (self.source.path, command.line, command.value_column)
+        source = self.source.lines[command.line]
+        if fault := template.find_fault(text):
+            self.source.errors.append(template.placed(fault, text, *place, source))
+            return
+        unknown = template_values.unknown(text)
+        self.source.warnings += [template.placed(each, text, *place, source) for each in unknown]
 
     def once(self, command: Command, name: str, shown: str) -> None:
         if (earlier := self.last.get(name)) is not None:
-            self.warn(command, f"{shown} is given again: line {earlier.line} has no effect")
+            self.warn(command, f"{shown} is set again: line {earlier.line} has no effect")
         self.last[name] = command
 
     def path(self, command: Command) -> None:
@@ -148,7 +149,7 @@ class _Meaning:
         elif " #" in value:
             self.warn(
                 command, f"'{short(value[value.index(' #') + 1 :])}' is part of the value of {name}",
-                hint="a comment needs a line of its own",
+                hint=comment_hint(name, value),
             )  # fmt: skip
         else:
             self.single_quotes(command, name)
@@ -172,31 +173,31 @@ class _Meaning:
             return
         if key == "stop":
             self.parameters.setdefault(key, []).extend(value)
-            if re.search(_ESCAPE, command.value):
-                self.warn(
-                    command, "a Modelfile has no escapes: the backslash is part of the text to stop at",
-                    hint='for a line break, break the line inside """…"""',
-                )  # fmt: skip
-            self.single_quotes(command, "stop")
+            self.doubts(command, value)
             return
         self.once(command, key, f"parameter '{key}'")
         if PARAMETERS[key] == "int" and value != int(command.value):
             self.warn(command, f"'{command.value}' is stored as {value}: Ollama keeps numbers as float64")
+        self.doubts(command, value)
         self.parameters[key] = value
+
+    def doubts(self, command: Command, value: Any) -> None:
+        for doubt in doubts.of(command.key, value):
+            self.warn(command, doubt.what, hint=doubt.hint)
 
     def unknown_parameter(self, command: Command) -> None:
         key = command.key
         meant = "from" if key == "model" else key
         if not key:
             fault = Error(
-                "'PARAMETER' is followed by more than one blank",
-                facts=[("reads", "Ollama takes what follows the first blank for the name, here an empty one")],
+                "'PARAMETER' is followed by more than one space",
+                facts=[("Ollama", "reads what follows the first space as the name, which is empty here")],
                 hint="write 'PARAMETER name value'",
             )
         elif meant in INSTRUCTIONS and key not in ("from", "parameter"):
             fault = Error(
-                f"'{key}' is no parameter",
-                facts=[("reads", f"Ollama takes this line for {meant.upper()}")],
+                f"'{key}' is not a parameter",
+                facts=[("Ollama", f"reads this line as {meant.upper()}")],
                 hint=f"write '{meant.upper()} …'",
             )
         else:
@@ -217,6 +218,12 @@ def _at_value(
         what, path=path, line=command.line, column=command.value_column, source=lines[command.line],
         width=len(NEWLINE.split(command.value, 1)[0]), facts=facts, hint=hint,
     )  # fmt: skip
+
+
+def comment_hint(name: str, value: str) -> str | None:
+    """What to write instead of a value in which a comment was meant to stand; None where none was."""
+    before, mark, _ = value.partition(" #")
+    return f"put a comment on its own line: {name} {before.rstrip()}" if mark else None
 
 
 _REQUIRES = (

@@ -58,14 +58,14 @@ def parameter(name: str, value: object) -> Any:
         commented = isinstance(value, str) and "#" in value
         raise Error(
             f"parameter '{name}' expects {fault}, got {got}",
-            hint="a comment needs a line of its own" if commented else None,
+            hint="put a comment on its own line" if commented else None,
         ) from None
 
 
 def unknown_parameter(name: str) -> Error:
     """What to say of a parameter that Ollama does not take."""
     if name in GONE:
-        return Error(f"parameter '{name}' is gone: today's Ollama refuses it", hint="remove the line")
+        return Error(f"parameter '{name}' was removed: today's Ollama refuses it", hint="remove the line")
     if name in DEPRECATED:
         return Error(f"parameter '{name}' is deprecated: Ollama drops it")
     return Error(

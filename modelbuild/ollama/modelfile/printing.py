@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS, KEY, ROLES, Command
-from modelbuild.ollama.modelfile.source import DROPPED, character
-from modelbuild.words import did_you_mean
+from modelbuild.ollama.modelfile.source import DROPPED
+from modelbuild.words import character, did_you_mean
 
 
 def render(commands: Iterable[Command]) -> str:
@@ -24,7 +24,7 @@ def _line(command: Command) -> str:
     if name not in INSTRUCTIONS:
         raise Error(f"no instruction '{name}'", hint=did_you_mean(name, INSTRUCTIONS))
     if name == "parameter" and not KEY.fullmatch(key):
-        raise Error(f"no Modelfile can name a parameter '{key}'")
+        raise Error(f"a Modelfile cannot name a parameter '{key}'")
     if name == "message" and key not in ROLES:
         raise Error(f"unknown role '{key}'", hint=did_you_mean(key, ROLES))
     words = f"{name.upper()} {key}" if name in ("parameter", "message") else name.upper()
@@ -33,10 +33,10 @@ def _line(command: Command) -> str:
 
 def _quoted(value: str, words: str) -> str:
     if lost := re.search(DROPPED, value):
-        raise Error(f"no Modelfile can hold {character(lost[0])} in the value of {words}", hint="Ollama drops it")
+        raise Error(f"a Modelfile cannot contain {character(lost[0])} in the value of {words}", hint="Ollama drops it")
     if "\n" in value or "\r" in value:
         if re.search(r'"""[ \t]*[\r\n]', value):
-            raise Error(f'no Modelfile can hold a line that ends in """ in the value of {words}')
+            raise Error(f'a Modelfile cannot contain a line that ends in """ in the value of {words}')
         return f'"""{value}"""'
     if value and value[0] not in '" \t' and value[-1] not in " \t":
         return value

@@ -68,7 +68,7 @@ class Source:
             line, column = self.lines.place(broken)
             self.warnings.append(
                 Error(
-                    "text is not UTF-8; what cannot be read becomes '\ufffd'",
+                    "text is not UTF-8; each unreadable byte becomes '\ufffd'",
                     path=path, line=line, column=column, source=self.lines[line],
                     hint="save the file as UTF-8",
                 )
@@ -102,8 +102,8 @@ class Source:
 
 def _decode(data: bytes) -> tuple[str, int]:
     """The text, and the offset of the first fault in it or -1. A byte order mark selects the encoding."""
-    encoding = "utf-8"
-    if data.startswith(b"\xef\xbb\xbf"):
+    encoding, is_marked = "utf-8", data.startswith(b"\xef\xbb\xbf")
+    if is_marked:
         data = data[3:]
     elif data.startswith(b"\xff\xfe"):
         data, encoding = data[2:], "utf-16-le"
@@ -112,22 +112,11 @@ def _decode(data: bytes) -> tuple[str, int]:
     try:
         return data.decode(encoding), -1
     except UnicodeDecodeError as fault:
-        return data.decode(encoding, "replace"), len(data[: fault.start].decode(encoding, "replace"))
-
-
-_NAMES = {
-    "\t": "a tab", " ": "a space", "\n": "the end of the line", "\r": "the end of the line", "": "the end of the file",
-    "\xa0": "U+00A0 (no-break space)", "\xad": "U+00AD (soft hyphen)", "\u200b": "U+200B (zero width space)",
-    "\u200d": "U+200D (zero width joiner)", "\u3000": "U+3000 (ideographic space)", "\ufeff": "U+FEFF (byte order mark)",
-    "\x1b": "U+001B (escape)", "\0": "U+0000 (NUL)",
-}  # fmt: skip
-
-
-def character(char: str) -> str:
-    """What errors call a character; the empty one is the end of the file."""
-    if char in _NAMES:
-        return _NAMES[char]
-    return f"U+{ord(char):04X}" if re.match(DROPPED, char) else f"'{char}'"
+        first = len(data[: fault.start].decode(encoding, "replace"))
+        if is_marked:
+            # Behind the mark no decoder stands between the file and Go, which gives a sign for each broken byte.
+            return re.sub("[\udc80-\udcff]", "\ufffd", data.decode(encoding, "surrogateescape")), first
+        return data.decode(encoding, "replace"), first
 
 
 def short(text: str, limit: int = 40) -> str:

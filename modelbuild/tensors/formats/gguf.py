@@ -32,7 +32,7 @@ TENSORS_LIMIT = 1 << 16
 LIST_LIMIT = 1 << 22
 """Texts of a list, and numbers of one that is decoded. The longest real ones, of merges, have half a million."""
 STEP = 1 << 20
-_DAMAGED = "no real model's file has so much: it is damaged, or made by a program that went wrong; get it again"
+_DAMAGED = "no real model file has so much: it is damaged, or written by a faulty program; download it again"
 NAME_LIMIT = 63
 DIMENSION_LIMIT = 4
 
@@ -208,14 +208,14 @@ class _Reader:
         if end <= len(self.data):
             return
         if end > self.size + HEADER_LIMIT:
-            what = f"claims a text or a list of {end - self.at:,} bytes, more than its {self.size:,} bytes can hold"
+            what = f"claims a text or a list of {end - self.at:,} bytes, more than its {self.size:,} bytes can contain"
             raise Error(what, path=self.path)
         if end > self.size:
             raise Error(
                 "ends within its header",
                 path=self.path,
                 facts=[("expected", f"{end:,} bytes or more"), ("got", f"{self.size:,} bytes")],
-                hint="the download was cut short, or the file is damaged; get it again",
+                hint="the download was cut short, or the file is damaged; download it again",
             )
         if end > HEADER_LIMIT:
             raise Error(
@@ -268,7 +268,7 @@ class _Reader:
             self.skip(count * layout.size)
             # Two of 256 bytes are bools: whatever is left without them is none.
             if name == "bool" and self.since(self.at - count).translate(None, b"\0\1"):
-                raise Error(f"key '{shown(key)}' holds a bool that is neither 0 nor 1", path=self.path)
+                raise Error(f"key '{shown(key)}' contains a bool that is neither 0 nor 1", path=self.path)
         else:
             raise Error(f"key '{shown(key)}' has an unknown type {number}", path=self.path)
         return self.since(start)
@@ -292,7 +292,7 @@ def _read(reader: _Reader) -> Header:
     mistaken.refuse_other(bytes(reader.data[:256]), path, "GGUF")
     if reader.data[:4] != MAGIC:
         magic = shown(reader.data[:4].decode("latin-1"))
-        raise Error(f"is no GGUF file: it starts with '{magic}', expected 'GGUF'", path=path)
+        raise Error(f"is not a GGUF file: it starts with '{magic}', expected 'GGUF'", path=path)
     reader.take(4)
     version = reader.number("I")
     if version == 1:
@@ -314,7 +314,7 @@ def _read(reader: _Reader) -> Header:
         (tensor_count, 24, TENSORS_LIMIT, "tensors"),
     ):
         if count * least > room:
-            raise Error(f"claims {count:,} {what}, more than its {reader.size:,} bytes can hold", path=path)
+            raise Error(f"claims {count:,} {what}, more than its {reader.size:,} bytes can contain", path=path)
         if count > most:
             raise Error(f"has {count:,} {what}, expected at most {most:,}", path=path, hint=_DAMAGED)
     metadata: dict[str, bytes] = {}
@@ -323,7 +323,7 @@ def _read(reader: _Reader) -> Header:
         if not key:
             raise Error("has a metadata value without a key", path=path)
         if key in metadata:
-            raise Error(f"holds the key '{shown(key)}' twice", path=path)
+            raise Error(f"contains the key '{shown(key)}' twice", path=path)
         metadata[key] = reader.value(key)
     alignment = _alignment(metadata, path)
     infos = _infos(reader, tensor_count)
@@ -357,7 +357,7 @@ def _infos(reader: _Reader, count: int) -> list[Tensor]:
             raise Error(f"{where} has {dimensions} dimensions, the most is {DIMENSION_LIMIT}", path=path)
         shape = tuple(reversed(struct.unpack(f"<{dimensions}Q", reader.take(8 * dimensions))))
         if any(extent >= 1 << 63 for extent in shape) or prod(shape) >= 1 << 63:
-            raise Error(f"{where} has a shape no memory can hold: {list(shape)}", path=path)
+            raise Error(f"{where} has a shape too large for any memory: {list(shape)}", path=path)
         number = reader.number("I")
         quant = quants.by_ggml_type(number)
         if quant is None:
@@ -379,7 +379,7 @@ def _place(tensors: list[Tensor], start: int, alignment: int, reader: _Reader) -
     for tensor in tensors:
         where = f"tensor '{shown(tensor.name)}'"
         if tensor.name in placed:
-            raise Error(f"holds the {where} twice", path=path)
+            raise Error(f"contains the {where} twice", path=path)
         if tensor.offset != expected:
             raise Error(
                 f"{where} is out of place: tensors follow one another, each at a multiple of {alignment}",
@@ -392,7 +392,7 @@ def _place(tensors: list[Tensor], start: int, alignment: int, reader: _Reader) -
                 f"ends within {where}",
                 path=path,
                 facts=[("expected", f"{offset + tensor.length:,} bytes or more"), ("got", f"{reader.size:,} bytes")],
-                hint="the download was cut short; get the file again",
+                hint="the download was cut short; download the file again",
             )
         placed[tensor.name] = Tensor(tensor.name, tensor.dtype, tensor.shape, offset, tensor.length)
         expected += padded(tensor.length, alignment)

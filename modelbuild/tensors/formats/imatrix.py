@@ -72,7 +72,7 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
     missing = [key for key in _KEYS if key not in table.metadata]
     if kind not in (None, "imatrix") or len(missing) == len(_KEYS):
         what = f"of type '{shown(kind)}'" if kind not in (None, "imatrix") else "without the metadata of one"
-        raise Error(f"is no importance matrix: it is a GGUF file {what}", path=path, hint=_HINT)
+        raise Error(f"is not an importance matrix: it is a GGUF file {what}", path=path, hint=_HINT)
     if missing:
         raise Error(f"lacks '{missing[0]}', which an importance matrix has", path=path)
     for key, expected in _KEYS.items():
@@ -84,17 +84,17 @@ def _gguf(file: BinaryIO, size: int, path: str) -> Imatrix:
             if tensor.name.endswith(suffix):
                 named.setdefault(tensor.name.removesuffix(suffix), {})[suffix] = tensor
     if not named:
-        raise Error("holds no weight's importance", path=path, hint=_HINT)
+        raise Error("contains no importance of any weight", path=path, hint=_HINT)
     entries = {}
     for name, parts in named.items():
         for suffix in (SUMS, COUNTS):
             if suffix not in parts:
                 (other,) = parts.values()
-                raise Error(f"holds '{shown(other.name)}' and no '{shown(name)}{suffix}'", path=path)
+                raise Error(f"contains '{shown(other.name)}' but no '{shown(name)}{suffix}'", path=path)
             if parts[suffix].dtype != "f32":
                 raise Error(f"tensor '{shown(name)}{suffix}' is {parts[suffix].dtype}, expected f32", path=path)
         if not name:
-            raise Error(f"holds a tensor '{SUMS}' of no weight", path=path)
+            raise Error(f"contains a tensor '{SUMS}' without a weight", path=path)
         entries[name] = _means(name, file, parts[SUMS], _floats(file, parts[COUNTS], path), path)
     chunks = int(decode_value(table.metadata["imatrix.chunk_count"]))
     return Imatrix(entries, _texts(table.metadata["imatrix.datasets"]), _positive(chunks))
@@ -118,7 +118,9 @@ def _finite(values: npt.NDArray[np.float32], name: str, path: str, start: int = 
     """The values, the first of them the `start`th of all. Raises Error for one that is not finite."""
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        raise Error(f"'{shown(name)}' holds {values[bad[0]]} at {start + bad[0]}, expected finite numbers", path=path)
+        raise Error(
+            f"'{shown(name)}' contains {values[bad[0]]} at {start + bad[0]}, expected finite numbers", path=path
+        )
     return values
 
 
@@ -174,7 +176,7 @@ class _Older:
     def take(self, count: int, what: str) -> bytes:
         if count > self.left:
             facts = [("expected", f"{count:,} bytes more"), ("got", f"{self.left:,} bytes")]
-            hint = "it was cut short, or is damaged; get it again"
+            hint = "it was cut short, or is damaged; download it again"
             raise Error(f"ends within {what}", path=self.path, facts=facts, hint=hint)
         data = self.file.read(count)
         if len(data) < count:
@@ -189,18 +191,18 @@ class _Older:
         count = self.number("its first number")
         if count < 1 or count * _ENTRY > self.left:
             what = f"it claims {count:,} entries, and {self.left:,} bytes follow"
-            raise Error(f"is no importance matrix: {what}", path=self.path, hint=_HINT)
+            raise Error(f"is not an importance matrix: {what}", path=self.path, hint=_HINT)
         entries: dict[str, bytes] = {}
         for index in range(count):
             name, values = self.entry(f"entry {index + 1} of {count:,}")
             if name in entries:
-                raise Error(f"holds '{shown(name)}' twice", path=self.path)
+                raise Error(f"contains '{shown(name)}' twice", path=self.path)
             entries[name] = values
         chunks = self.number("the number of chunks") if self.left else 0
         length = self.number("the length of the dataset's name") if self.left else 0
         if length < 0 or length != self.left:
             what = f"claims a dataset's name of {length:,} bytes, and {self.left:,} bytes follow"
-            raise Error(what, path=self.path, hint="the file is damaged; get it again")
+            raise Error(what, path=self.path, hint="the file is damaged; download it again")
         dataset = _text(self.take(length, "the dataset's name"))
         return Imatrix(entries, (dataset,) if length else (), _positive(chunks))
 
@@ -214,7 +216,7 @@ class _Older:
         except UnicodeDecodeError:
             name = ""
         if not name or "\0" in name:
-            raise Error(f"{where} has a name that is no text: '{shown(data.decode('latin-1'))}'", path=self.path)
+            raise Error(f"{where} has a name that is not text: '{shown(data.decode('latin-1'))}'", path=self.path)
         where = f"'{shown(name)}'"
         calls, size = self.number(where), self.number(where)
         if calls < 0 or size < 1:

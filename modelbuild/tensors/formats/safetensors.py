@@ -76,7 +76,7 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[file_digest.Head, Tenso
             "ends within its header",
             path=path,
             facts=[("expected", f"{8 + length:,} bytes"), ("got", f"{size:,} bytes")],
-            hint="the download was cut short; get the file again",
+            hint="the download was cut short; download the file again",
         )
     file.seek(8)
     text = head[:8] + file.read(length)
@@ -87,7 +87,7 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[file_digest.Head, Tenso
         return front, _table(header, 8 + length, size, path)
 
 
-_NOT_SAFETENSORS = "this is no safetensors file"
+_NOT_SAFETENSORS = "this is not a safetensors file"
 
 
 def _parse(text: bytes, path: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _parse(text: bytes, path: str) -> dict[str, Any]:
         raise Error(f"the header is not JSON: {what} at byte {8 + error.pos}", path=path) from None
     except (ValueError, RecursionError):
         raise Error(
-            "the header is no table of tensors: it is nested too deeply, or a number in it is too long", path=path
+            "the header is not a table of tensors: it is nested too deeply, or a number in it is too long", path=path
         ) from None
     assert isinstance(header, dict)
     return header
@@ -127,7 +127,7 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
         raise Error(
             f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}",
             path=path,
-            hint="no real file holds so many: save the model in several files, as save_pretrained does",
+            hint="no real file contains so many: save the model in several files, as save_pretrained does",
         )
     # What is read goes, so that entries and tensors are not all there at once.
     tensors = [_tensor(name, header.pop(name), start, path) for name in list(header)]
@@ -151,7 +151,7 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
             "ends within its tensors" if cut else "goes on after its last tensor",
             path=path,
             facts=[("expected", f"{end:,} bytes"), ("got", f"{size:,} bytes")],
-            hint="the download was cut short; get the file again" if cut else None,
+            hint="the download was cut short; download the file again" if cut else None,
         )
     return TensorTable(
         {key: value.encode("utf-8", "surrogatepass") for key, value in metadata.items()},
@@ -169,12 +169,12 @@ def _tensor(name: str, entry: Any, start: int, path: str) -> Tensor:
     if not _counts(shape):
         raise Error(f"{where} has a shape that is not a list of sizes: {shown(shape)}", path=path)
     if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise Error(f"{where} has data_offsets that are no range: {shown(offsets)}", path=path)
+        raise Error(f"{where} has data_offsets that are not a range: {shown(offsets)}", path=path)
     bits = prod(shape) * BITS[dtype]
     length = offsets[1] - offsets[0]
     if bits != 8 * length:
         raise Error(
-            f"{where} is {length:,} bytes long, which is not what its dtype and shape take",
+            f"{where} is {length:,} bytes long, which does not fit its dtype and shape",
             path=path,
             facts=[("expected", f"{-(-bits // 8):,} bytes ({dtype} {shown(shape)})"), ("got", f"{length:,} bytes")],
         )

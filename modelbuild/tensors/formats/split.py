@@ -31,7 +31,7 @@ def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
         values: list[Any] = [scalar(table.metadata, key) for key in _SPLIT]
         if not all(type(value) is int for value in values):
             raise Error(
-                "is no part of a split GGUF file: split.no, split.count or split.tensors.count is missing", path=name
+                "is not part of a split GGUF file: split.no, split.count or split.tensors.count is missing", path=name
             )
         number, count, total = values
         if number in by_number:
@@ -40,14 +40,14 @@ def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
         counts.add((count, total))
     if len(counts) > 1:
         raise Error(
-            "the parts are not of one split file: they disagree on how many parts or tensors there are",
+            "the parts do not belong together: they disagree on how many parts or tensors there are",
             path=parts[0][0],
         )
     ((count, total),) = counts
     missing = [str(number + 1) for number in range(min(count, 1 << 16)) if number not in by_number]
     if missing or len(by_number) != count:
         raise Error(
-            f"the split file is not whole: {len(by_number)} of {count} parts are here",
+            f"the split file is incomplete: {len(by_number)} of {count} parts are here",
             path=parts[0][0],
             facts=[("missing", f"part {', '.join(missing[:8])}")] if missing else [],
         )
@@ -59,7 +59,9 @@ def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
                 raise Error(f"tensor '{shown(tensor.name)}' is in two parts of a split file", path=name)
             tensors[tensor.name] = tensor
     if len(tensors) != total:
-        raise Error(f"the parts hold {len(tensors)} tensors, expected {total} (split.tensors.count)", path=parts[0][0])
+        raise Error(
+            f"the parts contain {len(tensors)} tensors, expected {total} (split.tensors.count)", path=parts[0][0]
+        )
     metadata = {key: value for key, value in by_number[0][1].metadata.items() if key != "split.count"}
     metadata["split.count"] = encode_value("u16", 0)
     return TensorTable(metadata, tensors)

@@ -22,7 +22,7 @@ def add_one(x: Expression) -> Expression:
     if x.dtype == "bf16":
         x = cast("f32", x)
     if x.dtype not in ("f32", "f16"):
-        raise ValueError(f"one cannot be added to {x.dtype} values")
+        raise ValueError(f"cannot add one to {x.dtype} values")
     return Expression("add_one", (), x.dtype, x.shape, (x,))
 
 

@@ -73,7 +73,7 @@ def test_what_the_runtime_needs_is_asked_for(key: str, value: Any, got: str) -> 
 
 
 def test_what_a_bare_file_lacks_is_asked_for() -> None:
-    with pytest.raises(Error, match="'head_dim' expects a whole number from 0, which is missing"):
+    with pytest.raises(Error, match="'head_dim' expects a whole number of at least 0, which is missing"):
         gemma(model_type="other", head_dim=...).parameters(1)
 
 

@@ -81,10 +81,10 @@ def test_a_window_to_both_sides_is_told_by_its_half() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"attn_logit_softcapping": 50.0}, "'attn_logit_softcapping' expects null, for Gemma 3 has no such cap, got the number 50.0"),
-        ({"sliding_window": None}, "'sliding_window' expects a whole number from 0, got null"),
-        ({"head_dim": "x"}, "'head_dim' expects a whole number from 0, got the text \"x\""),
-        ({"num_key_value_heads": None}, "'num_key_value_heads' expects a whole number from 0, got null"),
+        ({"attn_logit_softcapping": 50.0}, "'attn_logit_softcapping' expects null, since Gemma 3 has no such cap, got the number 50.0"),
+        ({"sliding_window": None}, "'sliding_window' expects a whole number of at least 0, got null"),
+        ({"head_dim": "x"}, "'head_dim' expects a whole number of at least 0, got the text \"x\""),
+        ({"num_key_value_heads": None}, "'num_key_value_heads' expects a whole number of at least 0, got null"),
         ({"final_logit_softcapping": [1]}, "'final_logit_softcapping' expects a number, got a list"),
         ({"rope_parameters": {"full_attention": 3}}, "'rope_parameters' expects an object for each kind of attention"),
         ({"use_bidirectional_attention": True, "sliding_window": "x"}, "'sliding_window' expects a whole number"),

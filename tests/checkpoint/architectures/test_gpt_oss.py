@@ -74,7 +74,7 @@ def test_half_a_packed_tensor_is_an_error(name: str, part: str, message: str, tm
         ("down_proj_scales", (4, 64, 2), "u8", "sixteen for each scale"),
         ("down_proj_scales", (4, 192), "u8", "expects 3 dimensions"),
         ("gate_up_proj_bias", (4,), "bf16", "expects 2 dimensions"),
-        ("gate_up_proj_bias", (4, 3), "bf16", "as many rows of gate as of up"),
+        ("gate_up_proj_bias", (4, 3), "bf16", "the same number of gate and up rows"),
     ],
 )
 def test_experts_of_another_shape_are_an_error(

@@ -40,8 +40,8 @@ def test_gate_is_the_first_half(tmp_path: Path) -> None:
     [
         ({"intermediate_size": 95}, "input_linear.weight' expects 190 rows"),
         ({"shared_intermediate_size": 64}, "shared_mlp.input_linear.weight' expects 128 rows"),
-        ({"shared_intermediate_size": 0}, "'shared_intermediate_size' expects a whole number of 1 or more"),
-        ({"num_local_experts": 0}, "'num_local_experts' expects a whole number of 1 or more"),
+        ({"shared_intermediate_size": 0}, "'shared_intermediate_size' expects a whole number of at least 1"),
+        ({"num_local_experts": 0}, "'num_local_experts' expects a whole number of at least 1"),
         ({"shared_intermediate_size": "x"}, "'shared_intermediate_size' expects a whole number"),
     ],
 )

@@ -105,7 +105,7 @@ def test_fewer_experts_in_the_configuration_than_in_the_checkpoint() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, None, "8", 8.0, True, 2**31])
 def test_a_count_of_experts_that_is_none(count: object) -> None:
-    assert "'num_local_experts' expects a whole number of 1 or more" in refused(leaves(NAMES), num_local_experts=count)
+    assert "'num_local_experts' expects a whole number of at least 1" in refused(leaves(NAMES), num_local_experts=count)
 
 
 @pytest.mark.parametrize(

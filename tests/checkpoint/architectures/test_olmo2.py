@@ -74,5 +74,5 @@ def test_kinds_of_attention_that_do_not_fit_are_an_error(types: Any) -> None:
 
 @pytest.mark.parametrize("window", ["64", -1, 1.5, [64], 2**32])
 def test_window_that_is_none(window: Any) -> None:
-    with pytest.raises(Error, match="'sliding_window' expects a whole number from 0"):
+    with pytest.raises(Error, match="'sliding_window' expects a whole number of at least 0"):
         parameters(sliding_window=window)

@@ -98,8 +98,14 @@ def test_a_short_context_has_no_factors(tmp_path: Path) -> None:
         ({"partial_rotary_factor": float("nan")}, "'partial_rotary_factor' expects a number above 0"),
         ({"rope_theta": None}, "'rope_theta' expects a number, which is missing"),
         ({"rms_norm_eps": None}, "'rms_norm_eps' expects a number, which is missing"),
-        ({"original_max_position_embeddings": 0}, "'original_max_position_embeddings' expects a whole number of 1"),
-        ({"original_max_position_embeddings": None}, "'original_max_position_embeddings' expects a whole number of 1"),
+        (
+            {"original_max_position_embeddings": 0},
+            "'original_max_position_embeddings' expects a whole number of at least 1",
+        ),
+        (
+            {"original_max_position_embeddings": None},
+            "'original_max_position_embeddings' expects a whole number of at least 1",
+        ),
         ({"sliding_window": "far"}, "'sliding_window' expects a whole number"),
     ],
 )

@@ -62,7 +62,7 @@ def test_biases_keep_their_order() -> None:
 
 def test_yarn_without_its_first_context_is_an_error() -> None:
     with pytest.raises(
-        Error, match="'original_max_position_embeddings' expects a whole number of 1 or more, which is missing"
+        Error, match="'original_max_position_embeddings' expects a whole number of at least 1, which is missing"
     ):
         parameters(rope_scaling={"rope_type": "yarn", "factor": 2.0})
 
@@ -78,8 +78,8 @@ MODULES = b'[{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling
         ({"modules.json": b'[{"type": "Pooling"}]'}, "modules.json", "expected a list of modules"),
         ({"modules.json": b"[" * 100_000}, "modules.json", "expected a list of modules"),
         ({"modules.json": MODULES}, "modules.json", "names '1_Pooling/config.json', which is not there"),
-        ({"modules.json": MODULES, "1_Pooling/config.json": b"{}"}, "1_Pooling/config.json", "the pooling is none that llama.cpp knows"),
-        ({"modules.json": MODULES, "1_Pooling/config.json": b'{"pooling_mode": ["cls"]}'}, "1_Pooling/config.json", "the pooling is none"),
+        ({"modules.json": MODULES, "1_Pooling/config.json": b"{}"}, "1_Pooling/config.json", "llama.cpp does not know"),
+        ({"modules.json": MODULES, "1_Pooling/config.json": b'{"pooling_mode": ["cls"]}'}, "1_Pooling/config.json", "does not know"),
     ],
 )  # fmt: skip
 def test_pooling_that_cannot_be_told_is_an_error(files: dict[str, bytes], path: str, message: str) -> None:

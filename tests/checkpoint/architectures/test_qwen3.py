@@ -41,7 +41,7 @@ def convert(folder: Path, **changes: str) -> None:
 
 
 def test_reranker_is_refused_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="rerankers of Qwen3 are not built yet"):
+    with pytest.raises(Error, match="rerankers of Qwen3 are not supported yet"):
         convert(tmp_path / "Qwen3-Reranker-0.6B")
     with pytest.raises(Error, match="rerankers"):
         convert(tmp_path / "a", _name_or_path="Qwen/Qwen3-Reranker-0.6B")
@@ -53,6 +53,6 @@ def test_reranker_is_refused_by_its_card(tmp_path: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# Qwen3-Reranker-4B\n")
     with pytest.raises(Error) as caught:
         convert(folder)
-    assert ("known by", "README.md") in caught.value.facts
+    assert ("found in", "README.md") in caught.value.facts
     (folder / "README.md").write_text("Made for use beside Qwen3-Reranker-4B.\n")
     convert(folder)

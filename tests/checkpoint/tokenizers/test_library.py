@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -29,6 +30,15 @@ def test_what_the_library_can_do_it_does() -> None:
     )
     assert known.pieces("ab 3") == ["xab", "\u01203"]
     assert known.decoded(known.ids("ab")) == "xab"
+
+
+def test_a_missing_library_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(Error) as caught:
+        library()
+    assert caught.value.what == "reading it needs the tokenizers library, which is not installed here"
+    assert caught.value.path == "tokenizer.json"
+    assert caught.value.hint == f"install it: {sys.executable} -m pip install tokenizers"
 
 
 @pytest.mark.parametrize(

@@ -21,5 +21,5 @@ def test_pieces_are_read_in_the_order_of_their_ids() -> None:
     "data", [b"", b"\x0a", b"\x0a\xff", b"\x0a\x02\x0a\x00", b"\x0b", b"\xff" * 20, b"{}", checkpoints.pieces()[:-9]]
 )
 def test_what_is_no_model_is_said(data: bytes) -> None:
-    with pytest.raises(Error, match="tokenizer.model: is no SentencePiece model"):
+    with pytest.raises(Error, match="tokenizer.model: is not a SentencePiece model"):
         sentencepiece.pieces(data)

@@ -105,12 +105,79 @@ def test_added_tokens_of_the_configuration_change_flags_and_come_after_the_rest(
 
 def test_too_many_tokens_for_the_model_are_an_error() -> None:
     checkpoint = folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS)
-    with pytest.raises(Error, match="holds token 258, but the model has room for 258 tokens"):
+    with pytest.raises(Error, match="contains token 258, but the model has room for 258 tokens"):
         vocabulary.byte_pairs(checkpoint, 258)
 
 
+@pytest.mark.parametrize(
+    ("files", "place", "what"),
+    [
+        (
+            {},
+            "tokenizer_config.json",
+            "is missing: without it the class LlamaTokenizer of transformers adds <s>, </s>, <unk>",
+        ),
+        (
+            {"tokenizer_config_dot_json": {"bos_token": "<|end|>", "eos_token": "<|end|>"}},
+            "tokenizer_config.json",
+            "does not name all special tokens, so the class LlamaTokenizer of transformers adds <unk>",
+        ),
+        (
+            {"tokenizer_config_dot_json": {**CLASS, "pad_token": "<new>"}},
+            "tokenizer_config.json",
+            "adds <new> to the tokens of tokenizer.json",
+        ),
+        (
+            {"tokenizer_config_dot_json": CLASS, "special_tokens_map_dot_json": {"pad_token": {"content": "<map>"}}},
+            "special_tokens_map.json",
+            "adds <map> to the tokens of tokenizer.json",
+        ),
+        (
+            {"tokenizer_config_dot_json": CLASS, "added_tokens_dot_json": {"<older>": 259}},
+            "added_tokens.json",
+            "adds <older> to the tokens of tokenizer.json",
+        ),
+    ],
+)
+def test_tokens_beyond_the_rows_are_told_of_the_file_that_adds_them(
+    files: dict[str, Any], place: str, what: str
+) -> None:
+    config = {"model_type": "llama", "vocab_size": 259}
+    checkpoint = folder(tokenizer_dot_json=tiny(), config_dot_json=config, **files)
+    with pytest.raises(Error) as caught:
+        vocabulary.byte_pairs(checkpoint, 259)
+    assert caught.value.path == place and caught.value.what.startswith(what)
+    assert ("tokenizer.json", "tokens 0 to 258") in caught.value.facts
+    assert ("config.json", "vocab_size 259") in caught.value.facts
+
+
+def test_a_small_file_that_is_missing_is_told() -> None:
+    def doubts(**files: Any) -> list[Error]:
+        checkpoint = folder(
+            tokenizer_dot_model=checkpoints.pieces(264), config_dot_json={"model_type": "llama"}, **files
+        )
+        values = vocabulary.sentencepiece(checkpoint, 264)
+        assert values is not None
+        return vocabulary.doubts(checkpoint, values)
+
+    (found,) = doubts(chat_template_dot_jinja="{{ messages }}")
+    assert found.path == "tokenizer_config.json" and found.facts == (("not used", "chat_template.jinja"),)
+    assert doubts(tokenizer_config_dot_json=CLASS) == []
+
+
+def test_an_id_beyond_the_vocabulary_is_told() -> None:
+    checkpoint = folder(
+        tokenizer_dot_json=tiny(),
+        tokenizer_config_dot_json=CLASS,
+        config_dot_json={"eos_token_id": 900, "bos_token_id": 3},
+    )
+    checkpoint.pre = "smollm"
+    (found,) = vocabulary.doubts(checkpoint, vocabulary.byte_pairs(checkpoint, None))
+    assert found.what == "the id of the eos token is 900, and the vocabulary has 259 tokens"
+
+
 def test_a_pre_tokenizer_that_llama_cpp_does_not_know_is_an_error() -> None:
-    with pytest.raises(Error, match="the pre-tokenizer is none that llama.cpp knows"):
+    with pytest.raises(Error, match="llama.cpp does not know this pre-tokenizer"):
         vocabulary.byte_pairs(folder(tokenizer_dot_json=tiny(), tokenizer_config_dot_json=CLASS), None)
 
 

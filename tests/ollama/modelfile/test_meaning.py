@@ -51,6 +51,18 @@ def test_another_version_is_an_error(text: str) -> None:
         version(text)
 
 
+def test_broken_utf8_is_a_sign_for_each_sequence_and_after_a_mark_for_each_byte() -> None:
+    cut = b"FROM x\nSYSTEM a\xe2\x82b\xed\xa0\x80c\n"
+    assert parse(cut, "Modelfile").system == "a\ufffdb\ufffd\ufffd\ufffdc"
+    assert parse(b"\xef\xbb\xbf" + cut, "Modelfile").system == "a\ufffd\ufffdb\ufffd\ufffd\ufffdc"
+
+
+def test_of_several_templates_only_the_last_is_checked() -> None:
+    assert not parse("FROM x\nTEMPLATE {{ end }}\nTEMPLATE {{ .Prompt }}\n", "Modelfile").errors
+    assert parse("FROM x\nTEMPLATE {{ .Prompt }}\nTEMPLATE {{ end }}\n", "Modelfile").errors
+    assert not parse('FROM x\nTEMPLATE {{ end }}\nTEMPLATE ""\n', "Modelfile").errors
+
+
 # Faults and traps, as they are shown
 
 FAULTS = {
@@ -86,6 +98,19 @@ FAULTS = {
     "parameter_twice": "FROM x\nPARAMETER top_k 10\nPARAMETER top_k 20\n",
     "stop_with_an_escape": 'FROM x\nPARAMETER stop "\\nUser:"\n',
     "stop_in_single_quotes": "FROM x\nPARAMETER stop '<|im_end|>'\n",
+    "stop_lists": (
+        'FROM x\nPARAMETER stop ["<|im_start|>","<|im_end|>"]\nPARAMETER stop [word1 word2]\nPARAMETER stop []\n'
+        "PARAMETER stop [e~[\nPARAMETER stop [INST]\n"
+    ),
+    "stop_empty": 'FROM x\nPARAMETER stop ""\n',
+    "stop_with_an_entity": "FROM x\nPARAMETER stop &lt;|im_end|&gt;\n",
+    "stop_with_a_comment": "FROM x\nPARAMETER stop <|im_end|> # the end of a turn\n",
+    "stop_with_equals": "FROM x\nPARAMETER stop = <|im_end|>\n",
+    "parameters_out_of_range": "FROM x\nPARAMETER top_p 3\nPARAMETER temperature -1\nPARAMETER num_ctx 0\nPARAMETER repeat_penalty 0\n",
+    "template_unknown_values": (
+        'FROM x\nTEMPLATE """{{ if .Sytem }}{{ .System }}\n{{ end }}{{ range .Messages }}{{ .Rol }}: {{ .Prompt }}{{ end }}"""\n'
+    ),
+    "template_twice": "FROM x\nTEMPLATE {{ .Prompt\nTEMPLATE {{ .Prompt }}\n",
     "message_unknown_role": "FROM x\nMESSAGE assisstant hi\n",
     "message_role_in_capitals": "FROM x\nMESSAGE User hi\n",
     "message_role_with_a_colon": "FROM x\nMESSAGE user: hi\n",
@@ -120,6 +145,7 @@ FAULTS = {
     "invisible_in_a_parameter": "FROM x\nPARAMETER top\xad_k 1\n",
     "invisible_in_a_value": "FROM x\nSYSTEM kind\xa0and\u200b brief \U0001f468\u200d\U0001f469\n",
     "not_utf8": b"FROM x\nSYSTEM caf\xe9\n",
+    "not_utf8_after_a_mark": b"\xef\xbb\xbfFROM x\nSYSTEM caf\xe9\n",
     "utf16_without_a_mark": "FROM x\n".encode("utf-16-le"),
     "several_faults": "FROM x\nPARAMETER top_k many\nPARAMETER warmth 1\nREQUIRES new\n",
 }  # fmt: skip

@@ -54,7 +54,7 @@ def test_what_is_printed_reads_back(lines: list[Command]) -> None:
     try:
         text = printed(lines)
     except Error as error:
-        assert error.what.startswith("no Modelfile can hold a line that ends in")
+        assert error.what.startswith("a Modelfile cannot contain a line that ends in")
         return
     assert same(parse(text, "Modelfile").commands) == same(lines)
 
@@ -76,10 +76,10 @@ def test_real_modelfiles_parse_and_print_back() -> None:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        (Command("system", 'a"""\nb"""\n'), "no Modelfile can hold a line that ends in"),
-        (Command("system", "a\u200bb"), "no Modelfile can hold U\\+200B"),
-        (Command("system", "a\x00b"), "no Modelfile can hold U\\+0000"),
-        (Command("parameter", "1", "num-ctx"), "no Modelfile can name a parameter 'num-ctx'"),
+        (Command("system", 'a"""\nb"""\n'), "a Modelfile cannot contain a line that ends in"),
+        (Command("system", "a\u200bb"), "a Modelfile cannot contain U\\+200B"),
+        (Command("system", "a\x00b"), "a Modelfile cannot contain U\\+0000"),
+        (Command("parameter", "1", "num-ctx"), "a Modelfile cannot name a parameter 'num-ctx'"),
         (Command("message", "hi", "tool"), "unknown role 'tool'"),
         (Command("sistem", "hi"), "no instruction 'sistem'"),
     ],

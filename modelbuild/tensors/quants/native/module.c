@@ -4,7 +4,14 @@
 #include "format.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
+
+// Asked of the processor itself: clang's __builtin_cpu_supports knows no f16c before its release 19.
+static int has_f16c(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+}
 #endif
 
 // Subnormals count and rounding is to nearest: whatever mode other libraries have left this thread in is set aside.
@@ -29,7 +36,7 @@ static int usable(const struct kernels **out) {
     int n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    int avx2 = __builtin_cpu_supports("avx2") && has_f16c();
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         out[n++] = &kernels_avx512;
     if (avx2) out[n++] = &kernels_avx2;

@@ -1,0 +1,72 @@
+"""Whether the weights of a checkpoint have dtypes that no model of its kind can have: then they are not weights yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.structure import source
+from modelbuild.checkpoint.tables import SHOWN
+from modelbuild.checkpoint.weights import FP8
+from modelbuild.errors import Error
+from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.words import listed
+
+_WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
+_SCALED = ("scale", "mxfp4", "dequantize")
+
+
+def faults(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
+    found = _of(entries, _WHOLE)
+    if found and "float" in _said(architecture):
+        yield Error(
+            f"the checkpoint contains {_count(found)} of whole numbers, but config.json says {_said(architecture)}",
+            facts=[_tensors(found)],
+            hint="these are quantized values without their scales: start from the unquantized weights",
+        )
+
+
+def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+    """What can hardly be meant for weights, and may be."""
+    if found := _of(entries, _WHOLE):
+        yield Error(
+            f"the checkpoint contains {_count(found)} of whole numbers, and no {architecture.NAME} model has such weights",
+            facts=[_tensors(found)],
+            hint="if these are quantized values without their scales, the model outputs garbage: "
+            "start from the unquantized weights",
+        )
+    if (found := _of(entries, FP8)) and "float8" not in _said(architecture):
+        yield Error(
+            f"the checkpoint contains {_count(found)} of fp8 without scales, and config.json does not say so",
+            facts=[("torch_dtype", _said(architecture) or "not said"), _tensors(found)],
+            hint="this is right if the weights were rounded to fp8 as they are; if their scales were removed, "
+            "the model outputs garbage: start from the folder with its scales and quantization_config",
+        )
+
+
+def _of(entries: Sequence[Entry], dtypes: Sequence[str]) -> list[Entry]:
+    """The matrices made of weights of some dtypes without scales."""
+    return [each for each in entries if len(each.shape) > 1 and any(x in dtypes for x in _bare(each.expression))]
+
+
+def _said(architecture: Architecture) -> str:
+    """The dtype that config.json says the weights have."""
+    return str(architecture.config.get("torch_dtype") or architecture.config.get("dtype") or "")
+
+
+def _count(found: Sequence[Entry]) -> str:
+    return "1 matrix" if len(found) == 1 else f"{len(found)} matrices"
+
+
+def _tensors(found: Sequence[Entry]) -> tuple[str, str]:
+    return "tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN)
+
+
+def _bare(expression: Expression) -> Iterator[str]:
+    """The dtypes of the weights that a tensor is made of, but for those that scales belong to."""
+    if expression.operation == "leaf":
+        yield expression.dtype
+    elif expression.operation not in _SCALED:
+        for operand in expression.operands:
+            yield from _bare(operand)

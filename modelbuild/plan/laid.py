@@ -1,0 +1,57 @@
+"""A model as it is planned: the steps that make its layers, and what those that derive from it take over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelbuild.ollama import manifest as media
+from modelbuild.plan.remarks import Bare
+
+
+@dataclass(frozen=True)
+class LayerStep:
+    """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
+
+    media_type: str
+    step: str
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
+
+    recipe      the step that makes the recipe of the model layer, before quantization
+    finished    the step that makes the recipe of the model layer as it is
+    config      fields of the base's config that a model without a recipe takes over
+    unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    whole       the GGUF file that is the model layer if nothing is done to it
+    bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
+
+    A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
+    """
+
+    layers: tuple[LayerStep, ...]
+    recipe: str | None
+    finished: str | None
+    config: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    unquantized: bool
+    whole: str | None = None
+    bare: Bare | None = None
+
+    def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
+        """The layers with another for the model's."""
+        return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
+
+    @property
+    def config_alone(self) -> dict[str, Any]:
+        """What stays of an inherited config when the model layer is replaced."""
+        return {key: value for key, value in self.config.items() if key != "base"}
+
+    def made_of(self, recipe: str, finished: str) -> Base:
+        """The same model, its layer to be made of another recipe."""
+        layers = self.with_model(LayerStep(media.MODEL, ""))
+        return replace(self, layers=layers, recipe=recipe, finished=finished, config=self.config_alone, whole=None)

@@ -1,0 +1,121 @@
+"""Names of steps: after the row or model that asks for one; what several models share, after the base they are based on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+from modelbuild import steps
+from modelbuild.engine.graph import Step
+from modelbuild.project.variant import Variant
+from modelbuild.steps import quantize
+
+_OF_ROWS = ("quantize", "model", "config", "manifest")
+"""What follows from the row's own values is named after the row, what rows tend to share after the model."""
+
+_KEYS = {
+    "template": "template",
+    "system": "system",
+    "license": "license",
+    "params": "parameters",
+    "messages": "messages",
+}
+"""What a step makes of a text -> the key of a model that gives it."""
+
+
+class Asked(NamedTuple):
+    """What a step makes, the variants that asked for it, and the table that a text of theirs stands in."""
+
+    what: str
+    variants: list[Variant]
+    table: str
+
+
+def table(what: str, variant: Variant) -> str:
+    """The table or the model that gives a variant a text; empty for what is no text.
+
+    Texts of several tables are steps of their own, even if they are equal by chance: an edit of one renames no other.
+    """
+    if what not in _KEYS:
+        return ""
+    match variant.place(_KEYS[what]).key:
+        case ("model", str(name), *_):
+            return name
+        case ("defaults", *_):
+            return "defaults"
+    return variant.model
+
+
+def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
+    """The name of each step. It depends on all that is declared, and not on its order, but for numbers of the last resort."""
+    wishes = {key: _wishes(key, declared, asked) for key in declared}
+    found: dict[str, str] = {}
+    rest = list(declared)
+    while rest:
+        wanted = Counter(wishes[key][0] for key in rest)
+        taken, again = set(found.values()), []
+        for key in rest:
+            wish, *others = wishes[key]
+            if wanted[wish] == 1 and wish not in taken:
+                found[key] = wish
+            elif others:
+                wishes[key] = others
+                again.append(key)
+            else:
+                found[key] = _numbered(wish, found.values())
+        rest = again
+    return found
+
+
+def _numbered(name: str, taken: Collection[str]) -> str:
+    return name if name not in taken else next(f"{name}-{n}" for n in count(2) if f"{name}-{n}" not in taken)
+
+
+def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> list[str]:
+    """What a step may be called, the best first."""
+    what, variants = asked[key].what, _first(asked[key].variants)
+    labels = list(dict.fromkeys(variant.label for variant in variants))
+    models = list(dict.fromkeys(variant.model for variant in variants))
+    quant = _type(key, declared, asked) if what in _OF_ROWS else None
+    if len(labels) == 1:
+        owners = labels if what in _OF_ROWS else [*models, *labels]
+    elif len(models) == 1:
+        owners = [f"{models[0]}:{quant}", *models] if quant else models
+    else:
+        base = asked[key].table or _base(variants)
+        owners = [f"{base}:{quant}" if quant else base]
+    return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
+
+
+def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
+    """The variants without those that are based on another of them."""
+    own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
+    return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
+
+
+def _type(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> str | None:
+    """The type or mix that the recipe of a step is quantized to; None where nobody asked for one."""
+    kind = steps.kind_of(quantize)
+    while declared[key].kind != kind:
+        before = next(
+            (ref for role, ref in declared[key].inputs if role in ("recipe", "config") and isinstance(ref, str)), None
+        )
+        if before is None:
+            return None
+        key = before
+    said = {variant.quantize for variant in asked[key].variants}
+    values: quantize.Parameters = json.loads(declared[key].parameters)
+    return said.pop() if len(said) == 1 else values["ftype"]
+
+
+def _base(variants: Sequence[Variant]) -> str:
+    """What most of the variants are based on, without folders, tag and ending."""
+    found = Counter(_stem(line.text) for variant in variants for line in variant.froms[-1:])
+    return max(found, key=lambda stem: found[stem], default="") or "shared"
+
+
+def _stem(text: str) -> str:
+    return text.rstrip("/").rpartition("/")[2].partition(":")[0].removesuffix(".gguf").strip(".")

@@ -1,0 +1,103 @@
+"""Words of other tools are answered with what does the same here, unless a target has the name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modelbuild.cli import arguments, foreign, main
+from modelbuild.cli.invocation import commands
+from tests import checkpoints
+from tests.projects import write
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["run", "chat"], "Ollama runs models: `ollama run chat`"),
+        (["run"], "Ollama runs models: `ollama run NAME`"),
+        (
+            ["create", "me/chat"],
+            "a Modelfile is built by `modelbuild -f Modelfile -t me/chat`; a ModelBuild.toml by `modelbuild`",
+        ),
+        (
+            ["cp", "a", "b"],
+            "Ollama copies models: `ollama cp a b`; a model has more names by `tags` in ModelBuild.toml",
+        ),
+        (["ls"], "did you mean the command 'list'?"),
+        (["repro"], "`modelbuild` builds what has changed"),
+    ],
+)
+def test_a_verb_of_another_tool(words: list[str], hint: str) -> None:
+    error = foreign.verb(words)
+    assert error is not None
+    assert (error.what, error.hint) == (f"'{words[0]}' is not a command", hint)
+
+
+def test_clean_of_one_target_and_other_words_for_the_same() -> None:
+    for word in ("clean-chat", "clean:chat"):
+        error = foreign.verb([word])
+        assert error is not None and "`ollama rm chat`" in str(error.hint)
+    assert foreign.verb(["remove", "x"]) is not None
+    assert foreign.verb(["chat"]) is None
+
+
+def test_every_word_of_the_lists_means_something_and_no_command_is_among_them() -> None:
+    assert set(foreign.SAME.values()) <= foreign.VERBS.keys()
+    assert not (foreign.VERBS.keys() | foreign.SAME.keys()) & set(commands())
+    ours = {option for parameter in arguments.common(hidden=False) for option in parameter.opts}
+    assert not ours & foreign.OPTIONS.keys()
+
+
+@pytest.mark.parametrize("hint", sorted({*foreign.VERBS.values(), *foreign.OPTIONS.values()}))
+def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in re.findall(r"the command '(\w+)'", hint):
+        assert command in commands()
+    for words in re.findall(r"`modelbuild ?([^`]*)`", hint):
+        first = words.split()[0] if words else ""
+        assert first == "" or first.startswith("-") or first in commands()
+    for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
+        assert main.main(["help", *re.findall(r"`modelbuild (clean)", hint)[:1]]) == 0
+        everything = capsys.readouterr().out
+        main.main(["--help"])
+        assert option in everything + capsys.readouterr().out
+
+
+def test_a_target_of_that_name_wins_and_a_broken_project_says_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.write(tmp_path / "weights")
+    write(tmp_path, {"ModelBuild.toml": '[model.run]\nfrom = "./weights"\n'})
+    at = ["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "--models", str(tmp_path / "models")]
+    assert main.main([*at, "-n", "run"]) == 0
+    capsys.readouterr()
+    assert main.main([*at, "-n", "run", "chat"]) == 2
+    assert "'chat' is not a model" in capsys.readouterr().err
+    assert main.main([*at, "push", "run"]) == 2
+    assert "pushing to a registry is not supported yet: `ollama push run`" in capsys.readouterr().err
+    write(tmp_path, {"ModelBuild.toml": "[model"})
+    assert main.main([*at, "push", "run"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: 'push' is not a command") and "not TOML" in told
+
+
+def test_no_project_is_needed_to_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {".git/": ""})
+    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "pull", "llama3.2"]) == 2
+    told = capsys.readouterr().err
+    assert "`ollama pull llama3.2`" in told and "ModelBuild.toml" not in told
+    assert main.main(["--outtype", "f16"]) == 2
+    assert "--set MODEL.outtype=bf16" in capsys.readouterr().err
+
+
+def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["help"]) == 0
+    whole = capsys.readouterr().out
+    assert main.main(["--help"]) == 0
+    assert whole == capsys.readouterr().out
+    assert main.main(["help", "run"]) == 2
+    assert "Ollama runs models" in capsys.readouterr().err
+    assert main.main(["help", "lst"]) == 2
+    assert "did you mean 'list'?" in capsys.readouterr().err

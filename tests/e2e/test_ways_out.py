@@ -1,0 +1,81 @@
+"""Mistakes of the command line and of folders: each is told at once, with one exit code and a way out, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.cli import main
+from tests import checkpoints
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    checkpoints.write(tmp_path / "weights")
+    (tmp_path / "ModelBuild.toml").write_text('[model.a]\nfrom = "./weights"\n[model.b]\nfrom = "./weights"\n')
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELBUILD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "models"))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ["--cache", "file"],
+            2,
+            "a file is in its place\n  hint  name another folder with --cache or $MODELBUILD_CACHE",
+        ),
+        (["--cache", "file/below"], 2, "error: file: the cache cannot be used: a file is in its place"),
+        (["--models", "file"], 1, "not a folder\n  hint  name another folder with --models, $OLLAMA_MODELS"),
+        (["--models", "/proc/modelbuild"], 1, "hint     name another folder with --models"),
+        (["--cache", "x", "--models", "x"], 2, "name a separate cache folder with --cache"),
+        (["clean", "a"], 2, "`clean` takes no targets: `ollama rm NAME` removes one model"),
+        (["clean", "--cache", "--cache", "x"], 2, "`modelbuild --cache DIR clean --cache` empties another cache"),
+        (["build", "--poll"], 2, "hint  it is an option of `modelbuild watch`"),
+        (["watch", "c"], 2, "'c' is not a model, a variant or a group of this project"),
+        (["--watch", "a", "list"], 2, "'list' is not a model"),
+        (["quality", "--models", "m m"], 1, "`modelbuild --models 'm m' a`"),
+    ],
+)
+def test_a_mistake_is_told_with_a_way_out(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == code
+    assert said in capsys.readouterr().err
+
+
+def test_one_mistake_has_one_exit_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine" / "manifests").mkdir(parents=True)
+    at = ["--cache", "mine", "--models", "mine"]
+    for words in ([], ["-n"], ["list"], ["check"], ["clean"], ["clean", "--cache"], ["explain"]):
+        assert main.main([*at, *words]) == 2
+        assert "--cache or $MODELBUILD_CACHE" in capsys.readouterr().err
+
+
+def test_what_writes_nothing_makes_no_cache(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(path.name for path in folder.iterdir())
+    for words in (["-n"], ["-n", "--explain", "a"], ["clean", "--cache"], ["clean", "--cache", "-n"]):
+        assert main.main(words) == 0
+        assert sorted(path.name for path in folder.iterdir()) == before
+    assert "nothing to remove: there is no cache in" in capsys.readouterr().err
+
+
+def test_hints_name_the_options_that_a_build_was_made_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["-C", str(folder), "--models", str(folder / "my models"), "--cache", "c"]
+    assert main.main(at) == 0
+    (folder / "ModelBuild.toml").write_text('[model.a]\nfrom = "./weights"\n')
+    capsys.readouterr()
+    assert main.main(at) == 0
+    command = f"`modelbuild -C {folder} --models '{folder}/my models' --cache c clean --stale`"
+    assert f"{command} removes" in capsys.readouterr().err
+
+
+def test_a_number_of_thousands_of_digits_is_told_in_our_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "ModelBuild.toml").write_text(f'[model.a]\nfrom = "./w"\nparameters.seed = {"9" * 6000}\n')
+    assert main.main(["list"]) == 2
+    assert "ModelBuild.toml:3:19: a number has more than 4,300 digits" in capsys.readouterr().err
