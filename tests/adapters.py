@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from modelbuild.checkpoint.adapters.files import GGUF, MLX, PEFT
 from modelbuild.tensors.formats import gguf, safetensors
-from modelbuild.tensors.recipe import Recipe
+from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
 
+from . import recipes
 from .checkpoints import SAFETENSORS_NAMES, encode, save, values
 
 ALL = r".*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj|qkv_proj|gate_up_proj|w1|w2|w3)"
@@ -129,6 +130,9 @@ class Files:
     def tables(self) -> list[tuple[str, TensorTable]]:
         survey = gguf.survey if self._role == GGUF else safetensors.survey
         return [(self._role, survey(str(self._weights)).table)]
+
+    def values(self, x: Expression) -> bytes:
+        return recipes.evaluate(x, self.leaves())
 
     def leaves(self) -> dict[str, bytes]:
         """The bytes of every tensor of the adapter, by digest."""

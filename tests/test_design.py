@@ -21,7 +21,10 @@ ELSEWHERE = {
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
     **dict.fromkeys(
-        (f"checkpoint.adapters.{name}" for name in ("adapter", "checked", "gguf", "peft", "reading", "tensors")),
+        (
+            f"checkpoint.adapters.{name}"
+            for name in ("adapter", "checked", "gguf", "peft", "reading", "tensors", "trained")
+        ),
         "attacks/test_adapter_lies.py",
     ),
     **dict.fromkeys(

@@ -42,7 +42,9 @@ class Adapters:
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
         outtype = variant.string("outtype") or "source"
-        values = adapt.Parameters(folder=found.folder, outtype=outtype, scale=adapter.scale)
+        values = adapt.Parameters(
+            folder=found.folder, outtype=outtype, scale=adapter.scale, allow_zero=adapter.allow_zero or None
+        )
         return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files])
 
     def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
@@ -50,7 +52,8 @@ class Adapters:
         found = self.read(adapter)
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
-        values = merge.Parameters(scale=adapter.scale, requantize=variant.flag("allow_requantize") or None)
+        requantize = variant.flag("allow_requantize") or None
+        values = merge.Parameters(scale=adapter.scale, requantize=requantize, allow_zero=adapter.allow_zero or None)
         places = {"requantize": adapter.place}
         return self._declared.step(variant, merge, values, [("recipe", recipe), *found.files], places=places)
 

@@ -115,7 +115,8 @@ class _Look:
 
     def _of_file(self, error: Error, step: Step) -> Error:
         """What a step says that knows no file is about the one that its recipe comes from."""
-        weights = self._weights(step)
+        own = next((source for source in step.sources if source.form != "bytes"), None)
+        weights = own or self._weights(step)
         if error.place or weights is None or weights.form != "gguf":
             return error
         return error.replace(path=weights.path)

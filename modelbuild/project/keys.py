@@ -157,6 +157,10 @@ def adapter_scale(value: Any) -> float:
     return float(value)
 
 
+def adapter_zero(value: Any) -> bool:
+    return flag(value, "allow_zero")
+
+
 def role(value: Any) -> str:
     return choice(value, grammar.ROLES, "role")
 
@@ -253,6 +257,7 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "mode"), entry.get("mode", "layer"), adapter_mode)
         yield Part((number, "scale"), entry.get("scale", 1), adapter_scale)
+        yield Part((number, "allow_zero"), entry.get("allow_zero", False), adapter_zero)
 
 
 def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:

@@ -118,6 +118,7 @@ class Adapter(_Table):
     mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
         "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights."
     )
+    allow_zero: Flag = Field(False, description="Take it also where it changes nothing: one that is not trained yet.")
 
 
 class Message(_Table):

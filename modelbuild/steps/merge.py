@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from modelbuild.errors import Error
-from modelbuild.steps._inputs import Inputs
+from modelbuild.steps._inputs import BlobInputs, Inputs, Looked
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.adapters.adapter import Adapter
+    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 MAKES = "recipe"
@@ -18,24 +22,42 @@ class Parameters(TypedDict, total=False):
 
     scale       a factor on the adapter's own
     requantize  unpack, change and pack again what is quantized already
+    allow_zero  whether an adapter that changes nothing is taken
     """
 
     scale: float
     requantize: bool | None
+    allow_zero: bool | None
 
 
-def run(parameters: Parameters, inputs: Inputs) -> bytes:
+def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
     """Make the recipe of the one in the role `recipe`. The roles of the other inputs are the names of the adapter's files."""
-    from modelbuild.checkpoint.adapters import merged, reading
-    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.checkpoint.adapters import trained
 
-    base = Recipe.decode(inputs.artifact("recipe"))
     try:
-        adapter = reading.read(inputs)
-        requantize = bool(parameters.get("requantize"))
-        return merged.recipe(base, adapter, scale=parameters["scale"], requantize=requantize).encode()
+        _, adapter, made = _made(parameters, inputs)
+        trained.check(adapter, inputs.values, allow_zero=bool(parameters.get("allow_zero")))
+        return made.encode()
     except Error as error:
         raise error.of_input() from error
 
 
-look = run
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    """Make the recipe, and say where the adapter names another model than this one, and what is quantized a second time."""
+    from modelbuild.checkpoint.adapters import merged, naming
+
+    try:
+        base, adapter, made = _made(parameters, inputs)
+        return Looked(made.encode(), [*naming.doubts(adapter, base.metadata), *merged.doubts(base, made)])
+    except Error as error:
+        raise error.of_input() from error
+
+
+def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Recipe]:
+    from modelbuild.checkpoint.adapters import merged, reading
+    from modelbuild.tensors.recipe import Recipe
+
+    base = Recipe.decode(inputs.artifact("recipe"))
+    adapter = reading.read(inputs)
+    requantize = bool(parameters.get("requantize"))
+    return base, adapter, merged.recipe(base, adapter, scale=parameters["scale"], requantize=requantize)

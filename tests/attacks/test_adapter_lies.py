@@ -162,7 +162,7 @@ LIES: Mapping[str, Lie] = {
 
 
 def adapt_folder(folder: Path, model: Recipe) -> bytes:
-    return adapt.look({"folder": folder.name, "outtype": "source", "scale": 1.0}, adapters.Files(folder, model))
+    return adapt.look({"folder": folder.name, "outtype": "source", "scale": 1.0}, adapters.Files(folder, model)).recipe
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -174,7 +174,7 @@ def test_complaint_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) ->
 
 
 def test_every_golden_has_its_case() -> None:
-    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES)}) == set()
+    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES, *VALUES_LIES)}) == set()
 
 
 def gguf_file(
@@ -261,3 +261,33 @@ def test_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
     peft()(tmp_path / "a")
     with pytest.raises(Error, match="adapters of models of the architecture 'mamba' are not supported yet"):
         adapt_folder(tmp_path / "a", other)
+
+
+def trained(folder: Path, model: Recipe, **parameters: Any) -> bytes:
+    return adapt.run(
+        {"folder": folder.name, "outtype": "source", "scale": 1.0, **parameters}, adapters.Files(folder, model)
+    )
+
+
+VALUES_LIES: Mapping[str, Callable[[dict[str, Any]], object]] = {
+    "nan": lambda found: found[f"{STEM}.lora_A.weight"].__setitem__((1, 2), np.nan),
+    "infinity": lambda found: found[f"{STEM}.lora_B.weight"].__setitem__((1, 2), -np.inf),
+    "zero": lambda found: [x.fill(0) for name, x in found.items() if "lora_B" in name],
+}
+
+
+@pytest.mark.parametrize("lie", VALUES_LIES)
+def test_complaint_about_values_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) -> None:
+    peft(VALUES_LIES[lie])(tmp_path / "a")
+    assert adapt_folder(tmp_path / "a", model)
+    golden.check(f"adapter-{lie}", golden.complaint(lambda: trained(tmp_path / "a", model)))
+
+
+def test_an_untrained_one_may_be_allowed(model: Recipe, tmp_path: Path) -> None:
+    peft(VALUES_LIES["zero"])(tmp_path / "a")
+    assert trained(tmp_path / "a", model, allow_zero=True)
+
+
+def test_one_pair_that_is_zero_is_no_fault(model: Recipe, tmp_path: Path) -> None:
+    peft(lambda found: found[f"{STEM}.lora_B.weight"].fill(0))(tmp_path / "a")
+    assert trained(tmp_path / "a", model)

@@ -61,10 +61,10 @@ link = "hard"
 draft = "x.gguf"
 [model.c]
 from = "base"
-adapters = [{ path = "lora" }]
+adapters = [{ path = "lora", allow_zero = true }]
 [model.d]
 from = "base"
-adapters = [{ path = "lora", mode = "merge" }]
+adapters = [{ path = "lora", mode = "merge", allow_zero = true }]
 allow_requantize = true
 """
 

@@ -75,6 +75,7 @@ class Adapter:
     fused       pairs of parameters that hold all experts
     version     of PEFT, where it says so
     invocation  the tokens after which an activated LoRA is switched on
+    base        the name of the model that it was trained on, where it says so
     placed      the architecture of a GGUF file, where the names are of one
     """
 
@@ -86,4 +87,5 @@ class Adapter:
     fused: Sequence[Fused] = ()
     version: str = ""
     invocation: Sequence[int] = ()
+    base: str = ""
     placed: str = ""

@@ -22,7 +22,7 @@ from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.operations.replace_rows import replace_rows
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
-from modelbuild.words import listed, shown
+from modelbuild.words import listed, plural, shown
 
 OUTPUT = "output.weight"
 _SUMS = ("merge", "lengthen")
@@ -50,6 +50,29 @@ def recipe(base: Recipe, adapter: Adapter, *, scale: float, requantize: bool) ->
         merging.change(name, _added(pair, scale))
     merging.add_biases(adapter, scale)
     return Recipe(base.metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
+
+
+def doubts(base: Recipe, made: Recipe) -> list[Error]:
+    """A warning of tensors that are quantized a second time."""
+    before = {entry.name: entry.expression for entry in base.tensors}
+    twice = [
+        entry.name
+        for entry in made.tensors
+        if (old := before.get(entry.name))
+        and old != entry.expression
+        and old.dtype not in FLOATS
+        and old.operation != "quantize"
+    ]
+    if not twice:
+        return []
+    return [
+        Error(
+            f"{plural(len(twice), 'tensor')} of the model {'is' if len(twice) == 1 else 'are'} quantized a second time, "
+            "which adds to the error",
+            facts=[("tensors", listed(twice, 6))],
+            hint="merge the adapter into the weights that the model was quantized from, where you have them",
+        )
+    ]
 
 
 def _added(pair: Pair, scale: float) -> Change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from modelbuild import bounded_json
@@ -37,7 +38,9 @@ def read(files: Files) -> Adapter:
     ordered = sorted(table.tensors.items(), key=lambda item: item[1].offset)
     if not ordered:
         raise Error("holds no tensors", path=role, hint="the adapter was not saved: save it again")
-    return mlx.read(config, dict(ordered)) if is_mlx(config, table) else peft.read(config, dict(ordered))
+    found = mlx.read(config, dict(ordered)) if is_mlx(config, table) else peft.read(config, dict(ordered))
+    base = config.get("base_model_name_or_path") or config.get("model")
+    return replace(found, base=base) if isinstance(base, str) else found
 
 
 def configuration(data: bytes | None) -> Mapping[str, Any]:
