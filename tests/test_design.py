@@ -30,6 +30,8 @@ ELSEWHERE = {
     **dict.fromkeys(
         (f"checkpoint.adapters.{name}" for name in ("factors", "mlx", "places")), "checkpoint/adapters/test_layer.py"
     ),
+    "checkpoint.adapters.proof": "e2e/test_adapters.py",
+    "session.applied": "e2e/test_adapters.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "plan.laid": "plan/test_plan.py",

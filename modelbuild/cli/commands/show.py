@@ -19,12 +19,13 @@ from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
-from modelbuild.words import cut, listed, size
+from modelbuild.words import cut, listed, plural, size
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.plan.planned import PlannedLayer
+    from modelbuild.session.applied import Applied
     from modelbuild.session.provenance import Value
     from modelbuild.session.session import Session
 
@@ -88,6 +89,11 @@ class _Shown:
         self.made = standing.results
         self.state = variants.state(session, output, standing)
         self.remarks = session.remarks([output])
+        self.adapters: Sequence[Applied] = ()
+        if self.provenance.variant.adapters or any(layer.kind == "adapter" for layer in self.provenance.layers):
+            from modelbuild.session import applied
+
+            self.adapters = applied.adapters(session, output, standing)
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -118,6 +124,7 @@ class _Shown:
             "parameters": _plain(found.parameters()),
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
+            "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
@@ -140,6 +147,8 @@ class _Shown:
                 rows.append(_row("mix" if name == "name" else f"mix {name}", each))
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
+        for adapter in self.adapters:
+            rows += _adapter_rows(adapter)
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
@@ -151,6 +160,26 @@ class _Shown:
         for told in self.remarks:
             rows.append(["note" if told.minor else "warning", told.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _adapter_rows(adapter: Applied) -> list[list[str]]:
+    """What was applied of an adapter, and how much it changes."""
+    name = os.path.relpath(adapter.path)
+    if adapter.pairs is None:
+        return [[f"adapter {adapter.mode}", f"{name} (not built)", ""]]
+    left = f"; not applied: {listed(adapter.left)}" if adapter.left else ""
+    tensors = plural(len(adapter.tensors), "tensor")
+    rows = [
+        [
+            f"adapter {adapter.mode}",
+            f"{name}: {adapter.applied:,} of {plural(adapter.pairs, 'pair')} applied to {tensors}{left}",
+            "",
+        ]
+    ]
+    if adapter.blocks:
+        told = (f"{block or 'others'} {ratio:.2%}" for block, ratio in adapter.blocks.items())
+        rows.append(["change by block", listed(told, 40), ""])
+    return rows
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
