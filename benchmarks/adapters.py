@@ -2,8 +2,8 @@
 
     python benchmarks/adapters.py [--work build/benchmarks] [--rounds 2] [--variants 20]
 
-Twenty random LoRAs (rank 16, of q and v) over a synthetic Llama of 1.34 GB, each to q4_K_M, one after the other; `sync -f` counts. The peers are those
-that `.ci/peers` installs (source the `env` file it leaves).
+Twenty random LoRAs (rank 16, of q and v) over a synthetic Llama of 1.34 GB, each to q4_K_M, one after the other; `sync -f` counts.
+The peers are those that `.ci/peers` installs (source the `env` file it leaves).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+
 import synthetic
 from build import MIB, MODELBUILD, Run, in_turn, made, medians, ratio, timed
 
@@ -65,7 +66,7 @@ def project(folder: Path, weights: Path, adapters: Path, names: list[str]) -> No
     (folder / "ModelBuild.toml").write_text(
         f'[project]\nmodels = "models"\n[model.m]\nfrom = "{weights}"\nquantize = "q4_K_M"\n'
         f'adapters = [{{ path = "{adapters}/${{matrix.voice}}", mode = "merge" }}]\n'
-        f"matrix.voice = {json.dumps(names)}\n".replace("\\\n", "\n")
+        f"matrix.voice = {json.dumps(names)}\n"
     )
 
 
