@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -56,11 +56,31 @@ class Error(Exception):
         parts = [named, self.line, self.column if self.line else None]
         return ":".join(str(part) for part in parts if part is not None)
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from other errors."""
+        return self.path, self.line, self.column, self.what
+
+    @property
+    def errors(self) -> tuple[Error, ...]:
+        """Itself, as `Errors` has several."""
+        return (self,)
+
     def replace(self, **changes: Any) -> Error:
         """The same fault with other words for some of its parts, by the names of the parameters."""
         # Not what Python keeps there too: its notes, which a package from outside may have added.
         parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
         return Error(**{**parts, **changes})
+
+    def spelled(self) -> list[Any]:
+        """What `recalled` reads of a fault of a project, as JSON has it."""
+        return [self.what, self.path, self.line, self.column, self.source, self.width, self.facts, self.hint]
+
+    @staticmethod
+    def recalled(spelled: Sequence[Any]) -> Error:
+        what, path, line, column, source, width, facts, hint = spelled
+        told = [(label, text) for label, text in facts]
+        return Error(what, path=path, line=line, column=column, source=source, width=width, facts=told, hint=hint)
 
     def of_input(self) -> Error:
         """The same fault, told by a reader that took the name of a step's input for a path."""
@@ -91,14 +111,20 @@ class Problems:
     """What is wrong, gathered on the way so that one pass says all of it. True where anything is.
 
     warnings  errors that nobody need act on
+    parts     what is wrong with a part of the whole, and stops nothing else, by the part
     """
 
     def __init__(self) -> None:
         self.errors: list[Error] = []
         self.warnings: list[Error] = []
+        self.parts: dict[str, Problems] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.errors)
+        return bool(self.errors) or any(self.parts.values())
+
+    def of(self, part: str) -> Problems:
+        """The problems of one part."""
+        return self.parts.setdefault(part, Problems())
 
     def add(self, *errors: Error) -> None:
         self.errors += errors
@@ -110,6 +136,8 @@ class Problems:
         """Add what was gathered elsewhere."""
         self.errors += others.errors
         self.warnings += others.warnings
+        for part, more in others.parts.items():
+            self.of(part).take(more)
 
     def at(self, place: Placing) -> _Gathering:
         """A `with` block that an Error ends quietly: it is added, at this place unless it has one."""
@@ -139,6 +167,11 @@ class _Gathering:
 
 class Stopped(Exception):
     """The build was interrupted; a step gave up half way."""
+
+
+def once(errors: Iterable[Error]) -> list[Error]:
+    """Each error once, by its place and its words."""
+    return list({each.key: each for each in errors}.values())
 
 
 def render(error: Error, severity: str = "error") -> str:

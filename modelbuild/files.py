@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
 
 TICK = 0.02
@@ -19,6 +19,9 @@ TICK = 0.02
 DAY = 86400.0
 
 TEMPORARY = ".tmp-"
+GUEST = ".modelbuild-tmp-"
+"""Begins the names of temporary files in folders that are not ours, where others may have some of the other kind."""
+
 _LINK = ".link"
 
 AGAIN = 1000
@@ -164,6 +167,7 @@ class Temporary:
             # Against a strict umask: a server of another user reads what becomes of this. Some file systems refuse.
             with contextlib.suppress(OSError):
                 os.chmod(self._descriptor, 0o644)
+            ownership.hand_over(self._descriptor, os.path.dirname(path))
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             # Somebody who clears up may have been quicker than the lock.
             if _stands(self.path, self._descriptor):
@@ -184,6 +188,9 @@ class Temporary:
 
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if not ownership.may_link(descriptor, os.path.dirname(self.path)):
+                os.close(descriptor)
+                return False
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             os.link(source, self.path + _LINK)
             os.replace(self.path + _LINK, self.path)
@@ -203,6 +210,18 @@ class Temporary:
             os.close(self._descriptor)
 
 
+def reflink(source: int, target: int) -> bool:
+    """Have an open file share another one's bytes on the disk (btrfs, XFS); False where the file system can't."""
+    try:
+        import fcntl
+
+        ficlone = 0x40049409
+        fcntl.ioctl(target, ficlone, source)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def remove_temporary(path: str) -> None:
     """Remove a temporary file that nobody cares for any more. Never raises."""
     for name in (path, path + _LINK):
@@ -210,14 +229,14 @@ def remove_temporary(path: str) -> None:
             os.unlink(name)
 
 
-def clear_temporaries(folder: str) -> None:
-    """Remove the temporary files that killed builds left in a folder. Never raises."""
+def clear_temporaries(folder: str, mark: str = TEMPORARY) -> None:
+    """Remove the temporary files that killed builds left in a folder; `mark` begins their names. Never raises."""
     import fcntl
 
     with contextlib.suppress(OSError), os.scandir(folder) as scan:
         for entry in scan:
             with contextlib.suppress(OSError):
-                if entry.name.startswith(TEMPORARY) and entry.is_file(follow_symlinks=False):
+                if entry.name.startswith(mark) and entry.is_file(follow_symlinks=False):
                     descriptor = os.open(entry.path, os.O_RDONLY | _PLAIN)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -304,7 +323,7 @@ def make_folder(path: str) -> None:
     """Make a folder and those above it, whatever is removed meanwhile. Raises OSError, as where something else stands in its place."""
     for left in reversed(range(AGAIN)):
         try:
-            os.makedirs(path, exist_ok=True)
+            ownership.make_folders(path)
             return
         except (FileNotFoundError, FileExistsError):
             # Either went meanwhile: a folder above it, or the one that was there already.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
@@ -19,7 +19,7 @@ LIMIT = 64 << 20
 
 Kind = Literal["file", "folder"]
 Look = tuple[str, str, str]
-"""(verb, path or variable, what was seen)"""
+"""(verb, path or variable, what was seen); of a look that failed, '!' and the number of the system's error"""
 
 
 def kind(path: str) -> Kind | None:
@@ -57,10 +57,12 @@ class Observed:
 
     def read(self, path: str) -> bytes:
         """The bytes of a small text file."""
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size > LIMIT:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-            data = file.read()
+        try:
+            with _opened(path) as file:
+                data = file.read()
+        except OSError as error:
+            self._looks["read", path] = _failed(error)
+            raise
         self._looks["read", path] = xxh3(data)
         return data
 
@@ -72,13 +74,21 @@ class Observed:
 
     def entries(self, path: str) -> Listing:
         """What a folder holds; see `entries`."""
-        seen = entries(path)
+        try:
+            seen = entries(path)
+        except OSError as error:
+            self._looks["entries", path] = _failed(error)
+            raise
         self._looks["entries", path] = _listing(seen)
         return seen
 
     def stat(self, path: str) -> str:
         """Note a file whose head the planner reads itself: the same stat stands for the same head."""
-        seen = signature(os.stat(path))
+        try:
+            seen = signature(os.stat(path))
+        except OSError as error:
+            self._looks["stat", path] = _failed(error)
+            raise
         self._looks["stat", path] = seen
         return seen
 
@@ -111,7 +121,7 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
     for verb, subject, seen in looks:
         try:
             if verb == "read":
-                now = file_digest(subject)
+                now = _unread(subject) if seen.startswith("!") else file_digest(subject)
             elif verb == "kind":
                 now = kind(subject) or ""
             elif verb == "stat":
@@ -121,11 +131,35 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
             else:
                 value = os.environ.get(subject)
                 now = "" if value is None else "=" + value
-        except (OSError, Error):
+        except OSError as error:
+            now = _failed(error)
+        except Error:
             return False
         if now != seen:
             return False
     return True
+
+
+def _opened(path: str) -> BinaryIO:
+    """A text file that is small enough to be read whole. Raises OSError."""
+    file = open(path, "rb")  # noqa: SIM115 (closed by whom it is for)
+    if os.fstat(file.fileno()).st_size > LIMIT:
+        file.close()
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return file
+
+
+def _unread(path: str) -> str:
+    """How a read that failed would fail again; "" where it would not."""
+    try:
+        _opened(path).close()
+    except OSError as error:
+        return _failed(error)
+    return ""
+
+
+def _failed(error: OSError) -> str:
+    return f"!{error.errno}"
 
 
 def _listing(found: Listing) -> str:

@@ -10,6 +10,9 @@ import pytest
 # The command is run hundreds of times: the first run may keep its bytecode for the others.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# A server of whoever runs the tests is asked nothing.
+os.environ["OLLAMA_HOST"] = "http://none.invalid"
+
 # Whoever starts the tests in the background may have them ignore Ctrl-C, and all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

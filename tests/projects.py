@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelbuild.errors import Error, Errors, render
+from modelbuild.errors import Error, Errors, once, render
 from modelbuild.observed import Observed
 from modelbuild.project import loader
 from modelbuild.project.overrides import Overrides
@@ -66,10 +66,20 @@ def load(
     )
 
 
+def right(root: Path, *args: object, **kwargs: object) -> Project:
+    """A project of which nothing is broken. Raises Errors, by place, where something is."""
+    loaded = load(root, *args, **kwargs)  # type: ignore[arg-type]
+    errors = once(error for each in loaded.broken for error in each.errors)
+    if errors:
+        toml = os.path.basename(loaded.file)
+        raise Errors(sorted(errors, key=lambda e: (e.path != toml, e.path or "", e.line or 0, e.column or 0)))
+    return loaded
+
+
 def complaint(root: Path, *args: object, **kwargs: object) -> str:
-    """The rendered errors of a project that is wrong, else its rendered warnings."""
+    """The rendered errors of a project of which something is wrong, else its rendered warnings."""
     try:
-        loaded = load(root, *args, **kwargs)  # type: ignore[arg-type]
+        loaded = right(root, *args, **kwargs)
     except (Error, Errors) as error:
         return f"{error}\n".replace(str(root), "ROOT")
     return "".join(f"{render(warning, 'warning')}\n" for warning in loaded.warnings)

@@ -34,7 +34,6 @@ ELSEWHERE = {
     "session.applied": "e2e/test_adapters.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
-    "plan.laid": "plan/test_plan.py",
     "steps": "steps/test_steps.py",
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",

@@ -41,6 +41,7 @@ GROUND = frozenset(
         "interrupt",
         "misspelled",
         "observed",
+        "ownership",
         "page_cache",
         "plugins",
     }

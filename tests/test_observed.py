@@ -79,3 +79,35 @@ def test_a_large_text_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(observed, "LIMIT", 3)
     with pytest.raises(OSError, match="large"):
         look("read", folder)
+
+
+@pytest.mark.parametrize(
+    ("verb", "before", "after"),
+    [
+        ("read", "none", lambda path: path.touch()),
+        ("read", "folder", lambda path: (path.rmdir(), path.touch())),
+        ("read", "none", lambda path: path.mkdir()),
+        ("read", "large", lambda path: path.write_text("x")),
+        ("read", "large", lambda path: path.unlink()),
+        ("stat", "none", lambda path: path.touch()),
+        ("entries", "none", lambda path: path.mkdir()),
+        ("entries", "file", lambda path: path.unlink()),
+        ("entries", "file", lambda path: (path.unlink(), path.mkdir())),
+    ],
+)
+def test_a_look_that_failed_notices_when_it_would_not_or_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, before: str, after: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(observed, "LIMIT", 3)
+    path = tmp_path / "path"
+    {"none": lambda: None, "folder": path.mkdir, "large": lambda: path.write_text("large"), "file": path.touch}[
+        before
+    ]()
+    seen = Observed()
+    with pytest.raises(OSError):
+        getattr(seen, verb)(str(path))
+    looks = seen.looks()
+    assert [each[0] for each in looks] == [verb]
+    assert unchanged(looks, file_xxh3)
+    after(path)
+    assert not unchanged(looks, file_xxh3)

@@ -51,6 +51,7 @@ def _main(folder: str, observed: Observed) -> str | None:
     path = os.path.join(folder, "refs", "main")
     if observed.kind(path) != "file":
         return None
+    observed.stat(path)
     if os.path.getsize(path) > REFERENCE_LIMIT:
         return "?"
     return observed.read(path).decode("utf-8", "replace").strip()

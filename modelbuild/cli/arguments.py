@@ -15,6 +15,7 @@ from modelbuild import __version__
 from modelbuild.cli import foreign, usage
 from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
+from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
 from modelbuild.words import did_you_mean, listed
@@ -63,9 +64,11 @@ def common(hidden: bool) -> list[click.Parameter]:
     option = partial(click.Option, hidden=hidden)
     return [
         option(["-C", "folder"], type=Folder(), metavar="DIR", help="Work as if started in DIR."),
-        option(["-f", "--file"], type=click.Path(), metavar="FILE", help="Use this ModelBuild.toml or Modelfile."),
-        option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile."),
-        option(quantize, type=Ftype(), metavar="TYPE", help="Quantize the model of a Modelfile. Short: -q TYPE."),
+        option(
+            ["-f", "--file"], type=click.Path(), metavar="FILE", help="Use this ModelBuild.toml, Modelfile or weights."
+        ),
+        option(["-t", "--name"], metavar="NAME", help="Name the model of a Modelfile or weights."),
+        option(quantize, type=Ftype(), metavar="TYPE", help="Quantize a Modelfile or weights. Short: -q TYPE."),
         option(
             ["--set", "sets"],
             multiple=True,
@@ -99,7 +102,7 @@ def _command(name: str) -> click.Command:
         everywhere = {key: values.pop(key) for key in list(values) if key in names}
         call = invoked(merged(ctx.obj, everywhere))
         run: Callable[..., int] = module.run
-        return guarded(call, lambda call: run(call, **values))
+        return guarded(call, lambda call: run(call, **aimed(call, values)))
 
     return _Command(
         name,

@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.progress import no_work
+from modelbuild.cli.progress import broken_events, no_work
 from modelbuild.cli.sentences import because, forecasts, to_come
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import ALL, BUILD
+from modelbuild.project.broken import told
 from modelbuild.session import variants
 from modelbuild.session.forecast import Forecast, look_ahead, models_ahead
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
-    from modelbuild.session.session import Session
+    from modelbuild.session.session import Selection, Session
 
 
-def forecast(
-    call: Invocation, outputs: Sequence[Output], *, explain: bool, models: bool = True, force: bool = False
-) -> int:
+def forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool = True, force: bool = False) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
     session, report = call.session, call.report
-    chosen = session.graph.select(outputs)
+    chosen = session.graph.select(selection.outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
     ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
     needed_by = ahead.graph.targets()
@@ -44,7 +43,11 @@ def forecast(
         found = models_ahead(session, ahead)
         wrong, disk = wrong | found.wrong, found.disk
         _show(report, found.forecasts)
-    report.errors({id(error): error for errors in wrong.values() for error in errors}.values())
+    of_steps = {id(error): error for errors in wrong.values() for error in errors}
+    if report.as_json:
+        for event in broken_events(selection.broken):
+            report.object(event)
+    report.errors([*of_steps.values(), *told(selection.broken)])
     if report.as_json:
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
     elif ahead.due:
@@ -52,9 +55,9 @@ def forecast(
         report.note(
             to_come(sum(due.sure for due in ahead.due), sum(not due.sure for due in ahead.due), len(labels), disk)
         )
-    elif not wrong:
+    elif chosen.outputs and not wrong:
         report.note(_nothing_would_run(session, ahead.graph.outputs))
-    return FAILED if wrong else GOOD
+    return FAILED if wrong or selection.broken else GOOD
 
 
 def _show(report: Report, models: Sequence[Forecast]) -> None:

@@ -41,6 +41,8 @@ def sorted_q(words: Sequence[str]) -> list[str]:
             found.append("--quiet")
         elif word.startswith("-q") and _FTYPE_LIKE.fullmatch(word[2:]):
             found += ["--quantize", word[2:]]
+        elif word.startswith("-o") and len(word) > 2:
+            found += ["--output", word[2:]]
         else:
             found.append(word)
         at += 1

@@ -125,7 +125,10 @@ def _refuse_bytes(words: Sequence[str]) -> int:
 
 def _build(targets: Sequence[str]) -> int:
     from modelbuild.cli.commands import build
+    from modelbuild.cli.paths import aimed
     from modelbuild.cli.report import Report
     from modelbuild.session.settings import Settings
 
-    return guarded(Invocation(Settings(), Report()), lambda call: build.run(call, targets=tuple(targets)))
+    return guarded(
+        Invocation(Settings(), Report()), lambda call: build.run(call, **aimed(call, {"targets": tuple(targets)}))
+    )

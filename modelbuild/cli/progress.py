@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild.cli.places import here, near_path
 from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
 from modelbuild.cli.tables import GAP
 from modelbuild.errors import Error
@@ -15,6 +16,7 @@ from modelbuild.words import duration, listed, plural, size
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
     from modelbuild.engine.build import Event
+    from modelbuild.project.broken import Broken
 
 FOLDED = 20
 """Models that a terminal gets a line for; of more it gets the `LATEST` and a count."""
@@ -35,6 +37,14 @@ class Work(NamedTuple):
     steps: int
     names: Mapping[str, Sequence[str]] = {}
     size: Callable[[str], int | None] = lambda manifest: None
+
+
+def broken_events(broken: Iterable[Broken]) -> Iterator[Event]:
+    """What a build tells of each model that it is asked for and that is broken, before the work."""
+    for each in broken:
+        names = [name.display() for name in each.names or ()]
+        error = "\n\n".join(map(str, each.errors))
+        yield {"event": "broken", "label": each.label, "model": each.model or None, "names": names, "error": error}
 
 
 def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:
@@ -67,7 +77,7 @@ class Progress:
         if event["event"] == "summary":
             self.summary = event
         elif event["event"] == "stale":
-            self.stale = [displayed(name) for name in event["names"]]
+            self.stale = [*map(displayed, event["names"]), *(near_path(path, here()) for path in event["files"])]
             self.hear(event)
         elif event["event"] == "remark":
             # Before any step starts, so that nothing is drawn yet.
@@ -142,6 +152,9 @@ class Lines(Progress):
                     self.line(unjudged(event["path"], event["architecture"]))
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
+            case "broken":
+                if event["model"]:
+                    self.failed[event["label"]] = None
             case "start":
                 if reasons := event.get("because"):
                     self.line("\n".join(because(event["step"], reasons)))
@@ -149,6 +162,8 @@ class Lines(Progress):
                 self.step(event)
             case "variant":
                 self.variant(event)
+            case "file":
+                self.file(event)
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
@@ -174,6 +189,14 @@ class Lines(Progress):
     def model(self, text: str) -> None:
         """The line of a model."""
         self.line(text)
+
+    def file(self, event: Event) -> None:
+        self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]
+        if event["changed"] or self.report.verbose:
+            word = f"{'written' if event['changed'] else 'unchanged':<{MARK}}"
+            self.model(
+                f"{self.report.paint(word, 'green')}  {near_path(event['path'], here())}  {size(event['bytes'])}"
+            )
 
     def finish(self, summary: Event, failed: bool) -> None:
         built = [label for label, changed in self.built.items() if changed]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from modelbuild.cli.invocation import Invocation
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
+from modelbuild.project.broken import Broken, told
 from modelbuild.session.watcher import Watcher, concerns
 from modelbuild.words import plural
 
@@ -77,6 +78,7 @@ class _Rounds:
         self._build = build
         self._started_in = os.getcwd()
         self._last: object = None
+        self._faults: Sequence[str] = ()
         self._concerns: dict[str, Concern] = {}
         self._told: str | None = None
 
@@ -85,16 +87,19 @@ class _Rounds:
         self._stand()
         call = Invocation(self._settings, self._report)
         try:
-            graph = self._plan(call)
-            plan = graph.encode()
+            graph, broken = self._plan(call)
+            plan, faults = graph.encode(), [str(error) for error in told(broken)]
             if plan != self._last or any(source.path in changed for source in graph.sources()):
                 self._last = plan
                 self._report.begin()
                 self._build(call)
+            elif faults != self._faults:
+                self._report.errors(told(broken))
+            self._faults = faults
         except (Error, Errors) as error:
             if str(error) != self._last:
                 self._last = str(error)
-                self._report.errors(error.errors if isinstance(error, Errors) else [error])
+                self._report.errors(error.errors)
         finally:
             call.close()
 
@@ -107,12 +112,16 @@ class _Rounds:
             except OSError:
                 folder = os.path.dirname(folder)
 
-    def _plan(self, call: Invocation) -> Graph:
-        """What the targets need. Planned again until all that was looked at is watched: what changed in between would be missed."""
+    def _plan(self, call: Invocation) -> tuple[Graph, Sequence[Broken]]:
+        """What the targets need, and what of them is broken.
+
+        Planned again until all that was looked at is watched: what changed in between would be missed.
+        """
         file = os.path.join(self._settings.folder, str(self._settings.file))
         for _ in range(PLANS):
             call.close()
             graph: Graph | None = None
+            broken: Sequence[Broken] = ()
             fault: Error | Errors | None = None
             session: Session | None = None
             try:
@@ -122,7 +131,8 @@ class _Rounds:
                         "the project file was removed", path=path, hint="the next build starts when it exists again"
                     )
                 session = call.session
-                graph = session.graph.select(session.select(self._targets).outputs)
+                selection = session.select(self._targets)
+                graph, broken = session.graph.select(selection.outputs), selection.broken
             except (Error, Errors) as error:
                 fault = error
             except OSError as error:
@@ -142,7 +152,7 @@ class _Rounds:
         if fault is not None:
             raise fault
         assert graph is not None
-        return graph
+        return graph, broken
 
     def tell(self) -> None:
         """Say how changes are noticed: once, and again where that changes."""

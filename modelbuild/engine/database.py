@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
 from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder, reason
 
 T = TypeVar("T")
 
-SCHEMA = 4
+SCHEMA = 5
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -47,11 +47,12 @@ create table if not exists putting (
 ) without rowid;
 create table if not exists wrote_blob (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
+create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
 _CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3)
+_MIGRATED = (2, 3, 4)
 """Older schemas that lack tables alone."""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
@@ -132,6 +133,9 @@ class Database:
             db.execute("pragma journal_mode = wal")
         finally:
             db.close()
+        # SQLite gives the files that it makes beside a database to whoever that belongs to.
+        with open(new, "rb") as file:
+            ownership.hand_over(file.fileno(), self.root)
         # What another version kept, or what is no database: nothing is lost with it but time.
         _remove_database(self._state)
         os.replace(new, self._state)

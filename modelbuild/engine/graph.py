@@ -52,12 +52,16 @@ class Step(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A finished variant: the names it gets, and the steps that make its manifest, config and layers."""
+    """A finished variant: the names it gets, and the steps that make its manifest, config and layers.
+
+    files  (path, one of the blobs) of what is also wanted as a file of its own
+    """
 
     label: str
     names: tuple[str, ...]
     manifest: str
     blobs: tuple[str, ...]
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Graph:
@@ -131,7 +135,8 @@ class Graph:
             said = tuple((parameter, place) for parameter, place in places)
             graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final, said)
         graph.outputs = tuple(
-            Output(label, tuple(names), manifest, tuple(blobs)) for label, names, manifest, blobs in outputs
+            Output(label, tuple(names), manifest, tuple(blobs), tuple((path, blob) for path, blob in files))
+            for label, names, manifest, blobs, files in outputs
         )
         return graph
 

@@ -161,9 +161,9 @@ class Store:
         return self._blobs
 
     @contextlib.contextmanager
-    def temporary(self, folder: str | None = None) -> Iterator[Temporary]:
-        """A file to write, in the store or in `folder`; what is still there afterwards is removed."""
-        path = os.path.join(folder or self._blobs, TEMPORARY + os.urandom(8).hex())
+    def temporary(self, folder: str | None = None, mark: str = TEMPORARY) -> Iterator[Temporary]:
+        """A file to write, in the store or in `folder`; what is still there afterwards is removed. `mark` begins its name."""
+        path = os.path.join(folder or self._blobs, mark + os.urandom(8).hex())
         self._unfinished.add(path)
         file = Temporary(path)
         try:

@@ -15,6 +15,7 @@ from modelbuild.ollama.library import Library
 from modelbuild.ollama.modelfile.meaning import comment_hint, looks_like_path
 from modelbuild.ollama.name import Name
 from modelbuild.plan.weights import Weights, WeightsReader
+from modelbuild.project.broken import Broken
 from modelbuild.project.project import Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.words import did_you_mean
@@ -25,7 +26,7 @@ class Candidates:
     """The models of the project that a FROM may mean: one, or the rows of one."""
 
     line: From
-    variants: tuple[Variant, ...]
+    variants: tuple[Variant | Broken, ...]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,11 @@ class Declared:
         return Graph(
             map(renamed, self._steps.values()),
             (
-                output._replace(manifest=named[output.manifest], blobs=tuple(named[blob] for blob in output.blobs))
+                output._replace(
+                    manifest=named[output.manifest],
+                    blobs=tuple(named[blob] for blob in output.blobs),
+                    files=tuple((path, named[blob]) for path, blob in output.files),
+                )
                 for output in outputs
             ),
         )

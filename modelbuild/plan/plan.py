@@ -16,9 +16,11 @@ from modelbuild.plan import unused
 from modelbuild.plan.adapters import Adapters
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
-from modelbuild.plan.laid import Base, LayerStep
+from modelbuild.plan.layers import Base, LayerStep, form, without_model
 from modelbuild.plan.remarks import Bare, Prompts, Remark
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.project import outputs
+from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
@@ -29,29 +31,32 @@ from modelbuild.words import listed
 
 
 class Plan(NamedTuple):
-    """The steps of a project, warnings of what it says, and remarks on the models that it makes."""
+    """The graph of all that can be built; what is broken, with all that is based on it; warnings, and remarks on the models."""
 
     graph: Graph
-    warnings: list[Error]
+    broken: Sequence[Broken]
+    warnings: Sequence[Error]
     remarks: Sequence[Remark]
 
 
 def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
-    """Plan every variant of a project; `libraries` are the models folders that FROM looks in. Raises Errors: all that is wrong."""
+    """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
     planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
-    outputs = []
-    errors: list[Error] = []
-    for variant in project.variants:
+    made: list[Output] = []
+    broken: list[Broken] = []
+    for called in project.targets.called:
+        if isinstance(called, Broken):
+            broken.append(called)
+            continue
         try:
-            outputs.append(planner.output(variant))
-        except Error as error:
-            if error not in errors:
-                errors.append(error)
-    if errors:
-        raise Errors(errors)
-    return Plan(declared.graph(outputs), bases.warnings, planner.prompts.remarks())
+            made.append(planner.output(called))
+        except (Error, Errors) as fault:
+            broken.append(Broken.of(called, fault.errors))
+    graph = declared.graph(made)
+    part = graph.select(graph.outputs) if broken else graph
+    return Plan(part, broken, bases.warnings, planner.prompts.remarks())
 
 
 class _Planner:
@@ -62,7 +67,7 @@ class _Planner:
         self._weights = weights
         self._adapters = adapters
         self._declared = declared
-        self._planned: dict[str, Base | Error] = {}
+        self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
         self._used: set[tuple[str, str]] = set()
@@ -78,7 +83,9 @@ class _Planner:
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         self._remark(variant, base)
-        return Output(variant.label, tuple(name.path() for name in variant.names), made, blobs)
+        names = tuple(name.path() for name in variant.names)
+        files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
+        return Output(variant.label, names, made, blobs, files)
 
     def _remark(self, variant: Variant, base: Base) -> None:
         kinds = {each.media_type for each in base.layers}
@@ -86,8 +93,10 @@ class _Planner:
         if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
             self.prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))
 
-    def planned(self, variant: Variant) -> Base:
-        """Plan a variant's layers; what was wrong with it is said once, wherever it is a base."""
+    def planned(self, variant: Variant | Broken) -> Base:
+        """Plan a variant's layers. Of what is wrong with it, the same errors are raised wherever it is a base."""
+        if isinstance(variant, Broken):
+            raise Errors(variant.errors)
         known = self._planned.get(variant.label)
         if known is None:
             if variant in self._open:
@@ -98,14 +107,14 @@ class _Planner:
             self._open.append(variant)
             try:
                 known = self._laid(variant)
-            except Error as error:
+            except (Error, Errors) as error:
                 known = error
             finally:
                 self._open.pop()
             self._planned[variant.label] = known
-        if isinstance(known, Error):
-            raise known
-        return known
+        if isinstance(known, Base):
+            return known
+        raise known
 
     def _cycle(self, variant: Variant) -> Error:
         circle = [*self._open[self._open.index(variant) :], variant]
@@ -246,7 +255,7 @@ class _Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
-        return replace(base, layers=layers, finished=recipe, config=base.config_alone, unquantized=False)
+        return replace(base, layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -304,7 +313,7 @@ class _Planner:
         for media_type, blob in model.blobs:
             if media_type == media.MODEL:
                 recipe = self._import(variant, (blob,))
-            file = [("file", Source(blob, _form(media_type)))]
+            file = [("file", Source(blob, form(media_type)))]
             values = layer.Parameters(link=True)
             made = self._declared.step(variant, layer, values, file, what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
@@ -326,6 +335,7 @@ class _Planner:
                     hint=f"name one, such as '{rows[0].label}', or give the model a default row",
                 )
         base = self.planned(chosen)
+        assert chosen.names, "what is planned has a name"
         display = chosen.names[0].display()
         return replace(base, layers=tuple(replace(each, origin=display) for each in base.layers))
 
@@ -357,7 +367,3 @@ def _bare(variant: Variant, bare: Bare) -> Bare | None:
     if said is None:
         return bare
     return bare._replace(template=bare.path) if said else None
-
-
-def _form(media_type: str) -> str:
-    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"

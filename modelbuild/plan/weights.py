@@ -159,10 +159,13 @@ class WeightsReader:
         from modelbuild.checkpoint import hf_cache, shards
 
         self.entries(line, folder)
+        found = folder
         try:
             found = hf_cache.snapshot(folder, self._observed)
             hf_cache.check_links(found, shards.FILES)
         except Error as error:
+            # No listing shows links to nothing.
+            self._observed.stat(found)
             raise in_named(error, line, folder, folder=True) from error
         except OSError as error:
             raise _unreadable(error, line, folder, "folder") from error

@@ -20,7 +20,7 @@ MODEL = re.compile(rf"{WORD.pattern}(?:/{WORD.pattern}){{0,2}}")
 
 
 def find(start: str) -> str | None:
-    """The file of the project that a folder belongs to: the next ModelBuild.toml above, else the folder's own Modelfile.
+    """The project that a folder belongs to: the next ModelBuild.toml above, else its own Modelfile, else itself if it is a checkpoint.
 
     The search ends with a folder that holds a `.git`.
     """
@@ -32,8 +32,44 @@ def find(start: str) -> str | None:
         if parent == folder or os.path.exists(os.path.join(folder, ".git")):
             break
         folder = parent
-    own = os.path.join(os.path.abspath(start), "Modelfile")
-    return own if os.path.isfile(own) else None
+    start = os.path.abspath(start)
+    own = os.path.join(start, "Modelfile")
+    return own if os.path.isfile(own) else start if is_checkpoint(start) else None
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether a folder looks like a checkpoint: a config and weights."""
+    try:
+        names = set(os.listdir(path)) if os.path.isfile(os.path.join(path, "config.json")) else set()
+    except OSError:
+        return False
+    return any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names)
+
+
+def meant(path: str) -> str | None:
+    """What a path means as a project: a ModelBuild.toml or Modelfile, in a folder or itself, or weights; None for anything else."""
+    if os.path.isdir(path):
+        for name in (PROJECT_FILE, "Modelfile"):
+            if os.path.isfile(os.path.join(path, name)):
+                return os.path.join(path, name)
+        return path if is_weights(path) else None
+    if not os.path.isfile(path):
+        return None
+    return path if path.endswith(".toml") or name_after(path) is not None or is_weights(path) else None
+
+
+def is_weights(path: str) -> bool:
+    """Whether a path is taken for weights: a folder that holds some, or a GGUF file, by its name or its first bytes."""
+    try:
+        if os.path.isdir(path):
+            names = os.listdir(path)
+            return "snapshots" in names or any(name.endswith((".safetensors", ".gguf")) for name in names)
+        if path.lower().endswith(".gguf"):
+            return True
+        with open(path, "rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 class Finder:

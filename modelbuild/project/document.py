@@ -15,7 +15,7 @@ from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
 from modelbuild.project.keys import KEYS, axis_of, not_built_yet
-from modelbuild.project.locate import At, Path, Place
+from modelbuild.project.locate import At, Path, Place, part
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
 
@@ -43,12 +43,12 @@ class Checked(NamedTuple):
     """What is left of a text once everything malformed is taken out.
 
     document   the TOML as tomllib reads it
-    errors     all that is wrong with the text taken by itself
+    problems   all that is wrong with the text taken by itself; what concerns one table of models, mixes or groups alone is a part
     malformed  tables that lost something, for which nothing further should be said
     """
 
     document: dict[str, Any]
-    errors: list[Error]
+    problems: Problems
     malformed: frozenset[Path]
 
 
@@ -58,21 +58,32 @@ def check(text: str, file: str, keep: Keep) -> Checked:
     root = Place(file, text)
     shapes = _Shapes(keep)
     errors, malformed = shapes.faults("document", document, root.at)
+    problems = Problems()
+    for error, loc in zip(errors, malformed, strict=True):
+        _of(problems, loc).add(error)
     for loc in malformed:
         _prune(document, loc)
-    values = _Values(mixes.names(document), shapes)
+    values = _Values(mixes.names(document), shapes, problems)
     values.document(document, root)
     for name in document.get("model", {}):
-        problems = values.rows(name, document, root)
-        if problems:
-            values.problems.take(problems)
+        found = values.rows(name, document, root)
+        if found:
+            problems.of(name).take(found)
             malformed.append(("model", name))
-    return Checked(document, [*errors, *values.problems.errors], frozenset(malformed))
+            for key in ("matrix", "include", "exclude", "default"):
+                document["model"][name].pop(key, None)
+    return Checked(document, problems, frozenset(malformed))
+
+
+def _of(problems: Problems, path: Path) -> Problems:
+    """Where is noted what is wrong at a path of the text."""
+    concerned = part(path)
+    return problems if concerned is None else problems.of(concerned)
 
 
 def check_table(table: Table, mixes: Sequence[str], keep: Keep) -> list[Error]:
     """Check keys of a model that stand outside of the text; `mixes` are the names of the text's own."""
-    values = _Values(mixes, _Shapes(keep))
+    values = _Values(mixes, _Shapes(keep), Problems())
     values.whole(table.values, table.place.at)
     return values.problems.errors
 
@@ -173,19 +184,27 @@ def _toml_hint(what: str, source: str) -> str | None:
 def _prune(document: dict[str, Any], loc: Path) -> None:
     depth = 3 if loc[0] in ("model", "ftype") else 2
     table: Any = document
-    for part in loc[: min(depth, len(loc)) - 1]:
-        table = table.get(part) if isinstance(table, dict) else None
+    for key in loc[: min(depth, len(loc)) - 1]:
+        table = table.get(key) if isinstance(table, dict) else None
     if isinstance(table, dict):
         table.pop(loc[min(depth, len(loc)) - 1], None)
+        named = len(loc) == 2 or loc[0] == "group"
+        if loc[0] in ("model", "ftype", "group") and named and len(loc) > 1:
+            # What it is called stays known.
+            table[str(loc[1])] = [] if loc[0] == "group" else {}
 
 
 class _Values:
     """Checks what no shape can say. What is wrong goes to `problems`; `mixes` are the names of the text's own."""
 
-    def __init__(self, mixes: Sequence[str], shapes: _Shapes) -> None:
-        self.problems = Problems()
+    def __init__(self, mixes: Sequence[str], shapes: _Shapes, problems: Problems) -> None:
+        self.problems = problems
         self._mixes = mixes
         self._shapes = shapes
+
+    def _of(self, *path: str) -> _Values:
+        """The same for one table."""
+        return _Values(self._mixes, self._shapes, _of(self.problems, path))
 
     def document(self, document: Mapping[str, Any], root: Place) -> None:
         declared = document.get("vars", {})
@@ -198,29 +217,31 @@ class _Values:
             if "${" not in discover_as:
                 self.problems.add(root.at("project", "discover_as").error(what))
         for name, table in document.get("ftype", {}).items():
-            self._ftype(name, table, root.at("ftype", name))
+            self._of("ftype", name)._ftype(name, table, root.at("ftype", name))
         for name in document.get("group", {}):
             if not WORD.fullmatch(name):
                 what = f"'{name}' cannot name a group: expected letters, digits, '_', '-' and '.'"
-                self.problems.add(root.at("group", name).error(what, value=False))
+                self._of("group", name).problems.add(root.at("group", name).error(what, value=False))
         self.table(document.get("defaults", {}), root.at("defaults").at)
         for name, table in document.get("model", {}).items():
-            self.table(table, root.at("model", name).at)
-            self._model(name, table, root.at("model", name))
-        if not self.problems:
-            self._unshaped(document, root)
+            values = self._of("model", name)
+            values.table(table, root.at("model", name).at)
+            values._model(name, table, root.at("model", name))
+        self._unshaped(document, root)
 
     def _unshaped(self, document: Mapping[str, Any], root: Place) -> None:
         """What stands where any key may stand is of no shape; still, it is kept as JSON, which has no such numbers."""
         for path, value in _leaves(document):
             if isinstance(value, float) and not math.isfinite(value):
-                self.problems.add(root.at(*path).error(f"'{path[-1]}' expects a finite number, got {value}"))
+                found = _of(self.problems, path)
+                if not any(error.line == root.at(*path).position()[0] for error in found.errors):
+                    found.add(root.at(*path).error(f"'{path[-1]}' expects a finite number, got {value}"))
 
     def _references(self, document: Mapping[str, Any], declared: Mapping[str, Any], root: Place) -> None:
         for path, text in _leaves(document):
             if not isinstance(text, str) or "${" not in text:
                 continue
-            with self.problems.at(root.at(*path)):
+            with _of(self.problems, path).at(root.at(*path)):
                 # A `${matrix.…}` is looked up per row.
                 for part in variables.parts(text):
                     if isinstance(part, variables.Reference) and "." not in part.name and part.name not in declared:
@@ -259,7 +280,7 @@ class _Values:
 
     def rows(self, name: str, document: Mapping[str, Any], root: Place) -> Problems:
         """What is wrong with the values of a model's axes, and with keys that `include` adds to rows."""
-        values = _Values(self._mixes, self._shapes)
+        values = _Values(self._mixes, self._shapes, Problems())
         table, here = document["model"][name], root.at("model", name)
         for axis, of_axis in table.get("matrix", {}).items():
             for label, value in of_axis.items() if isinstance(of_axis, dict) else enumerate(of_axis):

@@ -20,27 +20,38 @@ from modelbuild.words import did_you_mean, listed
 
 
 def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: Problems) -> list[Variant]:
-    """Make a variant of every row of a model. What is wrong goes to `problems`; `found` are the models that Modelfiles make."""
+    """Make a variant of every row of a model; none where its rows cannot be told. `found` are the models that Modelfiles make.
+
+    What is wrong with the model goes to its part of `problems`, what is wrong with a row to the part of its label.
+    """
     own = Problems()
     rows, axes = matrix.rows(laid.said, laid.table, around.vars, own)
     own.add(*_set_axes(laid, axes), *_lost_tags(laid, rows))
     own.warn(*unused.keys_under_axes(laid.own, laid.table, axes))
     readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
     namings = [reader.naming() for reader in readers]
+    labels = _labels(laid, readers, namings, own)
     variants = []
-    for label, naming, reader in zip(_labels(laid, readers, namings, own), namings, readers, strict=True):
+    is_right, of_row = True, Problems()
+    for label, naming, reader in zip(labels, namings, readers, strict=True):
+        reader.problems = of_row
         text = reader.modelfile()
         if not text and _says_no_source(reader.declared):
             hint = did_you_mean(laid.model, found)
-            own.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
+            of_row.add(laid.table.error("neither 'from' nor 'modelfile'", hint=hint, value=False))
         variants.append(reader.variant(label, naming.names, text))
+        if of_row:
+            problems.of(laid.model if own else label).add(*of_row.errors)
+            problems.warn(*of_row.warnings)
+            is_right, of_row = False, Problems()
     if axes and rows:
         own.add(*unused.axes(laid.said, axes, laid.model))
-    if not own and not any(each.quantize for each in variants):
+    if is_right and not own and not any(each.quantize for each in variants):
         own.add(*_unused_imatrices(variants))
-    own.warn(*unused.keys_of_rows(laid.own, laid.table, variants))
-    problems.take(own)
-    return variants
+    problems.warn(*own.warnings, *of_row.warnings, *unused.keys_of_rows(laid.own, laid.table, variants))
+    if own:
+        problems.of(laid.model).add(*own.errors)
+    return [] if own and not all(each.names for each in variants) else variants
 
 
 def _declared(laid: Laid, row: Row, vars: Scope) -> Declaration:
@@ -99,7 +110,7 @@ def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:
-    """Refuse two variants of one name; case does not tell names apart."""
+    """Refuse variants that share a name; case does not tell names apart."""
     owners: dict[str, list[Variant]] = {}
     for each in variants:
         for name in each.names:
@@ -112,7 +123,9 @@ def check_names(variants: Sequence[Variant], problems: Problems) -> None:
             name = next(each for each in clashing[1].names if each.path().lower() == folded)
             groups.setdefault(tuple(each.label for each in clashing), (name, clashing))
     for name, clashing in groups.values():
-        problems.add(_clash(name, clashing))
+        clash = _clash(name, clashing)
+        for each in clashing:
+            problems.of(each.label).add(clash)
 
 
 def _clash(name: Name, variants: Sequence[Variant]) -> Error:

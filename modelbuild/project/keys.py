@@ -358,6 +358,10 @@ KEYS: Mapping[str, Key] = {
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
         partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
+    "output": Key(
+        "path", "Where the GGUF is also put, as a file; a path that ends in '/' is a folder for it.",
+        is_plain=True, extended=False,
+    ),
     "tag": Key(
         "string", "The tag; with a matrix by default the labels of the row, joined by '-'.", default="latest", makes="names",
     ),

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from modelbuild.errors import Error, Errors, Problems
+from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
 from modelbuild.observed import Observed
-from modelbuild.ollama.name import can_be
-from modelbuild.project import expansion, mixes, modelfiles, toml, unused
+from modelbuild.ollama.name import NAMESPACE, Name, can_be
+from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, unused, weights
+from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
-from modelbuild.project.locate import Place
-from modelbuild.project.models import Models
+from modelbuild.project.locate import Place, part
+from modelbuild.project.models import Laid, Models
 from modelbuild.project.overrides import Overrides
 from modelbuild.project.project import Project
 from modelbuild.project.row import Surroundings
-from modelbuild.project.targets import Targets
+from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.project.variant import Variant
@@ -28,14 +32,16 @@ if TYPE_CHECKING:
 
 
 def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None = None) -> Project:
-    """Read a ModelBuild.toml, or a Modelfile as a project of one model; `file` is absolute.
+    """Read a ModelBuild.toml, or a Modelfile or weights as a project of one model; `file` is absolute.
 
-    Raises Errors with everything that is wrong with the project, ordered by place, or Error.
+    What is wrong with a model breaks that model alone. Raises Errors with everything that is wrong, ordered by place, where a
+    fault concerns the whole project, or Error.
     """
     given, problems = given or Overrides(), Problems()
     texts = Texts(os.path.dirname(file), observed, problems)
-    data, shown = texts.read(file), texts.shown(file)
     is_toml = file.endswith(".toml")
+    is_weights = not is_toml and discovery.is_weights(file)
+    data, shown = b"" if is_weights else texts.read(file), texts.shown(file)
     if is_toml:
         _refuse_options_of_modelfiles(given, shown)
     top = Place(shown, _decoded(data, shown) if is_toml else "")
@@ -43,15 +49,19 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     if declared is None:
         raise Errors(_ordered(problems.errors, top))
     folder, namespace = _models_folder(declared, texts), _namespace(declared)
-    if is_toml:
+    if is_weights:
+        declared, found = weights.adopt(file, declared, is_named=given.name is not None), {}
+    elif is_toml:
         found = modelfiles.discover(declared, folder, texts, observed, problems)
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
-    variants = _variants(Models(declared, found, texts), declared, given, namespace, texts)
-    targets = _targets(declared, variants, {*declared.table("model"), *found})
+    models = Models(declared, found, texts)
+    variants, guessed = _variants(models, declared, given, namespace, texts)
+    targets = _targets(declared, _sorted_out(models, variants, guessed, declared))
     name = declared.string(declared.table("project"), "name", top.at("project"))
-    if problems:
-        raise Errors(_ordered(problems.errors, top))
+    if problems.errors:
+        of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
+        raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
     return Project(texts.root, file, name or None, namespace, folder, targets, warnings)
 
@@ -74,8 +84,7 @@ def _decoded(data: bytes, shown: str) -> str:
 
 def _ordered(errors: Iterable[Error], top: Place) -> list[Error]:
     """Each error once, by its place; those of the project's own file come first."""
-    once = {(each.path, each.line, each.column, each.what): each for each in errors}
-    return sorted(once.values(), key=lambda e: (e.path != top.file, e.path or "", e.line or 0, e.column or 0))
+    return sorted(once(errors), key=lambda e: (e.path != top.file, e.path or "", e.line or 0, e.column or 0))
 
 
 def _models_folder(declared: Toml, texts: Texts) -> str | None:
@@ -98,15 +107,24 @@ def _namespace(declared: Toml) -> str | None:
 
 def _variants(
     models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts
-) -> tuple[Variant, ...]:
+) -> tuple[list[Variant], dict[str, set[str]]]:
+    """All variants, and what the models may be called whose variants cannot be told."""
     problems = declared.problems
-    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, problems)
-    around = Surroundings(texts, declared.vars, namespace, custom)
-    variants = [
-        variant
-        for laid in models.laid(given, problems)
-        for variant in expansion.expand(laid, around, models.found, problems)
-    ]
+    wrong = Problems()
+    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, wrong)
+    faults = {name: [*declared.faults.get(f"[ftype.{name}]", ()), *wrong.of(name).errors] for name in custom}
+    for name, errors in faults.items():
+        problems.of(f"[ftype.{name}]").add(*errors)
+    around = Surroundings(texts, declared.vars, namespace, custom, faults)
+    variants: list[Variant] = []
+    guessed: dict[str, set[str]] = {}
+    for laid in models.laid(given, problems):
+        made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+        if laid.is_all:
+            variants += made
+        if not made or not laid.is_all:
+            # Whatever else is FROM it by one of these words must not find what was built of it before.
+            guessed[laid.model] = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
     if not models.names and not problems:
         what = "no model: neither a [model.NAME] nor a Modelfile"
         problems.warn(Error(what, path=declared.top.file))
@@ -116,17 +134,58 @@ def _variants(
         problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
         problems.warn(*unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
-    return tuple(variants)
+    outputs.check(variants, problems)
+    return variants, guessed
 
 
-def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[str]) -> Targets:
+def _plain_name(laid: Laid, around: Surroundings) -> Iterator[str]:
+    """The name that a model says, where it is one as it stands."""
+    said = laid.said.get("name")
+    with suppress(Error):
+        if said and isinstance(said.value, str):
+            yield Name.parse(said.value, namespace=around.namespace or NAMESPACE).display().removesuffix(":latest")
+
+
+def _sorted_out(
+    models: Models, variants: Sequence[Variant], guessed: Mapping[str, Collection[str]], declared: Toml
+) -> list[Variant | Broken]:
+    """The variants, those of which something is wrong as broken ones; `guessed` is what the models may be called that have none."""
+    made: dict[str, list[Variant]] = {}
+    for variant in variants:
+        made.setdefault(variant.model, []).append(variant)
+    parts = {name: problems.errors for name, problems in declared.problems.parts.items() if problems.errors}
+    found: list[Variant | Broken] = []
+    for model in models.names:
+        of_model = parts.get(model, [])
+        if model not in made:
+            errors = _ordered(of_model, declared.top)
+            found.append(Broken(model, model, errors, words=guessed.get(model, ())))
+        for variant in made.get(model, ()):
+            errors = _ordered([*of_model, *parts.get(variant.label, ())], declared.top)
+            found.append(Broken.of(variant, errors) if errors else variant)
+    return found
+
+
+def _beside_models(called: Iterable[Variant | Broken], declared: Toml) -> Iterator[Broken]:
+    """What is wrong and is told with no model: groups, and mixes and tables that no model uses."""
+    told = {error.key for each in called if isinstance(each, Broken) for error in each.errors}
+    parts = {name: problems.errors for name, problems in declared.problems.parts.items()}
+    for name in dict.fromkeys([*declared.faults, *parts]):
+        errors = _ordered([*declared.faults.get(name, ()), *parts.get(name, ())], declared.top)
+        if any(error.key not in told for error in errors) or (errors and name.startswith("[group.")):
+            label = f'[model."{name}"]' if GLOB.search(name) and not name.startswith("[") else name
+            # After a file a model may have been named before.
+            yield Broken("", label, tuple(errors), None if name.startswith("./") else ())
+
+
+def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
     """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
     top, problems = declared.top, declared.problems
     default = declared.strings(declared.table("project").get("default", ()), top.at("project", "default"))
     groups = {
         name: declared.strings(members, top.at("group", name)) for name, members in declared.table("group").items()
     }
-    targets = Targets(groups, variants, default)
+    targets = Targets(groups, tuple(called), default)
     problems.warn(*unused.targets(declared.table("project"), groups, top))
     problems.warn(*unused.glob_tables(declared.table("model"), top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
@@ -137,12 +196,16 @@ def _targets(declared: Toml, variants: tuple[Variant, ...], models: Collection[s
                 continue
             if GLOB.search(member):
                 problems.warn(here.at(number).error(f"'{member}' matches nothing"))
-            elif member not in models and not (problems and re.search("[:/]", member)):
+            elif not (targets.words.untold and re.search("[:/]", member)):
                 # Of a model that is wrong in itself nobody knows what its variants are called.
-                problems.add(here.at(number).placed(targets.words.unknown(member)))
+                concerned = part(here.key)
+                found = problems if concerned is None else problems.of(concerned)
+                found.add(here.at(number).placed(targets.words.unknown(member)))
     for name in groups:
-        circle = targets.circle(name)
-        if circle and name == min(circle):
-            what = f"the group is a cycle: {' -> '.join([*circle, name])}"
-            problems.add(top.at("group", name).error(what, hint="take one of them out of the other", value=False))
-    return targets
+        if circle := targets.circle(name):
+            first = circle.index(min(circle))
+            way = [*circle[first:], *circle[:first]]
+            what = f"the group is a cycle: {' -> '.join([*way, way[0]])}"
+            hint = "take one of them out of the other"
+            problems.of(f"[group.{name}]").add(top.at("group", way[0]).error(what, hint=hint, value=False))
+    return replace(targets, called=(*called, *_beside_models(called, declared)))

@@ -20,6 +20,16 @@ Path = tuple[str | int, ...]
 """Keys and list positions from the root of the document: ("model", "chat", "adapters", 0, "path")"""
 
 
+def part(path: Path) -> str | None:
+    """What a fault at a path stops: a model or a glob of them by its name, a mix or a group by its table; None for everything."""
+    match path:
+        case ("model", str(name), *_):
+            return name
+        case ("ftype" | "group" as table, str(name), *_):
+            return f"[{table}.{name}]"
+    return None
+
+
 class Span(NamedTuple):
     """Characters of the text, from start up to but not including end."""
 

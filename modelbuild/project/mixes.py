@@ -69,33 +69,36 @@ _CHECKS: Mapping[str, Check] = {
 
 
 def read(tables: Mapping[str, Any], root: Place, scope: Scope, problems: Problems) -> dict[str, Said]:
-    """Fill in and check the mixes of a document that schema.check has passed; what is wrong goes to `problems`.
+    """Fill in and check the mixes of a document that schema.check has passed; what is wrong with one goes to its part of `problems`.
 
     The value of each is {"base": ftype, "tensors": [[pattern, quant], …], "pure": true, "output_tensor_type": quant,
     "token_embedding_type": quant, "leave_output_tensor": true}, without the keys that say nothing.
     """
 
-    def settled(value: Any, place: Place, check: Check) -> Any:
-        with problems.at(place):
-            return check(filled(value, scope))
-        return None
-
     mixes = {}
     for name, table in tables.items():
-        here = root.at("ftype", name)
+        here, own = root.at("ftype", name), problems.of(name)
         rules = table.get("tensors", {})
         value: dict[str, Any] = {}
         for key, check in _CHECKS.items():
             found: Any = None
             if key == "tensors":
-                found = [[each, settled(quant, here.at(key, each), check)] for each, quant in rules.items()]
+                found = [
+                    [each, _settled(quant, here.at(key, each), check, scope, own)] for each, quant in rules.items()
+                ]
             elif key in table:
-                found = settled(table[key], here.at(key), check)
+                found = _settled(table[key], here.at(key), check, scope, own)
             if found:
                 value[key] = found
         if rules and value.get("base") in ftypes.FLOATS:
             what = f"'tensors' has no effect: with base '{value['base']}' every tensor becomes {value['base']}"
             hint = "start from a quantized base, and name the tensors to keep: '.*' = \"f16\""
-            problems.add(here.at("tensors").error(what, hint=hint, value=False))
+            own.add(here.at("tensors").error(what, hint=hint, value=False))
         mixes[name] = Said(value, here)
     return mixes
+
+
+def _settled(value: Any, place: Place, check: Check, scope: Scope, problems: Problems) -> Any:
+    with problems.at(place):
+        return check(filled(value, scope))
+    return None

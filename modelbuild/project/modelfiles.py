@@ -56,11 +56,11 @@ class _Discovery:
         found = {}
         for name, candidates in names.items():
             if len(candidates) > 1:
-                self.problems.add(self._two_of_one_name(name, candidates, paths))
+                self.problems.of(name).add(self._two_of_one_name(name, candidates, paths))
             elif "modelfile" in declared.get(name, {}):
                 what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
                 hint = "rename one of them, or name the found one in its own table"
-                self.problems.add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
+                self.problems.of(name).add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
         if "discover_as" in self.table and not found:
             what, hint = "no Modelfile is found that 'discover_as' would name", "say in 'modelfiles' where they are"
@@ -118,15 +118,17 @@ class _Discovery:
         for path in paths:
             name = name_after(path, template)
             shown = self.texts.shown(path)
-            if name is None:
+            if name is not None and MODEL.fullmatch(name):
+                names.setdefault(name, []).append(path)
+            elif name is None:
                 hint = "Modelfiles are named Modelfile, NAME.Modelfile or Modelfile.NAME; [model.NAME] can name any other file"
-                self.problems.add(Error("no model can be named after this file", path=shown, hint=hint))
-            elif not MODEL.fullmatch(name):
+                self.problems.of(f"./{shown}").add(
+                    Error("no model can be named after this file", path=shown, hint=hint)
+                )
+            else:
                 what = f"'{name}' would be the model's name, but is not a valid name"
                 hint = f"name it in a table: [model.NAME] with modelfile = {_quoted(shown)}"
-                self.problems.add(Error(what, path=shown, hint=hint))
-            else:
-                names.setdefault(name, []).append(path)
+                self.problems.of(f"./{shown}").add(Error(what, path=shown, hint=hint))
         return names
 
     def _two_of_one_name(self, name: str, found: Sequence[str], paths: Sequence[str]) -> Error:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild.errors import Problems
-from modelbuild.project import unused
+from modelbuild.errors import Error, Problems
+from modelbuild.project import unused, variables
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
@@ -17,7 +17,7 @@ from modelbuild.project.overrides import Overrides
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
-from modelbuild.words import did_you_mean
+from modelbuild.words import as_text, did_you_mean
 
 
 class Laid(NamedTuple):
@@ -27,6 +27,7 @@ class Laid(NamedTuple):
     own     what its table says, without the tables below and above
     said    key -> the value on top
     on_top  the tables of `--set`, which lie over those of rows too
+    is_all  whether nothing is lost: else nobody knows what the model is
     """
 
     model: str
@@ -34,6 +35,7 @@ class Laid(NamedTuple):
     own: Mapping[str, Any]
     said: Mapping[str, Said]
     on_top: Sequence[Table]
+    is_all: bool
 
 
 class Models:
@@ -47,7 +49,7 @@ class Models:
         self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
 
     def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
-        """Lay over one another what is said of each model. One of which something is wrong is left out; what it is goes to `problems`.
+        """Lay over one another what is said of each model. What is wrong goes to the model's part of `problems`.
 
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         """
@@ -63,18 +65,23 @@ class Models:
                 unmatched.difference_update(matched)
                 refinements = (Table(table, self._toml.top.at("model", name)) for name, table in refining.items())
                 common[matched] = lay([defaults, *refinements])
-            chain = self._chain(model, problems)
+            own = Problems()
+            chain, names, is_all = self._chain(model, own)
+            for name in (*names, *matched):
+                own.add(*self._toml.faults.get(name, ()))
+            if own:
+                problems.of(model).take(own)
             on_top = [each for matches, each in sets if matches(model)]
             for each in on_top:
                 unset.pop(each.option, None)
-            own = self._tables.get(model, {})
-            if chain is not None and own.get("extends"):
+            own_table = self._tables.get(model, {})
+            if is_all and own_table.get("extends"):
                 copied = (table.values for table in chain[: -len(self._own(model))])
-                problems.warn(*unused.extends(own, copied, self._toml.top.at("model", model, "extends")))
-            if chain is not None and self._toml.malformed.isdisjoint(matched):
-                tables = [each.table for each in on_top]
-                said = lay([*chain, *tables, *given.tables()], common[matched])
-                yield Laid(model, self._place(model), own, said, tables)
+                problems.warn(*unused.extends(own_table, copied, self._toml.top.at("model", model, "extends")))
+            is_all = is_all and self._toml.malformed.isdisjoint((*names, *matched))
+            tables = [each.table for each in on_top]
+            said = lay([*chain, *tables, *given.tables()], common[matched])
+            yield Laid(model, self._place(model), own_table, said, tables, is_all)
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
@@ -100,32 +107,38 @@ class Models:
             tables.append(Table(self._tables[model], self._toml.top.at("model", model)))
         return tables
 
-    def _chain(self, model: str, problems: Problems) -> list[Table] | None:
-        """A model's own tables over those that it extends; None where one of them is wrong."""
+    def _chain(self, model: str, problems: Problems) -> tuple[list[Table], list[str], bool]:
+        """A model's own tables over those that it extends, the models whose tables these are, and whether there are no more."""
         tables = self._own(model)
         names = [model]
         while True:
-            if names[-1] in self._toml.malformed:
-                return None
             own = self._tables.get(names[-1], {})
             if not own.get("extends"):
-                return tables
+                return tables, names, True
             place = self._toml.top.at("model", names[-1], "extends")
-            parent = self._toml.filled(own["extends"], place)
+            parent = ""
+            with problems.at(place):
+                parent = as_text(variables.fill(own["extends"], self._toml.vars))
+            if parent in names:
+                problems.add(self._circle(names[names.index(parent) :]))
+                return tables, names, False
             if parent not in self.names:
                 if parent:
                     what = f"'extends' names an unknown model: '{parent}'"
                     problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
-                return None
-            if parent in names or len(names) > DEPTH_LIMIT:
-                if parent == model == next(each for each in self.names if each in names):
-                    circle = " -> ".join([*names, parent])
-                    problems.add(place.error(f"'extends' is a cycle: {circle}"))
-                elif parent not in names:
-                    problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))
-                return None
+                return tables, names, False
+            if len(names) > DEPTH_LIMIT:
+                problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))
+                return tables, names, False
             names.append(parent)
             tables = [*(_extended(table) for table in self._own(parent)), *tables]
+
+    def _circle(self, names: Sequence[str]) -> Error:
+        """The error for models that extend one another in a cycle, the same wherever it is entered."""
+        first = names.index(next(each for each in self.names if each in names))
+        circle = [*names[first:], *names[:first]]
+        place = self._toml.top.at("model", circle[-1], "extends")
+        return place.error(f"'extends' is a cycle: {' -> '.join([*circle, circle[0]])}")
 
 
 def _extended(table: Table) -> Table:

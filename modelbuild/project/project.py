@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modelbuild.errors import Error
+from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import in_defaults
@@ -36,8 +37,13 @@ class Project:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """All that the project declares, in order."""
-        return self.targets.variants
+        """All that the project declares and that is right in itself, in order."""
+        return tuple(each for each in self.targets.called if isinstance(each, Variant))
+
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        """All that something is wrong with."""
+        return tuple(each for each in self.targets.called if isinstance(each, Broken))
 
     def select(self, targets: Sequence[str] = ()) -> tuple[Variant, ...]:
         """The variants that targets name, in the project's order. Raises Errors for targets that name nothing.
@@ -47,7 +53,7 @@ class Project:
         chosen = self.targets.words.select(targets)
         return tuple(each for each in self.variants if each.label in chosen)
 
-    def candidates(self, text: str) -> tuple[Variant, ...]:
+    def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
         return self.targets.candidates(text)
 

@@ -35,12 +35,14 @@ class Surroundings:
     vars       the project's variables
     namespace  of names that have none
     mixes      the project's own ftypes, as mixes.read gives them
+    faults     what is wrong with them, by their names
     """
 
     texts: Texts
     vars: Scope
     namespace: str | None
     mixes: Mapping[str, Said]
+    faults: Mapping[str, Sequence[Error]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +74,36 @@ class Reader:
 
     def __init__(self, declared: Declaration, around: Surroundings, problems: Problems) -> None:
         self.declared = declared
+        self.problems = problems
         self._around = around
-        self._problems = problems
 
     def _values(self, said: Mapping[str, Said]) -> Values:
-        return Values(said, self.declared.scope, self._around.texts, self._problems)
+        return Values(said, self.declared.scope, self._around.texts, self.problems)
 
     def naming(self) -> Naming:
         """Work out the row's names: `name:tag`, and for the default row `latest` and `tags`.
 
-        There are none while a problem of the model is known.
+        There are none while a problem is known: what one row is wrongly called, all are as a rule.
         """
         row, said, table = self.declared.row, self.declared.said, self.declared.table
         values = self._values(said)
         name = values.string_of("name") or self.declared.model
         tag = values.string_of("tag") or row.joined or "latest"
         tags = values.strings_of("tags")
-        if self._problems:
+        if self.problems:
             return Naming((), row.joined)
         name_place = said["name"].place if "name" in said else table
         if ":" in name.rpartition("/")[2]:
             before_tag, _, wrong = name.rpartition(":")
             hint = f'say it with \'tag\': name = "{before_tag}", tag = "{wrong}"'
-            self._problems.add(name_place.error(f"'name' takes no tag, got '{name}'", hint=hint))
+            self.problems.add(name_place.error(f"'name' takes no tag, got '{name}'", hint=hint))
             return Naming((), row.joined)
         if not row.is_default and not any("tags" in extra.values for extra in row.extra):
             tags = []
         elif row.is_default and row.labels:
             tags.insert(0, "latest")
         names: list[Name] = []
-        with self._problems.at(name_place):
+        with self.problems.at(name_place):
             for each in self._right([tag, *tags]):
                 parsed = Name.parse(f"{name}:{each}", namespace=self._around.namespace or NAMESPACE)
                 if parsed not in names:
@@ -120,9 +122,9 @@ class Reader:
             what = f"'{each}' cannot be a tag: expected letters, digits, '_', '-' and '.', at most 80"
             if number == 0 and "tag" not in said:
                 hint = "name the values, as in base = { small = \"./base/1b\" }, or say 'tag'"
-                self._problems.add(place.error(f"a row's values cannot make a tag: {what}", hint=hint, value=False))
+                self.problems.add(place.error(f"a row's values cannot make a tag: {what}", hint=hint, value=False))
             else:
-                self._problems.add(place.error(what))
+                self.problems.add(place.error(what))
 
     def modelfile(self) -> Modelfile | None:
         """The Modelfile that the row names; None where it names none, or one that cannot be used."""
@@ -130,12 +132,16 @@ class Reader:
         texts = self._around.texts
         if not value or not place:
             return None
-        if texts.has_parsed(value):
-            return texts.modelfile(value, place)
-        with self._problems.at(place):
-            path = as_text(variables.filled(value, self.declared.scope))
-            return texts.modelfile(expand(path, texts.root), place)
-        return None
+        path = value
+        if not texts.has_parsed(path):
+            path = ""
+            with self.problems.at(place):
+                path = expand(as_text(variables.filled(value, self.declared.scope)), texts.root)
+        if not path:
+            return None
+        found = texts.modelfile(path, place)
+        self.problems.add(*texts.faults(path))
+        return found
 
     def variant(self, label: str, names: tuple[Name, ...], text: Modelfile | None) -> Variant:
         """Put the variant together, of the tables and of the row's Modelfile."""
@@ -147,6 +153,7 @@ class Reader:
         parameters, cleared_parameters = read.parameters()
         licenses = read.licenses()
         quantize = values.of("quantize", partial(keys.ftype, mixes=self._around.mixes))
+        self.problems.add(*self._around.faults.get(quantize or "", ()))
         mix = self._around.mixes.get(quantize) if quantize else None
         defaults = [key for key, entry in values.entries_of("metadata").items() if in_defaults(entry.place)]
         return Variant(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import Name
+from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.words import did_you_mean, listed, nearest
 
@@ -32,16 +33,20 @@ class Words(NamedTuple):
     labels   word -> labels of the variants that it names, in the project's order
     known    the groups and the models, for errors
     default  labels of the variants that no target at all stands for
+    untold   word -> the model that it means, whatever tag follows, since its rows cannot be told
     """
 
     labels: Mapping[str, Sequence[str]]
     known: Sequence[str]
     default: Sequence[str]
+    untold: Mapping[str, str]
 
     def resolve(self, target: str) -> set[str] | None:
         """Labels of the variants that a target means; None where it means nothing."""
         if target in self.labels:
             return set(self.labels[target])
+        if label := self.untold.get(target.rpartition(":")[0]):
+            return {label}
         if not GLOB.search(target):
             # Another spelling of a name: `library/chat`, or with the registry's host.
             whole = displayed_in_full(target)
@@ -86,29 +91,35 @@ class Words(NamedTuple):
         return own or sorted(word.removeprefix(f"{model}:") for word in self.labels if word.startswith(f"{model}:"))
 
 
+def spelled(called: Variant | Broken) -> set[str]:
+    """All that a variant may be called."""
+    words = {called.model, called.label}
+    if called.row:
+        words.add(f"{called.model}:{'-'.join(label for _, label in called.row)}")
+    for name in called.names or ():
+        full = name.display()
+        words |= {full, full.rpartition(":")[0], f"{called.model}:{name.tag}"}
+    return words.union(called.words) if isinstance(called, Broken) else words
+
+
 @dataclass(frozen=True)
 class Targets:
     """Every spelling of a project's groups, models and variants.
 
+    called   all variants, and what stands for those that are broken
     default  target patterns that no target at all stands for; empty: everything
     """
 
     groups: Mapping[str, Sequence[str]]
-    variants: tuple[Variant, ...]
+    called: tuple[Variant | Broken, ...]
     default: Sequence[str]
 
     @cached_property
     def spellings(self) -> Mapping[str, set[int]]:
-        """What a variant may be called -> the positions in `variants` of all that are called so."""
+        """What a variant may be called -> the positions in `called` of all that are called so."""
         spellings: dict[str, set[int]] = {}
-        for number, each in enumerate(self.variants):
-            words = {each.model, each.label}
-            if each.row:
-                words.add(f"{each.model}:{'-'.join(label for _, label in each.row)}")
-            for name in each.names:
-                full = name.display()
-                words |= {full, full.rpartition(":")[0], f"{each.model}:{name.tag}"}
-            for word in words:
+        for number, each in enumerate(self.called):
+            for word in spelled(each) if each.model else ():
                 spellings.setdefault(word, set()).add(number)
         return spellings
 
@@ -116,19 +127,34 @@ class Targets:
     def words(self) -> Words:
         """Every word that can be a target, globs aside, and what none at all means."""
         numbers = {**self.spellings, **{group: self._members(group) for group in self.groups}}
-        labels = {
-            word: tuple(self.variants[number].label for number in sorted(found)) for word, found in numbers.items()
-        }
-        known = list(dict.fromkeys([*self.groups, *(each.model for each in self.variants)]))
-        all_ = tuple(each.label for each in self.variants)
-        words = Words(labels, known, all_)
+        labels = {word: tuple(self.called[number].label for number in sorted(found)) for word, found in numbers.items()}
+        known = list(dict.fromkeys([*self.groups, *(each.model for each in self.called if each.model)]))
+        all_ = tuple(each.label for each in self.called)
+        untold = {word: self.called[number].label for word, number in self._untold.items()}
+        words = Words(labels, known, all_, untold)
         # A target of `default` that matches nothing has been told of.
         chosen = {label for target in self.default for label in words.resolve(target) or ()}
         return words._replace(default=[label for label in all_ if label in chosen]) if self.default else words
 
-    def candidates(self, text: str) -> tuple[Variant, ...]:
+    @cached_property
+    def _untold(self) -> Mapping[str, int]:
+        """What models may be called whose rows cannot be told, without a tag -> their positions in `called`."""
+        return {
+            word: number
+            for number, each in enumerate(self.called)
+            if isinstance(each, Broken) and each.names is None and each.label == each.model
+            for word in spelled(each)
+            if ":" not in word
+        }
+
+    def _meant_untold(self, text: str) -> set[int]:
+        """The model that is called so up to its tag, where its rows cannot be told."""
+        number = self._untold.get(text.rpartition(":")[0])
+        return set() if number is None else {number}
+
+    def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
-        rows = [each for each in self.variants if each.model == text]
+        rows = [each for each in self.called if each.model == text]
         if rows:
             return tuple(each for each in rows if each.is_default) or tuple(rows)
         numbers = self.spellings.get(text, set())
@@ -136,7 +162,8 @@ class Targets:
             numbers = self.spellings.get(f"{text}:latest", numbers)
         if not numbers and (whole := displayed_in_full(text)):
             numbers = self.spellings.get(whole, numbers)
-        return tuple(self.variants[number] for number in sorted(numbers))
+        numbers = numbers or self._meant_untold(text)
+        return tuple(self.called[number] for number in sorted(numbers))
 
     def circle(self, start: str) -> list[str] | None:
         """The shortest way from a group back to itself through other groups."""
@@ -155,12 +182,14 @@ class Targets:
         return None
 
     def _members(self, group: str) -> set[int]:
-        """What a group means. Inside a group its own name means the model of that name."""
+        """What a group means, with what is wrong with it. Inside a group its own name means the model of that name."""
         found: set[int] = set()
+        faults = {each.label: number for number, each in enumerate(self.called) if not each.model}
         seen = {group}
         todo = [group]
         while todo:
             current = todo.pop()
+            found |= {faults[f"[group.{current}]"]} if f"[group.{current}]" in faults else set()
             for member in self.groups[current]:
                 if member in self.groups and member != current:
                     if member not in seen:
@@ -170,6 +199,9 @@ class Targets:
                     found |= self.spellings[member]
                 elif GLOB.search(member):
                     found |= self._matching(member)
+                elif re.search("[:/]", member):
+                    # Only a model of which nobody knows what it is called can be meant.
+                    found |= self._meant_untold(member) or set(self._untold.values())
         return found
 
     def _matching(self, glob: str) -> set[int]:

@@ -13,7 +13,7 @@ from modelbuild.project.locate import Place
 
 
 class Texts:
-    """Reads the files of the project in the folder `root`. What is wrong with a Modelfile goes to `problems`, once."""
+    """Reads the files of the project in the folder `root`. What a Modelfile is warned of goes to `problems`, once."""
 
     def __init__(self, root: str, observed: Observed, problems: Problems) -> None:
         self.root = root
@@ -21,6 +21,7 @@ class Texts:
         self._problems = problems
         self._are_files: set[str] = set()
         self._modelfiles: dict[str, Modelfile | None] = {}
+        self._faults: dict[str, list[Error]] = {}
         self._texts: dict[str, str] = {}
 
     def shown(self, path: str) -> str:
@@ -65,26 +66,36 @@ class Texts:
         return path in self._modelfiles
 
     def modelfile(self, path: str, place: Place) -> Modelfile | None:
-        """Read a Modelfile; None where it cannot be used, which is then said once."""
+        """Read a Modelfile; None where it cannot be used: `faults` says why."""
         if path not in self._modelfiles:
             self.parse_all([path], place)
         return self._modelfiles[path]
+
+    def faults(self, path: str) -> list[Error]:
+        """What is wrong with a Modelfile that was read, or tried to."""
+        return self._faults.get(path, [])
 
     def parse_all(self, paths: Iterable[str], place: Place) -> None:
         """Read all, then parse all: a thousand in a row take half the time of one at a time among other work."""
         read: dict[str, bytes] = {}
         for path in paths:
             self._modelfiles[path] = None
-            with self._problems.at(place):
+            try:
                 read[path] = self.read(path, place)
+            except Error as error:
+                self._faults[path] = [place.placed(error)]
         for path, data in read.items():
             self.take(path, data)
 
     def take(self, path: str, data: bytes) -> None:
         """Take the bytes of a Modelfile that was read already."""
-        self._modelfiles[path] = None
-        with self._problems.at(Place(self.shown(path))):
-            parsed = parse(data, self.shown(path))
-            self._problems.add(*parsed.errors)
-            self._problems.warn(*parsed.warnings)
-            self._modelfiles[path] = parsed
+        shown = self.shown(path)
+        try:
+            self._modelfiles[path] = parsed = parse(data, shown)
+        except Error as error:
+            self._modelfiles[path] = None
+            self._faults[path] = [Place(shown).placed(error)]
+            return
+        self._problems.warn(*parsed.warnings)
+        if parsed.errors:
+            self._faults[path] = list(parsed.errors)

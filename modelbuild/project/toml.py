@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
-from modelbuild.errors import Problems
+from modelbuild.errors import Error, Problems
 from modelbuild.observed import Observed
 from modelbuild.project import mixes, overrides, variables
 from modelbuild.project.discovery import GLOB, MODEL
-from modelbuild.project.locate import Place
+from modelbuild.project.locate import Place, part
 from modelbuild.project.overrides import Overrides, Set
 from modelbuild.project.variables import Scalar
 from modelbuild.words import as_text
@@ -29,7 +30,8 @@ class Toml:
     document   what is right in it
     sets       the `--set` options that are right
     vars       the value of every variable
-    malformed  models of which nothing further should be said
+    malformed  models and globs of them of which nothing further should be said
+    faults     what is wrong with tables of models, globs and mixes: part (see locate.part) -> errors
     problems   where is noted what cannot be filled in
     """
 
@@ -38,6 +40,7 @@ class Toml:
     sets: Sequence[Set]
     vars: Mapping[str, Scalar]
     malformed: frozenset[str]
+    faults: Mapping[str, Sequence[Error]]
     problems: Problems
 
     def table(self, name: str) -> Mapping[str, Any]:
@@ -47,7 +50,9 @@ class Toml:
 
     def filled(self, text: str, place: Place) -> str:
         """A string with its variables filled in; "" where they cannot be."""
-        with self.problems.at(place):
+        concerned = part(place.key)
+        problems = self.problems if concerned is None else self.problems.of(concerned)
+        with problems.at(place):
             return as_text(variables.fill(text, self.vars))
         return ""
 
@@ -67,25 +72,28 @@ def read(top: Place, given: Overrides, observed: Observed, keep: Keep, problems:
     checked = _checked(top, given.sets, keep, problems)
     if checked is None:
         return None
-    document, sets, malformed = checked
-    return Toml(top, document, sets, _variables(top, document, given, observed, problems), malformed, problems)
+    document, sets, malformed, faults = checked
+    vars = _variables(top, document, given, observed, problems)
+    return Toml(top, document, sets, vars, malformed, faults, problems)
 
 
 def _checked(
     top: Place, options: Sequence[str], keep: Keep, problems: Problems
-) -> tuple[Mapping[str, Any], Sequence[Set], frozenset[str]] | None:
-    """The document, the `--set` options and the malformed models, as they were kept or checked anew."""
+) -> tuple[Mapping[str, Any], Sequence[Set], frozenset[str], Mapping[str, Sequence[Error]]] | None:
+    """The document, the `--set` options, the malformed models and the faults of tables, as they were kept or checked anew."""
     if not top.text and not options:
-        return {}, [], frozenset()
+        return {}, [], frozenset(), {}
     key = "project:" + xxh3("\0".join((*options, top.text)).encode("utf-8", "surrogatepass"))
     digest, _, kept = (keep.get(key) or b"").partition(b"\n")
     if digest == xxh3(kept).encode():
-        known, sets = json.loads(kept)
-        return known, [Set(*each) for each in sets], frozenset()
+        known, sets, names, spelled = json.loads(kept)
+        recalled = {name: [*map(Error.recalled, errors)] for name, errors in spelled.items()}
+        return known, [Set(*each) for each in sets], frozenset(names), recalled
     from modelbuild.project import document
 
     checked = document.check(top.text, top.file, keep)
-    problems.add(*checked.errors)
+    problems.add(*checked.problems.errors)
+    faults = {name: found.errors for name, found in checked.problems.parts.items() if found}
     custom, sets = mixes.names(checked.document), []
     for option in options:
         each = None
@@ -96,14 +104,20 @@ def _checked(
             problems.add(*errors)
             sets += [] if errors else [each]
     if any(path[0] in ("project", "vars") for path in checked.malformed):
+        for errors in faults.values():
+            problems.add(*errors)
         return None
     models = checked.document.get("model", {})
     malformed = {str(path[1]) for path in checked.malformed if path[0] == "model" and len(path) > 1}
     malformed |= {name for name in models if not GLOB.search(name) and not MODEL.fullmatch(name)}
     if not problems:
-        data = json.dumps([checked.document, sets], separators=(",", ":"), allow_nan=False).encode()
-        keep.put(key, xxh3(data).encode() + b"\n" + data)
-    return checked.document, sets, frozenset(malformed)
+        spelled = {name: [error.spelled() for error in errors] for name, errors in faults.items()}
+        whole = [checked.document, sets, sorted(malformed), spelled]
+        # What is wrong may be what JSON has no words for, such as a date.
+        with contextlib.suppress(ValueError, TypeError):
+            data = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode()
+            keep.put(key, xxh3(data).encode() + b"\n" + data)
+    return checked.document, sets, frozenset(malformed), faults
 
 
 def _variables(

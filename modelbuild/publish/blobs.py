@@ -53,7 +53,7 @@ class Blobs:
             if info.st_size != blob.size:
                 return False
             if signature(info) != self.noted.get(blob.artifact):
-                if not stat.S_ISREG(info.st_mode) or _sha256(path) != blob.artifact:
+                if not stat.S_ISREG(info.st_mode) or sha256_of(path) != blob.artifact:
                     self.noted.pop(blob.artifact, None)
                     return False
                 self.noted[blob.artifact] = self._store.note_location(blob.artifact, path)
@@ -125,7 +125,8 @@ class Blobs:
                 self._store.forget_location(artifact, path)
 
 
-def _sha256(path: str) -> str:
+def sha256_of(path: str) -> str:
+    """The digest of a file."""
     import hashlib
 
     with open(path, "rb") as file:

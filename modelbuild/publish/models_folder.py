@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from modelbuild import digest as digests
+from modelbuild import ownership
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Store
@@ -62,10 +63,10 @@ class ModelsFolder:
         return found
 
     def scratch(self) -> str | None:
-        """The folder to make large artifacts in, where the store lies on another file system; None means the store."""
-        blobs = self.library.blobs
+        """The folder to make large artifacts in, where none of the store can be linked to; None means the store."""
+        blobs, store = self.library.blobs, existing(self._store.root)
         self._scratch.make(blobs)
-        if os.stat(blobs).st_dev == os.stat(existing(self._store.root)).st_dev:
+        if os.stat(blobs).st_dev == os.stat(store).st_dev and ownership.heir(blobs) in (None, ownership.heir(store)):
             return None
         folder = self._scratch.near(blobs)
         self._scratch.make(folder)
@@ -314,4 +315,4 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not any(os.path.lexists(folder) for folder in folders)
+        return not any(os.path.lexists(folder) and not os.path.islink(folder) for folder in folders)

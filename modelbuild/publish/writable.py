@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
-from modelbuild.files import existing, free, reason
-from modelbuild.ollama.library import Library
-
-SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"
+from modelbuild.files import GUEST, TEMPORARY, existing, free, reason
+from modelbuild.ollama.library import SCRATCH, Library
 
 LONGEST = 255
 """Bytes of the longest name of a file."""
@@ -26,12 +23,13 @@ def check_writable(library: Library) -> None:
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
-    for path, right in ((os.path.join(library.root, ".modelbuild"), stat.S_ISDIR), (lock, stat.S_ISREG)):
-        with contextlib.suppress(OSError):
-            if not right(os.lstat(path).st_mode):
-                expected = "folder" if right is stat.S_ISDIR else "regular file"
-                what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
-                raise Error(what, path=path, hint="remove it; a build makes it again")
+    # The folder may be a link to another disk, the lock may not.
+    scratch = os.path.join(library.root, SCRATCH)
+    for path, right in ((scratch, os.path.isdir(scratch)), (lock, os.path.isfile(lock) and not os.path.islink(lock))):
+        if os.path.lexists(path) and not right:
+            expected = "folder" if path == scratch else "regular file"
+            what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
+            raise Error(what, path=path, hint="remove it; a build makes it again")
 
 
 def check_apart(library: Library, store: str) -> None:
@@ -74,7 +72,7 @@ def _misplaced(library: Library, name: str) -> Error | None:
 
 def refused(root: str, error: OSError) -> Error:
     """Say why a models folder cannot be written, and what to do."""
-    place = error.filename if isinstance(error.filename, str) else root
+    place = named(error, root)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         left = free(root)
         return Error(
@@ -85,8 +83,8 @@ def refused(root: str, error: OSError) -> Error:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "name your own folder with --models, $OLLAMA_MODELS or `models` in [project]"
-        if os.path.abspath(root) == SERVICE_FOLDER:
-            hint = f"this folder belongs to the Ollama service: run as its user (sudo -u ollama), or {hint}"
+        if (user := owner(root)) is not None:
+            hint = f"the folder belongs to '{user}': run as that user (`sudo -u {user} modelbuild …`), or {hint}"
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
     if isinstance(error, NotADirectoryError) and os.path.islink(place) and not os.path.exists(place):
@@ -95,6 +93,32 @@ def refused(root: str, error: OSError) -> Error:
         return Error(f"the models folder cannot be written: {os.path.basename(place)!r} {what}", path=place, hint=hint)
     hint = "name another folder with --models, $OLLAMA_MODELS or `models` in [project]"
     return Error(f"the models folder cannot be written: {reason(error)}", path=place, hint=hint)
+
+
+def named(error: OSError, otherwise: str) -> str:
+    """The path that an error of the system is about, as users know it: no temporary file of ours."""
+    # Of a rename the second name is what stands in the way.
+    path = error.filename2 or error.filename
+    if not isinstance(path, str) or any(
+        part == SCRATCH or part.startswith((TEMPORARY, GUEST)) for part in path.split(os.sep)
+    ):
+        return otherwise
+    return path
+
+
+def owner(root: str) -> str | None:
+    """The user that a folder, or the nearest one above it, belongs to; None where that is us, or root."""
+    try:
+        user = os.stat(existing(root)).st_uid
+        if user in (0, os.geteuid()):
+            return None
+        import pwd
+
+        return pwd.getpwuid(user).pw_name
+    except (OSError, ImportError):
+        return None
+    except KeyError:
+        return f"#{user}"
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelbuild import interrupt
+from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
-from modelbuild.engine.graph import Graph
+from modelbuild.engine.graph import Graph, Output
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
+from modelbuild.session.destination import Destination, Everywhere, Files
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import take
@@ -23,12 +25,17 @@ def build(
 ) -> list[Error]:
     """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
     limit = cache_limit()
-    session.models.check_writable()
+    destination: Destination
+    if selection.exported is None:
+        destination, outputs = Everywhere(session), selection.outputs
+    else:
+        destination = Files(session, selection.exported)
+        outputs = [output._replace(names=()) for output in selection.outputs]
+    destination.check(outputs)
     session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
-    stale = session.stale()
-    if stale:
-        report({"event": "stale", "names": stale})
-    building = _Building(session, session.graph.select(selection.outputs), report)
+    if stale := destination.stale():
+        report({"event": "stale", **stale})
+    building = _Building(session, session.graph.select(outputs), destination, report)
     try:
         done = building.run(options)
     except Untrue as untrue:
@@ -38,7 +45,7 @@ def build(
         report({"event": "distrust", "path": session.store.root})
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-    if building.tidied and not (done.errors or stale):
+    if building.tidied and not (done.errors or stale or selection.broken):
         with contextlib.suppress(Error):
             building.stamp(selection, done)
     if done.ran:
@@ -48,31 +55,33 @@ def build(
 
 
 class _Building:
-    def __init__(self, session: Session, graph: Graph, report: Callable[[Event], None]) -> None:
+    def __init__(
+        self, session: Session, graph: Graph, destination: Destination, report: Callable[[Event], None]
+    ) -> None:
         self.tidied = False
         self._session = session
         self._graph = graph
-        self._models = session.models
+        self._destination = destination
         self._report = report
 
     def run(self, options: BuildOptions) -> Build:
-        """Run the steps that are due and publish what they make, once."""
-        models = self._models
+        """Run the steps that are due and put what they make where it goes, once."""
+        destination, models = self._destination, self._session.models
         if options.force:
-            models.doubt()
+            destination.doubt()
         worker = Worker(
             self._session.cache,
             self._session.sources,
             jobs=options.jobs,
             memory=memory_limit(self._session.settings),
-            scratch=models.scratch,
+            scratch=destination.scratch,
             report=self._report,
             force=options.force,
         )
         side = ModelSide(
             work=worker.run,
-            publish=models.publish_all,
-            restore=models.restore,
+            publish=self._put,
+            restore=destination.restore,
             preflight=self._preflight,
             placed=placed.placed,
             abort=worker.stop.set,
@@ -91,19 +100,21 @@ class _Building:
 
     def _tidy(self) -> bool:
         """Leave nothing behind. What goes wrong here takes no other error's place; returns whether all went well."""
-        swept = False
-        with contextlib.suppress(OSError, Error):
-            self._models.sweep()
-            swept = True
         self._session.store.drop_unfinished()
-        return self._models.tidy() and swept
+        return self._destination.tidy()
+
+    def _put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        changed = self._destination.put(output, manifest, blobs)
+        for event in self._destination.events(output, blobs):
+            self._report(event)
+        return changed
 
     def _preflight(self, graph: Graph, running: Collection[str]) -> Mapping[str, Sequence[Error]]:
         faults: dict[str, Sequence[Error]] = {}
         if running:
             from modelbuild.plan import preflight
 
-            findings = preflight.refuse(graph, running, self._models.root)
+            findings = preflight.refuse(graph, running, self._destination.folder)
             faults.update(findings.errors)
             made = [output for output in graph.outputs if output.manifest in running]
             for told in self._session.remarks(made):
@@ -114,7 +125,7 @@ class _Building:
             for path, architecture in findings.unjudged.items():
                 self._report({"event": "unjudged", "path": path, "architecture": architecture})
         for output in graph.outputs:
-            if found := self._models.misplaced(output):
+            if found := self._destination.misplaced(output):
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
         return faults
 
@@ -123,14 +134,16 @@ class _Building:
         graph, results = self._graph, build.results
         outputs: dict[str, os.stat_result] = {}
         for output in graph.outputs:
-            found = self._models.finished(output, results[output.manifest], [results[name] for name in output.blobs])
+            found = self._destination.finished(
+                output, results[output.manifest], [results[name] for name in output.blobs]
+            )
             if found is None:
                 return
             outputs.update(found)
         sources = {source.path for source in graph.sources()}
         stamp = take(len(graph.outputs), len(graph.steps), self._session.looks(), sources, outputs)
         if stamp is not None and self._is_current():
-            self._session.kept.put(self._session.stamp_key(selection.targets), stamp.encode())
+            self._session.kept.put(self._session.stamp_key(selection.targets, selection.into), stamp.encode())
 
     def _is_current(self) -> bool:
         """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""

@@ -11,6 +11,7 @@ from modelbuild.observed import Look
 
 if TYPE_CHECKING:
     from modelbuild.plan.remarks import Remark
+    from modelbuild.project.broken import Broken
     from modelbuild.project.targets import Words
 
 
@@ -19,6 +20,7 @@ class KeptPlan(NamedTuple):
 
     root     the project's folder
     models   the models folder to write
+    broken   what is not in the graph, and why
     remarks  on the models that it makes
     graph    encoded: a build with nothing to do does not take it apart
     """
@@ -27,14 +29,36 @@ class KeptPlan(NamedTuple):
     models: str
     words: Words
     warnings: Sequence[Error]
+    broken: Sequence[Broken]
     remarks: Sequence[Remark]
     looks: Sequence[Look]
     graph: bytes
 
     def encode(self) -> bytes:
-        warnings = [_spelled(warning) for warning in self.warnings]
-        remarks = [[remark.labels, _spelled(remark.error), remark.minor] for remark in self.remarks]
-        head = [self.root, self.models, self.words, warnings, remarks, self.looks]
+        errors = {error.key: error for each in self.broken for error in each.errors}
+        numbers = {key: number for number, key in enumerate(errors)}
+        broken = [
+            [
+                each.model,
+                each.label,
+                [numbers[error.key] for error in each.errors],
+                None if each.names is None else [name.path() for name in each.names],
+                each.row,
+                each.is_default,
+            ]
+            for each in self.broken
+        ]
+        faults = [error.spelled() for error in errors.values()]
+        head = [
+            self.root,
+            self.models,
+            self.words,
+            [error.spelled() for error in self.warnings],
+            faults,
+            broken,
+            [[remark.labels, remark.error.spelled(), remark.minor] for remark in self.remarks],
+            self.looks,
+        ]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
 
     @staticmethod
@@ -42,20 +66,28 @@ class KeptPlan(NamedTuple):
         head, _, graph = value.partition(b"\n")
         from modelbuild.project.targets import Words
 
-        root, models, words, warnings, remarks, looks = json.loads(head)
-        found: list[Remark] = []
+        root, models, words, warnings, faults, broken, remarks, looks = json.loads(head)
+        warned, errors = [*map(Error.recalled, warnings)], [*map(Error.recalled, faults)]
+        found = [_broken(each, errors) for each in broken]
+        remarked: list[Remark] = []
         if remarks:
             from modelbuild.plan.remarks import Remark
 
-            found = [Remark(tuple(labels), _read(error), minor) for labels, error, minor in remarks]
-        return KeptPlan(root, models, Words(*words), [_read(warning) for warning in warnings], found, looks, graph)
+            remarked = [Remark(tuple(labels), Error.recalled(error), minor) for labels, error, minor in remarks]
+        return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, graph)
 
 
-def _spelled(w: Error) -> list[Any]:
-    return [w.what, w.path, w.line, w.column, w.source, w.width, w.facts, w.hint]
+def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
+    from modelbuild.ollama.name import Name
+    from modelbuild.project.broken import Broken
 
-
-def _read(spelled: list[Any]) -> Error:
-    what, path, line, column, source, width, facts, hint = spelled
-    facts = [tuple(fact) for fact in facts]
-    return Error(what, path=path, line=line, column=column, source=source, width=width, facts=facts, hint=hint)
+    model, label, numbers, names, row, is_default = spelled
+    called = None if names is None else tuple(map(Name.from_path, names))
+    return Broken(
+        model,
+        label,
+        [errors[number] for number in numbers],
+        called,
+        tuple((axis, text) for axis, text in row),
+        is_default,
+    )

@@ -100,6 +100,9 @@ def _without_default(session: Session, outputs: Sequence[Output]) -> Iterator[Un
         model, colon, _ = output.label.partition(":")
         if colon and model in wanted:
             rows.setdefault(model, []).extend(output.names)
+    for broken in session.broken if wanted else ():
+        if broken.model in wanted:
+            rows.setdefault(broken.model, []).extend(name.path() for name in broken.names or ())
     for model, paths in rows.items():
         names = [Name.from_path(path) for path in paths]
         is_one = len({each._replace(tag="").folded() for each in names}) == 1

@@ -25,16 +25,30 @@ if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
     from modelbuild.plan.remarks import Told
+    from modelbuild.project.broken import Broken
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
+    from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
 
 
 class Selection(NamedTuple):
-    """Outputs, and the targets they were asked for with."""
+    """Outputs, the targets they were asked for with, and what these mean too and cannot be built.
+
+    exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
+    into      what was asked for them
+    """
 
     targets: tuple[str, ...]
     outputs: Sequence[Output]
+    broken: Sequence[Broken] = ()
+    exported: Exported | None = None
+    into: str | None = None
+
+    @property
+    def named(self) -> Sequence[Output]:
+        """The outputs that get their names in the models folder."""
+        return self.outputs if self.exported is None else ()
 
 
 class Session:
@@ -50,16 +64,19 @@ class Session:
         self._observed = Observed()
 
     def _find(self) -> str:
+        from modelbuild.project.discovery import find, is_checkpoint, is_weights
+
         folder = folder_of(self.settings)
         if self.settings.file is not None:
-            above, name = os.path.split(os.path.join(folder, self.settings.file))
-            file = os.path.join(os.path.realpath(above), name)
-            if not os.path.isfile(file):
+            file = _whole(os.path.join(folder, self.settings.file))
+            if not (os.path.isfile(file) or is_weights(file)):
                 raise _no_file(self.settings.file, folder)
             return file
-        from modelbuild.project.discovery import find
 
         found = find(folder)
+        if found is not None and found.endswith(".toml") and (self.settings.quantize or self.settings.name):
+            # Options for one model: the project around it takes none of them.
+            found = folder if is_checkpoint(folder) else found
         if found is None:
             raise _no_project(folder)
         return found
@@ -151,8 +168,8 @@ class Session:
         models = self._models_option() or project.models or home
         made = plan(project, observed, list(dict.fromkeys([models, home])))
         warnings = [*project.warnings, *made.warnings]
-        words, graph = project.targets.words, made.graph.encode()
-        return KeptPlan(project.root, models, words, warnings, made.remarks, observed.looks(), graph)
+        words, graph, looks = project.targets.words, made.graph.encode(), observed.looks()
+        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, graph)
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -165,6 +182,11 @@ class Session:
     def words(self) -> Words:
         """Every word that can be a target, and the labels of the outputs it means."""
         return self._plan.words
+
+    @property
+    def broken(self) -> Sequence[Broken]:
+        """All of the project that cannot be built, and why."""
+        return self._plan.broken
 
     @property
     def root(self) -> str:
@@ -190,20 +212,31 @@ class Session:
 
         return ModelsFolder(self._plan.models, self.store, Owner.of(self.file, self.settings.name))
 
-    def up_to_date(self, targets: Sequence[str]) -> Stamp | None:
+    def exported(self, owner: str | None = None, replaces: Replaces = "gguf") -> Exported:
+        """The files that models are written to besides the models folder; without an owner those of the project."""
+        from modelbuild.publish.exported import Exported
+
+        return Exported(self.store, self.file if owner is None else owner, replaces)
+
+    def up_to_date(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = self.kept.get(self.stamp_key(targets))
+        value = self.kept.get(self.stamp_key(targets, into))
         stamp = Stamp.decode(value) if value is not None else None
         return stamp if stamp is not None and stamp.holds() else None
 
-    def stamp_key(self, targets: Sequence[str]) -> str:
+    def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self._key, sorted(targets)]))
+        return "stamp:" + sha256(canonical([self._key, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
         wanted = self._plan.words.select(targets)
-        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted])
+        broken = [each for each in self.broken if each.label in wanted]
+        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted], broken)
+
+    def everything(self) -> Selection:
+        """All that the project declares."""
+        return Selection((), self.graph.outputs, self.broken)
 
     # How it stands
 
@@ -220,12 +253,29 @@ class Session:
 
         return unmade(graph, self.records)[0]
 
+    def stale_files(self) -> list[str]:
+        """Files that this project wrote by `output` and no longer declares; none while a broken model may declare them."""
+        if self.broken:
+            return []
+        return self.exported().stale({path for output in self.graph.outputs for path, _ in output.files})
+
     def stale(self) -> list[str]:
-        """Names in the models folder that this project wrote and no longer declares."""
-        return self.models.stale({name for output in self.graph.outputs for name in output.names})
+        """Names in the models folder that this project wrote and no longer declares; none while some model's names cannot be told."""
+        declared = {name for output in self.graph.outputs for name in output.names}
+        for each in self.broken:
+            if each.names is None:
+                return []
+            declared.update(name.path() for name in each.names)
+        return self.models.stale(declared)
 
     def close(self) -> None:
         self.store.close()
+
+
+def _whole(path: str) -> str:
+    """A path without links but in its last name, after which models are named."""
+    above, name = os.path.split(path.rstrip(os.sep))
+    return os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)
 
 
 def _no_project(folder: str) -> Error:

@@ -26,8 +26,14 @@ def state(session: Session, output: Output, standing: Standing) -> State:
     if not any(found):
         return "no"
     now = standing.results.get(output.manifest)
-    complete = all(library.is_whole(each) for each in found if each)
+    complete = all(library.is_whole(each) for each in found if each) and _files_stand(session, output, standing)
     return "yes" if now and complete and all(each and each.digest == now.artifact for each in found) else "changed"
+
+
+def _files_stand(session: Session, output: Output, standing: Standing) -> bool:
+    """Whether the files that a variant is written to besides are as a build would leave them."""
+    made = [(path, standing.results.get(blob)) for path, blob in output.files]
+    return all(result is not None and session.exported().stands(path, result.artifact) for path, result in made)
 
 
 def mixed(session: Session, output: Output) -> Variant | None:

@@ -18,7 +18,8 @@ from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import clear_temporaries, free, reason
+from modelbuild.files import clear_temporaries, free, reason, reflink
+from modelbuild.publish.writable import named
 from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
@@ -109,9 +110,7 @@ class Worker:
 
     def failed(self, error: OSError) -> Error:
         """Say what the system refused while a step ran."""
-        # Of a rename the second name is what stands in the way.
-        named = error.filename2 or error.filename
-        place = named if isinstance(named, str) else self.scratch() or self.store.root
+        place = named(error, self.scratch() or self.store.root)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             left = free(place)
             return Error(
@@ -191,7 +190,7 @@ class Inputs:
         sha = hashlib.sha256()
         done = 0
         with worker.store.temporary(worker.scratch()) as file:
-            cloned = (link and file.link(source.path)) or _reflink(source.path, file.fileno())
+            cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:
                 running = _running(source)
             except Error:  # it could be read when the build began
@@ -323,14 +322,9 @@ def _running(source: Source) -> digests.Xxh3 | RunningDigest:
     return formats.get(source.form).running(source.path)
 
 
-def _reflink(source: str, descriptor: int) -> bool:
-    """Share the source's extents (btrfs, XFS); False where the file system can't."""
+def _clone(source: str, descriptor: int) -> bool:
     try:
-        import fcntl
-
-        ficlone = 0x40049409
         with open(source, "rb") as file:
-            fcntl.ioctl(descriptor, ficlone, file.fileno())
-    except (ImportError, OSError):
+            return reflink(file.fileno(), descriptor)
+    except OSError:
         return False
-    return True

@@ -116,7 +116,9 @@ def test_a_broken_project_gives_what_it_can_and_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
     (tmp_path / "ModelBuild.toml").write_text(text)
-    assert values("-C", str(tmp_path), "show", "") == (["b", "chat"] if text else [])
+    assert [word for word in values("-C", str(tmp_path), "show", "") if ":" not in word] == (
+        ["b", "chat"] if text else []
+    )
     assert values("-C", str(tmp_path), "--set", "c") == (["chat."] if text else [])
     assert values("-C", str(tmp_path / "nowhere"), "show", "") == []
     assert "list" in values("-C", str(tmp_path), "")

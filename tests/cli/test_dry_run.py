@@ -42,7 +42,7 @@ class Looked:
         settings = Settings(folder=str(folder), cache=str(folder / "cache"), models=str(folder / "models"))
         call = Invocation(settings, streams.report)
         try:
-            self.code = forecast(call, call.session.graph.outputs, **{"explain": False, **options})
+            self.code = forecast(call, call.session.everything(), **{"explain": False, **options})
         finally:
             call.close()
         self.events: list[dict[str, Any]] = [json.loads(line) for line in streams.out.splitlines()]

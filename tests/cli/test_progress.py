@@ -91,6 +91,15 @@ def test_a_failure_shows_its_error_before_the_summary() -> None:
     ]
 
 
+def test_the_summary_counts_models_and_names_those_that_failed() -> None:
+    streams = Streams()
+    broken = {"event": "broken", "label": "b", "model": "b", "names": [], "error": "…"}
+    group = {**broken, "label": "[group.g]", "model": None}
+    streams.build([broken, group, variant(True), variant(False, label="other"), SUMMARY], [Error("no")])
+    last = streams.err.splitlines()[-1]
+    assert last.startswith("1 built, 1 unchanged, 1 failed: b (1.25 s; 2 steps run, 1 cached, ")
+
+
 def test_quiet_prints_only_errors() -> None:
     streams = Streams(quiet=True)
     streams.report.warning(Error("beware"))

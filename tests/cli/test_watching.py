@@ -51,6 +51,7 @@ class Followed:
         checkpoints.write(folder / "weights")
         self.folder = folder
         self.monkeypatch = monkeypatch
+        self.targets = ["chat"]
         self.built = 0
         self.said: list[str] = []
 
@@ -61,7 +62,7 @@ class Followed:
         watcher.polling = polling
         self.monkeypatch.setattr(watching, "Watcher", lambda poll: watcher)
         with pytest.raises(KeyboardInterrupt):
-            watching.until_interrupted(call, ["chat"], self._build)
+            watching.until_interrupted(call, self.targets, self._build)
         self.said = streams.err.splitlines()
         assert watcher.closed
         return watcher
@@ -100,10 +101,30 @@ def test_only_another_plan_or_a_source_of_it_is_built_again(project: Followed) -
 
 
 def test_the_same_error_is_shown_once_and_the_next_change_is_built(project: Followed) -> None:
-    wrong = project.write("[model.chat]\nfrm = 1\n")
+    wrong = project.write("[modl.chat]\nfrm = 1\n")
     project.run(wrong, wrong, project.change("notes.txt"), project.write(TOML.format("one")))
     assert project.built == 2
     assert sum(line.startswith("error:") for line in project.said) == 1
+
+
+@pytest.mark.parametrize(("targets", "told"), [([], ["a", "b"]), (["chat"], [])])
+def test_a_broken_model_keeps_no_other_from_being_built_and_is_told_of_once(
+    project: Followed, targets: list[str], told: list[str]
+) -> None:
+    broken = "[model.other]\nfrom = './{}'\n"
+    project.targets = targets
+    project.run(
+        project.write(TOML.format("one") + broken.format("a")),
+        project.change("notes.txt"),
+        project.write(TOML.format("one") + broken.format("a") + "# the same\n"),
+        project.write(TOML.format("one") + broken.format("b")),
+        project.write(TOML.format("two") + broken.format("b")),
+        project.write(TOML.format("two")),
+    )
+    assert project.built == 1 + 1
+    found = [line for line in project.said if line.startswith("error:")]
+    assert [line.rpartition("'./")[2].rstrip("'") for line in found if "no such file or folder" in line] == told
+    assert len(found) == len(told)
 
 
 def test_a_project_file_that_is_gone_is_waited_for(project: Followed) -> None:

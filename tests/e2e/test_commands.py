@@ -107,8 +107,8 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
     lines = text.split("\n")
-    first = next((n for n, line in enumerate(lines) if line.startswith("ran ")), 0)
-    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("ran ", "built "))), 0)
+    first = next((n for n, line in enumerate(lines) if line.startswith("run  ")), 0)
+    last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("run  ", "built  "))), 0)
     return "\n".join([*lines[:first], *sorted(lines[first:last], reverse=True), *lines[last:]])
 
 
@@ -285,6 +285,50 @@ def test_init_names_modelfiles_whose_folders_are_no_names(tmp_path: Path) -> Non
     assert {row["name"] for row in json.loads(out)} == names
 
 
+def test_init_leaves_out_what_cannot_be_read_and_says_why(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop")
+    project.write("shop-chat/Modelfile", "NAME shop-chat\nARCH transformer\nMODEL *.safetensors\n")
+    project.write("good/Modelfile", "FROM .\nSYSTEM Be brief.\n")
+    project.write("later/Modelfile", "FROM nowhere:1b\n")
+    for name in ("good", "shop-chat"):
+        project.checkpoint(name, layers=1)
+    golden("init_left_out", project, "init")
+    code, out, _ = run(project, "list", "--json")
+    assert (code, [row["name"] for row in json.loads(out)]) == (0, ["shop-chat:latest", "good:latest", "later:latest"])
+    assert run(project, "-k", "-q")[0] == 1
+    assert {row["label"]: row["built"] for row in json.loads(run(project, "list", "--json")[1])} == {
+        "shop-chat": "yes", "good": "yes", "later": "broken",
+    }  # fmt: skip
+    (project.folder / "ModelBuild.toml").unlink()
+    left = json.loads(run(project, "init", "--json")[1])["left_out"]
+    assert [each["path"] for each in left] == ["shop-chat/Modelfile"]
+
+
+def test_init_of_nothing_but_files_that_cannot_be_read(tmp_path: Path) -> None:
+    project = Project(tmp_path / "odd")
+    project.write("Modelfile", "NAME x\n")
+    code, out, err = run(project, "init")
+    assert (code, out) == (2, "") and "left out: unknown instruction 'NAME'" in err and "no Modelfiles" in err
+    project.checkpoint()
+    assert run(project, "init")[0] == 0
+    assert run(project, "-q")[0] == 0
+
+
+def test_init_finds_names_without_numbers(tmp_path: Path) -> None:
+    project = Project(tmp_path / "odd")
+    project.checkpoint("weights", layers=1)
+    project.write("Chat/Modelfile", "FROM ../weights\n")
+    for place in ("one/chat", "two/chat", "chat"):
+        project.checkpoint(place, layers=1)
+    assert run(project, "init")[0] == 0
+    assert [row["model"] for row in json.loads(run(project, "list", "--json")[1])] == [
+        "chat-weights",
+        "one-chat",
+        "two-chat",
+        "Chat",
+    ]
+
+
 def test_init_in_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:
     golden("init_empty", Project(tmp_path), "init")
 
@@ -390,10 +434,20 @@ def test_a_wrong_project_is_2_with_every_error_placed(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML.replace('"q8_0", "q4', '"q8_1", "q4').replace("temperature", "temprature"))
     golden("wrong_project", project)
     (project.folder / "models" / "deep").mkdir()
-    code, out, err = run(project, "-C", "models/deep", "list", "--json")
+    code, out, err = run(project, "-C", "models/deep", "--json")
     assert code == 2
-    assert [event["event"] for event in events(out)] == ["error", "error"]
+    told = events(out)
+    assert [event["event"] for event in told] == ["broken", "broken", "error", "error"]
+    assert [event["label"] for event in told[:2]] == ["base", "chat"]
     assert err.startswith("error: ModelBuild.toml:")
+
+
+def test_a_project_that_is_wrong_as_a_whole_is_2_for_every_command(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    project.write("ModelBuild.toml", TOML + "[projekt]\n")
+    for words in ((), ("-k",), ("base",), ("list",), ("show", "chat"), ("check",), ("graph",), ("explain",)):
+        code, out, err = run(project, *words)
+        assert (code, out) == (2, "") and "unknown key 'projekt'" in err
 
 
 def test_an_unwritable_models_folder_is_1_and_says_what_to_do(tmp_path: Path) -> None:

@@ -301,3 +301,18 @@ def test_too_few_watches_are_said_and_files_polled(tmp_path: Path) -> None:
     with watch.started(unshared(tmp_path, "-Ur", script=script, command=watch.command())):
         assert "raise fs.inotify.max_user_watches; Ctrl-C ends it" in watch.text
         watch.edit("polled")
+
+
+def test_an_output_starts_no_build_and_is_made_again_with_the_next(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    toml = (TOML % "./weights").replace("[model.base]", '[model.base]\noutput = "chat/base.gguf"')
+    watch.project.write("ModelBuild.toml", toml)
+    file = watch.project.folder / "chat/base.gguf"
+    with watch.running("-v"):
+        watch.until(file.exists)
+        time.sleep(2.5)
+        assert watch.text.count("written    ") == watch.text.count("chat/manifest") == 1, watch.text
+        file.unlink()
+        watch.edit("two")
+        watch.until(file.exists)

@@ -175,7 +175,7 @@ def run_case(place: Place, case: Case) -> Outcome:
 
 
 def _start(place: Place, fault: Fault, nth: int, log: Path, ask: int = -1, go: int = -1) -> fork.Child:
-    roots = [str(place.cache.resolve()), str(place.models.resolve())]
+    roots = [str(path.resolve()) for path in (place.cache, place.models, place.dist)]
 
     def prepare() -> None:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
@@ -256,7 +256,7 @@ def _ending(case: Case, done: fork.Done, hits: list[str], place: Place) -> list[
                 words += "|" + _DATABASE
             if not re.search(words, first.lower()):
                 wrong.append(f"the first error is another: {first}")
-            if not any(str(named) in done.text for named in (place.models, place.cache)):
+            if not any(str(named) in done.text for named in (place.models, place.cache, "dist/")):
                 wrong.append(f"no place is named: {first}")
         else:
             wrong.append(f"failed: {first}")
@@ -275,7 +275,7 @@ def _untouched(before: Mapping[str, Look | None]) -> list[str]:
 def _left(case: Case, done: fork.Done, hits: list[str], place: Place) -> list[str]:
     """Whether nothing is missing after a command that says that all is well, and nothing of ours lies about."""
     wrong = []
-    found = models_folder.tree(place.models)
+    found = place.tree()
     if done.code == 0 and case.fault != "clean":
         expected = place.expected[place.scenario.text]
         wrong += [f"exit code 0 and not there: {path}" for path in expected if found.get(path) != expected[path]]
@@ -312,7 +312,7 @@ def _mended(
         if done.code != 0:
             wrong.append(f"after it, the next command fails: {_first_error(done.text)}")
     wrong += [f"after the next build, {each}" for each in models_folder.examine(place.models) + _untouched(before)]
-    found = models_folder.tree(place.models)
+    found = place.tree()
     expected = place.expected[place.scenario.text]
     theirs = _theirs(place) if sharing and (place.models / models_folder.LIBRARY / "same").exists() else {
         str(path.relative_to(place.models)) for each in place.theirs() for path in each.paths()

@@ -45,6 +45,8 @@ quantize = "none"
 system = "You are taken again."
 """
 
+OUTPUT = WEIGHTS.replace('quantize = "q8_0"', 'quantize = "q8_0"\noutput = "dist/chat.gguf"')
+
 STALE = """
 [model.gone]
 from = "./weights"
@@ -73,6 +75,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "apart": Scenario((), (), _CALM, apart=True),
     "apart-warm": Scenario((), (_CALM,), EDITED.format(mood="quick"), apart=True),
     "gguf": Scenario((), (), _GGUF),
+    "output": Scenario((), (OUTPUT.format(mood="calm"),), OUTPUT.replace('"q8_0"', '"q4_0"').format(mood="calm")),
     "hard": Scenario((), (), _HARD),
     "stale": Scenario(("clean", "--stale"), (_CALM + STALE, _CALM), _CALM),
 }
@@ -97,6 +100,7 @@ class Place:
         self.models = (elsewhere or folder) / "models"
         self._fresh_models = (elsewhere or folder) / "clean"
         self.output = folder / "output"
+        self.dist = self.project / "dist"
         self.project.mkdir(parents=True)
         checkpoints.write(self.project / "weights", **CHECKPOINT)
         self.write(WEIGHTS.format(mood="warm"))
@@ -127,13 +131,21 @@ class Place:
         shutil.copyfile(max(blobs, key=lambda path: path.stat().st_size), self.project / "taken.gguf")
         shutil.rmtree(self.root / "warming")
 
+    def tree(self) -> dict[str, bytes]:
+        """All that builds have left: in the models folder, and as files of their own."""
+        return tree(self.models) | self._outputs()
+
+    def _outputs(self) -> dict[str, bytes]:
+        return {f"dist/{path.name}": path.read_bytes() for path in self.dist.glob("*")}
+
     def _clean(self, text: str) -> dict[str, bytes]:
         cache = self.root / "clean-cache"
         self.write(text)
         done = fork.run(self.words(models=self._fresh_models, cache=cache), self.output)
         if done.code:
             raise RuntimeError(f"a clean build failed: {done.text}")
-        found = tree(self._fresh_models)
+        found = tree(self._fresh_models) | self._outputs()
+        shutil.rmtree(self.dist, ignore_errors=True)
         shutil.rmtree(self._fresh_models)
         shutil.rmtree(cache)
         return found
@@ -153,7 +165,7 @@ class Place:
 
     def begin(self) -> None:
         """Leave nothing of the case before, and build what was there before."""
-        for folder in (self.models, self.cache):
+        for folder in (self.models, self.cache, self.dist):
             shutil.rmtree(folder, ignore_errors=True)
         for theirs in self.theirs():
             theirs.put()

@@ -223,9 +223,14 @@ release = ["support", "release"]
 
 def test_the_designs_example_lacks_only_what_comes_later() -> None:
     checked = document.check(DESIGN, "ModelBuild.toml", Kept())
-    assert [error.what for error in checked.errors] == [
-        "model 'release': 'push' is not supported yet",
-    ]
+    assert not checked.problems.errors
+    assert {
+        part: [error.what for error in found.errors] for part, found in checked.problems.parts.items() if found
+    } == {
+        "release": [
+            "model 'release': 'push' is not supported yet",
+        ]
+    }
     assert checked.document == tomllib.loads(DESIGN)
 
 
@@ -237,9 +242,9 @@ def test_a_value_that_changes_its_shape_is_not_checked_by_the_schema_again(monke
 
     def check(text: str) -> list[str]:
         checked.clear()
-        return [
-            error.what.removeprefix("model 'chat': ") for error in document.check(text, "ModelBuild.toml", keep).errors
-        ]
+        problems = document.check(text, "ModelBuild.toml", keep).problems
+        assert not problems.errors
+        return [error.what.removeprefix("model 'chat': ") for error in problems.of("chat").errors]
 
     text = MODEL + "parameters = { temperature = 0.5 }\nmatrix.quantize = ['q8_0', 'q4_K_M']\n"
     assert check(text) == []

@@ -72,4 +72,6 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     two = load(tmp_path, '[model.b]\nfrom = "x"\nname = "Bot"\n').variants
     problems = Problems()
     check_names([*one, *two], problems)
-    assert [error.what for error in problems.errors] == ["model 'b': 2 variants would all be named 'Bot:latest'"]
+    for label in ("a", "b"):
+        found = problems.of(label).errors
+        assert [error.what for error in found] == ["model 'b': 2 variants would all be named 'Bot:latest'"]

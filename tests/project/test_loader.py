@@ -20,7 +20,7 @@ def test_a_byte_order_mark_counts_for_nothing(tmp_path: Path) -> None:
 
 def test_an_error_is_an_error_whatever_comes_first(tmp_path: Path) -> None:
     with pytest.raises((Error, Errors)):
-        load(tmp_path, "[model.m]\n")
+        load(tmp_path, "[modl.m]\n")
 
 
 GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {

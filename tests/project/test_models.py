@@ -87,13 +87,24 @@ def test_each_model_is_laid_over_what_speaks_of_it() -> None:
     assert not problems
 
 
-def test_a_model_of_which_something_is_wrong_is_left_out() -> None:
+def test_of_a_model_of_which_something_is_wrong_not_all_is_known() -> None:
     problems = Problems()
     text = '[model.a]\nextends = "b"\n[model.b]\nextends = "a"\n[model.c]\nextends = "x"\n[model.d]\nfrom = "x"\n'
-    assert [each.model for each in laid(text, problems, sets=("z.system=x",))] == ["d", "found"]
-    assert [error.what for error in problems.errors] == [
-        "model 'b': 'extends' is a cycle: a -> b -> a", "model 'c': 'extends' names an unknown model: 'x'", "unknown model 'z'",
-    ]  # fmt: skip
+    assert [each.model for each in laid(text, problems, sets=("z.system=x",)) if each.is_all] == ["d", "found"]
+    assert [error.what for error in problems.errors] == ["unknown model 'z'"]
+    circle = "model 'b': 'extends' is a cycle: a -> b -> a"
+    assert {part: [error.what for error in found.errors] for part, found in problems.parts.items() if found} == {
+        "a": [circle], "b": [circle], "c": ["model 'c': 'extends' names an unknown model: 'x'"],
+    }  # fmt: skip
+
+
+def test_what_is_wrong_with_a_table_is_wrong_with_all_that_it_speaks_of() -> None:
+    problems = Problems()
+    text = '[model.a]\ntag = 1\n[model.b]\nextends = "a"\n[model."c*"]\nsystm = "s"\n[model.cc]\nfrom = "x"\n[model.d]\nfrom = "x"\n'
+    assert [each.model for each in laid(text, problems) if each.is_all] == ["d", "found"]
+    assert {part: [error.line for error in found.errors] for part, found in problems.parts.items() if found} == {
+        "a": [2], "b": [2], "cc": [6],
+    }  # fmt: skip
 
 
 def test_how_many_models_may_extend_one_another() -> None:

@@ -14,7 +14,7 @@ from tests.projects import labels, load
 def test_targets_name_variants_in_the_projects_order(tmp_path: Path) -> None:
     loaded = load(tmp_path, '[model.b]\nfrom = "x"\n[model.a]\nfrom = "b"\n[group]\nall = ["a", "b"]\n')
     assert labels(loaded) == labels(loaded, "a", "b") == labels(loaded, "all") == ["b", "a"]
-    assert loaded.variants == loaded.targets.variants
+    assert loaded.variants == loaded.targets.called
     assert [each.label for each in loaded.candidates("b")] == ["b"]
     assert loaded.near("al") == "did you mean 'all'?"
 

@@ -51,7 +51,8 @@ def test_a_modelfile_that_is_wrong_is_said_once(tmp_path: Path) -> None:
     assert texts.modelfile(wrong, PLACE) is texts.modelfile(wrong, PLACE) is None
     assert texts.has_parsed(wrong)
     assert texts.modelfile(good, PLACE) is not None
-    assert [error.path for error in problems.errors] == ["Modelfile"]
+    assert [error.path for error in texts.faults(wrong)] == ["Modelfile"]
+    assert not texts.faults(good) and not problems
 
 
 def test_a_file_that_cannot_be_read_is_an_error_each_time(tmp_path: Path) -> None:

@@ -102,11 +102,20 @@ def test_kept_and_fresh_projects_are_equal(tmp_path: Path) -> None:
     assert again.variants[0].place("from") == fresh.variants[0].place("from")
 
 
-def test_a_text_with_errors_is_not_kept(tmp_path: Path) -> None:
+def test_a_text_of_which_nothing_can_be_made_is_not_kept(tmp_path: Path) -> None:
     keep = Kept()
     with pytest.raises(Errors):
-        load(tmp_path, '[model.m]\nfrom = "x"\nquantize = "q9"\n', keep=keep)
+        load(tmp_path, '[project]\nnmae = "x"\n[model.m]\nfrom = "x"\n', keep=keep)
     assert not any(key.startswith("project:") for key in keep)
+
+
+def test_faults_of_tables_are_kept_with_the_text() -> None:
+    text, keep = '[model.m]\nfrom = "x"\nquantize = "q9"\n[model.n]\nfrm = "x"\n[group]\ng = 3\n', Kept()
+    fresh, again = (read(text, keep, Problems()) for _ in range(2))
+    assert fresh is not None and again is not None and any(key.startswith("project:") for key in keep)
+    told = [{part: [str(error) for error in errors] for part, errors in each.faults.items()} for each in (fresh, again)]
+    assert told[0] == told[1] and list(told[0]) == ["n", "[group.g]", "m"]
+    assert (again.document, again.malformed) == (fresh.document, fresh.malformed)
 
 
 def read(text: str, keep: Kept, problems: Problems, **given: Any) -> toml.Toml | None:
@@ -133,4 +142,5 @@ def test_a_malformed_model_is_left_out_and_named() -> None:
     found = read('[model.a]\nfrm = 1\ntag = "t"\n[model."x y"]\nfrom = "x"\n', Kept(), problems)
     assert found is not None and found.malformed == {"a", "x y"}
     assert found.table("model")["a"] == {"tag": "t"}
-    assert len(problems.errors) == 2
+    assert {part: len(errors) for part, errors in found.faults.items()} == {"a": 1, "x y": 1}
+    assert not problems.errors

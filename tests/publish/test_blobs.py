@@ -70,7 +70,7 @@ def test_doubt_ends_all_belief(folder: Folder, monkeypatch: pytest.MonkeyPatch) 
     folder.blobs.put_missing([blob])
     folder.blobs.doubt()
     hashed = []
-    monkeypatch.setattr("modelbuild.publish.blobs._sha256", lambda path: hashed.append(path) or blob.artifact)
+    monkeypatch.setattr("modelbuild.publish.blobs.sha256_of", lambda path: hashed.append(path) or blob.artifact)
     assert folder.blobs.has(blob) and folder.blobs.has(blob)
     assert hashed == [str(folder.path(blob))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Library
-from modelbuild.publish.writable import SERVICE_FOLDER, check_apart, check_writable, misplaced, refused
+from modelbuild.publish.writable import check_apart, check_writable, misplaced, named, refused
 
 
 def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
@@ -62,8 +63,29 @@ def test_full_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert error.facts[0][0] == "free"
 
 
-@pytest.mark.parametrize(("folder", "as_its_user"), [("/models", False), (SERVICE_FOLDER, True)])
-def test_whoever_may_not_write_is_told_what_to_do(folder: str, as_its_user: bool) -> None:
-    error = refused(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
-    assert "name your own folder with --models" in (error.hint or "")
-    assert ("sudo -u ollama" in (error.hint or "")) is as_its_user
+@pytest.mark.parametrize("below", ["", "none/yet"])
+def test_whoever_may_not_write_is_told_what_to_do(tmp_path: Path, below: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path))
+    assert (refused(str(tmp_path / below), denied).hint or "").startswith("name your own folder with --models")
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 1)
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: pwd.struct_passwd(("ollama", "", 1, 1, "", "", "")))
+    monkeypatch.setattr(os, "stat", lambda path: os.stat_result((0o40755, 0, 0, 0, 77, 77, 0, 0, 0, 0)))
+    hint = refused(str(tmp_path / below), denied).hint or ""
+    assert hint.startswith("the folder belongs to 'ollama': run as that user (`sudo -u ollama modelbuild …`), or name")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("/m/blobs/sha256-1", None, "/m/blobs/sha256-1"),
+        ("/m/.modelbuild/.tmp-1", "/m/blobs/sha256-1", "/m/blobs/sha256-1"),
+        ("/m/.modelbuild/.tmp-1", None, "/m"),
+        ("/cache/blobs/.tmp-1.link", None, "/m"),
+        ("/m/.modelbuild/lock", None, "/m"),
+        (None, None, "/m"),
+    ],
+)
+def test_no_error_names_a_temporary_file(first: str | None, second: str | None, expected: str) -> None:
+    error = OSError(errno.EIO, "input/output error", first, None, second)
+    assert named(error, "/m") == expected
+    assert refused("/m", error).path == expected

@@ -24,3 +24,22 @@ def test_kept_warnings_read_the_same(start: Open, project: Project) -> None:
     )
     plan = start()._plan._replace(warnings=[error])
     assert str(KeptPlan.decode(plan.encode()).warnings[0]) == str(error)
+
+
+def test_kept_broken_models_are_the_same(start: Open, project: Project) -> None:
+    project.write(
+        "ModelBuild.toml",
+        '[model.base]\nfrom = "./weights"\n[model.one]\nfrom = "./x"\nmatrix.system = ["a", "b"]\nmatrix.quantize = ["f16"]\n'
+        'default = { system = "a" }\n[model.two]\nfrom = "one:a-f16"\nfrm = 1\n[group]\ng = ["nope"]\n',
+    )
+    made = start()._plan
+    again = KeptPlan.decode(made.encode())
+    assert [(each.model, each.label) for each in again.broken] == [
+        ("one", "one:a-f16"), ("one", "one:b-f16"), ("two", "two"), ("", "[group.g]"),
+    ]  # fmt: skip
+    for each, before in zip(again.broken, made.broken, strict=True):
+        assert (each.names, each.row, each.is_default) == (before.names, before.row, before.is_default)
+        assert [str(error) for error in each.errors] == [str(error) for error in before.errors]
+    assert again.words.untold == made.words.untold and again.words.resolve("two:x") == {"two"}
+    assert list(again.words.default) == list(made.words.default)
+    assert again.encode() == made.encode()

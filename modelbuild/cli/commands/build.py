@@ -1,28 +1,31 @@
 """Build the targets, or the default targets of the project.
 
-A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them.
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
+folder, a GGUF file or a Modelfile, which is a project of its own.
 Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, commands, cores
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
-from modelbuild.words import nearest
+from modelbuild.session.settings import started_in
+from modelbuild.words import listed, nearest, plural
 
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.engine.build import BuildOptions
-    from modelbuild.session.session import Selection, Session
+    from modelbuild.engine.build import BuildOptions, Event
+    from modelbuild.session.session import Selection
 
 
 MOST_JOBS = 256
@@ -47,6 +50,12 @@ def parameters() -> list[click.Parameter]:
             is_flag=True,
             help="After a failure, build everything that does not need the failed step.",
         ),
+        click.Option(
+            ["-o", "--output"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write the one GGUF to FILE, and nothing to the models folder.",
+        ),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
         click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
@@ -64,6 +73,7 @@ class Request(NamedTuple):
     force: bool = False
     explain: bool = False
     watch: bool = False
+    output: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -79,11 +89,16 @@ def run(call: Invocation, **given: Any) -> int:
         return _watch(call, asked)
     with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
         try:
-            return _run(used, asked)
+            return _run(used, asked, despite_broken=asked.keep_going)
         except (Error, Errors) as fault:
             if asked.targets and (misplaced := _foreign(used, asked.targets)):
                 raise misplaced from None
             raise fault
+
+
+def rebuild(call: Invocation, **given: Any) -> int:
+    """Build as a round of a watch does: what is broken is told of below, and keeps nothing else from being built."""
+    return _run(call, Request(**given), despite_broken=True)
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -101,23 +116,28 @@ def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
         return Errors([error, *faults.errors])
 
 
-def _run(call: Invocation, asked: Request) -> int:
+def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     session, report = call.session, call.report
+    into = _into(call, asked.output)
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets)
+        stamp = session.up_to_date(asked.targets, into)
         if stamp is not None:
             report.note(nothing_to_do(stamp.models, report.seconds))
             return GOOD
     from modelbuild.session import naming
 
-    selection = _select(session, asked.targets)
-    for warning in (*session.warnings, *naming.of_build(session, selection.outputs)):
+    selection = _select(call, asked.targets, into)
+    if selection.broken and not despite_broken:
+        return _refuse(call, selection)
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
+    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
+        report.note(f"broken, and not needed here: {listed(others)}")
     if asked.dry_run:
         from modelbuild.cli import dry_run
 
-        return dry_run.forecast(call, selection.outputs, explain=asked.explain, force=asked.force)
-    return _build(call, selection, asked.options())
+        return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
+    return built(call, selection, asked.options())
 
 
 def _watch(call: Invocation, asked: Request) -> int:
@@ -125,43 +145,100 @@ def _watch(call: Invocation, asked: Request) -> int:
         raise Error("--dry-run and --watch cannot be used together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
-    return until_interrupted(call, asked.targets, partial(run, **asked._replace(watch=False)._asdict()))
+    return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
 
 
-def _select(session: Session, targets: Sequence[str]) -> Selection:
+def _into(call: Invocation, output: str | None) -> str | None:
+    """The absolute path that -o names; one that ends in '/' is a folder, whether or not it is there."""
+    if output is None:
+        return None
+    if output in ("", "-"):
+        raise Error("-o expects the name of a file", hint="a GGUF is not written to stdout")
+    path = started_in(call.settings.folder, output)
+    return os.path.join(path, "") if output.endswith(os.sep) else path
+
+
+def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -> Selection:
     """What the targets mean. Raises Errors for unknown ones, of which the first may be a command that was misspelled."""
+    session = call.session
     words = session.words()
     try:
-        return session.select(targets)
+        if into is None:
+            return session.select(targets)
+        from modelbuild.session.exporting import one_file
+
+        return one_file(session, targets, into)
     except Errors as errors:
         first, *others = errors.errors
-        if words.resolve(targets[0]) is None and not first.hint and (near := nearest(targets[0], commands())):
-            first = first.replace(hint=f"did you mean the command '{near}'?")
+        if words.resolve(targets[0]) is None and not first.hint:
+            from modelbuild.cli import paths
+
+            near = nearest(targets[0], commands())
+            hint = paths.unknown(call, targets[0]) or (f"did you mean the command '{near}'?" if near else None)
+            first = first.replace(hint=hint)
         raise Errors([first, *others]) from None
 
 
-def _build(call: Invocation, selection: Selection, options: BuildOptions) -> int:
-    from modelbuild.cli.progress import Work, no_work
+def _refuse(call: Invocation, selection: Selection) -> int:
+    """Say what is broken of that which was asked for, before any work begins."""
+    from modelbuild.cli.progress import broken_events
+    from modelbuild.project.broken import told
+
+    report = call.report
+    if report.as_json:
+        for event in broken_events(selection.broken):
+            report.object(event)
+    report.errors(told(selection.broken))
+    if selection.outputs:
+        report.note(f"nothing was built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
+    return WRONG
+
+
+def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+    """Build what was selected and show how it goes; returns the exit code."""
+    from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
+    from modelbuild.project.broken import told
     from modelbuild.session import naming
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
-    session.models.check_apart()
-    untagged = naming.newly_untagged(session, selection.outputs)
+    if selection.exported is None:
+        session.models.check_apart()
+    untagged = naming.newly_untagged(session, selection.named)
     steps = len(session.graph.select(selection.outputs).steps)
+    failures: list[Error] = []
+    published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
+
+        def hear(event: Event) -> None:
+            if event["event"] == "variant" and event["changed"]:
+                published[event["name"]] = event["manifest"]
+            progress(event)
+
+        for event in broken_events(selection.broken):
+            progress(event)
         try:
-            failures = build(session, selection, options, progress)
+            if selection.outputs or not selection.broken:
+                failures = build(session, selection, options, hear)
         except Error as error:
             failures = [error]
-            if report.as_json and progress.summary is None:
-                progress(no_work(report.seconds))
+        if progress.summary is None and (report.as_json or selection.broken):
+            progress(no_work(report.seconds))
+        failures += told(selection.broken)
         progress.close(failures)
     if not (failures or report.as_json):
         for each in untagged:
             report.note(each.sentence())
+    if published and not (failures or report.quiet or report.as_json):
+        from modelbuild.cli.afterwards import said
+
+        in_order = [name for output in selection.outputs for name in output.names if name in published]
+        line, warning = said(session.models.root, {name: published[name] for name in in_order})
+        report.note(line)
+        if warning is not None:
+            report.warning(warning)
     return FAILED if failures else GOOD
 
 

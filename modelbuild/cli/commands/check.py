@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
+from modelbuild.project import broken
 from modelbuild.session import naming
+from modelbuild.session.destination import Everywhere
 from modelbuild.session.forecast import of_output
 from modelbuild.words import plural, size
 
@@ -32,7 +34,8 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     session, report = call.session, call.report
-    outputs = session.select(targets).outputs if targets else session.graph.outputs
+    selection = session.select(targets) if targets else session.everything()
+    outputs = selection.outputs
     graph = session.graph.select(outputs)
     found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
     remarks = session.remarks(outputs)
@@ -49,7 +52,9 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.remark(told.error, minor=True, told=True)
     models = [of_output(graph, output, found.files) for output in outputs]
     errors = [*preflight.distinct(found.errors), *_unwritable(session)]
-    errors += [error for output in outputs for error in session.models.misplaced(output)]
+    destination = Everywhere(session)
+    errors += [error for output in outputs for error in destination.misplaced(output)]
+    errors = [*broken.told(selection.broken), *errors]
     disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
@@ -70,7 +75,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.note(untagged.sentence())
     if errors:
         report.errors(errors, told=True)
-        return FAILED
+        return WRONG if selection.broken else FAILED
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD

@@ -1,4 +1,4 @@
-"""Remove from the models folder what this project wrote.
+"""Remove what this project wrote: models, and files of `output`.
 
 Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
 declares. --cache (after the command) empties the cache of all projects instead; only time is lost.
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.errors import Error
+from modelbuild.cli.places import here, near_path
+from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
-from modelbuild.words import plural, size
+from modelbuild.project.broken import told
+from modelbuild.words import listed, plural, size
 
 if TYPE_CHECKING:
     import click
@@ -42,27 +44,38 @@ def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_ru
 def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     session, report = call.session, call.report
     models = session.models
-    names = session.stale() if stale else models.stale(())
+    if stale and (untold := [each for each in session.broken if each.names is None]):
+        labels = listed(f"'{each.label}'" for each in untold)
+        what = f"cannot tell which names are stale: the names of {labels} are unknown"
+        raise Errors([*told(untold), Error(what, hint="fix the errors above first; nothing was removed")])
+    exported = session.exported()
+    names, files = (session.stale(), session.stale_files()) if stale else (models.stale(()), exported.stale(()))
     sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
-            names, blobs = (names, []) if dry_run else _remove(models, names)
+            blobs: list[str] = []
+            if not dry_run:
+                names, blobs = _remove(models, names)
+                files = exported.remove(files)
     except Error as error:
         report.errors([error])
         return FAILED
-    shown = [displayed(name) for name in names]
+    shown = [*map(displayed, names), *(near_path(file, here()) for file in files)]
     freed = sum(sizes.get(blob) or 0 for blob in blobs)
     if report.as_json:
-        report.data({"names": shown, "blobs": blobs, "bytes": freed, "dry_run": dry_run})
+        report.data(
+            {"names": [*map(displayed, names)], "files": files, "blobs": blobs, "bytes": freed, "dry_run": dry_run}
+        )
         return GOOD
     verb = "would remove" if dry_run else "removed"
     if shown:
         report.result("\n".join(f"{verb}  {name}" for name in shown))
-    if not names:
+    if not shown:
         report.note("nothing to remove")
     elif not dry_run:
-        report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}")
+        beside = f", {plural(len(files), 'file')}" if files else ""
+        report.note(f"removed {plural(len(names), 'name')} and {plural(len(blobs), 'blob')}, {size(freed)}{beside}")
     return GOOD
 
 

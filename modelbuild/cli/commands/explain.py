@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.dry_run import forecast
-from modelbuild.cli.invocation import Invocation
+from modelbuild.cli.invocation import WRONG, Invocation
 
 if TYPE_CHECKING:
     import click
@@ -23,4 +23,6 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
-    return forecast(call, call.session.select(targets).outputs, explain=True, models=False)
+    selection = call.session.select(targets)
+    code = forecast(call, selection, explain=True, models=False)
+    return WRONG if selection.broken else code

@@ -18,6 +18,8 @@ from modelbuild.cli.sentences import titled
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
+from modelbuild.project.broken import Broken
+from modelbuild.words import plural
 
 if TYPE_CHECKING:
     import click
@@ -43,20 +45,34 @@ def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, 
     from modelbuild.session.lineage import Lineage
 
     session, width = call.session, call.report.width
-    graph = session.graph.select(session.select(targets).outputs)
+    selection = session.select(targets)
+    graph, broken = session.graph.select(selection.outputs), selection.broken
     lineage = Lineage(session.project)
     form = form or ("json" if call.report.as_json else "text")
     if form == "json":
-        call.report.data(_json(graph, session.root, lineage))
+        call.report.data(_json(graph, session.root, lineage, broken))
     elif form == "text":
-        lines = _steps(graph, session.root) if of_steps else _models(graph, session.root, lineage)
+        lines = [*(_steps(graph, session.root) if of_steps else _models(graph, session.root, lineage))]
+        lines += [f"{_names(each)}  broken: {_why(each)}" for each in broken]
         call.report.result("\n".join(hanging(line, width, _indent(line) + 4) for line in lines))
     else:
         nodes = list(
             _nodes_of_steps(graph, session.root) if of_steps else _nodes_of_models(graph, session.root, lineage)
         )
+        nodes += [Node("broken", each.label, f"{_names(each)}\nbroken: {_why(each)}") for each in broken]
         call.report.result("\n".join((_dot if form == "dot" else _mermaid)(nodes)))
     return GOOD
+
+
+def _names(broken: Broken) -> str:
+    return titled([name.path() for name in broken.names]) if broken.names else broken.label
+
+
+def _why(broken: Broken) -> str:
+    """The first of what is wrong, in a line."""
+    first, *more = broken.errors
+    place = f"{first.place}: " if first.place else ""
+    return f"{place}{first.what}" + (f" (and {plural(len(more), 'more error')})" if more else "")
 
 
 def _indent(line: str) -> int:
@@ -146,7 +162,7 @@ def _ids(nodes: Sequence[Node]) -> dict[tuple[str, str], str]:
 
 
 def _dot(nodes: Sequence[Node]) -> Iterator[str]:
-    shapes = {"file": "note", "step": "box", "name": "ellipse", "model": "ellipse"}
+    shapes = {"file": "note", "step": "box", "name": "ellipse", "model": "ellipse", "broken": "octagon"}
     ids = _ids(nodes)
     yield "digraph modelbuild {"
     yield "  rankdir=LR"
@@ -160,7 +176,13 @@ def _dot(nodes: Sequence[Node]) -> Iterator[str]:
 
 
 def _mermaid(nodes: Sequence[Node]) -> Iterator[str]:
-    brackets = {"file": ("[/", "/]"), "step": ("[", "]"), "name": ("([", "])"), "model": ("([", "])")}
+    brackets = {
+        "file": ("[/", "/]"),
+        "step": ("[", "]"),
+        "name": ("([", "])"),
+        "model": ("([", "])"),
+        "broken": ("{{", "}}"),
+    }
     ids = _ids(nodes)
     yield "flowchart LR"
     for node in nodes:
@@ -172,7 +194,7 @@ def _mermaid(nodes: Sequence[Node]) -> Iterator[str]:
             yield f"  {ids[node.kind, node.key]} --> {ids[other]}"
 
 
-def _json(graph: Graph, root: str, lineage: Lineage) -> dict[str, Any]:
+def _json(graph: Graph, root: str, lineage: Lineage, broken: Sequence[Broken]) -> dict[str, Any]:
     steps = [
         {
             "step": step.name,
@@ -197,4 +219,12 @@ def _json(graph: Graph, root: str, lineage: Lineage) -> dict[str, Any]:
         }
         for output in graph.outputs
     ]
-    return {"steps": steps, "variants": variants}
+    unbuildable = [
+        {
+            "label": each.label,
+            "names": [name.display() for name in each.names or ()],
+            "error": "\n\n".join(map(str, each.errors)),
+        }
+        for each in broken
+    ]
+    return {"steps": steps, "variants": variants, "broken": unbuildable}

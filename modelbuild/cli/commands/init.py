@@ -1,6 +1,7 @@
 """Write a ModelBuild.toml for the models of this folder.
 
-Looks for Modelfiles and weights in the folder and those in it; an existing ModelBuild.toml is never touched.
+Looks for Modelfiles and weights in the folder and those in it. What cannot be read is left out, with a warning; an existing
+ModelBuild.toml is never touched.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path
-from modelbuild.errors import Error
-from modelbuild.files import reason
+from modelbuild.errors import Error, Errors
+from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
 from modelbuild.session.settings import folder_of
 from modelbuild.words import plural
@@ -35,11 +36,12 @@ def parameters() -> list[click.Parameter]:
 
 
 class Found(NamedTuple):
-    """What lies in a folder, by paths relative to it with `/`."""
+    """What lies in a folder, by paths relative to it with `/`, and what is wrong with files that cannot be taken, by path."""
 
     modelfiles: list[str]
     checkpoints: list[str]
     ggufs: list[str]
+    left_out: dict[str, Error]
 
 
 def run(call: Invocation) -> int:
@@ -49,7 +51,10 @@ def run(call: Invocation) -> int:
     if os.path.lexists(path):
         raise Error("already exists", path=path, hint="`modelbuild check` checks it")
     found = look(folder)
-    if not any(found):
+    call.report.base = folder
+    for error in found.left_out.values():
+        call.report.warning(error.replace(what=f"left out: {error.what}"), told=True)
+    if not any(found[:3]):
         raise Error(
             "no Modelfiles and no weights here",
             path=folder,
@@ -62,12 +67,15 @@ def run(call: Invocation) -> int:
     except OSError as error:
         hint = "make the folder writable, or start in another one with -C"
         raise Error(f"cannot be written: {reason(error)}", path=path, hint=hint) from error
-    kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found, strict=True)
+    kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found[:3], strict=True)
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:
-        call.report.data({"file": path, **found._asdict()})
+        left_out = [{"path": left, **call.report.described(error)} for left, error in found.left_out.items()]
+        call.report.data({"file": path, **found._asdict(), "left_out": left_out})
     else:
         call.report.result(text)
+    for fault in _broken(call, path):
+        call.report.warning(fault, told=True)
     call.report.note(f"wrote {near_path(path, os.getcwd())} for {counts}")
     call.report.note(
         "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
@@ -75,9 +83,25 @@ def run(call: Invocation) -> int:
     return GOOD
 
 
+def _broken(call: Invocation, file: str) -> list[Error]:
+    """What keeps models of the new project from being built for now, such as a base that is not pulled yet."""
+    from modelbuild.project.broken import told
+    from modelbuild.session.session import Session
+
+    session = Session(call.settings._replace(file=file))
+    try:
+        return told(session.broken)
+    except Errors as errors:
+        return list(errors.errors)
+    except Error as error:
+        return [error]
+    finally:
+        session.close()
+
+
 def look(folder: str) -> Found:
     """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
-    found = Found([], [], [])
+    found = Found([], [], [], {})
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
         relative = os.path.relpath(at, base).replace(os.sep, "/")
@@ -91,11 +115,25 @@ def look(folder: str) -> Found:
         if weights and "config.json" in files:
             found.checkpoints.append(relative)
         for name in sorted(files):
-            if name_after(os.path.join(at, name)):
-                found.modelfiles.append(prefix + name)
-            elif name.endswith(".gguf") and _is_model(os.path.join(at, name)):
-                found.ggufs.append(prefix + name)
+            try:
+                if name_after(os.path.join(at, name)):
+                    _check_modelfile(os.path.join(at, name), prefix + name)
+                    found.modelfiles.append(prefix + name)
+                elif name.endswith(".gguf") and _is_model(os.path.join(at, name)):
+                    found.ggufs.append(prefix + name)
+            except Error as error:
+                found.left_out[prefix + name] = error if error.line else error.replace(path=prefix + name)
+            except OSError as error:
+                found.left_out[prefix + name] = Error(f"cannot be read: {reason(error)}", path=prefix + name)
     return found
+
+
+def _check_modelfile(path: str, shown: str) -> None:
+    """Raise Error, or OSError, for a file that is called as Modelfiles are and is none."""
+    from modelbuild.ollama.modelfile import parse
+
+    for error in parse(read_plain(path, LARGEST)[0], shown).errors:
+        raise error
 
 
 def _is_model(path: str) -> bool:
@@ -105,10 +143,7 @@ def _is_model(path: str) -> bool:
     part = _PART.fullmatch(os.path.basename(path))
     if part and int(part[2]) != 1:
         return False
-    try:
-        return ggufs.classify(path).role == "model"
-    except (Error, OSError):
-        return False
+    return ggufs.classify(path).role == "model"
 
 
 def compose(folder: str, found: Found) -> str:
@@ -122,8 +157,9 @@ def compose(folder: str, found: Found) -> str:
     names = {path: name_after(os.path.join(folder, path), template or "{name}") or "" for path in found.modelfiles}
     # What no model can be named after gets a table.
     good = [path for path, own in names.items() if MODEL.fullmatch(own)]
-    if good and good != ["Modelfile"]:
-        document["project"]["modelfiles"] = list(_patterns(good))
+    left = [path for path in found.left_out if name_after(os.path.join(folder, path))]
+    if (good and good != ["Modelfile"]) or (left and not good):
+        document["project"]["modelfiles"] = _patterns(good, left)
         if template:
             document["project"]["discover_as"] = template
     used = set(_used(folder, found.modelfiles))
@@ -135,7 +171,7 @@ def compose(folder: str, found: Found) -> str:
     for path in [*found.checkpoints, *found.ggufs]:
         if os.path.normpath(os.path.join(folder, path)) in used or os.path.dirname(path) in found.checkpoints:
             continue
-        model = _unique(_name(_stem(path)) or name, {*taken, *models})
+        model = _unique(_name(_stem(path)) or name, {*taken, *models}, _name(os.path.basename(os.path.dirname(path))))
         models[model] = {"from": "." if path == "." else f"./{path}"}
         if path in found.checkpoints:
             models[model]["quantize"] = "q4_K_M"
@@ -144,14 +180,18 @@ def compose(folder: str, found: Found) -> str:
     return tomli_w.dumps(document)
 
 
-def _patterns(paths: Sequence[str]) -> Iterator[str]:
-    """Globs that match the Modelfiles, below the one folder that holds them all."""
+def _patterns(paths: Sequence[str], left: Sequence[str]) -> list[str]:
+    """Globs that match the Modelfiles, below the one folder that holds them all; their paths where globs would match those `left` out."""
+    if not paths:
+        return []
     top = os.path.commonpath([os.path.dirname(path) for path in paths])
     prefix = f"{top}/" if top else ""
     names = [os.path.basename(path) for path in paths]
-    for pattern in ("Modelfile", "*.Modelfile", "Modelfile.*"):
-        if fnmatch.filter(names, pattern):
-            yield f"{prefix}**/{pattern}"
+    kinds = [pattern for pattern in ("Modelfile", "*.Modelfile", "Modelfile.*") if fnmatch.filter(names, pattern)]
+    others = [os.path.basename(path) for path in left if path.startswith(prefix)]
+    if any(fnmatch.filter(others, pattern) for pattern in kinds):
+        return list(paths)
+    return [f"{prefix}**/{pattern}" for pattern in kinds]
 
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
@@ -182,8 +222,12 @@ def _name(text: str) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "-", plain.casefold()).strip("-.")
 
 
-def _unique(name: str, taken: Collection[str | None]) -> str:
+def _unique(name: str, taken: Collection[str], folder: str = "") -> str:
+    """A name that no model has yet, after the folder too where the name alone is taken."""
+    folded = {each.casefold() for each in taken}
     found, number = name, 2
-    while found in taken:
+    if found in folded:
+        found = f"{folder}-{name}" if folder else f"{name}-weights"
+    while found in folded:
         found, number = f"{name}-{number}", number + 1
     return found

@@ -1,7 +1,7 @@
 """List the variants of the project.
 
-BUILT is 'yes', 'no', or 'changed' if a build would change the model. --json prints an array; manifest, model blob and
-size are those of the model as it is built now.
+BUILT is 'yes', 'no', 'changed' if a build would change the model, or 'broken' if it cannot be built as it is declared.
+--json prints an array; manifest, model blob and size are those of the model as it is built now.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.sentences import titled
 from modelbuild.cli.tables import Column, table
 from modelbuild.engine.graph import Output
-from modelbuild.ollama.name import displayed
+from modelbuild.ollama.name import Name, displayed
+from modelbuild.project.broken import Broken, told
 from modelbuild.words import size
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     from modelbuild.session import naming
 
     session = call.session
-    outputs = session.select(targets).outputs if targets else session.graph.outputs
-    standing = session.standing(session.graph.select(outputs))
+    selection = session.select(targets) if targets else session.everything()
+    standing = session.standing(session.graph.select(selection.outputs))
     variants = {variant.label: variant for variant in session.project.variants}
-    rows = [_entry(session, output, variants[output.label], standing) for output in outputs]
+    found = {output.label: _entry(session, output, variants[output.label], standing) for output in selection.outputs}
+    found |= {each.label: _broken(session, each, variants.get(each.label)) for each in selection.broken if each.model}
+    rows = [found[each.label] for each in session.project.targets.called if each.label in found]
     if call.report.as_json:
         call.report.data(rows)
     elif rows:
@@ -49,12 +52,12 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             Column("FROM", wrap=True, drop=2),
             Column("BUILT"),
         ]
-        cells = [_cells(row, output.names) for row, output in zip(rows, outputs, strict=True)]
-        call.report.result(table(head, cells, call.report.width))
-        for untagged in naming.untagged(session, outputs):
+        call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
+        for untagged in naming.untagged(session, selection.outputs):
             call.report.note(untagged.sentence())
-    else:
+    elif not selection.broken:
         call.report.note("this project declares no models")
+    call.report.errors(told(selection.broken), told=True)
     return GOOD
 
 
@@ -76,6 +79,27 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
     }
 
 
-def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[str, Any]:
+    """The entry of a variant that cannot be built as it is declared, with what was built of it before."""
+    names = broken.names or ()
+    found = session.models.library.served(names[0].path()) if names else None
+    return {
+        "name": names[0].display() if names else broken.label,
+        "model": broken.model,
+        "manifest": found.digest if found else None,
+        "model_blob": found.model_blob if found else None,
+        "size_bytes": found.size if found else None,
+        "ftype": None,
+        "from": ", ".join(line.text for line in variant.froms) if variant else None,
+        "label": broken.label,
+        "names": [name.display() for name in names],
+        "built": "broken",
+        "error": "\n\n".join(map(str, broken.errors)),
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    names = [Name.parse(name).path() for name in row["names"]]
     bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
-    return [titled(names), row["model"], row["ftype"] or "-", bytes_, row["from"], row["built"]]
+    name = titled(names) if names else row["name"]
+    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]

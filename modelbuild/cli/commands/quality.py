@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, cores
 from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
@@ -50,14 +50,15 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, html: str | None = None) -> int:
     session, report = call.session, call.report
     file = _page_file(os.path.join(call.settings.folder, html)) if html is not None else None
-    outputs = session.select(targets).outputs if targets else session.graph.outputs
+    selection = session.select(targets) if targets else session.everything()
+    from modelbuild.project.broken import told
     from modelbuild.session import quality
 
     try:
-        built, rest = quality.built(session, outputs)
+        built, rest = quality.built(session, selection.outputs)
         models = quality.measure(session, built, jobs or cores(), _following(report))
     except (Error, Errors) as trouble:
-        report.errors(trouble.errors if isinstance(trouble, Errors) else [trouble])
+        report.errors(trouble.errors)
         return FAILED
     for label in rest:
         report.note(f"'{label}': nothing to compare: its weights are stored unchanged")
@@ -69,7 +70,8 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
     if file is not None:
         _write(file, data)
         report.note(f"wrote {html}")
-    return GOOD
+    report.errors(told(selection.broken), told=True)
+    return WRONG if selection.broken else GOOD
 
 
 def _following(report: Report) -> Following:

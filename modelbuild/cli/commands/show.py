@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
-from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import displayed
+from modelbuild.project.broken import told
 from modelbuild.words import cut, listed, plural, size
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def parameters() -> list[click.Parameter]:
     ]
 
 
-def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
+def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
     session, report = call.session, call.report
     output = _one(session, target)
     if as_modelfile:
@@ -58,20 +58,23 @@ def run(call: Invocation, target: str, as_modelfile: bool = False) -> int:
     return GOOD
 
 
-def _one(session: Session, target: str) -> Output:
-    """The one variant that a target means; of several the latest, as Ollama takes a name without a tag."""
-    outputs = session.select([target]).outputs
-    if len(outputs) == 1:
-        return outputs[0]
-    latest = session.words().resolve(f"{target}:latest") or ()
-    chosen = [output for output in outputs if output.label in latest]
-    if len(chosen) != 1:
-        raise Error(
-            f"'{target}' matches {len(outputs)} variants, need one",
-            facts=[("variants", listed(output.label for output in outputs))],
-            hint=f"name one, such as `modelbuild show {outputs[0].label}`",
-        )
-    return chosen[0]
+def _one(session: Session, target: str | None) -> Output:
+    """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
+    selection = session.select([target] if target else ())
+    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
+    if len(labels) > 1:
+        latest = session.words().resolve(f"{target}:latest") or ()
+        chosen = [label for label in labels if label in latest]
+        if len(chosen) != 1:
+            raise Error(
+                f"'{target or os.path.basename(session.file)}' matches {len(labels)} variants, need one",
+                facts=[("variants", listed(labels))],
+                hint=f"name one, such as `modelbuild show {labels[0]}`",
+            )
+        labels = chosen
+    if broken := [each for each in selection.broken if each.label in labels]:
+        raise Errors(told(broken))
+    return next(output for output in selection.outputs if output.label in labels)
 
 
 class _Shown:
@@ -82,6 +85,7 @@ class _Shown:
         from modelbuild.session.provenance import Provenance
 
         self.output = output
+        self._library = session.models.library
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
         self.ftype = variants.ftype(session, output, self.served)
@@ -94,6 +98,17 @@ class _Shown:
             from modelbuild.session import applied
 
             self.adapters = applied.adapters(session, output, standing)
+
+    def blob_path(self, step: str) -> str | None:
+        """The file of the models folder that holds what a step makes; None where it is not there."""
+        made = self.made.get(step)
+        path = self._library.blob_path(made.artifact) if made else ""
+        return path if path and os.path.exists(path) else None
+
+    def model_path(self) -> str | None:
+        """The file of the models folder that is the variant's GGUF."""
+        layer = next((layer for layer in self.provenance.layers if layer.kind == "model"), None)
+        return self.blob_path(layer.step.name) if layer else None
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """Each layer to be, with the digest and size of what a build has made of it."""
@@ -126,6 +141,8 @@ class _Shown:
             "metadata": _plain(found.metadata()),
             "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
+            "path": self.model_path(),
+            "outputs": [path for path, _ in self.output.files],
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
@@ -154,11 +171,14 @@ class _Shown:
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
             origin = f"  from {layer['from']}" if layer["from"] else ""
             rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
+        if path := self.model_path():
+            rows.append(["file", path, ""])
+        rows += [["output", path, ""] for path, _ in self.output.files]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state, ""])
-        for told in self.remarks:
-            rows.append(["note" if told.minor else "warning", told.error.what, ""])
+        for remark in self.remarks:
+            rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
 
 
@@ -230,30 +250,18 @@ def _short(value: Any) -> str:
 
 def _modelfile(session: Session, output: Output) -> str:
     """The variant as one Modelfile: FROM the model blob where it is built, else from what it derives from in the end."""
+    from modelbuild.session.flattened import flattened
+
     shown = _Shown(session, output)
-    provenance = shown.provenance
-    values = provenance.values()
     head = [f"# {', '.join(displayed(name) for name in output.names)}, flattened by modelbuild"]
-    commands: list[Command] = []
-    for layer in provenance.layers:
-        instruction = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}.get(layer.kind)
-        if instruction:
-            made = shown.made.get(layer.step.name)
-            blob = session.models.library.blob_path(made.artifact) if made else ""
-            path = blob if blob and os.path.exists(blob) else _origin_path(session, layer)
-            if path != blob:
-                head.append(f"# not built: {layer.kind} from its source")
-            commands.append(Command(instruction, path))
-    for key, (value, _) in values.items():
-        if key in ("template", "system", "renderer", "parser", "requires"):
-            commands.append(Command(key, value))
-        elif key == "license":
-            commands += [Command("license", text) for text in value]
-    for name, (value, _) in provenance.parameters().items():
-        items = value if isinstance(value, list) else [value]
-        commands += [Command("parameter", item if isinstance(item, str) else json.dumps(item), name) for item in items]
-    for message in values["messages"].value if "messages" in values else ():
-        commands.append(Command("message", message["content"], message["role"]))
+
+    def path_of(layer: PlannedLayer) -> str:
+        path = shown.blob_path(layer.step.name)
+        if path is None:
+            head.append(f"# not built: {layer.kind} from its source")
+        return path or _origin_path(session, layer)
+
+    commands = flattened(session, output, path_of)
     return "\n".join(head) + "\n" + modelfile.render(commands)
 
 

@@ -24,4 +24,4 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, targets: Sequence[str] = (), poll: bool = False, **options: Any) -> int:
-    return until_interrupted(call, targets, lambda again: build.run(again, targets=targets, **options), poll)
+    return until_interrupted(call, targets, lambda again: build.rebuild(again, targets=targets, **options), poll)

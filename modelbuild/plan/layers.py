@@ -1,4 +1,4 @@
-"""A model as it is planned: the steps that make its layers, and what those that derive from it take over."""
+"""A model as it is planned, with its layers and all that those that are FROM it inherit."""
 
 from __future__ import annotations
 
@@ -46,12 +46,18 @@ class Base:
         """The layers with another for the model's."""
         return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
 
-    @property
-    def config_alone(self) -> dict[str, Any]:
-        """What stays of an inherited config when the model layer is replaced."""
-        return {key: value for key, value in self.config.items() if key != "base"}
-
     def made_of(self, recipe: str, finished: str) -> Base:
         """The same model, its layer to be made of another recipe."""
         layers = self.with_model(LayerStep(media.MODEL, ""))
-        return replace(self, layers=layers, recipe=recipe, finished=finished, config=self.config_alone, whole=None)
+        config = without_model(self.config)
+        return replace(self, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
+
+
+def form(media_type: str) -> str:
+    """How the file of a layer is hashed: a GGUF by its parts, any other by its bytes."""
+    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
+
+
+def without_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of an inherited config when the model layer is replaced."""
+    return {key: value for key, value in config.items() if key != "base"}

@@ -1,0 +1,75 @@
+"""What is said when a build has ended: where the models are, how to run one, and whether the server that runs here can see them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from modelbuild.errors import Error
+from modelbuild.ollama import server
+from modelbuild.ollama.library import default_folder
+from modelbuild.ollama.name import displayed
+from modelbuild.publish.writable import owner
+from modelbuild.words import listed
+
+MOST = 5
+"""Names that a warning shows."""
+
+
+def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
+    """A line, and a warning where there is need of one. `built` are the names (`host/namespace/model/tag`), each with its manifest."""
+    first = displayed(next(iter(built))).removesuffix(":latest")
+    home = os.path.expanduser("~")
+    default = default_folder(None, home)
+    at = server.address(os.environ.get("OLLAMA_HOST"))
+    serves = server.listed(at) if at is not None else None
+    unseen = _unseen(folder, built, at, serves) if at is not None and serves is not None else None
+    shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
+    if unseen is not None:
+        return f"in {shown}", unseen
+    run = f"{'run it' if len(built) == 1 else 'run one'}: "
+    if serves is None and os.path.realpath(folder) != os.path.realpath(default):
+        return f"{run}{_serve(folder)}, then ollama run {first}", _of_another(folder)
+    return f"in {shown}; {run}ollama run {first}", None if serves is not None else _of_another(folder)
+
+
+def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: Mapping[str, str]) -> Error | None:
+    """The warning where a server does not list what was built, or lists something else by its name."""
+    digests = {displayed(name): manifest.removeprefix("sha256:") for name, manifest in built.items()}
+    missing = [name for name in digests if name.casefold() not in serves]
+    if missing:
+        what = f"does not list {_quoted(missing)}, so `ollama run` would try to pull"
+    else:
+        others = [name for name, digest in digests.items() if serves[name.casefold()] not in ("", digest)]
+        if not others:
+            return None
+        what = f"lists another {_quoted(others)} than was built"
+    user = owner(server.SERVICE_FOLDER)
+    theirs = f" (the Linux service's is {server.SERVICE_FOLDER})" if folder != server.SERVICE_FOLDER else ""
+    way = f"sudo {f'-u {user} ' if user else ''}modelbuild --models FOLDER"
+    return Error(
+        f"the Ollama server at {at} {what}: it reads another models folder",
+        facts=[("built into", folder)],
+        hint=f"build into its folder{theirs}: {way}; or have it read this one: {_serve(folder)}",
+    )
+
+
+def _of_another(folder: str) -> Error | None:
+    """The warning where a models folder belongs to another user, whose server can neither replace nor remove what is ours."""
+    user = owner(folder) if os.geteuid() != 0 else None
+    if user is None:
+        return None
+    what = f"the models folder belongs to '{user}', and what was built to you: that user's server cannot replace it"
+    return Error(
+        what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into a folder of your own"
+    )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return listed((f"'{name}'" for name in names), MOST)
+
+
+def _serve(folder: str) -> str:
+    import shlex
+
+    return f"OLLAMA_MODELS={shlex.quote(folder)} ollama serve"

@@ -1,0 +1,77 @@
+"""Write models as files: GGUFs and a Modelfile over them.
+
+DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. What is not built yet is
+built first. Nothing goes into the models folder. A file that an export of the same did not write is never written over without --force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from modelbuild.cli.commands import build
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.places import here, near_path
+from modelbuild.errors import Error
+from modelbuild.project.outputs import SUFFIX
+from modelbuild.publish.exported import Exported
+from modelbuild.session.settings import started_in
+
+if TYPE_CHECKING:
+    import click
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    from modelbuild.cli.kinds import Count, targets
+
+    return [
+        targets(required=True),
+        click.Argument(["dest"], type=click.Path(), metavar="DEST"),
+        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N at once; default: all cores."),
+        click.Option(["--force"], is_flag=True, help="Write over files that are there."),
+    ]
+
+
+def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | None = None, force: bool = False) -> int:
+    from modelbuild.session import exporting
+
+    if dest in ("", "-"):
+        raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
+    session = call.session
+    path = started_in(call.settings.folder, dest)
+    replaces = exporting.ALL if force else exporting.OWN
+    if dest.lower().endswith(SUFFIX):
+        export = exporting.Export(exporting.one_file(session, targets, path, replaces), {})
+    else:
+        export = exporting.folder(session, targets, path, replaces)
+    exported = export.selection.exported
+    assert exported is not None
+    exported.way_out = "move it away, name another place, or use --force"
+    for file, text in export.modelfiles.items():
+        exported.may_write(file, text.encode())
+    for warning in session.warnings:
+        call.report.warning(warning)
+    code = build.built(call, export.selection, build.Request(jobs=jobs).options())
+    if code == GOOD and export.modelfiles:
+        return _write(call, exported, export.modelfiles)
+    return code
+
+
+def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:
+    report = call.report
+    try:
+        for path, text in texts.items():
+            changed = exported.write(path, text.encode())
+            if report.as_json:
+                report.object({"event": "file", "path": path, "bytes": len(text.encode()), "changed": changed})
+            elif changed:
+                report.note(f"written    {near_path(path, here())}")
+    except Error as error:
+        report.errors([error])
+        return FAILED
+    if not report.as_json:
+        first = near_path(next(iter(texts)), here())
+        report.note(f"in Ollama: ollama create NAME -f {first}")
+    return GOOD

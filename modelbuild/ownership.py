@@ -1,0 +1,75 @@
+"""Files that root makes in somebody else's folder belong to whoever the folder belongs to, and are as readable as the rest of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import NamedTuple
+
+FOLDER_BITS = 0o2775
+"""What a new folder takes of the mode of the one around it."""
+
+
+class Owner(NamedTuple):
+    """A user and a group, by number."""
+
+    user: int
+    group: int
+
+
+def heir(folder: str) -> Owner | None:
+    """Whom a new file in a folder is to belong to; None for whoever makes it, as always where that is not root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        info = os.stat(folder)
+    except OSError:
+        return None
+    return Owner(info.st_uid, info.st_gid) if info.st_uid != 0 else None
+
+
+def may_link(source: int, folder: str) -> bool:
+    """Whether an open file can have a name in a folder as well: one of root's would stay root's there, or be given away."""
+    owner = heir(folder)
+    return owner is None or os.fstat(source).st_uid == owner.user
+
+
+def hand_over(descriptor: int, folder: str) -> None:
+    """Give a new file to whoever the folder that it lies in belongs to. Some file systems know no owners."""
+    if (owner := heir(folder)) is not None:
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, *owner)
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and those above it, as `os.makedirs` does; those in somebody else's folder are theirs. Raises OSError."""
+    above, name = os.path.split(path)
+    if os.geteuid() != 0 or os.path.isdir(path) or not name:
+        os.makedirs(path, exist_ok=True)
+        return
+    if above:
+        make_folders(above)
+    if heir(above) is None:
+        os.makedirs(path, exist_ok=True)
+    else:
+        _make_theirs(above, name)
+
+
+def _make_theirs(above: str, name: str) -> None:
+    # By descriptors: whoever owns the folder may put a link in the way at any moment.
+    folder = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        around = os.fstat(folder)
+        os.mkdir(name, dir_fd=folder)
+        made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            with contextlib.suppress(OSError):
+                os.fchmod(made, around.st_mode & FOLDER_BITS)
+                os.fchown(made, around.st_uid, around.st_gid)
+        finally:
+            os.close(made)
+    except FileExistsError:
+        if not os.path.isdir(os.path.join(above, name)):
+            raise
+    finally:
+        os.close(folder)

@@ -1,0 +1,52 @@
+"""What cannot be built as it is declared, a variant or a whole model: it stops what stands on it and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelbuild.errors import Error
+from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.ollama.name import Name
+    from modelbuild.project.variant import Variant
+
+
+class Broken(NamedTuple):
+    """A variant of which something is wrong, and what that is.
+
+    model    "" for what is no model: a group, a mix that no model uses, a file after which no model can be named
+    label    the model's name where its rows cannot be told
+    errors   never empty
+    names    the names it would be built under; None where they cannot be told
+    words    what it may be called all the same
+    """
+
+    model: str
+    label: str
+    errors: Sequence[Error]
+    names: tuple[Name, ...] | None = None
+    row: tuple[tuple[str, str], ...] = ()
+    is_default: bool = True
+    words: Collection[str] = ()
+
+    @classmethod
+    def of(cls, variant: Variant, errors: Iterable[Error]) -> Broken:
+        return cls(variant.model, variant.label, tuple(errors), variant.names or None, variant.row, variant.is_default)
+
+
+def told(broken: Iterable[Broken]) -> list[Error]:
+    """What is wrong, each fault once, with all that it stops where that is more than one variant."""
+    errors: dict[tuple[object, ...], Error] = {}
+    stopped: dict[tuple[object, ...], list[str]] = {}
+    for each in broken:
+        for error in each.errors:
+            errors.setdefault(error.key, error)
+            stopped.setdefault(error.key, []).extend([each.label] if each.model else [])
+    return [
+        error.replace(facts=(*error.facts, ("used by", listed((f"'{label}'" for label in stopped[key]), 5))))
+        if len(stopped[key]) > 1
+        else error
+        for key, error in errors.items()
+    ]

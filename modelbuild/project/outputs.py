@@ -1,0 +1,75 @@
+"""Where a variant's GGUF goes as a file of its own: what `output` says, and the names of files in folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from modelbuild.errors import Error, Problems
+from modelbuild.ollama.name import TAG, Name
+from modelbuild.project.variant import Variant
+
+SUFFIX = ".gguf"
+
+
+def path_of(variant: Variant) -> str | None:
+    """The absolute path that `output` says; None where it says none. Raises Error."""
+    said = variant.file("output")
+    if said is None:
+        return None
+    if said.text.endswith(("/", os.sep)):
+        return os.path.join(said.path, file_name(variant.names[0]) + SUFFIX)
+    if not said.path.lower().endswith(SUFFIX):
+        what = f"'output' expects a path that ends in '{SUFFIX}', or in '/' for a folder, got '{said.text}'"
+        raise said.place.error(what)
+    return said.path
+
+
+def files(variant: Variant, layers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The file that a variant's GGUF is also to be put into, and the step that makes it; `layers` are (kind, step). Raises Error."""
+    path = path_of(variant)
+    if path is None:
+        return ()
+    try:
+        one_gguf(variant.label, [kind for kind, _ in layers])
+    except Error as error:
+        raise variant.place("output").placed(error) from None
+    return ((path, next(step for kind, step in layers if kind == "model")),)
+
+
+def file_name(name: Name) -> str:
+    """What a file for a model is called, without its suffix."""
+    return name.model if name.tag == TAG else f"{name.model}-{name.tag}"
+
+
+def check(variants: Sequence[Variant], problems: Problems) -> None:
+    """Refuse two variants of one file; case does not tell files apart everywhere."""
+    first: dict[str, Variant] = {}
+    for each in variants:
+        with problems.of(each.label).at(each.place("output")):
+            path = path_of(each)
+            if path is None:
+                continue
+            other = first.setdefault(os.path.realpath(path).casefold(), each)
+            if other is not each:
+                clash = _clash(other, each, path)
+                problems.of(other.label).add(clash)
+                problems.of(each.label).add(clash)
+
+
+def _clash(one: Variant, other: Variant, path: str) -> Error:
+    hint = "give one of them another `output`"
+    if other.row and one.model == other.model:
+        hint = "put every axis into it: " + ", ".join(f"${{matrix.{axis}}}" for axis, _ in other.row)
+    what = f"'{one.label}' and '{other.label}' would both be written to '{os.path.basename(path)}'"
+    return other.place("output").error(what, facts=[("file", path)], hint=hint)
+
+
+def one_gguf(label: str, kinds: Sequence[str]) -> None:
+    """Raise an Error where a variant is more than one GGUF; `kinds` are those of its layers."""
+    if "model" not in kinds:
+        raise Error(f"'{label}' has no model of its own to write")
+    if more := [kind for kind in kinds if kind in ("projector", "adapter", "draft")]:
+        parts = " and ".join("an adapter" if kind == "adapter" else f"a {kind}" for kind in dict.fromkeys(more))
+        hint = f"`modelbuild export {label} FOLDER` writes all its files"
+        raise Error(f"'{label}' has {parts} besides its model: one file cannot contain both", hint=hint)

@@ -1,0 +1,268 @@
+"""Finished models as files of their own: put anywhere by one rename, made again where they are gone, and never over what is somebody's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from modelbuild import page_cache
+from modelbuild.digest import sha256
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Output
+from modelbuild.engine.store import Store
+from modelbuild.errors import Error
+from modelbuild.files import (
+    GUEST,
+    Temporary,
+    clear_temporaries,
+    existing,
+    make_folder,
+    reason,
+    reflink,
+    signature,
+    sync_folder,
+)
+from modelbuild.publish.blobs import sha256_of
+from modelbuild.publish.scratch import copy
+from modelbuild.publish.writable import LONGEST, named
+
+Replaces = Literal["own", "gguf", "all"]
+"""Which files may be written over: those that the same owner wrote; any GGUF that no other owner wrote, as a declared output
+must be whose cache was deleted; or all."""
+
+
+class Noted(NamedTuple):
+    """What is known of a file that we wrote: for whom, what it holds, and its signature as we left it."""
+
+    owner: str
+    blob: str
+    stat: str
+
+
+class Exported:
+    """Writes files for one owner, and remembers in the store what it wrote.
+
+    owner    the project's file, or whatever else tells who wrote a file; "" claims none
+    way_out  what a user can do where a file stands in the way
+    """
+
+    way_out = "move it away, or name another file"
+
+    def __init__(self, store: Store, owner: str, replaces: Replaces = "own") -> None:
+        self._store = store
+        self._owner = owner
+        self._replaces = replaces
+        self._mode = 0o666 & ~_umask()
+        self._cleared: set[str] = set()
+
+    # Before the work
+
+    def misplaced(self, output: Output, sources: Collection[str], ours: Iterable[str]) -> list[Error]:
+        """What stands against writing an output's files, as far as a look tells; `ours` are folders of models and of the cache."""
+        folders = [os.path.realpath(folder) for folder in ours]
+        read = {os.path.realpath(source) for source in sources}
+        found = []
+        for path, _ in output.files:
+            error = self._misplaced(path, read, folders)
+            if error is not None:
+                found.append(error)
+        return found
+
+    def _misplaced(self, path: str, sources: Collection[str], ours: Sequence[str]) -> Error | None:
+        real = os.path.realpath(path)
+        if real in sources:
+            return Error("is an input of this build and would be overwritten", path=path, hint="name another file")
+        for folder in ours:
+            if real.startswith(folder.rstrip(os.sep) + os.sep):
+                what = "an output file cannot be inside the models folder or the cache"
+                return Error(what, path=path, facts=[("folder", folder)], hint="name a file elsewhere")
+        if len(os.path.basename(path).encode()) > LONGEST:
+            return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
+        try:
+            info = os.stat(real)
+        except (FileNotFoundError, NotADirectoryError):
+            return _unwritable(os.path.dirname(real))
+        except OSError as error:
+            return Error(f"cannot be written: {reason(error)}", path=path)
+        if not stat.S_ISREG(info.st_mode):
+            what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
+            return Error(what, path=path, hint="name a file")
+        if self._replaces != "all" and self._noted(path) is None and not is_gguf(real):
+            return Error("already exists and is not a GGUF file", path=path, hint=self.way_out)
+        return _unwritable(os.path.dirname(real))
+
+    # Writing
+
+    def put(self, output: Output, results: Mapping[str, ActionResult]) -> list[str]:
+        """Write an output's files, those that do not stand already. Returns the paths of those that changed.
+
+        `results` are by blob. Raises Error, and Damaged for an artifact that has to be made again.
+        """
+        return [path for path, blob in output.files if self._put(path, results[blob])]
+
+    def _put(self, path: str, blob: ActionResult) -> bool:
+        if self.stands(path, blob.artifact) or self._is(path, blob):
+            return False
+        self._check_owner(path)
+        with self._store.open(blob.artifact) as source:
+            self._store.verify(blob.artifact, source)
+            with self._new(path) as file:
+                if reflink(source.fileno(), file.fileno()):
+                    os.fsync(file.fileno())
+                else:
+                    copy(source, file)
+                page_cache.forget(source.fileno())
+                self._move(file, path)
+        self._note(path, blob.artifact)
+        return True
+
+    def may_write(self, path: str, data: bytes) -> bool:
+        """Whether a small file is to be written: False where it stands already. Raises Error where it must not be."""
+        if self._is(path, ActionResult(sha256(data), len(data))):
+            return False
+        self._check_owner(path)
+        return True
+
+    def write(self, path: str, data: bytes) -> bool:
+        """Write a small file, unless it stands already. Returns whether it changed. Raises Error."""
+        if not self.may_write(path, data):
+            return False
+        with self._new(path) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+            self._move(file, path)
+        self._note(path, sha256(data))
+        return True
+
+    @contextlib.contextmanager
+    def _new(self, path: str) -> Iterator[Temporary]:
+        """A temporary file beside the file to be; what the system refuses is said of that one."""
+        folder = os.path.dirname(os.path.realpath(path))
+        try:
+            make_folder(folder)
+            if folder not in self._cleared:
+                self._cleared.add(folder)
+                clear_temporaries(folder, GUEST)
+            with self._store.temporary(folder, GUEST) as file:
+                yield file
+        except FileNotFoundError as error:
+            raise Error("the folder of the file went while it was written", path=path, hint="build again") from error
+        except OSError as error:
+            raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
+
+    def _move(self, file: Temporary, path: str) -> None:
+        real = os.path.realpath(path)
+        with contextlib.suppress(OSError):
+            os.fchmod(file.fileno(), self._mode)
+        os.replace(file.path, real)
+        sync_folder(os.path.dirname(real))
+
+    # What stands
+
+    def stands(self, path: str, artifact: str) -> bool:
+        """Whether a file holds an artifact, told by a stat: nobody has touched it since we wrote it."""
+        noted = self._noted(path)
+        try:
+            return noted is not None and noted.blob == artifact and noted.stat == signature(os.stat(path))
+        except OSError:
+            return False
+
+    def finished(self, output: Output, results: Mapping[str, ActionResult]) -> dict[str, os.stat_result] | None:
+        """The files that an output stands in, and their stats; None where one is not as we left it."""
+        found = {}
+        for path, blob in output.files:
+            if not self.stands(path, results[blob].artifact):
+                return None
+            found[path] = os.stat(path)
+        return found
+
+    def _is(self, path: str, blob: ActionResult) -> bool:
+        """Whether a file holds an artifact, told by its bytes; one that does is noted, since we need not write it."""
+        try:
+            if os.stat(path).st_size != blob.size or not os.path.isfile(path) or sha256_of(path) != blob.artifact:
+                return False
+        except OSError:
+            return False
+        noted = self._noted(path)
+        self._note(path, blob.artifact, noted.owner if noted else self._owner)
+        return True
+
+    def _check_owner(self, path: str) -> None:
+        if self._replaces == "all" or not os.path.exists(path):
+            return
+        noted = self._noted(path)
+        is_ours = noted is not None and noted.owner in ("", self._owner)
+        is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
+        if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
+            facts = [("written by", noted.owner)] if noted is not None else []
+            what = (
+                "already exists; another project or export wrote it"
+                if noted
+                else "already exists; modelbuild did not write it"
+            )
+            raise Error(what, path=path, facts=facts, hint=self.way_out)
+
+    # What is ours to remove
+
+    def stale(self, declared: Collection[str]) -> list[str]:
+        """Files that this owner wrote, has not declared, and that nobody has changed since."""
+        rows = self._store.database.rows(
+            "select path, blob from exported where owner = ? order by path", (self._owner,)
+        )
+        return [path for path, blob in rows if path not in declared and self.stands(path, blob)]
+
+    def remove(self, paths: Iterable[str]) -> list[str]:
+        """Remove files that nobody has changed since we wrote them; returns which. Raises Error."""
+        removed = []
+        for path in self.stale(()) if (wanted := set(paths)) else ():
+            if path in wanted:
+                try:
+                    os.unlink(path)
+                except OSError as error:
+                    raise Error(f"cannot be removed: {reason(error)}", path=path) from error
+                removed.append(path)
+        self._store.database.change(("delete from exported where path = ?", [(path,) for path in removed]))
+        return removed
+
+    def _noted(self, path: str) -> Noted | None:
+        for row in self._store.database.rows("select owner, blob, stat from exported where path = ?", (path,)):
+            return Noted(*row)
+        return None
+
+    def _note(self, path: str, artifact: str, owner: str | None = None) -> None:
+        try:
+            seen = signature(os.stat(path))
+        except OSError:
+            return
+        row = (path, self._owner if owner is None else owner, artifact, seen)
+        self._store.database.change(("insert or replace into exported values (?, ?, ?, ?)", [row]))
+
+
+def is_gguf(path: str) -> bool:
+    """Whether a file begins as GGUF files do, or is empty, so that nothing is lost with it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in (b"GGUF", b"")
+    except OSError:
+        return False
+
+
+def _unwritable(folder: str) -> Error | None:
+    """What stands against writing into a folder that need not be there yet."""
+    above = existing(folder)
+    if not os.path.isdir(above):
+        return Error("is a file, expected a folder", path=above, hint="name another folder, or move it away")
+    if not os.access(above, os.W_OK | os.X_OK):
+        return Error(
+            "the folder cannot be written: permission denied", path=above, hint="name a file in a folder of your own"
+        )
+    return None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,164 @@
+"""Where the models of a build go: into the models folder and the files that they name besides, or into files alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.build import Event
+from modelbuild.engine.graph import Output
+from modelbuild.errors import Error
+from modelbuild.ollama.library import SCRATCH
+from modelbuild.publish.exported import Exported
+from modelbuild.session.session import Session
+
+Stats = dict[str, os.stat_result]
+
+
+class Destination(Protocol):
+    """What a build asks of where its models go."""
+
+    folder: str
+    """Where large artifacts need room."""
+
+    def check(self, outputs: Sequence[Output]) -> None:
+        """Raise an Error where nothing can be put there."""
+
+    def stale(self) -> Event:
+        """What lies there that the project once put there and no longer declares, as members of an event."""
+
+    def doubt(self) -> None:
+        """Believe nothing that lies there unhashed."""
+
+    def scratch(self) -> str | None:
+        """The folder to make large artifacts in; None means the store."""
+
+    def misplaced(self, output: Output) -> list[Error]:
+        """What stands against putting an output there, as far as a look tells."""
+
+    def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        """Put an output there, or see that it stands. Returns whether anything changed. Raises Error and Damaged."""
+
+    def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        """Put again what somebody took since. Returns whether any was gone."""
+
+    def finished(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> Stats | None:
+        """The files that an output stands in, and their stats; None where one is not as we left it."""
+
+    def tidy(self) -> bool:
+        """Leave nothing behind; never raises. Returns whether all went well."""
+
+    def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
+        """What is to be told of an output that was put."""
+
+
+class Files:
+    """Files alone: the models folder is neither written nor needed."""
+
+    def __init__(self, session: Session, exported: Exported) -> None:
+        self.folder = session.store.root
+        self._exported = exported
+        self._sources = {source.path for source in session.graph.sources()}
+        library = session.models.library
+        scratch = os.path.join(library.root, SCRATCH)
+        self.forbidden = [library.blobs, library.manifests, scratch, session.store.root]
+        self._changed: set[str] = set()
+
+    def check(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            for error in self.misplaced(output):
+                raise error
+
+    def stale(self) -> Event:
+        return {}
+
+    def doubt(self) -> None:
+        """Files are never believed to hold anything but what their stat was noted with."""
+
+    def scratch(self) -> str | None:
+        return None
+
+    def misplaced(self, output: Output) -> list[Error]:
+        return self._exported.misplaced(output, self._sources, self.forbidden)
+
+    def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        changed = self._exported.put(output, _by_name(output, blobs))
+        self._changed.update(changed)
+        return bool(changed)
+
+    def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        return False
+
+    def finished(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> Stats | None:
+        return self._exported.finished(output, _by_name(output, blobs))
+
+    def tidy(self) -> bool:
+        return True
+
+    def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
+        results = _by_name(output, blobs)
+        return [
+            {
+                "event": "file",
+                "path": path,
+                "label": output.label,
+                "bytes": results[blob].size,
+                "changed": path in self._changed,
+            }
+            for path, blob in output.files
+        ]
+
+
+class Everywhere:
+    """The models folder, and the files that outputs name besides."""
+
+    def __init__(self, session: Session) -> None:
+        self._models = session.models
+        self._files = Files(session, session.exported())
+        self._files.forbidden.append(session.models.root)
+        self._session = session
+        self.folder = session.models.root
+
+    def check(self, outputs: Sequence[Output]) -> None:
+        self._models.check_writable()
+
+    def stale(self) -> Event:
+        found = {"names": self._session.stale(), "files": self._session.stale_files()}
+        return found if any(found.values()) else {}
+
+    def doubt(self) -> None:
+        self._models.doubt()
+
+    def scratch(self) -> str | None:
+        return self._models.scratch()
+
+    def misplaced(self, output: Output) -> list[Error]:
+        return [*self._models.misplaced(output), *self._files.misplaced(output)]
+
+    def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        changed = self._models.publish_all(output, manifest, blobs)
+        return self._files.put(output, manifest, blobs) or changed
+
+    def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        return self._models.restore(output, manifest, blobs)
+
+    def finished(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> Stats | None:
+        models, files = (each.finished(output, manifest, blobs) for each in (self._models, self._files))
+        return {**models, **files} if models is not None and files is not None else None
+
+    def tidy(self) -> bool:
+        swept = False
+        with contextlib.suppress(OSError, Error):
+            self._models.sweep()
+            swept = True
+        return self._models.tidy() and swept
+
+    def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
+        return self._files.events(output, blobs)
+
+
+def _by_name(output: Output, blobs: Sequence[ActionResult]) -> Mapping[str, ActionResult]:
+    return dict(zip(output.blobs, blobs, strict=True))
