@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelbuild.checkpoint.adapters.files import GGUF, MLX, PEFT
+from modelbuild.checkpoint.adapters.files import GGUF, MLX, PEFT, TOKENS
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
@@ -117,7 +117,8 @@ class Files:
         return GGUF if self._weights.suffix == ".gguf" else self._weights.name
 
     def roles(self) -> list[str]:
-        return ["recipe", self._role, "adapter_config.json", "README.md"]
+        beside = [name for name in TOKENS if (self._folder / name).is_file()]
+        return ["recipe", self._role, "adapter_config.json", "README.md", *beside]
 
     def artifact(self, role: str) -> bytes:
         assert role == "recipe"

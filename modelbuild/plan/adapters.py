@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from modelbuild.checkpoint.adapters import files as adapter_files
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import reason
@@ -19,11 +20,16 @@ from modelbuild.steps import adapt, merge
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """The files of an adapter by the roles that a step knows them by, its folder's name, and whether it is a GGUF file."""
+    """The files of an adapter by the roles that a step knows them by.
+
+    folder  its folder's name
+    tokens  the files of a tokenizer beside it
+    """
 
     folder: str
     files: tuple[tuple[str, Source], ...]
     is_gguf: bool
+    tokens: tuple[tuple[str, Source], ...] = ()
 
 
 class Adapters:
@@ -55,7 +61,18 @@ class Adapters:
         requantize = variant.flag("allow_requantize") or None
         values = merge.Parameters(scale=adapter.scale, requantize=requantize, allow_zero=adapter.allow_zero or None)
         places = {"requantize": adapter.place}
-        return self._declared.step(variant, merge, values, [("recipe", recipe), *found.files], places=places)
+        return self._declared.step(
+            variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places
+        )
+
+    def chat(self, variant: Variant) -> Chat | None:
+        """The chat template that an adapter of a variant brings along, the last one's."""
+        for adapter in reversed(variant.adapters):
+            tokens = self.read(adapter).tokens
+            names = [name for name, _ in tokens]
+            if tokens and (found := self._weights.chat(os.path.dirname(tokens[0][1].path), names)) is not None:
+                return found
+        return None
 
     def read(self, adapter: Adapter) -> AdapterFiles:
         """What the path of an adapter means. Raises Error."""
@@ -74,7 +91,13 @@ class Adapters:
         small = (
             (each, Source(os.path.join(folder, each), "bytes")) for each in (adapter_files.CONFIG, adapter_files.CARD)
         )
-        return AdapterFiles(os.path.basename(folder), ((name, Source(path, "safetensors")), *small), False)
+        here = {each for each, kind, _ in self._weights.entries(adapter, folder) if kind == "file"}
+        beside = tuple(
+            (each, Source(os.path.join(folder, each), "bytes")) for each in adapter_files.TOKENS if each in here
+        )
+        # A model's folder may hold the adapter as well: its tokenizer is the model's then.
+        tokens = beside if "config.json" not in here else ()
+        return AdapterFiles(os.path.basename(folder), ((name, Source(path, "safetensors")), *small), False, tokens)
 
     def _in_folder(self, adapter: Adapter, folder: str) -> str:
         entries = self._weights.entries(adapter, folder)

@@ -346,6 +346,7 @@ class _Planner:
         """
         if variant.string("template") is not None or "template" in variant.cleared:
             return (), {}
+        found = self._adapters.chat(variant) or found
         if text := variant.metadata.get("tokenizer.chat_template"):
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
         if found is None or variant.metadata.get("tokenizer.chat_template") == "":

@@ -202,7 +202,7 @@ class WeightsReader:
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
-        name, chat = os.path.basename(os.path.abspath(folder)), self._chat(folder, names)
+        name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
 
     def _within(self, line: From, folder: str) -> str | None:
@@ -244,7 +244,7 @@ class WeightsReader:
             raise line.place.placed(error) from error
         return plugin.package if plugin is not None else None
 
-    def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
+    def chat(self, folder: str, names: Sequence[str]) -> Chat | None:
         """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
         if folder not in self._chats:
             from modelbuild.checkpoint import chat

@@ -9,6 +9,7 @@ from modelbuild.steps._inputs import BlobInputs, Inputs, Looked
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.adapters.adapter import Adapter
+    from modelbuild.checkpoint.adapters.merged import Merged
     from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
@@ -37,27 +38,29 @@ def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
     try:
         _, adapter, made = _made(parameters, inputs)
         trained.check(adapter, inputs.values, allow_zero=bool(parameters.get("allow_zero")))
-        return made.encode()
+        return made.recipe.encode()
     except Error as error:
         raise error.of_input() from error
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
     """Make the recipe, and say where the adapter names another model than this one, and what is quantized a second time."""
-    from modelbuild.checkpoint.adapters import merged, naming
+    from modelbuild.checkpoint.adapters import naming
 
     try:
         base, adapter, made = _made(parameters, inputs)
-        return Looked(made.encode(), [*naming.doubts(adapter, base.metadata), *merged.doubts(base, made)])
+        return Looked(made.recipe.encode(), [*naming.doubts(adapter, base.metadata), *made.doubts])
     except Error as error:
         raise error.of_input() from error
 
 
-def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Recipe]:
+def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merged]:
     from modelbuild.checkpoint.adapters import merged, reading
     from modelbuild.tensors.recipe import Recipe
 
     base = Recipe.decode(inputs.artifact("recipe"))
     adapter = reading.read(inputs)
     requantize = bool(parameters.get("requantize"))
-    return base, adapter, merged.recipe(base, adapter, scale=parameters["scale"], requantize=requantize)
+    described = reading.card_of(inputs, "")
+    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize)
+    return base, adapter, made

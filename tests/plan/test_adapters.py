@@ -78,3 +78,19 @@ def test_several_are_as_many_layers(tmp_path: Path) -> None:
     found = graph(tmp_path, toml, files)
     for output, count in zip(found.outputs, (3, 4), strict=True):
         assert found.steps[output.manifest].parameters.count(manifest.ADAPTER) == count
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("mode", ["layer", "merge"])
+def test_a_chat_template_beside_the_adapter_gives_the_template(mode: str, tmp_path: Path) -> None:
+    toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "lora", mode = "{mode}" }}]\n'
+    files: dict[str, str | bytes] = {"lora/adapter_model.safetensors": b"x", "lora/chat_template.jinja": CHATML}
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), **files})
+    assert "recognized from chat_template.jinja" in found.steps["a/template"].parameters
+    roles = [role for role, _ in found.steps["a/adapt" if mode == "layer" else "a/merge"].inputs]
+    assert ("chat_template.jinja" in roles) == (mode == "merge")

@@ -14,6 +14,11 @@ PEFT, MLX = "adapter_model.safetensors", "adapters.safetensors"
 GGUF = "adapter.gguf"
 """The role of a GGUF file, whatever its name."""
 CARD = "README.md"
+TOKENS = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+    "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""The files of a tokenizer, with which an adapter's folder may come."""
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,18})")
 _PICKLES = ("adapter_model.bin", "adapters.npz", "adapter_model.pt", "adapter_model.pth")

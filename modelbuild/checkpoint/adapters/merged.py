@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+from modelbuild.checkpoint.adapters import tokens
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_shape, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
 from modelbuild.checkpoint.adapters.gguf import EMBEDDING
 from modelbuild.checkpoint.adapters.layer import placed
 from modelbuild.checkpoint.adapters.places import Places
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors import quants
 from modelbuild.tensors.ftypes import FLOATS
@@ -31,15 +34,25 @@ _SUMS = ("merge", "lengthen")
 Change = Callable[[Expression], Expression]
 
 
-def recipe(base: Recipe, adapter: Adapter, *, scale: float, requantize: bool) -> Recipe:
+class Merged(NamedTuple):
+    """The recipe of a model that an adapter was merged into, and what is doubtful about it."""
+
+    recipe: Recipe
+    doubts: list[Error]
+
+
+def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, scale: float, requantize: bool) -> Merged:
     """The recipe of a model that an adapter is merged into.
 
+    described   the small files of the adapter, its tokenizer among them
     scale       a factor of the user's on what is added
     requantize  whether tensors that are quantized already are unpacked, changed and packed again
     Raises Error where the adapter does not fit the model.
     """
     places = Places(base)
     check_architecture(adapter.placed, places)
+    metadata, doubts = tokens.over(base.metadata, adapter, described, places)
+    places.with_tokens(metadata)
     merging = _Merging(base, places, requantize)
     merging.replace(adapter, scale)
     pairs, constants = placed(adapter, places)
@@ -49,10 +62,24 @@ def recipe(base: Recipe, adapter: Adapter, *, scale: float, requantize: bool) ->
     for name, pair in pairs.items():
         merging.change(name, _added(pair, scale))
     merging.add_biases(adapter, scale)
-    return Recipe(base.metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
+    made = Recipe(metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
+    _check_rows(places)
+    return Merged(made, [*doubts, *_twice(base, made)])
 
 
-def doubts(base: Recipe, made: Recipe) -> list[Error]:
+def _check_rows(places: Places) -> None:
+    """Raise Error where embedding and output do not have as many rows."""
+    entries = places.entries
+    if OUTPUT in entries and EMBEDDING in entries and entries[OUTPUT].shape[0] != entries[EMBEDDING].shape[0]:
+        rows = [f"{entries[name].shape[0]:,} rows" for name in (EMBEDDING, OUTPUT)]
+        raise Error(
+            "the adapter brings an embedding for other tokens, and the model's output has none for them",
+            facts=list(zip((EMBEDDING, OUTPUT), rows, strict=True)),
+            hint="save the adapter with both, embed_tokens and lm_head in modules_to_save",
+        )
+
+
+def _twice(base: Recipe, made: Recipe) -> list[Error]:
     """A warning of tensors that are quantized a second time."""
     before = {entry.name: entry.expression for entry in base.tensors}
     twice = [
@@ -155,8 +182,10 @@ class _Merging:
                     f"the adapter replaces some experts of '{name}' and not others, which is not supported yet",
                     facts=[("not replaced", listed(map(shown, foreign), 6))],
                 )
-            check_shape(name, x.shape, self._places, ())
-            self.change(name, _replaced(x))
+            if name not in (EMBEDDING, OUTPUT) or x.shape[1:] != self._entries[name].shape[1:]:
+                check_shape(name, x.shape, self._places, ())
+            shape = x.shape if name in (EMBEDDING, OUTPUT) else self._entries[name].shape
+            self._entries[name] = Entry(name, shape, self._retyped(self._entries[name], reshape(x, shape)))
         for source, rows in adapter.rows.items():
             ((name, _),) = self._places.symbols({source: (1, rows.values.shape[1])})
             if name not in self._entries:
@@ -173,6 +202,22 @@ class _Merging:
                 )
             values, indices = rows.values, rows.indices
             self.change(name, lambda x, values=values, indices=indices: replace_rows(x, values, indices))  # type: ignore[misc]
+
+    def _retyped(self, entry: Entry, x: Expression) -> Expression:
+        """A tensor in place of another, in the type that this has and by the same roundings."""
+        old, types = entry.expression, [entry.expression]
+        while (
+            old.operation in ("cast", "quantize")
+            and old.operands[0].dtype in FLOATS
+            and old.operands[0].operation not in _SUMS
+        ):
+            old = old.operands[0]
+            types.append(old)
+        if types[-1].dtype not in FLOATS and types[-1].operation == "leaf":
+            self._changed(entry, lambda same: same)  # says that it is quantized, unless that is allowed
+        for each in reversed(types):
+            x = quantize(each.dtype, x, *(each.operands[1:] if each.operation == "quantize" else ()))
+        return x
 
     def add_biases(self, adapter: Adapter, scale: float) -> None:
         """Add what the factors' own bias adds to the model's."""
@@ -192,7 +237,3 @@ class _Merging:
             self.change(name, lambda old, row=row, factor=factor: merge(old, row, one, factor))  # type: ignore[misc]
         if found:
             self.constants |= factors.constants
-
-
-def _replaced(new: Expression) -> Change:
-    return lambda old: reshape(new, old.shape)

@@ -117,9 +117,31 @@ class Places:
             hint="the adapter is another model's; name the base that it was trained on in FROM",
         )
 
-    def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
-        config = {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
+    def tokenizer(self, checkpoint: Checkpoint, size: int) -> Mapping[str, bytes]:
+        """The tokenizer's metadata that comes of an adapter's files, of `size` tokens. Raises Error."""
+        config: dict[str, int] = {**self._config(), "vocab_size": size}
+        for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
+            number = gguf.scalar(self._metadata, f"tokenizer.ggml.{key}_token_id")
+            if type(number) is int:
+                config[f"{name}_token_id"] = number
+        pre = gguf.scalar(self._metadata, "tokenizer.ggml.pre")
         files = {"config.json": json.dumps(config).encode()}
+
+        def read(name: str) -> bytes | None:
+            return files.get(name) or (checkpoint.read(name) if name in checkpoint.names else None)
+
+        architecture = self._classes[0](Checkpoint(read, checkpoint.names, pre=pre if isinstance(pre, str) else None))
+        return architecture.tokenizer
+
+    def with_tokens(self, metadata: Mapping[str, bytes]) -> None:
+        """Go on with the tokens of other metadata."""
+        self._metadata = metadata
+
+    def _config(self) -> dict[str, int]:
+        return {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
+
+    def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
+        files = {"config.json": json.dumps(self._config()).encode()}
         architecture = kind(Checkpoint(files.get))
         # What a tokenizer decides, its tokens in the file have decided.
         vars(architecture)["tokenizer"] = self._metadata

@@ -22,6 +22,7 @@ CONFIG_LIMIT = 16 << 20
 class Files(Protocol):
     """The files of an adapter by their names; tables may lack the digests of their tensors."""
 
+    def roles(self) -> Sequence[str]: ...
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
 
@@ -67,9 +68,9 @@ def is_mlx(config: Mapping[str, Any], table: TensorTable) -> bool:
 
 
 def card_of(files: Files, folder: str) -> Checkpoint:
-    """What an adapter says of itself: its card, and the folder's name."""
+    """The small files of an adapter, its card and its tokenizer among them, and the folder's name."""
 
     def read(name: str) -> bytes | None:
         return b"{}" if name == "config.json" else files.file(name)
 
-    return Checkpoint(read, folder=folder)
+    return Checkpoint(read, files.roles(), folder)
