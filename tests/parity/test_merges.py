@@ -132,3 +132,20 @@ def test_models(model_type: str, peft: Process, tmp_path: Path) -> None:
     adapter, merged = job(peft, base, tmp_path, "bfloat16", {**PLAIN, "target_modules": targets})
     assert json.loads((adapter / "adapter_config.json").read_text())["peft_type"] == "LORA"
     check(base, adapter, merged, case.pre, dora=False)
+
+
+EXPERTS = {
+    "gpt_oss": ("bf16", ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]),
+    "granitemoe": ("four experts", ["input_linear.weight", "output_linear.weight"]),
+}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("model_type", EXPERTS)
+def test_parameters_of_all_experts(model_type: str, peft: Process, tmp_path: Path) -> None:
+    name, targets = EXPERTS[model_type]
+    case = zoo.cases(model_type)[name]
+    base = zoo.write(tmp_path / "base", case)
+    config = {"r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": targets}
+    adapter, merged = job(peft, base, tmp_path, "bfloat16", config)
+    check(base, adapter, merged, case.pre, dora=False)
