@@ -136,7 +136,8 @@ def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:
             raise OSError(errno.EINVAL, "not a regular file", path)
         if info.st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return file.read(limit + 1), info
+        # Python sets aside what it is asked for; a file that grows meanwhile is not read to its end.
+        return file.read(info.st_size + 1), info
 
 
 def sync_folder(path: str) -> None:

@@ -27,7 +27,7 @@ def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
     shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
     if unseen is not None:
         return f"in {shown}", unseen
-    run = f"{'run it' if len(built) == 1 else 'run one'}: "
+    run = f"{'try it' if len(built) == 1 else 'try one'}: "
     if serves is None and os.path.realpath(folder) != os.path.realpath(default):
         return f"{run}{_serve(folder)}, then ollama run {first}", _of_another(folder)
     return f"in {shown}; {run}ollama run {first}", None if serves is not None else _of_another(folder)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from modelbuild.engine.build import Event
     from modelbuild.project.broken import Broken
 
-FOLDED = 20
-"""Models that a terminal gets a line for; of more it gets the `LATEST` and a count."""
+FOLDED = 16
+"""Models that a terminal gets a line for; of more it gets the `LATEST` and a count, so that twenty are shown."""
 LATEST = 4
 
 MARK = 9

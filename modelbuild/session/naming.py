@@ -12,6 +12,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama.name import TAG, Name, displayed
 from modelbuild.plan import planned
 from modelbuild.session.session import Session
+from modelbuild.words import listed
 
 
 def of_build(session: Session, outputs: Sequence[Output]) -> list[Error]:
@@ -72,9 +73,15 @@ class Untagged(NamedTuple):
     name: str
     rows: tuple[str, ...]
 
-    def sentence(self) -> str:
-        what = f"no row of '{self.model}' is {self.name}:{TAG}, so `ollama run {self.name}` does not find it"
-        return f"{what}; name the default row in [model.{self.model}.default]"
+
+def untagged_note(found: Sequence[Untagged]) -> str:
+    """One sentence about all of them; never empty."""
+    first = found[0]
+    models = listed((f"'{each.model}'" for each in found), 5)
+    latest = f"{first.name}:{TAG}" if len(found) == 1 else f"NAME:{TAG}"
+    what = f"no row of {models} is {latest}, so `ollama run {first.name}` does not find it"
+    table = first.model if len(found) == 1 else "NAME"
+    return f"{what}; name the default row in [model.{table}.default]"
 
 
 def untagged(session: Session, outputs: Sequence[Output]) -> list[Untagged]:

@@ -27,15 +27,15 @@ def lists(monkeypatch: pytest.MonkeyPatch, models: dict[str, str] | None) -> Non
 
 def test_no_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, None)
-    assert afterwards.said(str(home / ".ollama/models"), CHAT) == ("in ~/.ollama/models; run it: ollama run chat", None)
-    assert afterwards.said(str(home / ".ollama/models"), SEVERAL)[0] == "in ~/.ollama/models; run one: ollama run m:0"
-    line = "run it: OLLAMA_MODELS='/my models' ollama serve, then ollama run chat"
+    assert afterwards.said(str(home / ".ollama/models"), CHAT) == ("in ~/.ollama/models; try it: ollama run chat", None)
+    assert afterwards.said(str(home / ".ollama/models"), SEVERAL)[0] == "in ~/.ollama/models; try one: ollama run m:0"
+    line = "try it: OLLAMA_MODELS='/my models' ollama serve, then ollama run chat"
     assert afterwards.said("/my models", CHAT) == (line, None)
 
 
 def test_a_server_that_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, {"chat:latest": "11", "other:latest": "33"})
-    assert afterwards.said("/m", CHAT) == ("in /m; run it: ollama run chat", None)
+    assert afterwards.said("/m", CHAT) == ("in /m; try it: ollama run chat", None)
     lists(monkeypatch, {"chat:latest": ""})
     assert afterwards.said("/m", CHAT)[1] is None
 

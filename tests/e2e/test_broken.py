@@ -51,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = write(Project(tmp_path_factory.mktemp("many")))
     made.run("talk")
     assert "error" not in made.errors
-    assert made.errors.splitlines()[-1].startswith("1 model built")
+    assert "1 model built (" in made.errors
     made.run("-k", code=1)
     assert made.errors.splitlines()[-1].startswith(
         f"{COUNT - 1} built, 1 unchanged, 3 failed: missing, typo, unpulled ("
@@ -130,14 +130,14 @@ def test_show_and_quality_of_one_heed_no_other(project: Project) -> None:
     assert project.run("show", "typo", code=2) == "" and WHY["typo"] in project.errors
     assert "many:0" in project.run("show", "many:0")
     assert project.run("quality", "talk").count("q8_0") > 1
-    assert "base:latest" in project.run("quality", code=2) and told(project)
+    assert "base:latest" in project.run("quality", code=1) and told(project)
 
 
 def test_check_and_explain_say_all_and_of_a_target_what_it_needs(project: Project) -> None:
-    assert project.run("check", code=2).count("\n") == 1 + COUNT and told(project)
+    assert project.run("check", code=1).count("\n") == 1 + COUNT and told(project)
     project.run("check", "talk")
     assert "1 model checked, nothing wrong" in project.errors
-    project.run("explain", code=2)
+    project.run("explain", code=1)
     assert told(project) and f"nothing to rebuild: {COUNT} models unchanged\n" in project.errors
     project.run("explain", "talk")
     assert project.errors == "nothing to rebuild: 1 model unchanged\n"

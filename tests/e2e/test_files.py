@@ -406,7 +406,7 @@ def test_a_model_with_more_files_than_one(hand: Hand) -> None:
 
 def test_the_end_of_a_build_says_how_to_run(project: Hand) -> None:
     text = project.do()
-    assert re.search(r"\nrun one: OLLAMA_MODELS=\S+/models ollama serve, then ollama run \S+\n$", text)
+    assert re.search(r"\ntry one: OLLAMA_MODELS=\S+/models ollama serve, then ollama run \S+\n$", text)
     assert "ollama run" not in project.do()
     (project.models / "manifests/registry.ollama.ai/library/chat/latest").unlink()
     assert "ollama run" not in project.do("--quiet")

@@ -80,4 +80,7 @@ def test_a_folder_in_place_of_a_file_is_called_one(project: Project) -> None:
 
 def test_a_cache_limit_that_is_no_number_is_an_error(project: Project) -> None:
     told = run(project.folder, "--cache", "cache", "--models", "m", code=1, MODELBUILD_CACHE_LIMIT="10G")
-    assert told == "error: $MODELBUILD_CACHE_LIMIT expects a number of bytes, got '10G'\n"
+    assert (
+        told
+        == "error: $MODELBUILD_CACHE_LIMIT expects a number of bytes, got '10G'\n  hint  write it without a unit: 68719476736 are 64 GiB\n"
+    )

@@ -104,7 +104,7 @@ def test_what_a_build_refuses_check_refuses(project: Project, fault: str) -> Non
             (project.models / "blobs").write_text("x")
         case _:
             os.mkfifo(project.folder / "good/README.md")
-    project.run("check", "good", code=2)
+    project.run("check", "good", code=1)
     assert "error: " in project.errors
     project.run("good", code=1)
     assert "error: " in project.errors and "run  " not in project.errors

@@ -258,7 +258,8 @@ def test_what_is_not_built_is_an_error(tmp_path: Path) -> None:
     project.write("ModelBuild.toml", TOML)
     checkpoints.write(tmp_path / "weights")
     assert project.run("quality", "base:q8_0", code=1) == ""
-    assert project.errors == ("error: 'base:q8_0' is not built\n  hint  build it first: `modelbuild base:q8_0\n")
+    assert project.errors.startswith("error: 'base:q8_0' is not built\n  hint  build it first: `modelbuild -C ")
+    assert project.errors.endswith(" base:q8_0`\n")
 
 
 def test_what_has_changed_since_is_an_error(project: Project) -> None:

@@ -23,7 +23,8 @@ def of_build(session: Session) -> list[Error]:
 
 
 def untagged(session: Session) -> list[str]:
-    return [each.sentence() for each in naming.untagged(session, session.graph.outputs)]
+    found = naming.untagged(session, session.graph.outputs)
+    return [naming.untagged_note(found)] if found else []
 
 
 def test_a_name_that_differs_in_case_alone_is_said_before_its_first_build_and_in_each_check(

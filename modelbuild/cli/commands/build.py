@@ -228,9 +228,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
             progress(no_work(report.seconds))
         failures += told(selection.broken)
         progress.close(failures)
-    if not (failures or report.as_json):
-        for each in untagged:
-            report.note(each.sentence())
+    if untagged and not (failures or report.as_json):
+        report.note(naming.untagged_note(untagged))
     if published and not (failures or report.quiet or report.as_json):
         from modelbuild.cli.afterwards import said
 

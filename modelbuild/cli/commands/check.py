@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.errors import Error
 from modelbuild.plan import preflight
@@ -71,11 +71,11 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         if report.verbose:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
-        for untagged in naming.untagged(session, outputs):
-            report.note(untagged.sentence())
+        if untagged := naming.untagged(session, outputs):
+            report.note(naming.untagged_note(untagged))
     if errors:
         report.errors(errors, told=True)
-        return WRONG if selection.broken else FAILED
+        return FAILED
     written = f", {size(disk)} to be written" if disk else ""
     report.note(f"{plural(len(outputs), 'model')} checked, nothing wrong{written}")
     return GOOD

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.dry_run import forecast
-from modelbuild.cli.invocation import WRONG, Invocation
+from modelbuild.cli.invocation import FAILED, Invocation
 
 if TYPE_CHECKING:
     import click
@@ -25,4 +25,4 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = call.session.select(targets)
     code = forecast(call, selection, explain=True, models=False)
-    return WRONG if selection.broken else code
+    return FAILED if selection.broken else code

@@ -53,8 +53,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             Column("BUILT"),
         ]
         call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
-        for untagged in naming.untagged(session, selection.outputs):
-            call.report.note(untagged.sentence())
+        if untagged := naming.untagged(session, selection.outputs):
+            call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
         call.report.note("this project declares no models")
     call.report.errors(told(selection.broken), told=True)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, cores
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
 from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
@@ -71,7 +71,7 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
         _write(file, data)
         report.note(f"wrote {html}")
     report.errors(told(selection.broken), told=True)
-    return WRONG if selection.broken else GOOD
+    return FAILED if selection.broken else GOOD
 
 
 def _following(report: Report) -> Following:
