@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modelbuild.checkpoint.adapters.files import PEFT
 from modelbuild.errors import Error, render
-from modelbuild.steps import adapt
+from modelbuild.steps import adapt, merge
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.recipe import Recipe
 from tests import adapters, recipes, zoo
@@ -165,6 +165,10 @@ def adapt_folder(folder: Path, model: Recipe) -> bytes:
     return adapt.look({"folder": folder.name, "outtype": "source", "scale": 1.0}, adapters.Files(folder, model)).recipe
 
 
+def merge_folder(folder: Path, model: Recipe) -> bytes:
+    return merge.look({"scale": 1.0, "requantize": True}, adapters.Files(folder, model)).recipe
+
+
 @pytest.mark.parametrize("lie", LIES)
 def test_complaint_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) -> None:
     LIES[lie](tmp_path / "a")
@@ -228,7 +232,7 @@ NAMES = [
 MODULES = ["model.layers.0.self_attn.q_proj", "model.embed_tokens", "model.layers.0.mlp.experts", "lm_head", "x"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4),
     st.dictionaries(
@@ -245,10 +249,11 @@ def test_any_adapter_gives_a_recipe_or_an_error(
         f"base_model.model.{module}.{name}": adapters.matrix(name, *shape) for (module, name), shape in tensors.items()
     }
     adapters.write_peft(folder, {}, more=more, **config)
-    try:
-        adapt_folder(folder, model)
-    except Error as error:
-        assert render(error)
+    for made in (adapt_folder, merge_folder):
+        try:
+            assert Recipe.decode(made(folder, model)).tensors is not None
+        except Error as error:
+            assert render(error)
 
 
 @pytest.fixture(scope="module")
