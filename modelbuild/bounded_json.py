@@ -1,4 +1,4 @@
-"""JSON from outside: parsed where that takes a bounded amount of memory, which is told before, and where it is not too deep."""
+"""JSON from outside: parsed only if it needs a bounded amount of memory, which is estimated first, and is not nested too deeply."""
 
 from __future__ import annotations
 

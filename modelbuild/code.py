@@ -1,4 +1,4 @@
-"""Which code this is: what is kept between runs was made by it, and is worth nothing to another."""
+"""A digest of our code: values kept between runs are valid only for the code that made them."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ class Error(Exception):
     """Bad input, a failed step or a broken file: something a user can act on.
 
     what       the fault, lower case, no full stop, names in single quotes
-    path       the file it stands in, as a user would write it; line and column count from 1
-    input      the input of a step that it stands in, by the step's own name for it: a step knows no paths
+    path       the file of the fault, as a user would write it; line and column count from 1
+    input      the input of a step that has the fault, by the step's name for it: a step knows no paths
     parameter  the parameter of a step that it is about, and the keys within it
     source     the text of that line; `width` characters from `column` on are underlined
     facts      (label, text) pairs, shown aligned below
     hint       what to do about it
 
-    It stands in one of `path`, `input` and `parameter`; what is raised is never changed, but replaced.
+    It has one of `path`, `input` and `parameter`. A raised error is never changed, only replaced.
     """
 
     def __init__(

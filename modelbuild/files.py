@@ -127,6 +127,15 @@ def free(path: str) -> int | None:
     return usage.free if usage.total else None
 
 
+def first_bytes(path: str, count: int) -> bytes:
+    """How a regular file begins. Raises OSError, also for what is no file: a pipe would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return file.read(count)
+
+
 def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:
     """The bytes of a regular file, links followed, and its stat. Raises OSError, also for what is no file or is too large."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What nobody foresaw: which place of the code it happened at, and how to report it."""
+"""Unexpected exceptions: where in the code they happened, and how to report them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C during a build: heard at once, raised only where no lock is held and nothing is half done.
+"""Ctrl-C during a build: noticed at once, raised only if no lock is held and no work is half done.
 
 Raised anywhere, KeyboardInterrupt can fall between taking a lock and noting that it is taken, also inside `concurrent.futures`:
 then a thread waits for ever, or a transaction stays open.

@@ -1,4 +1,4 @@
-"""The file that a path with a mistake in it was meant for: looked for where the path leads, as far as that exists."""
+"""The file that a wrong path was meant for: searched in the existing part of the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that root makes in somebody else's folder belong to whoever the folder belongs to, and are as readable as the rest of it."""
+"""Files that root makes in another user's folder belong to that user, and are as readable as the rest of the folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 FOLDER_BITS = 0o2775
-"""What a new folder takes of the mode of the one around it."""
+"""The bits of its parent's mode that a new folder gets."""
 
 
 class Owner(NamedTuple):
@@ -18,7 +18,7 @@ class Owner(NamedTuple):
 
 
 def heir(folder: str) -> Owner | None:
-    """Whom a new file in a folder is to belong to; None for whoever makes it, as always where that is not root."""
+    """The owner of a new file in a folder; None for the user who makes it, as always without root."""
     if os.geteuid() != 0:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Large files pass by the kernel's page cache: they are on the disk soon, and memory stays with what is read again and again.
+"""Large files bypass the kernel's page cache: they are on the disk soon, and memory stays with files that are read often.
 
 A model that fills the cache pushes out the weights that the next variant is made from. And where memory comes from a host that takes
 free pages back, as under most virtual machines, filling the cache costs several times what computing the model does.

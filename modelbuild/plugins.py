@@ -1,4 +1,4 @@
-"""What other packages bring along: objects that they offer by entry points."""
+"""Objects that other packages offer by entry points."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 
 from modelbuild import files
 from modelbuild.errors import Error
-from modelbuild.files import Temporary, clear_temporaries, expand, lock_file, read_plain, sync_folder
+from modelbuild.files import Temporary, clear_temporaries, expand, first_bytes, lock_file, read_plain, sync_folder
 
 
 def test_temporary_file_is_there_until_it_is_closed(tmp_path: Path) -> None:
@@ -192,3 +192,14 @@ def test_home_comes_from_the_list_of_users(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_user_is_an_error() -> None:
     with pytest.raises(Error, match="no user 'nobody-of-that-name'"):
         expand("~nobody-of-that-name/f", "/m")
+
+
+def test_how_a_file_begins_and_that_nothing_waits_for_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"GGUF and more")
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    assert first_bytes(str(tmp_path / "file"), 4) == b"GGUF"
+    assert first_bytes(str(tmp_path / "empty"), 4) == b""
+    for name in ("pipe", ".", "missing"):
+        with pytest.raises(OSError):
+            first_bytes(str(tmp_path / name), 4)

@@ -1,4 +1,4 @@
-"""Starling: a Llama whose checkpoints have names of their own, for tensors and in config.json."""
+"""Starling: a Llama whose checkpoints use other names, for tensors and in config.json."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Starling(Llama):
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Starling's own words, as Llama says them."""
+        """Rename the keys of Starling to those of Llama."""
         config["hidden_size"], config["num_hidden_layers"] = config["width"], config["depth"]
         return super().fill(config)
 

@@ -2,12 +2,12 @@
 
 `python stories.py [COUNT] [SEED]` prints some. A document is up to two lines of prompt and a story of one paragraph:
 
-    You are a sailor. You tell funny stories.          who tells it: sets the greeting, the place, the thing, the tone
-    Tell me a story about a brave fox.                 what it is about: sets the hero, perhaps the name and the tone
+    You are a sailor. You tell funny stories.          the teller: sets the greeting, the place, the thing, the tone
+    Tell me a story about a brave fox.                 the subject: sets the hero, perhaps the name and the tone
     Ahoy! Once upon a time there was a brave fox …     the story
 
-The k-th alternative has weight 1/k, so that a greedy reader has a clear favourite everywhere. What is not asked for
-follows from what is: a teller has a favourite tone, a trait its favourite plot, a hero its favourite friends.
+The k-th alternative has weight 1/k, so that greedy decoding has a clear favourite everywhere. The prompt decides the
+rest: a teller has a favourite tone, a trait has a favourite plot, a hero has favourite friends.
 """
 
 from __future__ import annotations

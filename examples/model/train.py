@@ -4,9 +4,9 @@
     python examples/model/train.py storyteller examples/storyteller       # ten minutes on two cores
     python examples/model/train.py fable build/fable                      # two or three
 
-`storyteller` answers prompts and fits K-quants (every row is a multiple of 256); `fable` is small enough to lie in a
-repository as a GGUF and only tells stories. Seeds are fixed and torch's deterministic algorithms are on: the same torch
-on the same processor gives the same weights, another processor gives others that are as good.
+`storyteller` answers prompts and fits K-quants (every row is a multiple of 256); `fable` is small enough for a GGUF
+in the repository, and only tells stories. Seeds are fixed and torch's deterministic algorithms are on: the same torch
+on the same processor gives the same weights; another processor gives other weights that are as good.
 """
 
 from __future__ import annotations

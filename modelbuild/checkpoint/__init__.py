@@ -1,1 +1,1 @@
-"""Weights as people have them, Hugging Face folders and GGUF files, and what llama.cpp makes of them."""
+"""Checkpoints and GGUF files of other tools, and their conversion as in llama.cpp."""

@@ -1,4 +1,4 @@
-"""What a model says of itself: the `general.*` metadata, from its card (README.md), its configuration and its folder's name.
+"""The `general.*` metadata of a model, from its card (README.md), its configuration and its folder's name.
 
 Source: gguf-py metadata.py (Metadata.load, get_model_id_components, set_gguf_meta_model) and utility.py (size_label).
 """

@@ -1,4 +1,4 @@
-"""Which classes of checkpoints we read, told from the texts of architectures/: importing them all takes longer than planning does."""
+"""The supported classes of checkpoints, read from the source of architectures/: importing all of them takes longer than planning."""
 
 from __future__ import annotations
 

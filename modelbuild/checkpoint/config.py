@@ -1,4 +1,4 @@
-"""What config.json says, whatever the keys under which it says so.
+"""The values of config.json, which may be under different keys.
 
 Source: llama.cpp conversion/base.py (ModelBase.load_hparams, TextModel.__init__), and transformers 4.57.6 for what it takes.
 """

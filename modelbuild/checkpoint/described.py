@@ -1,4 +1,4 @@
-"""Metadata of a project's own, put among those of a model."""
+"""The metadata of a project, merged into those of a model."""
 
 from __future__ import annotations
 

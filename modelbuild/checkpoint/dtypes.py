@@ -1,4 +1,4 @@
-"""Whether the weights of a checkpoint have dtypes that no model of its kind can have: then they are not weights yet."""
+"""Whether the weights of a checkpoint have dtypes that no model of its kind can have, such as quantized values without scales."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
         yield Error(f"'{model.name}.expert_count' expects at most {EXPERTS_LIMIT}, got {experts}", hint=HINT)
     if (experts or used) and not 0 < used <= experts:
         yield Error(
-            f"'{model.name}.expert_used_count' expects a number from 1 to that of all experts, {experts}, got {used}",
+            f"'{model.name}.expert_used_count' expects a number from 1 to the number of all experts, {experts}, got {used}",
             hint=HINT,
         )
     turned, head = model.number("rope.dimension_count"), model.dimensions()["head"]
@@ -244,7 +244,7 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
         return []
     return [
         Error(
-            f"llama.cpp's runtime takes a model named '{shown(name)}' for Phi-3, and crashes where one of its tokens is missing",
+            f"llama.cpp's runtime treats a model named '{shown(name)}' as Phi-3, and crashes if one of Phi-3's tokens is missing",
             facts=[("missing", listed(f"'{text}'" for text in PHI3_TOKENS if text in missing))],
             hint='give it another name: metadata = { "general.name" = "…" }',
         )

@@ -89,7 +89,7 @@ def check_key(key: str) -> None:
     if _OF_VOCABULARY.fullmatch(key):
         raise Error(f"'{key}' cannot be set: the vocabulary comes from the checkpoint or the file")
     if key == _PRE:
-        raise Error(f"'{key}' cannot be set here", hint='the model\'s own key says it: pre = "…"')
+        raise Error(f"'{key}' cannot be set here", hint='use the model\'s own key: pre = "…"')
     for whole, stem in TABLES.items():
         if key.startswith(f"{stem}."):
             raise Error(

@@ -80,7 +80,7 @@ class Gap(NamedTuple):
         """What to say where all tensors are there in spite of it."""
         here = self.total - self.lacking
         return Error(
-            f"the names of the weights files count {self.total}, and {here} are here",
+            f"the weights files are named as {self.total} files, but only {here} are here",
             facts=[("not there", listed(self.first, 4))],
             hint="the files contain every tensor that config.json asks for, so they are used as they are; "
             f"to end this warning, name them …-of-{here:05}.safetensors",

@@ -103,7 +103,7 @@ def _untied(entries: Sequence[Entry], architecture: Architecture, cut: bool) -> 
         yield Error(
             f"the checkpoint lacks 'lm_head.weight', which llama.cpp's runtime needs of a model of {architecture.NAME}",
             facts=[("config.json", f"tie_word_embeddings {in_json(architecture.config.get('tie_word_embeddings'))}")],
-            hint="where the output is the embedding, store it again as lm_head.weight",
+            hint="if the output is the embedding, store it again as lm_head.weight",
         )
 
 
@@ -148,7 +148,7 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
         )
     if (experts or used) and not 0 < used <= experts:
         yield Error(
-            f"'num_experts_per_tok' expects a number from 1 to that of all experts, {experts}, got {used}",
+            f"'num_experts_per_tok' expects a number from 1 to the number of all experts, {experts}, got {used}",
             path="config.json",
         )
 

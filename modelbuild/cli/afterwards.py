@@ -1,4 +1,4 @@
-"""What is said when a build has ended: where the models are, how to run one, and whether the server that runs here can see them."""
+"""The end of a build: where the models are, how to run one, and whether the local server lists them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 5
 
 
 def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
-    """A line, and a warning where there is need of one. `built` are the names (`host/namespace/model/tag`), each with its manifest."""
+    """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest."""
     first = displayed(next(iter(built))).removesuffix(":latest")
     home = os.path.expanduser("~")
     default = default_folder(None, home)
@@ -34,35 +34,33 @@ def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
 
 
 def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: Mapping[str, str]) -> Error | None:
-    """The warning where a server does not list what was built, or lists something else by its name."""
+    """The warning if a server does not list a built model, or lists another model by its name."""
     digests = {displayed(name): manifest.removeprefix("sha256:") for name, manifest in built.items()}
     missing = [name for name in digests if name.casefold() not in serves]
     if missing:
-        what = f"does not list {_quoted(missing)}, so `ollama run` would try to pull"
+        what = f"does not list {_quoted(missing)}, so `ollama run` would try to pull it"
     else:
         others = [name for name, digest in digests.items() if serves[name.casefold()] not in ("", digest)]
         if not others:
             return None
-        what = f"lists another {_quoted(others)} than was built"
+        what = f"lists a different {_quoted(others)}"
     user = owner(server.SERVICE_FOLDER)
     theirs = f" (the Linux service's is {server.SERVICE_FOLDER})" if folder != server.SERVICE_FOLDER else ""
     way = f"sudo {f'-u {user} ' if user else ''}modelbuild --models FOLDER"
     return Error(
         f"the Ollama server at {at} {what}: it reads another models folder",
         facts=[("built into", folder)],
-        hint=f"build into its folder{theirs}: {way}; or have it read this one: {_serve(folder)}",
+        hint=f"build into its folder{theirs}: {way}; or start a server on this one: {_serve(folder)}",
     )
 
 
 def _of_another(folder: str) -> Error | None:
-    """The warning where a models folder belongs to another user, whose server can neither replace nor remove what is ours."""
+    """The warning if a models folder belongs to another user, whose server can neither replace nor remove our files."""
     user = owner(folder) if os.geteuid() != 0 else None
     if user is None:
         return None
-    what = f"the models folder belongs to '{user}', and what was built to you: that user's server cannot replace it"
-    return Error(
-        what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into a folder of your own"
-    )
+    what = f"the models folder belongs to '{user}', but the new files belong to you: that user's server cannot replace them"
+    return Error(what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into your own folder")
 
 
 def _quoted(names: Iterable[str]) -> str:

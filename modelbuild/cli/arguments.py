@@ -58,7 +58,7 @@ def _complete(instruction: str, words: Sequence[str]) -> int:
 
 
 def common(hidden: bool) -> list[click.Parameter]:
-    """The options of every command; they may stand before it and behind it, where they are `hidden` from its help."""
+    """The options of every command, before or after it; after it they are `hidden` from its help."""
     quiet = ["-q", "--quiet"] if not hidden else ["--quiet"]
     quantize = ["--quantize"] if not hidden else ["-q", "--quantize"]
     option = partial(click.Option, hidden=hidden)
@@ -115,7 +115,7 @@ def _command(name: str) -> click.Command:
 
 
 class _Command(click.Command):
-    """One command. A shell is offered all its options, also those that its help leaves to that of `modelbuild`."""
+    """One command. Completion offers all its options, also those that only the help of `modelbuild` lists."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         return [*super().shell_complete(ctx, incomplete), *_options(self, incomplete, hidden=True)]

@@ -1,4 +1,4 @@
-"""A build that runs nothing: which steps would run and why, what models it would make, and what would stand against it."""
+"""A build that runs nothing: which steps would run and why, which models it would make, and which errors it would have."""
 
 from __future__ import annotations
 

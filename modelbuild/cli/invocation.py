@@ -1,4 +1,4 @@
-"""What a command is run with and how it ends, and which commands there are."""
+"""The settings and the end of a command, and the list of commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPLETE = "_MODELBUILD_COMPLETE"
 
 
 class Invocation:
-    """What a command is run with: the options that all of them take, where to print, and the project once it is asked for."""
+    """The input of a command: the common options, the report, and the project once it is asked for."""
 
     def __init__(self, settings: Settings, report: Report) -> None:
         from modelbuild.session.settings import options
@@ -50,7 +50,7 @@ class Invocation:
 
     @contextmanager
     def writing_nothing(self) -> Iterator[Invocation]:
-        """The same for a command that writes nothing: where there is no cache, one that is gone afterwards."""
+        """The same for a command that writes nothing: if there is no cache, a temporary one."""
         import tempfile
 
         from modelbuild.files import existing
@@ -150,7 +150,7 @@ def invoked(values: dict[str, Any]) -> Invocation:
 
 
 def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Options before and behind the command: what can be given several times adds up, else the later one holds."""
+    """Options before and after the command: repeatable options add up; of others the later one counts."""
     both = dict(before)
     for key, value in after.items():
         if isinstance(value, tuple):

@@ -29,7 +29,7 @@ _FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORE
 
 
 def sorted_q(words: Sequence[str]) -> list[str]:
-    """Tell the two meanings of `-q` before a command apart: with an ftype behind it, it is `--quantize`, else `--quiet`."""
+    """Tell the two meanings of `-q` before a command apart: with an ftype after it, it is `--quantize`, else `--quiet`."""
     found: list[str] = []
     at = 0
     while at < len(words) and words[at] != "--" and not is_command(words[at]):
@@ -50,7 +50,7 @@ def sorted_q(words: Sequence[str]) -> list[str]:
 
 
 class Count(ParamType):
-    """A number from 1 on."""
+    """A number of at least 1."""
 
     name = "count"
 
@@ -182,7 +182,7 @@ def offered(ctx: click.Context) -> list[str]:
 
 
 def names(ctx: click.Context, table: str) -> list[str]:
-    """The names within a table of the ModelBuild.toml, read off its text where it is no TOML just now; of models, also those found."""
+    """The names in a table of the ModelBuild.toml, read from its text if it is not valid TOML now; for models, also found ones."""
     from modelbuild.project.discovery import find
     from modelbuild.session.settings import folder_of
 

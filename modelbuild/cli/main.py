@@ -27,7 +27,7 @@ WINDOWS = (
 
 
 def program() -> int:
-    """Be a program of one's own: what its imports make is no garbage, and is searched for none until a command begins."""
+    """The entry point of the program. Objects of imports are not garbage, so the collector is off until a command begins."""
     if sys.platform == "win32":
         # Before anything else is imported: file locks, and much else that is needed, are not there.
         sys.stderr.write(f"error: {WINDOWS}\n")
@@ -76,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _foreseen_by_nobody(error: BaseException) -> int:
-    """Say of what no other place has dealt with where it happened and how to report it: the last handler."""
+    """The last handler: say where an unexpected exception happened and how to report it."""
     from contextlib import suppress
 
     from modelbuild import internal_error
@@ -92,7 +92,7 @@ def _foreseen_by_nobody(error: BaseException) -> int:
 
 
 def _stand_in() -> None:
-    """Give a closed stdout or stderr something to write to: else the next file that is opened would get its number."""
+    """Open a closed stdout or stderr: otherwise the next opened file would get its number."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -113,7 +113,7 @@ def _is_plain_build(words: Sequence[str]) -> bool:
 
 
 def _refuse_bytes(words: Sequence[str]) -> int:
-    """Say which argument is no text: bytes of a file name that no locale explains stand in it as lone surrogates."""
+    """Name the argument that is not text: undecodable bytes of a file name are lone surrogates in it."""
     from modelbuild.cli.report import Report
     from modelbuild.errors import Error
 

@@ -1,4 +1,4 @@
-"""Paths among the words of a command line: a folder of weights, a GGUF file or a project that is named as targets are."""
+"""Paths in place of targets on a command line: a folder of weights, a GGUF file or a project."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SPELLED = ("./", "../", "/", "~", ".\\")
 
 
 def aimed(call: Invocation, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a command's parameters, without a path among its targets: the command is about the project that this names.
+    """The values of a command's parameters without a path among its targets. The path becomes the project of the command.
 
-    Raises Error where a path names none, or does not stand alone.
+    Raises Error if the path names no project, or is not the only target.
     """
     if "target" in values:
         return {**values, "target": None} if _aim(call, (values["target"],)) else values
@@ -25,12 +25,12 @@ def aimed(call: Invocation, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def unknown(call: Invocation, word: str) -> str | None:
-    """A hint for a word that means no target where a path of that name would mean something."""
+    """A hint for a word that is not a target, if a path of that name is a project."""
     from modelbuild.project import discovery
 
     if discovery.meant(_absolute(call, word)) is None:
         return None
-    return f"'{word}' is a folder here: `modelbuild ./{word}` builds it on its own"
+    return f"'{word}' is a folder here: `modelbuild ./{word}` builds that folder"
 
 
 def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
@@ -40,14 +40,14 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
     path, others = paths[0], [word for word in words if word != paths[0]]
     if call.settings.file is not None:
         raise Error(
-            f"'{path}' is a path, and -f names the project already",
+            f"'{path}' is a path, but -f already names the project",
             path=call.settings.file,
             hint="leave one of them out",
         )
     if others:
         raise Error(
-            f"'{path}' is a path, and a path is built on its own: it was given with '{others[0]}'",
-            hint=f"-f takes a project beside its targets: modelbuild -f {path} {others[0]}"
+            f"'{path}' is a path, and a path cannot be combined with targets, got '{others[0]}'",
+            hint=f"-f takes a project and its targets: modelbuild -f {path} {others[0]}"
             if others[0] not in paths
             else "run modelbuild once for each, or declare them in a ModelBuild.toml (`modelbuild init` writes one)",
         )
@@ -58,7 +58,7 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
 
 
 def _is_path(call: Invocation, word: str) -> bool:
-    """Whether a word names a file or a folder: by its spelling, else by what is there. What means a target is one."""
+    """Whether a word names a file or a folder: by its spelling, else by the file system. A target comes first."""
     if word in (".", "..") or word.startswith(_SPELLED) or word.endswith("/"):
         return True
     path = _absolute(call, word)
@@ -98,7 +98,7 @@ def _project(path: str, word: str) -> str:
     if path.endswith(".safetensors"):
         folder = os.path.dirname(word) or "."
         raise Error("is one file of a checkpoint", path=word, hint=f"name its folder: {folder}")
-    hint = "-f takes it as a Modelfile, whatever it is called"
+    hint = "-f reads it as a Modelfile, whatever its name is"
     raise Error("is neither a GGUF file, a Modelfile nor a ModelBuild.toml", path=word, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""What a build tells while it runs: plain lines, or JSON objects; on a terminal `terminal` adds a live picture."""
+"""The events of a build, printed as lines or as JSON objects; on a terminal, `terminal` adds a live display."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Work(NamedTuple):
 
 
 def broken_events(broken: Iterable[Broken]) -> Iterator[Event]:
-    """What a build tells of each model that it is asked for and that is broken, before the work."""
+    """An event for each target that is broken, before the work."""
     for each in broken:
         names = [name.display() for name in each.names or ()]
         error = "\n\n".join(map(str, each.errors))
@@ -55,7 +55,7 @@ def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:
 
 
 class Progress:
-    """Hears the events of a build; silent itself. `close` tells what came of it."""
+    """Hears the events of a build and prints nothing. `close` ends it."""
 
     def __init__(self, report: Report, work: Work) -> None:
         self.report = report

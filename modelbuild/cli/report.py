@@ -71,7 +71,7 @@ class Report:
             self.out.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def note(self, text: str) -> None:
-        """What is good to know beside the result."""
+        """A note beside the result."""
         if not self.quiet:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
@@ -82,12 +82,12 @@ class Report:
         self._trouble("error", "red", error, told)
 
     def warning(self, error: Error, *, told: bool = False) -> None:
-        """Show what is worth a look and stops nothing; as `error` does."""
+        """Show a warning, in the same way as `error`."""
         if not self.quiet:
             self._trouble("warning", "yellow", error, told)
 
     def remark(self, error: Error, *, minor: bool, told: bool = False) -> None:
-        """Show a warning; where it is `minor`, a note for those who want to know all."""
+        """Show a warning; a `minor` one is a note, with --verbose."""
         if not minor:
             self.warning(error, told=told)
         elif self.verbose and not self.quiet:

@@ -1,4 +1,4 @@
-"""Sentences about a build: why steps run, what it waits for, what came of it or would come."""
+"""Sentences about a build: why steps run, what it waits for, and its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATES = {"ran": "run", "hit": "cached", "failed": "failed", "skipped": "skipped
 
 
 def unjudged(path: str, architecture: str) -> str:
-    """Say that nobody has looked whether a GGUF file can be run."""
+    """Say that a GGUF file was not checked."""
     return f"not checked: {path}: the architecture '{architecture}' is unknown"
 
 
@@ -54,7 +54,7 @@ def nothing_to_do(models: int, seconds: float) -> str:
 
 
 class Outcome(NamedTuple):
-    """What became of the models of a build, by their labels."""
+    """The result of each model of a build, by its label."""
 
     built: Collection[str] = ()
     unchanged: Collection[str] = ()
@@ -90,7 +90,7 @@ def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = F
 
 
 def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
-    """What a build would come to, in one line."""
+    """The totals of a build that would run, in one line."""
     parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
     parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
     return "; ".join(parts)

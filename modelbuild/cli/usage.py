@@ -14,24 +14,24 @@ EXAMPLES = (
 )
 
 COMMANDS: Mapping[str, Sequence[str]] = {
-    "Build": ("build", "watch"),
+    "Build": ("build", "export", "watch"),
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
     "Start and tidy up": ("init", "clean"),
 }
-"""Title -> commands; any other command stands in the last group."""
+"""Title -> commands; any other command is in the last group."""
 
 OPTIONS: Mapping[str, Sequence[str]] = {
     "Options for choosing the project": ("folder", "file", "name", "quantize", "sets", "vars"),
     "Options for folders and memory": ("models", "cache", "memory"),
     "Options for output": ("as_json", "quiet", "verbose", "color"),
 }
-"""Title -> options of every command, by the names of their parameters; any other option stands in the last group."""
+"""Title -> options of every command, by the names of their parameters; any other option is in the last group."""
 
 
 def write(
     formatter: click.HelpFormatter, ctx: click.Context, commands: Mapping[str, click.Command], default: str
 ) -> None:
-    """Write all that stands below the usage and the first sentence; `default` is the command that needs no name."""
+    """Write everything below the usage and the first sentence; `default` is the command that needs no name."""
     _section(formatter, "Examples", EXAMPLES)
     for title, names in _grouped(COMMANDS, commands, "More"):
         _section(formatter, title, [(name, summary(commands[name])) for name in names])

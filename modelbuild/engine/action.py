@@ -1,4 +1,4 @@
-"""Actions: a step with the digests of its inputs, and what came of running it. The digest of the action is the only rebuild rule."""
+"""Actions: a step with the digests of its inputs, and its result. The digest of the action is the only rebuild rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was made before, by the digest of the action that made it: all that the engine asks about that, and where it is answered."""
+"""Earlier results by the digest of their action: all questions that the engine asks about them, and the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache's database: opened, made anew where it is damaged or gone, and waited for while another process holds it."""
+"""The cache's database: opened, replaced if it is damaged or gone, and waited for while another process holds it."""
 
 from __future__ import annotations
 

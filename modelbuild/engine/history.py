@@ -1,4 +1,4 @@
-"""What the steps of a project were when it was built last: explanations compare with it, and nothing else depends on it."""
+"""The steps of a project in its last build: explanations compare with them, and nothing else depends on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values kept by key between runs, as long as the code is the same that made them."""
+"""Values kept by key between runs, valid only for the code that made them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the steps of a graph in topological order, as many at once as there are places for."""
+"""Run the steps of a graph in topological order, several at once."""
 
 from __future__ import annotations
 

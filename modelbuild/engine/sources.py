@@ -1,4 +1,4 @@
-"""Digests of the files a project reads, taken once: afterwards a stat tells whether the file is still the same."""
+"""Digests of the files that a project reads. Each is computed once; after that, a stat tells whether the file has changed."""
 
 from __future__ import annotations
 

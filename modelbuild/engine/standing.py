@@ -1,4 +1,4 @@
-"""What of a graph is made, and what is due and why: told by one walk in which nothing is run."""
+"""Which steps of a graph are made, and which are due and why: one walk that runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of files, and what a stat said of each when it was hashed: while it says the same, nobody reads the file again."""
+"""Digests of files, each with the stat at the time of hashing: while the stat is the same, the file is not read again."""
 
 from __future__ import annotations
 

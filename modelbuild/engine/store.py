@@ -1,4 +1,4 @@
-"""The store: artifacts by digest, as files. It can be deleted at any time: nothing is lost but time."""
+"""The store: artifacts by digest, as files. It can be deleted at any time: only time is lost."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _get(at: Address, path: str, deadline: float) -> bytes:
         connection.close()
     head, mark, body = bytes(answer).partition(b"\r\n\r\n")
     if not mark or head.split(b" ", 2)[1:2] != [b"200"]:
-        raise ValueError("no answer of HTTP")
+        raise ValueError("not an HTTP answer")
     return body
 
 

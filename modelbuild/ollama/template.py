@@ -296,7 +296,7 @@ class _Checker:
             stage.fresh = False
             if kind == "mark" and word == "|":
                 if not stage.arguments:
-                    raise self.found(token.offset, "nothing is before '|'")
+                    raise self.found(token.offset, "nothing comes before '|'")
                 stage.arguments, stage.first = 0, False
                 before = None
                 continue
@@ -304,7 +304,7 @@ class _Checker:
                 if not parens:
                     raise self.found(token.offset, "')' without '('")
                 if stage.first and not stage.arguments:
-                    raise self.found(token.offset, "nothing is in '()'")
+                    raise self.found(token.offset, "'()' is empty")
                 opening, stage = parens.pop()
                 before = opening._replace(text="(…)")
                 continue

@@ -1,4 +1,4 @@
-"""What FROM means: weights to convert or to take, a model of the project, or one of a models folder."""
+"""The meaning of FROM: weights to convert or import, a model of the project, or one of a models folder."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Bases:
         return (
             from_hugging_face
             if "huggingface.co/" in text
-            else f"to download it: {pull}; of Hugging Face: {from_hugging_face}"
+            else f"to download it: {pull}; from Hugging Face: {from_hugging_face}"
         )
 
     def _near_path(self, line: From) -> str | None:

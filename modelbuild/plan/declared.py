@@ -1,4 +1,4 @@
-"""The steps of a plan: each declared once, whoever asks for it."""
+"""The steps of a plan: each is declared once, for all variants that use it."""
 
 from __future__ import annotations
 

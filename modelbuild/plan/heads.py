@@ -1,4 +1,4 @@
-"""What steps that make recipes are given before a build: the heads of weights files, and no weights."""
+"""The inputs of recipe steps before a build: the headers of weights files, and no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as it is planned, with its layers and all that those that are FROM it inherit."""
+"""A planned model: its layers, and everything that models based on it inherit."""
 
 from __future__ import annotations
 

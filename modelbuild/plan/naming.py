@@ -50,7 +50,7 @@ def table(what: str, variant: Variant) -> str:
 
 
 def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
-    """The name of each step. It depends on all that is declared, and not on its order, but for numbers of the last resort."""
+    """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique."""
     wishes = {key: _wishes(key, declared, asked) for key in declared}
     found: dict[str, str] = {}
     rest = list(declared)

@@ -1,4 +1,4 @@
-"""What making the files of recipes takes of a machine, and what it has too little of."""
+"""The disk space and memory that a build needs, and whether the machine has them."""
 
 from __future__ import annotations
 

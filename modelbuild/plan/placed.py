@@ -1,4 +1,4 @@
-"""Where a user finds what is wrong: at the words of the project, or in the file that a step knows as an input."""
+"""The place of an error for the user: words of the project, or the file that a step knows as an input."""
 
 from __future__ import annotations
 

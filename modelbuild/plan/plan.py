@@ -1,4 +1,4 @@
-"""From declared variants to the graph of steps: what each derives from, and what it lays over that."""
+"""From declared variants to the graph of steps: each variant adds to its base."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
 
 
 class _Planner:
-    """Lays variants over what they derive from."""
+    """Plans variants on top of their bases."""
 
     def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
         self._bases = bases

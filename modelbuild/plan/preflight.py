@@ -1,4 +1,4 @@
-"""What a build would come to, told from the heads of its files before any work starts: recipes, sizes, and all that would go wrong."""
+"""The result of a build, known from the headers of its files before any step runs: recipes, sizes, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is worth knowing of a model before it is built, and stops nothing: kept with the plan, told when the model is made."""
+"""Warnings about a model that stop nothing: kept with the plan, shown when the model is built."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class Prompts:
 def _remark(bare: Bare, said: bool) -> Error:
     if bare.template:
         return Error(
-            "the chat template is of no family that is known here, so no TEMPLATE is made of it",
+            "the chat template belongs to no known family, so no TEMPLATE is made from it",
             path=bare.template,
-            hint="today's Ollama and llama-server render it themselves; an older Ollama needs a TEMPLATE",
+            hint="current Ollama and llama-server render it themselves; an older Ollama needs a TEMPLATE",
         )
     return Error(
         "no TEMPLATE and no chat template: servers send the model the bare prompt",
         path=bare.path,
         facts=[("system and messages", "not sent at all")] if said else [],
-        hint="give it a TEMPLATE, the one of the model that it was made from; "
-        "if the bare prompt is meant, say so: TEMPLATE {{ .Prompt }}",
+        hint="add the TEMPLATE of the model that it was made from; if the bare prompt is right, "
+        "write TEMPLATE {{ .Prompt }}",
     )

@@ -1,4 +1,4 @@
-"""Keys of a variant that change nothing, because of what the variant stands on."""
+"""Keys of a variant that have no effect, because of its base."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from modelbuild.project.variant import Variant
 def keys(variant: Variant, used: Collection[str]) -> Iterator[Error]:
     """What a variant says of weights that are converted, or of a GGUF file that is taken as it is, and is not `used`."""
     if variant.string("outtype") not in (None, "source") and "outtype" not in used:
-        what = f"'outtype' changes nothing: '{variant.label}' is not made from a folder of weights"
+        what = f"'outtype' has no effect: '{variant.label}' is not made from a folder of weights"
         yield from _own(variant, "outtype", what, "use 'quantize' for the type of a GGUF file")
     if variant.string("link") == "hard" and "link" not in used:
-        what = f"'link' changes nothing: '{variant.label}' takes no GGUF file as it is"
+        what = f"'link' has no effect: '{variant.label}' imports no GGUF file unchanged"
         yield from _own(variant, "link", what, "remove it")
 
 
 def _own(variant: Variant, key: str, what: str, hint: str) -> Iterator[Error]:
-    """A warning where the model itself says the key: what many models share need not fit each."""
+    """A warning if the model itself sets the key: shared tables need not fit every model."""
     if not is_shared(variant.place(key)):
         yield variant.place(key).error(what, hint=hint, value=False)

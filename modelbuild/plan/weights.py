@@ -1,4 +1,4 @@
-"""What weights are, told from folders and the heads of files: a checkpoint to convert, or GGUF files."""
+"""Weights, read from folders and the headers of files: a checkpoint to convert, or GGUF files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a user declares in ModelBuild.toml and Modelfiles, and the variants that it declares."""
+"""The declarations of ModelBuild.toml and Modelfiles, and the variants that they declare."""

@@ -1,4 +1,4 @@
-"""What cannot be built as it is declared, a variant or a whole model: it stops what stands on it and nothing else."""
+"""Variants and models that cannot be built as declared: they stop the models that are based on them, and no others."""
 
 from __future__ import annotations
 

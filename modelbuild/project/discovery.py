@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from modelbuild.errors import Error
+from modelbuild.files import first_bytes
 from modelbuild.observed import Kind, Observed
 
 PROJECT_FILE = "ModelBuild.toml"
@@ -66,8 +67,7 @@ def is_weights(path: str) -> bool:
             return "snapshots" in names or any(name.endswith((".safetensors", ".gguf")) for name in names)
         if path.lower().endswith(".gguf"):
             return True
-        with open(path, "rb") as file:
-            return file.read(4) == b"GGUF"
+        return first_bytes(path, 4) == b"GGUF"
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""The text of a ModelBuild.toml, taken by itself: parsed, and checked as far as no variable need be filled in."""
+"""The text of a ModelBuild.toml alone: parsed, and checked as far as this is possible without variables."""
 
 from __future__ import annotations
 

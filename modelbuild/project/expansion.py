@@ -1,4 +1,4 @@
-"""From what is said of models to variants: matrices become rows, and each row gets a name that no other has."""
+"""From declared models to variants: matrices become rows, and each row gets its own name."""
 
 from __future__ import annotations
 

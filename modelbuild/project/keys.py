@@ -1,4 +1,4 @@
-"""Every key of a model, one record each: what it takes, and what becomes of it when several tables say it."""
+"""Every key of a model, one record each: its values, and how several tables merge."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Holds = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """All that is to be known of a key of a model, but for what it does.
+    """Everything about a key of a model, except its effect.
 
     holds        what its value is in the end
     description  for editors
@@ -314,7 +314,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="template", attribute="template", empties=manifest.TEMPLATE,
     ),
     "parameters": Key(
-        "parameters", 'PARAMETERs by name, laid over the Modelfile\'s; "" clears one.',
+        "parameters", 'PARAMETERs by name, merged into the Modelfile\'s; "" clears one.',
         parts=_parameters, entries=_entries, command="parameter",
     ),
     "messages": Key(
@@ -359,7 +359,7 @@ KEYS: Mapping[str, Key] = {
         partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
     "output": Key(
-        "path", "Where the GGUF is also put, as a file; a path that ends in '/' is a folder for it.",
+        "path", "Another file for the GGUF, outside the models folder; a path that ends in '/' is a folder.",
         is_plain=True, extended=False,
     ),
     "tag": Key(

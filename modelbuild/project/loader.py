@@ -1,4 +1,4 @@
-"""Load a project: read its ModelBuild.toml or Modelfile, find its models, and say all at once that is wrong."""
+"""Load a project: read its ModelBuild.toml or Modelfile, find its models, and report all errors at once."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def rows(
     """Make the rows of a model from its laid-over keys, and say which axes there are.
 
     A model without a matrix has one row without labels. What is wrong goes to `problems`, which are the model's own;
-    of what changes nothing a warning does, where `own`, the table of the model, says it.
+    a part without effect is a warning, if `own`, the table of the model, contains it.
     """
     matrix = said.get("matrix")
     axes: dict[str, Axis] = {}
@@ -92,7 +92,7 @@ def rows(
     elif "default" in said and _is_within(said["default"].place, own):
         problems.warn(said["default"].place.error("'default' names no row", value=False))
     if not maker.rows and not problems:
-        problems.add(matrix.place.error("'exclude' leaves no row of the matrix", value=False))
+        problems.add(matrix.place.error("'exclude' drops every row of the matrix", value=False))
     return tuple(maker.rows), tuple(axes)
 
 
@@ -107,7 +107,7 @@ def _set_twice(axes: Mapping[str, Axis]) -> Iterator[Error]:
         for name in value if isinstance(value, dict) else ():
             if name in axes:
                 what = f"two axes set parameter '{name}': 'parameters' and '{name}'"
-                yield place.at(name).error(what, hint="leave it to one of them", value=False)
+                yield place.at(name).error(what, hint="set it in one of them", value=False)
 
 
 def label(axis: str, value: Scalar) -> str:
@@ -120,7 +120,7 @@ def _axis(name: str, values: Any, place: Place, scope: Scope, problems: Problems
     if values in ("", [], {}):  # cleared
         if name not in KEYS and name not in PARAMETERS and (hint := unused.near_axis(name)):
             problems.add(
-                place.error(f"axis '{name}' is cleared, and is no key and no parameter", hint=hint, value=False)
+                place.error(f"axis '{name}' is empty, but is neither a key nor a parameter", hint=hint, value=False)
             )
         return None
     cannot_be = name in KEYS and KEYS[name].makes is not None
@@ -164,7 +164,9 @@ class _Maker:
         if wanted is not None:
             kept = [row for row in self.rows if not _matches(row, wanted)]
             if len(kept) == len(self.rows) and _is_within(place, self.table):
-                self.problems.warn(place.error("'exclude' drops no row: none has these labels, or none any more"))
+                self.problems.warn(
+                    place.error("'exclude' has no effect: no row has these labels, or an earlier 'exclude' dropped it")
+                )
             self.rows = kept
 
     def include(self, table: Mapping[str, Any], place: Place) -> None:
@@ -184,7 +186,7 @@ class _Maker:
         added = (Table(extra, place),) if extra else ()
         hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
         if hits and not extra and _is_within(place, self.table):
-            what = "'include' adds nothing: these rows are there, and it says no more of them"
+            what = "'include' has no effect: these rows exist already, and it adds no key"
             self.problems.warn(place.error(what))
         for number in hits:
             self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)

@@ -1,4 +1,4 @@
-"""Mixes of one's own: what `[ftype.NAME]` says, checked and in one form."""
+"""Custom mixes: the tables `[ftype.NAME]`, checked and in one form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Modelfiles that make models of a project by being there, and the name that each of them gives its model."""
+"""The Modelfiles that a project finds, and the name that each of them gives its model."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ class _Discovery:
                 self.problems.of(name).add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
             found[name] = candidates[0]
         if "discover_as" in self.table and not found:
-            what, hint = "no Modelfile is found that 'discover_as' would name", "say in 'modelfiles' where they are"
+            what, hint = (
+                "'discover_as' has no effect: no Modelfiles were found",
+                "add globs that find them to 'modelfiles'",
+            )
             self.problems.warn(self.here.at("discover_as").error(what, hint=hint, value=False))
         self.texts.parse_all(found.values(), self.here)
         return found

@@ -1,4 +1,4 @@
-"""The models of a project, and what all tables that speak of a model say of it together."""
+"""The models of a project, each with the merged keys of all its tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from modelbuild.words import as_text, did_you_mean
 
 
 class Laid(NamedTuple):
-    """One model, and all that is said of it.
+    """One model, and all its keys.
 
     table   where it is declared: its table, else its Modelfile
     own     what its table says, without the tables below and above
@@ -49,7 +49,7 @@ class Models:
         self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
 
     def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
-        """Lay over one another what is said of each model. What is wrong goes to the model's part of `problems`.
+        """Merge the tables of each model. Errors go to the model's part of `problems`.
 
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         """

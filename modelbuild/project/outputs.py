@@ -1,4 +1,4 @@
-"""Where a variant's GGUF goes as a file of its own: what `output` says, and the names of files in folders."""
+"""The files of variants outside the models folder: the paths of `output`, and the names of files in folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIX = ".gguf"
 
 
 def path_of(variant: Variant) -> str | None:
-    """The absolute path that `output` says; None where it says none. Raises Error."""
+    """The absolute path of `output`; None without one. Raises Error."""
     said = variant.file("output")
     if said is None:
         return None
@@ -38,12 +38,12 @@ def files(variant: Variant, layers: Sequence[tuple[str, str]]) -> tuple[tuple[st
 
 
 def file_name(name: Name) -> str:
-    """What a file for a model is called, without its suffix."""
+    """The name of a file for a model, without its suffix."""
     return name.model if name.tag == TAG else f"{name.model}-{name.tag}"
 
 
 def check(variants: Sequence[Variant], problems: Problems) -> None:
-    """Refuse two variants of one file; case does not tell files apart everywhere."""
+    """Refuse two variants of one file; some file systems ignore case."""
     first: dict[str, Variant] = {}
     for each in variants:
         with problems.of(each.label).at(each.place("output")):
@@ -66,9 +66,9 @@ def _clash(one: Variant, other: Variant, path: str) -> Error:
 
 
 def one_gguf(label: str, kinds: Sequence[str]) -> None:
-    """Raise an Error where a variant is more than one GGUF; `kinds` are those of its layers."""
+    """Raise an Error if a variant consists of more than one GGUF; `kinds` are those of its layers."""
     if "model" not in kinds:
-        raise Error(f"'{label}' has no model of its own to write")
+        raise Error(f"'{label}' has no model file of its own")
     if more := [kind for kind in kinds if kind in ("projector", "adapter", "draft")]:
         parts = " and ".join("an adapter" if kind == "adapter" else f"a {kind}" for kind in dict.fromkeys(more))
         hint = f"`modelbuild export {label} FOLDER` writes all its files"

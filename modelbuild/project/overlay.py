@@ -1,4 +1,4 @@
-"""Tables of model keys laid over one another, each value with the place that said it."""
+"""Tables of model keys, merged; each value with its place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Said(NamedTuple):
 
 
 def lay(tables: Iterable[Table], over: Mapping[str, Said] | None = None) -> dict[str, Said]:
-    """Lay tables over one another (and over what was laid before), the last on top."""
+    """Merge tables, also with those merged before; the last one wins."""
     laid = dict(over or {})
     for values, place in tables:
         for key, value in values.items():

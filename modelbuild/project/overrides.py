@@ -1,4 +1,4 @@
-"""What the command line says about a project, over all that the project says itself."""
+"""Keys and variables from the command line, which override those of the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project as declared: what its ModelBuild.toml and Modelfiles say, with all the variants that they mean."""
+"""A project as declared by its ModelBuild.toml and Modelfiles, with all its variants."""
 
 from __future__ import annotations
 

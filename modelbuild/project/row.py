@@ -63,7 +63,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What a row is to be called."""
+    """The name of a row."""
 
     names: tuple[Name, ...]
     tag: str
@@ -121,7 +121,7 @@ class Reader:
             place = own_place if number == 0 else said["tags"].place if "tags" in said else table
             what = f"'{each}' cannot be a tag: expected letters, digits, '_', '-' and '.', at most 80"
             if number == 0 and "tag" not in said:
-                hint = "name the values, as in base = { small = \"./base/1b\" }, or say 'tag'"
+                hint = "name the values, as in base = { small = \"./base/1b\" }, or set 'tag'"
                 self.problems.add(place.error(f"a row's values cannot make a tag: {what}", hint=hint, value=False))
             else:
                 self.problems.add(place.error(what))

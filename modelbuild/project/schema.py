@@ -122,8 +122,8 @@ class Adapter(_Table):
 
 
 class Message(_Table):
-    role: Annotated[str, _words(*ROLES)] = Field(description="Who speaks.")
-    content: Text = Field(description="What is said.")
+    role: Annotated[str, _words(*ROLES)] = Field(description="The role of the speaker.")
+    content: Text = Field(description="The text of the message.")
 
 
 Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]

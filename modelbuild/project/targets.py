@@ -28,7 +28,7 @@ def displayed_in_full(text: str) -> str | None:
 
 
 class Words(NamedTuple):
-    """What each word that can be a target means. Kept with the plan: to know it no project need be read.
+    """The meaning of each word that can be a target. It is kept with the plan, so that no project need be read for it.
 
     labels   word -> labels of the variants that it names, in the project's order
     known    the groups and the models, for errors

@@ -1,4 +1,4 @@
-"""The ModelBuild.toml of a project with what the command line and the environment put over it."""
+"""The ModelBuild.toml of a project, with overrides from the command line and the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project declares and nothing takes up, so that no typo passes for a choice."""
+"""Declarations without effect, which may be typos."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def axes(said: Mapping[str, Said], names: Collection[str], model: str) -> Iterat
         if name not in names or name in KEYS or name in PARAMETERS or name in uses.changing:
             continue
         near = near_axis(name, values) if len(names) <= _MOST else None
-        what = f"no key and no parameter is called '{name}', and nothing uses ${{matrix.{name}}}"
-        hint = near or f"use ${{matrix.{name}}} in a key of the model, or in an 'include' say more of the rows"
+        what = f"'{name}' is neither a key nor a parameter, and nothing uses ${{matrix.{name}}}"
+        hint = near or f"use ${{matrix.{name}}} in a key of the model, or add keys to its rows with 'include'"
         facts = []
         if name in DEPRECATED or name in GONE:
             what, hint = unknown_parameter(name).what, "remove the axis"
         elif name in uses.naming:
             if not near:
                 continue
-            what = f"no key and no parameter is called '{name}', and only names use ${{matrix.{name}}}"
+            what = f"'{name}' is neither a key nor a parameter, and only names use ${{matrix.{name}}}"
         if place.key[:2] not in ((), ("model", model)):
-            facts = [("in", f"model '{model}', to which this matrix comes too")]
+            facts = [("in", f"model '{model}', which also gets this matrix")]
             hint = near or f"clear the axis: [model.{model}.matrix] with {name} = []"
-        yield place.error(f"axis '{name}' changes nothing: {what}", facts=facts, hint=hint, value=False)
+        yield place.error(f"axis '{name}' has no effect: {what}", facts=facts, hint=hint, value=False)
 
 
 class _Uses:
-    """The axes that strings of a model name, and those that choose the rows that `include` says more of."""
+    """The axes that strings of a model name, and those that choose the rows to which `include` adds keys."""
 
     def __init__(self, axes: Collection[str]) -> None:
         self.changing: set[str] = set()
@@ -118,11 +118,11 @@ def keys_under_axes(own: Mapping[str, Any], table: Place, axes: Collection[str])
     """What a model's table says and an axis of its matrix says in every row."""
     for key in own:
         if key in axes:
-            what = f"'{key}' counts in no row: an axis of the matrix sets it"
+            what = f"'{key}' has no effect: an axis of the matrix sets it"
             yield table.at(key).error(what, hint="remove it", value=False)
     for name in own.get("parameters", ()):
         if name in axes:
-            what = f"parameter '{name}' counts in no row: an axis of the matrix sets it"
+            what = f"parameter '{name}' has no effect: an axis of the matrix sets it"
             yield table.at("parameters", name).error(what, hint="remove it", value=False)
 
 
@@ -130,7 +130,9 @@ def extends(own: Mapping[str, Any], copied: Iterable[Mapping[str, Any]], place: 
     """An `extends` by which nothing comes that the model's own table does not replace."""
     below = {leaf for table in copied for leaf in _leaves(table)}
     if below and below.issubset(_leaves(own)):
-        yield place.error("'extends' adds nothing: this table says all of it itself", hint="remove it", value=False)
+        yield place.error(
+            "'extends' has no effect: this table sets every key that it would copy", hint="remove it", value=False
+        )
 
 
 def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -144,9 +146,9 @@ def keys_of_rows(own: Mapping[str, Any], table: Place, variants: Sequence[Varian
     """What a model's table says of a thing that none of its rows has."""
     merges = any(adapter.mode == "merge" for each in variants for adapter in each.adapters)
     if own.get("allow_requantize") and not merges and not any(each.quantize for each in variants):
-        yield table.at("allow_requantize").error("'allow_requantize' changes nothing without 'quantize'", value=False)
+        yield table.at("allow_requantize").error("'allow_requantize' has no effect without 'quantize'", value=False)
     if own.get("adapter_mode") and not any(each.adapters for each in variants):
-        yield table.at("adapter_mode").error("'adapter_mode' changes nothing without 'adapters'", value=False)
+        yield table.at("adapter_mode").error("'adapter_mode' has no effect without 'adapters'", value=False)
 
 
 def variables(document: Mapping[str, Any], sets: Sequence[Set], top: Place) -> Iterator[Error]:

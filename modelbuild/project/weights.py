@@ -21,7 +21,7 @@ def adopt(file: str, declared: Toml, *, is_named: bool) -> Toml:
     name = name_after(file)
     if not is_named and not MODEL.fullmatch(name):
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
-        what = f"'{name}', after which the model would be named, is not a name"
+        what = f"'{name}' would be the model's name, but is not a valid name"
         raise declared.top.error(what, hint=hint)
     return replace(declared, document={"model": {name: {"from": file}}})
 

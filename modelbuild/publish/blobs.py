@@ -1,4 +1,4 @@
-"""The blobs of a models folder: seen there whole, or put there, so that nobody ever sees half of one."""
+"""The blobs of a models folder: checked or put there, so that nobody ever sees an incomplete one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished models as files of their own: put anywhere by one rename, made again where they are gone, and never over what is somebody's."""
+"""Finished models as files outside the models folder: put by one rename, written again if they are gone, never over files of others."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from modelbuild.files import (
     Temporary,
     clear_temporaries,
     existing,
+    first_bytes,
     make_folder,
     reason,
     reflink,
@@ -30,8 +31,8 @@ from modelbuild.publish.scratch import copy
 from modelbuild.publish.writable import LONGEST, named
 
 Replaces = Literal["own", "gguf", "all"]
-"""Which files may be written over: those that the same owner wrote; any GGUF that no other owner wrote, as a declared output
-must be whose cache was deleted; or all."""
+"""Which files may be replaced: those that the same owner wrote; any GGUF that no other owner wrote (for a declared output
+whose cache was deleted); or all."""
 
 
 class Noted(NamedTuple):
@@ -45,8 +46,8 @@ class Noted(NamedTuple):
 class Exported:
     """Writes files for one owner, and remembers in the store what it wrote.
 
-    owner    the project's file, or whatever else tells who wrote a file; "" claims none
-    way_out  what a user can do where a file stands in the way
+    owner    the project's file, or another text that identifies the writer; "" claims no files
+    way_out  the hint if another file is in the way
     """
 
     way_out = "move it away, or name another file"
@@ -78,7 +79,7 @@ class Exported:
         for folder in ours:
             if real.startswith(folder.rstrip(os.sep) + os.sep):
                 what = "an output file cannot be inside the models folder or the cache"
-                return Error(what, path=path, facts=[("folder", folder)], hint="name a file elsewhere")
+                return Error(what, path=path, facts=[("folder", folder)], hint="name a file in another folder")
         if len(os.path.basename(path).encode()) > LONGEST:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
         try:
@@ -149,7 +150,9 @@ class Exported:
             with self._store.temporary(folder, GUEST) as file:
                 yield file
         except FileNotFoundError as error:
-            raise Error("the folder of the file went while it was written", path=path, hint="build again") from error
+            raise Error(
+                "the folder of the file was removed while it was written", path=path, hint="build again"
+            ) from error
         except OSError as error:
             raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
 
@@ -244,8 +247,7 @@ class Exported:
 def is_gguf(path: str) -> bool:
     """Whether a file begins as GGUF files do, or is empty, so that nothing is lost with it."""
     try:
-        with open(path, "rb") as file:
-            return file.read(4) in (b"GGUF", b"")
+        return first_bytes(path, 4) in (b"GGUF", b"")
     except OSError:
         return False
 
@@ -257,7 +259,7 @@ def _unwritable(folder: str) -> Error | None:
         return Error("is a file, expected a folder", path=above, hint="name another folder, or move it away")
     if not os.access(above, os.W_OK | os.X_OK):
         return Error(
-            "the folder cannot be written: permission denied", path=above, hint="name a file in a folder of your own"
+            "the folder cannot be written: permission denied", path=above, hint="name a file in your own folder"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Where the files of a models folder are written before they are whole: on the file system of what they become, under one lock."""
+"""Temporary files of a models folder: on the file system of the final file, under one lock."""
 
 from __future__ import annotations
 

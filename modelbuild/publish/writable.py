@@ -1,4 +1,4 @@
-"""Whether a models folder can be written: looked at before any work, and said where it turns out that it cannot."""
+"""Whether a models folder can be written: checked before any work; and the errors if a write fails later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we wrote into a models folder: the one thing in the cache that cannot be made again, since it says what is ours to remove."""
+"""The names and blobs that we wrote into a models folder. Only this part of the cache cannot be made again: it says what we may remove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the models of a build go: into the models folder and the files that they name besides, or into files alone."""
+"""Where the models of a build go: into the models folder and into files of `output`, or only into files."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Destination(Protocol):
         """What lies there that the project once put there and no longer declares, as members of an event."""
 
     def doubt(self) -> None:
-        """Believe nothing that lies there unhashed."""
+        """Hash every file before it is trusted."""
 
     def scratch(self) -> str | None:
         """The folder to make large artifacts in; None means the store."""
 
     def misplaced(self, output: Output) -> list[Error]:
-        """What stands against putting an output there, as far as a look tells."""
+        """The errors that a put would have, as far as a look can tell."""
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put an output there, or see that it stands. Returns whether anything changed. Raises Error and Damaged."""
@@ -52,11 +52,11 @@ class Destination(Protocol):
         """Leave nothing behind; never raises. Returns whether all went well."""
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
-        """What is to be told of an output that was put."""
+        """The events of an output that was put."""
 
 
 class Files:
-    """Files alone: the models folder is neither written nor needed."""
+    """Only files: the models folder is neither written nor needed."""
 
     def __init__(self, session: Session, exported: Exported) -> None:
         self.folder = session.store.root

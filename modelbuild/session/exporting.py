@@ -1,4 +1,4 @@
-"""Models as files that a command asks for: one GGUF, or all that a variant is made of with a Modelfile over it."""
+"""Models as files, for `-o` and `export`: one GGUF, or all files of a variant with a Modelfile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def one_file(session: Session, targets: Sequence[str], asked: str, replaces: Rep
     outputs = _selected(session, targets)
     if len(outputs) != 1:
         raise Error(
-            f"one file takes one model, and {len(outputs)} variants match",
+            f"a file contains one model, but {len(outputs)} variants match",
             path=asked,
             facts=[("variants", listed(output.label for output in outputs))],
             hint=f"name one of them, or `modelbuild export{''.join(f' {each}' for each in targets)} FOLDER` writes all"

@@ -1,4 +1,4 @@
-"""What is kept of a project between runs: its graph, the words that mean targets, and every look that these were made by."""
+"""The part of a project that is kept between runs: its graph, the words that mean targets, and all looks of the planner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each variant of a project is based on, and that in turn, down to weights or a model of somebody else's."""
+"""The bases of each variant, down to weights or to a model of another project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be said of the names that a build writes: those that another name shadows, change their type, or that nobody would find."""
+"""Warnings about the names that a build writes: names that differ in case, change their type, or are not found by `ollama run`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _differing_in_case(session: Session, names: Sequence[str]) -> Iterator[Error
     for name, others in library.alike(names).items():
         shown = " and ".join(f"'{displayed(other)}'" for other in others)
         yield Error(
-            f"'{displayed(name)}' differs only in case from {shown} in the models folder: Ollama may take one for the other",
+            f"'{displayed(name)}' differs only in case from {shown} in the models folder: Ollama may confuse them",
             facts=[("models", library.root)],
             hint="give the model another `name` or `tag`, or remove the other one",
         )

@@ -1,4 +1,4 @@
-"""Where all that decides a variant comes from: each value with the file and line that says it, or the model it is inherited from."""
+"""The origin of each value of a variant: the file and line that set it, or the model from which it is inherited."""
 
 from __future__ import annotations
 

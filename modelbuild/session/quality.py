@@ -1,4 +1,4 @@
-"""Quantization error the models that are built: their stored tensors against the weights that they were made from.
+"""The quantization error of built models: their stored tensors compared with their source.
 
 The sums of each tensor are kept: those of what has not changed are there at once.
 """

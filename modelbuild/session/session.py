@@ -1,4 +1,4 @@
-"""One run of the tool over one project: the store, and the plan, kept from before where nothing changed."""
+"""One run of the tool over one project: the store, and the plan, which is kept while nothing changes."""
 
 from __future__ import annotations
 

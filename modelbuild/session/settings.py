@@ -1,4 +1,4 @@
-"""The options that every command takes, and what the machine gives where they leave something open."""
+"""The options of every command, and their defaults from the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stamp of a finished build: what a stat of every file in it said. While that holds there is nothing to do, and nothing to plan."""
+"""The stamp of a finished build: a stat of every file that it depends on. While no stat changes, there is nothing to do or to plan."""
 
 from __future__ import annotations
 

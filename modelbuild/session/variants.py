@@ -37,7 +37,7 @@ def _files_stand(session: Session, output: Output, standing: Standing) -> bool:
 
 
 def mixed(session: Session, output: Output) -> Variant | None:
-    """The variant that names the mix by which a model is quantized: this one, else one that it stands on; None for no mix."""
+    """The variant that names the mix by which a model is quantized: this one, else one of its bases; None for no mix."""
     asked = planned.quantization(planned.typing_step(session.graph, output))
     if asked is None or (rules := asked.get("mix")) is None:
         return None

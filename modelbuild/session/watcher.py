@@ -1,4 +1,4 @@
-"""Waits for changes of the files and folders that a plan and its sources name; all others may change as they like.
+"""Waits for changes of the files and folders that a plan and its sources name, and ignores all others.
 
 A stat of each of them is the truth. Events of the file system say where to look at once; every few seconds all are looked at, since events
 are not to be had everywhere: a limit may be reached, and network file systems do not report what other machines write.

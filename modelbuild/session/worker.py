@@ -1,4 +1,4 @@
-"""Run one action: open its inputs, call the step, take in what it made. Here engine and model side meet."""
+"""Run one action: open its inputs, call the step, store the result. This joins the engine with the steps."""
 
 from __future__ import annotations
 

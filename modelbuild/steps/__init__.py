@@ -1,4 +1,4 @@
-"""Steps: what an action runs, one file a kind. A step sees its parameters and its inputs and nothing else."""
+"""Steps are what actions run, one file for each kind. A step sees only its parameters and its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step may see, whoever runs it."""
+"""Everything that a step may see."""
 
 from __future__ import annotations
 

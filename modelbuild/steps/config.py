@@ -1,4 +1,4 @@
-"""Make the config blob: what `ollama list` and `ollama show` say of a model without opening it."""
+"""Make the config blob: the facts that `ollama list` and `ollama show` print without opening the model."""
 
 from __future__ import annotations
 

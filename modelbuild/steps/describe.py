@@ -1,4 +1,4 @@
-"""Turn a recipe into that of the same model with metadata of the project's own."""
+"""Turn a recipe into a recipe of the same model with the project's metadata."""
 
 from __future__ import annotations
 

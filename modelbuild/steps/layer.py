@@ -1,4 +1,4 @@
-"""Make the blob of one layer: a GGUF file from a recipe, a file taken as it is, or text."""
+"""Make the blob of one layer: a GGUF file from a recipe, an unchanged file, or text."""
 
 from __future__ import annotations
 

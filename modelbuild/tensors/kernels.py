@@ -1,4 +1,4 @@
-"""What packs here: native kernels for one of the processor's instruction sets, or numpy."""
+"""The code that packs on this machine: native kernels for one of the processor's instruction sets, or numpy."""
 
 from __future__ import annotations
 

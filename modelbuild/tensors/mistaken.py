@@ -1,4 +1,4 @@
-"""Files that are not the weights they are named for: pointers, pickles, pages."""
+"""Files that are not what their names say: Git LFS pointers, pickles, web pages."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _uncovered(what: str, importance: Importance, names: Collection[str]) -> Err
     merged = {f"{found[1]}_exps.weight" for found in map(_SINGLE_EXPERT.fullmatch, entries) if found}
     if merged.intersection(names):
         facts.append(("it has", f"{listed((n for n in entries if _SINGLE_EXPERT.fullmatch(n)), SHOWN)}"))
-        hint = "these are the older names of single experts: make the matrix anew with today's llama-imatrix"
+        hint = "these are the older names of single experts: make the matrix again with a current llama-imatrix"
     else:
         facts.append(("it has", listed(entries, SHOWN)))
     return Error(what, input="imatrix", facts=facts, hint=hint)
@@ -211,7 +211,7 @@ def _unimportant(made: Recipe, ftype: str, importance: Importance) -> Iterator[E
         yield Error(
             f"has no effect: no tensor of ftype {ftype} is quantized by importance",
             input="imatrix",
-            hint="leave `imatrix` out, or take a type that uses one, such as q4_K_M",
+            hint="remove `imatrix`, or choose a type that uses it, such as q4_K_M",
         )
         return
     names = [each.name for each in weighed if len(each.expression.operands) == 1 and each.name not in _NEVER_COVERED]
@@ -261,8 +261,8 @@ def model_of(metadata: Mapping[str, bytes]) -> Traits:
             raise Error(
                 f"'{name}.{key}' expects a whole number, got {found!r}"
                 if found is not None
-                else f"'{name}.{key}' is missing, which says how to quantize the model",
-                hint="the file lacks what its architecture has: get it again, or make it again from its weights",
+                else f"'{name}.{key}' is missing; quantization needs it",
+                hint="the file is incomplete: download it again, or convert it again from its weights",
             )
         return found
 

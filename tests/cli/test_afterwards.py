@@ -45,13 +45,13 @@ def test_a_server_of_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     line, warning = afterwards.said("/m", CHAT)
     assert line == "in /m" and warning is not None
     assert warning.what == (
-        "the Ollama server at 127.0.0.1:11434 does not list 'chat:latest', so `ollama run` would try to pull: "
+        "the Ollama server at 127.0.0.1:11434 does not list 'chat:latest', so `ollama run` would try to pull it: "
         "it reads another models folder"
     )
     assert warning.facts == (("built into", "/m"),)
     assert warning.hint is not None
     assert "(the Linux service's is /usr/share/ollama/.ollama/models): sudo modelbuild --models FOLDER" in warning.hint
-    assert "or have it read this one: OLLAMA_MODELS=/m ollama serve" in warning.hint
+    assert "or start a server on this one: OLLAMA_MODELS=/m ollama serve" in warning.hint
     warning = afterwards.said("/m", SEVERAL)[1]
     assert warning is not None and warning.what.count("'") == 2 * (afterwards.MOST - 1)
 
@@ -59,7 +59,7 @@ def test_a_server_of_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_with_another_model_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, {"chat:latest": "99"})
     warning = afterwards.said("/m", CHAT)[1]
-    assert warning is not None and "lists another 'chat:latest' than was built" in warning.what
+    assert warning is not None and "lists a different 'chat:latest'" in warning.what
 
 
 @pytest.mark.parametrize("host", ["example.com", "https://127.0.0.1"])

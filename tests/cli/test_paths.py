@@ -83,7 +83,7 @@ def test_what_cannot_be_is_an_error(tmp_path: Path, words: tuple[str, ...]) -> N
     write(tmp_path, FILES)
     with pytest.raises(Error):
         aim(tmp_path, *words)
-    with pytest.raises(Error, match="-f names the project already"):
+    with pytest.raises(Error, match="-f already names the project"):
         aim(tmp_path, "./tiny", file="chat.Modelfile")
 
 

@@ -125,14 +125,14 @@ def test_a_target_wins_over_a_path_of_its_name(project: Hand) -> None:
     project.do("base")
     text = project.do("weights", code=2)
     assert "is not a model, a variant or a group" in text
-    assert "'weights' is a folder here: `modelbuild ./weights` builds it on its own" in text
+    assert "'weights' is a folder here: `modelbuild ./weights` builds that folder" in text
     assert "built      weights:latest" in project.do("./weights")
 
 
 def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: Hand) -> None:
     (hand.folder / "weights").rename(hand.folder / "My Weights")
     text = hand.do("./My Weights", code=2)
-    assert "'My Weights', after which the model would be named, is not a name" in text
+    assert "'My Weights' would be the model's name, but is not a valid name" in text
     assert "-t names it: -t My-Weights" in text
     assert "built      mine:latest" in hand.do("./My Weights", "-t", "mine")
 
@@ -142,9 +142,9 @@ def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: H
     [
         (["./wieghts"], "no such file or folder\n  hint  did you mean 'weights'?"),
         (["none.gguf"], "no such file or folder"),
-        (["./weights", "./weights2"], "a path is built on its own"),
-        (["./weights", "chat"], "a path is built on its own"),
-        (["-f", "weights", "./weights"], "-f names the project already"),
+        (["./weights", "./weights2"], "a path cannot be combined with targets"),
+        (["./weights", "chat"], "a path cannot be combined with targets"),
+        (["-f", "weights", "./weights"], "-f already names the project"),
         (["./weights/model.safetensors"], "is one file of a checkpoint\n  hint  name its folder: ./weights"),
         (["./notes.txt"], "is neither a GGUF file, a Modelfile nor a ModelBuild.toml"),
         (["./empty"], "is a folder without a ModelBuild.toml, a Modelfile, safetensors or GGUF files"),
@@ -232,7 +232,7 @@ def test_what_a_killed_build_left_goes_and_what_is_somebody_elses_stays(hand: Ha
 
 def test_one_file_holds_one_model(project: Hand) -> None:
     text = project.do("base", "-o", "x.gguf", code=2)
-    assert "one file takes one model, and 2 variants match" in text
+    assert "a file contains one model, but 2 variants match" in text
     assert "modelbuild export base FOLDER" in text
     project.do("base:q4_K_M", "-o", "x.gguf")
     assert project.rest() == ["ModelBuild.toml", "x.gguf"]

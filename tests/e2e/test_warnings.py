@@ -36,10 +36,10 @@ def test_files_that_count_others_are_taken_as_they_are(project: Project) -> None
         "ModelBuild.toml", "".join(f'[model.{name}]\nfrom = "./{name}/weights"\n' for name in ("odd", "right", "cut"))
     )
     project.run("check", "odd", "right")
-    assert project.errors.count("the names of the weights files count 6, and 3 are here") == 1
+    assert project.errors.count("the weights files are named as 6 files, but only 3 are here") == 1
     project.build("odd", "right")
     assert project.manifest("odd:latest") == project.manifest("right:latest")
-    assert "odd/weights: the names of the weights files count 6, and 3 are here" in project.errors
+    assert "odd/weights: the weights files are named as 6 files, but only 3 are here" in project.errors
     project.run("check", "cut", code=1)
     assert "the checkpoint lacks" in project.errors and "missing" in project.errors
     assert "4 of 6 files: model-00002-of-00006.safetensors" in project.errors

@@ -82,5 +82,5 @@ def test_models_of_the_same_weights_are_told_of_together(tmp_path: Path) -> None
 
 def test_a_chat_template_of_no_known_family_is_a_minor_remark(tmp_path: Path) -> None:
     (remark,) = plan(tmp_path, **UNKNOWN).remarks
-    assert remark.minor and "of no family that is known here" in remark.error.what
+    assert remark.minor and "belongs to no known family" in remark.error.what
     assert remark.error.path == str(tmp_path / "weights/tokenizer_config.json")

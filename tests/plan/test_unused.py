@@ -23,7 +23,7 @@ def test_outtype_is_for_weights_that_are_converted(tmp_path: Path) -> None:
     assert said(tmp_path, '[model.a]\nfrom = "./weights"\nouttype = "f16"\n') == ""
     assert said(tmp_path, '[model.a]\nfrom = "./x.gguf"\nouttype = "source"\n') == ""
     expected = (
-        "warning: ModelBuild.toml:3:1: model 'a': 'outtype' changes nothing: 'a' is not made from a folder of weights\n"
+        "warning: ModelBuild.toml:3:1: model 'a': 'outtype' has no effect: 'a' is not made from a folder of weights\n"
         "  hint  use 'quantize' for the type of a GGUF file"
     )
     for base in ("./x.gguf", "base"):
@@ -43,7 +43,7 @@ def test_outtype_is_for_weights_that_are_converted(tmp_path: Path) -> None:
 def test_link_is_for_files_that_are_taken_as_they_are(base: str, is_said: bool, tmp_path: Path) -> None:
     found = said(tmp_path, f'[model.a]\n{base}link = "hard"\n')
     assert (
-        found.endswith("model 'a': 'link' changes nothing: 'a' takes no GGUF file as it is\n  hint  remove it")
+        found.endswith("model 'a': 'link' has no effect: 'a' imports no GGUF file unchanged\n  hint  remove it")
         == is_said
     )
     assert bool(found) == is_said

@@ -63,5 +63,5 @@ def test_one_file_is_one_gguf() -> None:
     one_gguf("m", ["model", "template", "system"])
     with pytest.raises(Error, match="'m' has an adapter and a draft besides its model"):
         one_gguf("m", ["model", "adapter", "draft", "adapter"])
-    with pytest.raises(Error, match="no model of its own"):
+    with pytest.raises(Error, match="no model file of its own"):
         one_gguf("m", ["system"])

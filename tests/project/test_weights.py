@@ -42,7 +42,7 @@ def test_a_gguf_is_a_project_and_takes_set(tmp_path: Path) -> None:
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:
     files = {"-my weights/model.safetensors": "x"}
-    with pytest.raises(Error, match="'-my weights', after which") as caught:
+    with pytest.raises(Error, match="'-my weights' would be the model's name") as caught:
         load(tmp_path, None, files, file="-my weights")
     assert caught.value.hint == "-t names it: -t my-weights"
     assert load(tmp_path, None, file="-my weights", name="mine").variants[0].names[0].display() == "mine:latest"

@@ -34,7 +34,7 @@ def test_a_name_that_differs_in_case_alone_is_said_before_its_first_build_and_in
     project.write("ModelBuild.toml", '[model.Base]\nfrom = "./weights"\n[model.new]\nfrom = "./weights"\n')
     (warning,) = of_build(start())
     assert warning.what == (
-        "'Base:latest' differs only in case from 'base:latest' in the models folder: Ollama may take one for the other"
+        "'Base:latest' differs only in case from 'base:latest' in the models folder: Ollama may confuse them"
     )
     assert warning.facts == (("models", str(project.models)),)
     assert warning.hint == "give the model another `name` or `tag`, or remove the other one"

@@ -230,16 +230,16 @@ def doubts(checkpoint: Checkpoint, metadata: Mapping[str, bytes]) -> list[Error]
         if number >= count > 0:
             found.append(
                 Error(
-                    f"the id of the {kind} token is {number}, and the vocabulary has {count:,} tokens",
+                    f"the id of the {kind} token is {number}, but the vocabulary has {count:,} tokens",
                     path="config.json",
-                    hint="llama.cpp's runtime passes over such an id: correct it in config.json",
+                    hint="llama.cpp's runtime ignores such an id: correct it in config.json",
                 )
             )
     if checkpoint.json("tokenizer_config.json") is None:
         facts = [("not used", name) for name in ("chat_template.jinja", "chat_template.json") if checkpoint.read(name)]
         found.append(
             Error(
-                "is missing: special tokens are what the model's class has by default, and no chat template is taken",
+                "is missing: the special tokens are the defaults of the model's class, and there is no chat template",
                 path="tokenizer_config.json",
                 facts=facts,
                 hint="get it from where the model came from",

@@ -1,7 +1,7 @@
 """Build the targets, or the default targets of the project.
 
-A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or one path of a checkpoint
-folder, a GGUF file or a Modelfile, which is a project of its own.
+A TARGET is a model (all its rows), a variant ('chat:q4_K_M'), a name, a group or a glob over them; or the path of
+a checkpoint folder, a GGUF file or a Modelfile, which is then the whole project.
 Cached steps are not run again. `build NAME` always means the target, even if a command has the same name.
 """
 
@@ -54,7 +54,7 @@ def parameters() -> list[click.Parameter]:
             ["-o", "--output"],
             type=click.Path(),
             metavar="FILE",
-            help="Write the one GGUF to FILE, and nothing to the models folder.",
+            help="Write the GGUF of one variant to FILE, not to the models folder.",
         ),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
@@ -97,12 +97,12 @@ def run(call: Invocation, **given: Any) -> int:
 
 
 def rebuild(call: Invocation, **given: Any) -> int:
-    """Build as a round of a watch does: what is broken is told of below, and keeps nothing else from being built."""
+    """Build for a watch: broken models are shown below, and do not stop the others."""
     return _run(call, Request(**given), despite_broken=True)
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
-    """What to say where the first target is none, but a command of another tool."""
+    """The error if the first target is not a target, but a command of another tool."""
     from modelbuild.cli import foreign
 
     error = foreign.verb(targets)
@@ -180,7 +180,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 
 
 def _refuse(call: Invocation, selection: Selection) -> int:
-    """Say what is broken of that which was asked for, before any work begins."""
+    """Show which targets are broken, before any work begins."""
     from modelbuild.cli.progress import broken_events
     from modelbuild.project.broken import told
 

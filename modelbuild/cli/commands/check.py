@@ -1,8 +1,8 @@
 """Check everything without building.
 
-That is texts, plan, headers of weights files, tokenizers, templates and disk space. Prints the size of each model and
-its number of tensors of each type; with -v (before the command) or --json the type of each tensor. No weights are read.
-A build makes the same checks for the steps that it runs.
+Checks texts, plan, headers of weights files, tokenizers, templates and disk space, without reading weights. Prints the
+size of each model and its number of tensors of each type; with -v (before the command) or --json, it prints the type of
+each tensor. A build makes the same checks for the steps that it runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Say why the steps of the targets would run.
 
-Shows what changed since the last build. Nothing is run. New and changed sources are read for their digests, as in a
+Shows what changed since the last build. No step runs. New and changed sources are read for their digests, as in a
 build.
 """
 

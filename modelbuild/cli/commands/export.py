@@ -1,7 +1,8 @@
-"""Write models as files: GGUFs and a Modelfile over them.
+"""Write models as files: GGUFs and a Modelfile that names them.
 
-DEST is a folder, which is made if need be, or a FILE.gguf for one variant that is a GGUF alone. What is not built yet is
-built first. Nothing goes into the models folder. A file that an export of the same did not write is never written over without --force.
+DEST is a folder, which is created if it is missing, or a FILE.gguf for one variant that consists of one GGUF. Models that
+are not built are built first. Nothing is written into the models folder. Without --force, only files of an earlier export
+of the same variants are replaced.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def parameters() -> list[click.Parameter]:
     return [
         targets(required=True),
         click.Argument(["dest"], type=click.Path(), metavar="DEST"),
-        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N at once; default: all cores."),
-        click.Option(["--force"], is_flag=True, help="Write over files that are there."),
+        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N steps at once; default: all cores."),
+        click.Option(["--force"], is_flag=True, help="Replace existing files."),
     ]
 
 

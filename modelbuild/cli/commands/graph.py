@@ -1,8 +1,8 @@
 """Print which models the targets are based on.
 
-As text each model stands before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
-it needs. dot is for Graphviz, mermaid for Markdown pages, json (with all steps) for programs. Missing files decide
-bytes too: only json names them.
+In text, each model comes before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
+it needs. dot is for Graphviz, mermaid for Markdown pages, json for programs. json has all steps, and also the files that
+a step looks for and that do not exist.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _names(broken: Broken) -> str:
 
 
 def _why(broken: Broken) -> str:
-    """The first of what is wrong, in a line."""
+    """The first error, in one line."""
     first, *more = broken.errors
     place = f"{first.place}: " if first.place else ""
     return f"{place}{first.what}" + (f" (and {plural(len(more), 'more error')})" if more else "")
@@ -80,7 +80,7 @@ def _indent(line: str) -> int:
 
 
 def _models(graph: Graph, root: str, lineage: Lineage) -> Iterator[str]:
-    """A line for each model: what it is based on, and that on."""
+    """A line for each model: its base, the base of that, and so on."""
     for output in graph.outputs:
         line, bases = [_label(output.label, lineage, root)], lineage.bases(output.label)
         seen = {output.label}

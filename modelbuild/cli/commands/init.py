@@ -1,7 +1,7 @@
 """Write a ModelBuild.toml for the models of this folder.
 
-Looks for Modelfiles and weights in the folder and those in it. What cannot be read is left out, with a warning; an existing
-ModelBuild.toml is never touched.
+Looks for Modelfiles and weights in the folder and its subfolders. Files that cannot be read are left out, with a warning. An
+existing ModelBuild.toml is never changed.
 """
 
 from __future__ import annotations
@@ -196,14 +196,14 @@ def _patterns(paths: Sequence[str], left: Sequence[str]) -> list[str]:
 
 def _used(folder: str, paths: Sequence[str]) -> Iterator[str]:
     """Absolute paths that the Modelfiles derive from or add."""
-    from modelbuild.files import expand
+    from modelbuild.files import expand, read_plain
+    from modelbuild.observed import LIMIT
     from modelbuild.ollama.modelfile import parse
 
     for path in paths:
         whole = os.path.join(folder, path)
         try:
-            with open(whole, "rb") as file:
-                read = parse(file.read(), path)
+            read = parse(read_plain(whole, LIMIT)[0], path)
             for command in (*read.from_, *read.adapters, *read.drafts):
                 yield expand(command.value, os.path.dirname(whole))
         except (Error, OSError):

@@ -1,6 +1,6 @@
 """Show everything about one target.
 
-That is its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
 model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
 instead, without bases, matrix and variables.
 """
@@ -78,7 +78,7 @@ def _one(session: Session, target: str | None) -> Output:
 
 
 class _Shown:
-    """What is shown of a variant, gathered once for all forms."""
+    """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
         from modelbuild.session import variants
@@ -203,7 +203,7 @@ def _adapter_rows(adapter: Applied) -> list[list[str]]:
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """Keys, values and places. A value without a place goes on below the places."""
+    """Keys, values and places. A value without a place may use the columns of the places."""
     keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
     room = None
     if width is not None:
@@ -249,7 +249,7 @@ def _short(value: Any) -> str:
 
 
 def _modelfile(session: Session, output: Output) -> str:
-    """The variant as one Modelfile: FROM the model blob where it is built, else from what it derives from in the end."""
+    """The variant as one Modelfile: FROM the model blob if it is built, else FROM its weights."""
     from modelbuild.session.flattened import flattened
 
     shown = _Shown(session, output)

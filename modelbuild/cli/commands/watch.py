@@ -1,6 +1,6 @@
 """Build the targets again on every change.
 
-That goes on until it is interrupted. An error is shown, and the next change starts the next build.
+Goes on until it is interrupted. If a build fails, its error is shown, and the next change starts the next build.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where steps run: `inline`, at once, or in `threads`; the scheduler takes what suits the build."""
+"""Executors run steps: `inline`, in the calling thread, or in `threads`; the scheduler chooses one for the build."""

@@ -1,4 +1,4 @@
-"""Values that Ollama takes, and that cannot do what they were written for: numbers out of range, stops that no model writes."""
+"""Values that Ollama accepts, but that cannot have the wanted effect: numbers out of range, stops that no model writes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _of_stop(stop: str) -> Iterator[Error]:
             hint='for a line break, break the line inside """…"""',
         )
     elif "&" in stop and (entity := re.search(_ENTITY, stop)):
-        yield Error(f"'{entity[0]}' stands for itself: it is part of the stop text", hint="write the character")
+        yield Error(f"'{entity[0]}' is not decoded: it is part of the stop text", hint="write the character")
     elif text.strip(text[:1]) and text[0] + text[-1] in _QUOTES:
         kind = "single quotes" if text[0] == "'" else f"quotes {text[0]}…{text[-1]}"
         yield Error(f"the {kind} are part of the value of stop", hint='quote with "…"')

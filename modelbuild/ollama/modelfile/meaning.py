@@ -1,4 +1,4 @@
-"""What a Modelfile asks for (parser/parser.go, CreateRequest), and what in it Ollama refuses or does not do."""
+"""The meaning of a Modelfile (parser/parser.go, CreateRequest), and the parts that Ollama refuses or ignores."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class _Meaning:
         if not key:
             fault = Error(
                 "'PARAMETER' is followed by more than one space",
-                facts=[("Ollama", "reads what follows the first space as the name, which is empty here")],
+                facts=[("Ollama", "takes the text after the first space as the name, which is empty here")],
                 hint="write 'PARAMETER name value'",
             )
         elif meant in INSTRUCTIONS and key not in ("from", "parameter"):

@@ -1,4 +1,4 @@
-"""The text of a Modelfile: what the grammar sees of it, and where each part of that stands in the file."""
+"""The text of a Modelfile: the characters that the grammar sees, and the place of each in the file."""
 
 from __future__ import annotations
 

@@ -351,10 +351,10 @@ def _infos(reader: _Reader, count: int) -> list[Tensor]:
         name = reader.text("a tensor's name")
         where = f"tensor '{shown(name)}'"
         if len(name.encode()) > NAME_LIMIT:
-            raise Error(f"{where} has a name of {len(name.encode())} bytes, the most is {NAME_LIMIT}", path=path)
+            raise Error(f"{where} has a name of {len(name.encode())} bytes, expected at most {NAME_LIMIT}", path=path)
         dimensions = reader.number("I")
         if dimensions > DIMENSION_LIMIT:
-            raise Error(f"{where} has {dimensions} dimensions, the most is {DIMENSION_LIMIT}", path=path)
+            raise Error(f"{where} has {dimensions} dimensions, expected at most {DIMENSION_LIMIT}", path=path)
         shape = tuple(reversed(struct.unpack(f"<{dimensions}Q", reader.take(8 * dimensions))))
         if any(extent >= 1 << 63 for extent in shape) or prod(shape) >= 1 << 63:
             raise Error(f"{where} has a shape too large for any memory: {list(shape)}", path=path)

@@ -69,7 +69,7 @@ def _read(file: BinaryIO, size: int, path: str) -> tuple[file_digest.Head, Tenso
     length = int.from_bytes(head[:8], "little")
     if length > HEADER_LIMIT:
         raise Error(
-            f"claims a header of {length:,} bytes, the most is {HEADER_LIMIT:,}", path=path, hint=_NOT_SAFETENSORS
+            f"claims a header of {length:,} bytes, expected at most {HEADER_LIMIT:,}", path=path, hint=_NOT_SAFETENSORS
         )
     if 8 + length > size:
         raise Error(
@@ -125,7 +125,7 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
         raise Error("'__metadata__' in the header expects texts by name", path=path)
     if len(header) > TENSORS_LIMIT:
         raise Error(
-            f"holds {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}",
+            f"contains {len(header):,} tensors, expected at most {TENSORS_LIMIT:,}",
             path=path,
             hint="no real file contains so many: save the model in several files, as save_pretrained does",
         )

@@ -35,7 +35,7 @@ def merge(parts: Sequence[tuple[str, TensorTable]]) -> TensorTable:
             )
         number, count, total = values
         if number in by_number:
-            raise Error(f"is part {number + 1} of a split file, as '{by_number[number][0]}' is", path=name)
+            raise Error(f"is part {number + 1} of a split file, and so is '{by_number[number][0]}'", path=name)
         by_number[number] = (name, table)
         counts.add((count, total))
     if len(counts) > 1:

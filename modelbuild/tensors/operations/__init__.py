@@ -1,4 +1,4 @@
-"""The operations of recipes, a file each: the file's name is the operation's, and what follows is all that it says.
+"""The operations of recipes, one file each. The file's name is the operation's; each file defines the following.
 
     VERSION                                  the next number when it makes other bytes than before
     NAME(…) -> Expression                    what is to be made; raises ValueError where dtypes or shapes do not fit

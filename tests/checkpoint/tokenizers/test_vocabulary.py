@@ -173,7 +173,7 @@ def test_an_id_beyond_the_vocabulary_is_told() -> None:
     )
     checkpoint.pre = "smollm"
     (found,) = vocabulary.doubts(checkpoint, vocabulary.byte_pairs(checkpoint, None))
-    assert found.what == "the id of the eos token is 900, and the vocabulary has 259 tokens"
+    assert found.what == "the id of the eos token is 900, but the vocabulary has 259 tokens"
 
 
 def test_a_pre_tokenizer_that_llama_cpp_does_not_know_is_an_error() -> None:

@@ -42,7 +42,7 @@ def test_what_a_model_may_write_is_no_doubt(text: str) -> None:
         ("", "an empty stop stops nothing"),
         ("\\n", "a stop has no escapes: the backslash is part of the stop text"),
         ("\\u003c|im_end|\\u003e", "a stop has no escapes: the backslash is part of the stop text"),
-        ("&lt;|im_end|&gt;", "'&lt;' stands for itself: it is part of the stop text"),
+        ("&lt;|im_end|&gt;", "'&lt;' is not decoded: it is part of the stop text"),
         ("'</s>'", "the single quotes are part of the value of stop"),
         ("“</s>”", "the quotes “…” are part of the value of stop"),
         ("`</s>`", "the quotes `…` are part of the value of stop"),
