@@ -19,12 +19,13 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
-from modelbuild.words import cut, listed, size
+from modelbuild.words import cut, listed, plural, size
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.plan.planned import PlannedLayer
+    from modelbuild.session.applied import Applied
     from modelbuild.session.provenance import Value
     from modelbuild.session.session import Session
 
@@ -95,6 +96,11 @@ class _Shown:
         # What stands in the models folder says nothing of what a build would change.
         self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
+        self.adapters: Sequence[Applied] = ()
+        if self.provenance.variant.adapters or any(layer.kind == "adapter" for layer in self.provenance.layers):
+            from modelbuild.session import applied
+
+            self.adapters = applied.adapters(session, output, standing)
 
     def blob_path(self, step: str) -> str | None:
         """The file of the models folder that holds what a step makes; None where it is not there."""
@@ -136,6 +142,7 @@ class _Shown:
             "parameters": _plain(found.parameters()),
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
+            "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
             "path": self.model_path(),
             "outputs": [path for path, _ in self.output.files],
@@ -160,6 +167,8 @@ class _Shown:
                 rows.append(_row("mix" if name == "name" else f"mix {name}", each))
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
+        for adapter in self.adapters:
+            rows += _adapter_rows(adapter)
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
@@ -174,6 +183,26 @@ class _Shown:
         for remark in self.remarks:
             rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _adapter_rows(adapter: Applied) -> list[list[str]]:
+    """What was applied of an adapter, and how much it changes."""
+    name = os.path.relpath(adapter.path)
+    if adapter.pairs is None:
+        return [[f"adapter {adapter.mode}", f"{name} (not built)", ""]]
+    left = f"; not applied: {listed(adapter.left)}" if adapter.left else ""
+    tensors = plural(len(adapter.tensors), "tensor")
+    rows = [
+        [
+            f"adapter {adapter.mode}",
+            f"{name}: {adapter.applied:,} of {plural(adapter.pairs, 'pair')} applied to {tensors}{left}",
+            "",
+        ]
+    ]
+    if adapter.blocks:
+        told = (f"{block or 'others'} {ratio:.2%}" for block, ratio in adapter.blocks.items())
+        rows.append(["change by block", listed(told, 40), ""])
+    return rows
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
