@@ -59,3 +59,12 @@ def test_results_that_stdout_cannot_spell_are_escaped() -> None:
     report.result("3 × \udcff")
     report.object({"event": "error", "message": "…"})
     assert raw.getvalue() == b'3 \\xd7 \\udcff\n{"v": 1, "event": "error", "message": "\\u2026"}\n'
+
+
+def test_what_a_watch_has_noted_once_is_not_said_after_each_build() -> None:
+    streams = Streams()
+    for text in ("try it: a", "no longer declared: 'b'", "try it: a"):
+        streams.report.note_once(text)
+    assert streams.err == "try it: a\nno longer declared: 'b'\n"
+    streams.report.note("try it: a")
+    assert streams.err.count("try it: a") == 2
