@@ -223,6 +223,8 @@ def test_a_pipe_is_no_file(hand: Hand) -> None:
     for words in (["-f", "pipe.gguf"], ["./pipe.gguf"], ["./weights", "-o", "pipe.gguf"]):
         text = hand.do(*words, code=1 if "-o" in words else 2)
         assert "pipe.gguf: is not a regular file" in text
+    (hand.folder / "gone.gguf").symlink_to("nowhere")
+    assert "gone.gguf: is a link to 'nowhere', which leads nowhere" in hand.do("gone.gguf", code=2)
     (hand.folder / "m").mkdir()
     for name in ("m/Modelfile", "m/ModelBuild.toml"):
         os.mkfifo(hand.folder / name)

@@ -43,7 +43,7 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
 
     if dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
-    if not targets:
+    if not targets and call.settings.file is None:
         _refuse_target(call, dest)
     session = call.session
     path = started_in(call.settings.folder, dest)
@@ -89,7 +89,7 @@ def _tell_of_new_models(call: Invocation, known: Sequence[str], dest: str) -> No
 
 
 def _refuse_target(call: Invocation, dest: str) -> None:
-    """Alone, the last word is the place; what names a model or weights was meant as a target."""
+    """Alone, the last word is the place; what names a model or weights was meant as a target. A path or -f is one already."""
     is_weights = discovery.is_checkpoint(started_in(call.settings.folder, dest))
     if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
         raise Error(
