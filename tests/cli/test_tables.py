@@ -28,6 +28,15 @@ def test_a_text_is_wrapped_between_words_then_behind_signs_then_anywhere() -> No
     assert wrapped("", 5) == [""]
 
 
+def test_a_command_in_backquotes_is_not_broken_where_a_line_takes_it() -> None:
+    assert wrapped("to build it: `modelbuild -f x`, then run it", 24) == [
+        "to build it:",
+        "`modelbuild -f x`, then",
+        "run it",
+    ]
+    assert wrapped("`modelbuild -f one -f two -f three`", 16) == ["`modelbuild -f", "one -f two -f", "three`"]
+
+
 def test_a_table_without_a_width_is_whole() -> None:
     row = ["n" * 300, "1 B", "f" * 300]
     assert table(NAMES, [row]).split("\n")[1] == f"{row[0]}   1 B  {row[2]}"

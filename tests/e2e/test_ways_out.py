@@ -39,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["build", "--poll"], 2, "hint  it is an option of `modelbuild watch`"),
         (["watch", "c"], 2, "'c' is not a model, a variant or a group of this project"),
         (["--watch", "a", "list"], 2, "'list' is not a model"),
+        (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown ftype 'q9_0'"),
+        (["./weights", "-q", "iq2_xs", "-o", "out.gguf"], 2, "llama.cpp's iq2_xs is not supported yet"),
         (["quality", "--models", "m m"], 1, "`modelbuild --models 'm m' a`"),
     ],
 )

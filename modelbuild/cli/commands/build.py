@@ -170,7 +170,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
         return one_file(session, targets, into)
     except Errors as errors:
         first, *others = errors.errors
-        if words.resolve(targets[0]) is None and not first.hint:
+        if targets and words.resolve(targets[0]) is None and not first.hint:
             from modelbuild.cli import paths
 
             near = nearest(targets[0], commands())
