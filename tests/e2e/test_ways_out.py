@@ -41,6 +41,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--watch", "a", "list"], 2, "'list' is not a model"),
         (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown ftype 'q9_0'"),
         (["./weights", "-q", "iq2_xs", "-o", "out.gguf"], 2, "llama.cpp's iq2_xs is not supported yet"),
+        (["a:"], 2, "has no row ''"),
+        (
+            ["export", "a"],
+            2,
+            "error: DEST is missing\n  hint  name a folder or a FILE.gguf: `modelbuild export a FOLDER`",
+        ),
+        (["export", "out"], 2, "such as `modelbuild export a out`"),
+        (["show"], 2, "error: 'ModelBuild.toml' matches 2 variants, need one"),
         (["quality", "--models", "m m"], 1, "`modelbuild --models 'm m' a`"),
     ],
 )
@@ -81,3 +89,12 @@ def test_a_number_of_thousands_of_digits_is_told_in_our_words(folder: Path, caps
     (folder / "ModelBuild.toml").write_text(f'[model.a]\nfrom = "./w"\nparameters.seed = {"9" * 6000}\n')
     assert main.main(["list"]) == 2
     assert "ModelBuild.toml:3:19: a number has more than 4,300 digits" in capsys.readouterr().err
+
+
+def test_the_only_model_of_a_project_needs_no_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "alone").mkdir()
+    (folder / "alone/Modelfile").write_text("FROM ../weights\n")
+    assert main.main(["-f", "alone/Modelfile", "export", "out"]) == 0
+    assert (folder / "out/alone.gguf").is_file()
+    assert main.main(["-f", "alone/Modelfile", "show"]) == 0
+    assert capsys.readouterr().out.startswith("alone\n")

@@ -17,9 +17,12 @@ from modelbuild.errors import Error
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.settings import started_in
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     import click
+
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -28,7 +31,7 @@ def parameters() -> list[click.Parameter]:
     from modelbuild.cli.kinds import Count, targets
 
     return [
-        targets(required=True),
+        targets(),
         click.Argument(["dest"], type=click.Path(), metavar="DEST"),
         click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N steps at once; default: all cores."),
         click.Option(["--force"], is_flag=True, help="Replace existing files."),
@@ -41,6 +44,7 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
     if dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
     session = call.session
+    _both(session, targets, dest)
     path = started_in(call.settings.folder, dest)
     replaces = exporting.ALL if force else exporting.OWN
     if dest.lower().endswith(SUFFIX):
@@ -58,6 +62,22 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
     if code == GOOD and export.modelfiles:
         return _write(call, exported, export.modelfiles)
     return code
+
+
+def _both(session: Session, targets: Sequence[str], dest: str) -> None:
+    """Refuse one word where two are needed: the only model of a project needs no name, and any other does."""
+    if targets:
+        return
+    if session.words().resolve(dest) is not None:
+        raise Error("DEST is missing", hint=f"name a folder or a FILE.gguf: `modelbuild export {dest} FOLDER`")
+    selection = session.everything()
+    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
+    if len(labels) > 1:
+        raise Error(
+            "TARGET is missing",
+            facts=[("variants", listed(labels))],
+            hint=f"name what to write, such as `modelbuild export {labels[0]} {dest}`",
+        )
 
 
 def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:

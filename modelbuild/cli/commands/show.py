@@ -1,8 +1,8 @@
 """Show everything about one target.
 
-Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
-model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
-instead, without bases, matrix and variables.
+No TARGET is needed where the project has one model. Prints its names, its values and its layers. Each value comes with
+the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are those of the model as
+it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parameters() -> list[click.Parameter]:
     from modelbuild.cli.kinds import Target
 
     return [
-        click.Argument(["target"], type=Target(), metavar="TARGET"),
+        click.Argument(["target"], type=Target(), metavar="[TARGET]", required=False),
         click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print everything as one Modelfile."),
     ]
 
