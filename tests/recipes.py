@@ -85,7 +85,10 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     arrays = [_items(data, operand) for data, operand in zip(parts, x.operands, strict=True)]
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
+        "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows,
     }  # fmt: skip
+    if x.operation == "reshape":
+        return parts[0]
     assert x.operation in specified, f"say in {__name__} what '{x.operation}' makes, in numpy's own words"
     made = specified[x.operation](x, *arrays)
     return np.ascontiguousarray(made).tobytes()
@@ -176,6 +179,44 @@ def _scale(x: Expression, old: Array, scales: Array) -> Array:
     spread = scales.reshape((1, 1, *scales.shape)[-max(2, len(x.shape)) :])
     spread = spread.repeat(high, axis=-2)[..., :rows, :].repeat(wide, axis=-1)[..., :columns]
     return old.reshape(spread.shape) * spread
+
+
+def _merge(x: Expression, old: Array, a: Array, b: Array) -> Array:
+    if x.operands[0].dtype == "bf16":
+        old = (old.view("<u2").astype("<u4") << 16).view("<f4")
+    total = np.zeros(x.shape if len(x.shape) > 1 else (1, *x.shape), np.float32)
+    for k in range(a.shape[-2]):
+        total = total + b[..., :, k, None] * a[..., None, k, :]
+    total = (np.float32(x.parameters[0]) * total).reshape(x.shape)
+    if len(x.parameters) == 2:
+        total = _as(x.operands[0].dtype, total)
+    return old.astype(np.float32) + total
+
+
+def _as(dtype: str, floats: Array) -> Array:
+    """Rounded to f16 or bf16 and back."""
+    if dtype == "f16":
+        return floats.astype(np.float16).astype(np.float32)
+    bits = np.ascontiguousarray(floats).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+
+
+def _lengthen(x: Expression, old: Array, lengths: Array) -> Array:
+    """Each row by itself, halves of its squares added to halves."""
+    made = []
+    for row, length in zip(old, lengths, strict=True):
+        squares = [float(value) ** 2 for value in row]
+        while len(squares) > 1:
+            half = (len(squares) + 1) // 2
+            squares = [v + squares[i + half] if i + half < len(squares) else v for i, v in enumerate(squares[:half])]
+        made.append(row * np.float32(float(length) / squares[0] ** 0.5))
+    return np.array(made)
+
+
+def _replace_rows(x: Expression, old: Array, rows: Array) -> Array:
+    made = old.copy()
+    made[list(x.parameters)] = rows
+    return made
 
 
 def _mxfp4(x: Expression, blocks: Array, scales: Array) -> Array:

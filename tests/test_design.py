@@ -20,12 +20,25 @@ ELSEWHERE = {
     "cli.commands.*": "cli/test_commands.py",
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",
     # Registries: a folder is tested as one, each of its files by the same cases.
+    **dict.fromkeys(
+        (
+            f"checkpoint.adapters.{name}"
+            for name in ("adapter", "checked", "gguf", "peft", "reading", "tensors", "trained")
+        ),
+        "attacks/test_adapter_lies.py",
+    ),
+    **dict.fromkeys(
+        (f"checkpoint.adapters.{name}" for name in ("factors", "mlx", "places")), "checkpoint/adapters/test_layer.py"
+    ),
+    "checkpoint.adapters.proof": "e2e/test_adapters.py",
+    "session.applied": "e2e/test_adapters.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "steps": "steps/test_steps.py",
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
+    "tensors.products": "tensors/operations/test_merge.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""

@@ -24,7 +24,10 @@ from modelbuild.words import in_json
 
 
 class ParameterCounts(NamedTuple):
-    """How many parameters a model has: in all, outside its experts, in one expert of each kind, and how many experts."""
+    """How many parameters a model has: in all, outside its experts, in one expert of each kind, and how many experts.
+
+    Of an adapter, `total` is the number that it changes, less than zero.
+    """
 
     total: int
     shared: int
@@ -130,6 +133,8 @@ def _part(text: str, index: int, total: int) -> _Part:
         return _Part(text.upper(), {"type"})
     if index and matches(r"(([A]|\d+[x])?\d+([._]\d+)?[KMBT][\d]?|small|mini|medium|large|x?xl)"):
         return _size_part(text.replace("_", "."), total)
+    if index and total < 0 and matches("lora"):
+        return _Part(text, {"type"})
     if index and matches("chat|instruct|vision|lora"):
         return _Part(text, {"finetune"})
     return _Part(text, set())
@@ -145,7 +150,8 @@ def _size_part(text: str, total: int) -> _Part:
         claimed = float(text[:-1]) * 1000.0 ** " KMBT".find(text[-1])
     except ValueError:
         return _Part(text, {"size_label"})
-    if total > 0 and abs(claimed - total) > 7 * total // 8:
+    # An adapter need not change all of its model.
+    if (total < 0 and claimed < -total // 8) or (total > 0 and abs(claimed - total) > 7 * total // 8):
         return _Part(text[:-1] + text[-1].lower(), {"finetune"})
     return _Part(text, {"size_label"})
 
@@ -309,7 +315,7 @@ def general(checkpoint: Checkpoint, parameters: ParameterCounts) -> Values:
         ):
             if found[key] is None and value is not None:
                 found[key] = title(value) if key in ("name", "organization") else value
-    if found["size_label"] is None and parameters.total:
+    if found["size_label"] is None and parameters.total > 0:
         found["size_label"] = size_label(parameters)
     if isinstance(found["license"], list):
         found["license"] = ",".join(_text(item, "license") for item in found["license"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from modelbuild.errors import Error
 from modelbuild.ollama import server
@@ -14,6 +14,15 @@ from modelbuild.words import listed
 
 MOST = 5
 """Names that a warning shows."""
+
+
+def by_shortest(models: Iterable[Sequence[str]], published: Mapping[str, str]) -> dict[str, str]:
+    """For `said`: of each model that was published the name that is shortest to type, those without a tag first."""
+    found = {}
+    for names in models:
+        if manifest := next((published[name] for name in names if name in published), None):
+            found[next((name for name in names if name.endswith("/latest")), names[0])] = manifest
+    return dict(sorted(found.items(), key=lambda each: not each[0].endswith("/latest")))
 
 
 def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:

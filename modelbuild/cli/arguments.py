@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -28,6 +31,9 @@ def run(words: Sequence[str]) -> int:
     if instruction := os.environ.get(COMPLETE):
         return _complete(instruction, words)
     command = root()
+    if (assigned := _assigned(words)) is not None:
+        Report(as_json="--json" in words).error(assigned)
+        return WRONG
     try:
         with command.make_context("modelbuild", sorted_q(words)) as context:
             return int(command.invoke(context) or GOOD)
@@ -36,6 +42,14 @@ def run(words: Sequence[str]) -> int:
     except click.ClickException as error:
         Report(as_json="--json" in words).error(_explained(error))
         return WRONG
+
+
+def _assigned(words: Sequence[str]) -> Error | None:
+    """A fault of `-o=FILE`: taken as it stands, the file would be called '=FILE'."""
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        if match := re.fullmatch("(-[a-zA-Z])=(.*)", word, re.DOTALL):
+            return Error(f"'{word}': a short option takes no '='", hint=f"write {match[1]} {shlex.quote(match[2])}")
+    return None
 
 
 def root() -> click.Command:
@@ -190,6 +204,8 @@ def _explained(error: click.ClickException) -> Error:
     if isinstance(error, click.NoSuchOption):
         known = [name for parameter in ctx.command.params for name in parameter.opts] if ctx else []
         hint = foreign.OPTIONS.get(error.option_name) or _of_command(error.option_name)
+        if not hint and is_command(error.option_name.lstrip("-")):
+            hint = f"did you mean the command '{error.option_name.lstrip('-')}'?"
         hint = hint or did_you_mean(error.option_name, known) or help_
         return Error(f"no such option '{error.option_name}'", hint=hint)
     if isinstance(error, click.BadParameter) and error.param is not None:

@@ -10,7 +10,7 @@ from modelbuild.errors import Error
 VERBS = {
     # Ollama's
     "ollama": "Ollama is a separate program: `ollama {names}`",
-    "create": "`modelbuild -f Modelfile -t {names}` builds a Modelfile; `modelbuild` builds a ModelBuild.toml",
+    "create": "`modelbuild -f Modelfile -t {names}` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
     "run": "Ollama runs models: `ollama run {names}`",
     "serve": "Ollama serves models: `ollama serve`; `modelbuild show NAME` names the file for `llama-server -m`",
     "stop": "Ollama stops models: `ollama stop {names}`; Ctrl-C stops a build",
@@ -24,9 +24,8 @@ VERBS = {
     "ls": "did you mean the command 'list'?",
     "signin": "registries are not supported yet: `ollama signin`",
     # llama.cpp's
-    "quantize": "`modelbuild PATH -q TYPE -o FILE.gguf` quantizes a checkpoint or a GGUF file; "
-    '`quantize = "TYPE"` in ModelBuild.toml quantizes a model',
-    "convert": "`modelbuild ./DIR -o FILE.gguf` converts a folder of safetensors; FROM ./DIR in a Modelfile does so too",
+    "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
+    "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
     "imatrix": 'computing an importance matrix is not supported: `llama-imatrix` makes one, `imatrix = "FILE"` uses it',
     "merge": "merging adapters or models is not supported yet",
     "split": "splitting a GGUF file is not supported: `llama-gguf-split` does it",
@@ -42,7 +41,7 @@ VERBS = {
     "status": "`modelbuild list` says what is built, `modelbuild -n` what would run",
     "add": "add a table [model.NAME] to ModelBuild.toml; `modelbuild init` writes one for the models in this folder",
     "new": "did you mean the command 'init'?",
-    "plan": "`modelbuild -n` prints what would run, `modelbuild graph` the steps",
+    "plan": "`modelbuild -n` prints what would run, `modelbuild graph --steps` the steps",
     "dag": "did you mean the command 'graph'?",
     "diff": "did you mean the command 'explain'?",
     "why": "did you mean the command 'explain'?",
@@ -53,20 +52,23 @@ VERBS = {
     "lint": "did you mean the command 'check'?",
     "test": "did you mean the command 'check'?",
     "gc": "`modelbuild clean --stale` removes models that are no longer declared, `modelbuild clean --cache` empties the cache",
+    # a shell's
+    "completion": 'a line in ~/.bashrc switches it on: eval "$(_MODELBUILD_COMPLETE=bash_source modelbuild)"; '
+    "zsh and fish have their own, zsh_source and fish_source",
     "version": "did you mean the option '--version'?",
 }
-"""Verb -> a hint; `{names}` stands for the words after the verb."""
+"""Verb -> a hint; `{names}` stands for the words behind the verb, or `{weights}`, `{type}` and `{file}` for each of them."""
 
 SAME = {
     "start": "serve", "remove": "rm", "delete": "rm", "uninstall": "rm", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
     "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "fetch": "pull", "download": "pull",
-    "login": "signin", "copy": "cp", "rename": "mv", "everything": "all", "tree": "dag", "describe": "info",
+    "login": "signin", "copy": "cp", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""
 
 OPTIONS = {
-    "--print": "`modelbuild -n` prints what would run, `modelbuild graph` the steps, `modelbuild list --json` the models",
+    "--print": "`modelbuild -n` prints what would run, `modelbuild graph --steps` the steps, `modelbuild list --json` the models",
     "--just-print": "did you mean '--dry-run'?",
     "--always-make": "did you mean '--force'?",
     "-B": "did you mean '--force'?",
@@ -78,7 +80,6 @@ OPTIONS = {
     "--tag": "did you mean '--name'?",
     "--push": "pushing to a registry is not supported yet: `ollama push NAME`",
     "--pull": "pulling from a registry is not supported yet: `ollama pull NAME`, then FROM finds it",
-    "--outtype": "use a model's `outtype`: --set MODEL.outtype=bf16",
     "--imatrix": "use a model's `imatrix`: --set MODEL.imatrix=FILE",
     "--allow-requantize": "use a model's `allow_requantize`: --set MODEL.allow_requantize=true",
     "--metadata": "use a model's `metadata` in ModelBuild.toml",
@@ -89,6 +90,13 @@ OPTIONS = {
     "--leave-output-tensor": "use a mix: `leave_output_tensor` in a table [ftype.NAME]",
     "--output-tensor-type": "use a mix: `output_tensor_type` in a table [ftype.NAME]",
     "--token-embedding-type": "use a mix: `token_embedding_type` in a table [ftype.NAME]",
+    "--outfile": "did you mean '--output'?",
+    "--outtype": "-q TYPE sets it for weights and Modelfiles, `outtype` for a model of a ModelBuild.toml: --set MODEL.outtype=bf16",
+    "--type": "did you mean '--quantize'?",
+    "--load": "`modelbuild` puts what it builds into the models folder",
+    "--install-completion": VERBS["completion"],
+    "--show-completion": VERBS["completion"],
+    "--completion": VERBS["completion"],
 }  # fmt: skip
 """Option -> a hint."""
 
@@ -109,4 +117,17 @@ def verb(words: Sequence[str]) -> Error | None:
         others, hint = [re.sub("clean[-_:]", "", first)], VERBS["rm"]
     if hint is None:
         return None
-    return Error(f"'{first}' is not a command", hint=hint.replace("{names}", " ".join(others) or "NAME"))
+    for name, text in {"names": " ".join(others) or "NAME", **_weights(others)}.items():
+        hint = hint.replace(f"{{{name}}}", text)
+    return Error(f"'{first}' is not a command", hint=hint)
+
+
+def _weights(words: Sequence[str]) -> dict[str, str]:
+    """What the words behind llama.cpp's programs are here: weights, then a file to write, and in any place a type."""
+    from modelbuild.tensors import ftypes
+
+    types = [word for word in words if ftypes.canonical(word)]
+    weights, file, *_ = [*(word for word in words if word not in types), "", ""]
+    if weights and not weights.endswith(".gguf") and not weights.startswith((".", "/", "~")):
+        weights = f"./{weights}"
+    return {"weights": weights or "./WEIGHTS", "file": file or "FILE.gguf", "type": types[0] if types else "TYPE"}

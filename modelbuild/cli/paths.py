@@ -45,6 +45,10 @@ def _aim(call: Invocation, words: tuple[str, ...]) -> bool:
             hint="leave one of them out",
         )
     if others:
+        from modelbuild.cli import foreign
+
+        if words[0] not in paths and (misplaced := foreign.verb(words)) and not _is_target(call, words[0]):
+            raise misplaced
         raise Error(
             f"'{path}' is a path, and a path cannot be combined with targets, got '{others[0]}'",
             hint=f"-f takes a project and its targets: modelbuild -f {path} {others[0]}"
@@ -89,13 +93,15 @@ def _project(path: str, word: str) -> str:
     if found is not None:
         return found
     if not os.path.lexists(path):
-        folder, name = os.path.split(path)
-        near = did_you_mean(name, os.listdir(folder) if os.path.isdir(folder) else ())
+        folder, name = os.path.split(path.rstrip(os.sep))
+        beside = os.path.dirname(word.rstrip(os.sep))
+        there = os.listdir(folder) if os.path.isdir(folder) else ()
+        near = did_you_mean(os.path.join(beside, name), (os.path.join(beside, each) for each in there))
         raise Error("no such file or folder", path=word, hint=near)
     if os.path.isdir(path):
         what = "is a folder without a ModelBuild.toml, a Modelfile, safetensors or GGUF files"
         raise Error(what, path=word, hint="name a checkpoint's folder, or a GGUF file")
-    if path.endswith(".safetensors"):
+    if path.endswith(".safetensors") or discovery.is_checkpoint(os.path.dirname(path)):
         folder = os.path.dirname(word) or "."
         raise Error("is one file of a checkpoint", path=word, hint=f"name its folder: {folder}")
     hint = "-f reads it as a Modelfile, whatever its name is"

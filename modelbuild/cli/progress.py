@@ -102,7 +102,7 @@ class Progress:
             self.report.warning(warning, told=True)
         if self.stale and not self.report.as_json:
             names = listed(f"'{name}'" for name in self.stale)
-            self.report.note(f"no longer declared: {names}; `modelbuild clean --stale` removes them")
+            self.report.note_once(f"no longer declared: {names}; `modelbuild clean --stale` removes them")
         if self.summary is not None:
             self.finish(self.summary, bool(errors))
 

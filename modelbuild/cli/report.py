@@ -43,6 +43,7 @@ class Report:
         self.color = _colored(color, self.err)
         self.base: str | None = None
         self.options: Sequence[str] = ()
+        self._noted: set[str] = set()
         self.begin()
 
     def begin(self) -> None:
@@ -76,6 +77,12 @@ class Report:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
             self.err.write(hanging(self._here(text), width(self.err), GAP) + "\n")
+
+    def note_once(self, text: str) -> None:
+        """The same, unless a build before, of the same watch, has said it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.note(text)
 
     def error(self, error: Error, *, told: bool = False) -> None:
         """Show an error; with --json also as an object, unless the JSON result has `told` of it."""

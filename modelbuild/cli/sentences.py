@@ -65,8 +65,8 @@ class Outcome(NamedTuple):
         if self.failed or self.skipped:
             parts = [f"{len(self.built)} built"]
             parts += [f"{len(self.unchanged)} unchanged"] if self.unchanged else []
-            parts += [f"{len(self.failed)} failed: {listed(self.failed)}"] if self.failed else []
             parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
+            parts += [f"{len(self.failed)} failed: {listed(self.failed)}"] if self.failed else []
             return ", ".join(parts)
         if self.built:
             more = f", {len(self.unchanged)} unchanged" if self.unchanged else ""

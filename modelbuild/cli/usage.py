@@ -28,6 +28,13 @@ OPTIONS: Mapping[str, Sequence[str]] = {
 """Title -> options of every command, by the names of their parameters; any other option is in the last group."""
 
 
+COMPLETION = (
+    ("~/.bashrc", 'eval "$(_MODELBUILD_COMPLETE=bash_source modelbuild)"'),
+    ("~/.zshrc", 'eval "$(_MODELBUILD_COMPLETE=zsh_source modelbuild)"'),
+)
+"""File of a shell -> the line by which it completes."""
+
+
 def write(
     formatter: click.HelpFormatter, ctx: click.Context, commands: Mapping[str, click.Command], default: str
 ) -> None:
@@ -40,6 +47,7 @@ def write(
     options = {str(each.name): each for each in ctx.command.get_params(ctx) if isinstance(each, click.Option)}
     for title, names in _grouped(OPTIONS, options, "More options"):
         _section(formatter, title, _records((options[name] for name in names), ctx))
+    _section(formatter, "Completion", COMPLETION)
 
 
 def summary(command: click.Command) -> str:

@@ -85,7 +85,9 @@ class _Rounds:
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
         self._stand()
+        given = self._report.options
         call = Invocation(self._settings, self._report)
+        self._report.options = given
         try:
             graph, broken = self._plan(call)
             plan, faults = graph.encode(), [str(error) for error in told(broken)]

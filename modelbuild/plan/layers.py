@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelbuild.ollama import manifest as media
@@ -45,6 +45,12 @@ class Base:
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""
         return tuple(model if each.media_type == media.MODEL else each for each in self.layers)
+
+    def made_of(self, recipe: str, finished: str) -> Base:
+        """The same model, its layer to be made of another recipe."""
+        layers = self.with_model(LayerStep(media.MODEL, ""))
+        config = without_model(self.config)
+        return replace(self, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
 
 
 def form(media_type: str) -> str:

@@ -13,6 +13,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
+from modelbuild.plan.adapters import Adapters
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep, form, without_model
@@ -23,7 +24,7 @@ from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
@@ -42,7 +43,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, declared)
+    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -61,9 +62,10 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
         self._bases = bases
         self._weights = weights
+        self._adapters = adapters
         self._declared = declared
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
@@ -119,7 +121,7 @@ class _Planner:
         way = " -> ".join(f"'{each.label}'" for each in circle)
         return self._from_place(variant).error(
             f"'{variant.label}' is based on itself",
-            facts=[("circle", way)],
+            facts=[("cycle", way)],
             hint="change FROM of one of them",
         )
 
@@ -128,8 +130,8 @@ class _Planner:
         return variant.froms[0].place if variant.froms else variant.table
 
     def _laid(self, variant: Variant) -> Base:
-        base = self._quantized(variant, self._described(variant, self._base(variant)))
-        base = self._with_model(variant, base)
+        base = self._described(variant, self._merged(variant, self._base(variant)))
+        base = self._with_model(variant, self._quantized(variant, base))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
         dropped = {media.PARAMS} | {KEYS[key].empties for key in variant.cleared}
@@ -139,7 +141,7 @@ class _Planner:
         if projector := variant.file("projector"):
             self._weights.beside("projector", projector, projector.path)
             kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", projector.path))
-        new = [*self._files_beside(variant), *self._texts(variant, merged)]
+        new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = {key: value for key, value in base.config.items() if key not in variant.cleared}
         for draft in variant.drafts:
@@ -152,10 +154,10 @@ class _Planner:
         self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
         return replace(base, layers=tuple(layers), parameters=merged, config=given)
 
-    def _files_beside(self, variant: Variant) -> Iterable[LayerStep]:
+    def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
-            self._weights.beside("adapter", adapter, adapter.path)
-            yield self._as_it_is(variant, media.ADAPTER, "adapter", adapter.path)
+            if adapter.mode == "layer":
+                yield self._adapter(variant, base, adapter)
         for draft in variant.drafts:
             self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
@@ -184,10 +186,12 @@ class _Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
+        return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe))
+
+    def _of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
         values = layer.Parameters(operations=operations.versions() or None)
-        made = self._declared.step(variant, layer, values, [("recipe", recipe)], what="model", pool="cores")
-        return LayerStep(media.MODEL, made)
+        return self._declared.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
@@ -200,7 +204,23 @@ class _Planner:
                     layers[number] = self._model_layer(variant, base.finished)
         return replace(base, layers=tuple(layers), whole=None)
 
-    # Metadata and quantization
+    def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
+        found = self._adapters.layer(variant, base.recipe, adapter)
+        if isinstance(found, Source):
+            return self._as_it_is(variant, media.ADAPTER, "adapter", found.path)
+        self._used.add((variant.label, "outtype"))
+        return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", found))
+
+    # What is done to the weights
+
+    def _merged(self, variant: Variant, base: Base) -> Base:
+        """Merge adapters into the weights, one after the other."""
+        for adapter in variant.adapters:
+            if adapter.mode == "merge":
+                recipe = self._adapters.merged(variant, base.recipe, adapter)
+                finished = self._adapters.merged(variant, base.finished, adapter) if base.finished else recipe
+                base = base.made_of(recipe, finished)
+        return base
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""
@@ -213,14 +233,7 @@ class _Planner:
             raise variant.place("metadata").error(f"'{variant.label}' has no model file whose metadata could be set")
         recipe = self._describe(variant, base.recipe, given)
         finished = self._describe(variant, base.finished, given) if base.finished else recipe
-        return replace(
-            base,
-            layers=base.with_model(LayerStep(media.MODEL, "")),
-            recipe=recipe,
-            finished=finished,
-            config=without_model(base.config),
-            whole=None,
-        )
+        return base.made_of(recipe, finished)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
         return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])
@@ -333,6 +346,7 @@ class _Planner:
         """
         if variant.string("template") is not None or "template" in variant.cleared:
             return (), {}
+        found = self._adapters.chat(variant) or found
         if text := variant.metadata.get("tokenizer.chat_template"):
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
         if found is None or variant.metadata.get("tokenizer.chat_template") == "":

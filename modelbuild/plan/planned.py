@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from modelbuild import steps
 from modelbuild.engine.graph import Graph, Output, Step
-from modelbuild.steps import config, convert, describe, layer, manifest, quantize
+from modelbuild.steps import adapt, config, convert, describe, layer, manifest, merge, quantize
 from modelbuild.tensors import ftypes
 
-CONVERT, DESCRIBE, QUANTIZE = map(steps.kind_of, (convert, describe, quantize))
+ADAPT, CONVERT, DESCRIBE, MERGE, QUANTIZE = map(steps.kind_of, (adapt, convert, describe, merge, quantize))
 
 
 class PlannedLayer(NamedTuple):

@@ -47,7 +47,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     for step in graph.steps.values():
         if wanted is None or step.name in wanted:
             errors, warnings = looked.try_(step)
-            wrong.add(step, [*errors, *looked.unloadable(step)])
+            wrong.add(step, [*errors, *looked.unloadable(step), *looked.misfits(step)])
             doubtful.add(step, warnings)
         looked.forget(step)
     return Findings(looked.files, wrong.by_step(), doubtful.by_step(), looked.unjudged)
@@ -115,7 +115,8 @@ class _Look:
 
     def _of_file(self, error: Error, step: Step) -> Error:
         """What a step says that knows no file is about the one that its recipe comes from."""
-        weights = self._weights(step)
+        own = next((source for source in step.sources if source.form != "bytes"), None)
+        weights = own or self._weights(step)
         if error.place or weights is None or weights.form != "gguf":
             return error
         return error.replace(path=weights.path)
@@ -128,6 +129,21 @@ class _Look:
                 self._made.pop(name, None)
                 self._recipes.pop(name, None)
 
+    def misfits(self, step: Step) -> Sequence[Error]:
+        """What is wrong with the adapters beside a model that are taken as they are."""
+        from modelbuild.plan import beside
+
+        if steps.module(step.kind).MAKES != "manifest":
+            return []
+        try:
+            return list(beside.misfits(step, self._graph, self._heads.table, self._shapes))
+        except Error:  # told already, of the file
+            return []
+
+    def _shapes(self, recipe: str) -> Mapping[str, Shape] | None:
+        file = self.files.get(recipe)
+        return dict(zip(file.names, file.shapes, strict=True)) if file is not None else None
+
     def unloadable(self, step: Step) -> Sequence[Error]:
         """Why the runtime would not load the file of a model: as it is, or as its recipe has become."""
         from modelbuild.checkpoint import loadable
@@ -136,6 +152,8 @@ class _Look:
         if weights is None or steps.module(step.kind).MAKES != "layer":
             return []
         recipe = self._recipes.get(next(step.needs, ""))
+        if recipe is not None and ggufs.role(recipe.metadata) != "model":
+            return []
         if recipe is None:
             found = self._as_it_is(weights) if weights in step.sources else None
         elif weights.form == "safetensors":

@@ -15,7 +15,7 @@ from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan.placed import Named, in_named
-from modelbuild.project.variant import File, From
+from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
@@ -106,14 +106,7 @@ class WeightsReader:
         if kind is None:
             raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
-            raise file.place.error(
-                f"{role} '{file.text}' is a safetensors adapter, which is not supported yet"
-                if role == "adapter"
-                else f"{role} '{file.text}' is not a GGUF file",
-                hint="name a GGUF file (llama.cpp's convert_lora_to_gguf.py converts an adapter)"
-                if role == "adapter"
-                else "name a GGUF file",
-            )
+            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
             hint = _WHERE[found.role].format(file.text)
@@ -130,7 +123,7 @@ class WeightsReader:
 
     def missing(self, named: Named, path: str, instruction: str | None = None) -> Error:
         """The error for a path that leads to nothing, or to a folder where a file is named, in an `instruction` of a Modelfile."""
-        where, wanted = "file or folder" if isinstance(named, From) else "file", self._wanted(named)
+        where, wanted = "file or folder" if isinstance(named, From | Adapter) else "file", self._wanted(named)
         what = f"no such {where}: '{named.text}'"
         if os.path.isdir(path):
             what = f"'{named.text}' is a folder, expected a file"
@@ -148,24 +141,24 @@ class WeightsReader:
     def _wanted(named: Named) -> Wanted:
         from modelbuild import misspelled
 
-        return misspelled.WEIGHTS if isinstance(named, From) else misspelled.FILE
+        return misspelled.WEIGHTS if isinstance(named, From | Adapter) else misspelled.FILE
 
     # Folders
 
     def _folder(self, line: From, path: str) -> Weights:
-        folder = self._snapshot(line, path)
-        names = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+        folder = self.snapshot(line, path)
+        names = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
         ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
         if ggufs and not any(name.endswith(".safetensors") for name in names):
             return self._ggufs([(line, path) for path in ggufs])
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
 
-    def _snapshot(self, line: From, folder: str) -> str:
+    def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
         from modelbuild.checkpoint import hf_cache, shards
 
-        self._entries(line, folder)
+        self.entries(line, folder)
         found = folder
         try:
             found = hf_cache.snapshot(folder, self._observed)
@@ -178,7 +171,8 @@ class WeightsReader:
             raise _unreadable(error, line, folder, "folder") from error
         return found
 
-    def _entries(self, line: From, folder: str) -> Listing:
+    def entries(self, line: Named, folder: str) -> Listing:
+        """What a folder holds. Raises Error."""
         try:
             return self._observed.entries(folder)
         except OSError as error:
@@ -189,9 +183,9 @@ class WeightsReader:
 
         nested = [
             f"{sub}/{name}"
-            for sub, kind, _ in self._entries(line, folder)
+            for sub, kind, _ in self.entries(line, folder)
             if kind == "folder" and sub == "additional_chat_templates"
-            for name, what, _ in self._entries(line, os.path.join(folder, sub))
+            for name, what, _ in self.entries(line, os.path.join(folder, sub))
             if what == "file"
         ]
         index = os.path.join(folder, shards.INDEX)
@@ -208,12 +202,12 @@ class WeightsReader:
         forms += [(name, "safetensors") for name in weights]
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
-        name, chat = os.path.basename(os.path.abspath(folder)), self._chat(folder, names)
+        name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
 
     def _within(self, line: From, folder: str) -> str | None:
         """A hint that names a folder of weights in a folder that has none of its own."""
-        inside = [name for name, kind, _ in self._entries(line, folder) if kind == "folder"]
+        inside = [name for name, kind, _ in self.entries(line, folder) if kind == "folder"]
         for name in inside[:NESTED]:
             try:
                 names = os.listdir(os.path.join(folder, name))
@@ -250,7 +244,7 @@ class WeightsReader:
             raise line.place.placed(error) from error
         return plugin.package if plugin is not None else None
 
-    def _chat(self, folder: str, names: Sequence[str]) -> Chat | None:
+    def chat(self, folder: str, names: Sequence[str]) -> Chat | None:
         """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
         if folder not in self._chats:
             from modelbuild.checkpoint import chat
@@ -307,7 +301,7 @@ class WeightsReader:
         found: dict[tuple[str, ...], From] = {}
         for line, path in paths:
             folder = os.path.dirname(path)
-            beside = [name for name, kind, _ in self._entries(line, folder) if kind == "file"]
+            beside = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
             try:
                 names = ggufs.parts(os.path.basename(path), beside)
             except Error as error:

@@ -151,7 +151,7 @@ def _parse(text: str, file: str) -> dict[str, Any]:
             raise Error(f"not TOML: {what}", path=file) from None
         source = text.split("\n")[line - 1]
         column = min(column or len(source) + 1, len(source) + 1)
-        hint = _toml_hint(what, source)
+        hint = _toml_hint(what, source, column)
         what = re.sub(r"\('(.*?)',?\)", lambda found: f"'{found[1].replace(_BETWEEN_KEYS, '.')}'", what)
         what = f"not TOML: {what[:1].lower()}{what[1:]}"
         raise Error(what, path=file, line=line, column=column, source=source, hint=hint) from None
@@ -169,8 +169,8 @@ def _too_long(text: str, start: int, file: str) -> Error:
     return Error(what, path=file, line=line, column=column, hint="strings need quotes")
 
 
-def _toml_hint(what: str, source: str) -> str | None:
-    if what == "Invalid value" and re.search(r"=\s*[A-Za-z]", source):
+def _toml_hint(what: str, source: str, column: int) -> str | None:
+    if what == "Invalid value" and (re.search(r"=\s*[A-Za-z]", source) or source[column - 1 : column].isalpha()):
         return "strings need quotes"
     if what.startswith("Illegal character '\\n'"):
         return "a string ends on its line, with the quote that began it; a longer one needs three quotes"

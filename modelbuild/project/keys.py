@@ -146,18 +146,19 @@ def flag(value: Any, key: str) -> bool:
 
 
 def adapter_mode(value: Any) -> str:
-    mode = choice(value or "layer", ADAPTER_MODES, "adapter mode")
-    if mode == "merge":
-        raise not_built_yet("adapter mode 'merge'")
-    return mode
+    return choice(value or "layer", ADAPTER_MODES, "adapter mode")
 
 
 def adapter_scale(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Error(f"'scale' expects a number, got {got(value)}")
-    if value != 1:
-        raise not_built_yet("an adapter scale other than 1")
+    if value == 0 or abs(value) > 1e9:
+        raise Error(f"'scale' expects a number other than 0, got {got(value)}", hint="leave the adapter out")
     return float(value)
+
+
+def adapter_zero(value: Any) -> bool:
+    return flag(value, "allow_zero")
 
 
 def role(value: Any) -> str:
@@ -256,6 +257,7 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "mode"), entry.get("mode", "layer"), adapter_mode)
         yield Part((number, "scale"), entry.get("scale", 1), adapter_scale)
+        yield Part((number, "allow_zero"), entry.get("allow_zero", False), adapter_zero)
 
 
 def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:

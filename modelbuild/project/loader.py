@@ -69,7 +69,10 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
     if given.name or given.quantize:
         option = "-t" if given.name else "-q"
-        hint = "-f FILE names the Modelfile; in a ModelBuild.toml use `name`, `tag` and `quantize`"
+        here = (
+            "`name` and `tag`" if given.name else f"`quantize`, or for one build --set MODEL.quantize={given.quantize}"
+        )
+        hint = f"-f FILE names the Modelfile; in a ModelBuild.toml use {here}"
         raise Error(f"'{option}' is for a Modelfile, got '{shown}'", hint=hint)
 
 

@@ -215,7 +215,9 @@ class _Maker:
             return
         named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
         what = f"'default' matches {len(hits)} rows, need one" if hits else "'default' matches no row"
-        self.problems.add(said.place.error(what, facts=[("rows", listed(named))], value=False))
+        open_ = [f"'{axis}'" for axis in self.axes if axis not in wanted]
+        hint = f"it needs a value for {listed(open_)}, too" if hits and open_ else None
+        self.problems.add(said.place.error(what, facts=[("rows", listed(named))], hint=hint, value=False))
 
     def _condition(self, table: Mapping[str, Said], *, adding: bool = False) -> dict[str, dict[str, Said]] | None:
         """axis -> label -> value that a table asks for; None where it names an axis or a label that isn't there."""

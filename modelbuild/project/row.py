@@ -314,8 +314,10 @@ class _Reading:
             file = values.path(entry["path"], here.at("path"))
             own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
             scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
+            zero = values.checked(entry.get("allow_zero", False), here.at("allow_zero"), keys.adapter_zero)
             if file:
-                adapters.append(Adapter(file.path, file.text, file.folder, scale or 1.0, own or mode, file.place))
+                factor = 1.0 if scale is None else scale
+                adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place, bool(zero)))
         return tuple(adapters)
 
     def drafts(self) -> tuple[File, ...]:

@@ -111,12 +111,14 @@ def _words(*known: str) -> Any:
 
 
 class Adapter(_Table):
-    path: str = Field(description="GGUF file or adapter folder, relative to the ModelBuild.toml.")
-    scale: Number = Field(1.0, description="Factor on the adapter's own scale; only 1 is supported yet.")
-    mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
-        "layer",
-        description="'layer': Ollama applies it at run time; 'merge': it goes into the weights (not supported yet).",
+    path: str = Field(
+        description="Folder of PEFT or MLX, safetensors file or GGUF file, relative to the ModelBuild.toml."
     )
+    scale: Number = Field(1.0, description="Factor on the adapter's own scale.")
+    mode: Annotated[str, _words(*ADAPTER_MODES)] = Field(
+        "layer", description="'layer': Ollama applies it at run time; 'merge': into the weights."
+    )
+    allow_zero: Flag = Field(False, description="Take it also where it changes nothing: one that is not trained yet.")
 
 
 class Message(_Table):

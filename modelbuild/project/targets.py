@@ -68,9 +68,8 @@ class Words(NamedTuple):
         """The error for a target that means nothing."""
         model, _, row = target.rpartition(":")
         if rows := self._rows(model):
-            return Error(
-                f"model '{model}' has no row '{row}'", facts=[("rows", listed(rows))], hint=did_you_mean(row, rows)
-            )
+            what, facts = f"model '{model}' has no row '{row}'", [("rows", listed(rows))]
+            return Error(what, facts=facts, hint=_meant_row(model, row, rows))
         what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
         facts = [("known", listed(self.known))] if self.known else []
         return Error(f"'{target}' {what}", facts=facts, hint=self.near(target))
@@ -89,6 +88,18 @@ class Words(NamedTuple):
             return []
         own = [label.removeprefix(f"{model}:") for label in self.labels[model] if label.startswith(f"{model}:")]
         return own or sorted(word.removeprefix(f"{model}:") for word in self.labels if word.startswith(f"{model}:"))
+
+
+def _meant_row(model: str, row: str, rows: Sequence[str]) -> str | None:
+    """A hint for what is no row: some of a row's labels mean all rows that have them; a type is one of no matrix."""
+    glob = f"*{row}*"
+    if row and not GLOB.search(row) and (hits := fnmatch.filter(rows, glob)):
+        return f"'{model}:{glob}' means {len(hits)} of them" if len(hits) > 1 else f"did you mean '{hits[0]}'?"
+    from modelbuild.tensors import ftypes
+
+    if ftypes.canonical(row):
+        return f"add it to the matrix's 'quantize'; a Modelfile or weights alone are built in it by -q {row}"
+    return did_you_mean(row, rows)
 
 
 def spelled(called: Variant | Broken) -> set[str]:

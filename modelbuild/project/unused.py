@@ -144,7 +144,8 @@ def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def keys_of_rows(own: Mapping[str, Any], table: Place, variants: Sequence[Variant]) -> Iterator[Error]:
     """What a model's table says of a thing that none of its rows has."""
-    if own.get("allow_requantize") and not any(each.quantize for each in variants):
+    merges = any(adapter.mode == "merge" for each in variants for adapter in each.adapters)
+    if own.get("allow_requantize") and not merges and not any(each.quantize for each in variants):
         yield table.at("allow_requantize").error("'allow_requantize' has no effect without 'quantize'", value=False)
     if own.get("adapter_mode") and not any(each.adapters for each in variants):
         yield table.at("adapter_mode").error("'adapter_mode' has no effect without 'adapters'", value=False)

@@ -145,6 +145,8 @@ def unknown(name: str, known: Collection[str]) -> Error:
 def _look_up(name: str, scope: Scope) -> Scalar:
     if name in scope:
         return scope[name]
+    if f"matrix.{name}" in scope:
+        raise Error(f"unknown variable '{name}'", hint=f"the axis is ${{matrix.{name}}}")
     if not name.startswith("matrix."):
         raise unknown(name, [known for known in scope if not known.startswith("matrix.")])
     axis = name.split(".")[1]

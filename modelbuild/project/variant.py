@@ -39,7 +39,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A file like `File`, its factor, and whether it is a layer of its own or merged into the weights."""
+    """A file like `File`, its factor, whether it is a layer of its own or merged into the weights, and whether it may change nothing."""
 
     path: str
     text: str
@@ -47,6 +47,7 @@ class Adapter:
     scale: float
     mode: str
     place: Place = field(compare=False)
+    allow_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,9 @@ class ModelsFolder:
         file = owner.file
         if file == self._owner.file or manifest == new.artifact or not os.path.exists(file):
             return None
+        if self._owner.file.endswith(".toml") and os.path.join(os.path.dirname(self._owner.file), "Modelfile") == file:
+            # Beside a ModelBuild.toml it is a project no more.
+            return None
         return file if self._same(path, ActionResult(manifest, 0)) else None
 
     def _note(self, name: str, manifest: ActionResult) -> None:

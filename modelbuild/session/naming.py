@@ -50,7 +50,7 @@ def _losing_their_type(session: Session, outputs: Sequence[Output]) -> Iterator[
         for name in output.names if asked else ():
             if _type(session, name) == str(asked).upper():
                 yield Error(
-                    f"'{displayed(name)}' was built with -q {asked}; this build gives it the type of its weights",
+                    f"'{displayed(name)}' was built with -q {asked}; without -q it gets the type of its weights",
                     hint=f"-q {asked} keeps the type; `quantize` in a ModelBuild.toml keeps it for good",
                 )
 

@@ -282,14 +282,18 @@ def _no_project(folder: str) -> Error:
     from modelbuild import misspelled
     from modelbuild.project.discovery import PROJECT_FILE, name_after
 
-    hint = "`modelbuild init` writes one for the Modelfiles and weights of this folder"
+    all_of_them = "`modelbuild init` writes a ModelBuild.toml for all Modelfiles and weights here"
+    hint = "`modelbuild init` writes one for the Modelfiles and weights of this folder; `modelbuild ./WEIGHTS` builds weights alone"
     for name in (PROJECT_FILE, "Modelfile"):
         if near := misspelled.path(name, folder, misspelled.FILE._replace(loosely=False)):
-            hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
+            if os.path.basename(near) == name:
+                hint = f"name one: -f {near}; or {all_of_them}"
+            else:
+                hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
             break
     else:
         if near := next((name for name in sorted(os.listdir(folder)) if name_after(name)), None):
-            hint = f"name one: -f {near}; or `modelbuild init` writes a ModelBuild.toml for all Modelfiles and weights here"
+            hint = f"name one: -f {near}; or {all_of_them}"
     what = "no ModelBuild.toml here or above, and no Modelfile here"
     return Error(what, facts=[("looked in", folder)], hint=hint)
 

@@ -53,7 +53,7 @@ def ftype(session: Session, output: Output, found: Served | None) -> str | None:
     step = planned.typing_step(session.graph, output)
     asked = planned.asked_ftype(step)
     if asked or found is None:
-        return asked
+        return asked or _recipe_ftype(session, step)
     try:
         with open(session.models.library.blob_path(found.manifest.config.digest), "rb") as file:
             named = str(json.loads(file.read()).get("file_type"))

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from modelbuild.tensors.evaluate import Region
     from modelbuild.tensors.file_digest import RunningDigest
-    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
 
@@ -140,6 +141,7 @@ class Inputs:
         self._digests = dict(action.inputs)
         self._step = step
         self._worker = worker
+        self._leaves = Leaves(worker.sources)
 
     def roles(self) -> list[str]:
         return list(self._digests)
@@ -213,6 +215,17 @@ class Inputs:
             worker.store.adopt(file.path, result.artifact, worker.scratch())
         return Made(result, written=0 if cloned else done)
 
+    def values(self, x: Expression) -> bytes:
+        """The bytes of a tensor of the weights files among the sources, or of what is made of them."""
+        from modelbuild.tensors.evaluate import Mismatch, Reader
+
+        worker = self._worker
+        try:
+            with Reader(worker.stop, {}, self._leaves.region, worker.memory) as reader:
+                return bytes(reader.evaluate(x, "values", 0, prod(x.shape)))
+        except Mismatch as mismatch:
+            raise self._changed(mismatch.region.path) from mismatch
+
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
         from modelbuild.tensors.evaluate import Gone, Mismatch
@@ -220,7 +233,6 @@ class Inputs:
 
         worker = self._worker
         worker.need_space(layout(recipe)[2])
-        leaves = Leaves(worker.sources)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
@@ -230,7 +242,9 @@ class Inputs:
         while True:
             with worker.store.temporary(worker.scratch()) as file:
                 try:
-                    made = materialize(recipe, file.fileno(), find=find, open_leaf=leaves.region, resources=resources)
+                    made = materialize(
+                        recipe, file.fileno(), find=find, open_leaf=self._leaves.region, resources=resources
+                    )
                 except Gone:
                     # Another build moved or dropped a blob between the look-up and the reading: look again.
                     continue

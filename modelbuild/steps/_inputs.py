@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult, Made
     from modelbuild.errors import Error
-    from modelbuild.tensors.recipe import Recipe
+    from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
 
@@ -45,6 +45,9 @@ class BlobInputs(Inputs, Protocol):
 
     def copy(self, role: str, /, link: bool) -> Made:
         """Take a source file as it is: by hard link if `link` and where the file system can."""
+
+    def values(self, x: Expression, /) -> bytes:
+        """The bytes of a tensor of the weights files among the sources, or of what is made of them."""
 
     def materialize(self, recipe: Recipe, /) -> Made:
         """Make the GGUF file that a recipe describes."""

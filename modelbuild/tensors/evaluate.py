@@ -22,6 +22,8 @@ Buffer = bytearray | memoryview
 
 _SMALL = 64
 """Scales of so many tensors are kept while others may still ask for them; those dropped too early are read again."""
+_SMALL_SHARE = 4
+"""As many times their bytes fit into the memory; one that is larger is kept by itself."""
 
 
 class Region(NamedTuple):
@@ -184,10 +186,19 @@ class Reader:
         with self._small_turn:
             found = self._small.get(name)
             if found is None:
-                if len(self._small) >= _SMALL:
-                    del self._small[next(iter(self._small))]
+                self._drop_small(expression.size)
                 found = self._small[name] = self.evaluate(expression, name, 0, math.prod(expression.shape))
             return found
+
+    def _drop_small(self, size: int) -> None:
+        """Make room for another of `size` bytes. Who still has one that is dropped keeps its bytes."""
+        held = sum(map(len, self._small.values()))
+        while self._small and (len(self._small) >= _SMALL or held + size > self._memory // _SMALL_SHARE):
+            dropped = self._small.pop(next(iter(self._small)))
+            held -= len(dropped)
+            if isinstance(dropped, bytearray):
+                with self._turn:
+                    self._held -= len(dropped)
 
     def _read(self, region: Region, digest: str, name: str, start: int, size: int) -> bytearray:
         with self._turn:

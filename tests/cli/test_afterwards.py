@@ -78,3 +78,10 @@ def test_a_folder_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert warning.hint is not None and "sudo -u ollama" in warning.hint
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert afterwards.said("/m", CHAT)[1] is None
+
+
+def test_the_name_to_run_is_the_shortest_of_what_was_published() -> None:
+    models = [("h/n/m/f16",), ("h/n/m/q8_0", "h/n/m/latest"), ("h/n/other/latest",)]
+    published = {"h/n/m/f16": "sha256:1", "h/n/m/q8_0": "sha256:2"}
+    found = afterwards.by_shortest(models, published)
+    assert list(found.items()) == [("h/n/m/latest", "sha256:2"), ("h/n/m/f16", "sha256:1")]

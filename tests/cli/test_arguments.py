@@ -171,3 +171,25 @@ def test_the_help_names_every_command_and_option(capsys: pytest.CaptureFixture[s
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main([command, "--help"]) == 0
     assert f"Usage: modelbuild {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("-o=x.gguf", "write -o x.gguf"),
+        ("-q=q8_0", "write -q q8_0"),
+        ("-C=a b", "write -C 'a b'"),
+        ("-j=", "write -j ''"),
+    ],
+)
+def test_a_short_option_takes_no_equals_sign(
+    word: str, hint: str, seen: Seen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["chat", word]) == 2
+    assert capsys.readouterr().err == f"error: '{word}': a short option takes no '='\n  hint  {hint}\n"
+    assert not seen.command
+
+
+def test_a_command_that_is_typed_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--list"]) == 2
+    assert "hint  did you mean the command 'list'?" in capsys.readouterr().err

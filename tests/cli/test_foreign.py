@@ -20,11 +20,23 @@ from tests.projects import write
         (["run"], "Ollama runs models: `ollama run NAME`"),
         (
             ["create", "me/chat"],
-            "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; `modelbuild` builds a ModelBuild.toml",
+            "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
         ),
         (
             ["cp", "a", "b"],
             "Ollama copies models: `ollama cp a b`; `tags` in ModelBuild.toml gives a model more names",
+        ),
+        (
+            ["quantize", "model.gguf", "out.gguf", "Q4_K_M"],
+            '`modelbuild model.gguf -q Q4_K_M -o out.gguf` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
+        ),
+        (
+            ["llama-quantize"],
+            '`modelbuild ./WEIGHTS -q TYPE -o FILE.gguf` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
+        ),
+        (
+            ["convert", "weights/"],
+            '`modelbuild ./weights/ -o FILE.gguf` converts weights; in ModelBuild.toml it is `from = "./weights/"`',
         ),
         (["ls"], "did you mean the command 'list'?"),
         (["repro"], "`modelbuild` builds what has changed"),
@@ -57,9 +69,9 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
         assert command in commands()
     for words in re.findall(r"`modelbuild ?([^`]*)`", hint):
         first = words.split()[0] if words else ""
-        assert first in ("", "PATH", "./DIR") or first.startswith("-") or first in commands()
+        assert first == "" or first.startswith(("-", "{")) or first in commands()
     for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
-        for words in (["help"], ["help", "build"], ["help", "clean"]):
+        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"]):
             assert main.main(words) == 0
         assert option in capsys.readouterr().out
 
@@ -80,6 +92,17 @@ def test_a_target_of_that_name_wins_and_a_broken_project_says_both(
     assert main.main([*at, "push", "run"]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: 'push' is not a command") and "not TOML" in told
+
+
+def test_a_verb_before_a_path_is_a_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoints.write(tmp_path / "weights")
+    at = ["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "--models", str(tmp_path / "models")]
+    assert main.main([*at, "convert", "./weights"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: 'convert' is not a command") and "./weights -o FILE.gguf` converts weights" in told
+    write(tmp_path, {"ModelBuild.toml": '[model.convert]\nfrom = "./weights"\n'})
+    assert main.main([*at, "convert", "./weights"]) == 2
+    assert "a path cannot be combined with targets, got 'convert'" in capsys.readouterr().err
 
 
 def test_no_project_is_needed_to_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,3 +72,12 @@ def test_an_error_on_a_terminal_is_wrapped_between_words(monkeypatch: pytest.Mon
         "  hint   write SYSTEM, or ask\n"
         "         `ollama show mine --modelfile`\n"
     )
+
+
+def test_what_a_watch_has_noted_once_is_not_said_after_each_build() -> None:
+    streams = Streams()
+    for text in ("try it: a", "no longer declared: 'b'", "try it: a"):
+        streams.report.note_once(text)
+    assert streams.err == "try it: a\nno longer declared: 'b'\n"
+    streams.report.note("try it: a")
+    assert streams.err.count("try it: a") == 2

@@ -34,7 +34,7 @@ def test_models_that_failed_are_named_and_those_not_tried_counted() -> None:
     outcome = Outcome(["a"], ["u"], ["b", "c"], ["d", "e", "f"])
     counts = {**NOTHING, "ran": 9, "hit": 3, "failed": 2, "bytes_written": 2_100_000}
     assert summed_up(counts, outcome, 0.31) == (
-        "1 built, 1 unchanged, 2 failed: b, c, 3 skipped (0.31 s; 9 steps run, 3 cached, 2 failed, 2.1 MB written)"
+        "1 built, 1 unchanged, 3 skipped, 2 failed: b, c (0.31 s; 9 steps run, 3 cached, 2 failed, 2.1 MB written)"
     )
 
 

@@ -41,6 +41,15 @@ def test_groups_name_what_there_is_and_the_last_has_the_rest(page: str) -> None:
     assert {name for names in usage.COMMANDS.values() for name in names} <= set(commands())
     options = {str(each.name) for each in arguments.common(hidden=False)}
     assert {name for names in usage.OPTIONS.values() for name in names} <= options
-    order = ["Examples:", "Build:", "Look:", "Start and tidy up:", "More:", "Options of a build:", "More options:"]
+    order = [
+        "Examples:",
+        "Build:",
+        "Look:",
+        "Start and tidy up:",
+        "More:",
+        "Options of a build:",
+        "More options:",
+        "Completion:",
+    ]
     places = [page.index(f"\n{title}") for title in order]
     assert places == sorted(places)

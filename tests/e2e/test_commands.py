@@ -202,6 +202,7 @@ def test_what_a_build_would_do_to_names_is_said_before_it(tmp_path: Path) -> Non
 def test_an_edit_is_explained_before_and_while_it_is_built(project: Project) -> None:
     project.write("models/chat/Modelfile", CHAT.replace("a test", "another test"))
     golden("list_changed", project, "list", "chat")
+    golden("show_changed", project, "show", "chat")
     golden("dry_run_edit", project, "-n")
     golden("explain_edit", project, "explain", "chat")
     golden("explain_edit_json", project, "--json", "explain", "chat")

@@ -296,6 +296,18 @@ def two_projects(tmp_path: Path, first: str = "one", second: str = "two") -> tup
     return made[0], made[1]
 
 
+def test_a_modelbuild_toml_takes_over_the_modelfile_beside_it(tmp_path: Path) -> None:
+    project = Project(tmp_path / "chat")
+    project.checkpoint("../weights")
+    project.write("Modelfile", "FROM ../weights\n")
+    project.run()
+    project.write("ModelBuild.toml", '[model.chat]\nmodelfile = "Modelfile"\nquantize = "q8_0"\n')
+    project.run()
+    assert "warning" not in project.errors
+    project.run("-f", "Modelfile")
+    assert "'chat:latest' is also written by another project" in project.errors
+
+
 def test_two_projects_of_one_name_are_told_of_each_other(tmp_path: Path) -> None:
     one, two = two_projects(tmp_path)
     one.run()

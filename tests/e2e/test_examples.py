@@ -104,6 +104,8 @@ def test_every_example_is_built(built: Built) -> None:
     names |= {f"persona-{teller}:latest" for teller in stories.TELLERS}
     names |= {f"kitchen-{who}:latest" for who in ("cook", "baker")}
     names |= {f"harbour-{who}:latest" for who in ("sailor", "pirate", "ghost")}
+    names |= {f"voices:{tag}" for tag in ("parrot-q4_K_M", "parrot-q8_0", "bedtime-q4_K_M", "bedtime-q8_0", "latest")}
+    names.add("voices-layer:latest")
     assert set(built.manifests()) == names
 
 
@@ -214,8 +216,9 @@ def test_both_tokenizers_of_the_checkpoint_and_llama_cpp_agree(built: Built) -> 
 @pytest.mark.peer
 def test_every_model_loads_in_llama_cpp_and_goes_on_with_a_story(built: Built) -> None:
     weights = {built.layers(name)[MODEL] for name in built.manifests()}
-    assert len(weights) == 9  # seven types of the storyteller, two of the fable
-    for model in sorted(weights):
+    voices = {built.layers(name)[MODEL] for name in built.manifests() if name.startswith("voices:")}
+    assert (len(weights), len(voices)) == (13, 4)  # and seven types of the storyteller, two of the fable
+    for model in sorted(weights - voices):
         assert set(words(continued_by_llama(model, (STORY,))[0]["text"])) <= stories.vocabulary()
 
 
@@ -270,3 +273,27 @@ KNOWN_STORY = (
     ' said Ruby. Bruno began to laugh. "It is on your head!" he said. Ruby laughed too, and they laughed until the sun '
     "went down. It was the funniest day of the year. The end."
 )
+
+
+VOICES = {"parrot": "Squawk! Ruby", "bedtime": "In the middle of the night"}
+
+
+def continued(model: Path, *adapters: Path) -> str:
+    request = {"model": str(model), "adapters": list(map(str, adapters)), "prompts": [STORY], "count": 100}
+    return str(peer("llama_continue", request)[0]["text"])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("voice", VOICES)
+def test_merged_voices_tell_other_stories(voice: str, built: Built) -> None:
+    assert VOICES[voice] not in continued(built.layers("storyteller:q8_0")[MODEL])
+    for quant in ("q4_K_M", "q8_0"):
+        assert VOICES[voice] in continued(built.layers(f"voices:{voice}-{quant}")[MODEL])
+
+
+@pytest.mark.peer
+def test_a_layer_tells_what_the_merged_voice_tells(built: Built) -> None:
+    layers = built.layers("voices-layer:latest")
+    told = continued(layers[MODEL], layers["application/vnd.ollama.image.adapter"])
+    assert VOICES["parrot"] in told
+    assert told[:120] == continued(built.layers("voices:parrot-q8_0")[MODEL])[:120]

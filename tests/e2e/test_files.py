@@ -140,7 +140,7 @@ def test_the_name_of_a_folder_that_cannot_be_one_is_told_how_to_be_given(hand: H
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["./wieghts"], "no such file or folder\n  hint  did you mean 'weights'?"),
+        (["./wieghts"], "no such file or folder\n  hint  did you mean './weights'?"),
         (["none.gguf"], "no such file or folder"),
         (["./weights", "./weights2"], "a path cannot be combined with targets"),
         (["./weights", "chat"], "a path cannot be combined with targets"),
@@ -329,6 +329,25 @@ def test_outputs_in_a_folder_that_is_listed_end(project: Hand) -> None:
     assert "nothing to do" in project.do()
 
 
+def test_show_without_a_target_is_of_the_only_model(hand: Hand) -> None:
+    toml = '[model.chat]\nfrom = "./weights"\nmatrix.quantize = ["q8_0", "f16"]\n'
+    hand.write("ModelBuild.toml", toml)
+    assert "'chat' matches 2 variants, need one" in hand.do("show", code=2)
+    hand.write("ModelBuild.toml", toml + 'default.quantize = "f16"\n')
+    assert hand.do("show").startswith("chat:f16\n")
+    hand.write("ModelBuild.toml", toml + '[model.other]\nfrom = "chat:f16"\n')
+    assert "'ModelBuild.toml' matches 3 variants, need one" in hand.do("show", code=2)
+
+
+def test_what_was_built_in_another_type_is_not_shown_as_the_type_to_come(hand: Hand) -> None:
+    hand.write("Modelfile", "FROM ./weights\n")
+    hand.do()
+    hand.do("-q", "q8_0")
+    shown = hand.do("show")
+    assert re.search("^type +bf16$", shown, re.M) and "built        changed: a build would change it" in shown
+    assert re.search("^type +q8_0$", hand.do("show", "-q", "q8_0"), re.M)
+
+
 # export
 
 
@@ -366,6 +385,34 @@ def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
     project.do("export", "chat", "one.gguf", code=1)
     project.do("export", "chat", "one.gguf", "--force")
     assert project.bytes("one.gguf") == project.bytes("out/chat.gguf")
+
+
+def test_an_export_without_targets_is_of_all_and_a_target_alone_lacks_the_place(project: Hand) -> None:
+    project.do("export", "out/")
+    project.do("export", "out")
+    names = [name for name in os.listdir(project.folder / "out") if name.endswith(".gguf")]
+    assert sorted(names) == ["base-q4_K_M.gguf", "base-q8_0.gguf", "chat.gguf"]
+    for target in ("chat", "base:q8_0", "./weights"):
+        text = project.do("export", target, code=2)
+        assert f"error: DEST is missing: '{target}' is what to export" in text
+        assert f"export {target} FOLDER`" in text
+    assert "DEST is missing" in project.do("export", code=2)
+    assert "wrote" not in project.do("export", "chat/")
+    assert "chat" in os.listdir(project.folder)
+
+
+def test_an_export_that_its_own_project_would_find_is_warned_of(hand: Hand) -> None:
+    hand.write("ModelBuild.toml", '[project]\nmodelfiles = ["**/Modelfile"]\n')
+    hand.write("chat/Modelfile", "FROM ../weights\n")
+    assert "warning" not in hand.do("export", "chat", f"{hand.folder}-beside")
+    said = hand.do("export", "chat", "out")
+    assert (
+        "warning: out: the Modelfiles in it are found by `modelfiles` of this project, as models of their own: out"
+        in said
+    )
+    shutil.rmtree(hand.folder / "out")
+    hand.write("ModelBuild.toml", '[project]\nmodelfiles = ["ch*/Modelfile"]\n')
+    assert "warning" not in hand.do("export", "chat", "out")
 
 
 def test_an_export_of_a_path(hand: Hand) -> None:

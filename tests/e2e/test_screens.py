@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +86,11 @@ def test_no_line_is_wrapped(built: tuple[Project, Screen], words: list[str], wid
     project, _ = built
     code, screen = run(project.command(*words), width)
     assert code == 0, "\n".join(screen.text())
-    assert not [line for line in screen.wrapped if not line.startswith(("note: ", "  hint"))], "messages stay whole"
+    whole = ("note: ", "  hint", "file  ")  # what is copied stays in one piece
+    assert not [line for line in screen.wrapped if not line.startswith(whole)]
+    if words[0] == "show":
+        path = json.loads(project.run("--json", *words))["path"]
+        assert f" {path}" in "".join(f" {line}" if line.startswith("file ") else line for line in screen.text())
     assert max(columns(line) for line in screen.text()) <= width
     if words[0] == "graph":
         assert LONG in re.sub(r"\s+", "", "".join(screen.text())), "a long name is wrapped, and whole"

@@ -6,6 +6,8 @@ Reads jobs from standard input, one JSON object a line, and answers each with on
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
         differ the largest lead that transformers gives its own
+    {"do": "agree", "sides": [{"model", "adapters": [paths]}, …two], "tokens": [ids], "letter": id}
+        {"positions", "same", "difference"} of one and the other, as above
     {"do": "load", "model", "tokens": [ids], "letter": id}   {}: the runtime has loaded the file and gone on from the tokens
     {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}
         {"transformers": [ids], "llama": [ids], "sentencepiece": [ids], without special tokens, empty where there is no tokenizer.model}
@@ -25,10 +27,15 @@ FAR = 12.0
 """Nats below the likeliest where a token's probability no longer matters."""
 
 
-def serve(model, context=512):
+def serve(model, context=512, adapters=()):
     import xllamacpp
 
     params = xllamacpp.CommonParams()
+    loras = []
+    for path in adapters:
+        loras.append(xllamacpp.CommonAdapterLoraInfo())
+        loras[-1].path, loras[-1].scale = path, 1.0
+    params.lora_adapters = loras
     params.model.path = model
     params.n_ctx = context
     params.n_parallel = 1
@@ -77,6 +84,33 @@ def logits(job):
     return {"positions": len(tokens) - 1, "same": same, "difference": difference, "margin": margin}
 
 
+def probabilities(server, tokens, letter):
+    """The log probabilities of the likeliest tokens after each beginning of `tokens`, by id."""
+    found = []
+    for end in range(2, len(tokens) + 1):
+        request = {
+            "prompt": tokens[:end], "n_predict": 1, "temperature": 0, "n_probs": 600, "cache_prompt": True,
+            "logit_bias": [[letter, 1000.0]],
+        }  # fmt: skip
+        answer = server.handle_completions(request)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        found.append({token["id"]: token["logprob"] for token in answer})
+    return found
+
+
+def agree(job):
+    sides = [
+        probabilities(serve(side["model"], adapters=side["adapters"]), job["tokens"], job["letter"])
+        for side in job["sides"]
+    ]
+    same, difference = 0, 0.0
+    for one, other in zip(*sides, strict=True):
+        best = max(one, key=one.get)
+        same += best == max(other, key=other.get)
+        near = [token for token in one.keys() & other.keys() if max(one[token], other[token]) > one[best] - FAR]
+        difference = max(difference, max(abs(one[token] - other[token]) for token in near))
+    return {"positions": len(sides[0]), "same": same, "difference": difference}
+
+
 def load(job):
     request = {"prompt": job["tokens"], "n_predict": 1, "temperature": 0, "logit_bias": [[job["letter"], 1000.0]]}
     return {"text": serve(job["model"]).handle_completions(request)["choices"][0]["text"]}
@@ -120,7 +154,9 @@ def main():
         try:
             answer = {
                 "error": None,
-                **{"logits": logits, "load": load, "tokenize": tokenize, "hash": find_hash}[job["do"]](job),
+                **{"logits": logits, "load": load, "agree": agree, "tokenize": tokenize, "hash": find_hash}[job["do"]](
+                    job
+                ),
             }
         except BaseException as caught:
             traceback.print_exc()

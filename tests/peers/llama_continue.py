@@ -1,6 +1,6 @@
 """Continue prompts greedily with llama.cpp (xllamacpp), KV cache in f32. JSON on stdin and stdout; runs in the peers' Python.
 
-{"model": path of a GGUF, "prompts": [text or ids], "count": 32}
+{"model": path of a GGUF, "adapters": [paths of others], "prompts": [text or ids], "count": 32}
 [{"continued": ids, "text": …}]
 """
 
@@ -15,6 +15,11 @@ request = json.load(sys.stdin)
 params = xllamacpp.CommonParams()
 params.model.path = request["model"]
 params.n_ctx = 512
+loras = []
+for path in request.get("adapters", []):
+    loras.append(xllamacpp.CommonAdapterLoraInfo())
+    loras[-1].path, loras[-1].scale = path, 1.0
+params.lora_adapters = loras
 params.n_parallel = 1
 params.cpuparams.n_threads = 1
 params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32

@@ -510,9 +510,29 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     ),
     "cut_gguf": ('[model.a]\nfrom = "./x.gguf"\n', {"x.gguf": gguf_file()[:100]}),
     "missing_part": ('[model.a]\nfrom = "./x-00001-of-00003.gguf"\n', {"x-00001-of-00003.gguf": gguf_file()}),
-    "safetensors_adapter": (
+    "adapter_of_a_run": (
         '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora" }]\n',
-        {"x.gguf": gguf_file(), "lora/adapter_model.safetensors": b"x"},
+        {
+            "x.gguf": gguf_file(),
+            "lora/checkpoint-8/adapter_model.safetensors": b"x",
+            "lora/checkpoint-16/adapter_model.safetensors": b"x",
+        },
+    ),
+    "adapter_is_a_pickle": (
+        '[model.a]\nmodelfile = "Modelfile"\n',
+        {
+            "Modelfile": "FROM ./x.gguf\nADAPTER ./lora/adapter_model.bin\n",
+            "x.gguf": gguf_file(),
+            "lora/adapter_model.bin": b"x",
+        },
+    ),
+    "adapter_is_a_configuration": (
+        '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora/adapter_config.json" }]\n',
+        {"x.gguf": gguf_file(), "lora/adapter_config.json": "{}"},
+    ),
+    "adapter_is_a_text": (
+        '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora.txt" }]\n',
+        {"x.gguf": gguf_file(), "lora.txt": "{}"},
     ),
     "missing_adapter": ('[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "lora.gguf" }]\n', {"x.gguf": gguf_file()}),
     "adapter_is_a_model": (

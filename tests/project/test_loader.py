@@ -69,6 +69,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "matrix-unknown-axis": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantise = "q8_0" }]\n', {}),
     "matrix-unknown-label": (R + 'matrix.quantize = ["q8_0"]\nexclude = [{ quantize = "q8_1" }]\n', {}),
     "matrix-unknown-default": (R + 'system = "${matrix.tone}"\nmatrix.tone = { kind = "a", terse = "b" }\ndefault.tone = "ters"\n', {}),
+    "matrix-axis-as-variable": (R + 'system = "${who}${matrix.who}"\nmatrix = { who = ["x", "y"] }\n', {}),
     "matrix-default-many": (R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x"], b = ["y", "z"] }\ndefault.a = "x"\n', {}),
     "matrix-default-none": (
         R + 'system = "${matrix.a}${matrix.b}"\nmatrix = { a = ["x", "w"], b = ["y"] }\nexclude = [{ a = "x" }]\ndefault.a = "x"\n',
@@ -105,8 +106,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "name-reserved": ('[model.a]\nfrom = "x"\ntag = "local"\n', {}),
     "value-filled-ftype": (R + 'quantize = "${q}"\n[vars]\nq = "q4_k_n"\n', {}),
     "value-filled-parameter": (R + 'parameters = { num_ctx = "${q}" }\n[vars]\nq = "many"\n', {}),
-    "value-filled-merge": (R + 'adapter_mode = "${q}"\n[vars]\nq = "merge"\n', {}),
-    "value-filled-scale": (R + 'adapters = [{ path = "a", scale = "${q}" }]\n[vars]\nq = 0.5\n', {}),
+    "value-filled-scale": (R + 'adapters = [{ path = "a", scale = "${q}" }]\n[vars]\nq = 0.0\n', {}),
     "value-filled-role": (R + 'messages = [{ role = "${q}", content = "x" }]\n[vars]\nq = "bot"\n', {}),
     "value-filled-template": (R + 'template = "${q}"\n[vars]\nq = true\n', {}),
     "value-filled-message": (R + 'messages = [{ role = "user", content = "${q}" }]\n[vars]\nq = true\n', {}),

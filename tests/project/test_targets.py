@@ -96,6 +96,14 @@ def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "what", "rows", "hint"),
     [
+        (
+            "chat:q4_K_M",
+            "model 'chat' has no row 'q4_K_M'",
+            "q8_0, f16",
+            "add it to the matrix's 'quantize'; a Modelfile or weights alone are built in it by -q q4_K_M",
+        ),
+        ("chat:8_0", "model 'chat' has no row '8_0'", "q8_0, f16", "did you mean 'q8_0'?"),
+        ("chat:1", "model 'chat' has no row '1'", "q8_0, f16", "did you mean 'f16'?"),
         ("chat:q9", "model 'chat' has no row 'q9'", "q8_0, f16", None),
         ("chat:q8", "model 'chat' has no row 'q8'", "q8_0, f16", "did you mean 'q8_0'?"),
         ("chatty:v2", "model 'chatty' has no row 'v2'", "latest, v1", None),
@@ -119,3 +127,10 @@ def test_a_row_that_from_misspells_is_answered_with_those_there_are(tmp_path: Pa
 
 def labels_of(loaded: Project, text: str) -> list[str]:
     return [each.label for each in loaded.candidates(text)]
+
+
+def test_part_of_a_row_is_answered_with_the_glob_for_all_rows_that_have_it(tmp_path: Path) -> None:
+    toml = '[model.m]\nfrom = "./w"\nmatrix = { temperature = [0.1, 0.2], who = ["king", "queen"] }\nsystem = "${matrix.who}"\n'
+    words = load(tmp_path, toml).targets.words
+    assert words.unknown("m:king").hint == "'m:*king*' means 2 of them"
+    assert words.resolve("m:*king*") == {"m:0.1-king", "m:0.2-king"}

@@ -54,7 +54,7 @@ def test_a_build_without_q_of_what_was_built_with_it_is_said(start: Open, projec
     assert of_build(start(file=file, quantize="q4_K_M")) == []
     assert of_build(start(file=file, name="other")) == []
     (warning,) = of_build(start(file=file))
-    assert warning.what == "'one:latest' was built with -q q8_0; this build gives it the type of its weights"
+    assert warning.what == "'one:latest' was built with -q q8_0; without -q it gets the type of its weights"
     assert warning.hint == "-q q8_0 keeps the type; `quantize` in a ModelBuild.toml keeps it for good"
     # Once that is what was wanted there is nothing to say any more.
     assert of_build(built(start(file=file))) == []

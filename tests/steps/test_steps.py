@@ -61,6 +61,11 @@ link = "hard"
 draft = "x.gguf"
 [model.c]
 from = "base"
+adapters = [{ path = "lora", allow_zero = true }]
+[model.d]
+from = "base"
+adapters = [{ path = "lora", mode = "merge", allow_zero = true }]
+allow_requantize = true
 """
 
 
@@ -69,6 +74,7 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
 ) -> None:
     monkeypatch.setattr(operations.get("cast"), "VERSION", 2)
     files = {**CHECKPOINT, **chatting(), **library(tmp_path), "x.gguf": gguf_file(), "x.dat": b"x"}
+    files |= {"lora/adapter_model.safetensors": b"x"}
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for step in graph(tmp_path, PROJECT, files).steps.values():
         known = steps.module(step.kind).Parameters

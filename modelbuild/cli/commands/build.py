@@ -231,11 +231,10 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
     if untagged and not (failures or report.as_json):
         report.note(naming.untagged_note(untagged))
     if published and not (failures or report.quiet or report.as_json):
-        from modelbuild.cli.afterwards import said
+        from modelbuild.cli.afterwards import by_shortest, said
 
-        in_order = [name for output in selection.outputs for name in output.names if name in published]
-        line, warning = said(session.models.root, {name: published[name] for name in in_order})
-        report.note(line)
+        line, warning = said(session.models.root, by_shortest((each.names for each in selection.outputs), published))
+        report.note_once(line)
         if warning is not None:
             report.warning(warning)
     return FAILED if failures else GOOD

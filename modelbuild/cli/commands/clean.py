@@ -1,7 +1,7 @@
 """Remove what this project wrote: models, and files of `output`.
 
 Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
-declares. --cache (after the command) empties the cache of all projects instead; only time is lost.
+declares. --cache (after the command) empties the cache of all projects instead; what was in it can be made again.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Write models as files: GGUFs and a Modelfile that names them.
 
-DEST is a folder, which is created if it is missing, or a FILE.gguf for one variant that consists of one GGUF. Models that
-are not built are built first. Nothing is written into the models folder. Without --force, only files of an earlier export
-of the same variants are replaced.
+DEST is a folder, which is created if it is missing, or a FILE.gguf for one variant that consists of one GGUF. Without a
+TARGET, the default targets are exported, or everything. Models that are not built are built first. Nothing is written
+into the models folder. Without --force, only files of an earlier export of the same variants are replaced.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from modelbuild.cli.commands import build
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, near_path
 from modelbuild.errors import Error
+from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.settings import started_in
@@ -21,8 +23,6 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     import click
-
-    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -43,8 +43,9 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
 
     if dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
+    if not targets:
+        _refuse_target(call, dest)
     session = call.session
-    _both(session, targets, dest)
     path = started_in(call.settings.folder, dest)
     replaces = exporting.ALL if force else exporting.OWN
     if dest.lower().endswith(SUFFIX):
@@ -60,23 +61,39 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
         call.report.warning(warning)
     code = build.built(call, export.selection, build.Request(jobs=jobs).options())
     if code == GOOD and export.modelfiles:
-        return _write(call, exported, export.modelfiles)
+        known = session.words().known
+        code = _write(call, exported, export.modelfiles)
+        _tell_of_new_models(call, known, path)
     return code
 
 
-def _both(session: Session, targets: Sequence[str], dest: str) -> None:
-    """Refuse one word where two are needed: the only model of a project needs no name, and any other does."""
-    if targets:
+def _tell_of_new_models(call: Invocation, known: Sequence[str], dest: str) -> None:
+    """Warn where the project's globs find the Modelfiles of an export: the next build would build them as models of its own."""
+    from modelbuild.errors import Errors
+
+    if not os.path.realpath(dest).startswith(os.path.join(os.path.dirname(call.session.file), "")):
         return
-    if session.words().resolve(dest) is not None:
-        raise Error("DEST is missing", hint=f"name a folder or a FILE.gguf: `modelbuild export {dest} FOLDER`")
-    selection = session.everything()
-    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
-    if len(labels) > 1:
+    call.close()
+    try:
+        new = [name for name in call.session.words().known if name not in known]
+    except (Error, Errors):
+        return  # which every other command says
+    if new:
+        call.report.warning(
+            Error(
+                f"the Modelfiles in it are found by `modelfiles` of this project, as models of their own: {listed(new)}",
+                path=dest,
+                hint="remove them and export to another folder, or let `modelfiles` in [project] name fewer folders",
+            )
+        )
+
+
+def _refuse_target(call: Invocation, dest: str) -> None:
+    """Alone, the last word is the place; what names a model or weights was meant as a target."""
+    is_weights = discovery.is_checkpoint(started_in(call.settings.folder, dest))
+    if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
         raise Error(
-            "TARGET is missing",
-            facts=[("variants", listed(labels))],
-            hint=f"name what to write, such as `modelbuild export {labels[0]} {dest}`",
+            f"DEST is missing: '{dest}' is what to export", hint=f"name a folder: `modelbuild export {dest} FOLDER`"
         )
 
 

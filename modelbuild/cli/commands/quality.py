@@ -2,7 +2,7 @@
 
 Compares the stored weights with their source. Prints root mean square error, maximum error, signal to noise and bits
 per weight of each built model; with -v (before the command) of every tensor. --html writes a page that shows the
-tensors by block and kind. Figures are cached.
+tensors by block and kind. The figures are cached.
 """
 
 from __future__ import annotations

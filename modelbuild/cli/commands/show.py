@@ -1,8 +1,8 @@
 """Show everything about one target.
 
-No TARGET is needed where the project has one model. Prints its names, its values and its layers. Each value comes with
-the file and line that set it; 'inherited' names the model that it comes from. Digests and sizes are those of the model as
-it is built now. --modelfile prints one Modelfile instead, without bases, matrix and variables.
+Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
+model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
+instead, without bases, matrix and variables. A project of one model needs no TARGET.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
-from modelbuild.words import cut, listed, size
+from modelbuild.words import cut, listed, plural, size
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.plan.planned import PlannedLayer
+    from modelbuild.session.applied import Applied
     from modelbuild.session.provenance import Value
     from modelbuild.session.session import Session
 
@@ -59,6 +60,8 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
 
 def _one(session: Session, target: str | None) -> Output:
     """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
+    if target is None and len(session.words().known) == 1:
+        target = session.words().known[0]
     selection = session.select([target] if target else ())
     labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
     if len(labels) > 1:
@@ -87,11 +90,17 @@ class _Shown:
         self._library = session.models.library
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
-        self.ftype = variants.ftype(session, output, self.served)
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = variants.state(session, output, standing)
+        # What stands in the models folder says nothing of what a build would change.
+        self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
+        self.adapters: Sequence[Applied] = ()
+        if self.provenance.variant.adapters or any(layer.kind == "adapter" for layer in self.provenance.layers):
+            from modelbuild.session import applied
+
+            self.adapters = applied.adapters(session, output, standing)
 
     def blob_path(self, step: str) -> str | None:
         """The file of the models folder that holds what a step makes; None where it is not there."""
@@ -133,6 +142,7 @@ class _Shown:
             "parameters": _plain(found.parameters()),
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
+            "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
             "path": self.model_path(),
             "outputs": [path for path, _ in self.output.files],
@@ -157,6 +167,8 @@ class _Shown:
                 rows.append(_row("mix" if name == "name" else f"mix {name}", each))
         rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
+        for adapter in self.adapters:
+            rows += _adapter_rows(adapter)
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
@@ -167,10 +179,30 @@ class _Shown:
         rows += [["output", path, ""] for path, _ in self.output.files]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
-        rows.append(["built", self.state, ""])
+        rows.append(["built", self.state + (": a build would change it" if self.state == "changed" else ""), ""])
         for remark in self.remarks:
             rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
         return f"{self.output.label}\n{_laid_out(rows, width)}"
+
+
+def _adapter_rows(adapter: Applied) -> list[list[str]]:
+    """What was applied of an adapter, and how much it changes."""
+    name = os.path.relpath(adapter.path)
+    if adapter.pairs is None:
+        return [[f"adapter {adapter.mode}", f"{name} (not built)", ""]]
+    left = f"; not applied: {listed(adapter.left)}" if adapter.left else ""
+    tensors = plural(len(adapter.tensors), "tensor")
+    rows = [
+        [
+            f"adapter {adapter.mode}",
+            f"{name}: {adapter.applied:,} of {plural(adapter.pairs, 'pair')} applied to {tensors}{left}",
+            "",
+        ]
+    ]
+    if adapter.blocks:
+        told = (f"{block or 'others'} {ratio:.2%}" for block, ratio in adapter.blocks.items())
+        rows.append(["change by block", listed(told, 40), ""])
+    return rows
 
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
@@ -187,8 +219,10 @@ def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
     for key, value, place in rows:
         cells = [[key], [value], [place]]
         if room is not None:
-            value = short_digests(value)
-            cells = [wrapped(key, keys), wrapped(value, values if place else room), wrapped(place, places)]
+            # A path that goes on below could not be copied; a terminal breaks it without a line's end.
+            is_file = not place and os.path.isabs(value)
+            lines_ = [value] if is_file else wrapped(short_digests(value), values if place else room)
+            cells = [wrapped(key, keys), lines_, wrapped(place, places)]
         for number in range(max(map(len, cells))):
             named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
             gap = " " * (values - columns(told)) if beside else ""

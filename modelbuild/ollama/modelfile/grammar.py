@@ -179,7 +179,8 @@ def _not_a_command(source: Source, start: int, before: list[Command], value_star
     if token.startswith("//"):
         hint = "a comment begins with '#'"
     else:
-        hint = did_you_mean(name or token, [word.upper() for word in INSTRUCTIONS])
+        hint = _elsewhere(name.lower(), text[start:].split("\n", 1)[0])
+        hint = hint or did_you_mean(name or token, [word.upper() for word in INSTRUCTIONS])
         if hint is None and before and before[-1].name in ("system", "template", "license", "message"):
             opener, line = before[-1].name.upper(), source.place(value_end)[0]
             if text[value_start - 1] != '"':
@@ -192,6 +193,16 @@ def _not_a_command(source: Source, start: int, before: list[Command], value_star
         start, f"unknown instruction '{shown}'", len(shown),
         [("known", ", ".join(word.upper() for word in INSTRUCTIONS))], hint,
     )  # fmt: skip
+
+
+def _elsewhere(name: str, line: str) -> str | None:
+    """A hint for a line that would be right with PARAMETER before it, or in another place than a Modelfile."""
+    words = line.split()
+    if len(words) == 2 and name in PARAMETERS:
+        return f"write 'PARAMETER {name} {short(words[1])}'"
+    if len(words) == 2 and name == "quantize":
+        return "the option -q TYPE quantizes, or `quantize` in a ModelBuild.toml"
+    return None
 
 
 def _unclosed(source: Source, begin: int, quote: str, opener: str) -> Error:

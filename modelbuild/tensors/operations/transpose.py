@@ -15,9 +15,11 @@ VERSION = 1
 
 
 def transpose(x: Expression) -> Expression:
-    """[..., rows, columns] -> [..., columns, rows]. Raises ValueError where there are not two axes."""
+    """[..., rows, columns] -> [..., columns, rows]; back to itself. Raises ValueError where there are not two axes."""
     if len(x.shape) < 2:
         raise ValueError(f"a tensor of shape {list(x.shape)} cannot be transposed")
+    if x.operation == "transpose":
+        return x.operands[0]
     return Expression("transpose", (), x.dtype, (*x.shape[:-2], x.shape[-1], x.shape[-2]), (x,))
 
 

@@ -67,6 +67,8 @@ def test_of_several_templates_only_the_last_is_checked() -> None:
 
 FAULTS = {
     "unknown_instruction": "FORM llama3\n",
+    "unknown_instruction_that_is_a_parameter": "FROM x\nTEMPERATURE 0.4\nstop when it is done\n",
+    "unknown_instruction_that_is_an_option": "FROM x\nQUANTIZE q4_K_M\n",
     "unknown_instruction_after_unquoted_text": "FROM x\nSYSTEM You are a helpful\nassistant who explains.\n",
     "unknown_instruction_after_inner_quotes": 'FROM x\nSYSTEM "Say\n"hello"\nand go on."\n',
     "unknown_instruction_after_inner_triple_quotes": 'FROM x\nSYSTEM """Python:\ndef f():\n  """\n  Sum."""\n',

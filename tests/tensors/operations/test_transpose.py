@@ -16,3 +16,8 @@ def test_axes_are_exchanged(made: Made) -> None:
         quantize("q8_0", transpose(made.leaf(4, 64, 20, dtype="bf16"))),
         stack([transpose(made.leaf(8, 16)), transpose(made.leaf(8, 16, seed=1))]),
     )
+
+
+def test_twice_is_not_at_all(made: Made) -> None:
+    x = made.leaf(5, 12)
+    assert transpose(transpose(x)) is x

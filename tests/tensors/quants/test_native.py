@@ -175,3 +175,20 @@ def test_the_kernels_and_the_modules_agree_on_sizes():
         assert (form.block, form.bytes) == (block, size)
         assert tuple(at for at in halves if at >= 0) == quants.module(form.name).HALVES
     assert {row[0] for row in native.formats()} == {quants.get(name).ggml_type for name in quants.names()}
+
+
+@pytest.mark.parametrize(("rows", "columns", "rank"), [(1, 1, 1), (7, 5, 3), (9, 131, 2), (5, 64, 16)])
+def test_a_product_stays_in_its_buffers(rows: int, columns: int, rank: int) -> None:
+    a, b = (np.arange(count, dtype="<f4") for count in (rank * columns, rows * rank))
+    made = set()
+    for way in native.instruction_sets():
+        x = bytearray(4 * rows * columns)
+        native.add_product(way, x, a.tobytes(), b.tobytes(), columns, rank, 1.0)
+        made.add(bytes(x))
+    expected = b.reshape(rows, rank).astype("<f8") @ a.reshape(rank, columns)
+    assert len(made) == 1
+    np.testing.assert_allclose(np.frombuffer(made.pop(), "<f4").reshape(rows, columns), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="do not fit factors"):
+        native.add_product(
+            "portable", bytearray(4 * rows * columns + 4), a.tobytes(), b.tobytes(), columns + 1, rank, 1.0
+        )

@@ -64,6 +64,7 @@ struct kernels {
     struct positions (*cast)(int to, int dtype, const uint8_t *source, int64_t count, uint8_t *out);
     void (*dequantize)(const struct format *format, const uint8_t *source, int64_t blocks, uint8_t *out);
     int64_t (*first_nonfinite)(int dtype, const uint8_t *source, int64_t count);
+    void (*add_product)(const uint8_t *a, const uint8_t *b, int64_t rows, int64_t columns, int64_t rank, float scale, uint8_t *x);
 };
 extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
 

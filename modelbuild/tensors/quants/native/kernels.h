@@ -44,5 +44,6 @@ static const struct format formats[] = {
 };
 
 #include "drive.h"
+#include "product.h"
 
-const struct kernels KERNELS = {NAME, formats, quantize, quantize_weighted, cast, dequantize, first_nonfinite};
+const struct kernels KERNELS = {NAME, formats, quantize, quantize_weighted, cast, dequantize, first_nonfinite, add_product};

@@ -201,6 +201,38 @@ static PyObject *py_first_nonfinite(PyObject *self, PyObject *args) {
     return PyLong_FromLongLong(at);
 }
 
+static PyObject *py_add_product(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *name;
+    long long columns, rank;
+    float scale;
+    PyObject *x_object, *a_object, *b_object, *result = NULL;
+    if (!PyArg_ParseTuple(args, "sOOOLLf:add_product", &name, &x_object, &a_object, &b_object, &columns, &rank, &scale)) return NULL;
+    const struct kernels *kernels = kernels_named(name);
+    if (!kernels) return NULL;
+    Py_buffer x, a, b;
+    if (PyObject_GetBuffer(x_object, &x, PyBUF_WRITABLE)) return NULL;
+    if (PyObject_GetBuffer(a_object, &a, PyBUF_SIMPLE)) { PyBuffer_Release(&x); return NULL; }
+    if (PyObject_GetBuffer(b_object, &b, PyBUF_SIMPLE)) { PyBuffer_Release(&a); PyBuffer_Release(&x); return NULL; }
+    int64_t rows = columns > 0 ? x.len / 4 / columns : 0;
+    if (columns <= 0 || rank <= 0 || columns > x.len || rank > a.len || x.len != rows * columns * 4 || a.len / 4 / rank != columns
+        || a.len % (4 * rank) || b.len / 4 / rank != rows || b.len % (4 * rank))
+        PyErr_Format(PyExc_ValueError, "%zd bytes do not fit factors of %zd and %zd bytes, rank %lld", x.len, a.len, b.len, rank);
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        uint64_t mode = enter_ieee_mode();
+        kernels->add_product(a.buf, b.buf, rows, columns, rank, scale, x.buf);
+        leave_ieee_mode(mode);
+        Py_END_ALLOW_THREADS
+        result = Py_None;
+        Py_INCREF(result);
+    }
+    PyBuffer_Release(&b);
+    PyBuffer_Release(&a);
+    PyBuffer_Release(&x);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"instruction_sets", instruction_sets, METH_NOARGS, "Names of the instruction sets usable here, best first."},
     {"formats", formats, METH_NOARGS, "(ggml type, block, bytes, offset of an f16 scale, offset of another or -1) of every format that is made here."},
@@ -208,6 +240,7 @@ static PyMethodDef methods[] = {
      "quantize(instruction_set, ggml_type, dtype, source, out, weights=None, columns=0) -> (first not finite, first overflow), -1 for none."},
     {"dequantize", py_dequantize, METH_VARARGS, "dequantize(instruction_set, ggml_type, source, out): to f32."},
     {"first_nonfinite", py_first_nonfinite, METH_VARARGS, "first_nonfinite(instruction_set, dtype, source) -> position or -1."},
+    {"add_product", py_add_product, METH_VARARGS, "add_product(instruction_set, x, a, b, columns, rank, scale): x += scale * b a, in f32."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,82 @@
+"""Whether what an adapter changes is there in the model, and of its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modelbuild.checkpoint.adapters.adapter import Pair
+from modelbuild.checkpoint.adapters.places import Places
+from modelbuild.errors import Error
+from modelbuild.tensors.tensor import Shape
+from modelbuild.words import listed, plural, shown
+
+
+def check(pairs: Mapping[str, Pair], places: Places) -> None:
+    """Raise Error for pairs that change nothing, and for those whose matrix the model lacks or has in another shape."""
+    if nothing := [shown(pair.files[0]) for pair in pairs.values() if not pair.scale]:
+        raise Error(
+            "the adapter changes nothing: its alpha is 0",
+            facts=[("tensors", listed(nothing, 6))],
+            hint="adapter_config.json is not this adapter's, or it was not trained",
+        )
+    missing = [name for name in pairs if name not in places.entries]
+    if missing:
+        raise lacking(missing, places)
+    for name, pair in pairs.items():
+        check_shape(name, pair.shape, places, pair.files)
+
+
+def check_magnitudes(pairs: Mapping[str, Pair]) -> None:
+    """Raise Error where a DoRA does not have a magnitude for each row of its matrix."""
+    for pair in pairs.values():
+        if pair.magnitude is not None and pair.magnitude.shape != pair.shape[:1]:
+            raise Error(
+                f"the magnitude of '{shown(pair.files[0])}' does not fit its matrix",
+                facts=[("the matrix", f"{list(pair.shape)}"), ("the magnitude", f"{list(pair.magnitude.shape)}")],
+                hint="the adapter is not whole: save it again",
+            )
+
+
+def check_architecture(placed: str, places: Places) -> None:
+    """Raise Error where the tensors of an adapter are named for a model of another architecture."""
+    if placed and placed != places.architecture:
+        raise Error(
+            f"the adapter is for models of the architecture '{shown(placed)}', and the model is '{places.architecture}'",
+            hint="name the base that it was trained on in FROM",
+        )
+
+
+def lacking(names: list[str], places: Places) -> Error:
+    """The error for tensors that the model does not have."""
+    tied = names == ["output.weight"]
+    return Error(
+        f"the adapter changes {'the output matrix, which' if tied else plural(len(names), 'tensor') + ' that'} the model does not have",
+        facts=[("tensors", listed(map(shown, names), 6)), ("the model", places.architecture)],
+        hint='its output is its embedding, which the runtime cannot adapt apart: say mode = "merge", which makes it a tensor of its own'
+        if tied
+        else "the adapter is another model's; name the base that it was trained on in FROM",
+    )
+
+
+def check_shape(name: str, shape: Shape, places: Places, files: tuple[str, ...]) -> None:
+    """Raise Error where the model has a tensor in another shape."""
+    expected = places.entries[name].shape
+    if _plain(expected) != _plain(shape):
+        raise Error(
+            f"the adapter does not fit the model's '{name}'",
+            facts=[
+                ("the model", f"{list(expected)}"),
+                ("the adapter", f"{list(shape)}"),
+                *([("tensors", listed(map(shown, files), 6))] if files else []),
+            ],
+            hint="the factors are transposed; save the adapter again"
+            if _plain(expected) == _plain((*shape[:-2], *shape[:-3:-1]))
+            else "the adapter is another model's; name the base that it was trained on in FROM",
+        )
+
+
+def _plain(shape: Shape) -> Shape:
+    """Without leading ones, which a file may leave out."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape

@@ -1,0 +1,123 @@
+"""What becomes of a pair of factors where a model's file holds the matrix otherwise than its checkpoint does.
+
+W is b a: what happens to the rows of W happens to b, what happens to its columns to a, and a transposed W exchanges the two.
+Source: llama.cpp convert_lora_to_gguf.py, LoraTorchTensor
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from modelbuild.checkpoint.adapters.adapter import Pair
+from modelbuild.digest import xxh3
+from modelbuild.errors import Error
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.permute import permute
+from modelbuild.tensors.operations.scale import scale
+from modelbuild.tensors.operations.slice import slice_
+from modelbuild.tensors.operations.stack import stack
+from modelbuild.tensors.operations.transpose import transpose
+from modelbuild.tensors.recipe import Expression
+from modelbuild.words import shown
+
+
+class Factors:
+    """Pairs by the name of a checkpoint's tensor, which is the digest of a leaf. `constants` are the bytes of new leaves."""
+
+    def __init__(self, pairs: Mapping[str, Pair]) -> None:
+        self._pairs = pairs
+        self.constants: dict[str, bytes] = {}
+
+    def of(self, x: Expression) -> Pair | None:
+        """The pair of a tensor that is made of leaves; None where none of them has a pair."""
+        match x.operation:
+            case "leaf":
+                return self._pairs.get(x.digest)
+            case "stack":
+                return self._stacked(x)
+            case "cast":
+                return self.of(x.operands[0])
+        found = self.of(x.operands[0])
+        if found is None:
+            return None
+        a, b = found.a, found.b
+        match x.operation:
+            case "permute":
+                b = permute(b, *map(int, x.parameters))
+            case "transpose":
+                a, b = transpose(b), transpose(a)
+            case "slice":
+                a, b = _sliced(a, b, x.parameters)
+            case other:
+                raise Error(f"a model's tensor is made by '{other}', through which no adapter is brought yet")
+        return Pair(a, b, found.scale, self._magnitude(x, found), found.files, found.rounded)
+
+    def _magnitude(self, x: Expression, pair: Pair) -> Expression | None:
+        """DoRA's lengths of rows follow the rows."""
+        m = pair.magnitude
+        if m is None:
+            return None
+        if x.operation == "permute":
+            return permute(m, *map(int, x.parameters))
+        if x.operation == "slice" and x.parameters[0] == len(m.shape) - 1 == len(x.shape) - 2:
+            return slice_(m, *map(int, x.parameters))
+        raise Error(
+            f"a DoRA of '{shown(pair.files[0])}' cannot be brought to the model's tensor, whose rows lie otherwise"
+        )
+
+    def _stacked(self, x: Expression) -> Pair | None:
+        """Of matrices one after another; those without a pair get one of zeros."""
+        found = [self.of(operand) for operand in x.operands]
+        some = next((pair for pair in found if pair is not None), None)
+        if some is None:
+            return None
+        for pair in found:
+            if pair is not None and (pair.rank != some.rank or pair.shape != some.shape):
+                raise Error(
+                    "experts whose factors differ in rank or shape are not supported yet",
+                    facts=[(shown(each.files[0]), f"rank {each.rank}, {list(each.shape)}") for each in (some, pair)],
+                    hint="train the experts of a block with one rank",
+                )
+            if pair is not None and pair.magnitude is not None:
+                raise Error(f"a DoRA of experts is not supported yet: '{shown(pair.files[0])}'")
+        dtypes = {half.dtype for pair in found if pair for half in (pair.a, pair.b)}
+        dtype = dtypes.pop() if len(dtypes) == 1 else "f32"
+        both = [self._same(pair, some, dtype) for pair in found]
+        files = tuple(name for pair in found if pair for name in pair.files)
+        return Pair(stack([a for a, _ in both]), stack([b for _, b in both]), some.scale, None, files, some.rounded)
+
+    def _same(self, pair: Pair | None, other: Pair, dtype: str) -> tuple[Expression, Expression]:
+        """Factors in a dtype and with the scale of another pair."""
+        if pair is None:
+            return self._zeros(dtype, other.a.shape), self._zeros(dtype, other.b.shape)
+        b = pair.b if pair.scale == other.scale or not other.scale else self.times(pair.b, pair.scale / other.scale)
+        return cast(dtype, pair.a), cast(dtype, b)
+
+    def _zeros(self, dtype: str, shape: tuple[int, ...]) -> Expression:
+        data = bytes(prod(shape) * (4 if dtype == "f32" else 2))
+        return self.constant(dtype, shape, data)
+
+    def constant(self, dtype: str, shape: tuple[int, ...], data: bytes) -> Expression:
+        digest = xxh3(data)
+        self.constants[digest] = data
+        return leaf(digest, dtype, shape)
+
+    def times(self, x: Expression, factor: float) -> Expression:
+        """Every value times a number, in f32."""
+        one = (1,) * len(x.shape)
+        matrices = prod(x.shape[:-2])
+        factors = self.constant("f32", (*x.shape[:-2], *one[-2:]), struct.pack("<f", factor) * matrices)
+        rows, columns = ((1, 1) + x.shape)[-2:]
+        return scale(x, factors, (rows, columns))
+
+
+def _sliced(a: Expression, b: Expression, parameters: tuple[Any, ...]) -> tuple[Expression, Expression]:
+    axis, start, stop, step = map(int, parameters)
+    last = len(b.shape) - 1
+    if axis < last - 1:
+        return slice_(a, axis, start, stop, step), slice_(b, axis, start, stop, step)
+    return (slice_(a, last, start, stop, step), b) if axis == last else (a, slice_(b, axis, start, stop, step))

@@ -1,0 +1,79 @@
+"""The files of an adapter: which of a folder's they are, and what a folder without any is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+
+from modelbuild.errors import Error
+from modelbuild.words import listed
+
+CONFIG = "adapter_config.json"
+PEFT, MLX = "adapter_model.safetensors", "adapters.safetensors"
+GGUF = "adapter.gguf"
+"""The role of a GGUF file, whatever its name."""
+CARD = "README.md"
+TOKENS = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+    "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""The files of a tokenizer, with which an adapter's folder may come."""
+
+_CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,18})")
+_PICKLES = ("adapter_model.bin", "adapters.npz", "adapter_model.pt", "adapter_model.pth")
+
+
+def weights(names: Collection[str], folders: Collection[str], folder: str) -> str:
+    """The weights file of an adapter's folder, given its files and folders. Raises Error where it holds no adapter, or several."""
+    found = [name for name in (PEFT, MLX) if name in names]
+    if len(found) > 1:
+        raise Error(
+            f"the folder holds two adapters, '{PEFT}' of PEFT and '{MLX}' of MLX",
+            hint=f"name one of them: {folder}/{PEFT}",
+        )
+    if found:
+        return found[0]
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    if len(ggufs) == 1:
+        return ggufs[0]
+    if ggufs:
+        raise Error("the folder holds several GGUF files", facts=[("found", listed(ggufs))], hint="name one of them")
+    raise _nothing(sorted(names), folders, folder)
+
+
+def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Error:
+    steps = sorted((int(match[1]), name) for name in folders if (match := _CHECKPOINT.fullmatch(name)))
+    if steps:
+        return Error(
+            "the folder holds the checkpoints of a training run, not an adapter",
+            facts=[("found", listed(name for _, name in steps))],
+            hint=f"name one of them, such as the last: {folder}/{steps[-1][1]}",
+        )
+    if pickles := [name for name in names if name in _PICKLES]:
+        return Error(
+            f"the adapter is a pickle ('{pickles[0]}'), expected {PEFT}",
+            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes it anew:\n"
+            + unpickling(folder, pickles[0]),
+        )
+    if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
+        return Error("the folder holds a model, not an adapter", hint="name it in FROM")
+    others = [name for name in names if name.endswith(".safetensors")]
+    if len(others) == 1 and CONFIG in names:
+        return Error(
+            f"the adapter's weights are '{others[0]}', expected {PEFT}", hint=f"name the file: {folder}/{others[0]}"
+        )
+    return Error(
+        f"the folder holds no adapter: expected {PEFT} (PEFT), {MLX} (MLX) or a GGUF file",
+        facts=[("found", listed(names))] if names else [],
+    )
+
+
+def unpickling(folder: str, name: str) -> str:
+    """A command that writes the tensors of a pickle as safetensors."""
+    script = (
+        "import torch; from safetensors.torch import save_file; "
+        f"found = torch.load('{name}', map_location='cpu', weights_only=True); "
+        f"save_file({{k: v.clone().contiguous() for k, v in found.items()}}, '{PEFT}')"
+    )
+    return f'cd {shlex.quote(folder)} && python3 -c "{script}"'

@@ -1,0 +1,239 @@
+"""An adapter in the weights: the recipe of a model with all that the adapter changes, each tensor rounded once to the type that it had."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from modelbuild.checkpoint.adapters import tokens
+from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
+from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_shape, lacking
+from modelbuild.checkpoint.adapters.factors import Factors
+from modelbuild.checkpoint.adapters.gguf import EMBEDDING
+from modelbuild.checkpoint.adapters.layer import placed
+from modelbuild.checkpoint.adapters.places import Places
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.errors import Error
+from modelbuild.tensors import quants
+from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.dequantize import dequantize
+from modelbuild.tensors.operations.lengthen import lengthen
+from modelbuild.tensors.operations.merge import merge
+from modelbuild.tensors.operations.quantize import quantize
+from modelbuild.tensors.operations.replace_rows import replace_rows
+from modelbuild.tensors.operations.reshape import reshape
+from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.words import listed, plural, shown
+
+OUTPUT = "output.weight"
+_SUMS = ("merge", "lengthen")
+"""Operations that leave their result in f32, to be rounded once."""
+
+Change = Callable[[Expression], Expression]
+
+
+class Merged(NamedTuple):
+    """The recipe of a model that an adapter was merged into, and what is doubtful about it."""
+
+    recipe: Recipe
+    doubts: list[Error]
+
+
+def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, scale: float, requantize: bool) -> Merged:
+    """The recipe of a model that an adapter is merged into.
+
+    described   the small files of the adapter, its tokenizer among them
+    scale       a factor of the user's on what is added
+    requantize  whether tensors that are quantized already are unpacked, changed and packed again
+    Raises Error where the adapter does not fit the model.
+    """
+    places = Places(base)
+    check_architecture(adapter.placed, places)
+    metadata, doubts = tokens.over(base.metadata, adapter, described, places)
+    places.with_tokens(metadata)
+    merging = _Merging(base, places, requantize)
+    merging.replace(adapter, scale)
+    pairs, constants = placed(adapter, places)
+    if OUTPUT in pairs and OUTPUT not in places.entries and EMBEDDING in places.entries:
+        merging.untie()
+    check(pairs, places)
+    for name, pair in pairs.items():
+        merging.change(name, _added(pair, scale))
+    merging.add_biases(adapter, scale)
+    made = Recipe(metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
+    _check_rows(places)
+    return Merged(made, [*doubts, *_twice(base, made)])
+
+
+def _check_rows(places: Places) -> None:
+    """Raise Error where embedding and output do not have as many rows."""
+    entries = places.entries
+    if OUTPUT in entries and EMBEDDING in entries and entries[OUTPUT].shape[0] != entries[EMBEDDING].shape[0]:
+        rows = [f"{entries[name].shape[0]:,} rows" for name in (EMBEDDING, OUTPUT)]
+        raise Error(
+            "the adapter brings an embedding for other tokens, and the model's output has none for them",
+            facts=list(zip((EMBEDDING, OUTPUT), rows, strict=True)),
+            hint="save the adapter with both, embed_tokens and lm_head in modules_to_save",
+        )
+
+
+def _twice(base: Recipe, made: Recipe) -> list[Error]:
+    """A warning of tensors that are quantized a second time."""
+    before = {entry.name: entry.expression for entry in base.tensors}
+    twice = [
+        entry.name
+        for entry in made.tensors
+        if (old := before.get(entry.name))
+        and old != entry.expression
+        and old.dtype not in FLOATS
+        and old.operation != "quantize"
+    ]
+    if not twice:
+        return []
+    return [
+        Error(
+            f"{plural(len(twice), 'tensor')} of the model {'is' if len(twice) == 1 else 'are'} quantized a second time, "
+            "which adds to the error",
+            facts=[("tensors", listed(twice, 6))],
+            hint="merge the adapter into the weights that the model was quantized from, where you have them",
+        )
+    ]
+
+
+def _added(pair: Pair, scale: float) -> Change:
+    if pair.magnitude is None:
+        return lambda x: merge(x, pair.a, pair.b, pair.scale * scale, rounded=pair.rounded)
+    lengths = pair.magnitude
+    return lambda x: lengthen(merge(x, pair.a, pair.b, pair.scale * scale), lengths)
+
+
+class _Merging:
+    """The tensors of a model while they are changed."""
+
+    def __init__(self, base: Recipe, places: Places, requantize: bool) -> None:
+        self._base = base
+        self._places = places
+        self._entries = places.entries
+        self._requantize = requantize
+        self.constants: dict[str, bytes] = {}
+
+    def change(self, name: str, change: Change) -> None:
+        """Change a tensor that is there; it keeps its type."""
+        entry = self._entries[name]
+        self._entries[name] = Entry(name, entry.shape, self._changed(entry, change))
+
+    def _changed(self, entry: Entry, change: Change) -> Expression:
+        x = entry.expression
+        if x.dtype in FLOATS or (x.operation == "quantize" and x.operands[0].dtype in FLOATS):
+            return self._rounded(x, change)
+        if not quants.is_carried(x.dtype) and self._requantize:
+            return quantize(x.dtype, self._shaped(change, dequantize(x)))
+        raise Error(
+            f"the model's '{entry.name}' is quantized ({x.dtype}), and the adapter changes it",
+            parameter=["requantize"],
+            facts=[("expected", "f32, f16 or bf16"), ("got", x.dtype)],
+            hint="merge it into the weights that the model was quantized from; or say allow_requantize = true: "
+            "each tensor that the adapter changes is then quantized a second time, which adds to its error",
+        )
+
+    def _rounded(self, x: Expression, change: Change) -> Expression:
+        """Changed floats, rounded once to the type that they have in the model's own files, whatever is made of them after that."""
+        if x.operation in ("cast", "quantize") and x.operands[0].dtype in FLOATS:
+            operand = x.operands[0]
+            # What another adapter has made is not rounded yet.
+            made = self._shaped(change, operand) if operand.operation in _SUMS else self._rounded(operand, change)
+            return quantize(x.dtype, made, *x.operands[1:])
+        return cast(x.dtype, self._shaped(change, x))
+
+    @staticmethod
+    def _shaped(change: Change, x: Expression) -> Expression:
+        """Changed in the shape without leading ones that factors have."""
+        shape = x.shape
+        while len(shape) > 2 and shape[0] == 1:
+            shape = shape[1:]
+        return reshape(change(reshape(x, shape)), x.shape)
+
+    def untie(self) -> None:
+        """Give a model whose output is its embedding an output of its own, the same at first."""
+        entry = self._entries[EMBEDDING]
+        others = dict(self._entries)
+        self._entries.clear()
+        self._entries[OUTPUT] = Entry(OUTPUT, entry.shape, entry.expression)
+        self._entries.update(others)
+
+    def replace(self, adapter: Adapter, scale: float) -> None:
+        """Put the adapter's whole tensors and rows in place of the model's."""
+        if scale != 1 and (given := [*adapter.whole.keys() - adapter.copies, *adapter.rows]):
+            raise Error(
+                "the adapter has whole tensors, which no scale makes smaller",
+                facts=[("tensors", listed(map(shown, given), 6))],
+                hint="leave out its scale",
+            )
+        whole = adapter.whole
+        for name, x in whole.items() if adapter.placed else self._places.of(whole) if whole else ():
+            if name == OUTPUT and name not in self._entries and EMBEDDING in self._entries:
+                self.untie()
+            if name not in self._entries:
+                raise lacking([name], self._places)
+            if foreign := [leaf.digest for leaf in x.leaves() if not leaf.digest.startswith(("xxh3:", "unread:"))]:
+                raise Error(
+                    f"the adapter replaces some experts of '{name}' and not others, which is not supported yet",
+                    facts=[("not replaced", listed(map(shown, foreign), 6))],
+                )
+            if name not in (EMBEDDING, OUTPUT) or x.shape[1:] != self._entries[name].shape[1:]:
+                check_shape(name, x.shape, self._places, ())
+            shape = x.shape if name in (EMBEDDING, OUTPUT) else self._entries[name].shape
+            self._entries[name] = Entry(name, shape, self._retyped(self._entries[name], reshape(x, shape)))
+        for source, rows in adapter.rows.items():
+            ((name, _),) = self._places.symbols({source: (1, rows.values.shape[1])})
+            if name not in self._entries:
+                raise lacking([name], self._places)
+            entry = self._entries[name]
+            if rows.values.shape[1] != entry.shape[1] or max(rows.indices) >= entry.shape[0]:
+                raise Error(
+                    f"the adapter's new rows do not fit the model's '{name}'",
+                    facts=[
+                        ("the model", f"{list(entry.shape)}"),
+                        ("the adapter", f"{list(rows.values.shape)}, up to row {max(rows.indices):,}"),
+                    ],
+                    hint="the adapter is another model's, or its tokens were added to the model",
+                )
+            values, indices = rows.values, rows.indices
+            self.change(name, lambda x, values=values, indices=indices: replace_rows(x, values, indices))  # type: ignore[misc]
+
+    def _retyped(self, entry: Entry, x: Expression) -> Expression:
+        """A tensor in place of another, in the type that this has and by the same roundings."""
+        old, types = entry.expression, [entry.expression]
+        while (
+            old.operation in ("cast", "quantize")
+            and old.operands[0].dtype in FLOATS
+            and old.operands[0].operation not in _SUMS
+        ):
+            old = old.operands[0]
+            types.append(old)
+        if types[-1].dtype not in FLOATS and types[-1].operation == "leaf":
+            self._changed(entry, lambda same: same)  # says that it is quantized, unless that is allowed
+        for each in reversed(types):
+            x = quantize(each.dtype, x, *(each.operands[1:] if each.operation == "quantize" else ()))
+        return x
+
+    def add_biases(self, adapter: Adapter, scale: float) -> None:
+        """Add what the factors' own bias adds to the model's."""
+        found = self._places.of({name: x for name, (x, _) in adapter.biases.items()}) if adapter.biases else []
+        scales: Mapping[str, float] = {
+            leaf.digest: factor for x, factor in adapter.biases.values() for leaf in x.leaves()
+        }
+        missing = [name for name, _ in found if name not in self._entries]
+        if missing:
+            raise lacking(missing, self._places)
+        factors = Factors({})
+        one = factors.constant("f32", (1, 1), struct.pack("<f", 1.0))
+        for name, x in found:
+            check_shape(name, x.shape, self._places, ())
+            factor = next(scales[leaf.digest] for leaf in x.leaves()) * scale
+            row = reshape(x, (1, *x.shape))
+            self.change(name, lambda old, row=row, factor=factor: merge(old, row, one, factor))  # type: ignore[misc]
+        if found:
+            self.constants |= factors.constants

@@ -1,0 +1,182 @@
+"""Where the tensors of a checkpoint go in the file of a model, told from the model's own metadata.
+
+The architecture's file says so, of the adapter's tensors as of the checkpoint's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.tensor_names import is_wanted
+from modelbuild.errors import Error
+from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.tensors.tensor import Shape
+from modelbuild.words import listed, plural, shown
+
+_CONFIG = {
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "shared_intermediate_size": "expert_shared_feed_forward_length",
+    "num_local_experts": "expert_count",
+    "num_experts": "expert_count",
+}
+"""Keys of config.json that say where rows go, and the metadata that says the same."""
+
+_EXPERT = re.compile(r"((?:model\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+)|gate)\.weight")
+
+
+class Places:
+    """Where the tensors of a checkpoint go in the file of a model. Raises Error where that is not a model that we convert."""
+
+    def __init__(self, base: Recipe) -> None:
+        self.entries: dict[str, Entry] = {entry.name: entry for entry in base.tensors}
+        name = gguf.scalar(base.metadata, "general.architecture")
+        self.architecture = str(name)
+        known = architectures.known()
+        self._classes = [each for each in known if getattr(each, "NAME", None) == name and each.CLASSES]
+        if not self._classes:
+            names = sorted({each.NAME for each in known if hasattr(each, "NAME")})
+            raise Error(
+                f"adapters of models of the architecture '{shown(name)}' are not supported yet",
+                facts=[("known", listed(names, 30))],
+            )
+        self._metadata = base.metadata
+        self._experts = self._number("expert_count") or 0
+
+    def _number(self, key: str) -> int | None:
+        data = self._metadata.get(f"{self.architecture}.{key}")
+        value = None if data is None else gguf.decode_value(data)
+        if isinstance(value, list):
+            value = value[0] if value and len(set(value)) == 1 else None
+        return value if type(value) is int and 0 < value < 1 << 31 else None
+
+    def of(self, tensors: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
+        """The tensors of the file that are made of a checkpoint's, and how; in the order in which these become whole.
+
+        Raises Error where the model has no such tensors.
+        """
+        named = self._named(tensors)
+        first: Error | None = None
+        for each in self._classes:
+            try:
+                return self._made(each, named)
+            except Error as error:
+                first = first or error
+        assert first is not None
+        unknown = [name for name, x in named.items() if not self._knows({name: x})]
+        raise self._unplaced(unknown) if unknown else first
+
+    def symbols(self, shapes: Mapping[str, Shape]) -> list[tuple[str, Expression]]:
+        """The same of tensors that are not there: each leaf has its name for a digest."""
+        return self.of({name: leaf(_short(name), "f32", shape) for name, shape in shapes.items()})
+
+    def _knows(self, named: Mapping[str, Expression]) -> bool:
+        for each in self._classes:
+            try:
+                if self._made(each, named):
+                    return True
+            except Error:
+                continue
+        return False
+
+    def _named(self, tensors: Mapping[str, Expression]) -> dict[str, Expression]:
+        """The names of a model of text alone. Raises Error for tensors of another model beside it."""
+        others = [name for name in tensors if not is_wanted(name)]
+        if others:
+            raise Error(
+                f"the adapter changes {plural(len(others), 'tensor')} of a vision or audio part, which a text model does not have",
+                facts=[("tensors", listed(map(shown, others), 6))],
+                hint="train it on the language model alone, or leave those tensors out of its file",
+            )
+        return {_short(name): x for name, x in tensors.items()}
+
+    def _unplaced(self, unknown: Iterable[str]) -> Error:
+        names = [shown(name) for name in unknown]
+        heads = [name for name in names if name.startswith(("score.", "classifier."))]
+        if heads:
+            return Error(
+                f"the adapter has a head for classification ('{heads[0]}'), which a model of text has no place for",
+                hint="only adapters of causal language models (task_type CAUSAL_LM) can be served",
+            )
+        return Error(
+            f"the adapter changes {plural(len(names), 'tensor')} that the model does not have",
+            facts=[
+                ("tensors", listed(names, 6)),
+                ("the model", f"{self.architecture}, {self._number('block_count') or 0} blocks"),
+            ],
+            hint="the adapter is another model's; name the base that it was trained on in FROM",
+        )
+
+    def tokenizer(self, checkpoint: Checkpoint, size: int) -> Mapping[str, bytes]:
+        """The tokenizer's metadata that comes of an adapter's files, of `size` tokens. Raises Error."""
+        config: dict[str, int] = {**self._config(), "vocab_size": size}
+        for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
+            number = gguf.scalar(self._metadata, f"tokenizer.ggml.{key}_token_id")
+            if type(number) is int:
+                config[f"{name}_token_id"] = number
+        pre = gguf.scalar(self._metadata, "tokenizer.ggml.pre")
+        files = {"config.json": json.dumps(config).encode()}
+
+        def read(name: str) -> bytes | None:
+            return files.get(name) or (checkpoint.read(name) if name in checkpoint.names else None)
+
+        architecture = self._classes[0](Checkpoint(read, checkpoint.names, pre=pre if isinstance(pre, str) else None))
+        return architecture.tokenizer
+
+    def with_tokens(self, metadata: Mapping[str, bytes]) -> None:
+        """Go on with the tokens of other metadata."""
+        self._metadata = metadata
+
+    def _config(self) -> dict[str, int]:
+        return {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
+
+    def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
+        files = {"config.json": json.dumps(self._config()).encode()}
+        architecture = kind(Checkpoint(files.get))
+        # What a tokenizer decides, its tokens in the file have decided.
+        vars(architecture)["tokenizer"] = self._metadata
+        made = architecture.tensors({**named, **self._other_experts(kind, named)})
+        ours = {each.digest: name for name, x in named.items() for each in x.leaves()}
+        found = [(name, x) for name, x in made if any(each.digest in ours for each in x.leaves())]
+        taken = {each.digest for _, x in found for each in x.leaves()}
+        if lost := [name for digest, name in ours.items() if digest not in taken]:
+            raise Error(
+                f"the adapter changes '{shown(lost[0])}', which {self.architecture} models do not have: they use the embedding's",
+                hint="train the adapter without it",
+            )
+        return found
+
+    def _other_experts(self, kind: type[Architecture], named: Mapping[str, Expression]) -> dict[str, Expression]:
+        """The experts of a block of which an adapter changes some, where a checkpoint holds each apart."""
+        stems = [key.rpartition(".")[0] for key in kind.NAMES if ".experts." in key]
+        parts = [key.rpartition(".")[2] for key in kind.NAMES if ".experts." in key]
+        found: dict[str, Expression] = {}
+        shapes: dict[str, Shape] = {}
+        blocks = []
+        for name, x in named.items():
+            if (match := _EXPERT.fullmatch(name)) and stems:
+                blocks.append(match[1])
+                if match[2]:
+                    shapes[f"{match[1]}.{match[2]}"] = x.shape
+        for block in dict.fromkeys(blocks):
+            for part in parts:
+                shape = shapes.get(f"{block}.{part}", (1, 1))
+                for index in range(min(self._experts, 1 << 12)):
+                    name = f"{block}.experts.{index}.{part}.weight"
+                    if name not in named:
+                        found[name] = leaf(name, "f32", shape)
+        return found
+
+
+def _short(name: str) -> str:
+    return name.replace("language_model.", "")

@@ -1,0 +1,138 @@
+"""What adapters are, told from folders and the heads of files: a GGUF file to take, or files to make one of."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from modelbuild.checkpoint.adapters import files as adapter_files
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.engine.graph import Source
+from modelbuild.errors import Error
+from modelbuild.files import reason
+from modelbuild.observed import Observed
+from modelbuild.plan.declared import Declared
+from modelbuild.plan.placed import in_named
+from modelbuild.plan.weights import WeightsReader
+from modelbuild.project.variant import Adapter, Variant
+from modelbuild.steps import adapt, merge
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """The files of an adapter by the roles that a step knows them by.
+
+    folder  its folder's name
+    tokens  the files of a tokenizer beside it
+    """
+
+    folder: str
+    files: tuple[tuple[str, Source], ...]
+    is_gguf: bool
+    tokens: tuple[tuple[str, Source], ...] = ()
+
+
+class Adapters:
+    """Looks into the folders and heads of adapters, and declares what is made of them; says what is wrong at their words."""
+
+    def __init__(self, observed: Observed, weights: WeightsReader, declared: Declared) -> None:
+        self._observed = observed
+        self._weights = weights
+        self._declared = declared
+
+    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> Source | str:
+        """A GGUF file that is a layer as it is, or the step that makes the recipe of one for the model of a recipe."""
+        found = self.read(adapter)
+        if found.is_gguf and adapter.scale == 1:
+            return found.files[0][1]
+        if recipe is None:
+            raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
+        outtype = variant.string("outtype") or "source"
+        values = adapt.Parameters(
+            folder=found.folder, outtype=outtype, scale=adapter.scale, allow_zero=adapter.allow_zero or None
+        )
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files])
+
+    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
+        """The step that merges an adapter into the model of a recipe."""
+        found = self.read(adapter)
+        if recipe is None:
+            raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
+        requantize = variant.flag("allow_requantize") or None
+        values = merge.Parameters(scale=adapter.scale, requantize=requantize, allow_zero=adapter.allow_zero or None)
+        places = {"requantize": adapter.place}
+        return self._declared.step(
+            variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places
+        )
+
+    def chat(self, variant: Variant) -> Chat | None:
+        """The chat template that an adapter of a variant brings along, the last one's."""
+        for adapter in reversed(variant.adapters):
+            tokens = self.read(adapter).tokens
+            names = [name for name, _ in tokens]
+            if tokens and (found := self._weights.chat(os.path.dirname(tokens[0][1].path), names)) is not None:
+                return found
+        return None
+
+    def read(self, adapter: Adapter) -> AdapterFiles:
+        """What the path of an adapter means. Raises Error."""
+        path = adapter.path
+        kind = self._observed.kind(path)
+        if kind is None:
+            raise self._weights.missing(adapter, path, "ADAPTER" if adapter.place.command else None)
+        if kind == "folder":
+            path = self._in_folder(adapter, self._weights.snapshot(adapter, path))
+        if self._is_gguf(adapter, path):
+            self._weights.beside("adapter", adapter, path)
+            return AdapterFiles("", ((adapter_files.GGUF, Source(path, "gguf")),), True)
+        folder, name = os.path.split(path)
+        if not name.endswith(".safetensors"):
+            raise self._other(adapter, folder, name)
+        small = (
+            (each, Source(os.path.join(folder, each), "bytes")) for each in (adapter_files.CONFIG, adapter_files.CARD)
+        )
+        here = {each for each, kind, _ in self._weights.entries(adapter, folder) if kind == "file"}
+        beside = tuple(
+            (each, Source(os.path.join(folder, each), "bytes")) for each in adapter_files.TOKENS if each in here
+        )
+        # A model's folder may hold the adapter as well: its tokenizer is the model's then.
+        tokens = beside if "config.json" not in here else ()
+        return AdapterFiles(os.path.basename(folder), ((name, Source(path, "safetensors")), *small), False, tokens)
+
+    def _in_folder(self, adapter: Adapter, folder: str) -> str:
+        entries = self._weights.entries(adapter, folder)
+        names, folders = ([name for name, kind, _ in entries if kind == wanted] for wanted in ("file", "folder"))
+        try:
+            return os.path.join(folder, adapter_files.weights(names, folders, adapter.text.rstrip("/") or "/"))
+        except Error as error:
+            raise in_named(error, adapter, folder, folder=True) from error
+
+    def _is_gguf(self, adapter: Adapter, path: str) -> bool:
+        try:
+            self._observed.stat(path)
+            with open(path, "rb") as file:
+                return file.read(4) == b"GGUF" or path.endswith(".gguf")
+        except OSError as error:
+            raise adapter.place.error(
+                f"'{adapter.text}' cannot be read: {reason(error)}", facts=[("file", path)]
+            ) from error
+
+    @staticmethod
+    def _other(adapter: Adapter, folder: str, name: str) -> Error:
+        """What a file is that is neither GGUF nor safetensors."""
+        if name == adapter_files.CONFIG:
+            return adapter.place.error(
+                f"'{adapter.text}' is the adapter's configuration",
+                hint=f"name its folder: {os.path.dirname(adapter.text) or '.'}",
+            )
+        pickled = name.endswith((".bin", ".pt", ".pth"))
+        return adapter.place.error(
+            f"the adapter '{adapter.text}' is a pickle, expected safetensors or a GGUF file"
+            if pickled
+            else f"'{adapter.text}' is not an adapter: expected a folder, a safetensors file or a GGUF file",
+            facts=[("file", os.path.join(folder, name))],
+            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes it anew:\n"
+            + adapter_files.unpickling(folder, name)
+            if pickled
+            else None,
+        )

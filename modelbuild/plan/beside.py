@@ -1,0 +1,76 @@
+"""Whether the GGUF files that lie beside a model as they are fit it: adapters, of which the runtime refuses the whole model otherwise.
+
+Source: llama.cpp src/llama-adapter.cpp (llama_adapter_lora_init_impl)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.errors import Error
+from modelbuild.ollama import manifest as media
+from modelbuild.words import listed, plural, shown
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.tensor import Shape, TensorTable
+
+Shapes = Mapping[str, "Shape"]
+"""The tensors of a model's file, by name."""
+
+
+def misfits(
+    step: Step, graph: Graph, table: Callable[[Source], TensorTable], made: Callable[[str], Shapes | None]
+) -> Iterator[Error]:
+    """What is wrong with the adapters of a manifest, which its step makes.
+
+    table  reads the head of a source
+    made   the tensors of the file that a recipe becomes, by the step that makes it; None where that is not known
+    """
+    refs = {role: ref for role, ref in step.inputs if isinstance(ref, str)}
+    layers = [
+        (kind, graph.steps[refs[str(number)]]) for number, (kind, _) in enumerate(json.loads(step.parameters)["layers"])
+    ]
+    model = next((each for kind, each in layers if kind == media.MODEL), None)
+    if model is None:
+        return
+    shapes: Shapes | None = None
+    for kind, each in layers:
+        source = next(each.sources, None)
+        if kind != media.ADAPTER or source is None:
+            continue
+        if shapes is None:
+            shapes = _shapes(model, table, made)
+        if shapes is not None and (error := _misfit(table(source), shapes)) is not None:
+            yield error.replace(path=source.path)
+
+
+def _shapes(model: Step, table: Callable[[Source], TensorTable], made: Callable[[str], Shapes | None]) -> Shapes | None:
+    if (recipe := next(model.needs, None)) is not None:
+        return made(recipe)
+    source = next(model.sources, None)
+    return {name: tensor.shape for name, tensor in table(source).tensors.items()} if source is not None else None
+
+
+def _misfit(adapter: TensorTable, shapes: Shapes) -> Error | None:
+    """The error for the factors of an adapter whose matrix a model lacks, or has in another shape."""
+    hint = "the adapter is another model's; name the base that it was trained on in FROM"
+    halves = [(name.rpartition("."), tensor.shape) for name, tensor in adapter.tensors.items()]
+    factors = [(stem, half, shape) for (stem, _, half), shape in halves if half in ("lora_a", "lora_b")]
+    missing = list(dict.fromkeys(stem for stem, _, _ in factors if stem not in shapes))
+    if missing:
+        what = f"the adapter changes {plural(len(missing), 'tensor')} that the model does not have"
+        return Error(what, facts=[("tensors", listed(map(shown, missing), 6))], hint=hint)
+    for stem, half, shape in factors:
+        rows, columns = ((1, 1) + tuple(shapes[stem]))[-2:]
+        if stem == "token_embd.weight":
+            # Its rows are looked up, and so are those of lora_a.
+            wanted, got = (rows, shape[:1]) if half == "lora_a" else (columns, shape[:1])
+        else:
+            wanted, got = (columns, shape[-1:]) if half == "lora_a" else (rows, shape[-2:-1])
+        if got != (wanted,):
+            facts = [("the model", f"{list(shapes[stem])}"), (half, f"{list(shape)}")]
+            return Error(f"the adapter does not fit the model's '{shown(stem)}'", facts=facts, hint=hint)
+    return None

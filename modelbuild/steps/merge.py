@@ -1,0 +1,66 @@
+"""Turn a recipe into that of the same model with an adapter in its weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from modelbuild.errors import Error
+from modelbuild.steps._inputs import BlobInputs, Inputs, Looked
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.adapters.adapter import Adapter
+    from modelbuild.checkpoint.adapters.merged import Merged
+    from modelbuild.tensors.recipe import Recipe
+
+VERSION = 1
+MAKES = "recipe"
+TYPES = False
+POOL = "thread"
+
+
+class Parameters(TypedDict, total=False):
+    """What decides a merge besides the adapter's files and the model.
+
+    scale       a factor on the adapter's own
+    requantize  unpack, change and pack again what is quantized already
+    allow_zero  whether an adapter that changes nothing is taken
+    """
+
+    scale: float
+    requantize: bool | None
+    allow_zero: bool | None
+
+
+def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
+    """Make the recipe of the one in the role `recipe`. The roles of the other inputs are the names of the adapter's files."""
+    from modelbuild.checkpoint.adapters import trained
+
+    try:
+        _, adapter, made = _made(parameters, inputs)
+        trained.check(adapter, inputs.values, allow_zero=bool(parameters.get("allow_zero")))
+        return made.recipe.encode()
+    except Error as error:
+        raise error.of_input() from error
+
+
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    """Make the recipe, and say where the adapter names another model than this one, and what is quantized a second time."""
+    from modelbuild.checkpoint.adapters import naming
+
+    try:
+        base, adapter, made = _made(parameters, inputs)
+        return Looked(made.recipe.encode(), [*naming.doubts(adapter, base.metadata), *made.doubts])
+    except Error as error:
+        raise error.of_input() from error
+
+
+def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merged]:
+    from modelbuild.checkpoint.adapters import merged, reading
+    from modelbuild.tensors.recipe import Recipe
+
+    base = Recipe.decode(inputs.artifact("recipe"))
+    adapter = reading.read(inputs)
+    requantize = bool(parameters.get("requantize"))
+    described = reading.card_of(inputs, "")
+    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize)
+    return base, adapter, made

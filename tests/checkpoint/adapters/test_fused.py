@@ -1,0 +1,128 @@
+"""Pairs of all experts at once are those of each: as PEFT has written them up to 0.18, and since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from modelbuild.errors import Error
+from tests import adapters
+
+from .test_layer import applied, base, layer
+
+E, R = 8, 4
+STEM = "model.layers.0.mlp.experts"
+TARGETS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+Array = NDArray[np.float32]
+
+
+def of_each(name: str, rows: int, columns: int) -> tuple[Array, Array]:
+    """Factors of each expert: [experts, rank, columns] and [experts, rows, rank]."""
+    return adapters.matrix(f"{name}.A", E, R, columns), adapters.matrix(f"{name}.B", E, rows, R)
+
+
+def together(a: Array, b: Array, turned: bool) -> tuple[Array, Array]:
+    """lora_A and lora_B of a parameter of [experts, rows, columns] (ParamWrapper.get_delta_weight)."""
+    if turned:
+        a, b = b.swapaxes(1, 2), a.swapaxes(1, 2)
+    return a.reshape(-1, a.shape[2]), np.ascontiguousarray(b.transpose(1, 2, 0)).reshape(b.shape[1], -1)
+
+
+def write(
+    folder: Path, turned: bool, hidden: int = 64, forward: int = 96, **config: Any
+) -> tuple[Path, dict[str, tuple[Array, Array]]]:
+    factors = {"gate_up_proj": of_each("gate_up", 2 * forward, hidden), "down_proj": of_each("down", hidden, forward)}
+    more = {}
+    for module, parameter in ((f"{STEM}.base_layer", "gate_up_proj"), (STEM, "down_proj")):
+        for half, x in zip("AB", together(*factors[parameter], turned), strict=True):
+            more[f"base_model.model.{module}.lora_{half}.weight"] = x
+    said = {"r": R, "target_parameters": TARGETS, **config}
+    return adapters.write_peft(folder, {}, more=more, **said), factors
+
+
+def product(factors: tuple[Array, Array], scale: float = 2.0) -> NDArray[np.float64]:
+    a, b = factors
+    made: NDArray[np.float64] = scale * (b.astype(np.float64) @ a)
+    return made
+
+
+def check(deltas: dict[str, NDArray[np.float64]], factors: dict[str, tuple[Array, Array]], forward: int = 96) -> None:
+    both = product(factors["gate_up_proj"])
+    expected = {"ffn_gate": both[:, :forward], "ffn_up": both[:, forward:], "ffn_down": product(factors["down_proj"])}
+    assert deltas.keys() == {f"blk.0.{name}_exps.weight" for name in expected}
+    for name, delta in expected.items():
+        np.testing.assert_allclose(deltas[f"blk.0.{name}_exps.weight"], delta, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["since 0.19", "up to 0.18"])
+@pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral"])
+def test_shapes_tell_which_way_round_and_which_parameter(model_type: str, turned: bool, tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", model_type, "eight experts")
+    folder, factors = write(tmp_path / "lora", turned)
+    check(applied(*layer(folder, model)), factors)
+
+
+def test_a_rank_of_its_own(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", "qwen3_moe", "eight experts")
+    patterns = {"experts.gate_up_proj": R, "experts.down_proj": R}
+    folder, factors = write(tmp_path / "lora", False, r=16, lora_alpha=8, rank_pattern=patterns)
+    check(applied(*layer(folder, model)), factors)
+
+
+def refused(folder: Path, model: Any) -> str:
+    with pytest.raises(Error) as caught:
+        layer(folder, model)
+    return str(caught.value)
+
+
+def test_no_parameter_that_fits(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", "qwen3_moe", "eight experts")
+    folder, _ = write(tmp_path / "lora", False, forward=128)
+    assert "fit none of its parameters" in refused(folder, model)
+
+
+def test_no_parameter_named(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", "qwen3_moe", "eight experts")
+    folder, _ = write(tmp_path / "lora", False, target_parameters=None)
+    assert "'target_parameters' does not say which of its parameters" in refused(folder, model)
+
+
+@pytest.mark.parametrize(
+    ("version", "turned"), [("0.18.1", True), ("0.17.0", True), ("0.19.0", False), ("0.21.2", False)]
+)
+def test_the_version_tells_where_both_ways_fit(version: str, turned: bool, tmp_path: Path) -> None:
+    model, _ = square(tmp_path)
+    folder, factors = write_square(tmp_path / "lora", turned, peft_version=version)
+    deltas = applied(*layer(folder, model))
+    np.testing.assert_allclose(deltas["blk.0.ffn_down_exps.weight"], product(factors), rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_tells_where_both_ways_fit(tmp_path: Path) -> None:
+    model, _ = square(tmp_path)
+    folder, _ = write_square(tmp_path / "lora", False)
+    assert "fit both ways round, and the configuration does not say which PEFT wrote them" in refused(folder, model)
+
+
+def square(folder: Path) -> tuple[Any, Any]:
+    """A model whose experts are as wide as its hidden state."""
+    from tests import recipes, zoo
+
+    case = zoo.cases("qwen3_moe")["eight experts"]
+    shapes = {name: (64, 64) if ".experts." in name else shape for name, shape in case.shapes.items()}
+    config = {**case.config, "moe_intermediate_size": 64}
+    zoo.write(folder / "model", zoo.Case(config, shapes, tokenizer=case.tokenizer))
+    return recipes.converted(folder / "model", "source", case.pre), case
+
+
+def write_square(folder: Path, turned: bool, **config: Any) -> tuple[Path, tuple[Array, Array]]:
+    factors = of_each("down", 64, 64)
+    more = {
+        f"base_model.model.{STEM}.lora_{half}.weight": x
+        for half, x in zip("AB", together(*factors, turned), strict=True)
+    }
+    return adapters.write_peft(folder, {}, more=more, r=R, target_parameters=[TARGETS[1]], **config), factors

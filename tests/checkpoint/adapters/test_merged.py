@@ -1,0 +1,238 @@
+"""An adapter in the weights: W + scale * b a, rounded once; what it does not name keeps its keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from modelbuild.errors import Error
+from modelbuild.steps import merge
+from modelbuild.tensors.quantization import quantize
+from modelbuild.tensors.recipe import Recipe
+from tests import adapters, recipes, zoo
+from tests.tensors.formats import golden
+
+from .test_layer import base
+
+Q = "model.layers.1.self_attn.q_proj"
+
+
+def merged(adapter: Path, model: Recipe, scale: float = 1.0, **parameters: Any) -> Recipe:
+    return Recipe.decode(merge.run({"scale": scale, **parameters}, adapters.Files(adapter, model)))
+
+
+def bytes_of(recipe: Recipe, *folders: Path) -> dict[str, bytes]:
+    """The bytes of every tensor; the folders hold a model or an adapter each."""
+    leaves: dict[str, bytes] = dict(recipe.constants)
+    for folder in folders:
+        if folder.suffix == ".gguf":
+            leaves |= recipes.Folder(folder.parent, [folder.name]).leaves()
+        elif (folder / "config.json").is_file():
+            leaves |= recipes.Folder(folder).leaves()
+        else:
+            leaves |= adapters.Files(folder, recipe).leaves()
+    return {entry.name: recipes.evaluate(entry.expression, leaves) for entry in recipe.tensors}
+
+
+def bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def wide(data: bytes, *shape: int) -> NDArray[np.float32]:
+    return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+
+
+def test_the_sum_is_rounded_once(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    pairs = adapters.factors(case.shapes, r".*(q_proj|v_proj)")
+    lora = adapters.write_peft(tmp_path / "lora", pairs)
+    found = bytes_of(merged(lora, model, 0.5), tmp_path / "model", lora)
+    old = bytes_of(model, tmp_path / "model")
+    pair = pairs["model.layers.1.self_attn.v_proj"]
+    total = np.zeros((32, 64), np.float32)
+    for k in range(4):
+        total = total + pair["B"][:, k, None] * pair["A"][k]
+    expected = wide(old["blk.1.attn_v.weight"], 32, 64) + np.float32(0.5 * 8 / 4) * total
+    assert found["blk.1.attn_v.weight"] == bf16(expected).tobytes()
+    assert {name for name in old if old[name] != found[name]} == {
+        f"blk.{block}.attn_{part}.weight" for block in (0, 1) for part in "qv"
+    }
+
+
+def test_what_is_not_named_keeps_its_key(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes, r".*q_proj"))
+    before = {entry.name: entry.expression.key for entry in quantize(model, "q8_0").tensors}
+    after = {entry.name: entry.expression.key for entry in quantize(merged(lora, model), "q8_0").tensors}
+    assert {name for name in before if before[name] != after[name]} == {"blk.0.attn_q.weight", "blk.1.attn_q.weight"}
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2", "qwen2", "qwen3", "phi3"])
+def test_mlx_makes_the_bytes_of_peft(model_type: str, old: bool, tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
+    pairs = adapters.factors(case.shapes)
+    one = adapters.write_peft(tmp_path / "peft", pairs, lora_alpha=12)
+    two = adapters.write_mlx(tmp_path / "mlx", pairs, scale=3.0, old=old)
+    made = [bytes_of(merged(each, model), tmp_path / "model", each) for each in (one, two)]
+    assert made[0] == made[1] != bytes_of(model, tmp_path / "model")
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma", "phi3", "granitemoe", "mixtral", "qwen3_moe"])
+def test_a_gguf_base_makes_the_bytes_of_its_checkpoint(model_type: str, tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "x.gguf").write_bytes(recipes.file_of(model, recipes.Folder(tmp_path / "model").leaves()))
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes))
+    again = recipes.imported(tmp_path / "g", ["x.gguf"])
+    of_gguf = bytes_of(merged(lora, again), tmp_path / "g" / "x.gguf", lora)
+    assert of_gguf == bytes_of(merged(lora, model), tmp_path / "model", lora)
+
+
+def test_a_layer_merged_is_the_adapter_merged(tmp_path: Path) -> None:
+    from .test_layer import layer
+
+    model, case = base(tmp_path / "model")
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes), use_rslora=True)
+    recipe, files = layer(lora, model)
+    (tmp_path / "l.gguf").write_bytes(recipes.file_of(recipe, files.leaves()))
+    of_layer = bytes_of(merged(tmp_path / "l.gguf", model), tmp_path / "model", tmp_path / "l.gguf")
+    assert of_layer == bytes_of(merged(lora, model), tmp_path / "model", lora)
+
+
+def test_two_adapters_are_rounded_once_together(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    one = adapters.write_peft(tmp_path / "one", adapters.factors(case.shapes, r".*q_proj"))
+    two = adapters.write_peft(tmp_path / "two", adapters.factors(case.shapes, r".*(q|k)_proj", rank=2))
+    both = merged(two, merged(one, model), 2.0)
+    x = next(entry.expression for entry in both.tensors if entry.name == "blk.0.attn_q.weight")
+    assert (x.operation, x.dtype) == ("cast", "bf16")
+    assert [x.operands[0].operation, x.operands[0].operands[0].operation] == ["merge", "merge"]
+    assert len(bytes_of(both, tmp_path / "model", one, two)) == len(model.tensors)
+
+
+def test_a_quantized_model_of_floats_is_quantized_once(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes))
+    late, early = quantize(merged(lora, model), "q8_0"), merged(lora, quantize(model, "q8_0"))
+    assert {e.name: e.expression.key for e in late.tensors} == {e.name: e.expression.key for e in early.tensors}
+
+
+def test_quantized_leaves_are_changed_where_that_is_allowed(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    (tmp_path / "g").mkdir()
+    whole = recipes.file_of(quantize(model, "q8_0"), recipes.Folder(tmp_path / "model").leaves())
+    (tmp_path / "g" / "x.gguf").write_bytes(whole)
+    packed = recipes.imported(tmp_path / "g", ["x.gguf"])
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes, r".*q_proj"))
+    golden.check("merge-quantized", golden.complaint(lambda: merged(lora, packed)))
+    allowed = merged(lora, packed, requantize=True)
+    assert {e.name: e.expression.dtype for e in allowed.tensors} == {e.name: e.expression.dtype for e in packed.tensors}
+    found, old = (bytes_of(each, tmp_path / "g" / "x.gguf", lora) for each in (allowed, packed))
+    assert [name for name in old if old[name] != found[name]] == ["blk.0.attn_q.weight", "blk.1.attn_q.weight"]
+
+
+def test_an_output_of_its_own_for_a_model_that_uses_its_embedding(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", "llama", "f16, tied")
+    head = {"lm_head": {"A": adapters.matrix("a", 4, 64), "B": adapters.matrix("b", 320, 4)}}
+    lora = adapters.write_peft(tmp_path / "lora", head)
+    made = merged(lora, model)
+    found, old = bytes_of(made, tmp_path / "model", lora), bytes_of(model, tmp_path / "model")
+    assert found.keys() - old.keys() == {"output.weight"}
+    assert found["token_embd.weight"] == old["token_embd.weight"] != found["output.weight"]
+
+
+def put(**more: Any) -> Any:
+    return {f"base_model.model.{name.replace('__', '.')}": x for name, x in more.items()}
+
+
+def test_whole_tensors_stand_in_place_of_the_models(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    q, norm = adapters.matrix("q", 64, 64), adapters.matrix("n", 64)
+    more = put(**{f"{Q.replace('.', '__')}__weight": q, "model__norm__weight": norm})
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes, r".*v_proj"), more=more)
+    found = bytes_of(merged(lora, model), tmp_path / "model", lora)
+    assert found["output_norm.weight"] == bf16_as_f32(norm)
+    rows = q.reshape(4, 2, 8, 64).swapaxes(1, 2).reshape(64, 64)
+    assert found["blk.1.attn_q.weight"] == bf16(rows).tobytes()
+
+
+def bf16_as_f32(values: NDArray[np.float32]) -> bytes:
+    return (bf16(values).astype("<u4") << 16).tobytes()
+
+
+def test_rows_of_tokens(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    rows = adapters.matrix("r", 2, 64)
+    more = put(model__embed_tokens__token_adapter__trainable_tokens_delta=rows)
+    lora = adapters.write_peft(
+        tmp_path / "lora",
+        {},
+        more=more,
+        trainable_token_indices={"embed_tokens": [319, 7]},
+        without=("target_modules",),
+    )
+    found, old = (bytes_of(each, tmp_path / "model", lora) for each in (merged(lora, model), model))
+    expected = wide(old["token_embd.weight"], 320, 64).copy()
+    expected[[319, 7]] = rows
+    assert found["token_embd.weight"] == bf16(expected).tobytes()
+
+
+BASES: dict[str, tuple[str, str]] = {
+    "llama": ("llama", "bf16"),
+    "tied": ("llama", "f16, tied"),
+    "gemma": ("gemma", "bf16"),
+}
+LIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "saved-shape": ("llama", put(model__norm__weight=adapters.matrix("n", 65)), {}),
+    "saved-unknown": ("llama", put(model__norms__weight=adapters.matrix("n", 64)), {}),
+    "saved-head": ("llama", put(score__weight=adapters.matrix("n", 2, 64)), {}),
+    "saved-rows": ("llama", put(model__embed_tokens__weight=adapters.matrix("n", 321, 64)), {}),
+    "saved-output-of-gemma": ("gemma", put(lm_head__weight=adapters.matrix("n", 320, 64)), {}),
+    "tokens-beyond": (
+        "llama",
+        put(model__embed_tokens__token_adapter__trainable_tokens_delta=adapters.matrix("r", 1, 64)),
+        {"trainable_token_indices": [320]},
+    ),
+    "magnitude-shape": (
+        "llama",
+        put(**{f"{Q.replace('.', '__')}__lora_A__weight": adapters.matrix("a", 4, 64),
+               f"{Q.replace('.', '__')}__lora_B__weight": adapters.matrix("b", 64, 4),
+               f"{Q.replace('.', '__')}__lora_magnitude_vector": adapters.matrix("m", 65)}),
+        {"use_dora": True},
+    ),
+    "magnitude-of-an-embedding": (
+        "llama",
+        put(model__embed_tokens__lora_embedding_A=adapters.matrix("a", 4, 320),
+            model__embed_tokens__lora_embedding_B=adapters.matrix("b", 64, 4),
+            model__embed_tokens__lora_magnitude_vector=adapters.matrix("m", 64)),
+        {"use_dora": True},
+    ),
+    "bias-of-none": ("llama", put(**{f"{Q.replace('.', '__')}__lora_A__weight": adapters.matrix("a", 4, 64),
+                                     f"{Q.replace('.', '__')}__lora_B__weight": adapters.matrix("b", 64, 4),
+                                     f"{Q.replace('.', '__')}__lora_B__bias": adapters.matrix("c", 64)}), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_complaint_is_the_golden_one(lie: str, tmp_path: Path) -> None:
+    name, more, config = LIES[lie]
+    model, _ = base(tmp_path / "model", *BASES[name])
+    lora = adapters.write_peft(tmp_path / "lora", {}, more=more, **config)
+    golden.check(f"merge-{lie}", golden.complaint(lambda: merged(lora, model)))
+
+
+def test_a_scale_of_whole_tensors_is_refused(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model")
+    lora = adapters.write_peft(tmp_path / "lora", {}, more=put(model__norm__weight=adapters.matrix("n", 64)))
+    with pytest.raises(Error, match="whole tensors, which no scale makes smaller"):
+        merged(lora, model, 0.5)
+
+
+def test_every_golden_has_its_case() -> None:
+    assert golden.unused("merge-", {f"merge-{lie}" for lie in (*LIES, "quantized")}) == set()

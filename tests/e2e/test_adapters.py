@@ -1,0 +1,138 @@
+"""Adapters as a user has them: layers and merges, one edited, all built again, and what is wrong with one before anything is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelbuild.ollama import manifest
+from modelbuild.ollama.library import Library
+from tests import adapters, zoo
+
+from .project import Project
+
+CASE = zoo.cases("llama")["bf16"]
+TOML = """
+[model.tales]
+from = "./base"
+quantize = "q8_0"
+matrix.voice = ["one", "two"]
+adapters = [{ path = "${matrix.voice}", mode = "merge" }]
+[model.layered]
+from = "./base"
+adapters = [{ path = "one" }, { path = "mlx", scale = 0.5 }]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    zoo.write(tmp_path / "base", CASE)
+    pairs = adapters.factors(CASE.shapes, r".*(q_proj|v_proj)")
+    adapters.write_peft(tmp_path / "one", pairs)
+    adapters.write_peft(tmp_path / "two", pairs, lora_alpha=16)
+    adapters.write_mlx(tmp_path / "mlx", pairs)
+    made = Project(tmp_path)
+    made.write("ModelBuild.toml", TOML)
+    return made
+
+
+def test_only_what_an_adapter_changes_is_computed(project: Project) -> None:
+    counts = []
+    for row in ("one", "two"):
+        project.build(f"tales:{row}")
+        summary = project.events[-1]
+        counts.append((summary["tensors_computed"], summary["tensors_reused"]))
+    assert counts == [(21, 0), (4, 17)]
+
+
+def test_an_edited_adapter_rebuilds_what_it_is_in(project: Project) -> None:
+    project.build()
+    assert project.build() == {}
+    adapters.write_peft(project.folder / "two", adapters.factors(CASE.shapes, r".*q_proj"), lora_alpha=4)
+    ran = project.build()
+    assert set(ran.values()) == {"ran"}
+    assert {step.partition("/")[0] for step in ran} <= {"tales", "tales:two"}
+
+
+def test_layers_are_in_the_manifest_in_order(project: Project) -> None:
+    project.build("layered")
+    library = Library(str(project.models))
+    path = Path(library.manifest_path("registry.ollama.ai/library/layered/latest"))
+    listed = manifest.Manifest.parse(path.read_bytes()).layers
+    assert [layer.media_type.rpartition(".")[2] for layer in listed][:3] == ["model", "adapter", "adapter"]
+
+
+def test_show_says_what_was_applied(project: Project) -> None:
+    assert json.loads(project.run("show", "tales:one", "--json"))["adapters"][0]["pairs"] is None
+    project.build()
+    (merged,) = json.loads(project.run("show", "tales:one", "--json"))["adapters"]
+    assert (merged["mode"], merged["pairs"], merged["applied"], merged["left"]) == ("merge", 4, 4, [])
+    assert sorted(merged["tensors"]) == [f"blk.{block}.attn_{part}.weight" for block in (0, 1) for part in "qv"]
+    shapes = {"q_proj": (64, 64), "v_proj": (32, 64)}
+    added = before = 0.0
+    pairs = adapters.factors(CASE.shapes, r".*(q_proj|v_proj)")
+    for part in shapes:
+        module = f"model.layers.0.self_attn.{part}"
+        added += float(np.square(2.0 * pairs[module]["B"].astype(float) @ pairs[module]["A"]).sum())
+        _, _, data = zoo.tensor(f"{module}.weight", "bf16", shapes[part])
+        wide = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").astype(float)
+        before += float(np.square(wide).sum())
+    assert merged["blocks"]["0"] == pytest.approx((added / before) ** 0.5, rel=1e-6)
+    first, second = json.loads(project.run("show", "layered", "--json"))["adapters"]
+    assert (first["mode"], second["mode"]) == ("layer", "layer")
+    assert first["blocks"]["0"] == pytest.approx(merged["blocks"]["0"], rel=1e-6)
+    assert second["blocks"]["1"] == pytest.approx(first["blocks"]["1"] / 2, rel=1e-6)
+    assert "4 of 4 pairs applied to 4 tensors" in project.run("show", "tales:two")
+
+
+def test_a_base_of_any_kind_gives_the_same_weights(project: Project) -> None:
+    project.write("ModelBuild.toml", '[model.base]\nfrom = "./base"\n')
+    project.build()
+    library = Library(str(project.models))
+    path = Path(library.manifest_path("registry.ollama.ai/library/base/latest"))
+    blob = manifest.Manifest.parse(path.read_bytes()).layers[0].digest
+    shutil.copy(library.blob_path(blob), project.folder / "base.gguf")
+    project.write(
+        "ModelBuild.toml",
+        "".join(
+            f'[model.{name}]\nfrom = "{base}"\nadapters = [{{ path = "one", mode = "merge" }}]\n'
+            for name, base in (("a", "./base"), ("b", "./base.gguf"), ("c", "plain"), ("d", "base"))
+        )
+        + '[model.plain]\nfrom = "./base"\n',
+    )
+    project.build()
+    digests = set()
+    for name in "abcd":
+        path = Path(library.manifest_path(f"registry.ollama.ai/library/{name}/latest"))
+        digests.add(manifest.Manifest.parse(path.read_bytes()).layers[0].digest)
+    assert len(digests) == 1 and blob not in digests
+
+
+@pytest.mark.parametrize("target", ["tales:two", "layered"])
+def test_a_broken_adapter_writes_nothing(target: str, project: Project) -> None:
+    name = {"tales:two": "two", "layered": "one"}[target]
+    config = json.loads((project.folder / name / "adapter_config.json").read_text())
+    (project.folder / name / "adapter_config.json").write_text(json.dumps({**config, "r": 8}))
+    project.run(target, code=1)
+    assert (
+        f"error: {name}/adapter_model.safetensors" in project.errors or "expect rank 8, got 4 and 4" in project.errors
+    )
+    assert not project.models.exists() or not any(path.is_file() for path in project.models.rglob("*"))
+
+
+def test_a_base_with_another_name_is_a_warning(project: Project) -> None:
+    config = json.loads((project.folder / "base" / "config.json").read_text())
+    (project.folder / "base" / "config.json").write_text(json.dumps({**config, "_name_or_path": "acme/Tiny-1B"}))
+    pairs = adapters.factors(CASE.shapes, r".*(q_proj|v_proj)")
+    adapters.write_peft(project.folder / "one", pairs, base_model_name_or_path="acme/Tiny-1B-bnb-4bit")
+    adapters.write_peft(project.folder / "two", pairs, base_model_name_or_path="acme/Other-1B")
+    project.run("check")
+    assert project.errors.count("the adapter was trained on") == 1
+    assert (
+        "two/adapter_config.json: the adapter was trained on 'acme/Other-1B', and the model is 'Tiny 1B'"
+        in project.errors
+    )

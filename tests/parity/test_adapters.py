@@ -1,0 +1,58 @@
+"""The file of an adapter is that of llama.cpp's convert_lora_to_gguf.py, for every architecture."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from modelbuild.steps import adapt
+from modelbuild.tensors.recipe import Recipe
+from tests import adapters, recipes, zoo
+
+from .peers import same
+
+MODELS = {model_type: next(iter(zoo.cases(model_type))) for model_type in zoo.model_types()}
+"""One checkpoint of each `model_type`."""
+
+
+def converted(adapter: Path, base: Path, outtype: str, out: Path) -> bytes:
+    """What llama.cpp's script makes of a PEFT folder."""
+    python, source = (os.environ.get(f"MODELBUILD_{name}") for name in ("PEERS_PYTHON", "LLAMA_SRC"))
+    if not python or not source:
+        pytest.skip("MODELBUILD_PEERS_PYTHON and MODELBUILD_LLAMA_SRC name no peers")
+    command = [
+        python,
+        f"{source}/convert_lora_to_gguf.py",
+        adapter,
+        "--base",
+        base,
+        "--outfile",
+        out,
+        "--outtype",
+        outtype,
+    ]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    return out.read_bytes()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("model_type", MODELS)
+def test_an_adapter_becomes_llama_cpps_file(model_type: str, tmp_path: Path) -> None:
+    case = zoo.cases(model_type)[MODELS[model_type]]
+    base = zoo.write(tmp_path / "model", case)
+    model = recipes.converted(base, "source", case.pre)
+    for dtype, name, outtype in (
+        ("f32", "Tiny-Tales-1B-lora", "f32"),
+        ("f32", "plain", "q8_0"),
+        ("bf16", "org-7b-instruct-v2", "bf16"),
+        ("f16", "tales", "f16"),
+    ):
+        folder = adapters.write_peft(tmp_path / name, adapters.factors(case.shapes), dtype=dtype, lora_alpha=20)
+        (folder / "README.md").write_text("---\nlicense: mit\nbase_model: org/Tiny-1B\ntags: [lora]\n---\nhello\n")
+        files = adapters.Files(folder, model)
+        theirs = converted(folder, base, outtype, tmp_path / "theirs.gguf")
+        made = Recipe.decode(adapt.run({"folder": name, "outtype": outtype, "scale": 1.0}, files))
+        same(recipes.file_of(made, files.leaves()), theirs, tmp_path)

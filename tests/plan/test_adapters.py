@@ -1,0 +1,96 @@
+"""What the path of an adapter means: a folder or a file, of PEFT, MLX or llama.cpp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.engine.graph import Source
+from modelbuild.ollama import manifest
+
+from .test_plan import gguf_file, graph
+
+WEIGHTS = {
+    "lora/adapter_model.safetensors": "adapter_model.safetensors",
+    "lora/adapters.safetensors": "adapters.safetensors",
+    "lora/mine.safetensors": "mine.safetensors",
+}
+
+
+def sources(folder: Path, path: str, files: dict[str, str | bytes]) -> dict[str, str]:
+    """Role -> path from the project, of the step that makes the adapter's file."""
+    toml = (
+        f'[model.a]\nmodelfile = "sub/Modelfile"\nadapters = [{{ path = "{path}" }}]\n'
+        if path
+        else '[model.a]\nmodelfile = "sub/Modelfile"\n'
+    )
+    found = graph(folder, toml, {"sub/Modelfile": "FROM ../x.gguf\n", "x.gguf": gguf_file(), **files})
+    step = found.steps["a/adapt"]
+    assert step.inputs[0] == ("recipe", "a/import")
+    return {
+        role: str(Path(source.path).relative_to(folder)) for role, source in step.inputs if isinstance(source, Source)
+    }
+
+
+@pytest.mark.parametrize("file", WEIGHTS)
+def test_a_folder_and_a_file_in_it_are_the_same(file: str, tmp_path: Path) -> None:
+    expected = {
+        WEIGHTS[file]: file,
+        "adapter_config.json": "lora/adapter_config.json",
+        "README.md": "lora/README.md",
+    }
+    if "mine" not in file:
+        assert sources(tmp_path, "lora", {file: b"x"}) == expected
+    assert sources(tmp_path, f"lora/{WEIGHTS[file]}", {file: b"x"}) == expected
+
+
+@pytest.mark.parametrize("written", [".", "./", "../sub", "./adapter_model.safetensors", "adapter_model.safetensors"])
+def test_a_modelfile_names_it_from_its_own_folder(written: str, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "sub/Modelfile": f"FROM ../x.gguf\nADAPTER {written}\n", "sub/adapter_model.safetensors": b"x",
+    }  # fmt: skip
+    assert sources(tmp_path, "", files)["adapter_model.safetensors"] == "sub/adapter_model.safetensors"
+
+
+@pytest.mark.parametrize("path", ["lora.gguf", "lora", "lora/any.name"])
+def test_a_gguf_file_is_taken_as_it_is(path: str, tmp_path: Path) -> None:
+    file = {"lora.gguf": "lora.gguf", "lora": "lora/x.gguf", "lora/any.name": "lora/any.name"}[path]
+    toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "{path}" }}]\n'
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), file: gguf_file("adapter")})
+    assert "a/adapt" not in found.steps
+    assert found.steps["a/adapter"].inputs == (("file", Source(str(tmp_path / file), "gguf")),)
+
+
+def test_with_a_scale_it_is_made_anew(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "l.gguf", scale = 0.5 }]\n'
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), "l.gguf": gguf_file("adapter")})
+    assert [role for role, _ in found.steps["a/adapt"].inputs] == ["recipe", "adapter.gguf"]
+
+
+def test_several_are_as_many_layers(tmp_path: Path) -> None:
+    toml = (
+        '[model.a]\nmodelfile = "Modelfile"\n'
+        'adapters = [{ path = "two", scale = 2 }, { path = "three.gguf" }]\n[model.b]\nfrom = "a"\nadapters = [{ path = "one" }]\n'
+    )
+    files: dict[str, str | bytes] = {f"{name}/adapter_model.safetensors": b"x" for name in ("one", "two")}
+    files |= {"Modelfile": "FROM ./x.gguf\nADAPTER ./one\n", "x.gguf": gguf_file(), "three.gguf": gguf_file("adapter")}
+    found = graph(tmp_path, toml, files)
+    for output, count in zip(found.outputs, (3, 4), strict=True):
+        assert found.steps[output.manifest].parameters.count(manifest.ADAPTER) == count
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("mode", ["layer", "merge"])
+def test_a_chat_template_beside_the_adapter_gives_the_template(mode: str, tmp_path: Path) -> None:
+    toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "lora", mode = "{mode}" }}]\n'
+    files: dict[str, str | bytes] = {"lora/adapter_model.safetensors": b"x", "lora/chat_template.jinja": CHATML}
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), **files})
+    assert "recognized from chat_template.jinja" in found.steps["a/template"].parameters
+    roles = [role for role, _ in found.steps["a/adapt" if mode == "layer" else "a/merge"].inputs]
+    assert ("chat_template.jinja" in roles) == (mode == "merge")

@@ -1,0 +1,68 @@
+"""GGUF adapters that are layers as they are must fit the model beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.plan import preflight
+from modelbuild.tensors.formats import gguf
+
+from .test_plan import graph
+
+SHAPES = {
+    "token_embd.weight": (320, 64),
+    "blk.0.attn_q.weight": (64, 64),
+    "blk.0.ffn_up.weight": (96, 64),
+    "blk.0.ffn_up_exps.weight": (4, 96, 64),
+}
+Q = {"blk.0.attn_q.weight.lora_a": (4, 64), "blk.0.attn_q.weight.lora_b": (64, 4)}
+
+
+def file(kind: str, tensors: dict[str, tuple[int, ...]]) -> bytes:
+    values = {"general.architecture": "mamba", "general.type": kind}
+    encoded = {key: gguf.encode_value("str", value) for key, value in values.items()}
+    encoded["mamba.block_count"] = gguf.encode_value("u32", 1)
+    head = gguf.header(encoded, [(name, "f32", shape) for name, shape in tensors.items()])
+    size = 0
+    for shape in tensors.values():
+        count = 4
+        for extent in shape:
+            count *= extent
+        size += -(-count // 32) * 32
+    return head + bytes(size)
+
+
+def told(folder: Path, adapter: dict[str, tuple[int, ...]], more: str = "") -> list[str]:
+    toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "l.gguf" }}]\n{more}'
+    made = graph(folder, toml, {"x.gguf": file("model", SHAPES), "l.gguf": file("adapter", adapter)})
+    found = preflight.look(made)
+    return [f"{error.path}: {error.what}" for error in preflight.distinct(found.errors)]
+
+
+@pytest.mark.parametrize("more", ["", 'metadata = { "general.name" = "N" }\n'], ids=["as it is", "of a recipe"])
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        Q,
+        {"token_embd.weight.lora_a": (320, 4), "token_embd.weight.lora_b": (64, 4)},
+        {"blk.0.ffn_up_exps.weight.lora_a": (4, 2, 64), "blk.0.ffn_up_exps.weight.lora_b": (4, 96, 2)},
+    ],
+)
+def test_one_that_fits(adapter: dict[str, tuple[int, ...]], more: str, tmp_path: Path) -> None:
+    assert told(tmp_path, adapter, more) == []
+
+
+@pytest.mark.parametrize("more", ["", 'metadata = { "general.name" = "N" }\n'], ids=["as it is", "of a recipe"])
+@pytest.mark.parametrize(
+    ("adapter", "what"),
+    [
+        ({**Q, "blk.0.attn_q.weight.lora_a": (4, 128)}, "the adapter does not fit the model's 'blk.0.attn_q.weight'"),
+        ({**Q, "blk.0.attn_q.weight.lora_b": (128, 4)}, "the adapter does not fit the model's 'blk.0.attn_q.weight'"),
+        ({"blk.9.attn_q.weight.lora_a": (4, 64)}, "the adapter changes 1 tensor that the model does not have"),
+        ({"token_embd.weight.lora_a": (321, 4)}, "the adapter does not fit the model's 'token_embd.weight'"),
+    ],
+)
+def test_one_of_another_model(adapter: dict[str, tuple[int, ...]], what: str, more: str, tmp_path: Path) -> None:
+    assert told(tmp_path, adapter, more) == [f"{tmp_path / 'l.gguf'}: {what}"]
