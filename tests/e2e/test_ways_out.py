@@ -45,9 +45,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ["export", "a"],
             2,
-            "error: DEST is missing\n  hint  name a folder or a FILE.gguf: `modelbuild export a FOLDER`",
+            "error: DEST is missing: 'a' is what to export\n  hint  name a folder: `modelbuild export a FOLDER`",
         ),
-        (["export", "out"], 2, "such as `modelbuild export a out`"),
         (["show"], 2, "error: 'ModelBuild.toml' matches 2 variants, need one"),
         (["quality", "--models", "m m"], 1, "`modelbuild --models 'm m' a`"),
     ],
@@ -98,3 +97,18 @@ def test_the_only_model_of_a_project_needs_no_name(folder: Path, capsys: pytest.
     assert (folder / "out/alone.gguf").is_file()
     assert main.main(["-f", "alone/Modelfile", "show"]) == 0
     assert capsys.readouterr().out.startswith("alone\n")
+
+
+def test_a_misspelled_target_is_no_folder_to_export_everything_to(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ModelBuild.toml").write_text('[model.narrator]\nfrom = "./weights"\n')
+    assert main.main(["export", "narator"]) == 2
+    assert (
+        "did you mean `modelbuild export narrator FOLDER`? A folder of that name is ./narator"
+        in capsys.readouterr().err
+    )
+    assert not (folder / "narator").exists()
+    assert main.main(["export", "./narator"]) == 0
+    assert (folder / "narator/narrator.gguf").is_file()
+    assert main.main(["export", "narator"]) == 0, "it is a folder now"
