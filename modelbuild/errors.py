@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 LINE = 120
 """Characters of a source line that are shown."""
+INDENT = 2
 
 
 class Error(Exception):
@@ -174,32 +175,39 @@ def once(errors: Iterable[Error]) -> list[Error]:
     return list({each.key: each for each in errors}.values())
 
 
-def render(error: Error, severity: str = "error") -> str:
-    """Lay out one error: `error: place: what`, the source line, aligned facts, the hint."""
+class Fit(Protocol):
+    """Lays out one line of an error, which goes on so many columns further right where it does not fit."""
+
+    def __call__(self, line: str, indent: int, /) -> str: ...
+
+
+def render(error: Error, severity: str = "error", fit: Fit = lambda line, _: line, width: int | None = None) -> str:
+    """Lay out one error: `error: place: what`, the source line, aligned facts, the hint; for a terminal in its `width`."""
     what = f"{error.place}: {error.what}" if error.place else error.what
-    lines = [f"{severity}: {what}".replace("\n", "\\n")]
+    lines = [fit(f"{severity}: {what}".replace("\n", "\\n"), INDENT)]
     if error.source is not None and error.line is not None:
         gutter = f"  {error.line} | "
-        text, column, width = _cut(error.source.rstrip("\r\n"), error.column, error.width)
+        room = LINE if width is None else max(1, min(LINE, width - len(gutter) - len("……")))
+        text, column, marked = _cut(error.source.rstrip("\r\n"), error.column, error.width, room)
         lines.append(gutter + text)
         if column is not None:
             pad = "".join("\t" if ch == "\t" else " " for ch in text[: column - 1])
-            lines.append(" " * (len(gutter) - 2) + "| " + pad + "^" * max(1, width))
+            lines.append(" " * (len(gutter) - 2) + "| " + pad + "^" * max(1, marked))
     rows = [*error.facts, *([("hint", error.hint)] if error.hint else [])]
     label_width = max((len(label) for label, _ in rows), default=0)
+    indent = label_width + 2 * INDENT
     for label, text in rows:
-        first, *rest = text.split("\n")
-        lines.append(f"  {label:<{label_width}}  {first}")
-        lines.extend(" " * (label_width + 4) + more for more in rest)
+        for number, line in enumerate(text.split("\n")):
+            lines.append(fit(f"  {'' if number else label:<{label_width}}  {line}", indent))
     return "\n".join(lines)
 
 
-def _cut(text: str, column: int | None, width: int) -> tuple[str, int | None, int]:
+def _cut(text: str, column: int | None, width: int, room: int) -> tuple[str, int | None, int]:
     """The part of a long line around a column, with what is left of the column and the width."""
-    if len(text) <= LINE:
+    if len(text) <= room:
         return text, column, width
-    start = max(0, min((column or 1) - 1 - LINE // 3, len(text) - LINE))
-    end = start + LINE
+    start = max(0, min((column or 1) - 1 - room // 3, len(text) - room))
+    end = start + room
     shown = ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
     moved = None if column is None else column - start + (1 if start else 0)
     return shown, moved, min(width, len(shown) - (moved or 1) + 1)

@@ -88,7 +88,7 @@ def _elsewhere(parts: Sequence[str], folder: str, is_absolute: bool) -> Iterator
 
 
 class _Names(NamedTuple):
-    """What a folder holds: all names, and the first name of each spelling."""
+    """What a folder holds: all names, and the first name of each spelling, whole and before each of its points."""
 
     names: Sequence[str]
     by_fold: Mapping[str, str]
@@ -160,7 +160,8 @@ class _Search:
             for name in names:
                 folded = _fold(name)
                 by_fold.setdefault(folded, name)
-                by_stem.setdefault(os.path.splitext(folded)[0], name)
+                for end in (at for at, char in enumerate(folded) if char == "." and at):
+                    by_stem.setdefault(folded[:end], name)
             self._listings[folder] = _Names(names, by_fold, by_stem)
         return self._listings[folder]
 

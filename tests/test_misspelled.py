@@ -39,6 +39,8 @@ def folder(tmp_path: Path) -> Path:
         ("C:\\Users\\me\\checkpoints\\gguf\\Small.Q4_K_M.gguf", "checkpoints/gguf/Small.Q4_K_M.gguf"),
         ("./Checkpoints/GGUF/small.q4_k_m.GGUF", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
         ("./checkpoints/gguf/Small.Q4_K_M", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
+        ("./checkpoints/gguf/small", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
+        ("./checkpoints/gguf/Small.gguf", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
         ("./checkpoints/gguf/Small.Q4-K-M.bin", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
         ("./checkpoint/guf/Smal.Q4_K_M.gguf", "./checkpoints/gguf/Small.Q4_K_M.gguf"),
         ("./checkpoints/Small.Q4_K_M.gguf", "./checkpoints/gguf/Small.Q4_K_M.gguf"),

@@ -110,7 +110,7 @@ class Report:
             self.error(error, told=told)
 
     def _trouble(self, severity: str, color: str, error: Error, told: bool) -> None:
-        text = harmless(self.rendered(error, severity))
+        text = harmless(self._fitted(error, severity))
         self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
         if self.as_json and not told:
             self.object({"event": severity, **self.described(error, severity)})
@@ -118,6 +118,11 @@ class Report:
     def rendered(self, error: Error, severity: str = "error") -> str:
         """An error for people."""
         return render(self._near(error), severity)
+
+    def _fitted(self, error: Error, severity: str) -> str:
+        """An error as stderr takes it: on a terminal wrapped between words."""
+        room = width(self.err)
+        return render(self._near(error), severity, lambda line, indent: hanging(line, room, indent), room)
 
     def _near(self, error: Error) -> Error:
         near = nearer(error, self.base, here())

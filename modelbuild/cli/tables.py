@@ -14,6 +14,7 @@ COMFORTABLE = 24
 """Columns to which a column is wrapped before others are dropped."""
 LEAST = 8
 
+_WORDS = re.compile(r"`[^`]*`\S*\s*|\S+\s*|\s+")
 _PIECES = re.compile(r"[^\s/:,._+=-]*[/:,._+=-]*\s*")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _DIGEST = re.compile(r"\b(sha256[:-][0-9a-f]{12})[0-9a-f]{52}\b")
@@ -49,9 +50,12 @@ def short_digests(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of so many columns: broken between words, in a longer word behind a sign, else wherever it must be."""
+    """A text in lines of so many columns: broken between words, in a longer word behind a sign, else wherever it must be.
+
+    A command in backquotes is one word: half a command must not be copied.
+    """
     lines = [""]
-    for word in re.findall(r"\S+\s*|\s+", text):
+    for word in _WORDS.findall(text):
         if columns(lines[-1] + word.rstrip()) <= width:
             lines[-1] += word
             continue

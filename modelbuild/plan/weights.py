@@ -275,15 +275,16 @@ class WeightsReader:
 
     def _ggufs(self, paths: Sequence[tuple[From, str]]) -> tuple[GgufFile, ...]:
         found: list[GgufFile] = []
-        models = 0
+        models: list[str] = []
         for line, parts in self._split_files(paths):
             contents = self.contents(line, parts[0])
-            models += contents.role == "model"
-            if models > 1:
+            if contents.role == "model":
+                models.append(parts[0])
+            if len(models) > 1:
                 raise line.place.error(
                     "more than one model among the GGUF files",
-                    facts=[("second", parts[0])],
-                    hint="name one model file, its projector and its adapters",
+                    facts=[("first", models[0]), ("second", models[1])],
+                    hint="name one of these two, by its file",
                 )
             found.append(GgufFile(parts, contents))
         if not models:

@@ -16,7 +16,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said, Table
 from modelbuild.project.variables import AXIS, Scalar, Scope, filled
 from modelbuild.tensors import ftypes
-from modelbuild.words import as_text, did_you_mean, got, listed
+from modelbuild.words import as_text, did_you_mean, got, listed, nearest
 
 LIMIT = 100_000
 """Rows of one matrix."""
@@ -175,9 +175,10 @@ class _Maker:
         wanted = self._condition(condition, adding=True)
         for key in extra:
             if key not in self.keys:
-                hint = did_you_mean(key, [*self.axes, *self.keys])
-                if key in PARAMETERS:
-                    hint = f"put parameters in their own table: parameters = {{ {key} = … }}"
+                near = nearest(key, [*self.axes, *self.keys, *PARAMETERS])
+                hint = f"did you mean '{near}'?" if near else None
+                if near in PARAMETERS and near not in self.axes:
+                    hint = f"put parameters in their own table: parameters = {{ {near} = … }}"
                 what = f"'{key}' is neither an axis of the matrix nor a key of a row"
                 self.problems.add(place.at(key).error(what, hint=hint, value=False))
                 wanted = None

@@ -125,7 +125,7 @@ class Models:
             if parent not in self.names:
                 if parent:
                     what = f"'extends' names an unknown model: '{parent}'"
-                    problems.add(place.error(what, hint=did_you_mean(parent, self.names)))
+                    problems.add(place.error(what, hint=did_you_mean(parent.partition(":")[0], self.names)))
                 return tables, names, False
             if len(names) > DEPTH_LIMIT:
                 problems.add(place.error(f"models extend one another more than {DEPTH_LIMIT} levels deep"))

@@ -61,6 +61,35 @@ def test_results_that_stdout_cannot_spell_are_escaped() -> None:
     assert raw.getvalue() == b'3 \\xd7 \\udcff\n{"v": 1, "event": "error", "message": "\\u2026"}\n'
 
 
+def test_an_error_on_a_terminal_is_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelbuild.cli.report.width", lambda stream: 40)
+    streams = Streams()
+    streams.report.error(
+        Error(
+            "unknown instruction 'SYSTEMM', of which Ollama knows nothing",
+            path="Modelfile",
+            line=2,
+            column=61,
+            source="x" * 60 + "SYSTEMM" + "y" * 60,
+            width=7,
+            facts=[("known", "FROM, ADAPTER, DRAFT, TEMPLATE, SYSTEM, PARAMETER\nand none besides")],
+            hint="write SYSTEM, or ask `ollama show mine --modelfile`",
+        )
+    )
+    assert streams.err == (
+        "error: Modelfile:2:61: unknown\n"
+        "  instruction 'SYSTEMM', of which Ollama\n"
+        "  knows nothing\n"
+        "  2 | …xxxxxxxxxxSYSTEMMyyyyyyyyyyyyyyy…\n"
+        "    |            ^^^^^^^\n"
+        "  known  FROM, ADAPTER, DRAFT,\n"
+        "         TEMPLATE, SYSTEM, PARAMETER\n"
+        "         and none besides\n"
+        "  hint   write SYSTEM, or ask\n"
+        "         `ollama show mine --modelfile`\n"
+    )
+
+
 def test_what_a_watch_has_noted_once_is_not_said_after_each_build() -> None:
     streams = Streams()
     for text in ("try it: a", "no longer declared: 'b'", "try it: a"):

@@ -39,6 +39,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["build", "--poll"], 2, "hint  it is an option of `modelbuild watch`"),
         (["watch", "c"], 2, "'c' is not a model, a variant or a group of this project"),
         (["--watch", "a", "list"], 2, "'list' is not a model"),
+        (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown ftype 'q9_0'"),
+        (["./weights", "-q", "iq2_xs", "-o", "out.gguf"], 2, "llama.cpp's iq2_xs is not supported yet"),
+        (["a:"], 2, "has no row ''"),
+        (
+            ["export", "a"],
+            2,
+            "error: DEST is missing: 'a' is what to export\n  hint  name a folder: `modelbuild export a FOLDER`",
+        ),
+        (["show"], 2, "error: 'ModelBuild.toml' matches 2 variants, need one"),
         (["quality", "--models", "m m"], 1, "`modelbuild --models 'm m' a`"),
     ],
 )
@@ -79,3 +88,27 @@ def test_a_number_of_thousands_of_digits_is_told_in_our_words(folder: Path, caps
     (folder / "ModelBuild.toml").write_text(f'[model.a]\nfrom = "./w"\nparameters.seed = {"9" * 6000}\n')
     assert main.main(["list"]) == 2
     assert "ModelBuild.toml:3:19: a number has more than 4,300 digits" in capsys.readouterr().err
+
+
+def test_the_only_model_of_a_project_needs_no_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "alone").mkdir()
+    (folder / "alone/Modelfile").write_text("FROM ../weights\n")
+    assert main.main(["-f", "alone/Modelfile", "export", "out"]) == 0
+    assert (folder / "out/alone.gguf").is_file()
+    assert main.main(["-f", "alone/Modelfile", "show"]) == 0
+    assert capsys.readouterr().out.startswith("alone\n")
+
+
+def test_a_misspelled_target_is_no_folder_to_export_everything_to(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ModelBuild.toml").write_text('[model.narrator]\nfrom = "./weights"\n')
+    assert main.main(["export", "narator"]) == 2
+    assert (
+        "did you mean `modelbuild export narrator FOLDER`? A folder of that name is ./narator"
+        in capsys.readouterr().err
+    )
+    assert not (folder / "narator").exists()
+    assert main.main(["export", "./narator"]) == 0
+    assert (folder / "narator/narrator.gguf").is_file()
+    assert main.main(["export", "narator"]) == 0, "it is a folder now"

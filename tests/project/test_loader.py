@@ -60,6 +60,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "text-folder": ('[model.chat]\nfrom = "x"\nsystem = { file = "prompts" }\n', {"prompts/a": ""}),
     "text-binary": ('[model.chat]\nfrom = "x"\nlicense = [{ file = "l" }]\n', {"l": b"\xff\xfe"}),
     "extends-unknown": ('[model.chat]\nfrom = "x"\n[model.b]\nextends = "chta"\n', {}),
+    "extends-a-name": ('[model.chat]\nfrom = "x"\n[model.b]\nextends = "chat:latest"\n', {}),
     "extends-circle": (
         '[model.a]\nfrom = "x"\nextends = "b"\n[model.b]\nextends = "c"\n[model.c]\nextends = "a"\n',
         {},
@@ -79,6 +80,7 @@ GOLDENS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "matrix-ftype": (R + 'matrix.quantize = ["q8_0", "q4_k_n"]\n', {}),
     "matrix-axis-name": (R + 'matrix = { "a b" = ["x"], extends = ["y"] }\n', {}),
     "matrix-huge": (R + "matrix = { " + ", ".join(f"a{n} = [{', '.join(map(str, range(99)))}]" for n in range(9)) + " }\n", {}),
+    "matrix-include-near-parameter": (R + 'matrix.top_k = [1]\ninclude = [{ top_k = 1, temprature = 0.3 }]\n', {}),
     "matrix-include-new-label": (R + 'system = "${matrix.t}"\nmatrix.t = { a = "./a" }\ninclude = [{ t = "b" }]\n', {}),
     "matrix-include-partial": (R + 'system = "${matrix.t}${matrix.u}"\nmatrix = { t = ["a"], u = ["b"] }\ninclude = [{ t = "c" }]\n', {}),
     "matrix-include-table": (R + 'system = "${matrix.t}"\nmatrix.t = ["a"]\ninclude = [{ t = { x = 1 } }]\n', {}),

@@ -173,7 +173,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
         if targets and words.resolve(targets[0]) is None and not first.hint:
             from modelbuild.cli import paths
 
-            near = nearest(targets[0], commands())
+            near = nearest(targets[0], commands()) if ":" not in targets[0] else None
             hint = paths.unknown(call, targets[0]) or (f"did you mean the command '{near}'?" if near else None)
             first = first.replace(hint=hint)
         raise Errors([first, *others]) from None

@@ -19,7 +19,7 @@ from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.settings import started_in
-from modelbuild.words import listed
+from modelbuild.words import listed, nearest
 
 if TYPE_CHECKING:
     import click
@@ -94,6 +94,12 @@ def _refuse_target(call: Invocation, dest: str) -> None:
     if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
         raise Error(
             f"DEST is missing: '{dest}' is what to export", hint=f"name a folder: `modelbuild export {dest} FOLDER`"
+        )
+    near = None if os.sep in dest or os.path.exists(dest) else nearest(dest, call.session.words().known, cutoff=0.75)
+    if near is not None:
+        raise Error(
+            f"'{dest}' is not a target, and DEST is missing",
+            hint=f"did you mean `modelbuild export {near} FOLDER`? A folder of that name is ./{dest}",
         )
 
 
