@@ -183,8 +183,8 @@ class Fit(Protocol):
 
 def render(error: Error, severity: str = "error", fit: Fit = lambda line, _: line, width: int | None = None) -> str:
     """Lay out one error: `error: place: what`, the source line, aligned facts, the hint; for a terminal in its `width`."""
-    first = f"{severity}: {error.place}: {error.what}" if error.place else f"{severity}: {error.what}"
-    lines = [fit(first, INDENT)]
+    what = f"{error.place}: {error.what}" if error.place else error.what
+    lines = [fit(f"{severity}: {what}".replace("\n", "\\n"), INDENT)]
     if error.source is not None and error.line is not None:
         gutter = f"  {error.line} | "
         room = LINE if width is None else max(1, min(LINE, width - len(gutter) - len("……")))

@@ -9,6 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
@@ -127,22 +128,25 @@ def free(path: str) -> int | None:
     return usage.free if usage.total else None
 
 
+def open_plain(path: str) -> BinaryIO:
+    """A regular file, links followed, open for reading. Raises OSError, also for a pipe, which would be waited for, or a device."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 (closed by its user)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return file
+
+
 def first_bytes(path: str, count: int) -> bytes:
-    """How a regular file begins. Raises OSError, also for what is no file: a pipe would be waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
+    """How a regular file begins. Raises OSError, also for what is no file."""
+    with open_plain(path) as file:
         return file.read(count)
 
 
 def read_plain(path: str, limit: int) -> tuple[bytes, os.stat_result]:
     """The bytes of a regular file, links followed, and its stat. Raises OSError, also for what is no file or is too large."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
+    with open_plain(path) as file:
+        info = os.fstat(file.fileno())
         if info.st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         # Python sets aside what it is asked for; a file that grows meanwhile is not read to its end.

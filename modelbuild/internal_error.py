@@ -39,13 +39,19 @@ def of_streams(error: OSError) -> bool:
     if error.filename is not None:
         return False
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _inside(frame.filename)]
-    return bool(ours) and os.path.relpath(ours[-1].filename, _PACKAGE).replace(os.sep, "/") in WRITERS
+    return bool(ours) and _below(ours[-1].filename, _PACKAGE).replace(os.sep, "/") in WRITERS
+
+
+# Python's own functions for paths ask for the working folder, which may have been removed.
 
 
 def _inside(path: str) -> bool:
-    return os.path.abspath(path).startswith(_PACKAGE + os.sep)
+    return path.startswith(_PACKAGE + os.sep)
+
+
+def _below(path: str, folder: str) -> str:
+    return path.removeprefix(folder + os.sep)
 
 
 def _place(frame: traceback.FrameSummary) -> str:
-    inside = os.path.relpath(frame.filename, os.path.dirname(_PACKAGE))
-    return f"{inside}:{frame.lineno} in {frame.name}"
+    return f"{_below(frame.filename, os.path.dirname(_PACKAGE))}:{frame.lineno} in {frame.name}"

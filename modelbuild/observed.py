@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
-from modelbuild.files import signature
+from modelbuild.files import open_plain, signature
 
 if TYPE_CHECKING:
     from modelbuild.misspelled import Wanted
@@ -142,7 +142,7 @@ def unchanged(looks: Iterable[Look], file_digest: Callable[[str], str]) -> bool:
 
 def _opened(path: str) -> BinaryIO:
     """A text file that is small enough to be read whole. Raises OSError."""
-    file = open(path, "rb")  # noqa: SIM115 (closed by whom it is for)
+    file = open_plain(path)
     if os.fstat(file.fileno()).st_size > LIMIT:
         file.close()
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)

@@ -124,6 +124,32 @@ def character(char: str) -> str:
     return f"'{char}'" if char.isprintable() else f"U+{ord(char):04X}"
 
 
+# Controls of a terminal and of the direction of text, but tab and line break.
+_CONTROLS = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for code in (
+        *range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)
+    )
+    if chr(code) not in "\t\n"
+}  # fmt: skip
+_LINE = {**_CONTROLS, ord("\t"): "\\t", ord("\n"): "\\n"}
+
+
+def harmless(text: str) -> str:
+    """A text that does nothing to a terminal, whatever somebody put into the names in it."""
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def in_line(text: str) -> str:
+    """A name or a text within a line: harmless, and its line breaks spelled out."""
+    return text if text.isprintable() else text.translate(_LINE)
+
+
+def harmless_json(text: str) -> str:
+    """JSON that does nothing to a terminal, and means the same."""
+    return text if text.isascii() else text.translate({code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x7F})
+
+
 SHOWN = 80
 """Characters of a value from a file that an error shows."""
 

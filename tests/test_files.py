@@ -13,7 +13,16 @@ import pytest
 
 from modelbuild import files
 from modelbuild.errors import Error
-from modelbuild.files import Temporary, clear_temporaries, expand, first_bytes, lock_file, read_plain, sync_folder
+from modelbuild.files import (
+    Temporary,
+    clear_temporaries,
+    expand,
+    first_bytes,
+    lock_file,
+    open_plain,
+    read_plain,
+    sync_folder,
+)
 
 
 def test_temporary_file_is_there_until_it_is_closed(tmp_path: Path) -> None:
@@ -156,6 +165,12 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert read_plain(str(tmp_path / "link"), 4)[0] == b"text"
     with pytest.raises(OSError, match="large"):
         read_plain(str(tmp_path / "file"), 3)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_plain(str(tmp_path / "pipe"))
 
 
 def test_folders_that_cannot_be_synced_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,10 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 2
 _FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
 
 
+_PLAIN = re.compile(r"\w[\w.:/@%+=-]*")
+"""Of words that no shell reads anything into. One that begins with `-` names nothing of a project."""
+
+
 def sorted_q(words: Sequence[str]) -> list[str]:
     """Tell the two meanings of `-q` before a command apart: with an ftype after it, it is `--quantize`, else `--quiet`."""
     found: list[str] = []
@@ -183,6 +187,7 @@ def offered(ctx: click.Context) -> list[str]:
 
 def names(ctx: click.Context, table: str) -> list[str]:
     """The names in a table of the ModelBuild.toml, read from its text if it is not valid TOML now; for models, also found ones."""
+    from modelbuild.files import LARGEST, read_plain
     from modelbuild.project.discovery import find
     from modelbuild.session.settings import folder_of
 
@@ -193,8 +198,7 @@ def names(ctx: click.Context, table: str) -> list[str]:
         folder = folder_of(settings)
         file = os.path.join(folder, settings.file) if settings.file else find(folder)
         if file and file.endswith(".toml"):
-            with open(file, encoding="utf-8-sig", errors="replace") as toml:
-                text = toml.read()
+            text = read_plain(file, LARGEST)[0].decode("utf-8-sig", "replace")
             found, groups = _names(text, table), _names(text, "group")
         if table == "model":
             found += [word for word in _words(settings, models=True) if word not in (*found, *groups)]
@@ -238,4 +242,5 @@ def _words(settings: Settings, *, models: bool = False) -> Collection[str]:
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+    """The words that begin so and that a shell takes as they stand: a project may be anybody's, and `$(…)` would be run."""
+    return [CompletionItem(word) for word in words if word.startswith(incomplete) and _PLAIN.fullmatch(word)]

@@ -82,13 +82,26 @@ def _foreseen_by_nobody(error: BaseException) -> int:
     from modelbuild import internal_error
     from modelbuild.files import reason
 
-    with suppress(OSError, ValueError):
-        if isinstance(error, OSError) and internal_error.of_streams(error):
+    code, text = INTERNAL, internal_error.described(error)
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        code, text = WRONG, "error: the working folder was removed\n  hint  change to a folder that exists\n"
+    elif isinstance(error, OSError) and internal_error.of_streams(error):
+        code, text = FAILED, f"error: the output cannot be written: {reason(error)}\n"
+        with suppress(OSError, ValueError):
             _forget_output()
-            sys.stderr.write(f"error: the output cannot be written: {reason(error)}\n")
-            return FAILED
-        sys.stderr.write(internal_error.described(error))
-    return INTERNAL
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    return code
+
+
+def _is_nowhere() -> bool:
+    """Whether the working folder has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _stand_in() -> None:

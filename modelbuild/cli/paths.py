@@ -104,6 +104,11 @@ def _project(path: str, word: str) -> str:
     if path.endswith(".safetensors") or discovery.is_checkpoint(os.path.dirname(path)):
         folder = os.path.dirname(word) or "."
         raise Error("is one file of a checkpoint", path=word, hint=f"name its folder: {folder}")
+    if os.path.islink(path) and not os.path.exists(path):
+        what = f"is a link to '{os.readlink(path)}', which leads nowhere"
+        raise Error(what, path=word, hint="name the file or the folder itself")
+    if not os.path.isfile(path):
+        raise Error("is not a regular file", path=word, hint="name a file or a folder")
     hint = "-f reads it as a Modelfile, whatever its name is"
     raise Error("is neither a GGUF file, a Modelfile nor a ModelBuild.toml", path=word, hint=hint)
 

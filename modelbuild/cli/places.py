@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from modelbuild.errors import Error
+from modelbuild.words import in_line
 
 
 def here() -> str:
@@ -18,6 +19,11 @@ def here() -> str:
 def near_path(path: str, folder: str) -> str:
     """A path as seen from a folder, where it lies in it."""
     return os.path.relpath(path, folder) if path.startswith(folder.rstrip(os.sep) + os.sep) else path
+
+
+def shown_path(path: str, folder: str) -> str:
+    """`near_path` within a line that is printed."""
+    return in_line(near_path(path, folder))
 
 
 def nearer(error: Error, base: str | None, cwd: str) -> Error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild.cli.places import here, near_path
+from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
 from modelbuild.cli.tables import GAP
 from modelbuild.errors import Error
@@ -77,7 +77,7 @@ class Progress:
         if event["event"] == "summary":
             self.summary = event
         elif event["event"] == "stale":
-            self.stale = [*map(displayed, event["names"]), *(near_path(path, here()) for path in event["files"])]
+            self.stale = [*map(displayed, event["names"]), *(shown_path(path, here()) for path in event["files"])]
             self.hear(event)
         elif event["event"] == "remark":
             # Before any step starts, so that nothing is drawn yet.
@@ -195,7 +195,7 @@ class Lines(Progress):
         if event["changed"] or self.report.verbose:
             word = f"{'written' if event['changed'] else 'unchanged':<{MARK}}"
             self.model(
-                f"{self.report.paint(word, 'green')}  {near_path(event['path'], here())}  {size(event['bytes'])}"
+                f"{self.report.paint(word, 'green')}  {shown_path(event['path'], here())}  {size(event['bytes'])}"
             )
 
     def finish(self, summary: Event, failed: bool) -> None:

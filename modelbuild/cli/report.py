@@ -13,11 +13,9 @@ from typing import Any, Literal, TextIO
 from modelbuild.cli.places import here, nearer
 from modelbuild.cli.tables import GAP, hanging
 from modelbuild.errors import Error, render
+from modelbuild.words import harmless, harmless_json
 
 Color = Literal["auto", "always", "never"]
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
-"""What a name or a text of somebody else's must not do to the terminal."""
 
 _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
@@ -51,16 +49,20 @@ class Report:
         self._begun = time.perf_counter()
 
     def result(self, text: str) -> None:
-        """What the command was asked for, as text."""
+        """What the command was asked for, as text for people."""
+        self.document(harmless(text))
+
+    def document(self, text: str) -> None:
+        """What the command was asked for, as a text that something reads."""
         self._out(text if text.endswith("\n") else text + "\n")
 
     def data(self, value: Any) -> None:
         """What the command was asked for, as JSON."""
-        self.result(json.dumps(value, indent=2, ensure_ascii=False))
+        self.document(harmless_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
     def object(self, event: Mapping[str, Any]) -> None:
         """One line of a stream of JSON objects."""
-        self._out(json.dumps({"v": 1, **event}, ensure_ascii=False) + "\n")
+        self._out(harmless_json(json.dumps({"v": 1, **event}, ensure_ascii=False)) + "\n")
         self.out.flush()
 
     def _out(self, text: str) -> None:
@@ -76,7 +78,7 @@ class Report:
         if not self.quiet:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
-            self.err.write(hanging(self._here(text), width(self.err), GAP) + "\n")
+            self.err.write(hanging(harmless(self._here(text)), width(self.err), GAP) + "\n")
 
     def note_once(self, text: str) -> None:
         """The same, unless a build before, of the same watch, has said it."""
@@ -108,7 +110,7 @@ class Report:
             self.error(error, told=told)
 
     def _trouble(self, severity: str, color: str, error: Error, told: bool) -> None:
-        text = self._fitted(error, severity).translate(_CONTROLS)
+        text = harmless(self._fitted(error, severity))
         self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
         if self.as_json and not told:
             self.object({"event": severity, **self.described(error, severity)})

@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild.cli.places import here, near_path
+from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.engine.standing import FORCED
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
-from modelbuild.words import cut, duration, listed, plural, size
+from modelbuild.words import cut, duration, in_line, listed, plural, size
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event
@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
             parts = [f"{len(self.built)} built"]
             parts += [f"{len(self.unchanged)} unchanged"] if self.unchanged else []
             parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
-            parts += [f"{len(self.failed)} failed: {listed(self.failed)}"] if self.failed else []
+            parts += [f"{len(self.failed)} failed: {listed(map(in_line, self.failed))}"] if self.failed else []
             return ", ".join(parts)
         if self.built:
             more = f", {len(self.unchanged)} unchanged" if self.unchanged else ""
@@ -150,7 +150,7 @@ def _reason(reason: Mapping[str, str]) -> str:
 def _input(ref: str, before: str, after: str) -> str:
     """What happened to an input: a file by its path, or what a step makes."""
     is_file = os.path.isabs(ref)
-    name = near_path(ref, here()) if is_file else _MADE.get(re.sub(r"-\d+$", "", ref.rpartition("/")[2]), ref)
+    name = shown_path(ref, here()) if is_file else _MADE.get(re.sub(r"-\d+$", "", ref.rpartition("/")[2]), ref)
     verb = "changed"
     if after == "to be made":
         verb = "may change"

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from modelbuild.words import in_line
+
 GAP = 2
 COMFORTABLE = 24
 """Columns to which a column is wrapped before others are dropped."""
@@ -89,6 +91,7 @@ def hanging(text: str, width: int | None, indent: int) -> str:
 def table(head: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Columns of text, two blanks apart; within `width` columns if that is given and can be."""
     shown = list(range(len(head)))
+    rows = [[in_line(cell) for cell in row] for row in rows]
     natural = [max(columns(row[at]) for row in ([each.title for each in head], *rows)) for at in shown]
     widths = dict(zip(shown, natural, strict=True))
     if width is not None:

@@ -131,6 +131,11 @@ def check_names(variants: Sequence[Variant], problems: Problems) -> None:
 def _clash(name: Name, variants: Sequence[Variant]) -> Error:
     """The error for several variants of one name."""
     first, second = variants[0], variants[1]
+    if first is second:
+        same = [each.display() for each in first.names if each.path().lower() == name.path().lower()]
+        both = " and ".join(f"'{each}'" for each in same)
+        what = f"'{first.label}' would be named {both}"
+        return first.place("tags").error(what, hint="leave one of them out: they differ only by case")
     pairs = [f"'{each.label}'  {each.place('name')}" for each in variants]
     if len(pairs) > 8:
         pairs = [*pairs[:7], f"… {len(pairs) - 7} more"]

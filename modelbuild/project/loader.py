@@ -190,7 +190,9 @@ def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
     }
     targets = Targets(groups, tuple(called), default)
     problems.warn(*unused.targets(declared.table("project"), groups, top))
-    problems.warn(*unused.glob_tables(declared.table("model"), top))
+    # What a table says that is wrong is not in it any more.
+    right = {name: table for name, table in declared.table("model").items() if name not in declared.faults}
+    problems.warn(*unused.glob_tables(right, top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
     lists += [(top.at("group", name), members) for name, members in groups.items()]
     for here, members in lists:

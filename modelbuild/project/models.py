@@ -75,7 +75,7 @@ class Models:
             for each in on_top:
                 unset.pop(each.option, None)
             own_table = self._tables.get(model, {})
-            if is_all and own_table.get("extends"):
+            if is_all and not own and own_table.get("extends"):
                 copied = (table.values for table in chain[: -len(self._own(model))])
                 problems.warn(*unused.extends(own_table, copied, self._toml.top.at("model", model, "extends")))
             is_all = is_all and self._toml.malformed.isdisjoint((*names, *matched))

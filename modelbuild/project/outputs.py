@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from modelbuild.errors import Error, Problems
+from modelbuild.files import expand
 from modelbuild.ollama.name import TAG, Name
 from modelbuild.project.variant import Variant
 
@@ -44,17 +46,40 @@ def file_name(name: Name) -> str:
 
 def check(variants: Sequence[Variant], problems: Problems) -> None:
     """Refuse two variants of one file; some file systems ignore case."""
+    if all(each.file("output") is None for each in variants):
+        return
     first: dict[str, Variant] = {}
+    read = {path: each for each in variants for path in _read(each)}
     for each in variants:
         with problems.of(each.label).at(each.place("output")):
             path = path_of(each)
             if path is None:
                 continue
+            if (reader := read.get(os.path.realpath(path))) is not None:
+                raise _circle(each, reader, path)
             other = first.setdefault(os.path.realpath(path).casefold(), each)
             if other is not each:
                 clash = _clash(other, each, path)
                 problems.of(other.label).add(clash)
                 problems.of(each.label).add(clash)
+
+
+def _read(variant: Variant) -> Iterator[str]:
+    """The files that a variant is made from, as far as their paths are said."""
+    for line in variant.froms:
+        if not line.in_toml or "/" in line.text or line.text.startswith((".", "~")):
+            with contextlib.suppress(Error):
+                yield os.path.realpath(expand(line.text, line.folder))
+    yield from (os.path.realpath(adapter.path) for adapter in variant.adapters)
+    yield from (os.path.realpath(draft.path) for draft in variant.drafts)
+
+
+def _circle(variant: Variant, reader: Variant, path: str) -> Error:
+    what = f"'{os.path.basename(path)}' cannot be an output: '{reader.label}' is built from it"
+    hint = "name another file"
+    if reader is not variant:
+        hint = f"'{reader.label}' can use the model instead: from = \"{variant.label}\""
+    return variant.place("output").error(what, facts=[("file", path)], hint=hint)
 
 
 def _clash(one: Variant, other: Variant, path: str) -> Error:

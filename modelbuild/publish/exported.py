@@ -28,7 +28,7 @@ from modelbuild.files import (
 )
 from modelbuild.publish.blobs import sha256_of
 from modelbuild.publish.scratch import copy
-from modelbuild.publish.writable import LONGEST, named
+from modelbuild.publish.writable import LONGEST, denied, named
 
 Replaces = Literal["own", "gguf", "all"]
 """Which files may be replaced: those that the same owner wrote; any GGUF that no other owner wrote (for a declared output
@@ -62,12 +62,14 @@ class Exported:
     # Before the work
 
     def misplaced(self, output: Output, sources: Collection[str], ours: Iterable[str]) -> list[Error]:
-        """What stands against writing an output's files, as far as a look tells; `ours` are folders of models and of the cache."""
-        folders = [os.path.realpath(folder) for folder in ours]
-        read = {os.path.realpath(source) for source in sources}
+        """What stands against writing an output's files, as far as a look tells.
+
+        `sources` are paths without links, `ours` are folders of models and of the cache.
+        """
         found = []
+        folders = [os.path.realpath(folder) for folder in ours] if output.files else []
         for path, _ in output.files:
-            error = self._misplaced(path, read, folders)
+            error = self._misplaced(path, sources, folders)
             if error is not None:
                 found.append(error)
         return found
@@ -75,7 +77,7 @@ class Exported:
     def _misplaced(self, path: str, sources: Collection[str], ours: Sequence[str]) -> Error | None:
         real = os.path.realpath(path)
         if real in sources:
-            return Error("is an input of this build and would be overwritten", path=path, hint="name another file")
+            return _is_input(path)
         for folder in ours:
             if real.startswith(folder.rstrip(os.sep) + os.sep):
                 what = "an output file cannot be inside the models folder or the cache"
@@ -83,7 +85,8 @@ class Exported:
         if len(os.path.basename(path).encode()) > LONGEST:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)
         try:
-            info = os.stat(real)
+            # Not of `real`: /dev/stdout may lead to a pipe, which has no path.
+            info = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return _unwritable(os.path.dirname(real))
         except OSError as error:
@@ -91,7 +94,7 @@ class Exported:
         if not stat.S_ISREG(info.st_mode):
             what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
             return Error(what, path=path, hint="name a file")
-        if self._replaces != "all" and self._noted(path) is None and not is_gguf(real):
+        if self._replaces != "all" and not is_gguf(real):
             return Error("already exists and is not a GGUF file", path=path, hint=self.way_out)
         return _unwritable(os.path.dirname(real))
 
@@ -119,6 +122,13 @@ class Exported:
                 self._move(file, path)
         self._note(path, blob.artifact)
         return True
+
+    def spare(self, path: str, sources: Collection[str]) -> None:
+        """Raise an Error where a small file would be written over one that the build reads and this owner did not write."""
+        noted = self._noted(path)
+        is_ours = noted is not None and noted.owner == self._owner and _holds(path, noted)
+        if os.path.realpath(path) in sources and not is_ours:
+            raise _is_input(path)
 
     def may_write(self, path: str, data: bytes) -> bool:
         """Whether a small file is to be written: False where it stands already. Raises Error where it must not be."""
@@ -150,9 +160,10 @@ class Exported:
             with self._store.temporary(folder, GUEST) as file:
                 yield file
         except FileNotFoundError as error:
-            raise Error(
-                "the folder of the file was removed while it was written", path=path, hint="build again"
-            ) from error
+            if os.path.isdir(folder):
+                raise Error(f"cannot be written: {reason(error)}", path=path, hint="name another folder") from error
+            what = "the folder of the file was removed while it was written"
+            raise Error(what, path=path, hint="build again") from error
         except OSError as error:
             raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
 
@@ -199,6 +210,8 @@ class Exported:
         noted = self._noted(path)
         is_ours = noted is not None and noted.owner in ("", self._owner)
         is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
+        if noted is not None and is_ours and self._replaces == "own" and not _holds(path, noted):
+            raise Error("was edited since modelbuild wrote it", path=path, hint=self.way_out)
         if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
             facts = [("written by", noted.owner)] if noted is not None else []
             what = (
@@ -244,6 +257,14 @@ class Exported:
         self._store.database.change(("insert or replace into exported values (?, ?, ?, ?)", [row]))
 
 
+def _holds(path: str, noted: Noted) -> bool:
+    """Whether a file still holds what we wrote."""
+    try:
+        return noted.stat == signature(os.stat(path)) or sha256_of(path) == noted.blob
+    except OSError:
+        return False
+
+
 def is_gguf(path: str) -> bool:
     """Whether a file begins as GGUF files do, or is empty, so that nothing is lost with it."""
     try:
@@ -257,11 +278,14 @@ def _unwritable(folder: str) -> Error | None:
     above = existing(folder)
     if not os.path.isdir(above):
         return Error("is a file, expected a folder", path=above, hint="name another folder, or move it away")
-    if not os.access(above, os.W_OK | os.X_OK):
-        return Error(
-            "the folder cannot be written: permission denied", path=above, hint="name a file in your own folder"
-        )
+    if (error := denied(above)) is not None:
+        hint = "name a file in your own folder"
+        return Error(f"the folder cannot be written: {reason(error)}", path=above, hint=hint)
     return None
+
+
+def _is_input(path: str) -> Error:
+    return Error("is an input of this build and would be overwritten", path=path, hint="name another file")
 
 
 def _umask() -> int:

@@ -21,8 +21,8 @@ def check_writable(library: Library) -> None:
     for folder in map(existing, (library.root, library.blobs, library.manifests)):
         if not os.path.isdir(folder):
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise refused(library.root, PermissionError(errno.EACCES, "permission denied", folder))
+        if (error := denied(folder)) is not None:
+            raise refused(library.root, error)
     # The folder may be a link to another disk, the lock may not.
     scratch = os.path.join(library.root, SCRATCH)
     for path, right in ((scratch, os.path.isdir(scratch)), (lock, os.path.isfile(lock) and not os.path.islink(lock))):
@@ -30,6 +30,14 @@ def check_writable(library: Library) -> None:
             expected = "folder" if path == scratch else "regular file"
             what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
             raise Error(what, path=path, hint="remove it; a build makes it again")
+
+
+def denied(folder: str) -> OSError | None:
+    """The error with which the system would answer a write into a folder, as far as it tells."""
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+    return OSError(number, os.strerror(number), folder)
 
 
 def check_apart(library: Library, store: str) -> None:
@@ -59,7 +67,8 @@ def _misplaced(library: Library, name: str) -> Error | None:
     try:
         info = os.stat(path)
     except FileNotFoundError:
-        return None
+        above = existing(path)
+        return None if os.path.exists(above) else _dangling(above)
     except NotADirectoryError:
         return Error("a file is in the place of a folder of manifests", path=existing(path), hint="move it away")
     except OSError as error:
@@ -88,11 +97,15 @@ def refused(root: str, error: OSError) -> Error:
         why = "read-only file system" if error.errno == errno.EROFS else "permission denied"
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
     if isinstance(error, NotADirectoryError) and os.path.islink(place) and not os.path.exists(place):
-        target = os.readlink(place)
-        what, hint = f"is a link to '{target}', which does not exist", "make that folder, or remove the link"
-        return Error(f"the models folder cannot be written: {os.path.basename(place)!r} {what}", path=place, hint=hint)
+        return _dangling(place)
     hint = "name another folder with --models, $OLLAMA_MODELS or `models` in [project]"
     return Error(f"the models folder cannot be written: {reason(error)}", path=place, hint=hint)
+
+
+def _dangling(place: str) -> Error:
+    what = f"'{os.path.basename(place)}' is a link to '{os.readlink(place)}', which does not exist"
+    hint = "make that folder, or remove the link"
+    return Error(f"the models folder cannot be written: {what}", path=place, hint=hint)
 
 
 def named(error: OSError, otherwise: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
+from modelbuild.files import expand
 from modelbuild.ollama.library import SCRATCH
+from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.session import Session
 
@@ -61,7 +64,7 @@ class Files:
     def __init__(self, session: Session, exported: Exported) -> None:
         self.folder = session.store.root
         self._exported = exported
-        self._sources = {source.path for source in session.graph.sources()}
+        self._session = session
         library = session.models.library
         scratch = os.path.join(library.root, SCRATCH)
         self.forbidden = [library.blobs, library.manifests, scratch, session.store.root]
@@ -82,7 +85,24 @@ class Files:
         return None
 
     def misplaced(self, output: Output) -> list[Error]:
-        return self._exported.misplaced(output, self._sources, self.forbidden)
+        if not output.files:
+            return []
+        found = self._exported.misplaced(output, self._sources, self.forbidden)
+        return found or [_joins(path) for path, _ in output.files if self._is_among_weights(path)]
+
+    @cached_property
+    def _sources(self) -> set[str]:
+        return self._session.inputs()
+
+    def _is_among_weights(self, path: str) -> bool:
+        """Whether a file would be one more of the GGUF files of a folder that a model is made from."""
+        folder = os.path.dirname(os.path.realpath(path))
+        if not any(each.endswith(SUFFIX) and os.path.dirname(each) == folder for each in self._sources):
+            return False
+        lines = [line for variant in self._session.project.variants for line in variant.froms]
+        with contextlib.suppress(Error):
+            return any(os.path.realpath(expand(line.text, line.folder)) == folder for line in lines)
+        return False
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         changed = self._exported.put(output, _by_name(output, blobs))
@@ -158,6 +178,11 @@ class Everywhere:
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
         return self._files.events(output, blobs)
+
+
+def _joins(path: str) -> Error:
+    what = "is in a folder of GGUF files that a model is built from: the next build would read it too"
+    return Error(what, path=path, facts=[("folder", os.path.dirname(path))], hint="name a file in another folder")
 
 
 def _by_name(output: Output, blobs: Sequence[ActionResult]) -> Mapping[str, ActionResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from modelbuild.engine.graph import Output
@@ -37,14 +37,12 @@ class Export(NamedTuple):
 def one_file(session: Session, targets: Sequence[str], asked: str, replaces: Replaces = "gguf") -> Selection:
     """Want the GGUF of one variant in the file `asked`, or in that folder. Raises Error and Errors."""
     outputs = _selected(session, targets)
-    if len(outputs) != 1:
+    if len(outputs) > 1:
         raise Error(
             f"a file contains one model, but {len(outputs)} variants match",
             path=asked,
             facts=[("variants", listed(output.label for output in outputs))],
-            hint=f"name one of them, or `modelbuild export{''.join(f' {each}' for each in targets)} FOLDER` writes all"
-            if outputs
-            else None,
+            hint=f"name one of them, or `modelbuild export{''.join(f' {each}' for each in targets)} FOLDER` writes all",
         )
     output = outputs[0]
     layers = planned.layers(session.graph, output)
@@ -61,6 +59,8 @@ def _selected(session: Session, targets: Sequence[str]) -> Sequence[Output]:
     selection = session.select(targets)
     if selection.broken:
         raise Errors(told(selection.broken))
+    if not selection.outputs:
+        raise selection.empty()
     return selection.outputs
 
 
@@ -77,9 +77,33 @@ def folder(session: Session, targets: Sequence[str], dest: str, replaces: Replac
         text = flattened(session, output, {layer: f"./{file}" for layer, file in files.items()}.__getitem__)
         name = "Modelfile" if len(outputs) == 1 else f"{names[output]}.Modelfile"
         texts[os.path.join(dest, name)] = f"# {names[output]}, exported by modelbuild\n{modelfile.render(text)}"
+    written = [*texts, *(path for output in chosen for path, _ in output.files)]
+    _check_distinct(written)
+    _check_folder(session, dest, texts)
     owner = " ".join([session.file, "export", *sorted(output.label for output in outputs)])
     exported = session.exported(owner, replaces)
+    inputs = session.inputs()
+    for path in texts:
+        exported.spare(path, inputs)
     return Export(Selection(tuple(targets), chosen, exported=exported, into=f"export {dest}"), texts)
+
+
+def _check_distinct(paths: Iterable[str]) -> None:
+    """Raise an Error where two files would be one; case does not tell files apart everywhere."""
+    for path, count in Counter(path.casefold() for path in paths).items():
+        if count > 1:
+            what = f"{count} files of this export would be called '{os.path.basename(path)}'"
+            raise Error(what, path=os.path.dirname(path), hint="export the models into separate folders")
+
+
+def _check_folder(session: Session, dest: str, texts: Iterable[str]) -> None:
+    """Raise an Error where a Modelfile would come into a checkpoint of this build, and be what the folder means from then on."""
+    folders = {
+        os.path.dirname(os.path.realpath(each.path)) for each in session.graph.sources() if each.form == "safetensors"
+    }
+    if os.path.realpath(dest) in folders and any(os.path.basename(path) == "Modelfile" for path in texts):
+        what = "is the checkpoint that this build reads: a Modelfile in it would change what the folder means"
+        raise Error(what, path=dest, hint="name another folder")
 
 
 def _layer_names(session: Session, output: Output, name: str) -> Iterator[tuple[PlannedLayer, str]]:
@@ -103,4 +127,13 @@ def _names(outputs: Sequence[Output]) -> dict[Output, str]:
     for output, name in names.items():
         if twice[found[output].casefold()] > 1:
             found[output] = "-".join([name.host.replace(":", "-"), name.namespace, name.model, name.tag])
+    # Of names that hold a `-` themselves, `a-b:c` and `a:b-c` are one file still.
+    used: set[str] = set()
+    for output, name_ in found.items():
+        number, distinct = 1, name_
+        while distinct.casefold() in used:
+            number += 1
+            distinct = f"{name_}-{number}"
+        used.add(distinct.casefold())
+        found[output] = distinct
     return found

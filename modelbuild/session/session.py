@@ -20,6 +20,7 @@ from modelbuild.ollama.library import default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
@@ -50,6 +51,13 @@ class Selection(NamedTuple):
         """The outputs that get their names in the models folder."""
         return self.outputs if self.exported is None else ()
 
+    def empty(self) -> Error:
+        """The error for a command that needs a model where the targets mean none."""
+        if not self.targets:
+            return Error("this project declares no models")
+        meant = listed(f"'{each}'" for each in self.targets)
+        return Error(f"{meant} matches no model", hint="the group is empty: list its members in [group]")
+
 
 class Session:
     """Finds the project and opens the store. Raises Error or Errors for what is wrong with either."""
@@ -69,7 +77,8 @@ class Session:
         folder = folder_of(self.settings)
         if self.settings.file is not None:
             file = _whole(os.path.join(folder, self.settings.file))
-            if not (os.path.isfile(file) or is_weights(file)):
+            is_odd = os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file))
+            if is_odd or not (os.path.isfile(file) or is_weights(file)):
                 raise _no_file(self.settings.file, folder)
             return file
 
@@ -204,6 +213,12 @@ class Session:
 
         return remarks.of(self._plan.remarks, {output.label for output in outputs})
 
+    def inputs(self) -> set[str]:
+        """The files that the project is read from, without links: weights, ModelBuild.toml, Modelfiles, texts."""
+        read = {subject for verb, subject, _ in self.looks() if verb == "read"}
+        sources = {source.path for source in self.graph.sources()}
+        return set(map(os.path.realpath, {self.file, *read, *sources}))
+
     @cached_property
     def models(self) -> ModelsFolder:
         """The models folder that the project is built into."""
@@ -307,6 +322,11 @@ def _no_file(named: str, folder: str) -> Error:
     inside = next((path for path in within if os.path.isfile(os.path.join(folder, path))), None)
     if inside is not None:
         return Error("is a folder", path=named, hint=f"did you mean '{inside}'?")
-    what = "is a folder" if os.path.isdir(os.path.join(folder, named)) else "no such file"
+    path = os.path.join(folder, named)
+    if os.path.exists(path) and not os.path.isdir(path):
+        return Error(
+            "is not a regular file", path=named, hint="-f reads its file more than once: write the text to a file"
+        )
+    what = "is a folder" if os.path.isdir(path) else "no such file"
     hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"
     return Error(what, path=named, hint=hint)

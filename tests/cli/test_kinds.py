@@ -46,6 +46,14 @@ def context(tmp_path: Path, *words: str) -> click.Context:
     return command.make_context("build", ["-C", str(tmp_path), *words])
 
 
+def test_no_word_is_offered_that_a_shell_would_read(tmp_path: Path) -> None:
+    (tmp_path / "ModelBuild.toml").write_text(
+        '[model."$(touch x)"]\n[model."a b"]\n[model."-rf"]\n[model."x\\ny"]\n[model."a;b"]\n[model.good-1]\n'
+    )
+    found = Target().shell_complete(context(tmp_path), targets(), "")
+    assert [item.value for item in found] == ["good-1", "good-1:latest"]
+
+
 def test_ftypes_are_offered_in_any_case(tmp_path: Path) -> None:
     found = [item.value for item in Ftype().shell_complete(context(tmp_path), targets(), "Q4_K_")]
     assert found == ["q4_K_S", "q4_K_M"]

@@ -136,3 +136,19 @@ main.program()
     before = gc.get_freeze_count()
     main.main(["schema"])
     assert gc.isenabled() and gc.get_freeze_count() == before
+
+
+@pytest.mark.parametrize("words", ["", "list", "-C .. list", "../x.gguf -o y.gguf", "init", "export . out"])
+def test_a_working_folder_that_was_removed_is_2(words: str, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = f'cd gone && rmdir ../gone && exec "{sys.executable}" -P -m modelbuild {words}'
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "error: the working folder was removed\n  hint  change to a folder that exists\n" in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_under_stderr_is_1(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "modelbuild", "list"], cwd=tmp_path, stderr=full)
+    assert done.returncode == 1

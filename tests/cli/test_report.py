@@ -37,6 +37,22 @@ def test_an_error_that_quotes_control_characters_leaves_the_terminal_alone() -> 
     assert streams.err == "error: unknown target '\\x1b[2J\\x9b'\n  hint  a\tb\n"
 
 
+def test_results_and_notes_leave_the_terminal_alone_and_json_means_the_same() -> None:
+    streams = Streams()
+    streams.report.result("a\x1b[2J\u202eb\n\tc")
+    streams.report.note("a\x9bb")
+    assert (streams.out, streams.err) == ("a\\x1b[2J\\u202eb\n\tc\n", "a\\x9bb\n")
+    streams = Streams()
+    streams.report.data({"é\u202e": "\x9b"})
+    assert streams.out == '{\n  "é\\u202e": "\\u009b"\n}\n'
+
+
+def test_an_error_stays_in_its_line() -> None:
+    streams = Streams()
+    streams.report.error(Error("unknown model 'a\nerror: b'", path="x\ny", facts=[("two", "a\nb")]))
+    assert streams.err == "error: x\\ny: unknown model 'a\\nerror: b'\n  two  a\n       b\n"
+
+
 def test_results_that_stdout_cannot_spell_are_escaped() -> None:
     raw = io.BytesIO()
     report = Report(out=io.TextIOWrapper(raw, encoding="ascii"))

@@ -37,6 +37,10 @@ def test_a_command_in_backquotes_is_not_broken_where_a_line_takes_it() -> None:
     assert wrapped("`modelbuild -f one -f two -f three`", 16) == ["`modelbuild -f", "one -f two -f", "three`"]
 
 
+def test_a_cell_is_one_line_whatever_it_holds() -> None:
+    assert table([Column("A"), Column("B")], [["x\ny", "\x1b[31m"], ["z", ""]]) == "A     B\nx\\ny  \\x1b[31m\nz"
+
+
 def test_a_table_without_a_width_is_whole() -> None:
     row = ["n" * 300, "1 B", "f" * 300]
     assert table(NAMES, [row]).split("\n")[1] == f"{row[0]}   1 B  {row[2]}"

@@ -205,6 +205,50 @@ def test_no_file_of_somebody_elses_is_lost(hand: Hand) -> None:
     assert hand.rest() == ["again.gguf", "in.gguf", "notes.gguf"]
 
 
+def test_what_a_folder_is_made_of_gets_no_output(hand: Hand) -> None:
+    """The next build would find two models there."""
+    hand.do("./weights", "-o", "ggufs/a.gguf")
+    said = "ggufs/b.gguf: is in a folder of GGUF files that a model is built from: the next build would read it too"
+    assert said in hand.do("./ggufs", "-q", "q4_0", "-o", "ggufs/b.gguf", code=1)
+    assert said.replace("b.gguf", "ggufs.gguf") in hand.do("export", "./ggufs", "ggufs", code=1)
+    hand.write("ModelBuild.toml", '[model.b]\nfrom = "./ggufs"\noutput = "ggufs/"\n')
+    assert said in hand.do(code=1) and said in hand.do("check", code=1)
+    assert os.listdir(hand.folder / "ggufs") == ["a.gguf"]
+    hand.do("./ggufs/a.gguf", "-q", "q4_0", "-o", "ggufs/b.gguf")
+
+
+def test_a_pipe_is_no_file(hand: Hand) -> None:
+    assert "/dev/stdout: is not a regular file" in hand.do("./weights", "-o", "/dev/stdout", code=1)
+    os.mkfifo(hand.folder / "pipe.gguf")
+    for words in (["-f", "pipe.gguf"], ["./pipe.gguf"], ["./weights", "-o", "pipe.gguf"]):
+        text = hand.do(*words, code=1 if "-o" in words else 2)
+        assert "pipe.gguf: is not a regular file" in text
+    (hand.folder / "gone.gguf").symlink_to("nowhere")
+    assert "gone.gguf: is a link to 'nowhere', which leads nowhere" in hand.do("gone.gguf", code=2)
+    (hand.folder / "m").mkdir()
+    for name in ("m/Modelfile", "m/ModelBuild.toml"):
+        os.mkfifo(hand.folder / name)
+        assert f"{name}: is not a regular file" in hand.do("-f", name, code=2)
+    (hand.folder / "m/ModelBuild.toml").unlink()
+    os.mkfifo(hand.folder / "m/x.gguf")
+    text = hand.do("init", cwd="m", code=2)
+    assert "x.gguf: left out: cannot be read: not a regular file" in text
+
+
+def test_a_model_without_targets_that_is_broken_gets_no_file(hand: Hand) -> None:
+    hand.write("chat/Modelfile", "FROM ./none\n")
+    assert "no such file or folder: './none'" in hand.do("./chat", "-o", "x.gguf", code=2)
+    assert "no such file or folder: './none'" in hand.do("-f", "chat/Modelfile", "-o", "x.gguf", code=2)
+
+
+def test_an_empty_group_is_told_of(project: Hand) -> None:
+    project.write("ModelBuild.toml", TOML + "[group]\nnone = []\n")
+    said = "'none' matches no model"
+    assert said in project.do("list", "none")
+    for words in (["show", "none"], ["none", "-o", "x.gguf"], ["export", "none", "out"]):
+        assert f"error: {said}\n  hint  the group is empty: list its members in [group]" in project.do(*words, code=2)
+
+
 def test_a_link_is_followed_and_rights_are_the_users(hand: Hand) -> None:
     (hand.folder / "far").mkdir()
     (hand.folder / "out.gguf").symlink_to("far/real.gguf")
@@ -299,6 +343,25 @@ def test_an_output_that_cannot_be(project: Hand, output: str, said: str) -> None
         assert done.returncode and said in done.stderr, done.stderr
 
 
+def test_an_output_that_somebody_made_something_else_of_stays(project: Hand) -> None:
+    project.do()
+    project.write("dist/chat.gguf", "my notes")
+    assert "dist/chat.gguf: already exists and is not a GGUF file" in project.do(code=1)
+    assert project.bytes("dist/chat.gguf") == b"my notes"
+
+
+def test_an_output_that_another_model_is_made_from_is_wrong(project: Hand) -> None:
+    project.write(
+        "ModelBuild.toml",
+        '[model.a]\nfrom = "./weights"\noutput = "mid.gguf"\n[model.b]\nfrom = "./mid.gguf"\nquantize = "q8_0"\n',
+    )
+    for words in (["check"], ["-k"]):
+        text = project.do(*words, code=1)
+        assert "ModelBuild.toml:3:10: model 'a': 'mid.gguf' cannot be an output: 'b' is built from it" in text
+        assert "'b' can use the model instead: from = \"a\"" in text
+    assert not (project.folder / "mid.gguf").exists()
+
+
 def test_deleting_the_cache_costs_an_output_nothing(project: Hand) -> None:
     project.do()
     shutil.rmtree(project.cache)
@@ -385,6 +448,53 @@ def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
     project.do("export", "chat", "one.gguf", code=1)
     project.do("export", "chat", "one.gguf", "--force")
     assert project.bytes("one.gguf") == project.bytes("out/chat.gguf")
+
+
+def test_an_export_writes_over_nothing_that_is_read_nor_edited(project: Hand) -> None:
+    project.write("chat/Modelfile", "FROM ../weights\nSYSTEM Mine.\n")
+    said = "is an input of this build and would be overwritten"
+    assert f"chat/Modelfile: {said}" in project.do("-f", "chat/Modelfile", "export", "--force", "chat", "chat", code=2)
+    (project.folder / "out").mkdir()
+    (project.folder / "out/Modelfile").symlink_to("../ModelBuild.toml")
+    assert f"out/Modelfile: {said}" in project.do("export", "--force", "chat", "out", code=2)
+    assert (project.folder / "ModelBuild.toml").read_text() == TOML
+    assert "weights: is the checkpoint that this build reads" in project.do("export", "./weights", "weights", code=2)
+    project.do("export", "chat", "new")
+    made = (project.folder / "new/Modelfile").read_text()
+    project.write("new/Modelfile", made + "PARAMETER seed 1\n")
+    assert "new/Modelfile: was edited since modelbuild wrote it" in project.do("export", "chat", "new", code=2)
+    project.do("export", "--force", "chat", "new")
+    os.utime(project.folder / "new/Modelfile")
+    project.do("export", "chat", "new")
+    assert (project.folder / "new/Modelfile").read_text() == made
+
+
+def test_no_two_models_of_an_export_are_one_file(project: Hand) -> None:
+    row = '[model.{}]\nname = "{}"\ntag = "{}"\nfrom = "./weights"\nsystem = "{}"\n'
+    project.write("ModelBuild.toml", row.format("x", "a-b", "c", "first") + row.format("y", "a", "b-c", "second"))
+    project.do("export", "x", "y", "out")
+    stem = "registry.ollama.ai-library-a-b-c"
+    assert sorted(os.listdir(project.folder / "out")) == [
+        f"{stem}-2.Modelfile", f"{stem}-2.gguf", f"{stem}.Modelfile", f"{stem}.gguf",
+    ]  # fmt: skip
+    assert "SYSTEM first" in (project.folder / f"out/{stem}.Modelfile").read_text()
+    assert "SYSTEM second" in (project.folder / f"out/{stem}-2.Modelfile").read_text()
+
+
+def test_hostile_names_do_nothing_to_a_terminal(hand: Hand) -> None:
+    name = "\x1b[31mred\nerror: \u202egpj.gguf"
+    hand.do("./weights", "-q", "q8_0", "-o", "x.gguf")
+    (hand.folder / "x.gguf").rename(hand.folder / name)
+    toml = '[model.m]\nfrom = "./\\u001b[31mred\\nerror: \\u202egpj.gguf"\ndescription = "\\u009b2J"\n'
+    hand.write("ModelBuild.toml", toml)
+    shown = "\\x1b[31mred\\nerror: \\u202egpj.gguf"
+    for words in (["list"], ["graph"], ["graph", "--steps"], ["-o", f"new-{name}"], [f"./none-{name}"]):
+        text = hand.do(*words, code=2 if words[0].startswith("./") else 0)
+        assert shown in text and not {"\x1b", "\u202e"} & set(text), words
+    assert "\\x9b2J" in hand.do("show", "m")
+    data = hand.do("show", "m", "--json")
+    assert not {"\x9b", "\u202e"} & set(data)
+    assert json.loads(data)["description"] == "\x9b2J"
 
 
 def test_an_export_without_targets_is_of_all_and_a_target_alone_lacks_the_place(project: Hand) -> None:

@@ -75,3 +75,9 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     for label in ("a", "b"):
         found = problems.of(label).errors
         assert [error.what for error in found] == ["model 'b': 2 variants would all be named 'Bot:latest'"]
+
+
+def test_a_variant_of_two_names_that_differ_by_case_is_one_variant(tmp_path: Path) -> None:
+    text = complaint(tmp_path, '[model.a]\nfrom = "./x"\ntags = ["one", "One"]\n')
+    assert "ModelBuild.toml:3:8: model 'a': 'a' would be named 'a:one' and 'a:One'" in text
+    assert "leave one of them out: they differ only by case" in text

@@ -44,6 +44,11 @@ def test_defaults_may_say_a_folder_and_extends_copies_none(tmp_path: Path) -> No
             "'a' and 'b' would both be written to 'm.gguf'",
             "another `output`",
         ),
+        (
+            '[model.a]\nfrom = "./x.gguf"\noutput = "sub/../x.gguf"\n',
+            "'x.gguf' cannot be an output: 'a' is built from it",
+            "name another file",
+        ),
         (ROWS.format("${matrix.quantize}"), "ends in '.gguf', or in '/' for a folder, got 'q8_0'", ""),
     ],
 )

@@ -150,3 +150,15 @@ def test_the_axis_of_a_parameter_lies_over_the_table_and_below_include_and_set(t
     said = complaint(tmp_path, toml, sets=("m.parameters.temperature=1",))
     assert "'temperature' is an axis of model 'm'" in said
     assert "--set 'm.matrix.temperature=[…]'" in said
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '[model."x-*"]\nsistem = "one"\n[model.x-1]\nfrom = "./x"\n',
+        '[model.a]\nfrom = "./x"\nextends = "b"\n[model.b]\nfrom = "./x"\nsistem = "one"\n',
+    ],
+)
+def test_a_table_that_says_something_wrong_does_not_say_nothing(toml: str, tmp_path: Path) -> None:
+    loaded = load(tmp_path, toml)
+    assert loaded.broken and not loaded.warnings

@@ -42,7 +42,7 @@ def test_a_file_is_a_copy_of_its_own(store: Store, tmp_path: Path) -> None:
 
 def test_what_was_touched_does_not_stand(store: Store, tmp_path: Path) -> None:
     blob, path = store.put(GGUF), tmp_path / "out.gguf"
-    exported, results = Exported(store, "project"), {"model": blob}
+    exported, results = Exported(store, "project", "gguf"), {"model": blob}
     assert exported.finished(output(path), results) is None
     put(exported, path, blob)
     assert exported.stands(str(path), blob.artifact)

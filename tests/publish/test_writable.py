@@ -12,7 +12,7 @@ import pytest
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.library import Library
-from modelbuild.publish.writable import check_apart, check_writable, misplaced, named, refused
+from modelbuild.publish.writable import check_apart, check_writable, denied, misplaced, named, refused
 
 
 def test_names_that_cannot_be_written_are_told(tmp_path: Path) -> None:
@@ -52,6 +52,23 @@ def test_a_link_to_nowhere_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(Error, match="'blobs' is a link to 'nowhere', which does not exist") as caught:
         check_writable(Library(str(tmp_path)))
     assert caught.value.hint == "make that folder, or remove the link"
+
+
+def test_a_link_to_nowhere_below_the_manifests_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/registry.ollama.ai").symlink_to("/nowhere")
+    output = Output("m", ("registry.ollama.ai/library/m/latest",), "m/manifest", ())
+    (error,) = misplaced(Library(str(tmp_path)), output)
+    assert "'registry.ollama.ai' is a link to '/nowhere', which does not exist" in error.what
+
+
+def test_a_read_only_file_system_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    error = denied(str(tmp_path))
+    assert error is not None and error.errno == errno.EACCES
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((1,) * 8 + (os.ST_RDONLY, 255)))
+    with pytest.raises(Error, match="read-only file system"):
+        check_writable(Library(str(tmp_path)))
 
 
 def test_error_that_names_a_descriptor_is_an_error() -> None:

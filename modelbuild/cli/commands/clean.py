@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.places import here, near_path
+from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
@@ -61,7 +61,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     except Error as error:
         report.errors([error])
         return FAILED
-    shown = [*map(displayed, names), *(near_path(file, here()) for file in files)]
+    shown = [*map(displayed, names), *(shown_path(file, here()) for file in files)]
     freed = sum(sizes.get(blob) or 0 for blob in blobs)
     if report.as_json:
         report.data(

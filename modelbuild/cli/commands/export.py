@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.commands import build
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.places import here, near_path
+from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error
 from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
@@ -43,7 +43,7 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
 
     if dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
-    if not targets:
+    if not targets and call.settings.file is None:
         _refuse_target(call, dest)
     session = call.session
     path = started_in(call.settings.folder, dest)
@@ -89,7 +89,7 @@ def _tell_of_new_models(call: Invocation, known: Sequence[str], dest: str) -> No
 
 
 def _refuse_target(call: Invocation, dest: str) -> None:
-    """Alone, the last word is the place; what names a model or weights was meant as a target."""
+    """Alone, the last word is the place; what names a model or weights was meant as a target. A path or -f is one already."""
     is_weights = discovery.is_checkpoint(started_in(call.settings.folder, dest))
     if is_weights or not dest.endswith(os.sep) and call.session.words().resolve(dest) is not None:
         raise Error(
@@ -111,11 +111,11 @@ def _write(call: Invocation, exported: Exported, texts: dict[str, str]) -> int:
             if report.as_json:
                 report.object({"event": "file", "path": path, "bytes": len(text.encode()), "changed": changed})
             elif changed:
-                report.note(f"written    {near_path(path, here())}")
+                report.note(f"written    {shown_path(path, here())}")
     except Error as error:
         report.errors([error])
         return FAILED
     if not report.as_json:
-        first = near_path(next(iter(texts)), here())
+        first = shown_path(next(iter(texts)), here())
         report.note(f"in Ollama: ollama create NAME -f {first}")
     return GOOD

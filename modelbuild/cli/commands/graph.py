@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.places import near_path
+from modelbuild.cli.places import near_path, shown_path
 from modelbuild.cli.sentences import titled
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import Broken
-from modelbuild.words import plural
+from modelbuild.words import in_line, plural
 
 if TYPE_CHECKING:
     import click
@@ -65,14 +65,14 @@ def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, 
 
 
 def _names(broken: Broken) -> str:
-    return titled([name.path() for name in broken.names]) if broken.names else broken.label
+    return titled([name.path() for name in broken.names]) if broken.names else in_line(broken.label)
 
 
 def _why(broken: Broken) -> str:
     """The first error, in one line."""
     first, *more = broken.errors
     place = f"{first.place}: " if first.place else ""
-    return f"{place}{first.what}" + (f" (and {plural(len(more), 'more error')})" if more else "")
+    return in_line(f"{place}{first.what}") + (f" (and {plural(len(more), 'more error')})" if more else "")
 
 
 def _indent(line: str) -> int:
@@ -93,7 +93,7 @@ def _models(graph: Graph, root: str, lineage: Lineage) -> Iterator[str]:
 
 def _label(key: str, lineage: Lineage, root: str) -> str:
     variant = lineage.variants.get(key)
-    return titled([name.path() for name in variant.names]) if variant else near_path(key, root)
+    return titled([name.path() for name in variant.names]) if variant else shown_path(key, root)
 
 
 def _steps(graph: Graph, root: str) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _steps(graph: Graph, root: str) -> Iterator[str]:
         for _, ref in graph.steps[name].inputs:
             if isinstance(ref, Source):
                 if os.path.exists(ref.path):
-                    yield f"{indent}  {near_path(ref.path, root)}"
+                    yield f"{indent}  {shown_path(ref.path, root)}"
             elif ref not in seen:
                 seen.add(ref)
                 yield from tree(ref, indent + "  ")
@@ -149,7 +149,7 @@ def _nodes_of_steps(graph: Graph, root: str) -> Iterator[Node]:
         readers.setdefault(("step", output.manifest), {})[("name", output.label)] = None
     for source in graph.sources():
         if source.path in there:
-            yield Node("file", source.path, near_path(source.path, root), list(readers["file", source.path]))
+            yield Node("file", source.path, shown_path(source.path, root), list(readers["file", source.path]))
     for step in graph.steps.values():
         yield Node("step", step.name, step.name, list(readers.get(("step", step.name), ())))
     for output in graph.outputs:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.invocation import GOOD, Invocation
-from modelbuild.cli.places import near_path
+from modelbuild.cli.places import shown_path
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
@@ -76,7 +76,7 @@ def run(call: Invocation) -> int:
         call.report.result(text)
     for fault in _broken(call, path):
         call.report.warning(fault, told=True)
-    call.report.note(f"wrote {near_path(path, os.getcwd())} for {counts}")
+    call.report.note(f"wrote {shown_path(path, os.getcwd())} for {counts}")
     call.report.note(
         "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
     )

@@ -56,7 +56,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
         if untagged := naming.untagged(session, selection.outputs):
             call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
-        call.report.note("this project declares no models")
+        call.report.note(selection.empty().what)
     call.report.errors(told(selection.broken), told=True)
     return GOOD
 

@@ -19,7 +19,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
-from modelbuild.words import cut, listed, plural, size
+from modelbuild.words import cut, in_line, listed, plural, size
 
 if TYPE_CHECKING:
     import click
@@ -48,7 +48,7 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     session, report = call.session, call.report
     output = _one(session, target)
     if as_modelfile:
-        report.result(_modelfile(session, output))
+        report.document(_modelfile(session, output))
         return GOOD
     shown = _Shown(session, output)
     if report.as_json:
@@ -64,6 +64,8 @@ def _one(session: Session, target: str | None) -> Output:
         target = session.words().known[0]
     selection = session.select([target] if target else ())
     labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
+    if not labels:
+        raise selection.empty()
     if len(labels) > 1:
         latest = session.words().resolve(f"{target}:latest") or ()
         chosen = [label for label in labels if label in latest]
@@ -207,6 +209,7 @@ def _adapter_rows(adapter: Applied) -> list[list[str]]:
 
 def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
     """Keys, values and places. A value without a place may use the columns of the places."""
+    rows = [[in_line(cell) for cell in row] for row in rows]
     keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
     room = None
     if width is not None:

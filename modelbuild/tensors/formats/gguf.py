@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild.errors import Error
+from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken, quants
 from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
 from modelbuild.words import shown
@@ -159,7 +160,7 @@ def read_header(path: str) -> Header:
     Raises Error for whatever llama.cpp refuses. Memory is bounded by the header's real length, never by a number in it.
     Source: ggml gguf.cpp, gguf_init_from_reader
     """
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return header_of(file, os.fstat(file.fileno()).st_size, path)
 
 
@@ -185,7 +186,7 @@ def running(path: str) -> file_digest.RunningDigest:
 
 def _front(path: str) -> tuple[file_digest.Head, TensorTable, int]:
     """What stands before the tensors, what it says, and the file's size."""
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         reader = _Reader(file, size, path)
         table = _read(reader).table

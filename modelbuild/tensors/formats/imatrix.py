@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from modelbuild.errors import Error
+from modelbuild.files import open_plain
 from modelbuild.tensors import mistaken
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
@@ -48,7 +49,7 @@ def read(path: str) -> Imatrix:
     Memory is bounded by what the file really holds, never by a number in it.
     Source: llama.cpp common/imatrix-loader.cpp, common_imatrix_load; tools/quantize/quantize.cpp, load_imatrix
     """
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return _read(file, os.fstat(file.fileno()).st_size, path)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import bounded_json
 from modelbuild.errors import Error
+from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
 from modelbuild.words import shown
@@ -54,7 +55,7 @@ def running(path: str) -> file_digest.RunningDigest:
 
 def _front(path: str) -> tuple[file_digest.Head, TensorTable, int]:
     """What stands before the tensors, what it says, and the file's size."""
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         return *_read(file, size, path), size
 
