@@ -56,7 +56,7 @@ class _Table(BaseModel):
 
 
 class FileText(_Table):
-    file: str = Field(description="Path of a file that holds the text, relative to the ModelBuild.toml.")
+    file: str = Field(description="Path of a text file, relative to the ModelBuild.toml.")
 
 
 _String = Annotated[str, Tag("\0string")]

@@ -28,10 +28,6 @@ def test_a_text_is_wrapped_between_words_then_behind_signs_then_anywhere() -> No
     assert wrapped("", 5) == [""]
 
 
-def test_a_cell_is_one_line_whatever_it_holds() -> None:
-    assert table([Column("A"), Column("B")], [["x\ny", "\x1b[31m"], ["z", ""]]) == "A     B\nx\\ny  \\x1b[31m\nz"
-
-
 def test_a_command_in_backquotes_is_not_broken_where_a_line_takes_it() -> None:
     assert wrapped("to build it: `modelbuild -f x`, then run it", 24) == [
         "to build it:",
@@ -39,6 +35,10 @@ def test_a_command_in_backquotes_is_not_broken_where_a_line_takes_it() -> None:
         "run it",
     ]
     assert wrapped("`modelbuild -f one -f two -f three`", 16) == ["`modelbuild -f", "one -f two -f", "three`"]
+
+
+def test_a_cell_is_one_line_whatever_it_holds() -> None:
+    assert table([Column("A"), Column("B")], [["x\ny", "\x1b[31m"], ["z", ""]]) == "A     B\nx\\ny  \\x1b[31m\nz"
 
 
 def test_a_table_without_a_width_is_whole() -> None:

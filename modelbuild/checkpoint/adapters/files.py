@@ -29,7 +29,7 @@ def weights(names: Collection[str], folders: Collection[str], folder: str) -> st
     found = [name for name in (PEFT, MLX) if name in names]
     if len(found) > 1:
         raise Error(
-            f"the folder holds two adapters, '{PEFT}' of PEFT and '{MLX}' of MLX",
+            f"the folder contains two adapters, '{PEFT}' of PEFT and '{MLX}' of MLX",
             hint=f"name one of them: {folder}/{PEFT}",
         )
     if found:
@@ -38,7 +38,7 @@ def weights(names: Collection[str], folders: Collection[str], folder: str) -> st
     if len(ggufs) == 1:
         return ggufs[0]
     if ggufs:
-        raise Error("the folder holds several GGUF files", facts=[("found", listed(ggufs))], hint="name one of them")
+        raise Error("the folder contains several GGUF files", facts=[("found", listed(ggufs))], hint="name one of them")
     raise _nothing(sorted(names), folders, folder)
 
 
@@ -46,7 +46,7 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
     steps = sorted((int(match[1]), name) for name in folders if (match := _CHECKPOINT.fullmatch(name)))
     if steps:
         return Error(
-            "the folder holds the checkpoints of a training run, not an adapter",
+            "the folder contains the checkpoints of a training run, not an adapter",
             facts=[("found", listed(name for _, name in steps))],
             hint=f"name one of them, such as the last: {folder}/{steps[-1][1]}",
         )
@@ -57,14 +57,14 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
             + unpickling(folder, pickles[0]),
         )
     if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
-        return Error("the folder holds a model, not an adapter", hint="name it in FROM")
+        return Error("the folder contains a model, not an adapter", hint="name it in FROM")
     others = [name for name in names if name.endswith(".safetensors")]
     if len(others) == 1 and CONFIG in names:
         return Error(
             f"the adapter's weights are '{others[0]}', expected {PEFT}", hint=f"name the file: {folder}/{others[0]}"
         )
     return Error(
-        f"the folder holds no adapter: expected {PEFT} (PEFT), {MLX} (MLX) or a GGUF file",
+        f"the folder contains no adapter: expected {PEFT} (PEFT), {MLX} (MLX) or a GGUF file",
         facts=[("found", listed(names))] if names else [],
     )
 

@@ -118,7 +118,7 @@ def _undecided(module: str, parts: list[Fused], several: bool) -> Error:
     ]
     if not known:
         return Error(
-            f"'{shown(module)}' holds all experts of a block, and 'target_parameters' does not say which of its parameters "
+            f"'{shown(module)}' contains all experts of a block, and 'target_parameters' does not say which of its parameters "
             "are adapted",
             path="adapter_config.json",
             facts=facts,

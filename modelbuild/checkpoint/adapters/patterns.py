@@ -40,7 +40,7 @@ def _compiled(text: str, key: str) -> re.Pattern[str]:
     simple = _PLAIN.fullmatch(text) or (len(_REPEAT.findall(text)) <= REPEATS_LIMIT and not _NESTED.search(text))
     if len(text) > LENGTH_LIMIT or not simple:
         raise Error(
-            f"'{key}' holds a pattern that is too involved: {shown(text)}",
+            f"'{key}' contains a pattern that is too involved: {shown(text)}",
             path="adapter_config.json",
             facts=[("expected", f"at most {LENGTH_LIMIT} characters and {REPEATS_LIMIT} repetitions, none of a group")],
             hint="write one pattern for each module",
@@ -49,6 +49,6 @@ def _compiled(text: str, key: str) -> re.Pattern[str]:
         return re.compile(rf"(.*\.)?({text})$")
     except (re.error, OverflowError, RecursionError) as error:
         raise Error(
-            f"'{key}' holds a pattern that is not a regular expression: {shown(text)} ({error})",
+            f"'{key}' contains a pattern that is not a regular expression: {shown(text)} ({error})",
             path="adapter_config.json",
         ) from None

@@ -46,7 +46,7 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
         if bare.endswith(".experts") or settings.parameters_of(bare):
             if module in found.magnitudes or module in found.biases:
                 raise Error(
-                    f"'{shown(module)}' holds all experts of a block: a magnitude or a bias of it means nothing"
+                    f"'{shown(module)}' contains all experts of a block: a magnitude or a bias of it means nothing"
                 )
             depth = module.removeprefix(bare).count(".base_layer")
             fused.append(Fused(a, b, bare, depth, settings.parameters_of(bare), files))
@@ -227,7 +227,7 @@ class _Settings:
         indices = _tokens(said or [], "trainable_token_indices")
         if len(values.shape) != 2 or values.shape[0] != len(indices) or len(set(indices)) != len(indices):
             raise Error(
-                f"'trainable_token_indices' names {len(indices):,} tokens, and '{shown(module)}' holds new rows of the "
+                f"'trainable_token_indices' names {len(indices):,} tokens, and '{shown(module)}' contains new rows of the "
                 f"shape {list(values.shape)}",
                 path=CONFIG,
             )

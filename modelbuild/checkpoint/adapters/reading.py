@@ -31,14 +31,14 @@ def read(files: Files) -> Adapter:
     """What an adapter changes. Raises Error, whose path is the name of a file."""
     ((role, table),) = files.tables()
     if len(table.tensors) > TENSORS_LIMIT:
-        raise Error(f"holds {len(table.tensors):,} tensors, expected at most {TENSORS_LIMIT:,}", path=role)
+        raise Error(f"contains {len(table.tensors):,} tensors, expected at most {TENSORS_LIMIT:,}", path=role)
     if role == GGUF:
         return gguf.read(table)
     config = configuration(files.file(CONFIG))
     # As their bytes lie in the file: llama.cpp's converter takes them so.
     ordered = sorted(table.tensors.items(), key=lambda item: item[1].offset)
     if not ordered:
-        raise Error("holds no tensors", path=role, hint="the adapter was not saved: save it again")
+        raise Error("contains no tensors", path=role, hint="the adapter was not saved: save it again")
     found = mlx.read(config, dict(ordered)) if is_mlx(config, table) else peft.read(config, dict(ordered))
     base = config.get("base_model_name_or_path") or config.get("model")
     return replace(found, base=base) if isinstance(base, str) else found

@@ -22,7 +22,7 @@ def floats(tensor: Tensor) -> Expression:
         return cast("f32", x)
     if tensor.dtype not in FLOATS:
         raise Error(
-            f"tensor '{shown(tensor.name)}' holds {tensor.dtype} values, which are not read",
+            f"tensor '{shown(tensor.name)}' contains {tensor.dtype} values, which are not supported yet",
             facts=[("read", listed((*FLOATS, "f64")))],
             hint="save the adapter in f32, f16 or bf16",
         )

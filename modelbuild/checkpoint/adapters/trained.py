@@ -27,7 +27,7 @@ def check(adapter: Adapter, values: Values, *, allow_zero: bool) -> None:
         data = values(cast("f32", x))
         if (bad := packing.first_nonfinite("f32", data)) >= 0:
             raise Error(
-                f"the adapter holds a value that is not finite (NaN or infinity), in '{shown(_name(x, files[0]))}'",
+                f"the adapter contains a value that is not finite (NaN or infinity), in '{shown(_name(x, files[0]))}'",
                 facts=[("at", f"value {bad:,} of {len(data) // 4:,}")],
                 hint="the training failed, or the file is damaged: train the adapter again, or get it again",
             )

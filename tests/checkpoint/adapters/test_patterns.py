@@ -33,7 +33,7 @@ def test_the_first_that_fits_counts() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+x", "(.*)*", ".*.*.*.*x", "x" * 1001, "(", "[", "(?P<a>x)(?P=b)"])
 def test_others_are_refused(pattern: str) -> None:
-    with pytest.raises(Error, match="'alpha_pattern' holds a pattern that is"):
+    with pytest.raises(Error, match="'alpha_pattern' contains a pattern that is"):
         Patterns({pattern: 3}, "alpha_pattern")
 
 
