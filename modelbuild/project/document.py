@@ -257,11 +257,11 @@ class _Values:
 
     def _ftype(self, name: str, table: Mapping[str, Any], here: Place) -> None:
         if not WORD.fullmatch(name):
-            what = f"'{name}' cannot name an ftype: expected letters, digits, '_', '-' and '.'"
+            what = f"'{name}' cannot name a mix: expected letters, digits, '_', '-' and '.'"
             self.problems.add(here.error(what, value=False))
         elif ftypes.canonical(name) or name.casefold() == "none":
             hint = "give the mix another name"
-            self.problems.add(here.error(f"'{name}' is already an ftype", hint=hint, value=False))
+            self.problems.add(here.error(f"'{name}' is already a type", hint=hint, value=False))
         for pattern in table.get("tensors", {}):
             try:
                 mixes.check_pattern(pattern)

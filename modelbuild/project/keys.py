@@ -284,7 +284,7 @@ KEYS: Mapping[str, Key] = {
         "string", "A model whose table is copied first; not its tags and push.", widest="model", makes="rows", extended=False,
     ),
     "quantize": Key(
-        "string", "The ftype to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
+        "string", "The type to quantize to, as `llama-quantize` names it, or a mix of [ftype.NAME]; 'none': as it is.",
         parts=_quantize, words=("none", *ftypes.KNOWN), default="none",
     ),
     "outtype": Key(

@@ -100,7 +100,9 @@ class Place:
 
     def _owner(self) -> str:
         match self.key:
-            case ("model" | "ftype" | "group" as table, str(name), *_):
+            case ("ftype", str(name), *_):
+                return f"mix '{name}': "
+            case ("model" | "group" as table, str(name), *_):
                 return f"{table} '{name}': "
             case ("defaults" | "project" | "vars" as table, _, *_):
                 return f"{table}: "

@@ -22,7 +22,7 @@ def base(value: Any) -> str:
     spelling = ftypes.canonical(text)
     if spelling is None:
         error = ftypes.unknown(text)
-        raise error.replace(hint=error.hint or "a mix starts from an ftype of llama.cpp")
+        raise error.replace(hint=error.hint or "a mix starts from a type of llama.cpp")
     return spelling
 
 

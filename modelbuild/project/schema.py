@@ -190,7 +190,7 @@ class Project(_Table):
 
 class Ftype(_Table):
     base: Annotated[str, _suggested(*ftypes.KNOWN)] = Field(
-        description="The ftype whose rules apply where nothing else does."
+        description="The type whose rules apply where nothing else does."
     )
     tensors: dict[str, TensorType] = Field(
         {},
@@ -206,7 +206,7 @@ class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
     defaults: Defaults = Field(default_factory=Defaults.model_construct, description="Defaults of every model.")
     model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
-    ftype: dict[str, Ftype] = Field({}, description="Custom mixes for `quantize`: an ftype and its exceptions.")
+    ftype: dict[str, Ftype] = Field({}, description="Custom mixes for `quantize`: a type and its exceptions.")
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
     group: dict[str, list[str]] = Field({}, description="Names for several targets.")
 

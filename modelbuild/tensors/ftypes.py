@@ -59,7 +59,7 @@ def unknown(text: str, mixes: Collection[str] = ()) -> Error:
     if hint is None and (meant := _ELSEWHERE.get(folded.removeprefix("ud_"))):
         hint = f"did you mean '{meant}'?"
     facts = [("known", listed([*mixes, *KNOWN], 30))]
-    return Error(f"unknown ftype {got(text)}", facts=facts, hint=hint or nearest_known(text))
+    return Error(f"unknown type {got(text)}", facts=facts, hint=hint or nearest_known(text))
 
 
 def not_yet(text: str) -> Error | None:

@@ -132,10 +132,10 @@ def _weighted(
     if weights is None:
         if x.dtype == "q2_k" and ftype == "q2_K_S" and entry.name not in ("token_embd.weight", "output.weight"):
             if importance is not None:
-                what = f"has no entry for '{entry.name}', for which ftype q2_K_S needs one"
+                what = f"has no entry for '{entry.name}', for which type q2_K_S needs one"
                 raise _uncovered(what, importance, [entry.name])
             raise Error(
-                f"ftype q2_K_S needs an importance matrix for '{entry.name}'",
+                f"type q2_K_S needs an importance matrix for '{entry.name}'",
                 parameter=["ftype"],
                 hint='set imatrix = "…", or use q2_K, which needs none',
             )

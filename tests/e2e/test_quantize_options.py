@@ -62,7 +62,7 @@ def test_rule_that_fits_nothing_is_an_error(tmp_path: Path) -> None:
         "[ftype.mine]\nbase = 'q4_K_M'\ntensors = { 'atn_v' = 'q6_K' }\n[model.a]\nfrom = './weights'\nquantize = 'mine'\n",
     )
     project.run(code=1)
-    assert "ModelBuild.toml:3:13: ftype 'mine': no quantized tensor has a name that matches " in project.errors
+    assert "ModelBuild.toml:3:13: mix 'mine': no quantized tensor has a name that matches " in project.errors
     # Once the conversion is made nothing is looked through before the step itself runs.
     project.write("ModelBuild.toml", "[model.a]\nfrom = './weights'\nquantize = 'q8_0'\n")
     project.build()

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["build", "--poll"], 2, "hint  it is an option of `modelbuild watch`"),
         (["watch", "c"], 2, "'c' is not a model, a variant or a group of this project"),
         (["--watch", "a", "list"], 2, "'list' is not a model"),
-        (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown ftype 'q9_0'"),
+        (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown type 'q9_0'"),
         (["./weights", "-q", "iq2_xs", "-o", "out.gguf"], 2, "llama.cpp's iq2_xs is not supported yet"),
         (["a:"], 2, "has no row ''"),
         (

@@ -252,7 +252,7 @@ def test_a_value_that_changes_its_shape_is_not_checked_by_the_schema_again(monke
     assert checked == ["document", "model"]
     assert check(text.replace("0.5", "0.25").replace("./x", "./y")) == []
     assert checked == []
-    assert check(text.replace("q8_0", "q8_9")) == ["unknown ftype 'q8_9'"]
+    assert check(text.replace("q8_0", "q8_9")) == ["unknown type 'q8_9'"]
     assert checked == []
     assert check(text.replace("0.5", "true")) == ["parameter 'temperature' expects a number, got true"]
     assert checked == ["document"]

@@ -109,7 +109,7 @@ def faults(name: str, value: object, mixes: tuple[str, ...] = ()) -> list[tuple[
         ("outtype", "F16", []),
         ("outtype", "f8", [((), "unknown outtype 'f8'")]),
         ("quantize", "mine", []),
-        ("quantize", "other", [((), "unknown ftype 'other'")]),
+        ("quantize", "other", [((), "unknown type 'other'")]),
         ("template", True, [((), "'template' expects a string, { file = … } or false, got true")]),
         ("parameters", {"seed": 1, "top_k": "x"}, [(("top_k",), "parameter 'top_k' expects a whole number, got 'x'")]),
         ("metadata", {"general": {"tags": "x"}}, [(("general", "tags"), "'general.tags' expects a list of strings, got 'x'")]),

@@ -37,8 +37,8 @@ def test_every_key_of_the_project_has_a_row() -> None:
     assert set(rows("### [project]")) == set(schema.keys(schema.Project))
 
 
-def test_every_ftype_is_named() -> None:
-    section = PAGE[PAGE.index("An **ftype** is") : PAGE.index("A **text** is")]
+def test_every_type_is_named() -> None:
+    section = PAGE[PAGE.index("A **type** is") : PAGE.index("A **text** is")]
     assert all(f"`{name}`" in section for name in ftypes.KNOWN)
 
 

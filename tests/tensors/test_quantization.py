@@ -54,7 +54,7 @@ def test_ones_at_the_end_of_a_shape_are_dropped() -> None:
             "q8_0",
             "cannot make q8_0 of tensor 'output.weight': it is i32, which can only be copied",
         ),
-        (recipe(Kind()), "q2_K_S", "ftype q2_K_S needs an importance matrix"),
+        (recipe(Kind()), "q2_K_S", "type q2_K_S needs an importance matrix"),
         (Recipe({}, []), "q8_0", "a GGUF file without an architecture cannot be quantized"),
         (
             recipe(Kind(), **{"general.type": encode_value("str", "adapter")}),
@@ -132,7 +132,7 @@ def test_the_older_names_of_experts_are_told_as_such() -> None:
     (found,) = doubts(source, "q2_K", importance)
     assert found.hint is not None and "older names of single experts" in found.hint
     assert ("it has", "blk.0.ffn_down.0.weight") in found.facts
-    with pytest.raises(Error, match="has no entry for 'blk.*', for which ftype q2_K_S needs one") as caught:
+    with pytest.raises(Error, match="has no entry for 'blk.*', for which type q2_K_S needs one") as caught:
         quantization.quantize(source, "q2_K_S", importance=importance)
     assert caught.value.input == "imatrix" and "name one" not in str(caught.value.hint)
 
