@@ -64,7 +64,7 @@ class Exported:
     def misplaced(self, output: Output, sources: Collection[str], ours: Iterable[str]) -> list[Error]:
         """What stands against writing an output's files, as far as a look tells.
 
-        `sources` are paths without links, `ours` are folders of models and of the cache.
+        `sources` are paths without links, `ours` are the folders of blobs, of manifests and of the cache.
         """
         found = []
         folders = [os.path.realpath(folder) for folder in ours] if output.files else []
@@ -80,7 +80,7 @@ class Exported:
             return _is_input(path)
         for folder in ours:
             if real.startswith(folder.rstrip(os.sep) + os.sep):
-                what = "an output file cannot be inside the models folder or the cache"
+                what = "an output file cannot be inside a folder that belongs to Ollama or modelbuild"
                 return Error(what, path=path, facts=[("folder", folder)], hint="name a file in another folder")
         if len(os.path.basename(path).encode()) > LONGEST:
             return Error(f"the name is longer than {LONGEST} bytes, too long for a file's name", path=path)

@@ -67,7 +67,8 @@ class Files:
         self._session = session
         library = session.models.library
         scratch = os.path.join(library.root, SCRATCH)
-        self.forbidden = [library.blobs, library.manifests, scratch, session.store.root]
+        # Nobody removes a file beside these: a models folder may be where a user's own files are.
+        self._forbidden = [library.blobs, library.manifests, scratch, session.store.root]
         self._changed: set[str] = set()
 
     def check(self, outputs: Sequence[Output]) -> None:
@@ -87,7 +88,7 @@ class Files:
     def misplaced(self, output: Output) -> list[Error]:
         if not output.files:
             return []
-        found = self._exported.misplaced(output, self._sources, self.forbidden)
+        found = self._exported.misplaced(output, self._sources, self._forbidden)
         return found or [_joins(path) for path, _ in output.files if self._is_among_weights(path)]
 
     @cached_property
@@ -138,7 +139,6 @@ class Everywhere:
     def __init__(self, session: Session) -> None:
         self._models = session.models
         self._files = Files(session, session.exported())
-        self._files.forbidden.append(session.models.root)
         self._session = session
         self.folder = session.models.root
 

@@ -198,8 +198,12 @@ def test_no_file_of_somebody_elses_is_lost(hand: Hand) -> None:
     (hand.folder / "again.gguf").symlink_to("in.gguf")
     for out in ("in.gguf", "./in.gguf", "again.gguf"):
         assert "is an input of this build" in hand.do("in.gguf", "-q", "q8_0", "-o", out, code=1)
-    assert "be inside the models folder or the cache" in hand.do("./weights", "-o", "cache/x.gguf", code=1)
-    assert "be inside the models folder or the cache" in hand.do("./weights", "-o", "models/blobs/x.gguf", code=1)
+    assert "be inside a folder that belongs to Ollama or modelbuild" in hand.do(
+        "./weights", "-o", "cache/x.gguf", code=1
+    )
+    assert "be inside a folder that belongs to Ollama or modelbuild" in hand.do(
+        "./weights", "-o", "models/blobs/x.gguf", code=1
+    )
     assert "is not a regular file" in hand.do("./weights", "-o", "/dev/null", code=1)
     assert hand.bytes("notes.gguf") == b"not a model"
     assert hand.rest() == ["again.gguf", "in.gguf", "notes.gguf"]
@@ -329,8 +333,8 @@ def test_clearing_the_cache_forgets_no_output(project: Hand) -> None:
     [
         ("x.gguf", "'base:q8_0' and 'base:q4_K_M' would both be written to 'x.gguf'"),
         ("${matrix.quantize}.bin", "'output' expects a path that ends in '.gguf', or in '/' for a folder"),
-        ("models/${matrix.quantize}.gguf", "cannot be inside the models folder or the cache"),
-        ("cache/${matrix.quantize}.gguf", "cannot be inside the models folder or the cache"),
+        ("models/blobs/${matrix.quantize}.gguf", "cannot be inside a folder that belongs to Ollama or modelbuild"),
+        ("cache/${matrix.quantize}.gguf", "cannot be inside a folder that belongs to Ollama or modelbuild"),
         ("weights/config.json/${matrix.quantize}.gguf", "is a file, expected a folder"),
         ("${matrix.quantize}-mine.gguf", "already exists and is not a GGUF file"),
     ],

@@ -154,7 +154,7 @@ def test_a_look_before_the_work(store: Store, tmp_path: Path) -> None:
     assert said("new/model.gguf") == said("model.gguf") == said("cached.gguf") == ""
     assert said("source.gguf").startswith("is an input of this build")
     assert said("new/../source.gguf").startswith("is an input of this build")
-    assert said("cache/blobs/x.gguf").startswith("an output file cannot be inside the models folder")
+    assert said("cache/blobs/x.gguf").startswith("an output file cannot be inside a folder that belongs")
     assert said("folder.gguf") == "is a folder, expected a file"
     assert said("text.gguf") == "already exists and is not a GGUF file"
     assert said("text.gguf/x.gguf") == "is a file, expected a folder"

@@ -35,13 +35,20 @@ def test_files_alone_need_no_models_folder(start: Open, project: Project) -> Non
 
 
 def test_a_build_looks_at_both(start: Open, project: Project) -> None:
-    project.write("ModelBuild.toml", '[model.base]\nfrom = "./weights"\noutput = "models/x.gguf"\n')
+    project.write("ModelBuild.toml", '[model.base]\nfrom = "./weights"\noutput = "models/blobs/x.gguf"\n')
     session = start()
     (output,) = session.graph.outputs
     both = Everywhere(session)
     (error,) = both.misplaced(output)
-    assert error.what == "an output file cannot be inside the models folder or the cache"
+    assert error.what == "an output file cannot be inside a folder that belongs to Ollama or modelbuild"
     assert both.folder == str(project.models)
+
+
+def test_a_file_may_lie_beside_the_blobs(start: Open, project: Project) -> None:
+    project.write("ModelBuild.toml", '[model.base]\nfrom = "./weights"\noutput = "models/x.gguf"\n')
+    session = start()
+    (output,) = session.graph.outputs
+    assert Everywhere(session).misplaced(output) == Files(session, session.exported("")).misplaced(output) == []
 
 
 def test_what_is_no_longer_declared_is_told_of(start: Open, project: Project) -> None:
