@@ -79,13 +79,21 @@ def folder(session: Session, targets: Sequence[str], dest: str, replaces: Replac
         texts[os.path.join(dest, name)] = f"# {names[output]}, exported by modelbuild\n{modelfile.render(text)}"
     written = [*texts, *(path for output in chosen for path, _ in output.files)]
     _check_distinct(written)
-    _check_folder(session, dest, texts)
     owner = " ".join([session.file, "export", *sorted(output.label for output in outputs)])
     exported = session.exported(owner, replaces)
-    inputs = session.inputs()
-    for path in texts:
-        exported.spare(path, inputs)
     return Export(Selection(tuple(targets), chosen, exported=exported, into=f"export {dest}"), texts)
+
+
+def check_texts(session: Session, export: Export, dest: str) -> None:
+    """Raise an Error where a Modelfile of an export cannot be written, before any work."""
+    if not export.modelfiles:
+        return
+    _check_folder(session, dest, export.modelfiles)
+    exported, inputs = export.selection.exported, session.inputs()
+    assert exported is not None
+    for path, text in export.modelfiles.items():
+        exported.spare(path, inputs)
+        exported.may_write(path, text.encode())
 
 
 def _check_distinct(paths: Iterable[str]) -> None:

@@ -442,11 +442,11 @@ def test_several_variants_are_told_apart(project: Hand) -> None:
 
 def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
     project.write("out/Modelfile", "FROM mine\n")
-    assert "out/Modelfile: already exists; modelbuild did not write it" in project.do("export", "chat", "out", code=2)
+    assert "out/Modelfile: already exists; modelbuild did not write it" in project.do("export", "chat", "out", code=1)
     assert os.listdir(project.folder / "out") == ["Modelfile"]
     project.do("export", "--force", "chat", "out")
     assert "FROM ./chat.gguf" in (project.folder / "out/Modelfile").read_text()
-    text = project.do("export", "base:q8_0", "out", code=2)
+    text = project.do("export", "base:q8_0", "out", code=1)
     assert "already exists; another project or export wrote it" in text and "use --force" in text
     project.write("one.gguf", "GGUF mine")
     project.do("export", "chat", "one.gguf", code=1)
@@ -457,16 +457,16 @@ def test_an_export_writes_over_nothing_without_force(project: Hand) -> None:
 def test_an_export_writes_over_nothing_that_is_read_nor_edited(project: Hand) -> None:
     project.write("chat/Modelfile", "FROM ../weights\nSYSTEM Mine.\n")
     said = "is an input of this build and would be overwritten"
-    assert f"chat/Modelfile: {said}" in project.do("-f", "chat/Modelfile", "export", "--force", "chat", "chat", code=2)
+    assert f"chat/Modelfile: {said}" in project.do("-f", "chat/Modelfile", "export", "--force", "chat", "chat", code=1)
     (project.folder / "out").mkdir()
     (project.folder / "out/Modelfile").symlink_to("../ModelBuild.toml")
-    assert f"out/Modelfile: {said}" in project.do("export", "--force", "chat", "out", code=2)
+    assert f"out/Modelfile: {said}" in project.do("export", "--force", "chat", "out", code=1)
     assert (project.folder / "ModelBuild.toml").read_text() == TOML
-    assert "weights: is the checkpoint that this build reads" in project.do("export", "./weights", "weights", code=2)
+    assert "weights: is the checkpoint that this build reads" in project.do("export", "./weights", "weights", code=1)
     project.do("export", "chat", "new")
     made = (project.folder / "new/Modelfile").read_text()
     project.write("new/Modelfile", made + "PARAMETER seed 1\n")
-    assert "new/Modelfile: was edited since modelbuild wrote it" in project.do("export", "chat", "new", code=2)
+    assert "new/Modelfile: was edited since modelbuild wrote it" in project.do("export", "chat", "new", code=1)
     project.do("export", "--force", "chat", "new")
     os.utime(project.folder / "new/Modelfile")
     project.do("export", "chat", "new")

@@ -55,8 +55,11 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
     exported = export.selection.exported
     assert exported is not None
     exported.way_out = "move it away, name another place, or use --force"
-    for file, text in export.modelfiles.items():
-        exported.may_write(file, text.encode())
+    try:
+        exporting.check_texts(session, export, path)
+    except Error as error:
+        call.report.errors([error])
+        return FAILED
     for warning in session.warnings:
         call.report.warning(warning)
     code = build.built(call, export.selection, build.Request(jobs=jobs).options())
