@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.progress import broken_events, no_work
 from modelbuild.cli.sentences import because, forecasts, to_come
 from modelbuild.cli.tables import hanging
-from modelbuild.engine.graph import Output
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
 from modelbuild.session import variants
-from modelbuild.session.forecast import Forecast, look_ahead, models_ahead
+from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
         else:
             report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))
     wrong, disk = dict(ahead.wrong), 0
+    files: list[Written] = []
     if models:
+        files = files_ahead(session, ahead, selection)
+        _show_files(report, files)
         found = models_ahead(session, ahead)
         wrong, disk = wrong | found.wrong, found.disk
         _show(report, found.forecasts)
@@ -56,8 +59,19 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
             to_come(sum(due.sure for due in ahead.due), sum(not due.sure for due in ahead.due), len(labels), disk)
         )
     elif chosen.outputs and not wrong:
-        report.note(_nothing_would_run(session, ahead.graph.outputs))
+        report.note(_nothing_would_run(session, selection, files))
     return FAILED if wrong or selection.broken else GOOD
+
+
+def _show_files(report: Report, files: Sequence[Written]) -> None:
+    """Print which files outside the models folder would be written."""
+    for label, path, sure in files:
+        if report.as_json:
+            state = "would-write" if sure else "would-maybe"
+            report.object({"event": "file", "path": path, "label": label, "state": state})
+        else:
+            shown = shown_path(path, here())
+            report.result(hanging(f"{'write' if sure else 'maybe':<7}  {shown}", report.width, 9))
 
 
 def _show(report: Report, models: Sequence[Forecast]) -> None:
@@ -70,7 +84,10 @@ def _show(report: Report, models: Sequence[Forecast]) -> None:
             report.result("\n" + line)
 
 
-def _nothing_would_run(session: Session, outputs: Sequence[Output]) -> str:
+def _nothing_would_run(session: Session, selection: Selection, files: Sequence[Written]) -> str:
+    outputs = selection.outputs
+    if selection.exported is not None:
+        return f"nothing to rebuild; {plural(len(files), 'file')} to write" if files else "nothing to rebuild or write"
     standing = session.standing(session.graph.select(outputs))
     missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
     if missing:

@@ -16,7 +16,7 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.plan.needs import FileToBe
-    from modelbuild.session.session import Session
+    from modelbuild.session.session import Selection, Session
 
 
 class Forecast(NamedTuple):
@@ -93,6 +93,31 @@ def models_ahead(session: Session, ahead: Ahead) -> Models:
     forecasts = [of_output(graph, output, found.files) for output in made]
     wrong = {step: list(errors) for step, errors in found.errors.items()}
     return Models(forecasts, sum(size for step, size in found.bytes.items() if step not in wrong), wrong)
+
+
+class Written(NamedTuple):
+    """A file outside the models folder that a build would write; not `sure` where that depends on the bytes to come."""
+
+    label: str
+    path: str
+    sure: bool
+
+
+def files_ahead(session: Session, ahead: Ahead, selection: Selection) -> list[Written]:
+    """See which files of `-o` and `output` a build would write."""
+    graph = ahead.graph.select([output for output in ahead.graph.outputs if output.files])
+    if not graph.outputs:
+        return []
+    exported = selection.exported or session.exported()
+    results = session.standing(graph).results
+    running = {step.name: sure for step, sure, _ in ahead.due}
+    found = []
+    for output in graph.outputs:
+        for path, blob in output.files:
+            made = None if blob in running else results.get(blob)
+            if made is None or not exported.stands(path, made.artifact):
+                found.append(Written(output.label, path, running.get(blob, True) or not os.path.exists(path)))
+    return found
 
 
 def of_output(graph: Graph, output: Output, files: Mapping[str, FileToBe]) -> Forecast:

@@ -287,8 +287,28 @@ def test_one_file_holds_one_model(project: Hand) -> None:
 
 
 def test_a_dry_run_writes_nothing(hand: Hand) -> None:
-    assert "weights/model" in hand.do("-n", "./weights", "-o", "out.gguf")
+    text = hand.do("-n", "./weights", "-o", "out.gguf")
+    assert "weights/model" in text and "write    out.gguf\n" in text
     assert hand.rest() == []
+
+
+def test_a_dry_run_names_the_files_that_a_build_would_write(hand: Hand) -> None:
+    hand.do("./weights", "-o", "out.gguf")
+    assert hand.do("-n", "./weights", "-o", "out.gguf") == "nothing to rebuild or write\n"
+    text = "write    other.gguf\nnothing to rebuild; 1 file to write\n"
+    assert hand.do("-n", "./weights", "-o", "other.gguf") == text
+    hand.write("weights/config.json", (hand.folder / "weights/config.json").read_text() + "\n")
+    assert "maybe    out.gguf\n" in hand.do("-n", "./weights", "-o", "out.gguf")
+    events = map(json.loads, hand.do("-n", "./weights", "-o", "new/out.gguf", "--json").splitlines())
+    (file,) = (event for event in events if event["event"] == "file")
+    assert (file["path"], file["state"]) == (str(hand.folder / "new/out.gguf"), "would-write")
+    assert hand.rest() == ["out.gguf"]
+
+
+def test_a_dry_run_names_the_outputs_too(project: Hand) -> None:
+    project.do()
+    (project.folder / "dist/chat.gguf").unlink()
+    assert "write    dist/chat.gguf\n" in project.do("-n")
 
 
 # output

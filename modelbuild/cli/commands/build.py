@@ -128,7 +128,7 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
 
     selection = _select(call, asked.targets, into)
     if selection.broken and not despite_broken:
-        return _refuse(call, selection)
+        return _refuse(call, selection, "would be" if asked.dry_run else "was")
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
@@ -179,7 +179,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
         raise Errors([first, *others]) from None
 
 
-def _refuse(call: Invocation, selection: Selection) -> int:
+def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     """Show which targets are broken, before any work begins."""
     from modelbuild.cli.progress import broken_events
     from modelbuild.project.broken import told
@@ -190,7 +190,7 @@ def _refuse(call: Invocation, selection: Selection) -> int:
             report.object(event)
     report.errors(told(selection.broken))
     if selection.outputs:
-        report.note(f"nothing was built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
+        report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
     return WRONG
 
 
