@@ -240,10 +240,22 @@ class _Maker:
                 text = label(name, said.value)
                 wanted[name][text] = known.get(text, said)
                 if text not in known and not (adding and axis.is_list):
-                    facts, hint = [("labels", listed(known))], did_you_mean(text, known)
+                    facts, hint = [("labels", listed(known))], _set_too(name, axis, place) or did_you_mean(text, known)
                     problems.add(here.error(f"axis '{name}' has no '{text}'", facts=facts, hint=hint))
         self.problems.take(problems)
         return None if problems else wanted
+
+
+def _set_too(name: str, axis: Axis, place: Place) -> str | None:
+    """A hint for a label that `--set` took from an axis, although 'default' or 'exclude' names it."""
+    first, said = next(iter(axis.values.items()))
+    option = said.place.file.removeprefix("--set ")
+    if option == said.place.file or place.file == said.place.file:
+        return None
+    model = option.partition(".matrix")[0]
+    if "exclude" in place.key:
+        return f"clear it too: --set '{model}.exclude=[]'"
+    return f"set it too: --set '{model}.default.{name}=\"{first}\"'" if "default" in place.key else None
 
 
 def _matches(row: Row, wanted: Mapping[str, Mapping[str, Said]]) -> bool:

@@ -58,6 +58,17 @@ def test_set_can_replace_an_axis(tmp_path: Path) -> None:
     assert labels(load(tmp_path, toml, sets=('m.matrix.quantize=["q6_K"]',))) == ["m:q6_K"]
 
 
+def test_what_names_a_label_of_a_replaced_axis_says_what_to_set_too(tmp_path: Path) -> None:
+    rows = 'matrix.quantize = ["q8_0", "f16"]\nexclude = [{ quantize = "q8_0" }]\ndefault.quantize = "f16"\n'
+    axis = 'm.matrix.quantize=["q6_K"]'
+    said = complaint(tmp_path, R + rows, sets=(axis,))
+    assert "axis 'quantize' has no 'f16'" in said
+    default, clear = 'm.default.quantize="q6_K"', "m.exclude=[]"
+    assert f"hint    set it too: --set '{default}'\n" in said and f"hint    clear it too: --set '{clear}'\n" in said
+    assert labels(load(tmp_path, R + rows, sets=(axis, default, clear))) == ["m:q6_K"]
+    assert "did you mean 'q6_K'?" in complaint(tmp_path, R + rows, sets=(axis, 'm.default.quantize="q6_L"', clear))
+
+
 OPTIONS: dict[str, dict[str, object]] = {
     "set-no-key": {"sets": ("m=5",)},
     "set-no-value": {"sets": ("m.system",)},
