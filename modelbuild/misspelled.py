@@ -119,7 +119,8 @@ class _Search:
             return None
         if rest and (found := self.walk(folder, rest, spare - 1)):
             return found
-        inside = [os.path.join(folder, name) for name in self._listing(folder).names[:COMPARED]]
+        names = [name for name in self._listing(folder).names if _may_mean(part, name)]
+        inside = [os.path.join(folder, name) for name in names[:COMPARED]]
         if found := next((there for each in inside if self.fits(there := os.path.join(each, *parts))), None):
             return found
         for each in inside:
@@ -146,7 +147,8 @@ class _Search:
         if self.wanted.loosely:
             from difflib import get_close_matches
 
-            for key in get_close_matches(folded, list(by_fold)[:COMPARED], n=2, cutoff=0.7):
+            compared = [key for key in by_fold if _may_mean(part, key)][:COMPARED]
+            for key in get_close_matches(folded, compared, n=2, cutoff=0.7):
                 yield by_fold[key]
 
     def _listing(self, folder: str) -> _Names:
@@ -164,6 +166,11 @@ class _Search:
                     by_stem.setdefault(folded[:end], name)
             self._listings[folder] = _Names(names, by_fold, by_stem)
         return self._listings[folder]
+
+
+def _may_mean(part: str, name: str) -> bool:
+    """Whether a name may be what was meant: a hidden one only by a name that begins with a dot, too."""
+    return part.startswith(".") or not name.startswith(".")
 
 
 def _cleaned(text: str) -> str:

@@ -97,6 +97,15 @@ def test_what_is_near_nothing_gets_no_hint(folder: Path, text: str) -> None:
     assert path(text, str(folder)) is None
 
 
+def test_hidden_files_are_meant_only_by_hidden_names(folder: Path) -> None:
+    (folder / ".notez").touch()
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden/inner.txt").touch()
+    assert path("notezz", str(folder)) == "notes"
+    assert path(".notezz", str(folder)) == ".notez"
+    assert path("inner.txt", str(folder)) is None
+
+
 def test_a_look_into_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         (tmp_path / f"{number:02}").mkdir()

@@ -87,7 +87,7 @@ def _is_target(call: Invocation, word: str) -> bool:
 
 def _project(path: str, word: str) -> str:
     from modelbuild.project import discovery
-    from modelbuild.words import did_you_mean
+    from modelbuild.words import nearest
 
     found = discovery.meant(path)
     if found is not None:
@@ -96,8 +96,9 @@ def _project(path: str, word: str) -> str:
         folder, name = os.path.split(path.rstrip(os.sep))
         beside = os.path.dirname(word.rstrip(os.sep))
         there = os.listdir(folder) if os.path.isdir(folder) else ()
-        near = did_you_mean(os.path.join(beside, name), (os.path.join(beside, each) for each in there))
-        raise Error("no such file or folder", path=word, hint=near)
+        near = nearest(name, (each for each in there if name.startswith(".") or not each.startswith(".")))
+        hint = f"did you mean '{os.path.join(beside, near)}'?" if near else None
+        raise Error("no such file or folder", path=word, hint=hint)
     if os.path.isdir(path):
         what = "is a folder without a ModelBuild.toml, a Modelfile, safetensors or GGUF files"
         raise Error(what, path=word, hint="name a checkpoint's folder, or a GGUF file")

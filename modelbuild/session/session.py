@@ -294,6 +294,8 @@ def _whole(path: str) -> str:
 
 
 def _no_project(folder: str) -> Error:
+    import shlex
+
     from modelbuild import misspelled
     from modelbuild.project.discovery import PROJECT_FILE, name_after
 
@@ -307,8 +309,11 @@ def _no_project(folder: str) -> Error:
                 hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
             break
     else:
-        if near := next((name for name in sorted(os.listdir(folder)) if name_after(name)), None):
+        names = sorted(os.listdir(folder))
+        if near := next((name for name in names if name_after(name)), None):
             hint = f"name one: -f {near}; or {all_of_them}"
+        elif near := next((name for name in names if name.endswith(".gguf") and "mmproj" not in name), None):
+            hint = f"`modelbuild {shlex.quote('./' + near)}` builds that file; {all_of_them}"
     what = "no ModelBuild.toml here or above, and no Modelfile here"
     return Error(what, facts=[("looked in", folder)], hint=hint)
 

@@ -87,6 +87,27 @@ def test_what_cannot_be_is_an_error(tmp_path: Path, words: tuple[str, ...]) -> N
         aim(tmp_path, "./tiny", file="chat.Modelfile")
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("./one.guf", "did you mean './one.gguf'?"),
+        ("~/a", None),
+        ("~/ollma", None),
+        ("~/.ollma", "did you mean '~/.ollama'?"),
+        ("inner/Modlfile/", "did you mean 'inner/Modelfile'?"),
+        ("a-long-folder/with-a-name/x/", None),
+    ],
+)
+def test_a_name_that_is_near_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, hint: str | None
+) -> None:
+    write(tmp_path, {**FILES, ".ollama/x": "", ".a/x": "", "a-long-folder/with-a-name/quite-another": ""})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(Error, match="no such file or folder") as caught:
+        aim(tmp_path, word)
+    assert caught.value.hint == hint
+
+
 def test_commands_of_one_target_and_of_none(tmp_path: Path) -> None:
     write(tmp_path, FILES)
     call = Invocation(Settings(folder=str(tmp_path)), Report())

@@ -110,6 +110,13 @@ def test_gguf_files_modelfiles_and_projects_are_paths_too(hand: Hand) -> None:
     assert "no ModelBuild.toml" in hand.do(code=2)
 
 
+def test_in_a_folder_of_ggufs_one_of_them_is_named(hand: Hand) -> None:
+    hand.do("./weights", "-o", "files/my model.gguf")
+    hand.write("files/a-mmproj.gguf", "GGUF")
+    text = hand.do(code=2, cwd="files")
+    assert "hint       `modelbuild './my model.gguf'` builds that file; `modelbuild init` writes" in text
+
+
 def test_other_commands_take_a_path_as_well(hand: Hand) -> None:
     assert "weights:latest" in hand.do("list", "./weights")
     assert "nothing wrong" in hand.do("check", "./weights", "-q", "q4_K_M")
