@@ -39,11 +39,11 @@ class Broken(NamedTuple):
 def told(broken: Iterable[Broken]) -> list[Error]:
     """What is wrong, each fault once, with all that it stops where that is more than one variant."""
     errors: dict[tuple[object, ...], Error] = {}
-    stopped: dict[tuple[object, ...], list[str]] = {}
+    stopped: dict[tuple[object, ...], dict[str, None]] = {}
     for each in broken:
         for error in each.errors:
             errors.setdefault(error.key, error)
-            stopped.setdefault(error.key, []).extend([each.label] if each.model else [])
+            stopped.setdefault(error.key, {}).update({each.label: None} if each.model else {})
     return [
         error.replace(facts=(*error.facts, ("used by", listed((f"'{label}'" for label in stopped[key]), 5))))
         if len(stopped[key]) > 1

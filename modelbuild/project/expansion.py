@@ -30,7 +30,9 @@ def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: P
     own.warn(*unused.keys_under_axes(laid.own, laid.table, axes))
     readers = [] if own else [Reader(_declared(laid, row, around.vars), around, own) for row in rows]
     namings = [reader.naming() for reader in readers]
-    labels = _labels(laid, readers, namings, own)
+    labels = _labels(laid, readers, namings)
+    for label, error in _same_labels(laid, labels, readers):
+        problems.of(label).add(error)
     variants = []
     is_right, of_row = True, Problems()
     for label, naming, reader in zip(labels, namings, readers, strict=True):
@@ -88,17 +90,27 @@ def _says_no_source(declared: Declaration) -> bool:
     return "modelfile" not in said and not ("from" in said and said["from"].value)
 
 
-def _labels(laid: Laid, readers: Sequence[Reader], namings: Sequence[Naming], problems: Problems) -> list[str]:
+def _labels(laid: Laid, readers: Sequence[Reader], namings: Sequence[Naming]) -> list[str]:
     """What rows are called: by tag where tags tell them apart, else by their labels."""
     rows = [reader.declared.row for reader in readers]
     tags = [naming.tag if row.labels else "" for row, naming in zip(rows, namings, strict=True)]
     if len(set(tags)) < len(tags):
         tags = [row.joined for row in rows]
-    if len(set(tags)) < len(tags):
-        twice = sorted({tag for tag in tags if tags.count(tag) > 1})
-        facts = [("labels", listed(twice))]
-        problems.add(laid.table.at("matrix").error("several rows have the same labels", facts=facts, value=False))
     return [f"{laid.model}:{tag}" if tag else laid.model for tag in tags]
+
+
+def _same_labels(laid: Laid, labels: Sequence[str], readers: Sequence[Reader]) -> Iterator[tuple[str, Error]]:
+    """The rows that nothing tells apart: each label that several have, and the error."""
+    rows: dict[str, list[Row]] = {}
+    for label, reader in zip(labels, readers, strict=True):
+        rows.setdefault(label, []).append(reader.declared.row)
+    for label, same in rows.items():
+        if len(same) > 1:
+            shown = [", ".join(f"{axis} = {value}" for axis, value in row.labels) for row in same]
+            what = f"{len(same)} rows have the same label '{label.removeprefix(laid.model + ':')}'"
+            hint = "give an axis other labels, or tell the rows apart by `tag`"
+            facts = [("rows", "\n".join(shown if len(shown) <= 8 else [*shown[:7], f"… {len(shown) - 7} more"]))]
+            yield label, laid.table.at("matrix").error(what, facts=facts, hint=hint, value=False)
 
 
 def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
@@ -119,7 +131,8 @@ def check_names(variants: Sequence[Variant], problems: Problems) -> None:
                 problems.warn(each.table.placed(warning))
     groups: dict[tuple[str, ...], tuple[Name, list[Variant]]] = {}
     for folded, clashing in owners.items():
-        if len(clashing) > 1:
+        is_told = clashing[0] is not clashing[-1] and len({each.label for each in clashing}) == 1
+        if len(clashing) > 1 and not is_told:
             name = next(each for each in clashing[1].names if each.path().lower() == folded)
             groups.setdefault(tuple(each.label for each in clashing), (name, clashing))
     for name, clashing in groups.values():

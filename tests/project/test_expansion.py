@@ -21,6 +21,16 @@ def test_rows_are_the_product_of_the_axes(tmp_path: Path) -> None:
     assert labels(loaded) == ["m:q8_0-a", "m:q8_0-b", "m:q4_K_M-a", "m:q4_K_M-b"]
 
 
+def test_rows_that_nothing_tells_apart_stop_no_others(tmp_path: Path) -> None:
+    axes = 'matrix = { quantize = { "x-y" = "q8_0", x = "f16" }, num_ctx = { z = 1024, "y-z" = 2048 } }\n'
+    loaded = load(tmp_path, R + axes)
+    assert labels(loaded) == ["m:x-y-y-z", "m:x-z"]
+    (error,) = {error for each in loaded.broken for error in each.errors}
+    assert {each.label for each in loaded.broken} == {"m:x-y-z"}
+    assert error.what == "model 'm': 2 rows have the same label 'x-y-z'"
+    assert dict(error.facts)["rows"] == "quantize = x-y, num_ctx = z\nquantize = x, num_ctx = y-z"
+
+
 def test_an_axis_over_a_key_sets_it(tmp_path: Path) -> None:
     toml = R + (
         'system = "old"\nparameters = { seed = 1 }\nmatrix.system = { a = "A", f = { file = "f" } }\n'

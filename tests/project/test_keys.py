@@ -109,6 +109,7 @@ def faults(name: str, value: object, mixes: tuple[str, ...] = ()) -> list[tuple[
         ("outtype", "F16", []),
         ("outtype", "f8", [((), "unknown outtype 'f8'")]),
         ("quantize", "mine", []),
+        ("parameters", {"stop": ["###", 3]}, [(("stop",), "parameter 'stop' expects text, or a list of texts, got 3")]),
         ("quantize", "other", [((), "unknown type 'other'")]),
         ("template", True, [((), "'template' expects a string, { file = … } or false, got true")]),
         ("parameters", {"seed": 1, "top_k": "x"}, [(("top_k",), "parameter 'top_k' expects a whole number, got 'x'")]),

@@ -54,6 +54,8 @@ def parameter(name: str, value: object) -> Any:
     try:
         return read(value)
     except ValueError as fault:
+        if kind == "strings" and isinstance(value, list):
+            value = next(item for item in value if not isinstance(item, str))
         got = f"'{short(value)}'" if isinstance(value, str) else words.got(value)
         commented = isinstance(value, str) and "#" in value
         raise Error(
