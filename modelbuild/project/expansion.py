@@ -16,7 +16,7 @@ from modelbuild.project.project import is_shared
 from modelbuild.project.row import Declaration, Naming, Reader, Surroundings
 from modelbuild.project.variables import Scope
 from modelbuild.project.variant import Variant
-from modelbuild.words import did_you_mean, listed
+from modelbuild.words import did_you_mean
 
 
 def expand(laid: Laid, around: Surroundings, found: Collection[str], problems: Problems) -> list[Variant]:
