@@ -34,6 +34,20 @@ def may_link(source: int, folder: str) -> bool:
     return owner is None or os.fstat(source).st_uid == owner.user
 
 
+def stray_link(path: str, folder: str) -> str | None:
+    """The link, at a path or above it within somebody else's folder, that root must not follow; None if there is none.
+
+    They may have made it to have root write where they cannot: it has to lead to what is theirs, or be root's own.
+    """
+    owner = heir(folder)
+    while owner is not None and len(path) > len(folder):
+        with contextlib.suppress(OSError):
+            if os.path.islink(path) and os.lstat(path).st_uid != 0 and os.stat(path).st_uid != owner.user:
+                return path
+        path = os.path.dirname(path)
+    return None
+
+
 def hand_over(descriptor: int, folder: str) -> None:
     """Give a new file to whoever the folder that it lies in belongs to. Some file systems know no owners."""
     if (owner := heir(folder)) is not None:

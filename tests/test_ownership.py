@@ -70,6 +70,21 @@ def test_a_link_in_the_way_leads_nowhere(theirs: Path, tmp_path: Path) -> None:
 
 
 @as_root
+def test_a_link_of_theirs_has_to_lead_to_what_is_theirs(theirs: Path, tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", theirs / "blobs"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    stray = [str(link), None]
+    for user, expected in zip((NOBODY, 0), stray, strict=True):
+        os.chown(link, user, user, follow_symlinks=False)
+        assert ownership.stray_link(str(link / "below/it"), str(theirs)) == expected
+        assert ownership.stray_link(str(link), str(tmp_path)) is None, "a folder of root's"
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(elsewhere, NOBODY, NOBODY)
+    assert ownership.stray_link(str(link), str(theirs)) is None
+
+
+@as_root
 def test_a_file_where_a_folder_belongs_is_refused(theirs: Path) -> None:
     (theirs / "a").write_text("x")
     with pytest.raises(FileExistsError):

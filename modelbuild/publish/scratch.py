@@ -14,7 +14,7 @@ from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
 from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder
 from modelbuild.ollama.library import SCRATCH, Library
-from modelbuild.publish.writable import refused
+from modelbuild.publish.writable import check_links, refused
 
 
 class Scratch:
@@ -30,6 +30,7 @@ class Scratch:
     @contextlib.contextmanager
     def locked(self, at_most: float = math.inf) -> Iterator[None]:
         """Hold the lock of the models folder. Raises BlockingIOError where another build holds it for longer than `at_most` seconds."""
+        check_links(self._library, *self._usual(), self._library.manifests)
         self.make(self._main)
         with lock_file(os.path.join(self._main, "lock"), self._store.database.waiting, at_most):
             if not self._cleared:
@@ -40,6 +41,7 @@ class Scratch:
 
     def make(self, folder: str) -> None:
         """Make a folder, whatever is removed meanwhile."""
+        check_links(self._library, folder)
         try:
             make_folder(folder)
         except OSError as error:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 
+from modelbuild import ownership
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.files import GUEST, TEMPORARY, existing, free, reason
@@ -23,13 +24,27 @@ def check_writable(library: Library) -> None:
             raise refused(library.root, NotADirectoryError(errno.ENOTDIR, "not a folder", folder))
         if (error := denied(folder)) is not None:
             raise refused(library.root, error)
-    # The folder may be a link to another disk, the lock may not.
     scratch = os.path.join(library.root, SCRATCH)
+    check_links(library, scratch, library.blobs, library.manifests)
+    # The folder may be a link to another disk, the lock may not.
     for path, right in ((scratch, os.path.isdir(scratch)), (lock, os.path.isfile(lock) and not os.path.islink(lock))):
         if os.path.lexists(path) and not right:
             expected = "folder" if path == scratch else "regular file"
             what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
             raise Error(what, path=path, hint="remove it; a build makes it again")
+
+
+def check_links(library: Library, *folders: str) -> None:
+    """Raise an Error where a folder of a models folder is reached by a link that root must not follow."""
+    for folder in folders:
+        link = ownership.stray_link(folder, library.root)
+        if link is not None:
+            import shlex
+
+            user = owner(library.root)
+            what = f"root does not follow this link of '{user}': '{os.readlink(link)}' does not belong to '{user}'"
+            hint = f"run as that user (`sudo -u {user} modelbuild …`), or remove the link; if it is right: chown -h root {shlex.quote(link)}"
+            raise Error(what, path=link, hint=hint)
 
 
 def denied(folder: str) -> OSError | None:

@@ -56,6 +56,29 @@ def test_what_root_puts_into_a_folder_of_another_user_is_theirs(project: Project
     assert project.errors.startswith("nothing to do")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can build for others")
+@pytest.mark.parametrize(
+    "part", [".modelbuild", "blobs", "blobs/.modelbuild", "manifests", "manifests/registry.ollama.ai"]
+)
+def test_root_follows_no_link_to_what_is_not_the_owners(project: Project, tmp_path: Path, part: str) -> None:
+    elsewhere, link = tmp_path / "elsewhere", project.models / part
+    elsewhere.mkdir()
+    (elsewhere / ".tmp-0011223344556677").write_text("of the system")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    for path in entries(project.models):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    project.run(code=None)
+    assert f"{part}: root does not follow this link of '" in project.errors
+    assert f"chown -h root {link}" in project.errors
+    assert [path.name for path in elsewhere.iterdir()] == [".tmp-0011223344556677"]
+    os.chown(link, 0, 0, follow_symlinks=False)
+    project.run()
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(elsewhere, NOBODY, NOBODY)
+    project.run("--force")
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on another disk."""
