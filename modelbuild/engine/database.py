@@ -17,6 +17,7 @@ from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder
 
 T = TypeVar("T")
 
+NAME = "state.sqlite"
 SCHEMA = 5
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
@@ -74,7 +75,7 @@ class Database:
         """Told of a lock or a database that another process holds for longer than a moment."""
         self.locks = os.path.join(root, "locks")
         self._folders = (*folders, self.locks)
-        self._state = os.path.join(root, "state.sqlite")
+        self._state = os.path.join(root, NAME)
         self._mutex = threading.RLock()
         self._dead: Error | None = None
         for left in reversed(range(TRIES)):

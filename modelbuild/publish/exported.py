@@ -243,6 +243,18 @@ class Exported:
         self._store.database.change(("delete from exported where path = ?", [(path,) for path in removed]))
         return removed
 
+    def written(self, paths: Iterable[str]) -> set[str]:
+        """Those of some files that any owner wrote and nobody has changed since, however links lead to them."""
+        by_name: dict[str, list[tuple[str, Noted]]] = {}
+        for path, *noted in self._store.database.rows("select path, owner, blob, stat from exported"):
+            by_name.setdefault(os.path.basename(path), []).append((os.path.realpath(path), Noted(*noted)))
+        return {
+            path
+            for path in paths
+            for real, noted in by_name.get(os.path.basename(path), ())
+            if real == os.path.realpath(path) and _holds(path, noted)
+        }
+
     def _noted(self, path: str) -> Noted | None:
         for row in self._store.database.rows("select owner, blob, stat from exported where path = ?", (path,)):
             return Noted(*row)

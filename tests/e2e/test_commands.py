@@ -305,6 +305,37 @@ def test_init_leaves_out_what_cannot_be_read_and_says_why(tmp_path: Path) -> Non
     assert [each["path"] for each in left] == ["shop-chat/Modelfile"]
 
 
+def test_init_leaves_out_what_modelbuild_wrote(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop")
+    project.checkpoint("weights", layers=1)
+    project.write("chat/Modelfile", "FROM ../weights\nSYSTEM Hi.\n")
+    for words in (("./weights", "-o", "support.gguf"), ("-f", "chat/Modelfile", "export", "chat", "out")):
+        assert run(project, *words)[0] == 0
+    golden("init_written", project, "init")
+    assert [row["label"] for row in json.loads(run(project, "list", "--json")[1])] == ["chat"]
+    (project.folder / "ModelBuild.toml").unlink()
+    with open(project.folder / "out/Modelfile", "a") as file:
+        file.write("PARAMETER seed 1\n")
+    found = json.loads(run(project, "init", "--json")[1])
+    assert found["written"] == ["out/chat.gguf", "support.gguf"]
+    assert found["modelfiles"] == ["chat/Modelfile", "out/Modelfile"]
+    (project.folder / "ModelBuild.toml").unlink()
+    code, _, err = run(project, "-C", "out", "init")
+    assert code == 0 and "left out what modelbuild wrote: chat.gguf" in err
+    shutil.rmtree(project.cache)
+    (project.folder / "out/ModelBuild.toml").unlink()
+    assert json.loads(run(project, "init", "--json")[1])["written"] == []
+
+
+def test_init_where_all_was_written_by_modelbuild(tmp_path: Path) -> None:
+    project = Project(tmp_path / "shop")
+    project.checkpoint("weights", layers=1)
+    assert run(project, "./weights", "-o", "files/support.gguf")[0] == 0
+    code, out, err = run(project, "-C", "files", "init")
+    assert (code, out) == (2, "")
+    assert "no Modelfiles and no weights here but what modelbuild wrote: support.gguf" in err
+
+
 def test_init_of_nothing_but_files_that_cannot_be_read(tmp_path: Path) -> None:
     project = Project(tmp_path / "odd")
     project.write("Modelfile", "NAME x\n")

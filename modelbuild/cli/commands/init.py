@@ -18,8 +18,8 @@ from modelbuild.cli.places import shown_path
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
-from modelbuild.session.settings import folder_of
-from modelbuild.words import plural
+from modelbuild.session.settings import cache_folder, folder_of
+from modelbuild.words import in_line, listed, plural
 
 if TYPE_CHECKING:
     import click
@@ -36,12 +36,17 @@ def parameters() -> list[click.Parameter]:
 
 
 class Found(NamedTuple):
-    """What lies in a folder, by paths relative to it with `/`, and what is wrong with files that cannot be taken, by path."""
+    """What lies in a folder, by paths relative to it with `/`.
+
+    left_out  what is wrong with files that cannot be taken, by path
+    written   the files that `-o`, `output` or `export` wrote, which are no sources
+    """
 
     modelfiles: list[str]
     checkpoints: list[str]
     ggufs: list[str]
     left_out: dict[str, Error]
+    written: list[str]
 
 
 def run(call: Invocation) -> int:
@@ -50,16 +55,19 @@ def run(call: Invocation) -> int:
     path = os.path.join(folder, PROJECT_FILE)
     if os.path.lexists(path):
         raise Error("already exists", path=path, hint="`modelbuild check` checks it")
-    found = look(folder)
+    found = _without_written(call, folder, look(folder))
     call.report.base = folder
     for error in found.left_out.values():
         call.report.warning(error.replace(what=f"left out: {error.what}"), told=True)
     if not any(found[:3]):
+        only = f" but what modelbuild wrote: {listed(found.written)}" if found.written else ""
         raise Error(
-            "no Modelfiles and no weights here",
+            f"no Modelfiles and no weights here{only}",
             path=folder,
             hint="put a Modelfile, a GGUF file or a checkpoint folder (config.json, *.safetensors) here first",
         )
+    if found.written:
+        call.report.note(f"left out what modelbuild wrote: {listed(map(in_line, found.written))}")
     text = compose(folder, found)
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -99,9 +107,31 @@ def _broken(call: Invocation, file: str) -> list[Error]:
         session.close()
 
 
+def _without_written(call: Invocation, folder: str, found: Found) -> Found:
+    """What was found, with the files apart that a build or an export wrote: made of sources, they are none."""
+    from modelbuild.engine import database
+    from modelbuild.engine.store import Store
+    from modelbuild.publish.exported import Exported
+
+    cache = cache_folder(call.settings)
+    if not os.path.exists(os.path.join(cache, database.NAME)):
+        return found
+    store = Store(cache)
+    try:
+        ours = Exported(store, "").written(os.path.join(folder, each) for each in (*found.modelfiles, *found.ggufs))
+    finally:
+        store.close()
+
+    def others(paths: Sequence[str]) -> list[str]:
+        return [each for each in paths if os.path.join(folder, each) not in ours]
+
+    written = sorted(os.path.relpath(path, folder) for path in ours)
+    return found._replace(modelfiles=others(found.modelfiles), ggufs=others(found.ggufs), written=written)
+
+
 def look(folder: str) -> Found:
     """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
-    found = Found([], [], [], {})
+    found = Found([], [], [], {}, [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
         relative = os.path.relpath(at, base).replace(os.sep, "/")
@@ -157,7 +187,7 @@ def compose(folder: str, found: Found) -> str:
     names = {path: name_after(os.path.join(folder, path), template or "{name}") or "" for path in found.modelfiles}
     # What no model can be named after gets a table.
     good = [path for path, own in names.items() if MODEL.fullmatch(own)]
-    left = [path for path in found.left_out if name_after(os.path.join(folder, path))]
+    left = [path for path in (*found.left_out, *found.written) if name_after(os.path.join(folder, path))]
     if (good and good != ["Modelfile"]) or (left and not good):
         document["project"]["modelfiles"] = _patterns(good, left)
         if template:
