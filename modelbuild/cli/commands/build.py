@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -227,17 +227,31 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         if progress.summary is None and (report.as_json or selection.broken):
             progress(no_work(report.seconds))
         failures += told(selection.broken)
+        if failures:
+            # The names of those that failed come last.
+            progress.stop()
+            _say_how_to_run(call, selection, published)
         progress.close(failures)
-    if untagged and not (failures or report.as_json):
+    if failures:
+        return FAILED
+    if untagged and not report.as_json:
         report.note(naming.untagged_note(untagged))
-    if published and not (failures or report.quiet or report.as_json):
-        from modelbuild.cli.afterwards import by_shortest, said
+    _say_how_to_run(call, selection, published)
+    return GOOD
 
-        line, warning = said(session.models.root, by_shortest((each.names for each in selection.outputs), published))
-        report.note_once(line)
-        if warning is not None:
-            report.warning(warning)
-    return FAILED if failures else GOOD
+
+def _say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
+    """Where the models are that were put there, name -> manifest, and how to run one."""
+    report = call.report
+    if not published or report.quiet or report.as_json:
+        return
+    from modelbuild.cli.afterwards import by_shortest, said
+
+    names = by_shortest((each.names for each in selection.outputs), published)
+    line, warning = said(call.session.models.root, names)
+    report.note_once(line)
+    if warning is not None:
+        report.warning(warning)
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
