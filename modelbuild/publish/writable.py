@@ -43,7 +43,7 @@ def check_links(library: Library, *folders: str) -> None:
 
             user = owner(library.root)
             what = f"root does not follow this link of '{user}': '{os.readlink(link)}' does not belong to '{user}'"
-            hint = f"run as that user (`sudo -u {user} modelbuild …`), or remove the link; if it is right: chown -h root {shlex.quote(link)}"
+            hint = f"run as that user (`sudo -u {user} modelbuild …`), or remove the link; if right: chown -h root {shlex.quote(link)}"
             raise Error(what, path=link, hint=hint)
 
 
