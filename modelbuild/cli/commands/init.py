@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,12 +61,7 @@ def run(call: Invocation) -> int:
     for error in found.left_out.values():
         call.report.warning(error.replace(what=f"left out: {error.what}"), told=True)
     if not any(found[:3]):
-        only = f" but what modelbuild wrote: {listed(found.written)}" if found.written else ""
-        raise Error(
-            f"no Modelfiles and no weights here{only}",
-            path=folder,
-            hint="put a Modelfile, a GGUF file or a checkpoint folder (config.json, *.safetensors) here first",
-        )
+        raise _nothing(folder, found.written)
     if found.written:
         call.report.note(f"left out what modelbuild wrote: {listed(map(in_line, found.written))}")
     text = compose(folder, found)
@@ -105,6 +101,16 @@ def _broken(call: Invocation, file: str) -> list[Error]:
         return [error]
     finally:
         session.close()
+
+
+def _nothing(folder: str, written: Sequence[str]) -> Error:
+    hint = "put a Modelfile, a GGUF file or a checkpoint folder (config.json, *.safetensors) here first"
+    if not written:
+        return Error("no Modelfiles and no weights here", path=folder, hint=hint)
+    what = f"no Modelfiles and no weights here but what modelbuild wrote: {listed(written)}"
+    return Error(
+        what, path=folder, hint=f"`modelbuild {shlex.quote('./' + written[0])}` builds a model of it; or {hint}"
+    )
 
 
 def _without_written(call: Invocation, folder: str, found: Found) -> Found:
