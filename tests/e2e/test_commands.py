@@ -334,7 +334,7 @@ def test_init_where_all_was_written_by_modelbuild(tmp_path: Path) -> None:
     code, out, err = run(project, "-C", "files", "init")
     assert (code, out) == (2, "")
     assert "no Modelfiles and no weights here but what modelbuild wrote: support.gguf" in err
-    assert "hint  `modelbuild ./support.gguf` builds a model of it; or put a Modelfile" in err
+    assert "hint  `modelbuild -C files ./support.gguf` builds a model of it; or put a Modelfile" in err
     assert run(project, "-C", "files", "./support.gguf")[0] == 0
 
 
