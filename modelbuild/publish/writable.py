@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from modelbuild import ownership
 from modelbuild.engine.graph import Output
@@ -27,11 +28,19 @@ def check_writable(library: Library) -> None:
     scratch = os.path.join(library.root, SCRATCH)
     check_links(library, scratch, library.blobs, library.manifests)
     # The folder may be a link to another disk, the lock may not.
-    for path, right in ((scratch, os.path.isdir(scratch)), (lock, os.path.isfile(lock) and not os.path.islink(lock))):
-        if os.path.lexists(path) and not right:
-            expected = "folder" if path == scratch else "regular file"
-            what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
-            raise Error(what, path=path, hint="remove it; a build makes it again")
+    _expect(scratch, "folder", os.stat, stat.S_ISDIR)
+    _expect(lock, "regular file", os.lstat, stat.S_ISREG)
+
+
+def _expect(path: str, expected: str, look: Callable[[str], os.stat_result], right: Callable[[int], bool]) -> None:
+    """Raise an Error where something else stands; other builds make and remove both at any moment, so it is one look."""
+    try:
+        stands = right(look(path).st_mode)
+    except OSError:
+        stands = not os.path.islink(path)
+    if not stands:
+        what = f"the models folder cannot be written: its own '{os.path.basename(path)}' is not a {expected}"
+        raise Error(what, path=path, hint="remove it; a build makes it again")
 
 
 def check_links(library: Library, *folders: str) -> None:
