@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 LINE = 120
 """Characters of a source line that are shown."""
+
+OF_A_KIND = 20
+"""Warnings of one kind that are shown."""
 INDENT = 2
 
 
@@ -132,6 +135,14 @@ class Problems:
 
     def warn(self, *warnings: Error) -> None:
         self.warnings += warnings
+
+    def warn_of_some(self, warnings: Iterable[Error]) -> None:
+        """Warn of the first ones of a kind: each costs a look for its place, and nobody reads thousands."""
+        for number, warning in enumerate(warnings, 1):
+            if number == OF_A_KIND:
+                self.warnings.append(warning.replace(what=f"{warning.what}; there may be more like this"))
+                return
+            self.warnings.append(warning)
 
     def take(self, others: Problems) -> None:
         """Add what was gathered elsewhere."""

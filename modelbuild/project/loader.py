@@ -134,8 +134,8 @@ def _variants(
     if not problems and {each.model for each in variants} == set(models.names):
         # A model of which something is wrong may be what uses them.
         quantized = {each.quantize for each in variants}
-        problems.warn(*unused.variables(declared.document, declared.sets, declared.top))
-        problems.warn(*unused.mixes(custom, quantized, declared.top))
+        problems.warn_of_some(unused.variables(declared.document, declared.sets, declared.top))
+        problems.warn_of_some(unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
     outputs.check(variants, problems)
     return variants, guessed
@@ -189,10 +189,10 @@ def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
         name: declared.strings(members, top.at("group", name)) for name, members in declared.table("group").items()
     }
     targets = Targets(groups, tuple(called), default)
-    problems.warn(*unused.targets(declared.table("project"), groups, top))
+    problems.warn_of_some(unused.targets(declared.table("project"), groups, top))
     # What a table says that is wrong is not in it any more.
     right = {name: table for name, table in declared.table("model").items() if name not in declared.faults}
-    problems.warn(*unused.glob_tables(right, top))
+    problems.warn_of_some(unused.glob_tables(right, top))
     lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
     lists += [(top.at("group", name), members) for name, members in groups.items()]
     for here, members in lists:
