@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from modelbuild import __version__
 from modelbuild.cli.invocation import (
@@ -20,6 +21,9 @@ from modelbuild.cli.invocation import (
     guarded,
     is_command,
 )
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 WINDOWS = (
     "modelbuild runs on Linux and macOS; on Windows, install and run it inside WSL (the Windows Subsystem for Linux)"
@@ -63,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        _forget_output()
+        _forget(sys.stdout)
         return BROKEN_PIPE
     except Exception as error:
         return _foreseen_by_nobody(error)
@@ -88,10 +92,13 @@ def _foreseen_by_nobody(error: BaseException) -> int:
     elif isinstance(error, OSError) and internal_error.of_streams(error):
         code, text = FAILED, f"error: the output cannot be written: {reason(error)}\n"
         with suppress(OSError, ValueError):
-            _forget_output()
-    with suppress(OSError, ValueError):
+            _forget(sys.stdout)
+    try:
         sys.stderr.write(text)
         sys.stderr.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            _forget(sys.stderr)
     return code
 
 
@@ -113,9 +120,9 @@ def _stand_in() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _forget_output() -> None:
+def _forget(stream: TextIO) -> None:
     """What is still buffered must not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_plain_build(words: Sequence[str]) -> bool:
