@@ -7,6 +7,7 @@ then a thread waits for ever, or a transaction stays open.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,10 +38,12 @@ def deferred(abort: Callable[[], None]) -> Iterator[None]:
     signal.signal(signal.SIGINT, hear)
     try:
         yield
-        check()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _heard = False
+        heard, _heard = _heard, False
+        # Also where an error ends the block: one that was heard must not be forgotten.
+        if heard and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            raise KeyboardInterrupt
 
 
 @contextmanager

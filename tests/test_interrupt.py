@@ -35,6 +35,15 @@ def test_an_interrupt_that_met_no_check_is_raised_at_the_end() -> None:
     assert passed
 
 
+def test_an_interrupt_is_not_forgotten_where_an_error_ends_the_block() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
+        press()
+        raise ValueError("what the abort led to")
+    with pytest.raises(ValueError), interrupt.deferred(lambda: None):
+        raise ValueError("without an interrupt")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_second_interrupt_is_raised_where_it_falls() -> None:
     with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
         press()
