@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -48,6 +47,8 @@ def _assigned(words: Sequence[str]) -> Error | None:
     """A fault of `-o=FILE`: taken as it stands, the file would be called '=FILE'."""
     for word in itertools.takewhile(lambda word: word != "--", words):
         if match := re.fullmatch("(-[a-zA-Z])=(.*)", word, re.DOTALL):
+            import shlex
+
             return Error(f"'{word}': a short option takes no '='", hint=f"write {match[1]} {shlex.quote(match[2])}")
     return None
 

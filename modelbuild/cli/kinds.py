@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +235,8 @@ def _words(settings: Settings, *, models: bool = False) -> Collection[str]:
         finally:
             session.close()
     else:
+        import tempfile  # brings random and the compressions along, which no build needs
+
         with tempfile.TemporaryDirectory() as cache:
             return _words(settings._replace(cache=cache), models=models)
     return words.known if models else words.labels.keys()

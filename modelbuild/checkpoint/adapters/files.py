@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Sequence
 
 from modelbuild.errors import Error
@@ -76,4 +75,6 @@ def unpickling(folder: str, name: str) -> str:
         f"found = torch.load('{name}', map_location='cpu', weights_only=True); "
         f"save_file({{k: v.clone().contiguous() for k, v in found.items()}}, '{PEFT}')"
     )
+    import shlex
+
     return f'cd {shlex.quote(folder)} && python3 -c "{script}"'
