@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import synthetic
 
@@ -62,16 +62,19 @@ def timed(*commands: Sequence[str], sync: Path | None = None, folder: Path | Non
     return Run(time.perf_counter() - begun, cpu, peak)
 
 
-def in_turn(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
+def described(run: Run) -> str:
+    return f"{run.seconds * 1000:10.1f} ms  cpu {run.cpu:6.2f} s  peak {run.peak / MIB:7.1f} MiB"
+
+
+def in_turn(
+    rounds: int, sides: dict[str, Callable[[], Any]], told: Callable[[Any], str] = described
+) -> dict[str, list[Any]]:
+    runs: dict[str, list[Any]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, side in sides.items():
             run = side()
             runs[name].append(run)
-            print(
-                f"  {number + 1}: {name:<24} {run.seconds * 1000:10.1f} ms  cpu {run.cpu:6.2f} s  peak {run.peak / MIB:7.1f} MiB",
-                flush=True,
-            )
+            print(f"  {number + 1}: {name:<24} {told(run)}", flush=True)
     return runs
 
 

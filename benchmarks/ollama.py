@@ -23,14 +23,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import synthetic
-from build import MIB, MODELBUILD, made
+from build import MIB, MODELBUILD, in_turn, made
 
 MISSING = """\
 ollama is not on the PATH, so there is nothing to compare with.
@@ -201,16 +201,6 @@ def model_digest(side: Side) -> str:
     return str(next(layer["digest"] for layer in layers if layer["mediaType"] == "application/vnd.ollama.image.model"))
 
 
-def in_turn(rounds: int, sides: dict[str, Callable[[], Run]]) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name, side in sides.items():
-            run = side()
-            runs[name].append(run)
-            print(f"  {number + 1}: {name:<10} {described(run)}", flush=True)
-    return runs
-
-
 def described(run: Run) -> str:
     return f"{run.seconds:9.2f} s  peak memory {run.peak / MIB:9.1f} MiB  disk on the way {run.disk / MIB:9.1f} MiB"
 
@@ -266,13 +256,17 @@ def main() -> None:
 
     if "cold" in asked.which or not asked.which:
         print("cold: nothing kept from before")
-        summary(in_turn(asked.rounds, {name: lambda side=side: cold(side) for name, side in sides.items()}))
+        summary(in_turn(asked.rounds, {name: lambda side=side: cold(side) for name, side in sides.items()}, described))
     if "edit" in asked.which or not asked.which:
         for side in sides.values():
             cold(side)
         print("edit: one PARAMETER changed")
         summary(
-            in_turn(asked.rounds, {name: lambda side=side: side.create(modelfile()) for name, side in sides.items()})
+            in_turn(
+                asked.rounds,
+                {name: lambda side=side: side.create(modelfile()) for name, side in sides.items()},
+                described,
+            )
         )
     if asked.source == "gguf":
         print(f"  same bytes: {len({model_digest(side) for side in sides.values()}) == 1}")

@@ -9,7 +9,7 @@ from modelbuild.checkpoint.adapters import files as adapter_files
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
-from modelbuild.files import reason
+from modelbuild.files import first_bytes, reason
 from modelbuild.observed import Observed
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.placed import in_named
@@ -110,8 +110,7 @@ class Adapters:
     def _is_gguf(self, adapter: Adapter, path: str) -> bool:
         try:
             self._observed.stat(path)
-            with open(path, "rb") as file:
-                return file.read(4) == b"GGUF" or path.endswith(".gguf")
+            return first_bytes(path, 4) == b"GGUF" or path.endswith(".gguf")
         except OSError as error:
             raise adapter.place.error(
                 f"'{adapter.text}' cannot be read: {reason(error)}", facts=[("file", path)]
@@ -125,14 +124,8 @@ class Adapters:
                 f"'{adapter.text}' is the adapter's configuration",
                 hint=f"name its folder: {os.path.dirname(adapter.text) or '.'}",
             )
-        pickled = name.endswith((".bin", ".pt", ".pth"))
         return adapter.place.error(
-            f"the adapter '{adapter.text}' is a pickle, expected safetensors or a GGUF file"
-            if pickled
-            else f"'{adapter.text}' is not an adapter: expected a folder, a safetensors file or a GGUF file",
+            f"'{adapter.text}' is not an adapter: expected a folder, a safetensors file or a GGUF file",
             facts=[("file", os.path.join(folder, name))],
-            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes it anew:\n"
-            + adapter_files.unpickling(folder, name)
-            if pickled
-            else None,
+            hint=adapter_files.hint_to_rewrite(folder, name),
         )

@@ -15,16 +15,10 @@ from tests import adapters, recipes, zoo
 
 from .peers import Process
 from .test_logits import text
-from .test_merges import FUSED, PLAIN, PROJECTIONS
+from .test_merges import MODELS as MERGED
+from .test_merges import PLAIN
 
-MODELS = {
-    "llama": ("bf16", PROJECTIONS),
-    "mistral": ("untied", PROJECTIONS),
-    "gemma2": ("bf16", PROJECTIONS),
-    "qwen2": ("tied", PROJECTIONS),
-    "qwen3": ("tied", PROJECTIONS),
-    "phi3": ("4k", FUSED),
-}
+MODELS = {name: MERGED[name] for name in ("llama", "mistral", "gemma2", "qwen2", "qwen3", "phi3")}
 LIMITS = {"gemma2": 0.05}
 """Nats. ggml takes GELU from a table of halves."""
 CONFIGS = {

@@ -20,7 +20,7 @@ TOKENS = (
 """The files of a tokenizer, with which an adapter's folder may come."""
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,18})")
-_PICKLES = ("adapter_model.bin", "adapters.npz", "adapter_model.pt", "adapter_model.pth")
+_OTHER_FORMATS = ("adapter_model.bin", "adapters.npz", "adapter_model.pt", "adapter_model.pth")
 
 
 def weights(names: Collection[str], folders: Collection[str], folder: str) -> str:
@@ -49,11 +49,10 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
             facts=[("found", listed(name for _, name in steps))],
             hint=f"name one of them, such as the last: {folder}/{steps[-1][1]}",
         )
-    if pickles := [name for name in names if name in _PICKLES]:
+    if others := [name for name in names if name in _OTHER_FORMATS]:
         return Error(
-            f"the adapter is a pickle ('{pickles[0]}'), expected {PEFT}",
-            hint="pickles can run code and are not read; where torch and safetensors are installed, this writes it anew:\n"
-            + unpickling(folder, pickles[0]),
+            f"the adapter's weights are '{others[0]}', expected safetensors",
+            hint=hint_to_rewrite(folder, others[0]),
         )
     if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
         return Error("the folder contains a model, not an adapter", hint="name it in FROM")
@@ -68,13 +67,20 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
     )
 
 
-def unpickling(folder: str, name: str) -> str:
-    """A command that writes the tensors of a pickle as safetensors."""
-    script = (
-        "import torch; from safetensors.torch import save_file; "
-        f"found = torch.load('{name}', map_location='cpu', weights_only=True); "
-        f"save_file({{k: v.clone().contiguous() for k, v in found.items()}}, '{PEFT}')"
-    )
+def hint_to_rewrite(folder: str, name: str) -> str | None:
+    """How to write the tensors of a pickle or of NumPy's archive as safetensors; None for any other file."""
+    if name.endswith((".bin", ".pt", ".pth")):
+        why, library, made = "pickles can run code and are not read", "torch", PEFT
+        found = "torch.load(sys.argv[1], map_location='cpu', weights_only=True).items()"
+        tensors = f"{{k: v.clone().contiguous() for k, v in {found}}}"
+    elif name.endswith(".npz"):
+        why, library, made = "archives of NumPy are not read", "numpy", MLX
+        tensors = "dict(numpy.load(sys.argv[1]))"
+    else:
+        return None
     import shlex
 
-    return f'cd {shlex.quote(folder)} && python3 -c "{script}"'
+    # The name is an argument: within the script its quotes would be code.
+    script = f"import sys, {library}; from safetensors.{library} import save_file; save_file({tensors}, sys.argv[2])"
+    command = f'cd {shlex.quote(folder)} && python3 -c "{script}" {shlex.quote(name)} {made}'
+    return f"{why}; where {library} and safetensors are installed, this writes it anew:\n{command}"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
-from modelbuild.checkpoint.adapters.files import MLX, PEFT, weights
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from modelbuild.checkpoint.adapters.files import MLX, PEFT, hint_to_rewrite, weights
 from modelbuild.errors import Error
 
 
@@ -25,8 +32,8 @@ def test_a_folder_of_an_adapter(names: list[str], found: str) -> None:
     ("names", "folders", "what", "hint"),
     [
         (["trainer_state.json"], ["checkpoint-9", "checkpoint-100", "runs"], "the checkpoints of a training run", "x/checkpoint-100"),
-        (["adapter_model.bin", "adapter_config.json"], [], "is a pickle", "cd x && python3"),
-        (["adapters.npz"], [], "is a pickle", "cd x && python3"),
+        (["adapter_model.bin", "adapter_config.json"], [], "expected safetensors", "pickles can run code"),
+        (["adapters.npz"], [], "expected safetensors", "archives of NumPy are not read"),
         (["model.safetensors", "config.json"], [], "a model, not an adapter", "name it in FROM"),
         ([PEFT, MLX], [], "two adapters", f"x/{PEFT}"),
         (["a.gguf", "b.gguf"], [], "several GGUF files", "name one of them"),
@@ -40,3 +47,13 @@ def test_other_folders(names: list[str], folders: list[str], what: str, hint: st
         weights(names, folders, "x")
     assert what in caught.value.what
     assert hint in (caught.value.hint or "")
+
+
+def test_the_command_that_rewrites_an_archive_works_whatever_it_is_called(tmp_path: Path) -> None:
+    name = 'it\'s $(false) "b".npz'
+    np.savez(tmp_path / name, **{"layers.0.lora_a": np.ones((2, 3), np.float32)})
+    hint = hint_to_rewrite(str(tmp_path), name)
+    assert hint is not None and hint_to_rewrite("x", "notes.txt") is None
+    command = hint.splitlines()[-1].replace("python3", shlex.quote(sys.executable), 1)
+    subprocess.run(["sh", "-c", command], check=True, timeout=60)
+    assert safetensors.numpy.load_file(tmp_path / "adapters.safetensors")["layers.0.lora_a"].shape == (2, 3)
