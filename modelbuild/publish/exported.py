@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -74,7 +75,9 @@ class Exported:
                 found.append(error)
         return found
 
-    def _misplaced(self, path: str, sources: Collection[str], ours: Sequence[str]) -> Error | None:
+    def _misplaced(
+        self, path: str, sources: Collection[str], ours: Sequence[str], any_file: bool = False
+    ) -> Error | None:
         real = os.path.realpath(path)
         if real in sources:
             return _is_input(path)
@@ -94,7 +97,7 @@ class Exported:
         if not stat.S_ISREG(info.st_mode):
             what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
             return Error(what, path=path, hint="name a file")
-        if self._replaces != "all" and not is_gguf(real):
+        if self._replaces != "all" and not any_file and not is_gguf(real):
             return Error("already exists and is not a GGUF file", path=path, hint=self.way_out)
         return _unwritable(os.path.dirname(real))
 
@@ -168,9 +171,13 @@ class Exported:
             raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
 
     def _move(self, file: Temporary, path: str) -> None:
-        real = os.path.realpath(path)
         with contextlib.suppress(OSError):
             os.fchmod(file.fileno(), self._mode)
+        self._replace(file, path)
+
+    @staticmethod
+    def _replace(file: Temporary, path: str) -> None:
+        real = os.path.realpath(path)
         os.replace(file.path, real)
         sync_folder(os.path.dirname(real))
 
@@ -209,7 +216,7 @@ class Exported:
             return
         noted = self._noted(path)
         is_ours = noted is not None and noted.owner in ("", self._owner)
-        is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
+        is_free = noted is None or not self._owner or not is_there(noted.owner)
         if noted is not None and is_ours and self._replaces == "own" and not _holds(path, noted):
             raise Error("was edited since modelbuild wrote it", path=path, hint=self.way_out)
         if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
@@ -267,6 +274,12 @@ class Exported:
             return
         row = (path, self._owner if owner is None else owner, artifact, seen)
         self._store.database.change(("insert or replace into exported values (?, ?, ?, ?)", [row]))
+
+
+def is_there(owner: str) -> bool:
+    """Whether the project of an owner is still there; what a project exports has its file, and then more, for an owner."""
+    ends = [found.start() for found in re.finditer(r" exports? ", owner)]
+    return any(os.path.exists(owner[:end]) for end in (*ends, len(owner)))
 
 
 def _holds(path: str, noted: Noted) -> bool:

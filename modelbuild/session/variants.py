@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from modelbuild.engine.graph import Output, Step
 from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
+from modelbuild.errors import Error
 from modelbuild.ollama.library import Served
 from modelbuild.plan import planned
 from modelbuild.session.session import Session
@@ -33,7 +34,19 @@ def state(session: Session, output: Output, standing: Standing) -> State:
 def _files_stand(session: Session, output: Output, standing: Standing) -> bool:
     """Whether the files that a variant is written to besides are as a build would leave them."""
     made = [(path, standing.results.get(blob)) for path, blob in output.files]
-    return all(result is not None and session.exported().stands(path, result.artifact) for path, result in made)
+    if not all(result is not None and session.exported().stands(path, result.artifact) for path, result in made):
+        return False
+    if not output.exports:
+        return True
+    manifest, results = standing.results.get(output.manifest), standing.results
+    if manifest is None or not all(name in results for name in output.made):
+        return False
+    try:
+        return all(
+            each.standing(output, manifest, results) is not None for each in session.exports() if each.has(output)
+        )
+    except (Error, Damaged):
+        return False
 
 
 def mixed(session: Session, output: Output) -> Variant | None:

@@ -148,6 +148,7 @@ class _Shown:
             "layers": self.layer_rows(),
             "path": self.model_path(),
             "outputs": [path for path, _ in self.output.files],
+            "exports": [{"as": shape, "path": root} for shape, root, *_ in self.output.exports],
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
@@ -179,6 +180,7 @@ class _Shown:
         if path := self.model_path():
             rows.append(["file", path, ""])
         rows += [["output", path, ""] for path, _ in self.output.files]
+        rows += [["export", f"{root} ({shape})", ""] for shape, root, *_ in self.output.exports]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state + (": a build would change it" if self.state == "changed" else ""), ""])
