@@ -20,6 +20,7 @@ ROWS = (
     ("session",),
     ("plan",),
     ("steps", "project", "publish"),
+    ("shapes",),
     ("checkpoint",),
     ("ollama", "tensors", "engine"),
     ("ground",),

@@ -12,7 +12,7 @@ from modelbuild.cli.sentences import because, forecasts, to_come
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
-from modelbuild.session import variants
+from modelbuild.session import state
 from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
 from modelbuild.words import plural
 
@@ -89,7 +89,7 @@ def _nothing_would_run(session: Session, selection: Selection, files: Sequence[W
     if selection.exported is not None:
         return f"nothing to rebuild; {plural(len(files), 'file')} to write" if files else "nothing to rebuild or write"
     standing = session.standing(session.graph.select(outputs))
-    missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
+    missing = [output for output in outputs if state.state(session, output, standing) != "yes"]
     if missing:
         return f"nothing to rebuild; {plural(len(missing), 'model')} to install"
     return f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged"

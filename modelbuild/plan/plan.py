@@ -85,7 +85,7 @@ class _Planner:
         self._remark(variant, base)
         names = tuple(name.path() for name in variant.names)
         files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
-        return Output(variant.label, names, made, blobs, files)
+        return Output(variant.label, names, made, blobs, files, outputs.exports(variant))
 
     def _remark(self, variant: Variant, base: Base) -> None:
         kinds = {each.media_type for each in base.layers}

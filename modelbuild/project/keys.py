@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from modelbuild import shapes
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
@@ -18,6 +19,7 @@ from modelbuild.ollama.modelfile import grammar, meaning, parameters
 from modelbuild.ollama.name import can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
+from modelbuild.tensors.formats import split as splitting
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
@@ -42,7 +44,7 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 Holds = Literal[
     "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
-    "adapters", "messages", "parameters", "metadata", "axes", "rows", "conditions", "condition",
+    "adapters", "messages", "exports", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
 "rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
@@ -260,6 +262,15 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
         yield Part((number, "allow_zero"), entry.get("allow_zero", False), adapter_zero)
 
 
+SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
+
+
+def _exports(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+    checks: dict[str, Check] = {"as": SHAPE, "split": splitting.limit, "link": LINK}
+    for number, entry in enumerate(value):
+        yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
+
+
 def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "role"), entry["role"], role)
@@ -362,15 +373,16 @@ KEYS: Mapping[str, Key] = {
         "path", "Another file for the GGUF, outside the models folder; a path that ends in '/' is a folder.",
         is_plain=True, extended=False,
     ),
+    "export": Key(
+        "exports", "Folders that the model is also written to, each in a runner's shape.", parts=_exports, extended=False,
+    ),
     "tag": Key(
         "string", "The tag; with a matrix by default the labels of the row, joined by '-'.", default="latest", makes="names",
     ),
     "tags": Key(
         "strings", "Further tags of a model, or of the default row of its matrix.", makes="names", extended=False,
     ),
-    "description": Key(
-        "string", "For `modelbuild list`.", is_plain=True, widest="glob",
-    ),
+    "description": Key("string", "For `modelbuild list`.", is_plain=True, widest="glob"),
     "matrix": Key(
         "axes", "Axes; every combination is a variant: a key of a model or a free name, with a list of "
         "values or a table of labels and values.", widest="glob", entries=_entries, makes="rows",

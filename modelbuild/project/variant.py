@@ -51,6 +51,16 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportTo:
+    """A folder that a model is also written to, as `{ as, path, split, link }` says."""
+
+    shape: str
+    folder: File
+    split: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """A model × one row of its matrix, ready to be planned.
 
@@ -86,6 +96,7 @@ class Variant:
     replaces_licenses: bool
     adapters: tuple[Adapter, ...]
     drafts: tuple[File, ...]
+    exports: tuple[ExportTo, ...]
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)

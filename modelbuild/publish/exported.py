@@ -219,7 +219,7 @@ class Exported:
         is_free = noted is None or not self._owner or not is_there(noted.owner)
         if noted is not None and is_ours and self._replaces == "own" and not _holds(path, noted):
             raise Error("was edited since modelbuild wrote it", path=path, hint=self.way_out)
-        if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
+        if not is_ours and not (self._replaces == "gguf" and is_free and self._is_ours_by_sight(path)):
             facts = [("written by", noted.owner)] if noted is not None else []
             what = (
                 "already exists; another project or export wrote it"
@@ -227,6 +227,14 @@ class Exported:
                 else "already exists; modelbuild did not write it"
             )
             raise Error(what, path=path, facts=facts, hint=self.way_out)
+
+    def _is_ours_by_sight(self, path: str) -> bool:
+        """Whether a file that was never noted may be replaced: nothing of anybody's would be lost."""
+        return is_gguf(path)
+
+    @property
+    def owner(self) -> str:
+        return self._owner
 
     # What is ours to remove
 
@@ -236,6 +244,14 @@ class Exported:
             "select path, blob from exported where owner = ? order by path", (self._owner,)
         )
         return [path for path, blob in rows if path not in declared and self.stands(path, blob)]
+
+    def of_exports(self) -> list[str]:
+        """The owners of what this one has exported: its own text, and more."""
+        start = f"{self._owner} exports "
+        rows = self._store.database.rows(
+            "select distinct owner from exported where substr(owner, 1, ?) = ? order by owner", (len(start), start)
+        )
+        return [owner for (owner,) in rows]
 
     def remove(self, paths: Iterable[str]) -> list[str]:
         """Remove files that nobody has changed since we wrote them; returns which. Raises Error."""

@@ -15,10 +15,11 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.kept import Kept
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.files import Temporary, reflink
+from modelbuild.files import LARGEST, Temporary, read_plain, reflink
 from modelbuild.publish.exported import Exported, Replaces, is_gguf
 from modelbuild.publish.scratch import copy
 from modelbuild.shapes._finished import Content, Copy, Entry, Spliced, Text
+from modelbuild.shapes._seal import is_whole
 
 
 class Laid(NamedTuple):
@@ -200,6 +201,15 @@ class ExportedTree(Exported):
             self._replace(file, path)
         else:
             super()._move(file, path)
+
+    def _is_ours_by_sight(self, path: str) -> bool:
+        if is_gguf(path):
+            return True
+        try:
+            data, _ = read_plain(path, LARGEST)
+        except OSError:
+            return False
+        return is_whole(data)
 
     # What is ours to remove
 

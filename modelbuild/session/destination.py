@@ -16,11 +16,12 @@ from modelbuild.files import expand
 from modelbuild.ollama.library import SCRATCH
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
+from modelbuild.session import exports
+from modelbuild.session.exports import Export
 from modelbuild.session.session import Session
 
 if TYPE_CHECKING:
     from modelbuild.publish.exported_tree import Laid
-    from modelbuild.session.exports import Export
 
 Stats = dict[str, os.stat_result]
 
@@ -65,10 +66,10 @@ class Destination(Protocol):
 class Files:
     """Only files: the models folder is neither written nor needed."""
 
-    def __init__(self, session: Session, exported: Exported, exports: Sequence[Export] = ()) -> None:
+    def __init__(self, session: Session, exported: Exported, wanted: Sequence[Export] = ()) -> None:
         self.folder = session.store.root
         self._exported = exported
-        self._exports = exports
+        self._exports = wanted
         self._laid: dict[str, list[Laid]] = {}
         self._session = session
         library = session.models.library
@@ -92,15 +93,15 @@ class Files:
         return None
 
     def misplaced(self, output: Output) -> list[Error]:
-        exports = self._exports_of(output)
-        if not output.files and not exports:
+        wanted = self._exports_of(output)
+        if not output.files and not wanted:
             return []
         found = self._exported.misplaced(output, self._sources, self._forbidden)
-        for each in exports:
+        for each in wanted:
             found += each.misplaced(output, self._sources, self._forbidden)
         if found:
             return found
-        paths = [path for path, _ in output.files] + [path for each in exports for path in each.paths(output)]
+        paths = [path for path, _ in output.files] + [path for each in wanted for path in each.paths(output)]
         return [_joins(path) for path in paths if path.endswith(SUFFIX) and self._is_among_weights(path)]
 
     def _exports_of(self, output: Output) -> list[Export]:
@@ -157,7 +158,7 @@ class Everywhere:
 
     def __init__(self, session: Session) -> None:
         self._models = session.models
-        self._files = Files(session, session.exported(), session.exports())
+        self._files = Files(session, session.exported(), exports.declared(session))
         self._session = session
         self.folder = session.models.root
 
@@ -165,7 +166,7 @@ class Everywhere:
         self._models.check_writable()
 
     def stale(self) -> Event:
-        found = {"names": self._session.stale(), "files": self._session.stale_files()}
+        found = {"names": self._session.stale(), "files": exports.stale_files(self._session)}
         return found if any(found.values()) else {}
 
     def doubt(self) -> None:

@@ -13,7 +13,7 @@ from modelbuild.project.broken import told
 from modelbuild.project.outputs import SUFFIX, one_gguf
 from modelbuild.publish.exported import Replaces
 from modelbuild.publish.exported_tree import ExportedTree
-from modelbuild.session.exports import Export, Wanted, stems
+from modelbuild.session.exports import Wanted, stems
 from modelbuild.session.session import Selection, Session
 from modelbuild.words import listed
 
@@ -64,6 +64,5 @@ def folder(
     if wanted.shape != shapes.DEFAULT:
         owner += f" as {wanted.shape}"
     exported = ExportedTree(session.store, owner, replaces, links=wanted.link == "hard")
-    export = Export(session, wanted, outputs, exported, f"{owner} {wanted.root}")
     into = f"export {list(wanted)}"
-    return Selection(tuple(targets), outputs, exported=exported, into=into, exports=(export,))
+    return Selection(tuple(targets), outputs, exported=exported, into=into, wanted=tuple(wanted))

@@ -18,7 +18,7 @@ from modelbuild.ollama.name import Name
 from modelbuild.project.outputs import file_name
 from modelbuild.publish.exported_tree import ExportedTree, Laid, path_of
 from modelbuild.session import finishing
-from modelbuild.session.session import Session
+from modelbuild.session.session import Selection, Session
 from modelbuild.shapes._finished import Copy, Entry, Finished
 from modelbuild.shapes._names import safe
 from modelbuild.tensors.formats import split as splitting
@@ -62,14 +62,14 @@ class Export:
     """One export: a shape, a folder, and the models that are wanted there."""
 
     def __init__(
-        self, session: Session, wanted: Wanted, outputs: Sequence[Output], exported: ExportedTree, owner: str
+        self, session: Session, wanted: Wanted, outputs: Sequence[Output], exported: ExportedTree, key: str
     ) -> None:
         self.wanted = wanted
         self.outputs = tuple(outputs)
         self._session = session
         self._exported = exported
         self._shape = shapes.get(wanted.shape)
-        self._key = f"export:{owner}"
+        self._key = f"export:{key}"
         self._stems = stems(outputs)
 
     def has(self, output: Output) -> bool:
@@ -122,9 +122,20 @@ class Export:
         return str(self._shape.said(self._ahead, folder))
 
     def stale(self) -> list[str]:
-        """The files of models that are no longer declared for this export."""
-        labels = {"", *(each.label for each in self.outputs)} if self.outputs else set()
-        return [path for path, label in self._ledger().paths.items() if label not in labels]
+        """The files of models that are no longer declared for this export, if nobody has changed them."""
+        if not self.outputs:
+            return self.written()
+        labels = {"", *(each.label for each in self.outputs)}
+        old = {path for path, label in self._ledger().paths.items() if label not in labels}
+        return [path for path in self.written() if path in old]
+
+    def written(self) -> list[str]:
+        """All of its files that nobody has changed."""
+        return self._exported.stale(())
+
+    def remove(self, paths: Iterable[str]) -> list[str]:
+        """Remove files of it that nobody has changed; returns which. Raises Error."""
+        return self._exported.remove_own(paths)
 
     # Models and their trees
 
@@ -167,18 +178,55 @@ def _own(entries: Iterable[Entry], model: Finished) -> list[Entry]:
     ]
 
 
-def declared(session: Session) -> Iterator[Export]:
+def declared(session: Session) -> list[Export]:
     """The exports of the project."""
     found: dict[Wanted, list[Output]] = {}
     for output in session.graph.outputs:
         for each in output.exports:
             found.setdefault(Wanted(*each), []).append(output)
-    for wanted, outputs in found.items():
-        yield of_project(session, wanted, outputs)
+    return [_of_project(session, wanted, outputs) for wanted, outputs in found.items()]
 
 
-def of_project(session: Session, wanted: Wanted, outputs: Sequence[Output]) -> Export:
-    """An export that the project declares, or, without outputs, once declared."""
+def asked(session: Session, selection: Selection) -> list[Export]:
+    """The export that was asked for beside the project's."""
+    if not selection.wanted:
+        return []
+    assert isinstance(selection.exported, ExportedTree)
+    wanted = Wanted(*selection.wanted)
+    key = f"{selection.exported.owner} {wanted.root}"
+    return [Export(session, wanted, selection.outputs, selection.exported, key)]
+
+
+def stale_files(session: Session) -> list[str]:
+    """Files that the project wrote and no longer declares; none while a broken model may declare them."""
+    if session.broken:
+        return []
+    return [*session.stale_files(), *(path for each in _all(session) for path in each.stale())]
+
+
+def written_files(session: Session) -> list[str]:
+    """All files that the project wrote by `output` and `export`, and nobody has changed since."""
+    return [*session.exported().stale(()), *(path for each in _all(session) for path in each.written())]
+
+
+def remove_files(session: Session, paths: Iterable[str]) -> list[str]:
+    """Remove some of those files; returns which. Raises Error."""
+    wanted = list(paths)
+    return [*session.exported().remove(wanted), *(path for each in _all(session) for path in each.remove(wanted))]
+
+
+def _all(session: Session) -> Iterator[Export]:
+    """The exports that the project declares, and those that it once did, by the owners of their files."""
+    found = declared(session)
+    yield from found
+    places = {(each.wanted.shape, each.wanted.root) for each in found}
+    for owner in session.exported().of_exports():
+        shape, _, root = owner.removeprefix(f"{session.file} exports ").partition(" ")
+        if shape in shapes.names() and (shape, root) not in places:
+            yield _of_project(session, Wanted(shape, root), ())
+
+
+def _of_project(session: Session, wanted: Wanted, outputs: Sequence[Output]) -> Export:
     owner = f"{session.file} exports {wanted.shape} {wanted.root}"
     exported = ExportedTree(session.store, owner, "gguf", links=wanted.link == "hard")
     return Export(session, wanted, outputs, exported, owner)

@@ -126,9 +126,11 @@ def _exported_ahead(
     session: Session, output: Output, results: Mapping[str, ActionResult], running: Mapping[str, bool]
 ) -> Iterator[Written]:
     """The files of exports that a build would write for an output."""
+    from modelbuild.session.exports import declared
+
     needed = (output.manifest, *output.made)
     is_made = not any(name in running for name in needed) and all(name in results for name in needed)
-    for export in session.exports() if output.exports else ():
+    for export in declared(session) if output.exports else ():
         if not export.has(output) or (
             is_made and export.standing(output, results[output.manifest], results) is not None
         ):

@@ -31,14 +31,13 @@ if TYPE_CHECKING:
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
-    from modelbuild.session.exports import Export
 
 
 class Selection(NamedTuple):
     """Outputs, the targets they were asked for with, and what these mean too and cannot be built.
 
     exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
-    exports   the folders that they alone are put into
+    wanted    the shape and the folder that they alone are put into, as session/exports reads it
     into      what was asked for them
     """
 
@@ -47,7 +46,7 @@ class Selection(NamedTuple):
     broken: Sequence[Broken] = ()
     exported: Exported | None = None
     into: str | None = None
-    exports: Sequence[Export] = ()
+    wanted: tuple[str, ...] = ()
 
     @property
     def named(self) -> Sequence[Output]:
@@ -235,14 +234,6 @@ class Session:
         from modelbuild.publish.exported import Exported
 
         return Exported(self.store, self.file if owner is None else owner, replaces)
-
-    def exports(self) -> Sequence[Export]:
-        """The folders that the project exports models to."""
-        if not any(output.exports for output in self.graph.outputs):
-            return ()
-        from modelbuild.session.exports import declared
-
-        return list(declared(self))
 
     def up_to_date(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""

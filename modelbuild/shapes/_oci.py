@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from modelbuild.digest import sha256
 from modelbuild.shapes._finished import Content, Copy, Entry, Finished, Text
+from modelbuild.shapes._seal import sealed_json
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -75,7 +76,7 @@ def layout(models: Sequence[Finished], artifact: Callable[[Finished], Artifact])
         listed.append(manifest.descriptor())
     yield Entry("oci-layout", Text(b'{"imageLayoutVersion": "1.0.0"}'))
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}
-    yield Entry("index.json", Text(spelled(index), certain=False))
+    yield Entry("index.json", Text(sealed_json(index), certain=False))
 
 
 def _late(content: Copy | Text) -> Content:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.shapes._finished import GGUFS, Entry, Finished, Text, entries, numbered, part_names
+from modelbuild.shapes._seal import sealed
 
 INSTRUCTIONS = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}
 
@@ -20,8 +21,8 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
             yield from entries("", named[id(layer)], layer, model.label)
             first = part_names(named[id(layer)], layer)[0]
             commands.append(Command(INSTRUCTIONS[layer.kind], f"./{first}"))
-        text = f"# {model.stem}, exported by modelbuild\n{modelfile.render([*commands, *model.commands])}"
-        yield Entry(name_of(model, models), Text(text.encode("utf-8", "surrogatepass")), model.label)
+        text = f"# {model.stem}\n{modelfile.render([*commands, *model.commands])}"
+        yield Entry(name_of(model, models), Text(sealed(text, "# {}")), model.label)
 
 
 def said(models: Sequence[Finished], folder: str) -> str:

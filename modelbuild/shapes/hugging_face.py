@@ -12,6 +12,7 @@ from typing import Any
 
 from modelbuild.shapes import _names
 from modelbuild.shapes._finished import Entry, Finished, Layer, Text, entries, numbered, part_names
+from modelbuild.shapes._seal import sealed
 from modelbuild.words import listed, size
 
 SPLIT = "50GB"
@@ -40,15 +41,9 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
     for count, text in enumerate(texts, 1):
         name = "LICENSE" if len(texts) == 1 else f"LICENSE-{count}"
         yield Entry(name, Text(text.encode("utf-8", "surrogatepass")))
-    yield Entry(
-        CARD,
-        Text(
-            _card([each for each in models if each.is_made], [row for row in rows if row[0].is_made]).encode(
-                "utf-8", "surrogatepass"
-            ),
-            certain=False,
-        ),
-    )
+    made = [each for each in models if each.is_made]
+    card = _card(made, [row for row in rows if row[0].is_made])
+    yield Entry(CARD, Text(sealed(card, "\n<!-- {} -->"), certain=False))
 
 
 def said(models: Sequence[Finished], folder: str) -> str:

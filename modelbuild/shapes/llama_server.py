@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modelbuild.shapes._finished import Entry, Finished, Layer, Text, entries, numbered
+from modelbuild.shapes._seal import sealed
 
 PRESETS = "presets.ini"
 
@@ -51,7 +52,8 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
             yield Entry(path, layer.copy, model.label)
         if model.is_made:
             sections.append(_section(model, paths))
-    yield Entry(PRESETS, Text(("version = 1\n" + "".join(sections)).encode("utf-8", "surrogatepass"), certain=False))
+    presets = sealed("version = 1\n" + "".join(sections), "\n; {}")
+    yield Entry(PRESETS, Text(presets, certain=False))
 
 
 def said(models: Sequence[Finished], folder: str) -> str:

@@ -67,6 +67,8 @@ class Request(NamedTuple):
 
 
 def run(call: Invocation, **given: Any) -> int:
+    from modelbuild.session import exports
+
     asked = Request(**given)
     if asked.dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
@@ -80,8 +82,9 @@ def run(call: Invocation, **given: Any) -> int:
         call.report.warning(warning)
     known = call.session.words().known
     code = build.built(call, selection, build.Request(jobs=asked.jobs).options())
-    if code == GOOD and selection.exports:
-        said = selection.exports[0].said(shlex.quote(shown_path(path, here())))
+    if code == GOOD and selection.wanted:
+        (export,) = exports.asked(call.session, selection)
+        said = export.said(shlex.quote(shown_path(path, here())))
         if said and not call.report.as_json:
             call.report.note(said)
         _tell_of_new_models(call, known, path)

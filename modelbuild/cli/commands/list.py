@@ -62,7 +62,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
 
 
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
-    from modelbuild.session import variants
+    from modelbuild.session import state, variants
 
     found = session.models.library.served(output.names[0])
     return {
@@ -75,7 +75,7 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
         "from": ", ".join(line.text for line in variant.froms),
         "label": output.label,
         "names": [displayed(name) for name in output.names],
-        "built": variants.state(session, output, standing),
+        "built": state.state(session, output, standing),
     }
 
 

@@ -85,7 +85,7 @@ class _Shown:
     """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
-        from modelbuild.session import variants
+        from modelbuild.session import state, variants
         from modelbuild.session.provenance import Provenance
 
         self.output = output
@@ -94,7 +94,7 @@ class _Shown:
         self.served = session.models.library.served(output.names[0])
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
-        self.state = variants.state(session, output, standing)
+        self.state = state.state(session, output, standing)
         # What stands in the models folder says nothing of what a build would change.
         self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
