@@ -27,6 +27,7 @@ class Base:
     finished    the step that makes the recipe of the model layer as it is
     config      fields of the base's config that a model without a recipe takes over
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    restored    the step that makes the recipe of the checkpoint that it is made from, where that may be asked for
     whole       the GGUF file that is the model layer if nothing is done to it
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
 
@@ -41,6 +42,7 @@ class Base:
     unquantized: bool
     whole: str | None = None
     bare: Bare | None = None
+    restored: str | None = None
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from modelbuild import shapes
 from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.restored import BESIDE
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
@@ -25,7 +27,7 @@ from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
+from modelbuild.steps import config, convert, describe, gather, import_, layer, manifest, pack, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
 
@@ -39,11 +41,17 @@ class Plan(NamedTuple):
     remarks: Sequence[Remark]
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
-    """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
+def plan(project: Project, observed: Observed, libraries: Sequence[str], wanted: str | None = None) -> Plan:
+    """Plan every variant of a project; `libraries` are the models folders that FROM looks in.
+
+    wanted  what shapes that are not declared want of the models, as `shapes.wants` says
+    """
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
+    all_of_them = wanted == shapes.CHECKPOINT
+    some = any(shapes.wants(to.shape) == shapes.CHECKPOINT for each in project.variants for to in each.exports)
+    restores = (all_of_them or some, all_of_them)
+    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared, restores)
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -62,7 +70,10 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
+    def __init__(
+        self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared, restores: tuple[bool, bool]
+    ) -> None:
+        self._restores, self._restores_all = restores
         self._bases = bases
         self._weights = weights
         self._adapters = adapters
@@ -85,7 +96,22 @@ class _Planner:
         self._remark(variant, base)
         names = tuple(name.path() for name in variant.names)
         files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
-        return Output(variant.label, names, made, blobs, files, outputs.exports(variant))
+        exports = outputs.exports(variant)
+        return Output(variant.label, names, made, blobs, files, exports, self._packed(variant, base))
+
+    def _packed(self, variant: Variant, base: Base) -> tuple[str, ...]:
+        """The steps of a variant's checkpoint, where one is wanted: that of its file, and that of its recipe."""
+        wanted = next((each for each in variant.exports if shapes.wants(each.shape) == shapes.CHECKPOINT), None)
+        if base.restored is None:
+            if wanted is not None:
+                what = f"'{variant.label}' is not made from a folder of safetensors, and has no weights before quantization"
+                hint = "name such a folder in FROM, or another shape"
+                raise wanted.folder.place.error(what, hint=hint, value=False)
+            return ()
+        if wanted is None and not self._restores_all:
+            return ()
+        values = pack.Parameters(operations=operations.versions() or None)
+        return (self._declared.step(variant, pack, values, [("checkpoint", base.restored)]), base.restored)
 
     def _remark(self, variant: Variant, base: Base) -> None:
         kinds = {each.media_type for each in base.layers}
@@ -219,7 +245,8 @@ class _Planner:
             if adapter.mode == "merge":
                 recipe = self._adapters.merged(variant, base.recipe, adapter)
                 finished = self._adapters.merged(variant, base.finished, adapter) if base.finished else recipe
-                base = base.made_of(recipe, finished)
+                restored = self._adapters.grafted(variant, base.restored, adapter) if base.restored else None
+                base = replace(base.made_of(recipe, finished), restored=restored)
         return base
 
     def _described(self, variant: Variant, base: Base) -> Base:
@@ -282,7 +309,12 @@ class _Planner:
         templates, parameters = self._recognized(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = _bare(variant, Bare(folder.path, chat, folder.talks))
-        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True, bare=bare)
+        restored = None
+        if self._restores:
+            beside = [(name, Source(os.path.join(folder.path, name), "bytes")) for name in BESIDE]
+            restored = self._declared.step(variant, gather, gather.Parameters(), [*folder.files, *beside])
+        layers = (LayerStep(media.MODEL, ""), *templates)
+        return Base(layers, recipe, recipe, {}, parameters, True, bare=bare, restored=restored)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         # One of them is the model.

@@ -68,7 +68,7 @@ class ExportedTree(Exported):
     ) -> Error | None:
         if (os.path.realpath(path) in sources) and self._is_own(path):
             sources = ()
-        error = self._misplaced(path, sources, folders, any_file=isinstance(content, Text))
+        error = self._misplaced(path, sources, folders, any_file=not path.endswith(".gguf"))
         if error is not None or not isinstance(content, Text):
             return error
         try:

@@ -58,7 +58,11 @@ def folder(
     replaces: Replaces,
 ) -> Selection:
     """Want variants in a folder, in a shape. Raises Error and Errors."""
-    outputs = [output._replace(files=(), exports=()) for output in _selected(session, targets)]
+    wants_weights = shapes.wants(wanted.shape) == shapes.CHECKPOINT
+    outputs = [
+        output._replace(files=(), exports=(), beside=output.beside if wants_weights else ())
+        for output in _selected(session, targets)
+    ]
     labels = sorted(output.label for output in outputs)
     owner = " ".join([session.file, "export", *labels])
     if wanted.shape != shapes.DEFAULT:

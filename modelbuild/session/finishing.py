@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +20,15 @@ from modelbuild.session import variants
 from modelbuild.session.flattened import texts
 from modelbuild.session.provenance import Provenance, text_of
 from modelbuild.session.session import Session
-from modelbuild.shapes._finished import GGUFS, Copy, Finished, Layer, Range, Spliced
+from modelbuild.shapes._finished import AHEAD, GGUFS, Content, Copy, Finished, Layer, Range, Spliced, Text
+from modelbuild.shapes.safetensors import INDEX
 from modelbuild.steps import convert, describe, import_, merge, quantize
 from modelbuild.tensors import ftypes
-from modelbuild.tensors.formats import gguf, split
+from modelbuild.tensors.formats import gguf, safetensors, split
+from modelbuild.tensors.recipe import Recipe
 from modelbuild.tensors.tensor import TensorTable
+
+FILE = "model.safetensors"
 
 GENERAL_LIMIT = 4096
 """Characters of a text of the GGUF's that a shape is told."""
@@ -46,6 +50,7 @@ def ahead(session: Session, output: Output, stem: str) -> Finished:
         commands=tuple(texts(provenance)),
         parameters={name: value.value for name, value in provenance.parameters().items()},
         history=tuple(_history(session, output)),
+        checkpoint={"config.json": Text(b"", certain=False), FILE: Copy(AHEAD, 0)} if output.beside else {},
     )
 
 
@@ -83,7 +88,32 @@ def finished(
         ftype=ftype,
         metadata=metadata,
         manifest=session.store.read(manifest.artifact),
+        checkpoint=_checkpoint(session, [results[name] for name in output.beside], limit) if output.beside else {},
     )
+
+
+def _checkpoint(session: Session, made: Sequence[ActionResult], limit: split.Limit | None) -> dict[str, Content]:
+    """The files of a model's checkpoint: the small ones, its weights in one file or several, and then their index."""
+    packed, recipe = made
+    found: dict[str, Content] = {
+        name: Text(data, certain=False)
+        for name, data in Recipe.decode(session.store.read(recipe.artifact)).metadata.items()
+    }
+    with session.store.open(packed.artifact) as file:
+        table = safetensors.table(file.name)
+    shards = safetensors.shards(table, limit.size if limit else 0, limit.tensors if limit else 0)
+    if len(shards) == 1:
+        return {**found, FILE: Copy(packed.artifact, packed.size)}
+    weights: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        weights |= dict.fromkeys((tensor.name for tensor in shard.tensors), name)
+        start, last = shard.tensors[0].offset, shard.tensors[-1]
+        found[name] = Spliced((shard.head, Range(packed.artifact, start, last.offset + last.length - start)))
+    total = sum(tensor.length for tensor in table.tensors.values())
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weights.items()))}
+    found[INDEX] = Text(json.dumps(index, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass"), certain=False)
+    return found
 
 
 def _small(layer: PlannedLayer) -> str | None:

@@ -146,6 +146,7 @@ class Session:
             self._models_option(),
             self._home(os.environ.get("OLLAMA_MODELS")),
             os.path.expanduser("~"),
+            settings.wanted,
         ]
         return sha256(canonical(asked))
 
@@ -177,7 +178,7 @@ class Session:
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        made = plan(project, observed, list(dict.fromkeys([models, home])))
+        made = plan(project, observed, list(dict.fromkeys([models, home])), self.settings.wanted)
         warnings = [*project.warnings, *made.warnings]
         words, graph, looks = project.targets.words, made.graph.encode(), observed.looks()
         return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, graph)

@@ -12,7 +12,10 @@ CACHE_LIMIT = 64 << 30
 
 
 class Settings(NamedTuple):
-    """The options that every command takes; None and empty for what the command line leaves open."""
+    """The options that every command takes; None and empty for what the command line leaves open.
+
+    wanted  what an export wants of models besides, as `shapes.wants` says
+    """
 
     folder: str = "."
     file: str | None = None
@@ -23,6 +26,7 @@ class Settings(NamedTuple):
     quantize: str | None = None
     vars: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
+    wanted: str | None = None
 
 
 def options(settings: Settings) -> list[str]:

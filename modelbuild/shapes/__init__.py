@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PARTS = ("tree", "said")
 DEFAULT = "folder"
+CHECKPOINT = "checkpoint"
 
 
 @cache

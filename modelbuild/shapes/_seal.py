@@ -13,7 +13,7 @@ _MEMBER = "com.github.modelbuild.seal"
 
 
 def sealed(text: str, comment: str) -> bytes:
-    """A text with the seal as its last line; `comment` is how the text's language spells a comment: `# {}`; a line end first adds a line."""
+    """A text with the seal as its last line; `comment` is how the text's language spells a comment: `# {}`; a line end before adds one."""
     data = text.encode("utf-8", "surrogatepass")
     _, _, line = comment.rpartition("\n")
     data += b"\n" if comment != line else b""

@@ -21,7 +21,7 @@ from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
 from modelbuild.tensors.evaluate import Buffer, Chunk, Reader, Region
-from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Recipe
 
 CHUNK = 2 << 20
@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Materialized:
-    """A finished GGUF file: its sha256, its size, its tensors, and how many of them were computed and copied."""
+    """A finished file: its sha256, its size, its tensors, and how many of them were computed and copied."""
 
     digest: str
     size: int
@@ -65,15 +65,34 @@ class Resources:
         return 2 * self.jobs + 2
 
 
-def layout(recipe: Recipe) -> tuple[bytes, list[int], int]:
-    """The header of the file, the offset of each tensor from the start of the file, and the file's size."""
+class Layout(NamedTuple):
+    """The header of a file, the offset of each tensor from the start of the file, and the file's size."""
+
+    header: bytes
+    offsets: list[int]
+    size: int
+
+
+def packed(recipe: Recipe) -> Layout:
+    """The layout of a safetensors file: no padding between tensors."""
+    header = safetensors.header([(e.name, e.expression.dtype, e.shape) for e in recipe.tensors])
+    offsets = []
+    at = len(header)
+    for entry in recipe.tensors:
+        offsets.append(at)
+        at += entry.expression.size
+    return Layout(header, offsets, at)
+
+
+def layout(recipe: Recipe) -> Layout:
+    """The layout of a GGUF file."""
     header = gguf.header(recipe.metadata, [(e.name, e.expression.dtype, e.shape) for e in recipe.tensors])
     offsets = []
     at = len(header)
     for entry in recipe.tensors:
         offsets.append(at)
         at += gguf.padded(entry.expression.size)
-    return header, offsets, at
+    return Layout(header, offsets, at)
 
 
 def materialize(
@@ -83,14 +102,16 @@ def materialize(
     find: Callable[[Iterable[str]], Mapping[str, tuple[Region, str]]],
     open_leaf: Callable[[str], Region],
     resources: Resources,
+    laid: Layout | None = None,
 ) -> Materialized:
-    """Write the GGUF file that a recipe describes to the open file descriptor `file`.
+    """Write the file that a recipe describes to the open file descriptor `file`.
 
     find       tensor keys -> where those bytes lie already, and their xxh3
     open_leaf  digest of a leaf -> where its bytes lie; raises Error where no source has them
+    laid       the layout of the file, where it is not a GGUF
     Raises Mismatch where bytes are not what their digest says, Error for values that cannot be stored.
     """
-    header, offsets, size = layout(recipe)
+    header, offsets, size = laid or layout(recipe)
     os.ftruncate(file, size)
     found = find([entry.expression.key for entry in recipe.tensors])
     os.pwrite(file, header, 0)
@@ -101,7 +122,7 @@ def materialize(
     with Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader:
         _run(_tasks(recipe, offsets, found, limit), reader, file, follower, resources)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
-    return Materialized(follower.finish(), size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
+    return Materialized(follower.finish(size), size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
 
 
 def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region, str]], limit: int) -> Iterator[Chunk]:
@@ -149,9 +170,9 @@ class _Follower:
         self._done += len(data)
         self._progress(self._done, self._total)
 
-    def finish(self) -> str:
+    def finish(self, size: int) -> str:
         """The sha256 of the whole file, up to the padding of its last tensor."""
-        self._sha.update(bytes(-self._end % gguf.ALIGNMENT))
+        self._sha.update(bytes(size - self._end))
         return "sha256:" + self._sha.hexdigest()
 
 

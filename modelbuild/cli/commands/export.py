@@ -70,6 +70,8 @@ def run(call: Invocation, **given: Any) -> int:
     from modelbuild.session import exports
 
     asked = Request(**given)
+    if asked.shape and (wants := shapes.wants(asked.shape)) != "blobs":
+        call.settings = call.settings._replace(wanted=wants)
     if asked.dest in ("", "-"):
         raise Error("DEST expects a folder, or the name of a file", hint="a GGUF is not written to stdout")
     if not asked.targets and call.settings.file is None:
