@@ -217,7 +217,8 @@ class Exported:
         noted = self._noted(path)
         is_ours = noted is not None and noted.owner in ("", self._owner)
         is_free = noted is None or not self._owner or not is_there(noted.owner)
-        if noted is not None and is_ours and self._replaces == "own" and not _holds(path, noted):
+        keeps_edits = self._replaces == "own" or not self._is_ours_by_sight(path)
+        if noted is not None and is_ours and keeps_edits and not _holds(path, noted):
             raise Error("was edited since modelbuild wrote it", path=path, hint=self.way_out)
         if not is_ours and not (self._replaces == "gguf" and is_free and self._is_ours_by_sight(path)):
             facts = [("written by", noted.owner)] if noted is not None else []

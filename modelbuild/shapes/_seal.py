@@ -9,7 +9,7 @@ from typing import Any
 from modelbuild.digest import sha256
 
 _LINE = re.compile(rb"(?:\A|.*\n)[^\n]{1,8}exported by modelbuild, (sha256:[0-9a-f]{64})[^\n]{0,8}\n\Z", re.DOTALL)
-_MEMBER = "com.github.modelbuild.seal"
+_MEMBER = "dev.modelbuild.seal"
 
 
 def sealed(text: str, comment: str) -> bytes:

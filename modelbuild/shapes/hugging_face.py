@@ -13,7 +13,7 @@ from typing import Any
 from modelbuild.shapes import _names
 from modelbuild.shapes._finished import Entry, Finished, Layer, Text, entries, numbered, part_names
 from modelbuild.shapes._seal import sealed
-from modelbuild.words import listed, size
+from modelbuild.words import as_text, listed, size
 
 SPLIT = "50GB"
 
@@ -142,12 +142,10 @@ def _bases(general: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _plain(text: str) -> str:
     """A text in one line of Markdown that means nothing else."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*\[\]<>|#]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
 def _code(value: Any) -> str:
-    texts = value if isinstance(value, list) else [value]
-    return ", ".join(
-        f"`` {' '.join(str(each).split())} ``" if "`" in str(each) else f"`{' '.join(str(each).split())}`"
-        for each in texts
-    )
+    """A value, or each of several, as code."""
+    texts = [" ".join(as_text(each).split()) for each in (value if isinstance(value, list) else [value])]
+    return ", ".join(f"`` {each} ``" if "`" in each else f"`{each}`" for each in texts)

@@ -88,7 +88,7 @@ def _setting(key: str, value: Any) -> list[str]:
         ]
     name = SETTINGS.get(key)
     if name is None:
-        return [f"; the server has no setting for {key}: {_shown(value)}"]
+        return [f"; the server has no setting for {_shown(key)}: {_shown(value)}"]
     return _line(name, "true" if value is True else "false" if value is False else str(value))
 
 

@@ -1,24 +1,24 @@
-"""An OCI image layout of a model as Ollama has it: the same manifest, config and layers, for tools that copy images between registries.
+"""An OCI image layout of a model as Ollama has it: the same config and layers, for tools that copy images between registries.
 
-Source: opencontainers/image-spec, image-layout.md. The manifest is Ollama's own (manifest/manifest.go), byte for byte, so that
-`ollama pull` takes what was copied to a registry.
+Source: opencontainers/image-spec, image-layout.md and manifest.md. The manifest is one of OCI: tools take no other in a layout, and
+Ollama does not look at a manifest's type (server/images.go, pullModelManifest).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelbuild.ollama.manifest import MANIFEST
 from modelbuild.shapes._finished import Entry, Finished
 from modelbuild.shapes._oci import Artifact, Part, layout, references_of
+from modelbuild.shapes._oci import artifact as made
 
 SPLITS = False
 
 
 def artifact(model: Finished) -> Artifact:
     """What a registry is sent of a model."""
-    layers = tuple(Part(layer.media_type, layer.copy) for layer in model.layers)
-    return Artifact(model.manifest, MANIFEST, Part(model.config.media_type, model.config.copy), layers)
+    layers = [Part(layer.media_type, layer.copy) for layer in model.layers]
+    return made(Part(model.config.media_type, model.config.copy), layers)
 
 
 def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
