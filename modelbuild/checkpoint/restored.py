@@ -21,11 +21,6 @@ from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.tensors.tensor import Shape, TensorTable
 
-BESIDE = (
-    "vocab.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt",
-)  # fmt: skip
-"""Small files that decide nothing of a GGUF, and belong to the checkpoint."""
-
 _LEFT = ("README.md", shards.INDEX)
 """Small files that are about the folder that they were in."""
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from modelbuild import shapes
 from modelbuild.checkpoint.chat import Chat
-from modelbuild.checkpoint.restored import BESIDE
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
@@ -102,13 +101,10 @@ class _Planner:
     def _packed(self, variant: Variant, base: Base) -> tuple[str, ...]:
         """The steps of a variant's checkpoint, where one is wanted: that of its file, and that of its recipe."""
         wanted = next((each for each in variant.exports if shapes.wants(each.shape) == shapes.CHECKPOINT), None)
-        if base.restored is None:
-            if wanted is not None:
-                what = f"'{variant.label}' is not made from a folder of safetensors, and has no weights before quantization"
-                hint = "name such a folder in FROM, or another shape"
-                raise wanted.folder.place.error(what, hint=hint, value=False)
-            return ()
-        if wanted is None and not self._restores_all:
+        if base.restored is None and wanted is not None:
+            what = f"'{variant.label}' is not made from a folder of safetensors, and has no weights before quantization"
+            raise wanted.folder.place.error(what, hint="name such a folder in FROM, or another shape", value=False)
+        if base.restored is None or not (wanted or self._restores_all):
             return ()
         values = pack.Parameters(operations=operations.versions() or None)
         return (self._declared.step(variant, pack, values, [("checkpoint", base.restored)]), base.restored)
@@ -311,6 +307,8 @@ class _Planner:
         bare = _bare(variant, Bare(folder.path, chat, folder.talks))
         restored = None
         if self._restores:
+            from modelbuild.checkpoint.shards import BESIDE
+
             beside = [(name, Source(os.path.join(folder.path, name), "bytes")) for name in BESIDE]
             restored = self._declared.step(variant, gather, gather.Parameters(), [*folder.files, *beside])
         layers = (LayerStep(media.MODEL, ""), *templates)
