@@ -34,6 +34,8 @@ ELSEWHERE = {
     "session.applied": "e2e/test_adapters.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
+    "shapes": "shapes/test_shapes.py",
+    "shapes.*": "shapes/test_shapes.py",
     "steps": "steps/test_steps.py",
     "steps._inputs": "steps/test_steps.py",
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
