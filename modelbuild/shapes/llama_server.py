@@ -19,7 +19,7 @@ SETTINGS = {
     "num_ctx": "ctx-size", "num_batch": "batch-size", "num_gpu": "n-gpu-layers", "main_gpu": "main-gpu", "num_thread": "threads",
     "num_keep": "keep", "seed": "seed", "num_predict": "n-predict", "top_k": "top-k", "repeat_last_n": "repeat-last-n",
     "top_p": "top-p", "min_p": "min-p", "typical_p": "typical-p", "temperature": "temperature", "repeat_penalty": "repeat-penalty",
-    "presence_penalty": "presence-penalty", "frequency_penalty": "frequency-penalty", "use_mmap": "mmap",
+    "presence_penalty": "presence-penalty", "frequency_penalty": "frequency-penalty", "use_mmap": "load-mode",
     "draft_num_predict": "spec-draft-n-max",
 }  # fmt: skip
 """Ollama's parameter -> the server's option without its dashes (common/arg.cpp)."""
@@ -89,7 +89,9 @@ def _setting(key: str, value: Any) -> list[str]:
     name = SETTINGS.get(key)
     if name is None:
         return [f"; the server has no setting for {_shown(key)}: {_shown(value)}"]
-    return _line(name, "true" if value is True else "false" if value is False else str(value))
+    if key == "use_mmap":
+        value = "mmap" if value else "none"
+    return _line(name, str(value))
 
 
 def _line(name: str, value: str) -> list[str]:

@@ -202,7 +202,7 @@ def test_presets_are_plain_settings_or_comments() -> None:
     text = entry.content.data.decode()
     parser = configparser.ConfigParser(comment_prefixes=(";", "#"), delimiters=("=",))
     parser.read_string("[DEFAULT]\n" + text)
-    assert dict(parser["tale-q4"]) == {"version": "1", "seed": "-1", "mmap": "false"}
+    assert dict(parser["tale-q4"]) == {"version": "1", "seed": "-1", "load-mode": "none"}
     assert all(line.startswith((";", "[")) or "=" in line or not line for line in text.splitlines())
 
 
