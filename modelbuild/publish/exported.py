@@ -126,29 +126,11 @@ class Exported:
         self._note(path, blob.artifact)
         return True
 
-    def spare(self, path: str, sources: Collection[str]) -> None:
-        """Raise an Error where a small file would be written over one that the build reads and this owner did not write."""
-        noted = self._noted(path)
-        is_ours = noted is not None and noted.owner == self._owner and _holds(path, noted)
-        if os.path.realpath(path) in sources and not is_ours:
-            raise _is_input(path)
-
     def may_write(self, path: str, data: bytes) -> bool:
         """Whether a small file is to be written: False where it stands already. Raises Error where it must not be."""
         if self._is(path, ActionResult(sha256(data), len(data))):
             return False
         self._check_owner(path)
-        return True
-
-    def write(self, path: str, data: bytes) -> bool:
-        """Write a small file, unless it stands already. Returns whether it changed. Raises Error."""
-        if not self.may_write(path, data):
-            return False
-        with self._new(path) as file:
-            file.write(data)
-            os.fsync(file.fileno())
-            self._move(file, path)
-        self._note(path, sha256(data))
         return True
 
     @contextlib.contextmanager

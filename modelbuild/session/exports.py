@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from modelbuild import shapes
+from modelbuild.digest import sha256
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
@@ -69,7 +70,7 @@ class Export:
         self._session = session
         self._exported = exported
         self._shape = shapes.get(wanted.shape)
-        self._key = f"export:{key}"
+        self._key = f"export:{sha256(key.encode())}"
         self._stems = stems(outputs)
 
     def has(self, output: Output) -> bool:
@@ -78,7 +79,7 @@ class Export:
     def misplaced(self, output: Output, sources: Collection[str], ours: Iterable[str]) -> list[Error]:
         """What stands against putting a model there, as far as a look tells."""
         try:
-            entries = [each for each in self._tree(self._ahead) if each.label in ("", output.label)]
+            entries = [each for each in self._entries_ahead if each.label in ("", output.label)]
         except Error as error:
             return [error]
         checkpoints = {os.path.dirname(path) for path in self._session.inputs() if path.endswith(".safetensors")}
@@ -91,7 +92,7 @@ class Export:
 
     def paths(self, output: Output) -> list[str]:
         """The files of a model, as far as they are known before it is made."""
-        return [path_of(self.wanted.root, each) for each in self._tree(self._ahead) if each.label == output.label]
+        return [path_of(self.wanted.root, each) for each in self._entries_ahead if each.label == output.label]
 
     def put(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> list[Laid]:
         """Put a finished model, and what is said of all of them. Raises Error and Damaged."""
@@ -142,6 +143,10 @@ class Export:
     @cached_property
     def _ahead(self) -> list[Finished]:
         return [finishing.ahead(self._session, each, self._stems[each.label]) for each in self.outputs]
+
+    @cached_property
+    def _entries_ahead(self) -> list[Entry]:
+        return self._tree(self._ahead)
 
     def _finished(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> Finished:
         before = next(each for each in self._ahead if each.label == output.label)

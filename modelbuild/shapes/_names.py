@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from modelbuild.ollama.name import NAMESPACE
@@ -44,8 +45,8 @@ def _home(model: Finished) -> tuple[str, str]:
 
 
 def _twice(stems: Sequence[tuple[tuple[str, str], str]]) -> set[tuple[tuple[str, str], str]]:
-    folded = [(home, stem.casefold()) for home, stem in stems]
-    return {each for each in folded if folded.count(each) > 1}
+    counts = Counter((home, stem.casefold()) for home, stem in stems)
+    return {each for each, count in counts.items() if count > 1}
 
 
 def _with_type(stem: str, ftype: str) -> str:

@@ -7,6 +7,7 @@ Source: huggingface_hub, "Model Cards" (the YAML front matter) and "Repository l
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,9 +53,9 @@ def said(models: Sequence[Finished], folder: str) -> str:
 
 def _apart(models: Sequence[Finished], stems: Mapping[str, str]) -> dict[str, str]:
     """Stems that no two models share, though they may be of different publishers."""
-    found = [stem.casefold() for stem in stems.values()]
+    counts = Counter(stem.casefold() for stem in stems.values())
     return {
-        each.label: stems[each.label] if found.count(stems[each.label].casefold()) == 1 else _names.safe(each.stem)
+        each.label: stems[each.label] if counts[stems[each.label].casefold()] == 1 else _names.safe(each.stem)
         for each in models
     }
 

@@ -168,7 +168,7 @@ def test_only_own_files_go_and_empty_folders_with_them(store: Store, tmp_path: P
     tree = ExportedTree(store, "a exports folder x", "gguf")
     tree.lay(str(tmp_path / "out"), [Entry("a/b/x", Text(b"1")), Entry("y", Text(b"2"))])
     (tmp_path / "out/y").write_bytes(b"mine")
-    Exported(store, "another").write(str(tmp_path / "out/z"), b"3")
+    ExportedTree(store, "another").lay(str(tmp_path / "out"), [Entry("z", Text(b"3"))])
     paths = [str(tmp_path / "out" / name) for name in ("a/b/x", "y", "z")]
     assert tree.remove_own(paths) == paths[:1]
     assert sorted(files(tmp_path / "out")) == ["y", "z"] and not (tmp_path / "out/a/b").exists()
