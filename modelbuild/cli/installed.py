@@ -37,7 +37,7 @@ def listing(call: Invocation, patterns: Sequence[str]) -> int:
     else:
         call.report.note(f"no model in {library.root}" + (" has such a name" if found.models and patterns else ""))
     for fault in found.faults:
-        call.report.warning(fault)
+        call.report.warning(fault, told=True)
     return GOOD
 
 
