@@ -13,7 +13,6 @@ from modelbuild.engine.graph import Graph, Output
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
-from modelbuild.session import exports
 from modelbuild.session.destination import Destination, Everywhere, Files
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
@@ -30,6 +29,8 @@ def build(
     if selection.exported is None:
         destination, outputs = Everywhere(session), selection.outputs
     else:
+        from modelbuild.session import exports
+
         destination = Files(session, selection.exported, exports.asked(session, selection))
         outputs = [output._replace(names=()) for output in selection.outputs]
     destination.check(outputs)

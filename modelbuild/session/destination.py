@@ -16,12 +16,11 @@ from modelbuild.files import expand
 from modelbuild.ollama.library import SCRATCH
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
-from modelbuild.session import exports
-from modelbuild.session.exports import Export
 from modelbuild.session.session import Session
 
 if TYPE_CHECKING:
     from modelbuild.publish.exported_tree import Laid
+    from modelbuild.session.exports import Export
 
 Stats = dict[str, os.stat_result]
 
@@ -158,7 +157,7 @@ class Everywhere:
 
     def __init__(self, session: Session) -> None:
         self._models = session.models
-        self._files = Files(session, session.exported(), exports.declared(session))
+        self._files = Files(session, session.exported(), _declared(session))
         self._session = session
         self.folder = session.models.root
 
@@ -166,7 +165,7 @@ class Everywhere:
         self._models.check_writable()
 
     def stale(self) -> Event:
-        found = {"names": self._session.stale(), "files": exports.stale_files(self._session)}
+        found = {"names": self._session.stale(), "files": _stale_files(self._session)}
         return found if any(found.values()) else {}
 
     def doubt(self) -> None:
@@ -199,6 +198,23 @@ class Everywhere:
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
         return self._files.events(output, blobs)
+
+
+def _declared(session: Session) -> Sequence[Export]:
+    """The folders that the project exports to. What exports need is imported only where there are some."""
+    if not any(output.exports for output in session.graph.outputs):
+        return ()
+    from modelbuild.session import exports
+
+    return exports.declared(session)
+
+
+def _stale_files(session: Session) -> list[str]:
+    if not session.exported().of_exports():
+        return session.stale_files()
+    from modelbuild.session import exports
+
+    return exports.stale_files(session)
 
 
 def _joins(path: str) -> Error:

@@ -8,7 +8,6 @@ from modelbuild.engine.graph import Output
 from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
-from modelbuild.session import exports
 from modelbuild.session.session import Session
 
 State = Literal["yes", "changed", "no"]
@@ -32,6 +31,8 @@ def _files_stand(session: Session, output: Output, standing: Standing) -> bool:
         return False
     if not output.exports:
         return True
+    from modelbuild.session import exports
+
     manifest, results = standing.results.get(output.manifest), standing.results
     if manifest is None or not all(name in results for name in output.made):
         return False
