@@ -9,7 +9,8 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST, read_plain, reason
@@ -27,17 +28,13 @@ _NONE_FOUND = "credentials not found"
 """What every helper says of a server that it does not know (docker-credential-helpers, credentials/error.go)."""
 
 
-class Credentials(NamedTuple):
-    """What a user logs in with. An identity token replaces the password where the token service gave one."""
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a user logs in with; none of it is shown. An identity token replaces the password where a token service gave one."""
 
-    user: str
-    password: str
-    identity_token: str | None = None
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
-
-    __str__ = __repr__
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+    identity_token: str | None = field(default=None, repr=False)
 
     @property
     def basic(self) -> str:
@@ -88,7 +85,9 @@ def _read(file: str) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise Error(f"cannot be read: {reason(error)}", path=file, hint="make it readable, or set $DOCKER_CONFIG") from None
+        raise Error(
+            f"cannot be read: {reason(error)}", path=file, hint="make it readable, or set $DOCKER_CONFIG"
+        ) from None
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -122,7 +121,9 @@ def _kept(entry: Mapping[str, Any], host: str) -> Credentials | None:
 def _asked(helper: object, keys: list[str]) -> Credentials | None:
     """What a helper program answers: `docker-credential-NAME get`, the server on its stdin, JSON on its stdout."""
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
-        raise Error("names a credential helper that can be none", path=path(), hint="a name such as 'pass' or 'secretservice'")
+        raise Error(
+            "names a credential helper that can be none", path=path(), hint="a name such as 'pass' or 'secretservice'"
+        )
     program = f"docker-credential-{helper}"
     for key in keys:
         try:

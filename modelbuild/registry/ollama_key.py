@@ -113,10 +113,12 @@ def create() -> OllamaKey:
             os.link(temporary, path)
         finally:
             os.unlink(temporary)
-        if not os.path.lexists(f"{path}.pub"):
-            _write(f"{path}.pub", made.public.encode() + b"\n", 0o644)
+        _write(temporary, made.public.encode() + b"\n", 0o644)
+        os.replace(temporary, f"{path}.pub")
     except FileExistsError:
-        raise Error("is there already", path=path, hint="`modelbuild whoami` shows it; to replace it, move it away first") from None
+        raise Error(
+            "is there already", path=path, hint="`modelbuild whoami` shows it; to replace it, move it away first"
+        ) from None
     except OSError as error:
         raise Error(f"cannot be written: {reason(error)}", path=path) from None
     return made
