@@ -242,7 +242,7 @@ class Transport:
     def pace(self, count: int) -> None:
         """Wait until after so many bytes more may pass."""
         if self._rate is not None and (seconds := self._rate.take(count)):
-            self._wait(seconds)
+            self.wait(seconds)
 
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
@@ -319,7 +319,7 @@ class Transport:
                     return answer
                 answer.close()
                 pause = self._asked(answer) or self.patience.before(attempt)
-            self._wait(pause)
+            self.wait(pause)
         raise AssertionError
 
     def _once(
@@ -372,7 +372,7 @@ class Transport:
             raise Unreachable(what, hint="try again after that time")
         return seconds
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Sleep, unless we are stopped. Raises Stopped, and KeyboardInterrupt."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
