@@ -324,8 +324,10 @@ class _Reading:
     def pushes(self, namespace: str | None) -> tuple[Name, ...]:
         """The names of `push`, each once."""
         found: list[Name] = []
-        entries, place = self.values.said.get("push", ((), None))
-        for number, entry in enumerate(entries if place else ()):
+        if "push" not in self.said:
+            return ()
+        entries, place = self.said["push"]
+        for number, entry in enumerate(entries or ()):
             here = place.at(number)
             name = self.values.checked(entry, here, partial(keys.push_name, namespace=namespace))
             if name is not None and (fault := name.unpushable()) is not None:

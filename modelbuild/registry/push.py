@@ -35,11 +35,13 @@ Hear = Callable[[dict[str, Any]], None]
 class Pushed(NamedTuple):
     """What a push did.
 
+    manifest  its digest
     changed   whether the name stands for another model than before
     uploaded  bytes of the blobs that were sent
     mounted   blobs that the registry took from another repository of its own
     """
 
+    manifest: str
     changed: bool
     uploaded: int = 0
     mounted: int = 0
@@ -60,27 +62,27 @@ class Pusher:
 
         Raises Error, Unreachable and Stopped; then the name stands for what it did before.
         """
-        manifest = Manifest.parse(data)
+        manifest, digest = Manifest.parse(data), sha256(data)
         # Before any request: a model that is not whole here must not be begun there.
         blobs = self._blobs(manifest)
         repository = Repository(self.transport, name, "pull,push")
-        if self._stands(repository, name.tag, sha256(data)):
+        if self._stands(repository, name.tag, digest):
             self._note(repository, blobs)
-            return Pushed(changed=False)
+            return Pushed(digest, changed=False)
         sources = {layer.digest: layer.from_ for layer in manifest.layers}
         transfer = Transfer(repository, blobs, self._hear, lambda digest: self._source(repository, digest, sources))
         transfer.run([digest for digest in blobs if repository.path not in self._known(repository, digest)])
         self._note(repository, blobs)
         self._put(repository, name.tag, data)
-        return Pushed(True, transfer.uploaded, transfer.mounted)
+        return Pushed(digest, True, transfer.uploaded, transfer.mounted)
 
-    def serves_by_itself(self, name: Name, digest: str) -> bool:
-        """Whether a registry answers for a blob itself, without sending us to a storage: Ollama cannot pull such a blob.
+    def serves_by_itself(self, data: bytes, name: Name) -> bool:
+        """Whether a registry answers for the blobs of a manifest itself, without sending us to a storage: Ollama cannot pull such a blob.
 
         (server/download.go: the answer must have a Location.)
         """
         repository = Repository(self.transport, name, "pull,push")
-        url = f"{repository.url}/blobs/{digest}"
+        url = f"{repository.url}/blobs/{Manifest.parse(data).config.digest}"
         with self.transport.request("GET", url, scope=repository.scope) as answer:
             return answer.status == 200 and answer.url == url and "Location" not in answer.headers
 
