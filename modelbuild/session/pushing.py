@@ -61,35 +61,42 @@ def of_project(session: Session, words: Sequence[str], to: str | None) -> Orders
     """What words mean in a project: its targets, else names of its models folder. Raises Error and Errors."""
     library, known = session.models.library, session.words()
     targets = [word for word in words if known.resolve(word) is not None]
-    others = [word for word in words if word not in targets]
-    orders, unknown = [], []
-    for word in others:
+    orders: list[Order] = []
+    unknown: list[Error] = []
+    for word in words:
         try:
-            orders.append(_installed(library, word))
+            orders += [] if word in targets else [_installed(library, word)]
         except Error as error:
             meant = known.unknown(word)
-            facts = [*meant.facts, *error.facts]
-            unknown.append(meant.replace(what=f"{meant.what}, and no name in its models folder", facts=facts))
+            what = f"{meant.what}, and no name in its models folder"
+            unknown.append(meant.replace(what=what, facts=[*meant.facts, *error.facts]))
     if unknown:
         raise Errors(unknown)
-    if others and not targets:
+    if words and not targets:
         return _addressed(Orders(library, orders), to)
+    found = _of_targets(session, targets, to)
+    return _addressed(found._replace(orders=[*found.orders, *orders]), to)
+
+
+def _of_targets(session: Session, targets: Sequence[str], to: str | None) -> Orders:
+    """The orders for targets, each to the names that its variants say. Raises Error and Errors."""
     selection = session.select(targets)
     if selection.broken:
         raise Errors(told(selection.broken))
     if not selection.outputs:
         raise selection.empty()
     pushes = {variant.label: variant.pushes for variant in session.project.variants}
-    skipped = []
+    orders: list[Order] = []
     for output in selection.outputs:
         own = [Name.from_path(path) for path in output.names]
-        if to is None:
-            goes = list(pushes[output.label]) or [name for name in own if name.unpushable() is None]
-            orders += [Order(output.label, _source(name, output.names), name) for name in goes]
-            skipped += [] if goes else [output.label]
-        else:
-            orders.append(Order(output.label, output.names[0], own[0]))
-    return _addressed(Orders(library, orders, selection, skipped), to)
+        goes = list(pushes[output.label]) or [name for name in own if name.unpushable() is None]
+        goes = goes if to is None else own[:1]
+        orders += [Order(output.label, _source(name, output.names), name) for name in goes]
+    taken = list(dict.fromkeys(order.label for order in orders))
+    skipped = [output.label for output in selection.outputs if output.label not in taken]
+    # What is not pushed need not be built for it.
+    chosen = session.select(taken) if taken and skipped else selection
+    return Orders(session.models.library, orders, chosen if taken else None, skipped)
 
 
 def _source(name: Name, names: Sequence[str]) -> str:
@@ -134,10 +141,12 @@ def _once(orders: Iterable[Order]) -> list[Order]:
 
 
 def _nowhere(skipped: Sequence[str]) -> Error:
-    return Error("nothing to push", facts=[("skipped", listed(skipped))], hint=NO_NAME)
+    labels, verb = listed(f"'{label}'" for label in skipped), "has" if len(skipped) == 1 else "have"
+    hint = "name where to with --to NAME, or with `push` in ModelBuild.toml"
+    return Error(f"nothing to push: {labels} {verb} {NO_NAME}", hint=hint)
 
 
-NO_NAME = "a model is pushed to its own name if that has a namespace, to the names of `push` in ModelBuild.toml, or with --to NAME"
+NO_NAME = "no `push`, and no namespace in the name"
 
 
 def manifest(library: Library, source: str) -> bytes:

@@ -52,7 +52,7 @@ def run(
     else:
         found = pushing.of_project(call.session, words, to)
     if found.skipped:
-        report.note(f"skipped    {listed(found.skipped)}: no name to push to; {pushing.NO_NAME}")
+        report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
     if dry_run:
         return _told(call, found)
     if found.selection is not None and (code := _built(call, found)) != GOOD:
@@ -144,7 +144,7 @@ def _sum_up(call: Invocation, done: Sequence[Pushed]) -> None:
     sent = sum(each.uploaded for each in done)
     if report.as_json:
         counts = {"pushed": changed, "unchanged": len(done) - changed, "bytes_sent": sent}
-        report.object({"event": "summary", **counts, "seconds": round(report.seconds, 4)})
+        report.object({"event": "pushed", **counts, "seconds": round(report.seconds, 4)})
         return
     parts = [f"{changed} pushed"] if changed else []
     parts += [f"{len(done) - changed} unchanged"] if changed < len(done) else []
