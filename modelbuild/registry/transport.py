@@ -40,8 +40,8 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 _REPEATABLE = ("GET", "HEAD")
 
-Get = Callable[[str, Mapping[str, str]], tuple[int, "Mapping[str, str]", bytes]]
-"""Fetch a URL with headers of one's own: (status, headers, body). Bounded by SMALL; raises Error."""
+Get = Callable[[str, Mapping[str, str], bytes | None], tuple[int, "Mapping[str, str]", bytes]]
+"""Fetch a URL with headers of one's own: (status, headers, body); a form makes it a POST. Bounded by SMALL; raises Error."""
 
 Body = bytes | Callable[[], Iterable[bytes]]
 """What is sent: bytes, or what gives its pieces anew for each try (with a header Content-Length)."""
@@ -232,15 +232,17 @@ class Transport:
             url = self._moved(answer, location)
         raise Error(f"'{first}' redirects more than {REDIRECTS} times", hint="this is a fault of the registry")
 
-    def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        """Fetch a small answer with headers of one's own: (status, headers, body). Raises Error."""
-        with self.request("GET", url, headers=headers) as answer:
+    def get(
+        self, url: str, headers: Mapping[str, str], form: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Fetch a small answer with headers of one's own, and send a form if there is one: (status, headers, body). Raises Error."""
+        with self.request("GET" if form is None else "POST", url, headers=headers, body=form) as answer:
             return answer.status, answer.headers, answer.body()
 
     def pace(self, count: int) -> None:
         """Wait until after so many bytes more may pass."""
         if self._rate is not None and (seconds := self._rate.take(count)):
-            self._wait(seconds)
+            self.wait(seconds)
 
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
@@ -317,7 +319,7 @@ class Transport:
                     return answer
                 answer.close()
                 pause = self._asked(answer) or self.patience.before(attempt)
-            self._wait(pause)
+            self.wait(pause)
         raise AssertionError
 
     def _once(
@@ -370,7 +372,7 @@ class Transport:
             raise Unreachable(what, hint="try again after that time")
         return seconds
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Sleep, unless we are stopped. Raises Stopped, and KeyboardInterrupt."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

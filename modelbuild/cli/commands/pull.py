@@ -9,19 +9,25 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
-from modelbuild.words import duration, size
+from modelbuild.words import duration, plural, size
 
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.cli.report import Report
+    from modelbuild.cli.transfer import Meter
     from modelbuild.engine.store import Store
     from modelbuild.publish.pulled import Pulled
+
+LARGE = 256 << 20
+"""Bytes of files whose check takes long enough to be told."""
 
 
 def parameters() -> list[click.Parameter]:
@@ -31,11 +37,11 @@ def parameters() -> list[click.Parameter]:
 
     return [
         click.Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
-        click.Option(["--insecure"], is_flag=True, help="Use plain http, and allow redirects to it."),
+        click.Option(["--insecure"], is_flag=True, help="Use plain http instead of https."),
+        click.Option(["--ca-file"], type=click.Path(), metavar="FILE", help="Trust the certificates in FILE too."),
         click.Option(
-            ["--ca-file"], type=click.Path(), metavar="FILE", help="Also trust the certificates in this PEM file."
+            ["--limit-rate"], type=Size(), metavar="SIZE", help="Receive at most SIZE a second, such as 10MB."
         ),
-        click.Option(["--limit-rate"], type=Size(), metavar="SIZE", help="Bytes a second at most, such as 10MB."),
     ]
 
 
@@ -46,30 +52,38 @@ def run(
     ca_file: str | None = None,
     limit_rate: int | None = None,
 ) -> int:
-    from modelbuild.cli import transfer
+    from modelbuild.cli.transfer import Meter
     from modelbuild.publish.pulled import pull
+    from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.transport import Transport
     from modelbuild.session.settings import started_in
 
     parsed = list(dict.fromkeys(Name.parse(name) for name in names))
-    for name in parsed:
-        if (warning := name.reserved()) is not None:
-            call.report.warning(warning)
-    certificates = started_in(call.settings.folder, ca_file) if ca_file else None
-    transport = Transport(ca_file=certificates, insecure=insecure, limit_rate=limit_rate)
-    code = GOOD
-    with contextlib.closing(transport), _place(call) as (store, folder):
+    for warning in filter(None, (name.reserved() for name in parsed)):
+        call.report.warning(warning)
+    file = started_in(call.settings.folder, ca_file) if ca_file else None
+    transport = Transport(ca_file=file, insecure=insecure, limit_rate=limit_rate, authorization=UserAuthorization())
+    done: list[Pulled] = []
+    with contextlib.closing(transport), _place(call) as (store, folder), Meter(call.report) as meter:
         for name in parsed:
             begun = time.perf_counter()
             try:
-                with transfer.follow(call.report, "pulling", name.display()) as following:
-                    pulled = pull(name, folder, store, transport, hear=following)
+                pulled = pull(name, folder, store, transport, hear=partial(_hear, call.report, meter, name.display()))
             except Error as error:
+                meter.end()
                 call.report.errors([error])
-                code = FAILED
             else:
-                _tell(call, pulled, time.perf_counter() - begun)
-    return code
+                meter.end()
+                done.append(pulled)
+                _tell(call.report, pulled, time.perf_counter() - begun)
+    if call.report.as_json:
+        changed = sum(each.changed for each in done)
+        counts = {"pulled": changed, "unchanged": len(done) - changed, "failed": len(parsed) - len(done)}
+        received = sum(each.received for each in done)
+        call.report.object(
+            {"event": "pulled", **counts, "bytes_received": received, "seconds": round(call.report.seconds, 4)}
+        )
+    return GOOD if len(done) == len(parsed) else FAILED
 
 
 @contextlib.contextmanager
@@ -93,24 +107,29 @@ def _place(call: Invocation) -> Iterator[tuple[Store, str]]:
         store.close()
 
 
-def _tell(call: Invocation, pulled: Pulled, seconds: float) -> None:
-    report, name = call.report, pulled.name.display()
-    if report.as_json:
-        report.object(
-            {
-                "event": "pulled",
-                "name": name,
-                "manifest": pulled.digest,
-                "bytes": pulled.size,
-                "received": pulled.received,
-                "changed": pulled.changed,
-                "seconds": round(seconds, 4),
-            }
+def _hear(report: Report, meter: Meter, name: str, event: Mapping[str, Any]) -> None:
+    """Show an event of a pull, from any thread."""
+    if event["event"] == "progress":
+        meter.hear(event)
+    elif event["event"] == "checking" and event["bytes"] > LARGE and not report.as_json:
+        report.note(
+            f"checking   {plural(event['files'], 'file')} of {name} that are there already, {size(event['bytes'])}"
         )
-    elif pulled.changed:
-        report.note(f"pulled     {name}  {size(pulled.size)} ({how(pulled, seconds)})")
+    elif event["event"] == "download":
+        meter.begin(name, event["done"])
+        if not report.as_json:
+            more = f", {size(event['done'])} of it by an earlier pull" if event["done"] else ""
+            report.note(f"pulling    {name}  {size(event['total'])}{more}")
+
+
+def _tell(report: Report, pulled: Pulled, seconds: float) -> None:
+    name, state = pulled.name.display(), "pulled" if pulled.changed else "unchanged"
+    if report.as_json:
+        counts = {"bytes": pulled.size, "received": pulled.received}
+        report.object({"event": "pull", "name": name, "manifest": pulled.digest, "state": state, **counts})
     else:
-        report.note(f"unchanged  {name}  {size(pulled.size)}")
+        more = f" ({how(pulled, seconds)})" if pulled.changed else ""
+        report.note(report.paint(f"{state:<9}", "green") + f"  {name}  {size(pulled.size)}{more}")
     if pulled.taken is not None:
         what = f"'{name}' was built by a project before: its next build replaces the pulled model"
         report.warning(
