@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urljoin
 
 from modelbuild import __version__, interrupt
@@ -114,7 +115,7 @@ class Answer:
         while True:
             self._transport.check()
             try:
-                data = self._response.read1(CHUNK, decode_content=False)
+                data = self._response.read1(self._transport.chunk, decode_content=False)
             except Exception as error:
                 self._transport.check()
                 raise _described(self.origin, error, self._proxy) from None
@@ -178,20 +179,27 @@ class Transport:
         authorization: Authorization | None = None,
         patience: Patience | None = None,
     ) -> None:
-        from modelbuild.registry import trust
-
         self._ca_file = ca_file
         self._insecure = insecure
         self._rate = Rate(limit_rate) if limit_rate else None
         self._authorization = authorization
         self.patience = patience or Patience()
-        # Read now: a file that is wrong is said before any work.
-        self._context: ssl.SSLContext = trust.context(ca_file)
+        self.chunk = CHUNK if not limit_rate else max(1 << 10, min(CHUNK, int(limit_rate / 10)))
+        """Bytes that are read from a connection at once."""
         self._mutex = threading.Lock()
-        self._pools: dict[Proxy | None, PoolManager] = {}
+        self._pools: dict[tuple[str, Proxy | None], PoolManager] = {}
+        if ca_file is not None:
+            # Read now: a file that is wrong is said before any work.
+            _ = self._context
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
         self._stopped = threading.Event()
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        from modelbuild.registry import trust
+
+        return trust.context(self._ca_file)
 
     def origin(self, host: str) -> Origin:
         """Whom the host of a model's name means: TLS, and plain http for this machine (unless with a `ca_file`) or if insecure."""
@@ -326,7 +334,7 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, proxy: Proxy | None
     ) -> Answer:
         sent = {"User-Agent": f"modelbuild/{__version__}", "Accept-Encoding": "identity", **headers}
-        response = self._pool(proxy).urlopen(
+        response = self._pool(origin_of(url), proxy).urlopen(
             method,
             url,
             body=self._paced(body()) if callable(body) else body,
@@ -347,21 +355,24 @@ class Transport:
             yield piece
             self.pace(len(piece))
 
-    def _pool(self, proxy: Proxy | None) -> PoolManager:
+    def _pool(self, origin: Origin, proxy: Proxy | None) -> PoolManager:
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
-        timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
         with self._mutex:
-            if proxy not in self._pools:
+            # Reading the system's certificates takes longer than many a request.
+            made = self._pools.get((origin.scheme, proxy))
+            if made is None:
+                timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
+                is_plain = origin.scheme == "http" and (proxy is None or proxy.scheme == "http")
+                options: dict[str, Any] = {"maxsize": 32, "timeout": timeout}
+                options |= {} if is_plain else {"ssl_context": self._context}
                 if proxy is None:
-                    made = PoolManager(maxsize=32, timeout=timeout, ssl_context=self._context)
+                    made = PoolManager(**options)
                 else:
                     secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
-                    made = ProxyManager(
-                        proxy.url, proxy_headers=secret, maxsize=32, timeout=timeout, ssl_context=self._context
-                    )
-                self._pools[proxy] = made
-            return self._pools[proxy]
+                    made = ProxyManager(proxy.url, proxy_headers=secret, **options)
+                self._pools[origin.scheme, proxy] = made
+            return made
 
     def _asked(self, answer: Answer) -> float | None:
         """Seconds that Retry-After asks us to wait. Raises Unreachable where that is too long."""
