@@ -31,6 +31,7 @@ class Meter:
         self._mutex = threading.Lock()
         self._title: str | None = None
         self._begun = self._drawn = 0.0
+        self._before = 0
         self._is_drawn = False
 
     def __enter__(self) -> Meter:
@@ -41,10 +42,11 @@ class Meter:
     ) -> None:
         self.end()
 
-    def begin(self, title: str) -> None:
-        """A transfer begins."""
+    def begin(self, title: str, done: int = 0) -> None:
+        """A transfer begins, of which so many bytes were through before."""
         with self._mutex:
             self._title = title
+            self._before = done
             self._begun = self._drawn = time.monotonic()
 
     def end(self) -> None:
@@ -71,6 +73,6 @@ class Meter:
             self._report.err.flush()
 
     def _told(self, done: int, total: int, now: float) -> str:
-        rate = done / (now - self._begun)
-        left = f"  {clock((total - done) / rate)} left" if rate and done < total else ""
-        return f"{100 * done // max(total, 1):>3} %  {size(done)} of {size(total)}  {size(rate)}/s{left}  {self._title}"
+        rate = (done - self._before) / (now - self._begun)
+        left = f"  {clock((total - done) / rate)} left" if rate > 0 and done < total else ""
+        return f"{100 * done // max(total, 1):>3} %  {size(done)} of {size(total)}  {size(max(rate, 0))}/s{left}  {self._title}"
