@@ -186,9 +186,9 @@ class Transport:
         self._authorization = authorization
         self.patience = patience or Patience()
         # Read now: a file that is wrong is said before any work.
-        self._context: ssl.SSLContext = trust.context(ca_file)
+        self._context: ssl.SSLContext | None = trust.context(ca_file) if ca_file is not None else None
         self._mutex = threading.Lock()
-        self._pools: dict[Proxy | None, PoolManager] = {}
+        self._pools: dict[tuple[Proxy | None, str], PoolManager] = {}
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
         self._stopped = threading.Event()
@@ -326,7 +326,7 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, proxy: Proxy | None
     ) -> Answer:
         sent = {"User-Agent": f"modelbuild/{__version__}", "Accept-Encoding": "identity", **headers}
-        response = self._pool(proxy).urlopen(
+        response = self._pool(proxy, origin_of(url).scheme).urlopen(
             method,
             url,
             body=self._paced(body()) if callable(body) else body,
@@ -347,12 +347,17 @@ class Transport:
             yield piece
             self.pace(len(piece))
 
-    def _pool(self, proxy: Proxy | None) -> PoolManager:
+    def _pool(self, proxy: Proxy | None, scheme: str) -> PoolManager:
+        """The connections to origins of a scheme. Certificates are read for the first that needs them: that takes a while."""
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
+
+        from modelbuild.registry import trust
 
         timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
         with self._mutex:
-            if proxy not in self._pools:
+            if (proxy, scheme) not in self._pools:
+                if self._context is None and "https" in (scheme, proxy.scheme if proxy else None):
+                    self._context = trust.context(None)
                 if proxy is None:
                     made = PoolManager(maxsize=32, timeout=timeout, ssl_context=self._context)
                 else:
@@ -360,8 +365,8 @@ class Transport:
                     made = ProxyManager(
                         proxy.url, proxy_headers=secret, maxsize=32, timeout=timeout, ssl_context=self._context
                     )
-                self._pools[proxy] = made
-            return self._pools[proxy]
+                self._pools[proxy, scheme] = made
+            return self._pools[proxy, scheme]
 
     def _asked(self, answer: Answer) -> float | None:
         """Seconds that Retry-After asks us to wait. Raises Unreachable where that is too long."""

@@ -45,9 +45,7 @@ class Sent:
         self.stopped = threading.Event()
         self.path = self.models.path(self.models.blob(data))
         patience = Patience(tries=4, pause=0.001, silence=20)
-        repository = Repository(
-            Transport(patience=patience), Name.parse(f"{registry.host}/team/chat:v1"), "pull,push"
-        )
+        repository = Repository(Transport(patience=patience), Name.parse(f"{registry.host}/team/chat:v1"), "pull,push")
         blob = LocalBlob(str(self.path), digest(data), len(data))
         self.upload = Upload(repository, blob, repository.scope, self.counts.append, self.stopped)
 
