@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from modelbuild.registry.challenge import LONGEST, Challenge, parse
 
-BEARER = Challenge("bearer", {"realm": "https://auth.example.com/token", "service": "r", "scope": "repository:a/b:pull,push"})
+BEARER = Challenge(
+    "bearer", {"realm": "https://auth.example.com/token", "service": "r", "scope": "repository:a/b:pull,push"}
+)
 
 
 @pytest.mark.parametrize(
