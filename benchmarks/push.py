@@ -45,7 +45,9 @@ def registry(folder: Path) -> Iterator[str]:
         "http": {"addr": host},
     }
     (folder / "config.yml").write_text(json.dumps(config))
-    process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(folder / "config.yml")], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
     try:
         end = time.monotonic() + 60
         while time.monotonic() < end:
