@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import random
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 from modelbuild import __version__, interrupt
 from modelbuild.errors import Error, Stopped
 from modelbuild.registry.faults import Unreachable, fault
 from modelbuild.registry.origin import Origin, origin_of
+from modelbuild.registry.patience import Patience, retry_after
 from modelbuild.registry.proxies import Proxy, proxy_for
 from modelbuild.registry.rate import Rate
 from modelbuild.words import duration, size
@@ -61,29 +61,6 @@ class Authorization(Protocol):
         """The same after a 401, whose headers WWW-Authenticate are the challenges; None to go without. Raises Error."""
 
 
-class Patience(NamedTuple):
-    """How long we wait for servers. Times are in seconds.
-
-    tries    of one request
-    unheard  tries of one to a server that has never answered
-    pause    before the second try; doubles with each, and varies by half
-    longest  pause, and the longest that a server may ask for with Retry-After
-    connect  until a connection stands
-    silence  until a connection that says nothing is given up
-    """
-
-    tries: int = 6
-    unheard: int = 2
-    pause: float = 0.5
-    longest: float = 120.0
-    connect: float = 15.0
-    silence: float = 60.0
-
-    def before(self, attempt: int) -> float:
-        """Seconds to wait after the try of this number, the first being 1."""
-        return min(self.pause * 2.0 ** (attempt - 1), self.longest) * random.uniform(0.5, 1.0)
-
-
 class Answer:
     """An answer whose body has not been read. To be closed: a `with` block does."""
 
@@ -114,7 +91,7 @@ class Answer:
         while True:
             self._transport.check()
             try:
-                data = self._response.read1(CHUNK, decode_content=False)
+                data = self._response.read1(self._transport.chunk, decode_content=False)
             except Exception as error:
                 self._transport.check()
                 raise _described(self.origin, error, self._proxy) from None
@@ -178,20 +155,27 @@ class Transport:
         authorization: Authorization | None = None,
         patience: Patience | None = None,
     ) -> None:
-        from modelbuild.registry import trust
-
         self._ca_file = ca_file
         self._insecure = insecure
         self._rate = Rate(limit_rate) if limit_rate else None
         self._authorization = authorization
         self.patience = patience or Patience()
-        # Read now: a file that is wrong is said before any work.
-        self._context: ssl.SSLContext | None = trust.context(ca_file) if ca_file is not None else None
+        self.chunk = CHUNK if not limit_rate else max(1 << 10, min(CHUNK, int(limit_rate / 10)))
+        """Bytes that are read from a connection at once."""
         self._mutex = threading.Lock()
-        self._pools: dict[tuple[Proxy | None, str], PoolManager] = {}
+        self._pools: dict[tuple[str, Proxy | None], PoolManager] = {}
+        if ca_file is not None:
+            # Read now: a file that is wrong is said before any work.
+            _ = self._context
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
         self._stopped = threading.Event()
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        from modelbuild.registry import trust
+
+        return trust.context(self._ca_file)
 
     def origin(self, host: str) -> Origin:
         """Whom the host of a model's name means: TLS, and plain http for this machine (unless with a `ca_file`) or if insecure."""
@@ -326,7 +310,7 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, proxy: Proxy | None
     ) -> Answer:
         sent = {"User-Agent": f"modelbuild/{__version__}", "Accept-Encoding": "identity", **headers}
-        response = self._pool(proxy, origin_of(url).scheme).urlopen(
+        response = self._pool(origin_of(url), proxy).urlopen(
             method,
             url,
             body=self._paced(body()) if callable(body) else body,
@@ -347,26 +331,24 @@ class Transport:
             yield piece
             self.pace(len(piece))
 
-    def _pool(self, proxy: Proxy | None, scheme: str) -> PoolManager:
-        """The connections to origins of a scheme. Certificates are read for the first that needs them: that takes a while."""
+    def _pool(self, origin: Origin, proxy: Proxy | None) -> PoolManager:
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
-        from modelbuild.registry import trust
-
-        timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
         with self._mutex:
-            if (proxy, scheme) not in self._pools:
-                if self._context is None and "https" in (scheme, proxy.scheme if proxy else None):
-                    self._context = trust.context(None)
+            # Reading the system's certificates takes longer than many a request.
+            made = self._pools.get((origin.scheme, proxy))
+            if made is None:
+                timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
+                is_plain = origin.scheme == "http" and (proxy is None or proxy.scheme == "http")
+                options: dict[str, Any] = {"maxsize": 32, "timeout": timeout}
+                options |= {} if is_plain else {"ssl_context": self._context}
                 if proxy is None:
-                    made = PoolManager(maxsize=32, timeout=timeout, ssl_context=self._context)
+                    made = PoolManager(**options)
                 else:
                     secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
-                    made = ProxyManager(
-                        proxy.url, proxy_headers=secret, maxsize=32, timeout=timeout, ssl_context=self._context
-                    )
-                self._pools[proxy, scheme] = made
-            return self._pools[proxy, scheme]
+                    made = ProxyManager(proxy.url, proxy_headers=secret, **options)
+                self._pools[origin.scheme, proxy] = made
+            return made
 
     def _asked(self, answer: Answer) -> float | None:
         """Seconds that Retry-After asks us to wait. Raises Unreachable where that is too long."""
@@ -388,18 +370,3 @@ class Transport:
 
 def _described(origin: Origin, error: Exception, proxy: Proxy | None) -> Error:
     return fault(origin, error, proxy.url if proxy else None).error
-
-
-def retry_after(text: str | None, now: float) -> float | None:
-    """Seconds that a header Retry-After means, in either form (RFC 9110, 10.2.3); None where it says nothing."""
-    from email.utils import parsedate_to_datetime
-
-    if not text:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text) if len(text) < 10 else math.inf
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None

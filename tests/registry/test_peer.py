@@ -19,7 +19,7 @@ from modelbuild.digest import sha256
 from modelbuild.ollama.manifest import MANIFEST, Manifest
 from modelbuild.registry import ollama_key
 from tests.e2e.project import Project
-from tests.registry.certificates import Authority
+from tests.registry.authority import Authority
 from tests.registry.docker_registry import MISSING, DockerRegistry
 from tests.registry.models import Models
 from tests.registry.relay import relay

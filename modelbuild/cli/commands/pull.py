@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ def _place(call: Invocation) -> Iterator[tuple[Store, str]]:
         store.close()
 
 
-def _hear(report: Report, meter: Meter, name: str, event: Mapping[str, Any]) -> None:
+def _hear(report: Report, meter: Meter, name: str, event: dict[str, Any]) -> None:
     """Show an event of a pull, from any thread."""
     if event["event"] == "progress":
         meter.hear(event)
