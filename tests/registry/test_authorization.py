@@ -15,8 +15,9 @@ from modelbuild.ollama.name import Name
 from modelbuild.registry import ollama_key
 from modelbuild.registry.authorization import UserAuthorization
 from modelbuild.registry.origin import Origin, origin_of
+from modelbuild.registry.patience import Patience
 from modelbuild.registry.repository import Repository
-from modelbuild.registry.transport import Patience, Transport
+from modelbuild.registry.transport import Transport
 from tests.registry.models import check_golden
 from tests.registry.standin import Asked, Reply, Standin, digest
 from tests.registry.token_service import TokenService

@@ -13,8 +13,9 @@ from modelbuild.errors import Error, Stopped
 from modelbuild.ollama.manifest import CONFIG, LICENSE, MODEL, Manifest
 from modelbuild.ollama.name import Name
 from modelbuild.registry import local_blob, upload
+from modelbuild.registry.patience import Patience
 from modelbuild.registry.push import Pusher
-from modelbuild.registry.transport import Patience, Transport
+from modelbuild.registry.transport import Transport
 from tests.registry.models import CONFIG_BYTES, SMALL_MODEL, Models, check_golden
 from tests.registry.uploads import Asked, Reply, Uploads, digest
 

@@ -15,8 +15,9 @@ from modelbuild.ollama.name import Name
 from modelbuild.registry import local_blob, upload
 from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.local_blob import LocalBlob
+from modelbuild.registry.patience import Patience
 from modelbuild.registry.repository import Repository
-from modelbuild.registry.transport import Patience, Transport
+from modelbuild.registry.transport import Transport
 from modelbuild.registry.upload import Upload
 from tests.registry.models import Models, check_golden
 from tests.registry.uploads import Asked, Reply, Uploads, digest
