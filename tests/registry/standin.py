@@ -118,7 +118,7 @@ class Standin:
                     if sent != length:
                         self.close_connection = True
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_CONNECT = _handle
+            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _handle
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True

@@ -93,7 +93,9 @@ def test_retry_after_is_honoured_in_seconds() -> None:
         assert time.monotonic() - begun >= 1
 
 
-@pytest.mark.parametrize("value", ["3600", "9" * 30, formatdate(time.time() + 4000, usegmt=True)])
+@pytest.mark.parametrize(
+    "value", ["3600", "9" * 30, formatdate(time.time() + 4000, usegmt=True)], ids=["hours", "for-ever", "date"]
+)
 def test_a_server_that_asks_for_hours_is_not_waited_for(value: str) -> None:
     with Standin() as registry:
         registry.on("GET", "/v2/", Reply(503, headers=[("Retry-After", value)]))
