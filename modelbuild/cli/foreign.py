@@ -15,7 +15,7 @@ VERBS = {
     "serve": "Ollama serves models: `ollama serve`; `modelbuild show NAME` names the file for `llama-server -m`",
     "stop": "Ollama stops models: `ollama stop {names}`; Ctrl-C stops a build",
     "ps": "Ollama lists running models: `ollama ps`; `modelbuild list` lists the models of the project",
-    "pull": "pulling from a registry is not supported yet: `ollama pull {names}`, then FROM finds it",
+    "fetch": "did you mean the command 'pull'?",
     "push": "pushing to a registry is not supported yet: `ollama push {names}`",
     "cp": "Ollama copies models: `ollama cp {names}`; `tags` in ModelBuild.toml gives a model more names",
     "mv": "`name` or `tag` in ModelBuild.toml renames a model; `modelbuild clean --stale` removes the old name",
@@ -62,7 +62,7 @@ VERBS = {
 SAME = {
     "start": "serve", "remove": "rm", "delete": "rm", "uninstall": "rm", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "fetch": "pull", "download": "pull",
+    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "download": "fetch",
     "login": "signin", "copy": "cp", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""
@@ -79,7 +79,7 @@ OPTIONS = {
     "--silent": "did you mean '--quiet'?",
     "--tag": "did you mean '--name'?",
     "--push": "pushing to a registry is not supported yet: `ollama push NAME`",
-    "--pull": "pulling from a registry is not supported yet: `ollama pull NAME`, then FROM finds it",
+    "--pull": "`modelbuild pull NAME` downloads a model; FROM finds it",
     "--imatrix": "use a model's `imatrix`: --set MODEL.imatrix=FILE",
     "--allow-requantize": "use a model's `allow_requantize`: --set MODEL.allow_requantize=true",
     "--metadata": "use a model's `metadata` in ModelBuild.toml",
