@@ -120,6 +120,9 @@ def test_an_interrupt_keeps_what_came(project: Project, registry: Standin) -> No
     def interrupted(asked: Asked) -> Reply:
         def pieces() -> Iterable[bytes]:
             yield WEIGHTS[:2_000_000]
+            (path,) = (project.models / ".modelbuild").glob(f"*{digest(WEIGHTS)[7:]}")
+            while not path.stat().st_size and processes[0].poll() is None:
+                time.sleep(0.01)
             processes[0].send_signal(signal.SIGINT)
             processes[0].wait(60)
 

@@ -71,7 +71,9 @@ def run(
                 pulled = pull(name, folder, store, transport, hear=partial(_hear, call.report, meter, name.display()))
             except Error as error:
                 meter.end()
-                call.report.errors([error])
+                # Not every error names the model: a registry's name is enough where there is one model.
+                facts = [("pulling", name.display())] if len(parsed) > 1 else []
+                call.report.errors([error.replace(facts=[*error.facts, *facts])])
             else:
                 meter.end()
                 done.append(pulled)
