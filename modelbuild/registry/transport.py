@@ -255,7 +255,8 @@ class Transport:
             target = origin_of(url)
         except (Error, ValueError) as error:
             facts = [("reason", error.what)] if isinstance(error, Error) else []
-            raise Error(f"'{answer.origin}' redirects to what is no usable URL", facts=facts) from None
+            what = f"'{answer.origin}' redirects to what is no usable URL"
+            raise Error(what, facts=facts, hint="this is a fault of the registry") from None
         if answer.origin.scheme == "https" and target.scheme == "http" and not (self._insecure or target.is_loopback):
             what = f"'{answer.origin}' redirects to '{target}' by plain http, where others can listen"
             raise Error(what, hint="use --insecure to allow plain http")

@@ -304,7 +304,7 @@ def test_the_blobs_of_a_manifest_are_each_named_once() -> None:
         (b"[]", "is not a JSON object"),
         (b"<html>", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b'{"schemaVersion": 2, "manifests": []}', "it is an index of several manifests"),
+        (b'{"schemaVersion": 2, "manifests": []}', "an index of several manifests"),
         (b'{"layers": []}', "'config' is not an object"),
         (manifest({**GOOD, "digest": "sha512:" + "a" * 128}), "invalid digest"),
         (manifest({**GOOD, "digest": "sha256:../../../../etc/passwd"}), "invalid digest"),
@@ -322,7 +322,7 @@ def test_the_blobs_of_a_manifest_are_each_named_once() -> None:
 def test_what_is_no_model_is_refused(data: bytes, told: str) -> None:
     with pytest.raises(Error, match=told) as caught:
         checked(data, NAME)
-    assert "'host/ns/m:latest' on 'host' is not a model that can be pulled" in caught.value.what
+    assert "'ns/m:latest' on 'host' is not a model for Ollama: " in caught.value.what
 
 
 def test_a_model_without_layers_is_one_of_the_cloud() -> None:

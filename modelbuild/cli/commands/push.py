@@ -69,10 +69,13 @@ def _told(call: Invocation, found: Orders) -> int:
 
 
 def _built(call: Invocation, found: Orders) -> int:
-    """Build what is not up to date, as `modelbuild TARGET` does."""
-    selection = found.selection
+    """Build what is not up to date, as `modelbuild TARGET` does; says nothing where that is nothing."""
+    from modelbuild.session import variants
+
+    session, selection = call.session, found.selection
     assert selection is not None
-    if not call.report.as_json and call.session.up_to_date(selection.targets) is not None:
+    standing = session.standing(session.graph.select(selection.outputs))
+    if all(variants.state(session, output, standing) == "yes" for output in selection.outputs):
         return GOOD
     return build.built(call, selection, build.Request().options())
 
