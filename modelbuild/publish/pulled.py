@@ -29,7 +29,7 @@ from modelbuild.words import shown, size
 PULLED = Owner("pulled from a registry")
 """Who wrote the names of pulled models: no project, so that none calls them stale."""
 
-BATCH = 64
+BATCH = 32
 """Blobs that are open at once: models of safetensors have a blob for each tensor."""
 
 LARGEST_BLOB = 1 << 44
