@@ -1,4 +1,4 @@
-"""An adapter in the weights: W + scale * b a, rounded once; what it does not name keeps its keys."""
+"""An adapter in the weights: W + scale * b a, rounded; what it does not name keeps its keys."""
 
 from __future__ import annotations
 
@@ -105,15 +105,32 @@ def test_a_layer_merged_is_the_adapter_merged(tmp_path: Path) -> None:
     assert of_layer == bytes_of(merged(lora, model), tmp_path / "model", lora)
 
 
-def test_two_adapters_are_rounded_once_together(tmp_path: Path) -> None:
-    model, case = base(tmp_path / "model")
+@pytest.mark.parametrize("outtype", ["source", "f16", "f32"])
+def test_two_adapters_are_the_second_merged_into_the_first(outtype: str, tmp_path: Path) -> None:
+    case = zoo.cases("llama")["bf16"]
+    model = recipes.converted(zoo.write(tmp_path / "model", case), outtype, case.pre)
     one = adapters.write_peft(tmp_path / "one", adapters.factors(case.shapes, r".*q_proj"))
     two = adapters.write_peft(tmp_path / "two", adapters.factors(case.shapes, r".*(q|k)_proj", rank=2))
     both = merged(two, merged(one, model), 2.0)
     x = next(entry.expression for entry in both.tensors if entry.name == "blk.0.attn_q.weight")
-    assert (x.operation, x.dtype) == ("cast", "bf16")
-    assert [x.operands[0].operation, x.operands[0].operands[0].operation] == ["merge", "merge"]
+    if outtype != "source":
+        assert (x.operation, x.dtype) == ("cast", outtype)
+        (x,) = x.operands
+    for _ in range(2):
+        # Rounded to the type of the weights in their own file.
+        assert (x.operation, x.dtype, x.operands[0].operation) == ("cast", "bf16", "merge")
+        x = x.operands[0].operands[0]
     assert len(bytes_of(both, tmp_path / "model", one, two)) == len(model.tensors)
+
+
+def test_two_adapters_of_a_model_in_f32_are_rounded_by_its_outtype_alone(tmp_path: Path) -> None:
+    case = zoo.cases("llama")["f32"]
+    model = recipes.converted(zoo.write(tmp_path / "model", case), "f16", case.pre)
+    one = adapters.write_peft(tmp_path / "one", adapters.factors(case.shapes, r".*q_proj"))
+    both = merged(one, merged(one, model))
+    x = next(entry.expression for entry in both.tensors if entry.name == "blk.0.attn_q.weight")
+    assert (x.operation, x.dtype) == ("cast", "f16")
+    assert [x.operands[0].operation, x.operands[0].operands[0].operation] == ["merge", "merge"]
 
 
 def test_a_quantized_model_of_floats_is_quantized_once(tmp_path: Path) -> None:
