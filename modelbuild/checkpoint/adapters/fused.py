@@ -128,7 +128,7 @@ def _is_turned(name: str, transposed: bool, version: str, ways: Ways) -> bool:
         )
     if transposed and said >= _TURNS:
         raise Error(
-            f"the factors of '{shown(name)}' fit both ways round: which it is depends on the version of transformers that it was trained with",
+            f"the factors of '{shown(name)}' fit both ways round, which depends on the transformers that it was trained with",
             hint="train gate_up_proj as well, whose shape tells; or merge the adapter with PEFT (merge_and_unload), and name the merged "
             "folder in FROM",
         )
