@@ -192,6 +192,17 @@ def values(recipe: Recipe, leaves: Mapping[str, bytes]) -> dict[str, Values]:
     return found
 
 
+def as_stored(found: Mapping[str, Values], dtype: str) -> dict[str, Values]:
+    """Tensors that a file has in f32 and their checkpoint in 16 bits: in these, since no value is lost."""
+    return {name: _narrow(x, dtype) if x.dtype == "f32" and dtype != "f32" else x for name, x in found.items()}
+
+
+def _narrow(x: Values, dtype: str) -> Values:
+    bits = (x.bits.view("<u4") >> 16).astype("<u2") if dtype == "bf16" else x.bits.astype("<f2")
+    narrow = Values(dtype, bits)
+    return narrow if (narrow.wide == x.bits).all() else x
+
+
 def magnitudes(
     base: Path, parts: Sequence[Path], pre: str | None, scales: Sequence[float], folder: Path
 ) -> dict[str, Values]:
@@ -213,11 +224,19 @@ def _absolute(part: tuple[str, tuple[int, ...], bytes]) -> tuple[str, tuple[int,
 
 
 class Apart(NamedTuple):
-    """How far two sets of tensors lie apart: values of 16 bits, those that differ, by how many units at most; of f32, by what at most."""
+    """How far two sets of tensors lie apart.
+
+    count      values of 16 bits
+    different  those of them that differ
+    units      by how many units in their last place at most; results next to nothing aside, where a unit is less than the error of sums
+    nothing    how many those are
+    error      of values of f32, the largest difference over |W| + |s| |b| |a|
+    """
 
     count: int
     different: int
     units: int
+    nothing: int
     error: float
 
     @property
@@ -225,22 +244,33 @@ class Apart(NamedTuple):
         return self.different / self.count if self.count else 0.0
 
 
-def apart(one: Mapping[str, Values], other: Mapping[str, Values], sizes: Mapping[str, Values]) -> Apart:
-    """`sizes` is what differences of f32 are divided by."""
+SUM = 2.0**-20
+"""The error of a sum in f32 over |W| + |s| |b| |a|, in any order of adding."""
+
+
+def apart(
+    one: Mapping[str, Values], other: Mapping[str, Values], sizes: Mapping[str, Values], error_of_sums: float = SUM
+) -> Apart:
+    """`sizes` is |W| + |s| |b| |a|."""
     assert sorted(one) == sorted(other)
-    count, different, units, error = 0, 0, 0, 0.0
+    count, different, units, nothing, error = 0, 0, 0, 0, 0.0
     for name, theirs in other.items():
         got = one[name]
         assert (got.dtype, got.bits.shape) == (theirs.dtype, theirs.bits.shape), name
+        size = np.abs(sizes[name].wide)
+        distance = np.abs(got.wide.astype(np.float64) - theirs.wide)
         if got.dtype == "f32":
-            size = np.abs(sizes[name].wide)
-            distance = np.abs(got.wide.astype(np.float64) - theirs.wide)
             error = max(error, float((distance / np.where(size == 0, 1, size)).max()))
         else:
-            distance = np.abs(got.ordered - theirs.ordered)
-            count, different = count + distance.size, different + int((distance > 0).sum())
-            units = max(units, int(distance.max()))
-    return Apart(count, different, units, error)
+            steps = np.abs(got.ordered - theirs.ordered)
+            small = (steps > 1) & (distance <= error_of_sums * size)
+            count, different, nothing = (
+                count + steps.size,
+                different + int((steps > 0).sum()),
+                nothing + int(small.sum()),
+            )
+            units = max(units, int(steps[~small].max(initial=0)))
+    return Apart(count, different, units, nothing, error)
 
 
 def recorded(version: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Run by the peers' Python: makes adapters with PEFT, and merges them with PEFT.
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text}:
-    {"do": "merge", "base", "dtype", "merged", "adapters": [{"folder", "config": {…}, "scale": 1.0}]}
-        random LoRAs, each saved, and all merged into their checkpoint in this order
+    {"do": "merge", "base", "dtype", "merged", "adapters": [{"folder", "config": {…}, "scale": 1.0}], "size": 0.1}
+        random LoRAs with factors of that size, each saved, and all merged into their checkpoint in this order
     {"do": "versions"}      {"peft", "torch", "transformers"}
 """
 
@@ -23,7 +23,7 @@ def merge(job):
 
     torch.manual_seed(job.get("seed", 0))
     model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=getattr(torch, job["dtype"]))
-    adapters = dict(zip(("default", *map(str, range(1, 9))), job["adapters"], strict=False))
+    adapters = dict(zip(("default", "second", "third"), job["adapters"], strict=False))
     adapted = None
     for name, adapter in adapters.items():
         config = LoraConfig(**adapter["config"])
@@ -34,7 +34,7 @@ def merge(job):
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_" in name and "magnitude" not in name:
-                parameter.copy_(torch.randn_like(parameter) * 0.1)
+                parameter.copy_(torch.randn_like(parameter) * job.get("size", 0.1))
             elif "magnitude" in name or "modules_to_save" in name or "trainable_tokens_delta" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.05 * parameter.abs().mean())
     for name, adapter in adapters.items():

@@ -1,7 +1,7 @@
 """Run by the peers' Python: llama.cpp's runtime (xllamacpp) beside transformers.
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text, …}:
-    {"do": "logits", "folder", "model", "tokens": [ids], "letter": id of a token of one letter}
+    {"do": "logits", "folder", "model", "adapters": [paths], "tokens": [ids], "letter": id of a token of one letter}
         {"positions", "same", "difference", "margin"}
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
@@ -41,7 +41,7 @@ def logits(job):
     with torch.no_grad():
         # MXFP4 comes as bf16, which holds all its values.
         theirs = torch.log_softmax(loaded.eval().float()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
-    server = serving.serve(job["model"])
+    server = serving.serve(job["model"], adapters=job.get("adapters", []))
     same, difference, margin = 0, 0.0, 0.0
     for end in range(2, len(tokens) + 1):
         answer = server.handle_completions(

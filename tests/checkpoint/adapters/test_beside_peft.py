@@ -18,7 +18,7 @@ def check(case: peft.Golden, base: Path, folders: Sequence[Path], changed: peft.
     sizes = peft.magnitudes(base, folders, case.base.pre, case.scales, scratch / "absolute")
     apart = peft.apart(found, theirs, sizes)
     assert apart.units <= 1 and apart.different <= max(1, 0.001 * apart.count), apart
-    assert apart.error <= (1e-5 if case.dora else 2**-20), apart
+    assert apart.error <= (1e-5 if case.dora else peft.SUM), apart
     return apart
 
 
