@@ -92,13 +92,13 @@ def answers(
     said = {**PLAIN, "target_modules": targets, **CONFIGS.get(config, {})}
     # As large as those of real adapters: a sixth of the weights.
     parts = [{"folder": str(adapter), "config": said}]
-    assert process.ask(do="merge", **job, adapters=parts, size=0.03)["error"] is None
+    assert process.ask(do="merge", **job, adapters=parts, size=0.02)["error"] is None
     model = recipes.converted(base, dtype, case.pre)
     files = adapters.Files(as_mlx(adapter, folder / "mlx") if config == "mlx" else adapter, model)
     leaves = {**recipes.Folder(base).leaves(), **files.leaves()}
     made = {
         "base": model,
-        "layer": Recipe.decode(adapt.run({"folder": "x", "outtype": dtype, "scale": 1.0}, files)),
+        "layer": Recipe.decode(adapt.run({"folder": "x", "outtype": "f32", "scale": 1.0}, files)),
         "ours": Recipe.decode(merge.run({"scale": 1.0}, files)),
     }
     for part, recipe in made.items():

@@ -13,7 +13,7 @@ from modelbuild.errors import Error
 from modelbuild.steps import merge
 from modelbuild.tensors.quantization import quantize
 from modelbuild.tensors.recipe import Recipe
-from tests import adapters, recipes, zoo
+from tests import adapters, peft, recipes, zoo
 from tests.tensors.formats import golden
 
 from .test_layer import base
@@ -73,7 +73,23 @@ def test_what_is_not_named_keeps_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2", "qwen2", "qwen3", "phi3"])
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "llama",
+        "mistral",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "qwen2",
+        "qwen3",
+        "phi3",
+        "olmo2",
+        "granite",
+        "granitemoe",
+        "gpt_oss",
+    ],
+)
 def test_mlx_makes_the_bytes_of_peft(model_type: str, old: bool, tmp_path: Path) -> None:
     model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
     pairs = adapters.factors(case.shapes)
@@ -83,7 +99,9 @@ def test_mlx_makes_the_bytes_of_peft(model_type: str, old: bool, tmp_path: Path)
     assert made[0] == made[1] != bytes_of(model, tmp_path / "model")
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gemma", "phi3", "granitemoe", "mixtral", "qwen3_moe"])
+@pytest.mark.parametrize(
+    "model_type", ["llama", "gemma", "gemma2", "gemma3_text", "phi3", "granitemoe", "mixtral", "qwen3", "olmo2"]
+)
 def test_a_gguf_base_makes_the_bytes_of_its_checkpoint(model_type: str, tmp_path: Path) -> None:
     model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
     (tmp_path / "g").mkdir()
@@ -92,6 +110,30 @@ def test_a_gguf_base_makes_the_bytes_of_its_checkpoint(model_type: str, tmp_path
     again = recipes.imported(tmp_path / "g", ["x.gguf"])
     of_gguf = bytes_of(merged(lora, again), tmp_path / "g" / "x.gguf", lora)
     assert of_gguf == bytes_of(merged(lora, model), tmp_path / "model", lora)
+
+
+@pytest.mark.parametrize(
+    "name", ["dora", "embedding", "modules_to_save", "trainable_token_indices", "several in order"]
+)
+def test_a_gguf_base_makes_the_bytes_of_its_checkpoint_whatever_the_adapter_has(name: str, tmp_path: Path) -> None:
+    same_over_a_gguf(name, peft.NEW, tmp_path)
+
+
+@pytest.mark.parametrize(("version", "name"), [kept for kept in peft.KEPT if kept[1].startswith("fused")])
+def test_fused_experts_over_a_gguf_base_too(version: str, name: str, tmp_path: Path) -> None:
+    same_over_a_gguf(name, version, tmp_path)
+
+
+def same_over_a_gguf(name: str, version: str, folder: Path) -> None:
+    case = peft.CASES[name]
+    model = recipes.converted(zoo.write(folder / "model", case.base), "source", case.base.pre)
+    (folder / "g").mkdir()
+    (folder / "g" / "x.gguf").write_bytes(recipes.file_of(model, recipes.Folder(folder / "model").leaves()))
+    again = recipes.imported(folder / "g", ["x.gguf"])
+    parts = peft.adapter_folders(peft.GOLDEN / version / name, case)
+    for part, scale in zip(parts, case.scales, strict=False):
+        model, again = merged(part, model, scale), merged(part, again, scale)
+    assert bytes_of(again, folder / "g" / "x.gguf", *parts) == bytes_of(model, folder / "model", *parts)
 
 
 def test_a_layer_merged_is_the_adapter_merged(tmp_path: Path) -> None:
