@@ -26,7 +26,8 @@ from .test_merges import PLAIN
 MODELS = {name: MERGED[name] for name in ("llama", "mistral", "gemma2", "qwen2", "qwen3", "phi3")}
 LIMIT = 0.01
 GELU = {"gemma2": 0.05}
-"""Nats. ggml takes GELU from a table of halves, and transformers does not."""
+"""Nats. ggml takes GELU from a table of halves, and transformers does not. Over halves that table tells between layer and merge, too:
+a merge in f16 lies 0.05 nats from the same sums in f32."""
 CONFIGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "rslora": {"use_rslora": True},
@@ -71,7 +72,7 @@ def test_layer_merge_and_peft_agree(
 def test_layer_and_merge_of_halves_agree(model_type: str, processes: tuple[Process, Process], tmp_path: Path) -> None:
     found, _ = answers("f16", model_type, "plain", processes, tmp_path)
     LAYERS.append((f"{model_type}, plain, f16: layer, our merge", found))
-    check(found, LIMIT)
+    check(found, GELU.get(model_type, LIMIT))
 
 
 def check(answer: dict[str, Any], limit: float) -> None:
