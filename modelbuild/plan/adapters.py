@@ -40,18 +40,24 @@ class Adapters:
         self._weights = weights
         self._declared = declared
 
-    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> Source | str:
-        """A GGUF file that is a layer as it is, or the step that makes the recipe of one for the model of a recipe."""
+    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> tuple[str, Source | None]:
+        """The step that makes the recipe of an adapter's file for the model of a recipe, and the file where it is taken as it is."""
         found = self.read(adapter)
-        if found.is_gguf and adapter.scale == 1:
-            return found.files[0][1]
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
+        if found.is_gguf and adapter.scale == 1:
+            file = found.files[0][1]
+            return self.of_gguf(variant, recipe, file, allow_zero=adapter.allow_zero), file
         outtype = variant.string("outtype") or "source"
         values = adapt.Parameters(
             folder=found.folder, outtype=outtype, scale=adapter.scale, allow_zero=adapter.allow_zero or None
         )
-        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files])
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files]), None
+
+    def of_gguf(self, variant: Variant, recipe: str, file: Source, *, allow_zero: bool = False) -> str:
+        """The step that looks into a GGUF file that is a layer as it is."""
+        values = adapt.Parameters(folder="", outtype="source", scale=1.0, allow_zero=allow_zero or None)
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), (adapter_files.GGUF, file)])
 
     def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
         """The step that merges an adapter into the model of a recipe."""

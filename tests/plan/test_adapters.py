@@ -54,12 +54,19 @@ def test_a_modelfile_names_it_from_its_own_folder(written: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("path", ["lora.gguf", "lora", "lora/any.name"])
-def test_a_gguf_file_is_taken_as_it_is(path: str, tmp_path: Path) -> None:
+def test_a_gguf_file_is_taken_as_it_is_when_it_was_looked_at(path: str, tmp_path: Path) -> None:
     file = {"lora.gguf": "lora.gguf", "lora": "lora/x.gguf", "lora/any.name": "lora/any.name"}[path]
     toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "{path}" }}]\n'
     found = graph(tmp_path, toml, {"x.gguf": gguf_file(), file: gguf_file("adapter")})
-    assert "a/adapt" not in found.steps
-    assert found.steps["a/adapter"].inputs == (("file", Source(str(tmp_path / file), "gguf")),)
+    source = Source(str(tmp_path / file), "gguf")
+    assert found.steps["a/adapt"].inputs == (("recipe", "a/import"), ("adapter.gguf", source))
+    assert found.steps["a/adapter"].inputs == (("file", source), ("recipe", "a/adapt"))
+
+
+def test_one_that_from_names_beside_the_model_is_looked_at_too(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"Modelfile": "FROM ./l.gguf\nFROM ./x.gguf\n", "x.gguf": gguf_file()}
+    found = graph(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', {**files, "l.gguf": gguf_file("adapter")})
+    assert [role for role, _ in found.steps["a/adapter"].inputs] == ["file", "recipe"]
 
 
 def test_with_a_scale_it_is_made_anew(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class Adapter:
     invocation  the tokens after which an activated LoRA is switched on
     base        the name of the model that it was trained on, where it says so
     placed      the architecture of a GGUF file, where the names are of one
+    metadata    of a GGUF file
     """
 
     pairs: Mapping[str, Pair]
@@ -89,3 +90,4 @@ class Adapter:
     invocation: Sequence[int] = ()
     base: str = ""
     placed: str = ""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)

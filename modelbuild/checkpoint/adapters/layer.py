@@ -12,7 +12,7 @@ from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes
 from modelbuild.checkpoint.adapters.factors import Factors
 from modelbuild.checkpoint.adapters.fused import unfused
-from modelbuild.checkpoint.adapters.gguf import EMBEDDING
+from modelbuild.checkpoint.adapters.gguf import ALPHA, EMBEDDING
 from modelbuild.checkpoint.adapters.places import Places
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
@@ -53,7 +53,14 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
         same = a.dtype == b.dtype
         for half, x in (("lora_a", a), ("lora_b", b)):
             x = x if same else cast("f32", x)
+            if x.operation == "dequantize" and outtype == "source":
+                x = x.operands[0]
             entries.append(Entry(f"{name}.{half}", x.shape, quantize(_type(x, outtype), x)))
+    if adapter.placed:
+        # Whatever else the file says is still so.
+        metadata = {**adapter.metadata, ALPHA: encode_value("f32", alpha * scale)}
+        metadata.pop("general.alignment", None)
+        return Recipe(metadata, entries, {**constants, **factors.constants})
     metadata = {
         "general.architecture": encode_value("str", places.architecture),
         "general.type": encode_value("str", "adapter"),
@@ -62,7 +69,7 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     metadata |= card.general(
         described, card.ParameterCounts(-sum(prod(pair.shape) for pair in pairs.values()), 0, 0, 0)
     )
-    metadata["adapter.lora.alpha"] = encode_value("f32", alpha * scale)
+    metadata[ALPHA] = encode_value("f32", alpha * scale)
     if adapter.invocation:
         metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(adapter.invocation))
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.architectures import Architecture
@@ -36,22 +37,28 @@ _EXPERT = re.compile(r"((?:model\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+
 
 
 class Places:
-    """Where the tensors of a checkpoint go in the file of a model. Raises Error where that is not a model that we convert."""
+    """Where the tensors of a checkpoint go in the file of a model."""
 
     def __init__(self, base: Recipe) -> None:
         self.entries: dict[str, Entry] = {entry.name: entry for entry in base.tensors}
         name = gguf.scalar(base.metadata, "general.architecture")
         self.architecture = str(name)
-        known = architectures.known()
-        self._classes = [each for each in known if getattr(each, "NAME", None) == name and each.CLASSES]
-        if not self._classes:
-            names = sorted({each.NAME for each in known if hasattr(each, "NAME")})
-            raise Error(
-                f"adapters of models of the architecture '{shown(name)}' are not supported yet",
-                facts=[("known", listed(names, 30))],
-            )
         self._metadata = base.metadata
         self._experts = self._number("expert_count") or 0
+
+    @cached_property
+    def _classes(self) -> list[type[Architecture]]:
+        """The classes of checkpoints that become such a model. Raises Error where that is not one that we convert."""
+        known = architectures.known()
+        found = [each for each in known if getattr(each, "NAME", None) == self.architecture and each.CLASSES]
+        if not found:
+            names = sorted({each.NAME for each in known if hasattr(each, "NAME")})
+            raise Error(
+                f"adapters of models of the architecture '{shown(self.architecture)}' are not supported yet, "
+                "unless they are GGUF files",
+                facts=[("known", listed(names, 30))],
+            )
+        return found
 
     def _number(self, key: str) -> int | None:
         data = self._metadata.get(f"{self.architecture}.{key}")
