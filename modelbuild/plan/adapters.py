@@ -59,13 +59,18 @@ class Adapters:
         values = adapt.Parameters(folder="", outtype="source", scale=1.0, allow_zero=allow_zero or None)
         return self._declared.step(variant, adapt, values, [("recipe", recipe), (adapter_files.GGUF, file)])
 
-    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
-        """The step that merges an adapter into the model of a recipe."""
+    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter, *, unpacked: bool = False) -> str:
+        """The step that merges an adapter into the model of a recipe, which is quantized after that where it is `unpacked`."""
         found = self.read(adapter)
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
         requantize = variant.flag("allow_requantize") or None
-        values = merge.Parameters(scale=adapter.scale, requantize=requantize, allow_zero=adapter.allow_zero or None)
+        values = merge.Parameters(
+            scale=adapter.scale,
+            requantize=requantize,
+            unpacked=unpacked or None,
+            allow_zero=adapter.allow_zero or None,
+        )
         places = {"requantize": adapter.place}
         return self._declared.step(
             variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places

@@ -226,8 +226,9 @@ class _Planner:
         """Merge adapters into the weights, one after the other."""
         for adapter in variant.adapters:
             if adapter.mode == "merge":
-                recipe = self._adapters.merged(variant, base.recipe, adapter)
-                finished = self._adapters.merged(variant, base.finished, adapter) if base.finished else recipe
+                # What is quantized by somebody else is packed once: to the type of this model, if it has one.
+                recipe = self._adapters.merged(variant, base.recipe, adapter, unpacked=not base.unquantized)
+                finished = self._adapters.merged(variant, base.finished or base.recipe, adapter)
                 base = base.made_of(recipe, finished)
         return base
 

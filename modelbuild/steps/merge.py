@@ -23,11 +23,13 @@ class Parameters(TypedDict, total=False):
 
     scale       a factor on the adapter's own
     requantize  unpack, change and pack again what is quantized already
+    unpacked    leave that in f32: it is for a quantization, which rounds it once
     allow_zero  whether an adapter that changes nothing is taken
     """
 
     scale: float
     requantize: bool | None
+    unpacked: bool | None
     allow_zero: bool | None
 
 
@@ -60,7 +62,7 @@ def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merg
 
     base = Recipe.decode(inputs.artifact("recipe"))
     adapter = reading.read(inputs)
-    requantize = bool(parameters.get("requantize"))
+    requantize, unpacked = bool(parameters.get("requantize")), bool(parameters.get("unpacked"))
     described = reading.card_of(inputs, "")
-    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize)
+    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize, unpacked=unpacked)
     return base, adapter, made

@@ -29,6 +29,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "patterns": {"rank_pattern": {"q_proj": 3}, "alpha_pattern": {r"layers\.1\..*_proj": 5}},
     "dora": {"use_dora": True},
     "dora and rslora": {"use_dora": True, "use_rslora": True},
+    "dora of an embedding": {"use_dora": True, "target_modules": ["q_proj", "embed_tokens"]},
     "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
     "modules to save": {"modules_to_save": ["lm_head", "embed_tokens"]},
     "fan in fan out": {"fan_in_fan_out": True},
@@ -132,6 +133,28 @@ def test_models(model_type: str, peft: Process, tmp_path: Path) -> None:
     adapter, merged = job(peft, base, tmp_path, "bfloat16", {**PLAIN, "target_modules": targets})
     assert json.loads((adapter / "adapter_config.json").read_text())["peft_type"] == "LORA"
     check(base, adapter, merged, case.pre, dora=False)
+
+
+EACH = {
+    "dora": {"use_dora": True},
+    "ranks": {
+        "rank_pattern": {r".*experts\.[01]\..*": 3, r".*experts\.2\..*": 11},
+        "alpha_pattern": {r".*experts\.1\..*": 5},
+    },
+}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("feature", EACH)
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
+def test_experts_one_by_one(model_type: str, feature: str, peft: Process, tmp_path: Path) -> None:
+    name, targets = MODELS[model_type]
+    case = zoo.cases(model_type)[name]
+    base = zoo.write(tmp_path / "base", case)
+    targets = [target for target in targets if target != "gate"]
+    config = {**PLAIN, "target_modules": targets, **EACH[feature]}
+    adapter, merged = job(peft, base, tmp_path, "bfloat16", config)
+    check(base, adapter, merged, case.pre, dora="dora" in feature)
 
 
 EXPERTS = {

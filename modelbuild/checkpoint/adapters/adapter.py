@@ -14,7 +14,8 @@ class Pair:
 
     a          [rank, in], of experts [experts, rank, in]
     b          [out, rank], of experts [experts, out, rank]
-    magnitude  DoRA: what the length of each row of the sum becomes, [out]
+    magnitude  DoRA: what the length of each row of the sum becomes, [out], of experts [experts, out]
+    columns    whether the magnitude is of its columns instead, [in], as PEFT has it of embeddings
     files      the names of its tensors in the file
     rounded    whether PEFT rounds the product to the matrix's type before it adds it: of embeddings and experts
     """
@@ -25,6 +26,7 @@ class Pair:
     magnitude: Expression | None = None
     files: tuple[str, ...] = ()
     rounded: bool = False
+    columns: bool = False
 
     @property
     def rank(self) -> int:

@@ -27,9 +27,11 @@ def check(pairs: Mapping[str, Pair], places: Places) -> None:
 
 
 def check_magnitudes(pairs: Mapping[str, Pair]) -> None:
-    """Raise Error where a DoRA does not have a magnitude for each row of its matrix."""
+    """Raise Error where a DoRA does not have a magnitude for each row of its matrix, or for each column."""
     for pair in pairs.values():
-        if pair.magnitude is not None and pair.magnitude.shape != pair.shape[:1]:
+        if pair.magnitude is not None and pair.magnitude.shape != (
+            pair.shape[-1:] if pair.columns else pair.shape[:-1]
+        ):
             raise Error(
                 f"the magnitude of '{shown(pair.files[0])}' does not fit its matrix",
                 facts=[("the matrix", f"{list(pair.shape)}"), ("the magnitude", f"{list(pair.magnitude.shape)}")],

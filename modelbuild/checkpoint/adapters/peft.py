@@ -53,11 +53,10 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
             continue
         rank, scale = settings.of(module)
         _check_rank(module, a, b, rank, parts.embedding)
-        if parts.embedding and module in found.magnitudes:
-            raise _unsupported(f"a DoRA of an embedding ('{shown(module)}')", "use_dora")
-        if parts.embedding:
+        if is_embedding := parts.embedding:
             a, b = transpose(b), transpose(a)
-        pairs[f"{module}.weight"] = Pair(a, b, scale, found.magnitudes.pop(module, None), files, parts.embedding)
+        lengths = found.magnitudes.pop(module, None)
+        pairs[f"{module}.weight"] = Pair(a, b, scale, lengths, files, rounded=is_embedding, columns=is_embedding)
     if found.magnitudes:
         raise Error(
             f"'{next(iter(found.magnitudes))}' has a magnitude and no pair of factors",
