@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from modelbuild import bounded_json
 from modelbuild.checkpoint.adapters import files as adapter_files
 from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.checkpoint import parse_json
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import first_bytes, reason
 from modelbuild.observed import Observed
 from modelbuild.plan.declared import Declared
+from modelbuild.plan.layers import Base
 from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
@@ -40,9 +43,9 @@ class Adapters:
         self._weights = weights
         self._declared = declared
 
-    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> tuple[str, Source | None]:
-        """The step that makes the recipe of an adapter's file for the model of a recipe, and the file where it is taken as it is."""
-        found = self.read(adapter)
+    def layer(self, variant: Variant, base: Base, adapter: Adapter) -> tuple[str, Source | None]:
+        """The step that makes the recipe of an adapter's file for a model, and the file where it is taken as it is."""
+        found, recipe = self.read(adapter), base.recipe
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
         if found.is_gguf and adapter.scale == 1:
@@ -52,7 +55,21 @@ class Adapters:
         values = adapt.Parameters(
             folder=found.folder, outtype=outtype, scale=adapter.scale, allow_zero=adapter.allow_zero or None
         )
-        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files]), None
+        tokenizer: tuple[tuple[str, Source], ...] = ()
+        if self._has_phrase(found):
+            tokenizer = found.tokens if adapter_files.TOKENIZER in dict(found.tokens) else base.tokenizer
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files, *tokenizer]), None
+
+    def _has_phrase(self, found: AdapterFiles) -> bool:
+        """Whether an adapter says by a text alone what switches it on. What is wrong with its file is for its step to say."""
+        if found.is_gguf:
+            return False
+        path = dict(found.files)[adapter_files.CONFIG].path
+        try:
+            config = parse_json(bounded_json.text(self._observed.read(path), path), path)
+        except (Error, OSError):
+            return False
+        return bool(config.get("invocation_string")) and not config.get("alora_invocation_tokens")
 
     def of_gguf(self, variant: Variant, recipe: str, file: Source, *, allow_zero: bool = False) -> str:
         """The step that looks into a GGUF file that is a layer as it is."""

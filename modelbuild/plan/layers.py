@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
+from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
 
@@ -40,6 +41,7 @@ class Base:
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
+    tokenizer   the files of the tokenizer, where the weights are a checkpoint
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -54,6 +56,7 @@ class Base:
     bare: Bare | None = None
     chat: Chat | None = None
     derived: Derived | None = None
+    tokenizer: tuple[tuple[str, Source], ...] = ()
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""

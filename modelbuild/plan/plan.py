@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.adapters.files import TOKENS
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
@@ -214,7 +215,7 @@ class _Planner:
         return replace(base, layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
-        recipe, file = self._adapters.layer(variant, base.recipe, adapter)
+        recipe, file = self._adapters.layer(variant, base, adapter)
         if file is not None:
             return self._as_it_is(variant, media.ADAPTER, "adapter", file.path, [("recipe", recipe)])
         self._used.add((variant.label, "outtype"))
@@ -294,7 +295,8 @@ class _Planner:
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
         layers = (LayerStep(media.MODEL, ""), *made.layers)
         base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare)
-        return replace(base, chat=self._adapters.chat(variant) or folder.chat, derived=made)
+        tokenizer = tuple((name, source) for name, source in folder.files if name in TOKENS)
+        return replace(base, chat=self._adapters.chat(variant) or folder.chat, derived=made, tokenizer=tokenizer)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

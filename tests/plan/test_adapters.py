@@ -9,7 +9,7 @@ import pytest
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest
 
-from .test_plan import gguf_file, graph
+from .test_plan import CHECKPOINT, gguf_file, graph
 
 WEIGHTS = {
     "lora/adapter_model.safetensors": "adapter_model.safetensors",
@@ -101,3 +101,24 @@ def test_a_chat_template_beside_the_adapter_gives_the_template(mode: str, tmp_pa
     assert "recognized from chat_template.jinja" in found.steps["a/template"].parameters
     roles = [role for role, _ in found.steps["a/adapt" if mode == "layer" else "a/merge"].inputs]
     assert ("chat_template.jinja" in roles) == (mode == "merge")
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["the adapter's", "the base's"])
+def test_a_text_that_switches_it_on_needs_a_tokenizer(beside: bool, tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\nadapters = [{ path = "lora" }]\n'
+    files: dict[str, str | bytes] = {
+        **CHECKPOINT,
+        "weights/tokenizer.json": "{}",
+        "lora/adapter_model.safetensors": b"x",
+        "lora/adapter_config.json": '{"invocation_string": "x"}',
+        **({"lora/tokenizer.json": "{}"} if beside else {}),
+    }
+    sources = dict(graph(tmp_path, toml, files).steps["a/adapt"].inputs)
+    folder = "lora" if beside else "weights"
+    assert sources["tokenizer.json"] == Source(str(tmp_path / folder / "tokenizer.json"), "bytes")
+
+
+def test_an_adapter_that_is_always_on_needs_none(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\nadapters = [{ path = "lora" }]\n'
+    files = {**CHECKPOINT, "weights/tokenizer.json": "{}", "lora/adapter_model.safetensors": b"x"}
+    assert "tokenizer.json" not in dict(graph(tmp_path, toml, files).steps["a/adapt"].inputs)

@@ -77,6 +77,7 @@ class Adapter:
     fused       pairs of parameters that hold all experts
     version     of PEFT, where it says so
     invocation  the tokens after which an activated LoRA is switched on
+    phrase      their text, where the adapter has no more
     base        the name of the model that it was trained on, where it says so
     placed      the architecture of a GGUF file, where the names are of one
     metadata    of a GGUF file
@@ -90,6 +91,7 @@ class Adapter:
     fused: Sequence[Fused] = ()
     version: str = ""
     invocation: Sequence[int] = ()
+    phrase: str = ""
     base: str = ""
     placed: str = ""
     metadata: Mapping[str, bytes] = field(default_factory=dict)

@@ -13,8 +13,9 @@ PEFT, MLX = "adapter_model.safetensors", "adapters.safetensors"
 GGUF = "adapter.gguf"
 """The role of a GGUF file, whatever its name."""
 CARD = "README.md"
+TOKENIZER = "tokenizer.json"
 TOKENS = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+    TOKENIZER, "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 """The files of a tokenizer, with which an adapter's folder may come."""

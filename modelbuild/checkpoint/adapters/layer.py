@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import prod
 
 from modelbuild.checkpoint import card
+from modelbuild.checkpoint.adapters import activated
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes
 from modelbuild.checkpoint.adapters.factors import Factors
@@ -40,6 +41,7 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     _refuse(adapter)
     pairs, constants = placed(adapter, places)
     check(pairs, places)
+    invocation = activated.tokens(adapter, described, places)
     factors = Factors({})
     alpha = _alpha(pairs)
     entries: list[Entry] = []
@@ -70,8 +72,8 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
         described, card.ParameterCounts(-sum(prod(pair.shape) for pair in pairs.values()), 0, 0, 0)
     )
     metadata[ALPHA] = encode_value("f32", alpha * scale)
-    if adapter.invocation:
-        metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(adapter.invocation))
+    if invocation:
+        metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(invocation))
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
     return Recipe(metadata, entries, {**constants, **factors.constants})
 

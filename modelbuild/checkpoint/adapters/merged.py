@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import NamedTuple
 
-from modelbuild.checkpoint.adapters import tokens
+from modelbuild.checkpoint.adapters import activated, tokens
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_shape, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
@@ -55,6 +55,7 @@ def recipe(
     unpacked    whether they are left in f32, for a quantization that follows to round them once
     Raises Error where the adapter does not fit the model.
     """
+    activated.refuse_merge(adapter)
     places = Places(base)
     check_architecture(adapter.placed, places)
     metadata, doubts = tokens.over(base.metadata, adapter, described, places)

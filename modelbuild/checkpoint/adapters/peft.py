@@ -64,9 +64,8 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
         )
     biases = {f"{module}.bias": (x, settings.of(module)[1]) for module, x in found.biases.items()}
     rows = {f"{module}.weight": settings.rows(module, x) for module, x in found.rows.items()}
-    return Adapter(
-        pairs, biases, found.whole, frozenset(found.copies), rows, fused, settings.version, settings.invocation
-    )
+    copies, version, invocation = frozenset(found.copies), settings.version, settings.invocation
+    return Adapter(pairs, biases, found.whole, copies, rows, fused, version, invocation, settings.phrase)
 
 
 def _refuse(config: Mapping[str, Any]) -> None:
@@ -194,12 +193,7 @@ class _Settings:
         self.parameters = _names(config, "target_parameters")
         self.version = str(config.get("peft_version") or "")
         self.invocation = _tokens(config.get("alora_invocation_tokens") or [], "alora_invocation_tokens")
-        if config.get("invocation_string") and not self.invocation:
-            raise Error(
-                "'invocation_string' comes without alora_invocation_tokens, which is not supported yet",
-                path=CONFIG,
-                hint="add the list of its tokens as alora_invocation_tokens",
-            )
+        self.phrase = _text(config, "invocation_string") if not self.invocation else ""
 
     def of(self, module: str) -> tuple[int, float]:
         """Rank and factor of a module."""
@@ -246,6 +240,13 @@ def _number(config: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 3e38:
         got = f"got {in_json(value)}" if key in config else "which is missing"
         raise Error(f"'{key}' expects a number, {got}", path=CONFIG)
+    return value
+
+
+def _text(config: Mapping[str, Any], key: str) -> str:
+    value = config.get(key) or ""
+    if not isinstance(value, str) or len(value) > 1 << 12:
+        raise Error(f"'{key}' expects a short text, got {in_json(value)}", path=CONFIG)
     return value
 
 
