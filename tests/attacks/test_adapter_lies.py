@@ -178,11 +178,16 @@ def test_complaint_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) ->
 
 
 def test_every_golden_has_its_case() -> None:
-    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES, *VALUES_LIES)}) == set()
+    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES, *VALUES_LIES, *GGUF_LIES)}) == set()
 
 
 def gguf_file(
-    tensors: Mapping[str, tuple[int, ...]], alpha: float | None = 8.0, kind: str = "lora", architecture: str = "llama"
+    tensors: Mapping[str, tuple[int, ...]],
+    alpha: float | None = 8.0,
+    kind: str = "lora",
+    architecture: str = "llama",
+    fill: float = 0.0,
+    more: Mapping[str, bytes] | None = None,
 ) -> bytes:
     metadata = {
         "general.architecture": gguf.encode_value("str", architecture),
@@ -191,8 +196,8 @@ def gguf_file(
     }
     if alpha is not None:
         metadata["adapter.lora.alpha"] = gguf.encode_value("f32", alpha)
-    head = gguf.header(metadata, [(name, "f32", shape) for name, shape in tensors.items()])
-    bodies = (bytes(4 * int(np.prod(shape))) for shape in tensors.values())
+    head = gguf.header({**metadata, **(more or {})}, [(name, "f32", shape) for name, shape in tensors.items()])
+    bodies = (np.full(shape, fill, "<f4").tobytes() for shape in tensors.values())
     return head + b"".join(body + bytes(-len(body) % 32) for body in bodies)
 
 
@@ -207,6 +212,13 @@ FILES: Mapping[str, bytes] = {
     "gguf-no-alpha": gguf_file(Q, alpha=None),
     "gguf-more": gguf_file({**Q, "blk.0.attn_norm.weight": (64,)}),
     "gguf-architecture": gguf_file(Q, architecture="gemma"),
+    "gguf-depth": gguf_file({name.replace("blk.0", "blk.7"): shape for name, shape in Q.items()}),
+    "gguf-transposed": gguf_file({name: shape[::-1] for name, shape in Q.items()}),
+    "gguf-empty": gguf_file({}),
+    "gguf-alpha-nan": gguf_file(Q, alpha=float("nan")),
+    "gguf-alpha-u32": gguf_file(Q, more={"adapter.lora.alpha": gguf.encode_value("u32", 8)}),
+    "gguf-invocation-i32": gguf_file(Q, more={"adapter.alora.invocation_tokens": gguf.encode_value("[i32]", [1])}),
+    "gguf-invocation-text": gguf_file(Q, more={"adapter.alora.invocation_tokens": gguf.encode_value("str", "x")}),
 }
 
 
@@ -269,9 +281,8 @@ def test_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
 
 
 def trained(folder: Path, model: Recipe, **parameters: Any) -> bytes:
-    return adapt.run(
-        {"folder": folder.name, "outtype": "source", "scale": 1.0, **parameters}, adapters.Files(folder, model)
-    )
+    given: Any = {"folder": folder.name, "outtype": "source", "scale": 1.0, **parameters}
+    return adapt.run(given, adapters.Files(folder, model))
 
 
 VALUES_LIES: Mapping[str, Callable[[dict[str, Any]], object]] = {
@@ -286,6 +297,43 @@ def test_complaint_about_values_is_the_golden_one(lie: str, model: Recipe, tmp_p
     peft(VALUES_LIES[lie])(tmp_path / "a")
     assert adapt_folder(tmp_path / "a", model)
     golden.check(f"adapter-{lie}", golden.complaint(lambda: trained(tmp_path / "a", model)))
+
+
+GGUF_LIES = {
+    "gguf-nan": gguf_file(Q, fill=np.nan),
+    "gguf-zero": gguf_file(Q, fill=0.0),
+}
+
+
+@pytest.mark.parametrize("lie", GGUF_LIES)
+def test_complaint_about_values_of_a_gguf_file_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(GGUF_LIES[lie])
+    golden.check(f"adapter-{lie}", golden.complaint(lambda: trained(tmp_path / "a.gguf", model)))
+
+
+def test_a_gguf_file_keeps_its_metadata_where_it_is_made_anew(model: Recipe, tmp_path: Path) -> None:
+    more = {"general.name": gguf.encode_value("str", "Mine"), "adapter.lora.task_name": gguf.encode_value("str", "t")}
+    (tmp_path / "a.gguf").write_bytes(gguf_file(Q, fill=1.0, more=more))
+    made = Recipe.decode(trained(tmp_path / "a.gguf", model, scale=0.5)).metadata
+    assert more.items() <= made.items()
+    assert gguf.decode_value(made["adapter.lora.alpha"]) == 4.0
+
+
+def test_a_gguf_file_of_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
+    from modelbuild.tensors.operations.leaf import leaf
+    from modelbuild.tensors.recipe import Entry
+
+    entry = Entry("blk.0.attn_q.weight", (64, 64), leaf("xxh3:0", "f32", (64, 64)))
+    other = Recipe({"general.architecture": gguf.encode_value("str", "mamba")}, (entry,))
+    (tmp_path / "a.gguf").write_bytes(gguf_file(Q, architecture="mamba"))
+    assert adapt_folder(tmp_path / "a.gguf", other) and merge_folder(tmp_path / "a.gguf", other)
+
+
+def test_thousands_of_unknown_tensors_take_no_hours(model: Recipe, tmp_path: Path) -> None:
+    more = {f"base_model.model.x.{n}.lora_{half}.weight": TENSOR[:1, :1] for n in range(1200) for half in "AB"}
+    adapters.write_peft(tmp_path / "a", {}, more=more, r=1)
+    with pytest.raises(Error, match="the adapter changes at least 1,?000 tensors that the model does not have"):
+        adapt_folder(tmp_path / "a", model)
 
 
 def test_an_untrained_one_may_be_allowed(model: Recipe, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from modelbuild.checkpoint.adapters.files import GGUF
 from modelbuild.checkpoint.adapters.tensors import floats
 from modelbuild.errors import Error
 from modelbuild.tensors import quants
-from modelbuild.tensors.formats.gguf import decode_value, encode_value, scalar
+from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
@@ -53,9 +53,10 @@ def _alpha(metadata: Mapping[str, bytes]) -> float:
     if data is None:
         raise Error(f"the adapter lacks '{ALPHA}'", hint="convert it again")
     value = decode_value(data)
-    if not isinstance(value, float) or not isfinite(value) or data != encode_value("f32", value):
-        raise Error(f"'{ALPHA}' expects a finite number as f32, got {shown(value)}", hint="convert the adapter again")
-    return value
+    if type_name(data) != "f32" or not isfinite(value):
+        got = shown(value) if type_name(data) == "f32" else type_name(data)
+        raise Error(f"'{ALPHA}' expects a finite number as f32, got {got}", hint="convert the adapter again")
+    return float(value)
 
 
 def _values(tensor: Tensor) -> Expression:
@@ -87,7 +88,8 @@ def _pair(name: str, found: Mapping[str, Expression], alpha: float) -> Pair:
 
 def _invocation(metadata: Mapping[str, bytes]) -> list[int]:
     key = "adapter.alora.invocation_tokens"
-    value = decode_value(metadata[key]) if key in metadata else []
-    if key in metadata and (not isinstance(value, list) or metadata[key] != encode_value("[u32]", value)):
-        raise Error(f"'{key}' expects a list of u32, got {shown(value)}", hint="convert the adapter again")
-    return list(value)
+    if key not in metadata:
+        return []
+    if (kind := type_name(metadata[key])) != "[u32]":
+        raise Error(f"'{key}' expects a value of the type [u32], got {kind}", hint="convert the adapter again")
+    return list(decode_value(metadata[key]))

@@ -44,6 +44,14 @@ def read(files: Files) -> Adapter:
     return replace(found, base=base) if isinstance(base, str) else found
 
 
+def placed(error: Error, files: Files) -> Error:
+    """What is wrong with an adapter, in one of its files: that of the weights, where the error does not say another."""
+    if error.path or error.parameter or error.input:
+        return error.of_input()
+    ((role, _),) = files.tables()
+    return error.replace(input=role)
+
+
 def configuration(data: bytes | None) -> Mapping[str, Any]:
     """What adapter_config.json says. Raises Error where there is none."""
     if data is None:
