@@ -116,6 +116,8 @@ class Adapters:
         folder, name = os.path.split(path)
         if not name.endswith(".safetensors"):
             raise self._other(adapter, folder, name)
+        if adapter_files.is_part(name):
+            raise in_named(adapter_files.in_parts(name), adapter, path)
         small = (
             (each, Source(os.path.join(folder, each), "bytes")) for each in (adapter_files.CONFIG, adapter_files.CARD)
         )

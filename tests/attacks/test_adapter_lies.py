@@ -135,7 +135,11 @@ LIES: Mapping[str, Lie] = {
     "one-dimension": peft(put(lora_A__weight=adapters.matrix("z", 64))),
     "twice": peft(put(lora_A__default__weight=TENSOR)),
     "empty": peft(lambda found: found.clear()),
-    "dora": peft(put(lora_magnitude_vector=adapters.matrix("m", 64)), use_dora=True),
+    "dora": peft(put(lora_magnitude_vector=adapters.matrix("m", 64))),
+    "dora-without-magnitudes": peft(use_dora=True),
+    "biases-without-any": peft(lora_bias=True),
+    "alpha-tiny": peft(lora_alpha=1e-45),
+    "mlx-scale-zero": mlx(lambda config: config["lora_parameters"].update(scale=0)),
     "modules-to-save": peft(put(**{"base_model.model.lm_head.weight": adapters.matrix("h", 320, 64)})),
     "biases": peft(put(lora_B__bias=adapters.matrix("b", 64)), lora_bias=True),
     "tokens": peft(put(**{"base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta": adapters.matrix("t", 2, 64)}),
@@ -214,6 +218,8 @@ FILES: Mapping[str, bytes] = {
     "gguf-architecture": gguf_file(Q, architecture="gemma"),
     "gguf-depth": gguf_file({name.replace("blk.0", "blk.7"): shape for name, shape in Q.items()}),
     "gguf-transposed": gguf_file({name: shape[::-1] for name, shape in Q.items()}),
+    "gguf-norm": gguf_file({"output_norm.weight.lora_a": (1, 64), "output_norm.weight.lora_b": (1, 1)}),
+    "gguf-more-unknown": gguf_file({**Q, "blk.0.x": (64,)}),
     "gguf-empty": gguf_file({}),
     "gguf-alpha-nan": gguf_file(Q, alpha=float("nan")),
     "gguf-alpha-u32": gguf_file(Q, more={"adapter.lora.alpha": gguf.encode_value("u32", 8)}),
@@ -327,6 +333,35 @@ def test_a_gguf_file_of_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
     other = Recipe({"general.architecture": gguf.encode_value("str", "mamba")}, (entry,))
     (tmp_path / "a.gguf").write_bytes(gguf_file(Q, architecture="mamba"))
     assert adapt_folder(tmp_path / "a.gguf", other) and merge_folder(tmp_path / "a.gguf", other)
+
+
+def test_a_gguf_file_may_say_its_leading_ones(model: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(gguf_file({name: (1, *shape) for name, shape in Q.items()}, fill=1.0))
+    assert adapt_folder(tmp_path / "a.gguf", model) and merge_folder(tmp_path / "a.gguf", model)
+
+
+def test_a_file_may_have_the_name_of_the_adapter_in_it(model: Recipe, tmp_path: Path) -> None:
+    def named(found: dict[str, Any]) -> None:
+        for name in list(found):
+            found[name.replace(".weight", ".mine.weight")] = found.pop(name)
+
+    peft(named)(tmp_path / "a")
+    assert len(Recipe.decode(adapt_folder(tmp_path / "a", model)).tensors) == 8
+
+
+def test_one_trained_for_classes_is_a_warning(model: Recipe, tmp_path: Path) -> None:
+    peft(task_type="SEQ_CLS")(tmp_path / "a")
+    (warning,) = adapt.look(
+        {"folder": "a", "outtype": "source", "scale": 1.0}, adapters.Files(tmp_path / "a", model)
+    ).warnings
+    assert warning.what.startswith("the adapter was trained for SEQ_CLS")
+
+
+def test_a_scale_that_f32_cannot_hold(model: Recipe, tmp_path: Path) -> None:
+    peft()(tmp_path / "a")
+    for scale, what in ((1e-46, "changes nothing"), (1e39, "changes all beyond measure")):
+        with pytest.raises(Error, match=what):
+            merge.look({"scale": scale}, adapters.Files(tmp_path / "a", model))
 
 
 def test_thousands_of_unknown_tensors_take_no_hours(model: Recipe, tmp_path: Path) -> None:

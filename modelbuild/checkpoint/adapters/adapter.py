@@ -79,6 +79,7 @@ class Adapter:
     invocation  the tokens after which an activated LoRA is switched on
     phrase      their text, where the adapter has no more
     base        the name of the model that it was trained on, where it says so
+    task        what it was trained for, as PEFT calls it, where it says so
     placed      the architecture of a GGUF file, where the names are of one
     metadata    of a GGUF file
     """
@@ -93,5 +94,6 @@ class Adapter:
     invocation: Sequence[int] = ()
     phrase: str = ""
     base: str = ""
+    task: str = ""
     placed: str = ""
     metadata: Mapping[str, bytes] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from modelbuild.tensors.formats.gguf import decode_value, scalar, type_name
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor, TensorTable
@@ -82,6 +83,8 @@ def _pair(name: str, found: Mapping[str, Expression], alpha: float) -> Pair:
             facts=[("lora_a", f"{list(found['lora_a'].shape)}"), ("lora_b", f"{list(found['lora_b'].shape)}")],
             hint="convert the adapter again",
         )
+    while len(a.shape) > 2 and a.shape[0] == 1:  # as ggml sees it
+        a, b = reshape(a, a.shape[1:]), reshape(b, b.shape[1:])
     files = tuple(f"{name}.{half}" for half in found)
     return Pair(a, b, alpha / b.shape[-1] if alpha else 1.0, None, files, name == EMBEDDING)
 

@@ -10,7 +10,7 @@ from math import prod
 from modelbuild.checkpoint import card
 from modelbuild.checkpoint.adapters import activated
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
-from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes
+from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
 from modelbuild.checkpoint.adapters.fused import unfused
 from modelbuild.checkpoint.adapters.gguf import ALPHA, EMBEDDING
@@ -22,7 +22,7 @@ from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
-from modelbuild.words import listed, shown
+from modelbuild.words import listed, plural, shown
 
 _MERGE = 'say mode = "merge" for it: then it goes into the weights, and all of it counts'
 
@@ -38,9 +38,12 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     check_architecture(adapter.placed, places)
     if adapter.whole and not adapter.placed:
         places.of(adapter.whole)
+    if unknown := [name for name in adapter.whole if adapter.placed and name not in places.entries]:
+        raise lacking(unknown, places)
     _refuse(adapter)
     pairs, constants = placed(adapter, places)
-    check(pairs, places)
+    check(pairs, places, scale)
+    _refuse_rows(pairs, places)
     invocation = activated.tokens(adapter, described, places)
     factors = Factors({})
     alpha = _alpha(pairs)
@@ -109,6 +112,17 @@ def _refuse(adapter: Adapter) -> None:
                 facts=[("tensors", listed(map(shown, names), 6))],
                 hint=_MERGE,
             )
+
+
+def _refuse_rows(pairs: Mapping[str, Pair], places: Places) -> None:
+    """Raise Error for pairs of norms and the like, which the runtime does not multiply with: it leaves them out."""
+    rows = [name for name in pairs if len(places.entries[name].shape) < 2]
+    if rows:
+        raise Error(
+            f"the adapter changes {plural(len(rows), 'tensor')} of one dimension, to which the runtime applies no layer",
+            facts=[("tensors", listed(map(shown, rows), 6))],
+            hint=_MERGE,
+        )
 
 
 def _alpha(pairs: Mapping[str, Pair]) -> float:

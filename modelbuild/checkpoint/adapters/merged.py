@@ -65,7 +65,7 @@ def recipe(
     pairs, constants = placed(adapter, places)
     if OUTPUT in pairs and OUTPUT not in places.entries and EMBEDDING in places.entries:
         merging.untie()
-    check(pairs, places)
+    check(pairs, places, scale)
     for name, pair in pairs.items():
         merging.change(name, _added(pair, scale))
     merging.add_biases(adapter, scale)

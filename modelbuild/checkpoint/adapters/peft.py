@@ -21,8 +21,9 @@ from modelbuild.words import in_json, listed, shown
 
 CONFIG = "adapter_config.json"
 
-_FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.(weight|bias))?")
-_MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")
+_FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+)?(?:\.(weight|bias))?")
+"""With the adapter's own name, which is in files that were not written by save_pretrained."""
+_MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
 _WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
 
@@ -38,6 +39,7 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
     _refuse(config)
     settings = _Settings(config)
     found = _Parts(tensors)
+    _check_whole(config, found)
     pairs: dict[str, Pair] = {}
     fused: list[Fused] = []
     for module, parts in found.factors.items():
@@ -179,6 +181,23 @@ def _check_rank(module: str, a: Expression, b: Expression, rank: int, embedding:
         if turned
         else f"{CONFIG} is not this adapter's: r, or rank_pattern, says another rank",
     )
+
+
+def _check_whole(config: Mapping[str, Any], found: _Parts) -> None:
+    """Raise Error where the configuration speaks of tensors that the file does not have."""
+    modules = [name for name in found.factors if not re.sub(r"(\.base_layer)+$", "", name).endswith(".experts")]
+    lacking = [name for name in modules if name not in found.magnitudes]
+    lost = [
+        ("use_dora", f"no magnitude of '{shown(lacking[0])}'" if lacking else ""),
+        ("lora_bias", "no bias of a factor" if modules and not found.biases else ""),
+    ]
+    for key, what in lost:
+        if config.get(key) and what:
+            raise Error(
+                f"'{key}' is {in_json(config[key])}, and the adapter has {what}",
+                path=CONFIG,
+                hint="the file is not whole, or the configuration is another adapter's: save it again",
+            )
 
 
 class _Settings:

@@ -222,8 +222,8 @@ def test_a_dora_of_an_embedding_gives_its_columns_their_lengths(tmp_path: Path) 
 def test_a_dora_of_some_experts_is_refused(tmp_path: Path) -> None:
     model, shapes = moe(tmp_path / "model")
     pairs = adapters.factors(shapes, r".*w1")
-    some = {name: x for name, x in magnitudes(pairs).items() if ".experts.1." not in name}
-    lora = adapters.write_peft(tmp_path / "lora", pairs, more=some, use_dora=True)
+    some = {module: pair for module, pair in pairs.items() if ".experts.1." not in module}
+    lora = adapters.write_peft(tmp_path / "lora", some, more=magnitudes(some), use_dora=True)
     golden.check("merge-dora-of-some-experts", golden.complaint(lambda: merged(lora, model)))
 
 
