@@ -8,6 +8,7 @@ import pytest
 
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest
+from modelbuild.plan import preflight
 
 from .test_plan import CHECKPOINT, gguf_file, graph
 
@@ -122,3 +123,10 @@ def test_an_adapter_that_is_always_on_needs_none(tmp_path: Path) -> None:
     toml = '[model.a]\nfrom = "./weights"\nadapters = [{ path = "lora" }]\n'
     files = {**CHECKPOINT, "weights/tokenizer.json": "{}", "lora/adapter_model.safetensors": b"x"}
     assert "tokenizer.json" not in dict(graph(tmp_path, toml, files).steps["a/adapt"].inputs)
+
+
+def test_one_is_looked_at_also_where_its_model_is_made_already(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "l.gguf" }]\n'
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), "l.gguf": gguf_file("adapter")})
+    errors = preflight.look(found, {"a/adapt", "a/adapter"}).errors
+    assert list(errors) == ["a/adapt"]
