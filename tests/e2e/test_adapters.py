@@ -133,8 +133,7 @@ def test_a_quantized_gguf_base_is_rounded_once_more(project: Project) -> None:
     project.write("ModelBuild.toml", '[model.q]\nfrom = "./base"\nquantize = "q8_0"\n')
     project.build()
     shutil.copy(blobs(project, "q", "model")[0], project.folder / "q.gguf")
-    toml = '[model.m]\nfrom = "./q.gguf"\nquantize = "q4_0"\nadapters = [{{ path = "one", mode = "merge" }}]\n'
-    project.write("ModelBuild.toml", toml)
+    toml = '[model.m]\nfrom = "./q.gguf"\nquantize = "q4_0"\nadapters = [{ path = "one", mode = "merge" }]\n'
     project.write("ModelBuild.toml", toml + "allow_requantize = true\n")
     project.run("m")
     assert "4 tensors of the model are quantized a second time" in project.errors
