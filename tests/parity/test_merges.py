@@ -145,14 +145,11 @@ EACH = {
 @pytest.mark.peer
 @pytest.mark.parametrize("feature", EACH)
 @pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
-def test_experts_one_by_one(model_type: str, feature: str, peft: Process, tmp_path: Path) -> None:
+def test_experts_one_by_one(model_type: str, feature: str, process: Process, tmp_path: Path) -> None:
     name, targets = MODELS[model_type]
-    case = zoo.cases(model_type)[name]
-    base = zoo.write(tmp_path / "base", case)
     targets = [target for target in targets if target != "gate"]
     config = {**PLAIN, "target_modules": targets, **EACH[feature]}
-    adapter, merged = job(peft, base, tmp_path, "bfloat16", config)
-    check(base, adapter, merged, case.pre, dora="dora" in feature)
+    compare(f"{model_type}, {feature}", process, zoo.cases(model_type)[name], tmp_path, [config])
 
 
 EXPERTS = {
