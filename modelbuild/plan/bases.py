@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.files import expand, reason
@@ -21,16 +20,14 @@ from modelbuild.project.variant import From, Variant
 from modelbuild.words import did_you_mean
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """The models of the project that a FROM may mean: one, or the rows of one."""
 
     line: From
     variants: tuple[Variant | Broken, ...]
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(NamedTuple):
     """A model of a models folder.
 
     name         as Ollama displays it

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
@@ -13,7 +13,6 @@ from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
-from modelbuild.plan.adapters import Adapters
 from modelbuild.plan.bases import Bases, Candidates, Pulled
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep, form, without_model
@@ -25,9 +24,12 @@ from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
+from modelbuild.steps import config, convert, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.plan.adapters import Adapters
 
 
 class Plan(NamedTuple):
@@ -43,7 +45,7 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
     """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
     weights, declared = WeightsReader(observed), Declared(project.file)
     bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
+    planner = _Planner(bases, weights, observed, declared)
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -62,15 +64,21 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared) -> None:
         self._bases = bases
         self._weights = weights
-        self._adapters = adapters
+        self._observed = observed
         self._declared = declared
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
         self._used: set[tuple[str, str]] = set()
+
+    @cached_property
+    def _adapters(self) -> Adapters:
+        from modelbuild.plan.adapters import Adapters
+
+        return Adapters(self._observed, self._weights, self._declared)
 
     def output(self, variant: Variant) -> Output:
         """Declare all steps of a variant. Raises Error."""
@@ -152,7 +160,7 @@ class _Planner:
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
-        return replace(base, layers=tuple(layers), parameters=merged, config=given)
+        return base._replace(layers=tuple(layers), parameters=merged, config=given)
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
@@ -202,7 +210,7 @@ class _Planner:
                     layers[number] = self._as_it_is(variant, media.MODEL, "model", base.whole)
                 elif base.finished:
                     layers[number] = self._model_layer(variant, base.finished)
-        return replace(base, layers=tuple(layers), whole=None)
+        return base._replace(layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
         found = self._adapters.layer(variant, base.recipe, adapter)
@@ -236,6 +244,8 @@ class _Planner:
         return base.made_of(recipe, finished)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
+        from modelbuild.steps import describe
+
         return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])
 
     def _quantized(self, variant: Variant, base: Base) -> Base:
@@ -255,7 +265,7 @@ class _Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
-        return replace(base, layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
+        return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -303,6 +313,8 @@ class _Planner:
         return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole, bare)
 
     def _import(self, variant: Variant, parts: Sequence[str]) -> str:
+        from modelbuild.steps import import_
+
         # The name of a whole file decides nothing; those of parts say which part they are.
         inputs = [(os.path.basename(path) if len(parts) > 1 else "file", Source(path, "gguf")) for path in parts]
         return self._declared.step(variant, import_, import_.Parameters(), inputs)
@@ -337,7 +349,7 @@ class _Planner:
         base = self.planned(chosen)
         assert chosen.names, "what is planned has a name"
         display = chosen.names[0].display()
-        return replace(base, layers=tuple(replace(each, origin=display) for each in base.layers))
+        return base._replace(layers=tuple(each._replace(origin=display) for each in base.layers))
 
     def _recognized(self, variant: Variant, found: Chat | None) -> tuple[tuple[LayerStep, ...], Mapping[str, Any]]:
         """The template layer and the parameters that follow from the weights' chat template, where it is one that we know.
@@ -346,7 +358,8 @@ class _Planner:
         """
         if variant.string("template") is not None or "template" in variant.cleared:
             return (), {}
-        found = self._adapters.chat(variant) or found
+        if variant.adapters:
+            found = self._adapters.chat(variant) or found
         if text := variant.metadata.get("tokenizer.chat_template"):
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
         if found is None or variant.metadata.get("tokenizer.chat_template") == "":
