@@ -104,7 +104,7 @@ def grafted(base: Recipe, adapter: Adapter, files: Folder, *, scale: float) -> R
         raise Error("an adapter of fused experts cannot go into safetensors yet", hint="export a GGUF instead")
     places = Straight(base)
     before = dict(places.entries)
-    made = merged.changed(base, adapter, places, scale=scale, requantize=False)
+    made = merged.changed(base, adapter, places, scale=scale)
     small = _with_tokens(base.metadata, files)
     rows = made.entries[places.embedding].shape[0] if places.embedding in made.entries else 0
     config: dict[str, Any] = {}

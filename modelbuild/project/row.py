@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild import shapes
 from modelbuild.checkpoint import metadata
@@ -29,8 +28,7 @@ from modelbuild.tensors.formats import split as splitting
 from modelbuild.words import as_text
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What all rows of a project have in common.
 
     texts      reads the files that keys name
@@ -47,8 +45,7 @@ class Surroundings:
     faults: Mapping[str, Sequence[Error]]
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """A row of a model and all that tables say of it.
 
     said   key -> the value on top, as it is written
@@ -63,8 +60,7 @@ class Declaration:
     table: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(NamedTuple):
     """The name of a row."""
 
     names: tuple[Name, ...]
@@ -179,6 +175,7 @@ class Reader:
             adapters=read.adapters(),
             drafts=read.drafts(),
             exports=read.exports(),
+            pushes=read.pushes(self._around.namespace),
             cleared=frozenset(cleared),
             table=self.declared.table,
             mix_table=mix.place if mix else None,
@@ -341,6 +338,21 @@ class _Reading:
                 self.values.problems.add(here.at("path").error("'path' expects a folder", value=False))
             elif shape and link:
                 found.append(ExportTo(shape, folder, split, link))
+        return tuple(found)
+
+    def pushes(self, namespace: str | None) -> tuple[Name, ...]:
+        """The names of `push`, each once."""
+        found: list[Name] = []
+        if "push" not in self.said:
+            return ()
+        entries, place = self.said["push"]
+        for number, entry in enumerate(entries or ()):
+            here = place.at(number)
+            name = self.values.checked(entry, here, partial(keys.push_name, namespace=namespace))
+            if name is not None and (fault := name.unpushable()) is not None:
+                self.values.problems.add(here.placed(fault))
+            elif name is not None and name not in found:
+                found.append(name)
         return tuple(found)
 
     def drafts(self) -> tuple[File, ...]:

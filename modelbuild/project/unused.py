@@ -21,6 +21,7 @@ _ONLY_NAMES = frozenset(name for name, key in KEYS.items() if key.makes == "name
     "description",
     "export",
     "output",
+    "push",
 }
 """Keys that say what a model is called, and change nothing of it."""
 _AXES = [*(name for name, key in KEYS.items() if key.makes is None), *PARAMETERS]

@@ -165,15 +165,12 @@ class ExportedTree(Exported):
     def _spliced(self, file: Temporary, content: Spliced) -> str:
         """Put a file together; returns its digest."""
         sha = hashlib.sha256()
-        growing = page_cache.Growing(file.fileno())
-        done = 0
         with contextlib.ExitStack() as stack:
             sources = {}
             for piece in content.pieces:
                 if isinstance(piece, bytes):
                     sha.update(piece)
                     file.write(piece)
-                    done += len(piece)
                     continue
                 if piece.digest not in sources:
                     source = stack.enter_context(self._store.open(piece.digest))
@@ -188,9 +185,8 @@ class ExportedTree(Exported):
                     sha.update(data)
                     file.write(data)
                     at += len(data)
-                    done += len(data)
-                    growing.reach(done)
         os.fsync(file.fileno())
+        page_cache.forget(file.fileno())
         artifact = "sha256:" + sha.hexdigest()
         self._kept.put(_key(content), artifact.encode())
         return artifact
