@@ -311,10 +311,8 @@ class _Planner:
             case files:
                 return self._imported(variant, files)
 
-    def _gathered(self, variant: Variant, folder: CheckpointFolder) -> str | None:
+    def _gathered(self, variant: Variant, folder: CheckpointFolder) -> str:
         """The step that takes a checkpoint as it is, where some model is wanted as one."""
-        if not self.restores:
-            return None
         from modelbuild.checkpoint.shards import BESIDE
 
         beside = [(name, Source(os.path.join(folder.path, name), "bytes")) for name in BESIDE]
@@ -332,10 +330,9 @@ class _Planner:
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
+        restored = self._gathered(variant, folder) if self.restores else None
         layers = (LayerStep(media.MODEL, ""), *made.layers)
-        base = Base(
-            layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=self._gathered(variant, folder)
-        )
+        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
         return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
