@@ -94,6 +94,31 @@ class Pair(ParamType):
         return _starting((f"{name}=" for name in names(ctx, "vars")), incomplete)
 
 
+class Parameter(ParamType):
+    """NAME=VALUE, for a parameter of Ollama."""
+
+    name = "parameter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        from modelbuild.errors import Error
+        from modelbuild.ollama.modelfile.parameters import parameter
+
+        if isinstance(value, tuple):
+            return value
+        name, mark, text = value.partition("=")
+        if not mark or not name:
+            self.fail(f"expected NAME=VALUE, got '{value}'", param, ctx)
+        try:
+            return name, parameter(name, text)
+        except Error as error:
+            self.fail(error.what + (f"; {error.hint}" if error.hint else ""), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from modelbuild.ollama.modelfile.parameters import PARAMETERS
+
+        return _starting((f"{name}=" for name in PARAMETERS), incomplete)
+
+
 class Override(ParamType):
     """MODEL.KEY=VALUE; read with the project."""
 

@@ -59,6 +59,10 @@ class Timing(NamedTuple):
     seconds: float | None = None
 
 
+class Full(Error):
+    """The conversation is longer than the context."""
+
+
 class Talk(Protocol):
     """A loaded model.
 
@@ -119,8 +123,4 @@ def choose(model: Model, named: str | None = None) -> tuple[str, Runner]:
         reasons[name] = reason
     facts = [(name, f"{reasons[name]}: {runner.WAY}") for name, runner in tried.items()]
     what = f"'{named}' cannot run '{model.name}' here" if named else f"nothing here can run '{model.name}'"
-    return _fail(what, facts)
-
-
-def _fail(what: str, facts: Sequence[tuple[str, str]]) -> tuple[str, Runner]:
     raise Error(what, facts=facts)

@@ -10,7 +10,7 @@ from modelbuild.ollama import prompt
 from modelbuild.ollama.chat_templates import recognize
 from modelbuild.ollama.go_template import Unsupported
 from modelbuild.ollama.template import find_fault
-from modelbuild.runners import Model, Piece, Timing
+from modelbuild.runners import Full, Model, Piece, Timing
 
 DEFAULTS: Mapping[str, Any] = {
     "temperature": 0.8,
@@ -147,10 +147,6 @@ def failed(fault: Any) -> Error:
         hint = "`/clear` begins a new conversation; -p num_ctx=N makes more room"
         return Full(f"the conversation does not fit the context: {used} tokens, of {room}", hint=hint)
     return Error(f"llama.cpp: {message}")
-
-
-class Full(Error):
-    """The prompt is longer than the context."""
 
 
 def timing(event: Mapping[str, Any]) -> Timing | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -194,7 +194,25 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     return WRONG
 
 
-def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
+    """Where the models are that were put there, name -> manifest, and how to run one."""
+    report = call.report
+    if not published or report.quiet or report.as_json:
+        return
+    from modelbuild.cli.afterwards import by_shortest, said
+
+    names = by_shortest((each.names for each in selection.outputs), published)
+    line, warning = said(call.session.models.root, names)
+    report.note_once(line)
+    if warning is not None:
+        report.warning(warning)
+
+
+End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
+"""What is said at the end of a build, of the names that were put into the models folder, each with its manifest."""
+
+
+def built(call: Invocation, selection: Selection, options: BuildOptions, end: End = say_how_to_run) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
@@ -230,28 +248,14 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         if failures:
             # The names of those that failed come last.
             progress.stop()
-            _say_how_to_run(call, selection, published)
+            end(call, selection, published)
         progress.close(failures)
     if failures:
         return FAILED
     if untagged and not report.as_json:
         report.note(naming.untagged_note(untagged))
-    _say_how_to_run(call, selection, published)
+    end(call, selection, published)
     return GOOD
-
-
-def _say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
-    """Where the models are that were put there, name -> manifest, and how to run one."""
-    report = call.report
-    if not published or report.quiet or report.as_json:
-        return
-    from modelbuild.cli.afterwards import by_shortest, said
-
-    names = by_shortest((each.names for each in selection.outputs), published)
-    line, warning = said(call.session.models.root, names)
-    report.note_once(line)
-    if warning is not None:
-        report.warning(warning)
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
