@@ -76,12 +76,12 @@ class Conversation:
         self._show_thinking(kind == "thought")
         if kind == "answer":
             report.stream(text)
-        elif not report.quiet:
+        else:
             report.aside(text)
 
     def _show_thinking(self, thinks: bool) -> None:
-        if thinks != self._thinks and not (self._report.quiet or self._report.as_json):
-            self._report.note("Thinking..." if thinks else "\n...done thinking.\n")
+        if thinks != self._thinks and not self._report.as_json:
+            self._report.aside("Thinking...\n" if thinks else "\n...done thinking.\n\n")
         self._thinks = thinks
 
     @contextmanager

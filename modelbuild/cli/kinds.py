@@ -52,6 +52,25 @@ def sorted_q(words: Sequence[str]) -> list[str]:
     return [*found, *words[at:]]
 
 
+_ADDRESS = re.compile(r"https?://.*|(?:localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\])(?::\d+)?")
+
+
+def with_address(words: Sequence[str]) -> list[str]:
+    """Tell what follows `--ollama`: only an address is its value, any other word is a target."""
+    found: list[str] = []
+    at = 0
+    while at < len(words) and words[at] != "--":
+        if words[at] != "--ollama":
+            found.append(words[at])
+        elif at + 1 < len(words) and _ADDRESS.fullmatch(words[at + 1]):
+            found.append(f"--ollama={words[at + 1]}")
+            at += 1
+        else:
+            found.append("--ollama=")
+        at += 1
+    return [*found, *words[at:]]
+
+
 class Count(ParamType):
     """A number of at least 1."""
 

@@ -62,8 +62,14 @@ class Report:
         self.out.flush()
 
     def aside(self, text: str) -> None:
-        """A part of a note, at once."""
-        self.err.write(self.paint(harmless(text), "dim"))
+        """A part of a note of less weight, at once."""
+        if not self.quiet:
+            self.err.write(self.paint(harmless(text), "dim"))
+            self.err.flush()
+
+    def redraw(self, text: str) -> None:
+        """Replace the last line of a terminal, which has no end yet."""
+        self.err.write(f"\r\x1b[2K{harmless(text)}")
         self.err.flush()
 
     def data(self, value: Any) -> None:

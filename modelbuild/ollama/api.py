@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
-
 
 from modelbuild.errors import Error
 from modelbuild.ollama.server import PORT, host_and_port
@@ -89,6 +89,14 @@ class Client:
             raise self._odd()
         return {str(model.get("name")).casefold(): str(model.get("digest", "")) for model in models}
 
+    def show(self, name: str) -> dict[str, Any]:
+        """What the server shows of a model: `template`, `system`, `parameters` (as text), and more."""
+        body, headers = json.dumps({"model": name}).encode(), {"Content-Type": "application/json"}
+        with self._answer("POST", "/api/show", body, PATIENCE, headers) as answer:
+            if answer.status != 200:
+                raise self._refused(answer)
+            return self._value(answer.read(LONGEST_LINE))
+
     def has_blob(self, digest: str) -> bool:
         """Whether the server has the blob of a digest (`sha256:<hex>`)."""
         with self._answer("HEAD", f"/api/blobs/{quote(digest)}", None, PATIENCE) as answer:
@@ -99,8 +107,6 @@ class Client:
     def put_blob(self, digest: str, path: str, sent: Callable[[int], None]) -> None:
         """Send a file as the blob of its digest, which the server checks; `sent` hears of each chunk's bytes."""
         with open(path, "rb") as file:
-            import os
-
             size = os.fstat(file.fileno()).st_size
 
             def chunks() -> Iterator[bytes]:
@@ -113,7 +119,9 @@ class Client:
                 if answer.status not in (200, 201):
                     raise self._refused(answer)
 
-    def stream(self, path: str, body: Mapping[str, Any], begun: Callable[[Stop], None] | None = None) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, path: str, body: Mapping[str, Any], begun: Callable[[Stop], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """POST an object; the objects that the server answers, a line each. `begun` gets what ends the answer early."""
         headers = {"Content-Type": "application/json"}
         stop = Stop()
@@ -157,7 +165,13 @@ class Client:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, body: Any, patience: float, headers: Mapping[str, str] = {}, stop: Stop | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        patience: float,
+        headers: Mapping[str, str] = {},
+        stop: Stop | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self.at.scheme == "https" else http.client.HTTPConnection
         connection = kind(self.at.host, self.at.port, timeout=PATIENCE)

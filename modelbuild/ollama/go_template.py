@@ -123,7 +123,12 @@ class _Reader:
 def _declared(words: list[Token]) -> tuple[tuple[str, ...], bool, list[Token]]:
     """The variables before `:=` or `=`, which of these it is, and the words after it."""
     for at in (1, 3):
-        if len(words) > at and words[0].kind == "variable" and words[at].text in (":=", "=") and words[at].kind == "mark":
+        if (
+            len(words) > at
+            and words[0].kind == "variable"
+            and words[at].text in (":=", "=")
+            and words[at].kind == "mark"
+        ):
             return tuple(word.text for word in words[:at:2]), words[at].text == ":=", words[at + 1 :]
     return (), False, words
 

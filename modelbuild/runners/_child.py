@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from queue import SimpleQueue
 from typing import Any
 
@@ -66,8 +67,7 @@ def serve() -> None:
 
 
 def _load(request: dict[str, Any]) -> Any:
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = request["model"]
     adapters = []

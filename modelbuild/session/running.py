@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelbuild.bounded_json import text as json_text
 from modelbuild.errors import Error
-from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.ollama import manifest
-from modelbuild.ollama.library import Library, Served
-from modelbuild.ollama.manifest import parse_params
+from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name, displayed
 from modelbuild.runners import Model
-
-ROLES = ("system", "user", "assistant")
+from modelbuild.session.layers import Texts
 
 
 def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
@@ -30,27 +25,25 @@ def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
     if not library.is_whole(served):
         hint = "`modelbuild check` finds out what a project lacks; a pulled model is pulled again"
         raise Error(f"'{displayed(name)}' is not whole: a blob is missing", path=library.root, hint=hint)
-    reader = _Reader(library, served)
-    weights = reader.path(manifest.MODEL)
+    texts = Texts(library, served)
+    weights = texts.path(manifest.MODEL)
     if weights is None:
         what = f"'{displayed(name)}' has no GGUF file: only Ollama runs it"
         raise Error(what, hint=f"`ollama run {displayed(name)}`")
     chat, context = _of_weights(weights)
-    parameters: dict[str, Any] = {}
-    for data in reader.blobs(manifest.PARAMS):
-        parameters = {**parse_params(data), **parameters}
+    renderer = texts.config().get("renderer")
     return Model(
         name=displayed(name),
         digest=served.digest.removeprefix("sha256:"),
         weights=weights,
-        adapters=reader.paths(manifest.ADAPTER),
-        projector=reader.path(manifest.PROJECTOR),
-        template=reader.text(manifest.TEMPLATE),
+        adapters=texts.paths(manifest.ADAPTER),
+        projector=texts.path(manifest.PROJECTOR),
+        template=texts.text(manifest.TEMPLATE),
         chat=chat,
-        renderer=reader.renderer(),
-        system=reader.text(manifest.SYSTEM) or "",
-        messages=reader.messages(),
-        parameters={**parameters, **given},
+        renderer=renderer if isinstance(renderer, str) and renderer else None,
+        system=texts.text(manifest.SYSTEM) or "",
+        messages=texts.messages(),
+        parameters={**texts.parameters(), **given},
         given=dict(given),
         context=context,
     )
@@ -84,56 +77,3 @@ def _of_weights(path: str) -> tuple[tuple[str, str, str] | None, int]:
     context = gguf.scalar(metadata, f"{architecture}.context_length")
     template = (found.template, found.bos or "", found.eos or "") if found is not None else None
     return template, context if type(context) is int and context > 0 else 0
-
-
-class _Reader:
-    """The layers of a manifest."""
-
-    def __init__(self, library: Library, served: Served) -> None:
-        self._library = library
-        self._layers = served.manifest.layers
-        self._config = served.manifest.config
-
-    def paths(self, media_type: str) -> list[str]:
-        return [self._library.blob_path(layer.digest) for layer in self._layers if layer.media_type == media_type]
-
-    def path(self, media_type: str) -> str | None:
-        found = self.paths(media_type)
-        return found[0] if found else None
-
-    def blobs(self, media_type: str) -> list[bytes]:
-        return [self._read(path) for path in self.paths(media_type)]
-
-    def text(self, media_type: str) -> str | None:
-        """The text of the last layer of a kind, which decides."""
-        found = self.blobs(media_type)
-        return found[-1].decode("utf-8", "replace") if found else None
-
-    def messages(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        for path in self.paths(manifest.MESSAGES):
-            value = self._json(path)
-            for each in value if isinstance(value, list) else [None]:
-                role, content = (each.get("role"), each.get("content")) if isinstance(each, dict) else (None, None)
-                if role not in ROLES or not isinstance(content, str):
-                    raise Error("is not a list of messages", path=path)
-                found.append((role, content))
-        return found
-
-    def renderer(self) -> str | None:
-        value = self._json(self._library.blob_path(self._config.digest))
-        found = value.get("renderer") if isinstance(value, dict) else None
-        return found if isinstance(found, str) and found else None
-
-    def _json(self, path: str) -> Any:
-        try:
-            return json.loads(json_text(self._read(path), path))
-        except (ValueError, RecursionError):
-            raise Error("is not JSON", path=path) from None
-
-    @staticmethod
-    def _read(path: str) -> bytes:
-        try:
-            return read_plain(path, LARGEST)[0]
-        except OSError as error:
-            raise Error(f"cannot be read: {reason(error)}", path=path) from None

@@ -60,6 +60,11 @@ def parameters() -> list[click.Parameter]:
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
         click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
+        click.Option(
+            ["--ollama"],
+            metavar="[URL]",
+            help="Then send the models to a running Ollama; default: $OLLAMA_HOST, or this machine's.",
+        ),
     ]
 
 
@@ -74,6 +79,7 @@ class Request(NamedTuple):
     explain: bool = False
     watch: bool = False
     output: str | None = None
+    ollama: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -85,6 +91,8 @@ class Request(NamedTuple):
 
 def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
+    if asked.ollama is not None:
+        return _send(call, asked)
     if asked.watch:
         return _watch(call, asked)
     with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
@@ -146,6 +154,25 @@ def _watch(call: Invocation, asked: Request) -> int:
     from modelbuild.cli.watching import until_interrupted
 
     return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
+
+
+def _send(call: Invocation, asked: Request) -> int:
+    """Build, and send what was asked for to a server. One that cannot be reached is found before anything is built."""
+    from modelbuild.cli import sending
+
+    for option, given in (("-o", asked.output), ("--dry-run", asked.dry_run), ("--watch", asked.watch)):
+        if given:
+            raise Error(f"--ollama and {option} cannot be used together", hint="leave one of them out")
+    client = sending.server(asked.ollama or os.environ.get("OLLAMA_HOST", ""))
+    selection = _select(call, asked.targets)
+    code = GOOD
+    if selection.broken and not asked.keep_going:
+        return _refuse(call, selection, "was")
+    if selection.outputs:
+        code = built(call, selection, asked.options(), lambda *_: None)
+    if code != GOOD and not asked.keep_going:
+        return code
+    return max(code, sending.send(call, client, selection.outputs))
 
 
 def _into(call: Invocation, output: str | None) -> str | None:

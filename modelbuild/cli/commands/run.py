@@ -158,7 +158,7 @@ def _run(call: Invocation, model: Model, prompt: str | None, named: str | None) 
         signal.signal(number, _leave)
     begun = report.seconds
     with closing(runner.talk(model)) as talk:
-        report.note(report.paint(f"{model.name}, with {name}: {talk.about}", "dim"))
+        report.aside(f"{model.name}, with {name}: {talk.about}\n")
         for warning in talk.warnings:
             report.warning(warning)
         conversation = Conversation(report, talk, report.seconds - begun)

@@ -16,10 +16,8 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.one_target import one
 from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
-from modelbuild.project.broken import told
 from modelbuild.words import cut, in_line, listed, plural, size
 
 if TYPE_CHECKING:
