@@ -40,7 +40,10 @@ def address(text: str) -> Address:
     scheme, mark, rest = text.strip().strip("\"'").strip().partition("://")
     if not mark:
         scheme, rest = "http", scheme
-    if scheme not in ("http", "https"):
+    if "@" in rest:
+        # It is not shown: what stands before it may be a password.
+        raise Error("the address of an Ollama server has no user and no password", hint=f"such as http://127.0.0.1:{PORT}")
+    if scheme not in ("http", "https") or any(char.isspace() or not char.isprintable() for char in rest):
         raise Error(f"'{text}' is not the address of an Ollama server", hint=f"such as http://127.0.0.1:{PORT}")
     hostport, _, path = rest.partition("/")
     host, said = host_and_port(hostport)
@@ -49,8 +52,6 @@ def address(text: str) -> Address:
         if not (said.isascii() and said.isdecimal() and 0 < int(said[:6]) <= 65535):
             raise Error(f"'{text}' has an invalid port, got '{said}'", hint=f"such as http://127.0.0.1:{PORT}")
         port = int(said)
-    if "@" in host or any(char.isspace() or not char.isprintable() for char in rest):
-        raise Error("the address of an Ollama server has a host, a port and nothing secret")
     found = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return Address(scheme, found, port, f"/{path.strip('/')}" if path.strip("/") else "")
 
@@ -99,7 +100,7 @@ class Client:
 
     def has_blob(self, digest: str) -> bool:
         """Whether the server has the blob of a digest (`sha256:<hex>`)."""
-        with self._answer("HEAD", f"/api/blobs/{quote(digest)}", None, PATIENCE) as answer:
+        with self._answer("HEAD", f"/api/blobs/{quote(digest, safe=':')}", None, PATIENCE) as answer:
             if answer.status not in (200, 404):
                 raise self._refused(answer)
             return answer.status == 200
@@ -115,7 +116,7 @@ class Client:
                     sent(len(data))
 
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            with self._answer("POST", f"/api/blobs/{quote(digest)}", chunks(), LONGEST_SILENCE, headers) as answer:
+            with self._answer("POST", f"/api/blobs/{quote(digest, safe=':')}", chunks(), LONGEST_SILENCE, headers) as answer:
                 if answer.status not in (200, 201):
                     raise self._refused(answer)
 
