@@ -42,7 +42,9 @@ def address(text: str) -> Address:
         scheme, rest = "http", scheme
     if "@" in rest:
         # It is not shown: what stands before it may be a password.
-        raise Error("the address of an Ollama server has no user and no password", hint=f"such as http://127.0.0.1:{PORT}")
+        raise Error(
+            "the address of an Ollama server has no user and no password", hint=f"such as http://127.0.0.1:{PORT}"
+        )
     if scheme not in ("http", "https") or any(char.isspace() or not char.isprintable() for char in rest):
         raise Error(f"'{text}' is not the address of an Ollama server", hint=f"such as http://127.0.0.1:{PORT}")
     hostport, _, path = rest.partition("/")
@@ -116,7 +118,9 @@ class Client:
                     sent(len(data))
 
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            with self._answer("POST", f"/api/blobs/{quote(digest, safe=':')}", chunks(), LONGEST_SILENCE, headers) as answer:
+            with self._answer(
+                "POST", f"/api/blobs/{quote(digest, safe=':')}", chunks(), LONGEST_SILENCE, headers
+            ) as answer:
                 if answer.status not in (200, 201):
                     raise self._refused(answer)
 

@@ -34,7 +34,9 @@ def test_a_conversation(template: str, messages: list[tuple[str, str]], expected
     assert rendered(template, messages) == expected
 
 
-@pytest.mark.parametrize("template", ["{{ .Think }}", "{{ if true }}{{ .Response }}{{ else }}x{{ end }}", "{{ len .Response }}"])
+@pytest.mark.parametrize(
+    "template", ["{{ .Think }}", "{{ if true }}{{ .Response }}{{ else }}x{{ end }}", "{{ len .Response }}"]
+)
 def test_what_is_refused(template: str) -> None:
     with pytest.raises(Unsupported):
         rendered(template, TALK)
