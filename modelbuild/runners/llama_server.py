@@ -64,7 +64,8 @@ class Talk:
         self._folder = tempfile.TemporaryDirectory(prefix="modelbuild-")
         self._socket = os.path.join(self._folder.name, "s.sock")
         self._log = open(os.path.join(self._folder.name, "log"), "w+b")  # noqa: SIM115 (closed with the process)
-        self._connection: _Connection | None = None
+        # Of the answer under way: HTTP forgets a connection that the server is going to close.
+        self._answering: socket.socket | None = None
         self._stopped = False
         self._process = subprocess.Popen(
             self._command(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
@@ -108,8 +109,10 @@ class Talk:
     def answer(self, messages: Sequence[tuple[str, str]]) -> Iterator[Piece]:
         where, body = _llama.request(self._model, self._way, messages)
         self.timing, self._stopped = Timing(), False
-        connection = self._connection = _Connection(self._socket, LONGEST_SILENCE)
+        connection = _Connection(self._socket, LONGEST_SILENCE)
         try:
+            connection.connect()
+            self._answering = connection.sock
             connection.request("POST", where, json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             if answer.status != 200:
@@ -123,14 +126,14 @@ class Talk:
             if not self._stopped:
                 raise self._ended() from None
         finally:
-            self._connection = None
+            self._answering = None
             connection.close()
 
     def stop(self) -> None:
         self._stopped = True
-        if self._connection is not None and self._connection.sock is not None:
+        if self._answering is not None:
             with suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
+                self._answering.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._process.terminate()
