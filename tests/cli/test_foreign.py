@@ -16,8 +16,8 @@ from tests.projects import write
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["run", "chat"], "Ollama runs models: `ollama run chat`"),
-        (["run"], "Ollama runs models: `ollama run NAME`"),
+        (["stop", "chat"], "Ollama stops models: `ollama stop chat`"),
+        (["stop"], "Ollama stops models: `ollama stop NAME`"),
         (
             ["create", "me/chat"],
             "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
@@ -119,7 +119,7 @@ def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     whole = capsys.readouterr().out
     assert main.main(["--help"]) == 0
     assert whole == capsys.readouterr().out
-    assert main.main(["help", "run"]) == 2
-    assert "Ollama runs models" in capsys.readouterr().err
+    assert main.main(["help", "stop"]) == 2
+    assert "Ollama stops models" in capsys.readouterr().err
     assert main.main(["help", "lst"]) == 2
     assert "did you mean 'list'?" in capsys.readouterr().err
