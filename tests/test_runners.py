@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelbuild import runners
-from modelbuild.errors import Error
+from modelbuild.errors import Error, render
 from modelbuild.runners import Model
 
 MODEL = Model("m:latest", "0" * 64, "/weights")
@@ -36,4 +36,10 @@ def test_none_can_and_each_is_named_with_the_way_to_it(monkeypatch: pytest.Monke
     with pytest.raises(Error) as caught:
         runners.choose(MODEL)
     assert caught.value.what == "nothing here can run 'm:latest'"
-    assert caught.value.facts == tuple((name, f"it is missing: {runners.get(name).WAY}") for name in runners.names())
+    assert render(caught.value) == (
+        "error: nothing here can run 'm:latest'\n"
+        "  ollama        it is missing: start `ollama serve` on this models folder, or send the model to a server: "
+        "`modelbuild --ollama TARGET`\n"
+        "  llama-server  it is missing: install llama.cpp (https://llama.app, or brew install llama.cpp), which brings `llama-server`\n"
+        "  xllamacpp     it is missing: install modelbuild with the extra 'run': pip install 'modelbuild[run]'"
+    )

@@ -16,8 +16,8 @@ from tests.projects import write
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["stop", "chat"], "Ollama stops models: `ollama stop chat`"),
-        (["stop"], "Ollama stops models: `ollama stop NAME`"),
+        (["stop", "chat"], "Ollama stops models: `ollama stop chat`; Ctrl-C stops a build"),
+        (["stop"], "Ollama stops models: `ollama stop NAME`; Ctrl-C stops a build"),
         (
             ["create", "me/chat"],
             "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
@@ -71,7 +71,7 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
         first = words.split()[0] if words else ""
         assert first == "" or first.startswith(("-", "{")) or first in commands()
     for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
-        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"]):
+        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"], ["help", "run"]):
             assert main.main(words) == 0
         assert option in capsys.readouterr().out
 
