@@ -151,8 +151,7 @@ def _input(report: Report, prompt: str) -> str:
     if report.width:
         return input(prompt)
     # stdout goes elsewhere, and `input` would put the prompt there.
-    report.err.write(prompt)
-    report.err.flush()
+    report.aside(prompt)
     return input()
 
 

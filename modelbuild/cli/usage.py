@@ -17,6 +17,7 @@ EXAMPLES = (
 COMMANDS: Mapping[str, Sequence[str]] = {
     "Build": ("build", "run", "export", "watch"),
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
+    "Installed models": ("cp", "rm"),
     "Start and tidy up": ("init", "clean"),
 }
 """Title -> commands; any other command is in the last group."""

@@ -22,13 +22,13 @@ from typing import Any
 
 def serve() -> None:
     """Answer until the input ends."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # What the library prints must not stand between the answers.
     os.dup2(2, 1)
 
     def say(value: Mapping[str, Any]) -> None:
-        out.write(json.dumps(value) + "\n")
-        out.flush()
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
 
     asked: SimpleQueue[dict[str, Any]] = SimpleQueue()
     stopped = threading.Event()

@@ -85,7 +85,9 @@ def _joined(words: Sequence[str]) -> str | None:
 
 def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
     """Where the target is once it is built, and its name there; or the exit code of a build that failed. Raises Error."""
+    from modelbuild.ollama.library import Library
     from modelbuild.session import running
+    from modelbuild.session.models_root import without_project
 
     in_folder = running.named(target) if target is not None else None
     try:
@@ -94,7 +96,7 @@ def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Librar
         # Also where there is no project, or a broken one, the models folder has models.
         if call.settings.file is not None or in_folder is None:
             raise
-        library = _folder(call)
+        library = Library(without_project(call.settings))
         if library.served(in_folder) is None:
             if call.has_project or _has_project(call):
                 raise
@@ -113,17 +115,6 @@ def _has_project(call: Invocation) -> bool:
     from modelbuild.session.settings import folder_of
 
     return find(folder_of(call.settings)) is not None
-
-
-def _folder(call: Invocation) -> Library:
-    """The models folder where no project names one."""
-    import os
-
-    from modelbuild.ollama.library import Library, default_folder
-    from modelbuild.session.settings import started_in
-
-    named = call.settings.models or default_folder(os.environ.get("OLLAMA_MODELS"), os.path.expanduser("~"))
-    return Library(started_in(call.settings.folder, named))
 
 
 def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
