@@ -37,11 +37,20 @@ class Typist:
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    def ended(self) -> int:
-        """Wait until it ends; returns its exit code."""
+    def ended(self, again: str = "") -> int:
+        """Wait until it ends; returns its exit code.
+
+        again  what is typed each second meanwhile: a Ctrl-C between a prompt and the wait for input is only heard with the next key
+        """
         end = time.monotonic() + PATIENCE
-        while self._read(end - time.monotonic()):
-            pass
+        while True:
+            try:
+                if not self._read(min(end - time.monotonic(), 1) if again else end - time.monotonic()):
+                    break
+            except subprocess.TimeoutExpired:
+                if not again or time.monotonic() > end:
+                    raise
+                self.type(again)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
     def _read(self, patience: float) -> bool:

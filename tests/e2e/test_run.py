@@ -198,7 +198,7 @@ def test_ctrl_c_stops_the_answer_and_leaves_where_there_is_none(talking: Talking
             typist.type(CTRL_C)
             typist.until("\n>>> ")
             typist.type(end)
-            assert typist.ended() == 0
+            assert typist.ended(end) == 0
             assert "Traceback" not in typist.seen
 
 
