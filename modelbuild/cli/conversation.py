@@ -39,10 +39,9 @@ class Conversation:
         self._said.append(("user", prompt))
         parts: dict[str, list[str]] = {"answer": [], "thought": []}
         try:
-            with self._stoppable():
-                for piece in self._pieces():
-                    self._show(piece.kind, piece.text)
-                    parts[piece.kind].append(piece.text)
+            for piece in self._pieces():
+                self._show(piece.kind, piece.text)
+                parts[piece.kind].append(piece.text)
         except Error:
             self._said.pop()
             raise
@@ -86,10 +85,7 @@ class Conversation:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Within, the first Ctrl-C ends the answer and a second one the program; where nobody chats, the first one does."""
-        if not sys.stdin.isatty() or self._report.as_json:
-            yield
-            return
+        """Within, the first Ctrl-C ends the answer, and a second one the program."""
 
         def hear(number: int, frame: FrameType | None) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -117,7 +113,8 @@ class Conversation:
                 self._report.note(f"no such command '{text}'; /? lists them")
             elif text:
                 try:
-                    self.ask(text)
+                    with self._stoppable():
+                        self.ask(text)
                 except Error as error:
                     self._report.error(error)
 

@@ -202,6 +202,17 @@ def test_ctrl_c_stops_the_answer_and_leaves_where_there_is_none(talking: Talking
             assert "Traceback" not in typist.seen
 
 
+def test_ctrl_c_ends_what_is_no_chat(talking: Talking) -> None:
+    from tests.cli.typing_on import CTRL_C, Typist
+
+    talking.run("chat", "x")
+    with Typist(talking.command("chat", "Tell"), talking.fakes.environ(FAKE_LLAMA="endless")) as typist:
+        typist.until("and and and")
+        typist.type(CTRL_C)
+        assert typist.ended(CTRL_C) == 130
+        assert "Traceback" not in typist.seen
+
+
 def test_models_are_sent_to_a_server(talking: Talking, tmp_path: Path) -> None:
     project = talking.project
     project.run()

@@ -12,6 +12,7 @@ parser.add_argument("-m", required=True)
 parser.add_argument("--host", required=True)
 parser.add_argument("-c", type=int, required=True)
 parser.add_argument("-np", type=int, required=True)
+parser.add_argument("-t", type=int, default=1)
 parser.add_argument("--lora", action="append", default=[])
 for flag in ("--jinja", "--no-warmup", "--no-webui"):
     parser.add_argument(flag, action="store_true")
@@ -21,6 +22,7 @@ params.model.path = given.m
 params.hostnames = [given.host]
 params.n_ctx = given.c
 params.n_parallel = given.np
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.t
 params.warmup = False
 adapters = []
 for path in given.lora:

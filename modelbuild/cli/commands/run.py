@@ -68,7 +68,10 @@ def run(
     merged: dict[str, Any] = {}
     for key, value in given:
         merged[key] = [*merged.get(key, []), *value] if isinstance(value, list) else value
-    _run(call, running.model(library, name, merged), text, runner)
+    model = running.model(library, name, merged)
+    # A conversation may last; nobody is to wait for the store meanwhile.
+    call.close()
+    _run(call, model, text, runner)
     return GOOD
 
 
