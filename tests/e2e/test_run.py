@@ -58,7 +58,9 @@ class Talking:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Talking:
-    return Talking(tmp_path_factory.mktemp("run"))
+    found = Talking(tmp_path_factory.mktemp("run"))
+    found.project.run()
+    return found
 
 
 @pytest.fixture
@@ -67,11 +69,15 @@ def talking(made: Talking) -> Talking:
     return made
 
 
-def test_it_builds_what_is_missing_and_then_only_talks(talking: Talking) -> None:
-    said, told = talking.run("chat", "Tell", "me", "a", "story")
+def test_it_builds_what_is_missing_and_then_only_talks(talking: Talking, tmp_path: Path) -> None:
+    elsewhere = ("--models", str(tmp_path))
+    said, told = talking.run("chat", "Tell", "me", "a", "story", *elsewhere)
     assert said == ANSWER
     assert "built      chat:latest" in told and "ollama run" not in told
-    assert talking.run("chat", "More") == (ANSWER, "chat:latest, with llama-server: TEMPLATE makes the prompts\n")
+    assert talking.run("chat", "More", *elsewhere) == (
+        ANSWER,
+        "chat:latest, with llama-server: TEMPLATE makes the prompts\n",
+    )
     assert talking.prompts() == ["[You are a test.|Tell me a story]", "[You are a test.|More]"]
     asked = talking.fakes.bodies()[0]
     assert (asked["temperature"], asked["seed"], asked["stop"]) == (0.2, 1, ["<end>"])
@@ -117,8 +123,6 @@ def test_a_fault_of_the_program_is_an_error(talking: Talking) -> None:
 
 
 def test_a_model_of_the_models_folder_needs_no_project(talking: Talking, tmp_path: Path) -> None:
-    talking.run("chat", "x")
-    talking.fakes.log.write_text("")
     elsewhere = Project(tmp_path)
     elsewhere.models, elsewhere.cache = talking.project.models, talking.project.cache
     environ = talking.fakes.environ()
@@ -150,8 +154,6 @@ def test_a_model_that_is_not_built_is_not_run_without_a_build(talking: Talking, 
 def test_a_chat_on_a_terminal(talking: Talking) -> None:
     from tests.cli.typing_on import Typist
 
-    talking.run("chat", "x")
-    talking.fakes.log.write_text("")
     with Typist(talking.command("chat"), talking.fakes.environ()) as typist:
         typist.until(">>> ")
         typist.type("Tell\n")
@@ -179,33 +181,31 @@ def test_a_chat_on_a_terminal(talking: Talking) -> None:
     ]
 
 
-@pytest.mark.parametrize("program", ["llama-server", "xllamacpp"])
-def test_ctrl_c_stops_the_answer_and_leaves_where_there_is_none(talking: Talking, program: str) -> None:
-    from tests.cli.typing_on import CTRL_C, CTRL_D, Typist
+@pytest.mark.parametrize(("program", "end"), [("llama-server", "\x03"), ("xllamacpp", "\x04")])
+def test_ctrl_c_stops_the_answer_and_leaves_where_there_is_none(talking: Talking, program: str, end: str) -> None:
+    """Ctrl-D leaves, too."""
+    from tests.cli.typing_on import CTRL_C, Typist
 
-    talking.run("chat", "x")
     talking.fakes.package()
     env = talking.fakes.environ(FAKE_LLAMA="endless")
-    for end in (CTRL_C, CTRL_D):
-        with Typist(talking.command("chat", "--with", program), env) as typist:
-            typist.until(">>> ")
-            typist.type("Tell\n")
-            typist.until("and and and")
-            typist.type(CTRL_C)
-            typist.until("\n>>> ")
-            typist.type("Tell\n")
-            typist.until("and and and")
-            typist.type(CTRL_C)
-            typist.until("\n>>> ")
-            typist.type(end)
-            assert typist.ended(end) == 0
-            assert "Traceback" not in typist.seen
+    with Typist(talking.command("chat", "--with", program), env) as typist:
+        typist.until(">>> ")
+        typist.type("Tell\n")
+        typist.until("and and and")
+        typist.type(CTRL_C)
+        typist.until("\n>>> ")
+        typist.type("Tell\n")
+        typist.until("and and and")
+        typist.type(CTRL_C)
+        typist.until("\n>>> ")
+        typist.type(end)
+        assert typist.ended(end) == 0
+        assert "Traceback" not in typist.seen
 
 
 def test_ctrl_c_ends_what_is_no_chat(talking: Talking) -> None:
     from tests.cli.typing_on import CTRL_C, Typist
 
-    talking.run("chat", "x")
     with Typist(talking.command("chat", "Tell"), talking.fakes.environ(FAKE_LLAMA="endless")) as typist:
         typist.until("and and and")
         typist.type(CTRL_C)
