@@ -35,6 +35,7 @@ GROUND = frozenset(
         "bounded_json",
         "code",
         "digest",
+        "direct",
         "errors",
         "internal_error",
         "files",

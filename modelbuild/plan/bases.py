@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.errors import Error
 from modelbuild.files import expand, reason
 from modelbuild.observed import Observed
@@ -20,23 +20,26 @@ from modelbuild.project.project import Project, is_shared
 from modelbuild.project.variant import From, Variant
 from modelbuild.words import did_you_mean
 
+TEMPLATE_LIMIT = 1 << 20
+"""Bytes of a TEMPLATE that is compared with ours."""
 
-@dataclass(frozen=True)
-class Candidates:
+
+class Candidates(NamedTuple):
     """The models of the project that a FROM may mean: one, or the rows of one."""
 
     line: From
     variants: tuple[Variant | Broken, ...]
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(NamedTuple):
     """A model of a models folder.
 
     name         as Ollama displays it
     blobs        (media type, path) of its layers, in order
     unquantized  whether its weights are floats
     config       what its config hands down; under `base` all of it
+    chat         the chat template of its weights
+    template     its TEMPLATE
     """
 
     name: str
@@ -44,6 +47,8 @@ class Pulled:
     unquantized: bool
     config: Mapping[str, Any]
     parameters: Mapping[str, Any]
+    chat: Chat | None = None
+    template: str | None = None
 
 
 class Bases:
@@ -192,17 +197,21 @@ class Bases:
         found = self._read_manifest(line, path)
         blobs: list[tuple[str, str]] = []
         given: list[dict[str, Any]] = []
-        unquantized = False
+        unquantized, chat, template = False, None, None
         for layer in found.layers:
             blob = self._blob(line, path, library, layer)
             blobs.append((layer.media_type, blob))
             if layer.media_type == manifest.PARAMS:
                 given.append(self._object(line, blob))
             if layer.media_type == manifest.MODEL:
-                unquantized = self._weights.contents(line, blob).unquantized
+                contents = self._weights.contents(line, blob)
+                unquantized, chat = contents.unquantized, contents.chat
+            if layer.media_type == manifest.TEMPLATE and layer.size <= TEMPLATE_LIMIT:
+                template = self._template(blob)
         config = self._object(line, self._blob(line, path, library, found.config))
         handed_down = {"base": config, **_inherited_config(config)}
-        return Pulled(name.display(), tuple(blobs), unquantized, handed_down, manifest.merge_parameters(given, {}))
+        merged = manifest.merge_parameters(given, {})
+        return Pulled(name.display(), tuple(blobs), unquantized, handed_down, merged, chat, template)
 
     def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
         try:
@@ -224,6 +233,12 @@ class Bases:
                 hint=f"pull it again: `ollama pull {line.text}`",
             )
         return blob
+
+    def _template(self, path: str) -> str | None:
+        try:
+            return self._observed.read(path).decode("utf-8", "replace")
+        except OSError:  # told when its layer is made
+            return None
 
     def _object(self, line: From, path: str) -> dict[str, Any]:
         try:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
 
 
-@dataclass(frozen=True)
-class LayerStep:
+class LayerStep(NamedTuple):
     """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
 
     media_type: str
@@ -19,8 +19,15 @@ class LayerStep:
     origin: str = ""
 
 
-@dataclass(frozen=True)
-class Base:
+class Derived(NamedTuple):
+    """A TEMPLATE that was made of a chat template: its text and layer, and the parameters that follow; none of an unknown one."""
+
+    template: str
+    layers: tuple[LayerStep, ...]
+    parameters: Mapping[str, Any]
+
+
+class Base(NamedTuple):
     """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
 
     recipe      the step that makes the recipe of the model layer, before quantization
@@ -29,6 +36,9 @@ class Base:
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
     whole       the GGUF file that is the model layer if nothing is done to it
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
+    chat        the chat template of the weights, or of an adapter that is on them
+    derived     what followed from that; None where a TEMPLATE was said
+    files       those of the weights, where they are a checkpoint
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -41,6 +51,9 @@ class Base:
     unquantized: bool
     whole: str | None = None
     bare: Bare | None = None
+    chat: Chat | None = None
+    derived: Derived | None = None
+    files: tuple[tuple[str, Source], ...] = ()
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""
@@ -50,7 +63,7 @@ class Base:
         """The same model, its layer to be made of another recipe."""
         layers = self.with_model(LayerStep(media.MODEL, ""))
         config = without_model(self.config)
-        return replace(self, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
+        return self._replace(layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
 
 
 def form(media_type: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
@@ -33,8 +32,7 @@ _WHERE = {
 """What a GGUF file holds -> where it belongs."""
 
 
-@dataclass(frozen=True)
-class CheckpointFolder:
+class CheckpointFolder(NamedTuple):
     """A checkpoint to convert.
 
     path    of the folder, and its own name
@@ -52,8 +50,7 @@ class CheckpointFolder:
     talks: bool
 
 
-@dataclass(frozen=True)
-class GgufFile:
+class GgufFile(NamedTuple):
     """A GGUF file, or all parts of a split one by their paths, and what it holds."""
 
     parts: tuple[str, ...]
@@ -127,6 +124,9 @@ class WeightsReader:
         what = f"no such {where}: '{named.text}'"
         if os.path.isdir(path):
             what = f"'{named.text}' is a folder, expected a file"
+        elif os.path.lexists(path):
+            leads = os.path.exists(path)
+            what = f"'{named.text}' is {'neither a file nor a folder' if leads else 'a link that leads to nothing'}"
         hint = comment_hint(instruction, named.text) if instruction else None
         near = None if hint else self._observed.meant(named.text, named.folder, wanted)
         hint = f"did you mean '{spelled(named, near)}'?" if near else hint

@@ -11,7 +11,8 @@ import pytest
 
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
-from tests import adapters, zoo
+from modelbuild.tensors.formats import gguf
+from tests import adapters, peft, zoo
 
 from .project import Project
 
@@ -66,6 +67,50 @@ def test_layers_are_in_the_manifest_in_order(project: Project) -> None:
     assert [layer.media_type.rpartition(".")[2] for layer in listed][:3] == ["model", "adapter", "adapter"]
 
 
+MERGES = """
+[model.merged]
+from = "./base"
+quantize = "${matrix.quant}"
+adapters = [{ path = "one", mode = "merge", scale = 0.7 }, { path = "two", mode = "merge" }, { path = "dora", mode = "merge" }]
+matrix.quant = ["f16", "q4_0"]
+[model.experts]
+from = "./moe"
+adapters = [{ path = "fused", mode = "merge" }]
+"""
+
+
+def test_merges_are_the_same_with_every_number_of_threads_and_every_kernel(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = adapters.factors(CASE.shapes)
+    more = {
+        f"base_model.model.{module}.lora_magnitude_vector": np.abs(adapters.matrix(f"{module}.m", pair["B"].shape[0]))
+        + 1
+        for module, pair in pairs.items()
+    }
+    adapters.write_peft(project.folder / "dora", pairs, more=more, use_dora=True)
+    golden = peft.CASES["fused, rows first"]
+    zoo.write(project.folder / "moe", golden.base)
+    shutil.copytree(peft.GOLDEN / peft.NEW / "fused, rows first" / "adapter-1", project.folder / "fused")
+    project.write("ModelBuild.toml", MERGES)
+    found = []
+    for kernels, jobs in (("", 1), ("", 5), ("numpy", 2)):
+        if kernels:
+            monkeypatch.setenv("MODELBUILD_KERNELS", kernels)
+        name = f"{kernels or 'native'}-{jobs}"
+        models = project.folder / "models" / name
+        project.build("-j", str(jobs), "--memory", "1MB", cache=project.folder / "cache" / name, models=models)
+        assert project.summary["tensors_computed"] > 40
+        blobs = project.tree(models / "blobs")
+        found.append(
+            (
+                set(blobs),
+                {name: project.manifest(name, models) for name in ("merged:f16", "merged:q4_0", "experts:latest")},
+            )
+        )
+    assert all(each == found[0] for each in found)
+
+
 def test_show_says_what_was_applied(project: Project) -> None:
     assert json.loads(project.run("show", "tales:one", "--json"))["adapters"][0]["pairs"] is None
     project.build()
@@ -87,6 +132,58 @@ def test_show_says_what_was_applied(project: Project) -> None:
     assert first["blocks"]["0"] == pytest.approx(merged["blocks"]["0"], rel=1e-6)
     assert second["blocks"]["1"] == pytest.approx(first["blocks"]["1"] / 2, rel=1e-6)
     assert "4 of 4 pairs applied to 4 tensors" in project.run("show", "tales:two")
+
+
+def blobs(project: Project, name: str, kind: str) -> list[Path]:
+    library = Library(str(project.models))
+    path = Path(library.manifest_path(f"registry.ollama.ai/library/{name}/latest"))
+    layers = manifest.Manifest.parse(path.read_bytes()).layers
+    return [Path(library.blob_path(layer.digest)) for layer in layers if layer.media_type.endswith(f".{kind}")]
+
+
+def as_gguf(project: Project, outtype: str) -> Path:
+    """The adapter `one` as llama.cpp has it."""
+    layered = f'[model.layered]\nfrom = "./base"\nouttype = "{outtype}"\nadapters = [{{ path = "one" }}]\n'
+    project.write("ModelBuild.toml", layered)
+    project.build()
+    return Path(shutil.copy(blobs(project, "layered", "adapter")[0], project.folder / "one.gguf"))
+
+
+def test_a_gguf_adapter_is_proved_and_stays_as_it_is(project: Project) -> None:
+    file = as_gguf(project, "q8_0")
+    tables = "".join(
+        f'[model.{name}]\nfrom = "./base"\nadapters = [{{ path = "one.gguf", {more} }}]\n'
+        for name, more in (("whole", "scale = 1"), ("half", "scale = 0.5"), ("merged", 'mode = "merge"'))
+    )
+    modelfile = '[model.both]\nmodelfile = "Modelfile"\n'
+    project.write("Modelfile", "FROM ./one.gguf\nFROM ./base.gguf\n")
+    shutil.copy(blobs(project, "layered", "model")[0], project.folder / "base.gguf")
+    project.write("ModelBuild.toml", tables + modelfile)
+    project.build()
+    for name in ("whole", "both"):
+        assert blobs(project, name, "adapter")[0].read_bytes() == file.read_bytes()
+    found = {}
+    for name, mode in (("whole", "layer"), ("half", "layer"), ("merged", "merge"), ("both", "layer")):
+        (one,) = json.loads(project.run("show", name, "--json"))["adapters"]
+        assert (one["mode"], one["pairs"], one["applied"], one["left"]) == (mode, 4, 4, [])
+        assert one["path"].endswith("one.gguf") and len(one["tensors"]) == 4
+        found[name] = one["blocks"]["0"]
+    assert found["whole"] == pytest.approx(found["merged"], rel=1e-6)
+    assert found["half"] == pytest.approx(found["whole"] / 2, rel=1e-6)
+    assert "one.gguf: 4 of 4 pairs applied to 4 tensors" in project.run("show", "whole")
+
+
+def test_a_quantized_gguf_base_is_rounded_once_more(project: Project) -> None:
+    project.write("ModelBuild.toml", '[model.q]\nfrom = "./base"\nquantize = "q8_0"\n')
+    project.build()
+    shutil.copy(blobs(project, "q", "model")[0], project.folder / "q.gguf")
+    toml = '[model.m]\nfrom = "./q.gguf"\nquantize = "q4_0"\nadapters = [{ path = "one", mode = "merge" }]\n'
+    project.write("ModelBuild.toml", toml + "allow_requantize = true\n")
+    project.run("m")
+    assert "4 tensors of the model are quantized a second time" in project.errors
+    assert "to       the type of this model, in one rounding" in project.errors
+    table = gguf.survey(str(blobs(project, "m", "model")[0])).table
+    assert table.tensors["blk.0.attn_q.weight"].dtype == "q4_0"
 
 
 def test_a_base_of_any_kind_gives_the_same_weights(project: Project) -> None:
