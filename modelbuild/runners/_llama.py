@@ -121,9 +121,10 @@ def context(model: Model) -> int:
     return min(asked, model.context) if model.context else asked
 
 
-def without_effect(model: Model) -> list[str]:
-    """The parameters that llama.cpp is not told."""
-    return sorted(set(model.parameters) - {*DEFAULTS, *_LOADING, "seed", "stop"})
+def about(model: Model, way: Way) -> str:
+    """How prompts are made, and the parameters that llama.cpp is not told."""
+    lost = sorted(set(model.parameters) - {*DEFAULTS, *_LOADING, "seed", "stop"})
+    return f"{way.about}; no effect here: {', '.join(lost)}" if lost else way.about
 
 
 def pieces(event: Mapping[str, Any]) -> Iterator[Piece]:

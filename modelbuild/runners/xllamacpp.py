@@ -36,7 +36,8 @@ class Talk:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._way = _llama.way(model)
-        self.about, self.warnings, self.timing = self._way.about, self._way.warnings, Timing()
+        self.about, self.warnings = _llama.about(model, self._way), self._way.warnings
+        self.timing = Timing()
         self._folder = tempfile.TemporaryDirectory(prefix="modelbuild-")
         self._log = open(os.path.join(self._folder.name, "log"), "w+b")  # noqa: SIM115 (closed with the process)
         script = os.path.join(os.path.dirname(__file__), "_child.py")

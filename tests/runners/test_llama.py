@@ -79,7 +79,8 @@ def test_parameters_are_those_of_ollama() -> None:
     found = model(parameters=given)
     assert {"temperature": 0, "seed": 7, "stop": ["x"], "n_predict": 5}.items() <= _llama.options(found).items()
     assert "seed" not in _llama.options(model(parameters={"seed": -1}))
-    assert _llama.without_effect(found) == ["use_mmap"]
+    assert _llama.about(found, _llama.Way("As it is", None)) == "As it is; no effect here: use_mmap"
+    assert _llama.about(model(), _llama.Way("As it is", None)) == "As it is"
 
 
 @pytest.mark.parametrize(
