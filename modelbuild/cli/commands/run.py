@@ -122,13 +122,13 @@ def _has_project(call: Invocation) -> bool:
 
 def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
     from modelbuild.cli.one_target import one
-    from modelbuild.session import variants
+    from modelbuild.session import state
 
     session = call.session
     output = one(session, target, "run")
     if build:
         standing = session.standing(session.graph.select([output]))
-        if variants.state(session, output, standing) != "yes":
+        if state.state(session, output, standing) != "yes":
             from modelbuild.cli.commands.build import Request, built
 
             code = built(call, session.select([output.label]), Request().options(), lambda *_: None)
