@@ -8,6 +8,7 @@ from typing import Any
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
+from modelbuild.project.lock import Outside
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Base:
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
     whole       the GGUF file that is the model layer if nothing is done to it
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
+    outside     the model or repository of elsewhere that it comes from
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -41,6 +43,7 @@ class Base:
     unquantized: bool
     whole: str | None = None
     bare: Bare | None = None
+    outside: Outside | None = None
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""
@@ -51,11 +54,6 @@ class Base:
         layers = self.with_model(LayerStep(media.MODEL, ""))
         config = without_model(self.config)
         return replace(self, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
-
-
-def form(media_type: str) -> str:
-    """How the file of a layer is hashed: a GGUF by its parts, any other by its bytes."""
-    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
 
 
 def without_model(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,15 +14,18 @@ from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
 from modelbuild.plan.adapters import Adapters
-from modelbuild.plan.bases import Bases, Candidates, Pulled
+from modelbuild.plan.bases import Bases, Candidates
 from modelbuild.plan.declared import Declared
-from modelbuild.plan.layers import Base, LayerStep, form, without_model
+from modelbuild.plan.hub import Downloaded, Hub
+from modelbuild.plan.layers import Base, LayerStep, without_model
+from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.remarks import Bare, Prompts, Remark
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
+from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
@@ -31,18 +34,30 @@ from modelbuild.words import listed
 
 
 class Plan(NamedTuple):
-    """The graph of all that can be built; what is broken, with all that is based on it; warnings, and remarks on the models."""
+    """The graph of all that can be built; what is broken, with all that is based on it; warnings, and remarks on the models.
+
+    outside  by the label of a variant, what of elsewhere it is based on
+    """
 
     graph: Graph
     broken: Sequence[Broken]
     warnings: Sequence[Error]
     remarks: Sequence[Remark]
+    outside: Mapping[str, Outside]
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
-    """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
+def plan(
+    project: Project, observed: Observed, libraries: Sequence[str], pins: Pins | None = None, cache: str | None = None
+) -> Plan:
+    """Plan every variant of a project.
+
+    libraries  the models folders that FROM looks in
+    pins       what the lock says that names mean which are not of this project
+    cache      the folder where is kept what was seen of them
+    """
     weights, declared = WeightsReader(observed), Declared(project.file)
-    bases = Bases(project, observed, weights, libraries)
+    models = PulledModels(observed, weights, libraries, pins or {}, cache)
+    bases = Bases(project, observed, weights, models, Hub(observed, weights, pins or {}))
     planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
     made: list[Output] = []
     broken: list[Broken] = []
@@ -53,10 +68,11 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
         try:
             made.append(planner.output(called))
         except (Error, Errors) as fault:
-            broken.append(Broken.of(called, fault.errors))
+            wanted = fault.wanted if isinstance(fault, NotPulled) else None
+            broken.append(Broken.of(called, fault.errors, wanted))
     graph = declared.graph(made)
     part = graph.select(graph.outputs) if broken else graph
-    return Plan(part, broken, bases.warnings, planner.prompts.remarks())
+    return Plan(part, broken, bases.warnings, planner.prompts.remarks(), planner.outside)
 
 
 class _Planner:
@@ -70,6 +86,7 @@ class _Planner:
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
+        self.outside: dict[str, Outside] = {}
         self._used: set[tuple[str, str]] = set()
 
     def output(self, variant: Variant) -> Output:
@@ -83,6 +100,8 @@ class _Planner:
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         self._remark(variant, base)
+        if base.outside is not None:
+            self.outside[variant.label] = base.outside
         names = tuple(name.path() for name in variant.names)
         files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
         return Output(variant.label, names, made, blobs, files)
@@ -267,6 +286,8 @@ class _Planner:
                 return self._inherited(variant, candidates)
             case Pulled() as model:
                 return self._pulled(variant, model)
+            case Downloaded() as found:
+                return replace(self._converted(variant, found.checkpoint), outside=found.outside)
             case files:
                 return self._imported(variant, files)
 
@@ -312,12 +333,13 @@ class _Planner:
         recipe = None
         for media_type, blob in model.blobs:
             if media_type == media.MODEL:
-                recipe = self._import(variant, (blob,))
-            file = [("file", Source(blob, form(media_type)))]
+                recipe = self._declared.step(variant, import_, import_.Parameters(), [("file", blob)])
             values = layer.Parameters(link=True)
-            made = self._declared.step(variant, layer, values, file, what="base", pool="thread")
+            made = self._declared.step(variant, layer, values, [("file", blob)], what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
-        return Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
+        outside = Outside(model.name, model.digest)
+        made_of = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
+        return replace(made_of, outside=outside)
 
     def _inherited(self, variant: Variant, candidates: Candidates) -> Base:
         line, rows = candidates.line, candidates.variants

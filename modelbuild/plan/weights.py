@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from modelbuild.checkpoint.chat import Chat
@@ -153,6 +153,11 @@ class WeightsReader:
             return self._ggufs([(line, path) for path in ggufs])
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
+
+    def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
+        """The checkpoint of a folder that goes by another name than its own."""
+        names = [each for each, kind, _ in self.entries(line, folder) if kind == "file"]
+        return replace(self._checkpoint(line, folder, names), name=name)
 
     def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
-from modelbuild.ollama.library import default_folder
+from modelbuild.ollama.library import Library, default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelbuild.engine.standing import Records, Standing
     from modelbuild.plan.remarks import Told
     from modelbuild.project.broken import Broken
+    from modelbuild.project.lock import Outside
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
@@ -171,14 +172,23 @@ class Session:
 
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
+        from modelbuild.project import lock
 
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        made = plan(project, observed, list(dict.fromkeys([models, home])))
+        pins = lock.observe(self.file, observed)
+        made = plan(project, observed, list(dict.fromkeys([models, home])), pins, self.store.root)
         warnings = [*project.warnings, *made.warnings]
         words, graph, looks = project.targets.words, made.graph.encode(), observed.looks()
-        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, graph)
+        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, made.outside, graph)
+
+    def replan(self) -> None:
+        """Look at everything again, after something was fetched or pinned."""
+        for name in ("_plan", "graph", "records"):
+            vars(self).pop(name, None)
+        self._project = None
+        self._observed = Observed()
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -196,6 +206,11 @@ class Session:
     def broken(self) -> Sequence[Broken]:
         """All of the project that cannot be built, and why."""
         return self._plan.broken
+
+    @property
+    def outside(self) -> Mapping[str, Outside]:
+        """By the label of a variant, the model or repository of elsewhere that it is based on, and what that is pinned to."""
+        return self._plan.outside
 
     @property
     def root(self) -> str:
@@ -218,6 +233,11 @@ class Session:
         read = {subject for verb, subject, _ in self.looks() if verb == "read"}
         sources = {source.path for source in self.graph.sources()}
         return set(map(os.path.realpath, {self.file, *read, *sources}))
+
+    def libraries(self) -> list[Library]:
+        """The models folders that FROM looks in: the one to write first."""
+        folders = [self._plan.models, self._home(os.environ.get("OLLAMA_MODELS"))]
+        return [Library(folder) for folder in dict.fromkeys(folders)]
 
     @cached_property
     def models(self) -> ModelsFolder:

@@ -12,7 +12,11 @@ CACHE_LIMIT = 64 << 30
 
 
 class Settings(NamedTuple):
-    """The options that every command takes; None and empty for what the command line leaves open."""
+    """The options that every command takes; None and empty for what the command line leaves open.
+
+    locked   refuse to change the lock
+    offline  use no network
+    """
 
     folder: str = "."
     file: str | None = None
@@ -23,6 +27,8 @@ class Settings(NamedTuple):
     quantize: str | None = None
     vars: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
+    locked: bool = False
+    offline: bool = False
 
 
 def options(settings: Settings) -> list[str]:
