@@ -29,13 +29,15 @@ ROUNDS = 4
 """Plans in a row of which each finds something else to be fetched. A model has one base: one or two are usual."""
 
 
-def wanted(session: Session, selection: Selection) -> list[Outside]:
-    """What a build of a selection would fetch, in order. Asks no network."""
+def wanted(session: Session, selection: Selection, force: bool = False) -> list[Outside]:
+    """What a build of a selection would fetch, in order; with `force` all steps are run. Asks no network."""
     found = {each.wanted: None for each in selection.broken if each.wanted is not None}
-    return list({**found, **dict.fromkeys(_gone(session, selection.outputs))})
+    return list({**found, **dict.fromkeys(_gone(session, selection.outputs, force))})
 
 
-def ready(session: Session, select: Callable[[], Selection], hear: Hear) -> Selection:
+def ready(
+    session: Session, selection: Selection, select: Callable[[], Selection], hear: Hear, *, force: bool = False
+) -> Selection:
     """Fetch what a selection needs and is not here, pin what it is based on, and select again from what is planned then.
 
     What cannot be fetched is broken in the selection, with the reason. Raises Error and Errors, as where the lock would
@@ -43,9 +45,8 @@ def ready(session: Session, select: Callable[[], Selection], hear: Hear) -> Sele
     """
     failed: dict[str, Error] = {}
     done: set[Outside] = set()
-    selection = select()
     for _ in range(ROUNDS):
-        found = [each for each in wanted(session, selection) if each.name not in failed and each not in done]
+        found = [each for each in wanted(session, selection, force) if each.name not in failed and each not in done]
         if not found:
             break
         _refuse_if_locked(session, found)
@@ -60,15 +61,15 @@ def ready(session: Session, select: Callable[[], Selection], hear: Hear) -> Sele
     if _pin(session, selection, hear):
         session.replan()
         selection = select()
-    return _with_reasons(session, selection, failed)
+    return _with_reasons(session, selection, failed, force)
 
 
-def _with_reasons(session: Session, selection: Selection, failed: Mapping[str, Error]) -> Selection:
+def _with_reasons(session: Session, selection: Selection, failed: Mapping[str, Error], force: bool) -> Selection:
     """The selection, with what could not be fetched as broken, and why."""
     broken = [_told(each, failed) for each in selection.broken]
     outputs = list(selection.outputs)
     if failed:
-        gone = _needing(session, outputs)
+        gone = _needing(session, outputs, force)
         for output in outputs[:]:
             outside = session.outside.get(output.label)
             if output.label in gone and outside is not None and outside.name in failed:
@@ -120,31 +121,30 @@ def _pin(session: Session, selection: Selection, hear: Hear) -> bool:
 # What is gone and needed
 
 
-def _gone(session: Session, outputs: Sequence[Output]) -> list[Outside]:
-    labels = _needing(session, outputs)
+def _gone(session: Session, outputs: Sequence[Output], force: bool) -> list[Outside]:
+    labels = _needing(session, outputs, force)
     return [session.outside[label] for label in session.outside if label in labels]
 
 
-def _needing(session: Session, outputs: Sequence[Output]) -> set[str]:
+def _needing(session: Session, outputs: Sequence[Output], force: bool) -> set[str]:
     """The labels of the outputs that need files to be built that are not here, and that can be fetched."""
     graph = session.graph.select(outputs)
     away = {source for source in graph.sources() if source.known and not os.path.exists(source.path)}
     if not away:
         return set()
-    reading = _reading(session, graph)
+    reading = _reading(session, graph, force)
     targets = graph.targets()
-    found: set[str] = set()
+    made_of: set[str] = set()
     for step in graph.steps.values():
-        if not away.isdisjoint(step.sources):
-            users = {step.name} | {each.name for each in graph.steps.values() if step.name in graph.up_to([each.name]).steps}
-            found.update(label for name in users & reading for label in targets[name])
-    return found
+        if not away.isdisjoint(step.sources) or not made_of.isdisjoint(step.needs):
+            made_of.add(step.name)
+    return {label for name in made_of & reading for label in targets[name]}
 
 
-def _reading(session: Session, graph: Graph) -> set[str]:
+def _reading(session: Session, graph: Graph, force: bool) -> set[str]:
     """The steps that a build would run and that read weights, themselves or through recipes, and those whose results are gone."""
     standing = session.standing(graph)
-    names = {step.name for step, _, _ in due(standing, session.records)}
+    names = {step.name for step, _, _ in due(standing, session.records, graph.steps if force else ())}
     library = session.models.library
     for output in graph.outputs:
         for blob in output.blobs:
@@ -193,14 +193,12 @@ def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:
 
     hear({"event": "fetch", "name": name.display(), "kind": "model"})
     models = session.models
-    under = name
-    if pin is not None:
-        there = models.library.served(name.path())
-        if there is not None and there.digest != pin:
-            # The tag moved on here: what stands under the name stays.
-            under = seen.aside(name, pin)
     with_ = transport(session)
     try:
+        there = models.library.served(name.path())
+        moved_on = pin is not None and there is not None and there.digest != pin
+        # Where the tag names something else than the pin, what stands here under the name stays.
+        under = seen.aside(name, pin) if pin is not None and moved_on and _digest_now(with_, name) != pin else name
         try:
             done = pull(under, models.root, session.store, with_, hear=hear, digest=pin)
         except Unreachable:

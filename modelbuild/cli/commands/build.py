@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.cli.fetched import fetched, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
@@ -126,8 +127,9 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
             return GOOD
     from modelbuild.session import naming
 
-    selection = _select(call, asked.targets, into)
-    if selection.broken and not despite_broken:
+    select = partial(_select, call, asked.targets, into)
+    selection = select() if asked.dry_run else fetched(call, select, force=asked.force)
+    if (wrong(selection.broken) if asked.dry_run else selection.broken) and not despite_broken:
         return _refuse(call, selection, "would be" if asked.dry_run else "was")
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
@@ -188,10 +190,10 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     if report.as_json:
         for event in broken_events(selection.broken):
             report.object(event)
-    report.errors(told(selection.broken))
+    report.errors(told(wrong(selection.broken) if verb == "would be" else selection.broken))
     if selection.outputs:
         report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
-    return WRONG
+    return WRONG if wrong(selection.broken) else FAILED
 
 
 def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
@@ -222,6 +224,10 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         try:
             if selection.outputs or not selection.broken:
                 failures = build(session, selection, options, hear)
+                if session.outside:
+                    from modelbuild.session import pins
+
+                    pins.remember(session, selection.outputs)
         except Error as error:
             failures = [error]
         if progress.summary is None and (report.as_json or selection.broken):
@@ -248,7 +254,7 @@ def _say_how_to_run(call: Invocation, selection: Selection, published: Mapping[s
     from modelbuild.cli.afterwards import by_shortest, said
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    line, warning = said(call.session.models.root, names)
+    line, warning = said(call.session.models.root, names, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
         report.warning(warning)
