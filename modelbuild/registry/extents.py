@@ -40,14 +40,16 @@ class Extents:
         at = bisect.bisect_right(self._all, start, key=lambda each: each.start) - 1
         return max(start, self._all[at].end) if at >= 0 else start
 
-    def missing(self, size: int) -> list[Extent]:
-        """What is not there of a file of so many bytes."""
-        found, at = [], 0
+    def missing(self, start: int, end: int) -> list[Extent]:
+        """What is not there of the bytes [start, end)."""
+        found, at = [], start
         for each in self._all:
-            if each.start > at:
-                found.append(Extent(at, min(each.start, size)))
-            at = each.end
-        return [each for each in [*found, Extent(at, size)] if each.start < each.end]
+            if each.start >= end:
+                break
+            if at < each.start:
+                found.append(Extent(at, each.start))
+            at = max(at, each.end)
+        return [*found, Extent(at, end)] if at < end else found
 
     @property
     def count(self) -> int:

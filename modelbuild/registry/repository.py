@@ -5,6 +5,7 @@ Source: the OCI distribution specification 1.1, "Pull"; and docs/registries.md f
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 
@@ -12,6 +13,7 @@ from modelbuild.digest import sha256
 from modelbuild.errors import Error
 from modelbuild.ollama.manifest import MANIFEST
 from modelbuild.ollama.name import Name
+from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.refusals import refusal
 from modelbuild.registry.transport import Answer, Transport
 from modelbuild.words import shown
@@ -76,19 +78,24 @@ class Repository:
         with self._mutex:
             moved = self._moved.get(digest)
         if moved is not None:
-            answer = self.transport.request("GET", moved, headers=headers)
-            if answer.status not in _GONE:
-                return answer, self._begins(answer, digest, size, first, end)
-            answer.close()
-            with self._mutex:
-                if self._moved.get(digest) == moved:
-                    del self._moved[digest]
+            # Where it cannot be reached, the registry may send us to another one.
+            with contextlib.suppress(Unreachable):
+                answer = self.transport.request("GET", moved, headers=headers)
+                if answer.status not in _GONE:
+                    return answer, self._begins(answer, digest, size, first, end)
+                answer.close()
+            self._forget(digest, moved)
         url = f"{self.url}/blobs/{digest}"
         answer = self.transport.request("GET", url, headers=headers, scope=self.scope)
         if answer.url != url and answer.status in (200, 206):
             with self._mutex:
                 self._moved[digest] = answer.url
         return answer, self._begins(answer, digest, size, first, end)
+
+    def _forget(self, digest: str, moved: str) -> None:
+        with self._mutex:
+            if self._moved.get(digest) == moved:
+                del self._moved[digest]
 
     def _begins(self, answer: Answer, digest: str, size: int, first: int, end: int) -> int:
         try:
