@@ -62,7 +62,7 @@ VERBS = {
 SAME = {
     "start": "serve", "remove": "rm", "delete": "rm", "uninstall": "rm", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "fetch": "pull", "download": "pull",
+    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "fetch": "pull", "download": "pull",
     "login": "signin", "copy": "cp", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""

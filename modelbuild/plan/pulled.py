@@ -20,6 +20,7 @@ from modelbuild.plan.seen import Seen, form
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.variant import From
+from modelbuild.words import nearest
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,13 @@ class PulledModels:
     def wanted(self, line: From, name: Name, digest: str | None = None) -> NotPulled:
         """The error for a name whose model is to be fetched."""
         facts = [("registry", name.host)] if name.host != HOST else []
-        return NotPulled(line, Outside(name.display(), digest), facts)
+        near = None if digest else self._near(line.text)
+        hint = f"`modelbuild` pulls it as part of a build; or did you mean '{near}', which is here?" if near else None
+        return NotPulled(line, Outside(name.display(), digest), facts, hint)
+
+    def _near(self, text: str) -> str | None:
+        names = {name.display() for library in self.libraries for name in library.names()}
+        return nearest(text, [*names, *(name.removesuffix(":latest") for name in names)])
 
     def _read(self, line: From, name: Name) -> Pulled:
         home, digest, data = self._manifest(line, name)

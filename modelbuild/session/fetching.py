@@ -212,7 +212,9 @@ def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:
             done = pull(name, models.root, session.store, with_, hear=hear)
     finally:
         with_.close()
-    hear({"event": "fetched", "name": name.display(), "pin": done.digest, "bytes": done.size, "received": done.received})
+    hear(
+        {"event": "fetched", "name": name.display(), "pin": done.digest, "bytes": done.size, "received": done.received}
+    )
 
 
 def _digest_now(transport: Transport, name: Name) -> str | None:

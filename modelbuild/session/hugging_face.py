@@ -50,7 +50,8 @@ def contents(repository: Repository, revision: str | None = None) -> Contents:
     with _said(repository):
         from huggingface_hub import HfApi
 
-        found = HfApi(library_name="modelbuild").model_info(repository.id, revision=revision or repository.revision)
+        api = HfApi(os.environ.get("HF_ENDPOINT"), library_name="modelbuild")
+        found = api.model_info(repository.id, revision=revision or repository.revision)
     commit, files = found.sha or "", [each.rfilename for each in found.siblings or ()]
     if not COMMIT.fullmatch(commit):
         raise Error(
@@ -96,7 +97,14 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
 
     for number, name in enumerate(names, 1):
         hear({"event": "download", "file": name, "number": number, "count": len(names)})
-        hf_hub_download(repository.id, name, revision=commit, cache_dir=home, library_name="modelbuild")
+        hf_hub_download(
+            repository.id,
+            name,
+            revision=commit,
+            cache_dir=home,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+            library_name="modelbuild",
+        )
 
 
 def _mark(snapshot: hf_cache.Snapshot, files: Sequence[str]) -> None:

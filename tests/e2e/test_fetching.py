@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.cli.main import main
 from modelbuild.digest import sha256
 from modelbuild.ollama import manifest as media
 from modelbuild.ollama.manifest import params_blob
-from tests.e2e.project import Project
+from tests.e2e.in_process import InProcess
 from tests.plan.test_plan import gguf_file
 from tests.registry.standin import Reply, Standin
 
@@ -31,15 +28,20 @@ def registry() -> Iterator[Standin]:
 
 def serve(registry: Standin, system: str = "One.", model: bytes | None = None) -> str:
     """Add a model to a registry, or move its tag; returns the manifest's digest."""
-    layers = [(media.MODEL, model or gguf_file()), (media.SYSTEM, system.encode()), (media.PARAMS, params_blob({"top_k": 3}))]
+    layers = [
+        (media.MODEL, model or gguf_file()),
+        (media.SYSTEM, system.encode()),
+        (media.PARAMS, params_blob({"top_k": 3})),
+    ]
     entries = [
-        {"mediaType": kind, "digest": registry.put(data), "size": len(data)} for kind, data in [(media.CONFIG, CONFIG), *layers]
+        {"mediaType": kind, "digest": registry.put(data), "size": len(data)}
+        for kind, data in [(media.CONFIG, CONFIG), *layers]
     ]
     value = {"schemaVersion": 2, "mediaType": media.MANIFEST, "config": entries[0], "layers": entries[1:]}
     return sha256(registry.put_manifest("library/base", json.dumps(value).encode()))
 
 
-class Fetching(Project):
+class Fetching(InProcess):
     """A project of one model, FROM one of a registry."""
 
     def __init__(self, folder: Path, registry: Standin) -> None:
@@ -53,14 +55,8 @@ class Fetching(Project):
         return (self.folder / "ModelBuild.lock").read_text()
 
     def run(self, *words: str, code: int | None = 0, **places: Path) -> str:
-        """In this process: a start costs more than what is tested."""
         self.registry.asked.clear()
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            done = main(self.command(*words, **places)[3:])
-        self.errors = err.getvalue()
-        assert code is None or done == code, (done, out.getvalue(), self.errors)
-        return out.getvalue()
+        return super().run(*words, code=code, **places)
 
     @property
     def asked(self) -> list[str]:
