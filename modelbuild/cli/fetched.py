@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Selection
 
 
-def fetched(call: Invocation, select: Callable[[], Selection], *, force: bool = False) -> Selection:
-    """What a selection means when all is here that it needs. Raises Error and Errors."""
+def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = False) -> None:
+    """Bring here what a selection needs of elsewhere, before it is built. Raises Error and Errors."""
     session = call.session
-    selection = select()
-    if not session.outside and not any(each.wanted for each in selection.broken):
-        return selection
-    from modelbuild.session import fetching
+    if session.outside or any(each.wanted for each in session.broken):
+        from modelbuild.session import fetching
 
-    hear = _Heard(call.report)
-    return fetching.ready(session, selection, select, hear, force=force)
+        fetching.ready(session, select, _Heard(call.report), force=force)
 
 
 class _Heard:

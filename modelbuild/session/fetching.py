@@ -35,16 +35,15 @@ def wanted(session: Session, selection: Selection, force: bool = False) -> list[
     return list({**found, **dict.fromkeys(_gone(session, selection.outputs, force))})
 
 
-def ready(
-    session: Session, selection: Selection, select: Callable[[], Selection], hear: Hear, *, force: bool = False
-) -> Selection:
-    """Fetch what a selection needs and is not here, pin what it is based on, and select again from what is planned then.
+def ready(session: Session, select: Callable[[], Selection], hear: Hear, *, force: bool = False) -> None:
+    """Fetch what a selection needs and is not here, pin what it is based on, and have the project planned anew.
 
-    What cannot be fetched is broken in the selection, with the reason. Raises Error and Errors, as where the lock would
-    change and must not.
+    What cannot be fetched, the session withholds from all further selections, with the reason. Raises Error and Errors, as
+    where the lock would change and must not.
     """
     failed: dict[str, Error] = {}
     done: set[Outside] = set()
+    selection = select()
     for _ in range(ROUNDS):
         found = [each for each in wanted(session, selection, force) if each.name not in failed and each not in done]
         if not found:
@@ -58,32 +57,29 @@ def ready(
                 failed[each.name] = error
         session.replan()
         selection = select()
-    if _pin(session, selection, hear):
+    session.withheld = _withheld(session, selection, failed, force)
+    if _pin(session, select(), hear):
         session.replan()
-        selection = select()
-    return _with_reasons(session, selection, failed, force)
 
 
-def _with_reasons(session: Session, selection: Selection, failed: Mapping[str, Error], force: bool) -> Selection:
-    """The selection, with what could not be fetched as broken, and why."""
-    broken = [_told(each, failed) for each in selection.broken]
-    outputs = list(selection.outputs)
-    if failed:
-        gone = _needing(session, outputs, force)
-        for output in outputs[:]:
-            outside = session.outside.get(output.label)
-            if output.label in gone and outside is not None and outside.name in failed:
-                outputs.remove(output)
-                names = tuple(map(Name.from_path, output.names))
-                model = output.label.partition(":")[0]
-                broken.append(Broken(model, output.label, [failed[outside.name]], names, wanted=outside))
-    return selection._replace(outputs=outputs, broken=broken)
+def _withheld(session: Session, selection: Selection, failed: Mapping[str, Error], force: bool) -> dict[str, Broken]:
+    """By label, what cannot be built since something could not be fetched, and why."""
+    found: dict[str, Broken] = {}
+    for each in selection.broken:
+        if each.wanted is not None and each.wanted.name in failed:
+            found[each.label] = _told(each, failed[each.wanted.name])
+    gone = _needing(session, selection.outputs, force) if failed else set()
+    for output in selection.outputs:
+        outside = session.outside.get(output.label)
+        if output.label in gone and outside is not None and outside.name in failed:
+            error = failed[outside.name]
+            error = error.replace(what=f"'{outside.name}' cannot be pulled: {error.what}")
+            names = tuple(map(Name.from_path, output.names))
+            found[output.label] = Broken(output.label.partition(":")[0], output.label, [error], names, wanted=outside)
+    return found
 
 
-def _told(each: Broken, failed: Mapping[str, Error]) -> Broken:
-    error = failed.get(each.wanted.name) if each.wanted is not None else None
-    if error is None:
-        return each
+def _told(each: Broken, error: Error) -> Broken:
     place = each.errors[0]
     what = f"{place.what.removesuffix(' is not pulled yet')} cannot be pulled: {error.what}"
     return each._replace(errors=[place.replace(what=what, facts=error.facts, hint=error.hint)])

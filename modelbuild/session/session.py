@@ -69,6 +69,8 @@ class Session:
         self.store = Store(cache_folder(settings), waiting)
         self.cache = LocalCache(self.store)
         self.kept = Kept(self.store.database)
+        self.withheld: Mapping[str, Broken] = {}
+        """By label, what cannot be built since what it needs could not be fetched."""
         self._project: Project | None = None
         self._observed = Observed()
 
@@ -266,12 +268,20 @@ class Session:
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
         wanted = self._plan.words.select(targets)
-        broken = [each for each in self.broken if each.label in wanted]
-        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted], broken)
+        outputs = [output for output in self.graph.outputs if output.label in wanted]
+        return self._without_withheld(tuple(targets), outputs, [each for each in self.broken if each.label in wanted])
+
+    def _without_withheld(
+        self, targets: tuple[str, ...], outputs: Sequence[Output], broken: Sequence[Broken]
+    ) -> Selection:
+        withheld = self.withheld
+        built = [output for output in outputs if output.label not in withheld]
+        others = [withheld[output.label] for output in outputs if output.label in withheld]
+        return Selection(targets, built, [*(withheld.get(each.label, each) for each in broken), *others])
 
     def everything(self) -> Selection:
         """All that the project declares."""
-        return Selection((), self.graph.outputs, self.broken)
+        return self._without_withheld((), self.graph.outputs, self.broken)
 
     # How it stands
 

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.fetched import fetched, wrong
+from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
@@ -127,8 +127,9 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
             return GOOD
     from modelbuild.session import naming
 
-    select = partial(_select, call, asked.targets, into)
-    selection = select() if asked.dry_run else fetched(call, select, force=asked.force)
+    if not asked.dry_run:
+        fetch(call, partial(_select, call, asked.targets), force=asked.force)
+    selection = _select(call, asked.targets, into)
     if (wrong(selection.broken) if asked.dry_run else selection.broken) and not despite_broken:
         return _refuse(call, selection, "would be" if asked.dry_run else "was")
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.commands import build
+from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error
@@ -47,6 +48,7 @@ def run(call: Invocation, dest: str, targets: Sequence[str] = (), jobs: int | No
         _refuse_target(call, dest)
     session = call.session
     path = started_in(call.settings.folder, dest)
+    fetch(call, lambda: session.select(targets))
     replaces = exporting.ALL if force else exporting.OWN
     if dest.lower().endswith(SUFFIX):
         export = exporting.Export(exporting.one_file(session, targets, path, replaces), {})
