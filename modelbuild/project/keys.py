@@ -15,7 +15,7 @@ from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
 from modelbuild.ollama.modelfile import grammar, meaning, parameters
-from modelbuild.ollama.name import can_be
+from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, did_you_mean, got, listed
@@ -65,7 +65,6 @@ class Key:
     empties      what `""` takes from the base: the layer of this media type, or the config's field of the key's name
     extended     whether `extends` copies it
     widest       the table for most models that may say it: [defaults], that of a glob, or that of one model
-    is_built     whether it does anything yet
     """
 
     holds: Holds
@@ -82,7 +81,6 @@ class Key:
     empties: str | None = None
     extended: bool = True
     widest: Literal["model", "glob", "defaults"] = "defaults"
-    is_built: bool = True
 
     @property
     def is_string(self) -> bool:
@@ -174,6 +172,11 @@ def version(value: Any) -> str:
         raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
 
+def push_name(value: Any, namespace: str | None = None) -> Name:
+    """A name in a registry; `namespace` is that of a name that gives none."""
+    return Name.parse(as_text(value), namespace=namespace or NAMESPACE)
+
+
 def parameter(value: Any, name: str) -> Any:
     """A parameter in its own type; None where `""` or `[]` clears it."""
     if value in ("", []):
@@ -214,10 +217,6 @@ def template(value: Any) -> Any:
     if value is True:
         raise Error("'template' expects a string, { file = … } or false, got true")
     return value
-
-
-def not_built_yet(thing: str) -> Error:
-    return Error(f"{thing} is not supported yet", hint="planned for a later version")
 
 
 # What is checked of a value of several parts
@@ -263,6 +262,11 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
 def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "role"), entry["role"], role)
+
+
+def _push(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+    for number, entry in enumerate(value):
+        yield Part((number,), entry, push_name)
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:
@@ -352,7 +356,7 @@ KEYS: Mapping[str, Key] = {
         partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
-        "strings", "Registry names to push to.", widest="glob", extended=False, is_built=False,
+        "strings", "Registry names to push to.", parts=_push, widest="glob", extended=False,
     ),
     "link": Key(
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",

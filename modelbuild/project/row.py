@@ -176,6 +176,7 @@ class Reader:
             replaces_licenses=licenses is not None,
             adapters=read.adapters(),
             drafts=read.drafts(),
+            pushes=read.pushes(self._around.namespace),
             cleared=frozenset(cleared),
             table=self.declared.table,
             mix_table=mix.place if mix else None,
@@ -319,6 +320,21 @@ class _Reading:
                 factor = 1.0 if scale is None else scale
                 adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place, bool(zero)))
         return tuple(adapters)
+
+    def pushes(self, namespace: str | None) -> tuple[Name, ...]:
+        """The names of `push`, each once."""
+        found: list[Name] = []
+        if "push" not in self.said:
+            return ()
+        entries, place = self.said["push"]
+        for number, entry in enumerate(entries or ()):
+            here = place.at(number)
+            name = self.values.checked(entry, here, partial(keys.push_name, namespace=namespace))
+            if name is not None and (fault := name.unpushable()) is not None:
+                self.values.problems.add(here.placed(fault))
+            elif name is not None and name not in found:
+                found.append(name)
+        return tuple(found)
 
     def drafts(self) -> tuple[File, ...]:
         """The `draft` of the TOML, else the DRAFT lines of the Modelfile."""

@@ -162,8 +162,7 @@ def _field(key: Key) -> tuple[Any, Any]:
     shape, default = _SHAPES[key.holds]
     if key.words:
         shape = Annotated[shape, _words(*key.words) if key.holds == "word" else _suggested(*key.words)]
-    description = key.description if key.is_built else f"{key.description} (checked, but not supported yet)"
-    return shape, Field(key.default or default, description=description)
+    return shape, Field(key.default or default, description=key.description)
 
 
 def _table_of(name: str, base: type[_Table], known: Mapping[str, Key]) -> Any:

@@ -63,6 +63,7 @@ class Variant:
     metadata    key -> value, of the GGUF; `default_metadata` are the keys of which [defaults] says it
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
+    pushes      the names in registries that it is pushed to
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
     cleared     keys, and `cleared_parameters` parameters, that the TOML empties: what the base gives under them goes too
     """
@@ -86,6 +87,7 @@ class Variant:
     replaces_licenses: bool
     adapters: tuple[Adapter, ...]
     drafts: tuple[File, ...]
+    pushes: tuple[Name, ...]
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)

@@ -86,15 +86,9 @@ def pull(
     writable.check_name(models.library, name.path())
     pulling = _Pull(models, store, repository, hear)
     try:
-        for left in reversed(range(TRIES)):
-            try:
-                pulling.download(blobs)
-                changed = pulling.install(name.path(), data, blobs)
-                break
-            except Damaged:
-                # Somebody cleared the cache meanwhile, or the disk lost some of it.
-                if not left:
-                    raise Error("downloaded blobs keep disappearing", path=root, hint="pull again") from None
+        # Ctrl-C is heard when nothing is half done.
+        with interrupt.deferred(transport.stop):
+            changed = pulling.run(name.path(), data, blobs)
     except OSError as error:
         raise writable.refused(root, error) from error
     finally:
@@ -112,6 +106,14 @@ class _Pull:
         self._repository = repository
         self._hear = hear
         self.received = 0
+
+    def run(self, name: str, data: bytes, blobs: Sequence[ActionResult]) -> bool:
+        """Download and install; again where somebody cleared the cache meanwhile. Returns whether anything changed."""
+        for _ in range(TRIES):
+            with contextlib.suppress(Damaged):
+                self.download(blobs)
+                return self.install(name, data, blobs)
+        raise Error("downloaded blobs keep disappearing", path=self._models.root, hint="pull again")
 
     def download(self, blobs: Sequence[ActionResult]) -> None:
         """Have each blob in the models folder or at hand for it. Raises Error, OSError and Stopped."""

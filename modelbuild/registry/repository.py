@@ -30,14 +30,17 @@ _GONE = (400, 401, 403, 404, 410)
 
 
 class Repository:
-    """A repository, reached anonymously or with what the transport knows. Used by several threads at once."""
+    """A repository, reached anonymously or with what the transport knows. Used by several threads at once.
 
-    def __init__(self, transport: Transport, name: Name) -> None:
+    actions  what is to be done there, as in a scope: `pull`, or `pull,push`
+    """
+
+    def __init__(self, transport: Transport, name: Name, actions: str = "pull") -> None:
         self.transport = transport
         self.path = f"{name.namespace}/{name.model}"
         self.origin = transport.origin(name.host)
         self.url = f"{self.origin.url}/v2/{self.path}"
-        self.scope = f"repository:{self.path}:pull"
+        self.scope = f"repository:{self.path}:{actions}"
         self._moved: dict[str, str] = {}
         self._mutex = threading.Lock()
 

@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urljoin
 
 from modelbuild import __version__, interrupt
@@ -40,8 +41,8 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 _REPEATABLE = ("GET", "HEAD")
 
-Get = Callable[[str, Mapping[str, str]], tuple[int, "Mapping[str, str]", bytes]]
-"""Fetch a URL with headers of one's own: (status, headers, body). Bounded by SMALL; raises Error."""
+Get = Callable[[str, Mapping[str, str], bytes | None], tuple[int, "Mapping[str, str]", bytes]]
+"""Fetch a URL with headers of one's own: (status, headers, body); a form makes it a POST. Bounded by SMALL; raises Error."""
 
 Body = bytes | Callable[[], Iterable[bytes]]
 """What is sent: bytes, or what gives its pieces anew for each try (with a header Content-Length)."""
@@ -114,7 +115,7 @@ class Answer:
         while True:
             self._transport.check()
             try:
-                data = self._response.read1(CHUNK, decode_content=False)
+                data = self._response.read1(self._transport.chunk, decode_content=False)
             except Exception as error:
                 self._transport.check()
                 raise _described(self.origin, error, self._proxy) from None
@@ -178,20 +179,27 @@ class Transport:
         authorization: Authorization | None = None,
         patience: Patience | None = None,
     ) -> None:
-        from modelbuild.registry import trust
-
         self._ca_file = ca_file
         self._insecure = insecure
         self._rate = Rate(limit_rate) if limit_rate else None
         self._authorization = authorization
         self.patience = patience or Patience()
-        # Read now: a file that is wrong is said before any work.
-        self._context: ssl.SSLContext = trust.context(ca_file)
+        self.chunk = CHUNK if not limit_rate else max(1 << 10, min(CHUNK, int(limit_rate / 10)))
+        """Bytes that are read from a connection at once."""
         self._mutex = threading.Lock()
-        self._pools: dict[Proxy | None, PoolManager] = {}
+        self._pools: dict[tuple[str, Proxy | None], PoolManager] = {}
+        if ca_file is not None:
+            # Read now: a file that is wrong is said before any work.
+            _ = self._context
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
         self._stopped = threading.Event()
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        from modelbuild.registry import trust
+
+        return trust.context(self._ca_file)
 
     def origin(self, host: str) -> Origin:
         """Whom the host of a model's name means: TLS, and plain http for this machine (unless with a `ca_file`) or if insecure."""
@@ -232,15 +240,17 @@ class Transport:
             url = self._moved(answer, location)
         raise Error(f"'{first}' redirects more than {REDIRECTS} times", hint="this is a fault of the registry")
 
-    def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        """Fetch a small answer with headers of one's own: (status, headers, body). Raises Error."""
-        with self.request("GET", url, headers=headers) as answer:
+    def get(
+        self, url: str, headers: Mapping[str, str], form: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Fetch a small answer with headers of one's own, and send a form if there is one: (status, headers, body). Raises Error."""
+        with self.request("GET" if form is None else "POST", url, headers=headers, body=form) as answer:
             return answer.status, answer.headers, answer.body()
 
     def pace(self, count: int) -> None:
         """Wait until after so many bytes more may pass."""
         if self._rate is not None and (seconds := self._rate.take(count)):
-            self._wait(seconds)
+            self.wait(seconds)
 
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
@@ -317,14 +327,14 @@ class Transport:
                     return answer
                 answer.close()
                 pause = self._asked(answer) or self.patience.before(attempt)
-            self._wait(pause)
+            self.wait(pause)
         raise AssertionError
 
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, proxy: Proxy | None
     ) -> Answer:
         sent = {"User-Agent": f"modelbuild/{__version__}", "Accept-Encoding": "identity", **headers}
-        response = self._pool(proxy).urlopen(
+        response = self._pool(origin_of(url), proxy).urlopen(
             method,
             url,
             body=self._paced(body()) if callable(body) else body,
@@ -345,21 +355,24 @@ class Transport:
             yield piece
             self.pace(len(piece))
 
-    def _pool(self, proxy: Proxy | None) -> PoolManager:
+    def _pool(self, origin: Origin, proxy: Proxy | None) -> PoolManager:
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
-        timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
         with self._mutex:
-            if proxy not in self._pools:
+            # Reading the system's certificates takes longer than many a request.
+            made = self._pools.get((origin.scheme, proxy))
+            if made is None:
+                timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
+                is_plain = origin.scheme == "http" and (proxy is None or proxy.scheme == "http")
+                options: dict[str, Any] = {"maxsize": 32, "timeout": timeout}
+                options |= {} if is_plain else {"ssl_context": self._context}
                 if proxy is None:
-                    made = PoolManager(maxsize=32, timeout=timeout, ssl_context=self._context)
+                    made = PoolManager(**options)
                 else:
                     secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
-                    made = ProxyManager(
-                        proxy.url, proxy_headers=secret, maxsize=32, timeout=timeout, ssl_context=self._context
-                    )
-                self._pools[proxy] = made
-            return self._pools[proxy]
+                    made = ProxyManager(proxy.url, proxy_headers=secret, **options)
+                self._pools[origin.scheme, proxy] = made
+            return made
 
     def _asked(self, answer: Answer) -> float | None:
         """Seconds that Retry-After asks us to wait. Raises Unreachable where that is too long."""
@@ -370,7 +383,7 @@ class Transport:
             raise Unreachable(what, hint="try again after that time")
         return seconds
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Sleep, unless we are stopped. Raises Stopped, and KeyboardInterrupt."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

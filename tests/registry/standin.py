@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -64,19 +65,26 @@ def ranged(asked: Asked, data: bytes) -> Reply:
 
 
 class Standin:
-    """A registry, from `with` on. `host` is its host and port, `asked` lists all requests so far."""
+    """A registry, from `with` on. `host` is its host and port: each is another origin. `asked` lists all requests so far,
+    and `connections` counts what they came by."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.script: list[Script] = []
         self.asked: list[Asked] = []
+        self.connections = 0
         self._mutex = threading.Lock()
         standin = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                with standin._mutex:
+                    standin.connections += 1
 
             def log_message(self, *words: Any) -> None:
                 pass
@@ -121,8 +129,9 @@ class Standin:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.host}"
-        # Every port on this machine is another origin.
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> Standin:
