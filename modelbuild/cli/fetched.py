@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli.progress import MARK
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     from modelbuild.cli.invocation import Invocation
     from modelbuild.cli.report import Report
+    from modelbuild.cli.transfer import Meter
     from modelbuild.project.broken import Broken
     from modelbuild.project.lock import Outside
     from modelbuild.session.session import Selection
@@ -19,33 +21,51 @@ def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = Fa
     """Bring here what a selection needs of elsewhere, before it is built. Raises Error and Errors."""
     session = call.session
     if session.outside or any(each.wanted for each in session.broken):
+        from modelbuild.cli.transfer import Meter
         from modelbuild.session import fetching
 
-        fetching.ready(session, select, _Heard(call.report), force=force)
+        with Meter(call.report) as meter:
+            fetching.ready(session, select, Heard(call.report, meter), force=force)
 
 
-class _Heard:
-    """Hears the events of fetching."""
+class Heard:
+    """Hears the events of fetching, of which `progress` comes from any thread."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, meter: Meter) -> None:
         self._report = report
+        self._meter = meter
         self._name = ""
 
     def __call__(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
+        kind, report = event["event"], self._report
+        if kind == "progress":
+            self._meter.hear(event)
+            return
         if kind == "warning":
-            self._report.warning(event["error"])
-        elif self._report.as_json:
-            if kind in ("fetch", "fetched", "pinned"):
-                self._report.object(event)
+            report.warning(event["error"])
         elif kind == "fetch":
             self._name = event["name"]
-            if event["kind"] == "checkpoint":
-                self._report.note(f"pulling {self._name}")
-        elif kind == "manifest":
-            self._report.note(f"pulling {self._name}: {size(event['size'])}")
+        elif kind == "download" and "total" in event:
+            self._meter.begin(self._name, event["done"])
         elif kind == "fetched":
-            self._report.note(f"pulled {event['name']} ({short(event['pin'])})")
+            self._meter.end()
+        if report.as_json:
+            if kind in ("fetch", "fetched", "pinned"):
+                report.object(event)
+        elif text := self._line(event):
+            report.note(text)
+
+    def _line(self, event: dict[str, Any]) -> str | None:
+        match event["event"]:
+            case "download":
+                more = event.get("file") or size(event["total"])
+                return f"{'pulling':<{MARK}}  {self._name}  {more}"
+            case "fetched":
+                bytes_ = f"  {size(event['bytes'])}" if event["bytes"] else ""
+                return f"{self._report.paint('pulled   ', 'green')}  {event['name']}{bytes_}  ({short(event['pin'])})"
+            case "pinned":
+                return f"{'pinned':<{MARK}}  {event['name']}  {short(event['pin'])}" if self._report.verbose else None
+        return None
 
 
 def short(pin: str) -> str:

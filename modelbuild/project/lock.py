@@ -94,9 +94,10 @@ def parse(data: bytes, file: str) -> Pins:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         found = _WHERE.fullmatch(str(fault))
-        what = found[1] if found else str(fault)
+        what = found[1] if found else str(fault).removesuffix(" (at end of document)")
+        line = int(found[2]) if found else len(text.splitlines())
         what = f"not TOML: {what[:1].lower()}{what[1:]}"
-        raise Error(what, path=file, line=int(found[2]) if found else None, hint=_REMADE) from None
+        raise Error(what, path=file, line=line, hint=_REMADE) from None
     except RecursionError:
         raise Error("not TOML: nested too deeply", path=file, hint=_REMADE) from None
     return _checked(document, Place(file, text))
@@ -106,6 +107,8 @@ _REMADE = "restore the file, or delete it: the next build writes it again, with 
 
 
 def _checked(document: Mapping[str, Any], top: Place) -> Pins:
+    if not document:
+        raise Error("is empty", path=top.file, hint=_REMADE)
     version = document.get("version")
     if version != VERSION or isinstance(version, bool):
         if isinstance(version, int) and version > VERSION:

@@ -178,9 +178,10 @@ def _fetch(session: Session, each: Outside, hear: Hear) -> None:
 
 def transport(session: Session) -> Transport:
     """What registries are reached by."""
+    from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.transport import Transport
 
-    return Transport()
+    return Transport(authorization=UserAuthorization())
 
 
 def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:

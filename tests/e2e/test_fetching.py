@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.ollama.manifest import params_blob
 from tests.e2e.in_process import InProcess
 from tests.plan.test_plan import gguf_file
-from tests.registry.standin import Reply, Standin
+from tests.registry.standin import Asked, Reply, Standin
 
 FABLE = Path(__file__).parents[2] / "examples/import/fable.gguf"
 CONFIG = media.ConfigV2("gguf", "llama", ["llama"], "64", "F32").encode()
@@ -207,8 +209,6 @@ def test_a_near_miss_of_the_project_asks_no_registry(project: Fetching) -> None:
 
 
 def test_two_builds_at_once(project: Fetching) -> None:
-    import subprocess
-
     serve(project.registry)
     builds = [subprocess.Popen(project.command(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for build in builds:
@@ -228,3 +228,83 @@ def test_a_modelfile_alone_has_no_lock(project: Fetching) -> None:
     assert sorted(path.name for path in project.folder.iterdir()) == ["Modelfile", "cache", "models"]
     project.run("update", code=2)
     assert "has no lock" in project.errors
+
+
+def test_a_lock_that_was_edited_is_noticed(project: Fetching) -> None:
+    first = serve(project.registry)
+    project.run()
+    project.run()
+    path = project.folder / "ModelBuild.lock"
+    path.write_text(project.lock.replace(first, "no digest"))
+    project.run(code=2)
+    assert "ModelBuild.lock:6:" in project.errors and "expected a digest" in project.errors
+    second = serve(project.registry, system="Two.")
+    path.write_text(project.lock.replace("no digest", second))
+    project.write("ModelBuild.toml", f'[model.chat]\nfrom = "{project.base}"\n')
+    project.run()
+    assert project.blob("chat:latest", "system") == b"Two."
+
+
+def test_offline_opens_no_socket(project: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(project.registry)
+    project.run()
+
+    def refused(*words: object, **more: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    project.write("ModelBuild.toml", f'[model.chat]\nfrom = "{project.base}"\n[model.other]\nfrom = "nowhere"\n')
+    project.run("--offline", "-k", code=1)
+    assert "'nowhere' cannot be pulled: it is not here, and --offline is given" in project.errors
+    project.run("--offline", "list")
+    project.run("--offline", "update", project.base)
+
+
+def test_a_build_that_is_killed_while_it_pulls_is_no_trouble_for_the_next(project: Fetching) -> None:
+    model = FABLE.read_bytes()
+    digest, reached, go = serve(project.registry, model=model), threading.Event(), threading.Event()
+
+    def slow(asked: Asked) -> Reply | None:
+        if reached.is_set():
+            return None
+
+        def pieces() -> Iterator[bytes]:
+            yield model[: len(model) // 2]
+            reached.set()
+            go.wait(60)
+
+        return Reply(200, pieces(), length=len(model))
+
+    project.registry.on("GET", f"blobs/{sha256(model)}", slow)
+    build = subprocess.Popen(project.command(), stderr=subprocess.PIPE)
+    assert reached.wait(60)
+    build.kill()
+    build.communicate()
+    go.set()
+    assert not (project.folder / "ModelBuild.lock").exists() and not list(project.models.glob("manifests/**/latest"))
+    project.run()
+    assert digest in project.lock and project.manifest("chat:latest")
+    project.check()
+
+
+def test_clean_leaves_what_was_pulled(project: Fetching) -> None:
+    digest = serve(project.registry)
+    project.run()
+    project.write("ModelBuild.toml", '[model.other]\nfrom = "./x.gguf"\n')
+    (project.folder / "x.gguf").write_bytes(FABLE.read_bytes())
+    project.run("clean", "--stale")
+    assert not (project.models / "manifests/registry.ollama.ai").exists()
+    assert digest == sha256((project.models / f"manifests/{project.base}/latest").read_bytes())
+    project.check()
+
+
+def test_update_takes_out_pins_of_no_use_and_knows_misspelled_names(project: Fetching) -> None:
+    digest = serve(project.registry)
+    project.run()
+    path = project.folder / "ModelBuild.lock"
+    path.write_text(project.lock + f'"unused:latest" = "{digest}"\n')
+    project.run("--locked")
+    project.run("update", project.base.replace("base", "bsae"), code=2)
+    assert f"did you mean '{project.base}'?" in project.errors
+    assert json.loads(project.run("--json", "update")) == [{"name": "unused:latest", "before": digest, "after": None}]
+    assert "unused" not in project.lock

@@ -47,6 +47,8 @@ def run(
     from modelbuild.session import pushing
 
     report = call.report
+    if call.settings.offline and not dry_run:
+        raise Error("--offline and push cannot be used together", hint="leave one of them out")
     if words and not pushing.is_project(call.settings):
         found = pushing.without_project(call.settings, words, to)
     else:
