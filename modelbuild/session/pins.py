@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelbuild.digest import sha256
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
-from modelbuild.files import clear_temporaries, make_folder, read_plain, reason, sync_folder
+from modelbuild.files import GUEST, clear_temporaries, make_folder, read_plain, reason, sync_folder
 from modelbuild.observed import Observed
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.manifest import MODEL, Manifest
@@ -19,9 +19,6 @@ from modelbuild.project import lock
 
 if TYPE_CHECKING:
     from modelbuild.session.session import Session
-
-MARK = ".modelbuild-"
-"""Begins the names of temporary files beside a lock."""
 
 
 def read(session: Session) -> lock.Pins:
@@ -65,8 +62,8 @@ def _replace(session: Session, where: str, data: bytes) -> None:
     real = os.path.realpath(where)
     folder = os.path.dirname(real)
     try:
-        clear_temporaries(folder, MARK)
-        with session.store.temporary(folder, MARK) as file:
+        clear_temporaries(folder, GUEST)
+        with session.store.temporary(folder, GUEST) as file:
             file.write(data)
             os.fsync(file.fileno())
             os.replace(file.path, real)

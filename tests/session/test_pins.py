@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Error
+from modelbuild.files import GUEST
 from modelbuild.project import lock
 from modelbuild.project.lock import Change
 from modelbuild.session import pins
@@ -58,11 +59,11 @@ def test_builds_at_once_lose_no_pin(start: Open, project: Project) -> None:
     for thread in threads:
         thread.join()
     assert wrong == [] and len(pins.read(sessions[0])) == 30
-    assert [name for name in os.listdir(project.folder) if name.startswith(pins.MARK)] == []
+    assert [name for name in os.listdir(project.folder) if name.startswith(GUEST)] == []
 
 
 def test_what_a_killed_build_left_beside_a_lock_goes(start: Open, project: Project) -> None:
-    left = project.folder / f"{pins.MARK}left"
+    left = project.folder / f"{GUEST}left"
     left.write_text("half")
     pins.write(start(), {"a:latest": A})
     assert not left.exists()
