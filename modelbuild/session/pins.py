@@ -87,7 +87,7 @@ def remember(session: Session, outputs: Iterable[Output]) -> None:
 
 def _remember(session: Session, name: str, digest: str) -> None:
     path = seen.path(session.store.root, digest)
-    if os.path.exists(path):
+    if seen.look(session.store.root, digest, Observed()) is not None:
         return
     found = manifest(session, name, digest)
     if found is None:

@@ -308,3 +308,12 @@ def test_update_takes_out_pins_of_no_use_and_knows_misspelled_names(project: Fet
     assert f"did you mean '{project.base}'?" in project.errors
     assert json.loads(project.run("--json", "update")) == [{"name": "unused:latest", "before": digest, "after": None}]
     assert "unused" not in project.lock
+
+
+def test_nothing_is_pulled_for_a_project_that_is_broken(project: Fetching) -> None:
+    serve(project.registry)
+    project.write("ModelBuild.toml", f'[model.chat]\nfrom = "{project.base}"\n[model.bad]\nfrom = "./nowhere"\n')
+    project.run(code=2)
+    assert "-k builds" not in project.errors and project.errors.count("error") == 1 and project.asked == []
+    project.run("-k", code=1)
+    assert project.manifest("chat:latest")

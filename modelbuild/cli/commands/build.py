@@ -127,11 +127,16 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
             return GOOD
     from modelbuild.session import naming
 
+    verb = "would be" if asked.dry_run else "was"
+    chosen = _select(call, asked.targets)
+    if wrong(chosen.broken) and not despite_broken:
+        # Before anything is fetched.
+        return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
     if not asked.dry_run:
         fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets, into)
-    if (wrong(selection.broken) if asked.dry_run else selection.broken) and not despite_broken:
-        return _refuse(call, selection, "would be" if asked.dry_run else "was")
+    if selection.broken and not (despite_broken or asked.dry_run):
+        return _refuse(call, selection, verb)
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
@@ -191,7 +196,7 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     if report.as_json:
         for event in broken_events(selection.broken):
             report.object(event)
-    report.errors(told(wrong(selection.broken) if verb == "would be" else selection.broken))
+    report.errors(told(selection.broken))
     if selection.outputs:
         report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
     return WRONG if wrong(selection.broken) else FAILED

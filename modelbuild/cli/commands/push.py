@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
+from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.errors import Error, Stopped
 from modelbuild.words import duration, listed, plural, size
@@ -52,6 +53,8 @@ def run(
     if words and not pushing.is_project(call.settings):
         found = pushing.without_project(call.settings, words, to)
     else:
+        if not dry_run:
+            _fetch(call, words)
         found = pushing.of_project(call.session, words, to)
     if found.skipped:
         report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
@@ -68,6 +71,14 @@ def _told(call: Invocation, found: Orders) -> int:
     else:
         call.report.result("\n".join(f"would push  {order.label} to {order.to.display()}" for order in found.orders))
     return GOOD
+
+
+def _fetch(call: Invocation, words: Sequence[str]) -> None:
+    """Bring here what the targets among some words are based on and a build needs."""
+    known = call.session.words()
+    targets = [word for word in words if known.resolve(word) is not None]
+    if targets or not words:
+        fetch(call, lambda: call.session.select(targets))
 
 
 def _built(call: Invocation, found: Orders) -> int:
