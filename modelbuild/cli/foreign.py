@@ -17,11 +17,11 @@ VERBS = {
     "ps": "Ollama lists running models: `ollama ps`; `modelbuild list` lists the models of the project",
     "pull": "pulling from a registry is not supported yet: `ollama pull {names}`, then FROM finds it",
     "push": "pushing to a registry is not supported yet: `ollama push {names}`",
-    "cp": "Ollama copies models: `ollama cp {names}`; `tags` in ModelBuild.toml gives a model more names",
-    "mv": "`name` or `tag` in ModelBuild.toml renames a model; `modelbuild clean --stale` removes the old name",
-    "rm": "`ollama rm {names}` removes a model, `modelbuild clean` all models of the project, "
+    "mv": "`modelbuild cp`, then `modelbuild rm`; in ModelBuild.toml `name` or `tag` renames a model, and "
+    "`modelbuild clean --stale` removes the old name",
+    "remove": "`modelbuild rm {names}` removes a model, `modelbuild clean` all models of the project, "
     "`modelbuild clean --stale` those that it no longer declares",
-    "ls": "did you mean the command 'list'?",
+    "ls": "`modelbuild list` lists the models of the project, `modelbuild list --installed` those of the models folder",
     "signin": "registries are not supported yet: `ollama signin`",
     # llama.cpp's
     "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
@@ -44,6 +44,7 @@ VERBS = {
     "plan": "`modelbuild -n` prints what would run, `modelbuild graph --steps` the steps",
     "dag": "did you mean the command 'graph'?",
     "diff": "did you mean the command 'explain'?",
+    "copy": "did you mean the command 'cp'?",
     "why": "did you mean the command 'explain'?",
     "info": "did you mean the command 'show'?",
     "inspect": "did you mean the command 'show'?",
@@ -60,10 +61,10 @@ VERBS = {
 """Verb -> a hint; `{names}` stands for the words behind the verb, or `{weights}`, `{type}` and `{file}` for each of them."""
 
 SAME = {
-    "start": "serve", "remove": "rm", "delete": "rm", "uninstall": "rm", "llama-quantize": "quantize",
+    "start": "serve", "delete": "remove", "uninstall": "remove", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
     "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "fetch": "pull", "download": "pull",
-    "login": "signin", "copy": "cp", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
+    "login": "signin", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""
 
@@ -102,7 +103,7 @@ OPTIONS = {
 
 
 ARGUMENTS = {
-    "clean": "`clean` takes no targets: `ollama rm NAME` removes one model, `modelbuild clean --stale` those that are no longer "
+    "clean": "`clean` takes no targets: `modelbuild rm NAME` removes one model, `modelbuild clean --stale` those that are no longer "
     "declared; `modelbuild --cache DIR clean --cache` empties another cache",
     "init": "`modelbuild -C DIR init` looks in another folder",
 }
@@ -114,7 +115,7 @@ def verb(words: Sequence[str]) -> Error | None:
     first, *others = words
     hint = VERBS.get(SAME.get(first, first))
     if hint is None and re.match("clean[-_:]", first):
-        others, hint = [re.sub("clean[-_:]", "", first)], VERBS["rm"]
+        others, hint = [re.sub("clean[-_:]", "", first)], VERBS["remove"]
     if hint is None:
         return None
     for name, text in {"names": " ".join(others) or "NAME", **_weights(others)}.items():

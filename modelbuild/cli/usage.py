@@ -16,6 +16,7 @@ EXAMPLES = (
 COMMANDS: Mapping[str, Sequence[str]] = {
     "Build": ("build", "export", "watch"),
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
+    "Installed models": ("cp", "rm"),
     "Start and tidy up": ("init", "clean"),
 }
 """Title -> commands; any other command is in the last group."""

@@ -106,7 +106,7 @@ def _reason(fault: ValueError | RecursionError) -> str:
     if isinstance(fault, RecursionError):
         return "nested too deeply"
     if isinstance(fault, json.JSONDecodeError):
-        return f"{fault.msg.lower()} at byte {fault.pos}"
+        return f"{fault.msg.lower().removesuffix(' at')} at byte {fault.pos}"
     return "not UTF-8" if isinstance(fault, UnicodeDecodeError) else str(fault)
 
 

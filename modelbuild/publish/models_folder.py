@@ -23,6 +23,7 @@ from modelbuild.files import AGAIN, LARGEST, PARTIAL, existing, read_plain, sign
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
+from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Owner, Written
@@ -45,6 +46,7 @@ class ModelsFolder:
         self._scratch = Scratch(self.library, store)
         self._blobs = Blobs(self.library, store, self.written, self._scratch)
         self._users = Users(self.library.manifests)
+        self._removal = Removal(self.library, self._scratch, self._users)
         self._published: dict[str, str] = {}
         self.taken: dict[str, str] = {}
         """Names that another project wrote last and that now say something else -> that project's file."""
@@ -255,29 +257,12 @@ class ModelsFolder:
             self.written.forget_loose(candidates)
             return []
         with self._scratch.locked(at_most):
-            used = self._users.used()
-            if used is None:
-                # As Ollama does: delete nothing.
+            removed = self._removal.unused(ours.intersection(candidates))
+            if removed is None:
                 return []
-            removed = self._remove_unused(sorted(ours.intersection(candidates) - used))
             self.written.forget(blobs=removed)
             self.written.forget_loose(candidates)
         return removed
-
-    def _remove_unused(self, blobs: Sequence[str]) -> list[str]:
-        """Remove blobs, but those that a manifest names after all: a server may have put one while we looked at the others."""
-        away: dict[str, str] = {}
-        for blob in blobs:
-            with contextlib.suppress(FileNotFoundError):
-                away[blob] = self._scratch.set_aside(self.library.blob_path(blob))
-        used = self._users.used() if away else set()
-        kept = set(away) if used is None else used.intersection(away)
-        for blob, path in away.items():
-            if blob in kept:
-                os.replace(path, self.library.blob_path(blob))
-            else:
-                os.unlink(path)
-        return [blob for blob in blobs if blob not in kept]
 
     def wrote(self, name: str) -> bool:
         """Whether a build of ours, of any project, wrote this name last."""
@@ -307,7 +292,7 @@ class ModelsFolder:
                     path = self.library.manifest_path(name)
                     if owner == self._owner and self._same(path, ActionResult(manifest, 0)):
                         self._note_loose(path)
-                        self._unlink(path)
+                        self._removal.unlink(path)
                         removed.append(name)
                 self.written.forget(names=removed)
             for name in removed:
@@ -315,14 +300,6 @@ class ModelsFolder:
             return removed, self._sweep(self.written.blobs()) if removed else []
         except OSError as error:
             raise refused(self.root, error) from error
-
-    def _unlink(self, path: str) -> None:
-        """Remove a manifest, and the folders that are empty without it."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        with contextlib.suppress(OSError):
-            while (path := os.path.dirname(path)) != self.root:
-                os.rmdir(path)
 
     def tidy(self) -> bool:
         """Leave nothing behind but blobs and manifests, and what a failed build made for the next one.

@@ -22,10 +22,7 @@ from tests.projects import write
             ["create", "me/chat"],
             "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
         ),
-        (
-            ["cp", "a", "b"],
-            "Ollama copies models: `ollama cp a b`; `tags` in ModelBuild.toml gives a model more names",
-        ),
+        (["copy", "a", "b"], "did you mean the command 'cp'?"),
         (
             ["quantize", "model.gguf", "out.gguf", "Q4_K_M"],
             '`modelbuild model.gguf -q Q4_K_M -o out.gguf` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
@@ -38,7 +35,7 @@ from tests.projects import write
             ["convert", "weights/"],
             '`modelbuild ./weights/ -o FILE.gguf` converts weights; in ModelBuild.toml it is `from = "./weights/"`',
         ),
-        (["ls"], "did you mean the command 'list'?"),
+        (["tree"], "did you mean the command 'graph'?"),
         (["repro"], "`modelbuild` builds what has changed"),
     ],
 )
@@ -51,7 +48,7 @@ def test_a_verb_of_another_tool(words: list[str], hint: str) -> None:
 def test_clean_of_one_target_and_other_words_for_the_same() -> None:
     for word in ("clean-chat", "clean:chat"):
         error = foreign.verb([word])
-        assert error is not None and "`ollama rm chat`" in str(error.hint)
+        assert error is not None and "`modelbuild rm chat`" in str(error.hint)
     assert foreign.verb(["remove", "x"]) is not None
     assert foreign.verb(["chat"]) is None
 
@@ -71,7 +68,7 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
         first = words.split()[0] if words else ""
         assert first == "" or first.startswith(("-", "{")) or first in commands()
     for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
-        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"]):
+        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"], ["help", "list"]):
             assert main.main(words) == 0
         assert option in capsys.readouterr().out
 

@@ -106,6 +106,7 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r"sha256-[0-9a-f]{64}", "sha256-<digest>", text)
     text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
+    text = re.sub(r"  [0-9a-f]{12}  ", "  <model's id>  ", text)
     lines = text.split("\n")
     first = next((n for n, line in enumerate(lines) if line.startswith("run  ")), 0)
     last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("run  ", "built  "))), 0)
@@ -247,6 +248,32 @@ def test_clean_cache_empties_the_cache_and_forgets_nothing_it_wrote(project: Pro
     code, _, err = run(project)
     assert code == 0 and "cached" not in err.splitlines()[-1]
     assert {path: path.read_bytes() for path in (project.folder / "out").rglob("*") if path.is_file()} == before
+
+
+def test_an_installed_model_gets_another_name_and_is_removed(project: Project) -> None:
+    golden("cp", project, "cp", "chat", "me/chat:v1")
+    golden("cp_again", project, "cp", "chat", "me/chat:v1")
+    golden("cp_taken", project, "cp", "base", "me/chat:v1")
+    golden("cp_case", project, "cp", "chat", "Chat")
+    golden("cp_reserved", project, "cp", "chat", "me/chat:cloud")
+    golden("cp_unknown", project, "cp", "chatt", "me/chat:v1")
+    golden("rm_unknown", project, "rm", "me/chat:v1", "chatt")
+    golden("rm_no_match", project, "rm", "chat*x")
+    golden("rm_dry_run", project, "rm", "-n", "me/chat:v1", "base*")
+    before = project.tree(project.folder / "out")
+    golden("rm", project, "rm", "me/chat:v1", "base*", "chat", "Chat")
+    assert len(before) > 9 and project.tree(project.folder / "out") == {}
+    golden("rm_json", project, "--json", "rm", "chat")
+
+
+def test_the_models_folder_is_listed(project: Project) -> None:
+    manifests = project.folder / "out/manifests"
+    (manifests / "registry.ollama.ai/library/chat/v2").write_text("{")
+    for path in manifests.glob("*/*/*/*"):
+        os.utime(path, (0, 0))
+    golden("list_installed", project, "list", "--installed", TZ="UTC")
+    golden("list_installed_json", project, "list", "--installed", "--json", "base*", TZ="UTC")
+    golden("rm_beside_damage", project, "rm", "base*")
 
 
 def test_init_writes_a_project_that_builds(tmp_path: Path) -> None:
@@ -579,7 +606,7 @@ def ask(project: Project, *words: str, **env: str) -> subprocess.CompletedProces
 
 
 def test_commands_and_targets_complete(built: Project) -> None:
-    assert complete(built, "c") == ["check", "clean", "chat", "chat:latest"]
+    assert complete(built, "c") == ["check", "clean", "cp", "chat", "chat:latest"]
     assert complete(built, "show", "base:") == ["base:latest", "base:q4_K_M", "base:q8_0"]
     assert complete(built, "-k", "al") == ["all"]
     assert complete(built, "build", "chat", "ba")[0] == "base"

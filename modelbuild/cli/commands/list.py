@@ -2,7 +2,8 @@
 
 BUILT is 'yes', 'no', 'changed' if a build would change the model, 'not pulled' if a build pulls its base first, or
 'broken' if it cannot be built as it is declared.
---json prints an array; manifest, model blob and size are those of the model as it is built now.
+--json prints an array; manifest, model blob and size are those of the model as it is built now. --installed lists
+the models folder instead, whoever wrote it, and says what is wrong in it; targets are then names or globs.
 """
 
 from __future__ import annotations
@@ -28,12 +29,23 @@ if TYPE_CHECKING:
 
 
 def parameters() -> list[click.Parameter]:
+    import click
+
     from modelbuild.cli.kinds import targets
 
-    return [targets()]
+    return [
+        targets(),
+        click.Option(
+            ["--installed"], is_flag=True, help="List every model of the models folder, and what is wrong in it."
+        ),
+    ]
 
 
-def run(call: Invocation, targets: Sequence[str] = ()) -> int:
+def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) -> int:
+    if installed:
+        from modelbuild.cli.installed import listing
+
+        return listing(call, targets)
     from modelbuild.session import naming
 
     session = call.session

@@ -110,7 +110,7 @@ def _parse(text: bytes, path: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise Error(f"the header is not UTF-8 at byte {8 + error.start}", path=path) from None
     except json.JSONDecodeError as error:
-        what = error.msg[:1].lower() + error.msg[1:]
+        what = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
         raise Error(f"the header is not JSON: {what} at byte {8 + error.pos}", path=path) from None
     except (ValueError, RecursionError):
         raise Error(

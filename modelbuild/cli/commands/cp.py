@@ -1,0 +1,52 @@
+"""Give an installed model another name.
+
+The new name stands for the same manifest and blobs: nothing is copied but the manifest. Works without a project.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.sentences import waiting
+from modelbuild.errors import Error
+from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    import click
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    return [
+        click.Argument(["source"]),
+        click.Argument(["target"], metavar="NAME"),
+        click.Option(["--force"], is_flag=True, help="Replace a model that has the name already."),
+    ]
+
+
+def run(call: Invocation, source: str, target: str, force: bool = False) -> int:
+    from modelbuild.ollama.name import Name
+    from modelbuild.publish.installed import alike
+    from modelbuild.session.models_root import installed_models
+
+    report = call.report
+    new = Name.parse(target)
+    if (fault := new.reserved()) is not None:
+        raise fault
+    with installed_models(call.settings, lambda path: report.note(waiting(path))) as models:
+        old = models.find(source)
+        changed = models.copy(old, new, replace=force)
+        others = alike(models.library, new)
+    if others:
+        shown = listed(f"'{each}'" for each in others)
+        what = f"'{new.display()}' differs from {shown} only in case: to Ollama they are one model"
+        report.warning(Error(what, hint=f"`modelbuild rm {new.display()}` removes the new name"))
+    if report.as_json:
+        report.data({"source": old.display(), "name": new.display(), "changed": changed})
+    elif changed:
+        report.note(f"copied     {old.display()} to {new.display()}")
+    else:
+        report.note(f"unchanged  {new.display()} is the same model already")
+    return GOOD
