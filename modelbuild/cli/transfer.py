@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Meter:
                 self._report.err.flush()
                 self._is_drawn = False
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def hear(self, event: Mapping[str, Any]) -> None:
         """Take an event; only `progress` (done, total: bytes) is of interest."""
         if not self._is_live or event["event"] != "progress":
             return

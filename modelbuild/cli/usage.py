@@ -16,6 +16,7 @@ EXAMPLES = (
 COMMANDS: Mapping[str, Sequence[str]] = {
     "Build": ("build", "export", "watch"),
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
+    "Registries": ("pull", "push", "whoami"),
     "Installed models": ("cp", "rm"),
     "Start and tidy up": ("init", "clean"),
 }

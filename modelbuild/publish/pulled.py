@@ -210,12 +210,11 @@ def _allocated(path: str) -> int:
 
 def checked(data: bytes, name: Name) -> list[ActionResult]:
     """The blobs that a pulled manifest names, each once. Raises Error for what is no manifest of a model, or not ours to trust."""
-    subject = f"'{name.display()}'"
-    hint = "check the name: this may not be a model for Ollama"
+    subject = f"'{name.namespace}/{name.model}:{name.tag}'"
     try:
         value = parse_object(data, "manifest", None)
         if "manifests" in value:
-            raise Error("it is an index of several manifests, expected one")
+            raise Error("an index of several manifests, expected one manifest")
         manifest = Manifest.parse(data)
         layers = [manifest.config, *manifest.layers]
         written = [value["config"], *(value.get("layers") or [])]
@@ -228,8 +227,8 @@ def checked(data: bytes, name: Name) -> list[ActionResult]:
         if any(sizes[layer.digest] != layer.size for layer in layers):
             raise Error("it gives one blob two sizes")
     except Error as error:
-        what = f"{subject} on '{name.host}' is not a model that can be pulled: {error.what}"
-        raise Error(what, facts=error.facts, hint=hint) from None
+        what = f"{subject} on '{name.host}' is not a model for Ollama: {error.what}"
+        raise Error(what, facts=error.facts, hint="check the name, or ask its owner to push it again") from None
     return [ActionResult(digest, size) for digest, size in sizes.items()]
 
 

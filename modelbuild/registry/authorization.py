@@ -124,7 +124,7 @@ class _Service:
         try:
             self._at = origin_of(self._realm)
         except Error as error:
-            what = f"'{origin}' names a token service that is no usable URL"
+            what = f"'{origin}' names a token service that is not a usable URL"
             raise Error(what, facts=[("reason", error.what)], hint="this is a fault of the registry") from None
         if origin.scheme == "https" and self._at.scheme != "https":
             what = f"'{origin}' names a token service that is reached by plain http: '{self._at}'"
@@ -185,7 +185,7 @@ class _Service:
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise Error(f"'{self._at}' answers with what is no token", hint="this is a fault of the registry")
+            raise Error(f"'{self._at}' gave an answer that is not a token", hint="this is a fault of the registry")
         return value
 
     def _refused(self, key: OllamaKey | None, is_ollama: bool) -> Error:
@@ -196,9 +196,9 @@ class _Service:
                 "`modelbuild whoami` shows the key and where to add it",
             )
         elif is_ollama:
-            what, hint = f"'{where}' wants a key, and there is none", "`modelbuild whoami` says how to get one"
+            what, hint = f"'{where}' needs a key, but there is none", "`modelbuild whoami` says how to get one"
         else:
-            what, hint = f"'{where}' wants a login", f"`docker login {where}`, and try again"
+            what, hint = f"'{where}' needs a login", f"`docker login {where}`, and try again"
         return Error(what, facts=facts, hint=hint)
 
 
@@ -228,7 +228,8 @@ def _text_of(value: Mapping[str, Any], origin: Origin) -> str:
     found = value.get("token") or value.get("access_token")
     if not isinstance(found, str) or not found.isascii() or not found.isprintable() or " " in found:
         raise Error(
-            f"the token service of '{origin}' answers with what is no token", hint="this is a fault of the registry"
+            f"the token service of '{origin}' gave an answer that is not a token",
+            hint="this is a fault of the registry",
         )
     return found
 

@@ -122,7 +122,9 @@ def _asked(helper: object, keys: list[str]) -> Credentials | None:
     """What a helper program answers: `docker-credential-NAME get`, the server on its stdin, JSON on its stdout."""
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
         raise Error(
-            "names a credential helper that can be none", path=path(), hint="a name such as 'pass' or 'secretservice'"
+            "names a credential helper, but not by a valid name",
+            path=path(),
+            hint="valid names are 'pass', 'secretservice' and such",
         )
     program = f"docker-credential-{helper}"
     for key in keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from http.client import IncompleteRead
 from typing import NamedTuple
 
 from modelbuild.errors import Error
@@ -81,6 +82,8 @@ def _cause(error: Exception) -> list[tuple[str, str]]:
             or seen.__context__
             or next((each for each in seen.args if isinstance(each, Exception)), None)
         )
+        if isinstance(seen, IncompleteRead):
+            return [("reason", "the answer ended early")]
         if isinstance(seen, ssl.SSLCertVerificationError):
             return [("reason", seen.verify_message)]
         if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, ssl.SSLError):

@@ -33,7 +33,9 @@ class LocalBlob:
             raise self._unreadable(error) from None
         if found != size:
             facts = [("manifest", f"{size:,} bytes"), ("file", f"{found:,} bytes")]
-            raise Error("this blob has another size than the manifest says", path=path, facts=facts, hint=_REMEDY)
+            raise Error(
+                "this blob has the wrong size: the manifest names another", path=path, facts=facts, hint=_REMEDY
+            )
 
     def read(self) -> bytes:
         """All its bytes, checked. Raises Error."""
@@ -80,4 +82,4 @@ class LocalBlob:
         )
 
 
-_REMEDY = "nothing was pushed under this name; `modelbuild --force` builds the model again, or pull it again"
+_REMEDY = "`modelbuild --force` builds the model again; one that was pulled can be pulled again"

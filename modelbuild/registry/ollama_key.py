@@ -115,12 +115,11 @@ def create() -> OllamaKey:
             os.unlink(temporary)
         _write(temporary, made.public.encode() + b"\n", 0o644)
         os.replace(temporary, f"{path}.pub")
-    except FileExistsError:
-        raise Error(
-            "is there already", path=path, hint="`modelbuild whoami` shows it; to replace it, move it away first"
-        ) from None
     except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=path) from None
+        if os.path.lexists(path):
+            hint = "`modelbuild whoami` shows it; to replace it, move it away first"
+            raise Error("exists already", path=path, hint=hint) from None
+        raise Error(f"cannot be written: {reason(error)}", path=path, hint="make the folder writable") from None
     return made
 
 

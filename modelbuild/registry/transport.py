@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import random
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 from modelbuild import __version__, interrupt
 from modelbuild.errors import Error, Stopped
 from modelbuild.registry.faults import Unreachable, fault
 from modelbuild.registry.origin import Origin, origin_of
+from modelbuild.registry.patience import Patience, retry_after
 from modelbuild.registry.proxies import Proxy, proxy_for
 from modelbuild.registry.rate import Rate
 from modelbuild.words import duration, size
@@ -60,29 +59,6 @@ class Authorization(Protocol):
 
     def answer(self, origin: Origin, scope: str, challenges: list[str], get: Get) -> str | None:
         """The same after a 401, whose headers WWW-Authenticate are the challenges; None to go without. Raises Error."""
-
-
-class Patience(NamedTuple):
-    """How long we wait for servers. Times are in seconds.
-
-    tries    of one request
-    unheard  tries of one to a server that has never answered
-    pause    before the second try; doubles with each, and varies by half
-    longest  pause, and the longest that a server may ask for with Retry-After
-    connect  until a connection stands
-    silence  until a connection that says nothing is given up
-    """
-
-    tries: int = 6
-    unheard: int = 2
-    pause: float = 0.5
-    longest: float = 120.0
-    connect: float = 15.0
-    silence: float = 60.0
-
-    def before(self, attempt: int) -> float:
-        """Seconds to wait after the try of this number, the first being 1."""
-        return min(self.pause * 2.0 ** (attempt - 1), self.longest) * random.uniform(0.5, 1.0)
 
 
 class Answer:
@@ -279,7 +255,8 @@ class Transport:
             target = origin_of(url)
         except (Error, ValueError) as error:
             facts = [("reason", error.what)] if isinstance(error, Error) else []
-            raise Error(f"'{answer.origin}' redirects to what is no usable URL", facts=facts) from None
+            what = f"'{answer.origin}' redirects to what is no usable URL"
+            raise Error(what, facts=facts, hint="this is a fault of the registry") from None
         if answer.origin.scheme == "https" and target.scheme == "http" and not (self._insecure or target.is_loopback):
             what = f"'{answer.origin}' redirects to '{target}' by plain http, where others can listen"
             raise Error(what, hint="use --insecure to allow plain http")
@@ -394,18 +371,3 @@ class Transport:
 
 def _described(origin: Origin, error: Exception, proxy: Proxy | None) -> Error:
     return fault(origin, error, proxy.url if proxy else None).error
-
-
-def retry_after(text: str | None, now: float) -> float | None:
-    """Seconds that a header Retry-After means, in either form (RFC 9110, 10.2.3); None where it says nothing."""
-    from email.utils import parsedate_to_datetime
-
-    if not text:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text) if len(text) < 10 else math.inf
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -316,7 +316,7 @@ class Upload:
             return end
         found = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,19})", text.strip())
         if found is None:
-            raise self._wrong("says in no way that can be read how much has arrived")
+            raise self._wrong("does not say in a readable way how much has arrived")
         # Of nothing at all, registries say `0-0` too.
         arrived = int(found[1]) + 1 if int(found[1]) else 0
         if arrived > max(end, self._at, self._blob.size):

@@ -83,12 +83,12 @@ def test_a_target_of_that_name_wins_and_a_broken_project_says_both(
     capsys.readouterr()
     assert main.main([*at, "-n", "run", "chat"]) == 2
     assert "'chat' is not a model" in capsys.readouterr().err
-    assert main.main([*at, "push", "run"]) == 2
-    assert "pushing to a registry is not supported yet: `ollama push run`" in capsys.readouterr().err
+    assert main.main([*at, "fetch", "run"]) == 2
+    assert "did you mean the command 'pull'?" in capsys.readouterr().err
     write(tmp_path, {"ModelBuild.toml": "[model"})
-    assert main.main([*at, "push", "run"]) == 2
+    assert main.main([*at, "fetch", "run"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: 'push' is not a command") and "not TOML" in told
+    assert told.startswith("error: 'fetch' is not a command") and "not TOML" in told
 
 
 def test_a_verb_before_a_path_is_a_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,9 +104,9 @@ def test_a_verb_before_a_path_is_a_verb(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_no_project_is_needed_to_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, {".git/": ""})
-    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "pull", "llama3.2"]) == 2
+    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "serve", "llama3.2"]) == 2
     told = capsys.readouterr().err
-    assert "`ollama pull llama3.2`" in told and "ModelBuild.toml" not in told
+    assert "`ollama serve`" in told and "ModelBuild.toml" not in told
     assert main.main(["--outtype", "f16"]) == 2
     assert "--set MODEL.outtype=bf16" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from modelbuild import __version__
 from modelbuild.errors import Error, Stopped
 from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.origin import Origin
-from modelbuild.registry.transport import CHUNK, REDIRECTS, Get, Patience, retry_after
+from modelbuild.registry.transport import CHUNK, REDIRECTS, Get
 from tests.registry.clients import QUICK, transport
 from tests.registry.standin import Asked, Reply, Standin
 
@@ -93,29 +93,15 @@ def test_retry_after_is_honoured_in_seconds() -> None:
         assert time.monotonic() - begun >= 1
 
 
-@pytest.mark.parametrize("value", ["3600", "9" * 30, formatdate(time.time() + 4000, usegmt=True)])
+@pytest.mark.parametrize(
+    "value", ["3600", "9" * 30, formatdate(time.time() + 4000, usegmt=True)], ids=["hours", "for-ever", "date"]
+)
 def test_a_server_that_asks_for_hours_is_not_waited_for(value: str) -> None:
     with Standin() as registry:
         registry.on("GET", "/v2/", Reply(503, headers=[("Retry-After", value)]))
         with pytest.raises(Unreachable, match="is busy .* and asks to wait"):
             fetch(f"{registry.url}/v2/")
         assert len(registry.asked) == 1
-
-
-def test_retry_after_has_two_forms_and_others_say_nothing() -> None:
-    now = 1_000_000.0
-    assert retry_after("120", now) == 120
-    assert retry_after(formatdate(now + 30, usegmt=True), now) == 30
-    assert retry_after(formatdate(now - 30, usegmt=True), now) == 0
-    for text in (None, "", "-5", "soon", "1.5", "Mon, 99 Foo 2026", "²"):
-        assert retry_after(text, now) is None
-
-
-def test_pauses_grow_and_vary() -> None:
-    patience = Patience(pause=1.0, longest=10.0)
-    for attempt, most in ((1, 1.0), (2, 2.0), (4, 8.0), (9, 10.0)):
-        pauses = [patience.before(attempt) for _ in range(20)]
-        assert all(most / 2 <= pause <= most for pause in pauses) and len(set(pauses)) > 1
 
 
 # Redirects and secrets

@@ -7,7 +7,6 @@ where it stopped. Every byte is checked before Ollama sees the model. The models
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -56,6 +55,7 @@ def run(
     from modelbuild.publish.pulled import pull
     from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.transport import Transport
+    from modelbuild.session.models_root import models_root
     from modelbuild.session.settings import started_in
 
     if call.settings.offline:
@@ -65,15 +65,18 @@ def run(
         call.report.warning(warning)
     file = started_in(call.settings.folder, ca_file) if ca_file else None
     transport = Transport(ca_file=file, insecure=insecure, limit_rate=limit_rate, authorization=UserAuthorization())
+    root = models_root(call.settings)
     done: list[Pulled] = []
-    with contextlib.closing(transport), _place(call) as (store, folder), Meter(call.report) as meter:
+    with contextlib.closing(transport), _store(call) as store, Meter(call.report) as meter:
         for name in parsed:
             begun = time.perf_counter()
             try:
-                pulled = pull(name, folder, store, transport, hear=partial(_hear, call.report, meter, name.display()))
+                pulled = pull(name, root, store, transport, hear=partial(_hear, call.report, meter, name.display()))
             except Error as error:
                 meter.end()
-                call.report.errors([error])
+                # Not every error names the model: a registry's name is enough where there is one model.
+                facts = [("pulling", name.display())] if len(parsed) > 1 else []
+                call.report.errors([error.replace(facts=[*error.facts, *facts])])
             else:
                 meter.end()
                 done.append(pulled)
@@ -89,22 +92,14 @@ def run(
 
 
 @contextlib.contextmanager
-def _place(call: Invocation) -> Iterator[tuple[Store, str]]:
-    """The cache and the models folder: of the project, if there is one."""
+def _store(call: Invocation) -> Iterator[Store]:
     from modelbuild.cli.sentences import waiting
     from modelbuild.engine.store import Store
-    from modelbuild.ollama.library import default_folder
-    from modelbuild.project.discovery import find
-    from modelbuild.session.settings import cache_folder, folder_of, started_in
+    from modelbuild.session.settings import cache_folder
 
-    settings = call.settings
-    if settings.models is None and (settings.file is not None or find(folder_of(settings)) is not None):
-        yield call.session.store, call.session.models.root
-        return
-    named = settings.models or default_folder(os.environ.get("OLLAMA_MODELS"), os.path.expanduser("~"))
-    store = Store(cache_folder(settings), lambda path: call.report.note(waiting(path)))
+    store = Store(cache_folder(call.settings), lambda path: call.report.note(waiting(path)))
     try:
-        yield store, started_in(settings.folder, named)
+        yield store
     finally:
         store.close()
 
