@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild import steps
 from modelbuild.checkpoint import hf_repository
+from modelbuild.checkpoint.hf_repository import Repository
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.standing import due
 from modelbuild.errors import Error
-from modelbuild.ollama.name import Name
+from modelbuild.ollama.name import HOST, NAMESPACE, Name
 from modelbuild.plan import seen
 from modelbuild.project import lock
 from modelbuild.project.broken import Broken
@@ -20,6 +21,7 @@ from modelbuild.session import pins
 
 if TYPE_CHECKING:
     from modelbuild.registry.transport import Transport
+    from modelbuild.session.hugging_face import Contents
     from modelbuild.session.session import Selection, Session
 
 Hear = Callable[[dict[str, Any]], None]
@@ -167,8 +169,7 @@ def _fetch(session: Session, each: Outside, hear: Hear) -> None:
         _pull(session, Name.parse(each.name), None, hear)
         return
     found = hugging_face.contents(repository, each.pin)
-    if not repository.explicit and each.pin is None and (found.has_ggufs or not found.is_checkpoint):
-        # What Ollama would pull: a model of GGUF files.
+    if each.pin is None and not _is_checkpoint(repository, found):
         _pull(session, Name.parse(each.name), None, hear)
         return
     hear({"event": "fetch", "name": each.name, "kind": "checkpoint"})
@@ -176,7 +177,12 @@ def _fetch(session: Session, each: Outside, hear: Hear) -> None:
     hear({"event": "fetched", "name": each.name, "pin": found.commit, "bytes": None})
 
 
-def transport(session: Session) -> Transport:
+def _is_checkpoint(repository: Repository, found: Contents) -> bool:
+    """Whether a repository is converted, rather than pulled as Ollama does, which is for those that contain GGUF files."""
+    return repository.explicit or (found.is_checkpoint and not found.has_ggufs)
+
+
+def transport() -> Transport:
     """What registries are reached by."""
     from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.transport import Transport
@@ -190,7 +196,7 @@ def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:
 
     hear({"event": "fetch", "name": name.display(), "kind": "model"})
     models = session.models
-    with_ = transport(session)
+    with_ = transport()
     try:
         there = models.library.served(name.path())
         moved_on = pin is not None and there is not None and there.digest != pin
@@ -202,7 +208,7 @@ def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:
             raise
         except Error as error:
             if pin is None:
-                raise
+                raise _with_other_place(error, name) from None
             now = _digest_now(with_, name)
             if now != pin:
                 raise _moved(name, pin, now, error) from None
@@ -214,12 +220,20 @@ def _pull(session: Session, name: Name, pin: str | None, hear: Hear) -> None:
     )
 
 
+def _with_other_place(error: Error, name: Name) -> Error:
+    """The error for a name that may have been meant for Hugging Face's."""
+    if name.host != HOST or name.namespace == NAMESPACE:
+        return error
+    other = f"a model of Hugging Face is 'hf.co/{name.namespace}/{name.model}'"
+    return error.replace(hint=f"{error.hint}; {other}" if error.hint else other)
+
+
 def _digest_now(transport: Transport, name: Name) -> str | None:
     from modelbuild.digest import sha256
-    from modelbuild.registry.repository import Repository
+    from modelbuild.registry import repository as registry
 
     try:
-        return sha256(Repository(transport, name).manifest(name.tag))
+        return sha256(registry.Repository(transport, name).manifest(name.tag))
     except Error:
         return None
 
@@ -235,19 +249,26 @@ def _moved(name: Name, pin: str, now: str | None, error: Error) -> Error:
     )
 
 
-def newest(session: Session, name: str) -> str:
-    """What a name, or a repository, means now where it comes from: a manifest's digest or a commit. Raises Error."""
+def newest(each: Outside) -> Outside:
+    """What a name, or a repository, means now where it comes from: a manifest's digest or a commit. Raises Error.
+
+    One that is not pinned yet may turn out to be a model of a registry, with a tag.
+    """
+    name = each.name
     repository = hf_repository.parse(name)
     if repository is not None:
         from modelbuild.session import hugging_face
 
-        return hugging_face.contents(repository).commit
+        found = hugging_face.contents(repository)
+        if each.pin is not None or _is_checkpoint(repository, found):
+            return Outside(name, found.commit)
+        name = Name.parse(name).display()
     from modelbuild.digest import sha256
-    from modelbuild.registry.repository import Repository
+    from modelbuild.registry import repository as registry
 
     whole = Name.parse(name)
-    with_ = transport(session)
+    with_ = transport()
     try:
-        return sha256(Repository(with_, whole).manifest(whole.tag))
+        return Outside(name, sha256(registry.Repository(with_, whole).manifest(whole.tag)))
     finally:
         with_.close()

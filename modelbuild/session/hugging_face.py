@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,7 +95,10 @@ def _small(files: Sequence[str]) -> list[str]:
 
 def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str, hear: Hear) -> None:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     for number, name in enumerate(names, 1):
         hear({"event": "download", "file": name, "number": number, "count": len(names)})
         hf_hub_download(

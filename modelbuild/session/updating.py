@@ -12,6 +12,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain
 from modelbuild.ollama.name import Name
 from modelbuild.project import lock
+from modelbuild.project.lock import Outside
 from modelbuild.session import fetching, pins
 from modelbuild.words import did_you_mean, listed
 
@@ -42,7 +43,8 @@ def update(session: Session, names: Sequence[str]) -> Updated:
     errors: list[Error] = []
     for name in dict.fromkeys(each for each in wanted if isinstance(each, str)):
         try:
-            new[name] = _now(session, name)
+            now = _now(session, Outside(name, before.get(name)))
+            new[now.name] = now.pin
         except Error as error:
             errors.append(error.replace(what=f"'{name}' is not updated: {error.what}"))
     if not names and not errors and all(each.wanted for each in session.broken):
@@ -76,33 +78,33 @@ def _named(text: str, known: Sequence[str]) -> str | Error:
     return Error(f"no model of this project is based on '{text}'", facts=facts, hint=hint)
 
 
-def _now(session: Session, name: str) -> str:
+def _now(session: Session, each: Outside) -> Outside:
     """What a name means now: where it comes from, or offline, and for models that are only here, in a models folder."""
-    here = _here(session, name)
+    here = _here(session, each.name)
     if session.settings.offline:
-        if here is None:
+        if here.pin is None:
             raise Error("it is not in a models folder, and --offline is given", hint="update without --offline")
         return here
     from modelbuild.registry.faults import Unreachable
 
     try:
-        return fetching.newest(session, name)
+        return fetching.newest(each)
     except Unreachable:
         raise
     except Error:
         # A model that was made on this machine has no registry.
-        if here is None:
+        if here.pin is None:
             raise
         return here
 
 
-def _here(session: Session, name: str) -> str | None:
-    """The digest of the manifest that stands under a name in the first models folder that has it."""
+def _here(session: Session, name: str) -> Outside:
+    """What a name means in the first models folder that has it."""
     if lock.is_checkpoint(name):
-        return None
+        return Outside(name, None)
     for library in session.libraries():
         try:
-            return sha256(read_plain(library.manifest_path(Name.parse(name).path()), LARGEST)[0])
+            return Outside(name, sha256(read_plain(library.manifest_path(Name.parse(name).path()), LARGEST)[0]))
         except OSError:
             continue
-    return None
+    return Outside(name, None)

@@ -103,6 +103,11 @@ def test_no_other_command_downloads(project: Fetching) -> None:
     assert "is not pulled yet" in project.errors
     project.run("explain")
     assert project.asked == [] and not project.models.exists() and not (project.folder / "ModelBuild.lock").exists()
+    # What is pulled meanwhile is noticed, and so is what is removed again.
+    project.run("pull", project.base)
+    assert json.loads(project.run("list", "--json"))[0]["built"] == "no" and project.asked == []
+    project.remove("manifests/127*")
+    assert json.loads(project.run("list", "--json"))[0]["built"] == "not pulled"
 
 
 def test_a_moved_tag_changes_nothing_until_it_is_updated(project: Fetching) -> None:
