@@ -24,6 +24,7 @@ class Hub:
         self.commits: dict[tuple[str, str], Mapping[str, bytes]] = {}
         self.asked: list[str] = []
         self.tokens: list[str] = []
+        self.tags: dict[str, str] = {}
         self.fail: dict[str, tuple[int, dict[str, str]]] = {}
         hub = self
 
@@ -58,7 +59,7 @@ class Hub:
                     repository, commit = "/".join(parts[:2]), hub.commit("/".join(parts[:2]), parts[3])
                     data = hub.commits.get((repository, commit or ""), {}).get("/".join(parts[4:]))
                     if data is not None:
-                        tag = hashlib.sha256(data).hexdigest()
+                        tag = hub.tags.get("/".join(parts[4:])) or hashlib.sha256(data).hexdigest()
                         return self._answer(200, data, {"ETag": f'"{tag}"', "X-Repo-Commit": str(commit)})
                     return self._answer(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": str(commit)})
                 return self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})

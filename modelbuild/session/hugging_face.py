@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -101,6 +103,8 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
         disable_progress_bars()
     for number, name in enumerate(names, 1):
         hear({"event": "download", "file": name, "number": number, "count": len(names)})
+        path = hf_cache.snapshot_of(home, repository, commit).folder + "/" + name
+        was_there = os.path.exists(path)
         hf_hub_download(
             repository.id,
             name,
@@ -109,6 +113,31 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
             endpoint=os.environ.get("HF_ENDPOINT"),
             library_name="modelbuild",
         )
+        if not was_there:
+            _check(path, name)
+
+
+def _check(path: str, name: str) -> None:
+    """Raise an Error, and remove the file, where its bytes are not those of its digest.
+
+    The library looks at sizes alone. It names a blob after its ETag: the sha256 of a large file, git's sha1 of a small one.
+    """
+    blob = os.path.realpath(path)
+    expected = os.path.basename(blob)
+    if not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", expected):
+        return
+    with open(blob, "rb") as file:
+        if len(expected) == 64:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            data = file.read()
+            got = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    if got != expected:
+        os.unlink(path)
+        os.unlink(blob)
+        facts = [("expected", expected), ("got", got)]
+        hint = "build again; if it stays so, a proxy or $HF_ENDPOINT changes what it sends"
+        raise Error(f"'{name}' has other bytes than its digest says; it was removed", facts=facts, hint=hint)
 
 
 def _mark(snapshot: hf_cache.Snapshot, files: Sequence[str]) -> None:
@@ -170,18 +199,24 @@ def _said(repository: Repository) -> Iterator[None]:
         raise Error(
             f"a file of {named} cannot be downloaded", facts=facts, hint="check the network, and build again"
         ) from None
+    except Error:
+        raise
+    except OSError as error:
+        raise _unreached(named, error) from None
     except Exception as error:
-        if (
-            isinstance(error, Error)
-            or not isinstance(error, OSError | RuntimeError | ValueError)
-            and not _is_http(error)
-        ):
+        if not _is_http(error):
             raise
-        if isinstance(error, OSError) and error.filename is not None:
-            raise Error(f"{named} cannot be downloaded: {reason(error)}", path=str(error.filename)) from None
-        kind = type(error).__name__
-        what = f"Hugging Face cannot be reached for {named}"
-        raise Error(what, facts=[("reason", kind)], hint="check the network, $HF_ENDPOINT and the proxies") from None
+        raise _unreached(named, error) from None
+
+
+def _unreached(named: str, error: Exception) -> Error:
+    """What the system or the HTTP library refused."""
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+        place = str(error.filename) if error.filename is not None else None
+        return Error(f"{named} cannot be downloaded: {reason(error)}", path=place)
+    what = f"Hugging Face cannot be reached for {named}"
+    hint = "check the network, $HF_ENDPOINT and the proxies"
+    return Error(what, facts=[("reason", type(error).__name__)], hint=hint)
 
 
 def _is_http(error: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_download_that_ended_early_goes_on(project: InProcess, hub: Hub) -> No
     assert "pull     hf.co/org/tiny" in project.run("-n")
     project.run()
     assert project.manifest("chat:latest")
+
+
+def test_bytes_that_are_not_those_of_their_digest_are_removed(
+    project: InProcess, hub: Hub, weights: dict[str, bytes]
+) -> None:
+    data = weights["config.json"]
+    for tag in ("0" * 64, "0" * 40):
+        hub.tags["config.json"] = tag
+        project.run(code=1)
+        assert "'config.json' has other bytes than its digest says" in project.errors
+    hub.tags["config.json"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    project.run()
 
 
 def test_a_revision_that_is_named(project: InProcess, hub: Hub, weights: dict[str, bytes]) -> None:
