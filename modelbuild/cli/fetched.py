@@ -95,4 +95,5 @@ def show_wanted(report: Report, found: Sequence[Outside]) -> None:
 def not_pulled(broken: Sequence[Broken]) -> str:
     """A note on models that wait for others."""
     names = ", ".join(dict.fromkeys(f"'{each.wanted.name}'" for each in broken if each.wanted))
-    return f"{plural(len(broken), 'model')} waiting for what is not pulled yet: {names}; `modelbuild` pulls it"
+    need = "needs" if len(broken) == 1 else "need"
+    return f"{plural(len(broken), 'model')} {need} what is not pulled yet: {names}; a build pulls it"

@@ -188,4 +188,4 @@ def changes(before: Pins, after: Pins) -> list[Change]:
 def told(found: Iterable[Change]) -> Iterator[tuple[str, str]]:
     """Changes as facts of an error or lines: (name, old -> new)."""
     for name, before, after in found:
-        yield name, f"{before or 'not pinned'} -> {after or 'not pinned'}"
+        yield name, f"{before or 'not pinned'} -> {after or 'not pinned'}" if before or after else "is not pinned"

@@ -26,13 +26,15 @@ def read(session: Session) -> lock.Pins:
     return lock.observe(session.file, Observed())
 
 
-def refuse(found: Iterable[lock.Change]) -> None:
+def refuse(session: Session, found: Iterable[lock.Change]) -> None:
     """Raise an Error where --locked stands against changes."""
+    where = lock.path(session.file)
     changes = list(found)
     if changes:
         names = " ".join(change.name for change in changes)
         raise Error(
-            "the lock would change, and --locked is given",
+            "would change, and --locked is given" if where else "--locked is given, and this project has no lock",
+            path=os.path.basename(where) if where else None,
             facts=list(lock.told(changes)),
             hint=f"build without --locked, or `modelbuild update {names}`, and commit the lock",
         )

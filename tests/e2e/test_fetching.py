@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.ollama.manifest import params_blob
 from tests.e2e.in_process import InProcess
 from tests.plan.test_plan import gguf_file
+from tests.projects import check_golden
 from tests.registry.standin import Asked, Reply, Standin
 
 FABLE = Path(__file__).parents[2] / "examples/import/fable.gguf"
@@ -95,7 +97,7 @@ def test_a_base_is_fetched_once_pinned_and_used_offline_from_then_on(project: Fe
 def test_no_other_command_downloads(project: Fetching) -> None:
     serve(project.registry)
     assert "pull     127" in project.run("-n")
-    assert "1 model waiting" in project.errors
+    assert "1 model needs what is not pulled yet" in project.errors
     assert json.loads(project.run("list", "--json"))[0]["built"] == "not pulled"
     project.run("check")
     assert "not pulled yet: 127" in project.run("graph")
@@ -152,7 +154,8 @@ def test_a_tag_that_moved_in_the_models_folder_changes_nothing(project: Fetching
 def test_locked_refuses_with_the_difference(project: Fetching) -> None:
     digest = serve(project.registry)
     project.run("--locked", code=2)
-    assert "the lock would change" in project.errors and f"{project.base}:latest  not pinned ->" in project.errors
+    assert "ModelBuild.lock: would change, and --locked is given" in project.errors
+    assert f"{project.base}:latest  is not pinned" in project.errors
     assert project.asked == [] and not project.models.exists()
     project.run()
     serve(project.registry, system="Two.")
@@ -322,3 +325,31 @@ def test_nothing_is_pulled_for_a_project_that_is_broken(project: Fetching) -> No
     assert "-k builds" not in project.errors and project.errors.count("error") == 1 and project.asked == []
     project.run("-k", code=1)
     assert project.manifest("chat:latest")
+
+
+def test_what_is_said_of_fetching(project: Fetching) -> None:
+    first = serve(project.registry)
+    project.write(
+        "ModelBuild.toml",
+        f'[model.chat]\nfrom = "{project.base}"\n[model.terse]\nfrom = "chat"\nsystem = "Hm."\n'
+        f'[model.lost]\nfrom = "{project.registry.host}/team/lost:v1"\n',
+    )
+    said: list[str] = []
+
+    def say(*words: str) -> None:
+        shown = project.run(*words, code=None)
+        said.append(f"$ modelbuild {' '.join(words)}\n{shown}--- stderr\n{project.errors}")
+
+    for words in (["-n"], ["list"], ["check"], ["graph"], ["show", "terse"], ["--locked"], [], ["--offline", "lost"]):
+        say(*words)
+    serve(project.registry, system="Two.")
+    for words in (["--locked", "update", project.base], ["update"], ["update", "chat"]):
+        say(*words)
+    project.registry.on("GET", f"manifests/{first}", Reply(404))
+    lock = project.folder / "ModelBuild.lock"
+    lock.write_text(re.sub("sha256:[0-9a-f]+", first, lock.read_text()))
+    shutil.rmtree(project.models)
+    shutil.rmtree(project.cache)
+    say("chat")
+    text = "\n".join(said).replace(project.registry.host, "HOST").replace(str(project.folder), "PROJECT")
+    check_golden("fetching", re.sub(r"\([0-9.]+ s", "(TIME", text))

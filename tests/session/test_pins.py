@@ -77,10 +77,10 @@ def test_a_lock_that_is_a_link_stays_one(start: Open, project: Project) -> None:
     assert file(project).is_symlink() and A in real.read_text()
 
 
-def test_locked_tells_the_difference() -> None:
-    pins.refuse([])
+def test_locked_tells_the_difference(start: Open) -> None:
+    pins.refuse(start(), [])
     with pytest.raises(Error) as caught:
-        pins.refuse([Change("a:latest", A, B), Change("b:latest", None, A)])
+        pins.refuse(start(), [Change("a:latest", A, B), Change("b:latest", None, A)])
     assert caught.value.facts == (("a:latest", f"{A} -> {B}"), ("b:latest", f"not pinned -> {A}"))
     assert "`modelbuild update a:latest b:latest`" in str(caught.value.hint)
 

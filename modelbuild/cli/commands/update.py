@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.fetched import short
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.project import lock
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -36,14 +35,11 @@ def run(call: Invocation, names: Sequence[str] = ()) -> int:
         for name, before, after in found.changes:
             told = f"{short(before) if before else 'not pinned'} -> {short(after) if after else 'not pinned'}"
             report.result(f"{name}  {told}")
-    report.errors(found.errors)
+    report.errors(found.errors, told=True)
     if found.errors:
         return FAILED
-    where = session.file and lock.path(session.file)
-    assert where is not None, "updating refuses a project without a lock"
-    unchanged = found.asked - sum(change.after is not None for change in found.changes)
-    if not found.changes:
-        report.note(f"nothing moved: {plural(unchanged, 'name')} pinned as before")
+    if found.changes:
+        report.note("the next build uses them")
     else:
-        report.note("`modelbuild` builds with it")
+        report.note(f"nothing moved: {plural(found.asked, 'name')} pinned as before")
     return GOOD
