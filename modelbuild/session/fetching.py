@@ -91,7 +91,7 @@ def _refuse_if_locked(session: Session, found: Iterable[Outside]) -> None:
     """With --locked, raise an Error for names that are not pinned: they would be."""
     if session.settings.locked:
         known = pins.read(session)
-        pins.refuse(session, lock.Change(each.name, None, each.pin) for each in found if each.name not in known)
+        pins.refuse(session, [lock.Change(each.name, None, each.pin) for each in found if each.name not in known])
 
 
 def _pin(session: Session, selection: Selection, hear: Hear) -> bool:
@@ -105,7 +105,7 @@ def _pin(session: Session, selection: Selection, hear: Hear) -> bool:
     if not new:
         return False
     if session.settings.locked:
-        pins.refuse(session, lock.Change(name, known.get(name), pin) for name, pin in sorted(new.items()))
+        pins.refuse(session, [lock.Change(name, known.get(name), pin) for name, pin in sorted(new.items())])
     try:
         changes = pins.write(session, new)
     except Error as error:
