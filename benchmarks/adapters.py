@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import synthetic
-from build import MIB, MODELBUILD, Run, in_turn, made, medians, ratio, timed
+from build import MIB, MODELBUILD, Run, described, in_turn, made, medians, ratio, timed
 
 RANK = 16
 
@@ -75,14 +75,21 @@ def variants(work: Path, weights: Path, names: list[str]) -> None:
     folder = work / "voices"
     project(folder, weights, work / "loras", names)
     base = [*MODELBUILD, "-C", str(folder), "--cache", str(folder / "cache")]
+    # Else the first alone would read the weights from the disk.
+    with (weights / "model.safetensors").open("rb") as file:
+        while file.read(16 * MIB):
+            pass
     runs: list[Run] = []
     for name in names:
         runs.append(timed([*base, f"m:{name}"], sync=folder))
-        print(f"  {name:<24} {runs[-1].seconds * 1000:10.1f} ms  peak {runs[-1].peak / MIB:7.1f} MiB", flush=True)
+        print(f"  {name:<24} {described(runs[-1])}", flush=True)
     later = [run.seconds / runs[0].seconds for run in runs[1:]]
     print(
         f"  the 2nd to {len(names)}th over the first: {min(later):.3f} to {max(later):.3f}; peak {max(r.peak for r in runs) / MIB:.0f} MiB"
     )
+    largest = max((folder / "models/blobs").iterdir(), key=lambda path: path.stat().st_size)
+    for command in (["sha256sum", str(largest)], ["cp", str(largest), str(folder / "copy")]):
+        print(f"  {command[0] + ' of a result':<24} {described(timed(command, sync=folder))}")
     adapter(work / "loras" / names[-1], synthetic.LARGE, 999)
     edited = timed(base, sync=folder)
     print(f"  one adapter edited: {edited.seconds * 1000:.1f} ms")

@@ -41,6 +41,7 @@ GROUND = frozenset(
         "bounded_json",
         "code",
         "digest",
+        "direct",
         "errors",
         "internal_error",
         "files",

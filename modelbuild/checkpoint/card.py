@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from modelbuild import bounded_json
+from modelbuild.checkpoint import front_matter
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import FIELDS, SAMPLING, Values
 from modelbuild.errors import Error
@@ -170,48 +171,6 @@ def _find_basename(parts: list[_Part]) -> None:
         part.roles.remove("basename")
 
 
-FRONT_LIMIT = 1_000_000
-"""Characters of the front matter; the largest real ones have a few hundred thousand."""
-
-
-def read_card(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The YAML that README.md starts with; empty where there is none."""
-    path = "README.md"
-    text = checkpoint.text(path) or ""
-    lines = text[:FRONT_LIMIT].splitlines()
-    if not lines or lines[0] != "---":
-        return {}
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
-    from modelbuild.checkpoint import card_yaml
-
-    end = lines.index("---", 1) if "---" in lines[1:] else len(lines)
-    if end == len(lines) and len(text) > FRONT_LIMIT:
-        raise Error(
-            f"the front matter is longer than {FRONT_LIMIT:,} characters",
-            path=path,
-            hint="end it with a line '---', or remove what does not describe the model",
-        )
-    # A language 'no' is not False, and YAML knows no tabs (load_model_card).
-    front = ("\n".join(lines[1:end]) + "\n").replace("- no\n", '- "no"\n').replace("\t", "  ")
-    try:
-        card = card_yaml.load(front)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        deep = isinstance(error, RecursionError)
-        what = "it is nested too deeply" if deep else getattr(error, "problem", None) or str(error).split("\n")[0]
-        refused = isinstance(error, card_yaml.Refused)
-        raise Error(
-            f"the front matter cannot be read: {what}" if refused else f"the front matter is not YAML: {what}",
-            path=path,
-            line=mark.line + 2 if mark else None,
-            column=mark.column + 1 if mark else None,
-            source=lines[mark.line + 1][:200] if mark and mark.line + 1 < len(lines) else None,
-            hint="fix the text between the two lines '---', or remove it with them",
-        ) from None
-    return card if isinstance(card, dict) else {}
-
-
 _SAMPLING_KEYS = {"temp": ("temperature",), "penalty_repeat": ("penalty_repeat", "repetition_penalty")}
 """`general.sampling.…` -> the keys of generation_config.json, the first that is there, where they are not called the same."""
 
@@ -300,7 +259,7 @@ def _bounded(card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def general(checkpoint: Checkpoint, parameters: ParameterCounts) -> Values:
     """Sampling parameters, then name, author, size and all else that is known of a model, in the order of the file."""
-    card = _bounded(read_card(checkpoint))
+    card = _bounded(front_matter.read(checkpoint))
     found: dict[str, Any] = {}
     for key, names in _CARD_KEYS.items():
         found[key] = next((card[name] for name in names if card.get(name) is not None), None)

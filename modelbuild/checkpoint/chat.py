@@ -111,12 +111,12 @@ def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -
 
 def checkpoint_talks(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint is a chat model's by its card, its config and its folder's name."""
-    from modelbuild.checkpoint.card import read_card
+    from modelbuild.checkpoint import front_matter
     from modelbuild.checkpoint.config import class_of
     from modelbuild.errors import Error
 
     try:
-        card, config = read_card(checkpoint), checkpoint.config
+        card, config = front_matter.read(checkpoint), checkpoint.config
         class_name = class_of(config)
     except Error:  # told by the conversion
         return True

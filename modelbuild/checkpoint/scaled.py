@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from modelbuild.checkpoint import card
+from modelbuild.checkpoint import front_matter
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.words import in_json, shown
@@ -101,7 +101,7 @@ def _word(value: Any) -> str:
 
 def _unread(checkpoint: Checkpoint, method: str, path: str) -> Error:
     try:
-        base = card.read_card(checkpoint).get("base_model")
+        base = front_matter.read(checkpoint).get("base_model")
     except Error:
         base = None
     base = base[0] if isinstance(base, list) and len(base) == 1 else base

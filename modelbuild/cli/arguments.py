@@ -14,7 +14,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
-from modelbuild.cli import foreign, usage
 from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
 from modelbuild.cli.paths import aimed
@@ -179,6 +178,8 @@ class _Root(click.Group):
         formatter.write_usage("modelbuild", "[OPTION]... COMMAND ...", prefix="   or: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from modelbuild.cli import usage
+
         usage.write(formatter, ctx, {name: _command(name) for name in commands()}, DEFAULT)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -202,6 +203,8 @@ def _root(ctx: click.Context, /, version: bool, **values: Any) -> Any:
 
 def _explained(error: click.ClickException) -> Error:
     """A usage error in the words and the form of our own."""
+    from modelbuild.cli import foreign
+
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     help_ = f"`{ctx.command_path} --help` lists the options" if ctx else None
     if isinstance(error, click.NoSuchOption):

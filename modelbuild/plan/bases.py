@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error
@@ -19,8 +19,7 @@ from modelbuild.project.project import Project, is_shared
 from modelbuild.project.variant import From, Variant
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """The models of the project that a FROM may mean: one, or the rows of one."""
 
     line: From

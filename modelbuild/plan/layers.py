@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
 from modelbuild.project.lock import Outside
 
 
-@dataclass(frozen=True)
-class LayerStep:
+class LayerStep(NamedTuple):
     """A layer by the step that makes its blob, and the base it comes from, as Ollama displays it."""
 
     media_type: str
@@ -20,8 +18,7 @@ class LayerStep:
     origin: str = ""
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(NamedTuple):
     """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
 
     recipe      the step that makes the recipe of the model layer, before quantization
@@ -53,7 +50,7 @@ class Base:
         """The same model, its layer to be made of another recipe."""
         layers = self.with_model(LayerStep(media.MODEL, ""))
         config = without_model(self.config)
-        return replace(self, layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
+        return self._replace(layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
 
 
 def without_model(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
@@ -13,7 +13,6 @@ from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan import unused
-from modelbuild.plan.adapters import Adapters
 from modelbuild.plan.bases import Bases, Candidates
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.hub import Downloaded, Hub
@@ -28,9 +27,12 @@ from modelbuild.project.locate import Place
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import config, convert, describe, import_, layer, manifest, quantize
+from modelbuild.steps import config, convert, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.plan.adapters import Adapters
 
 
 class Plan(NamedTuple):
@@ -58,7 +60,7 @@ def plan(
     weights, declared = WeightsReader(observed), Declared(project.file)
     models = PulledModels(observed, weights, libraries, pins or {}, cache)
     bases = Bases(project, observed, weights, models, Hub(observed, weights, pins or {}))
-    planner = _Planner(bases, weights, Adapters(observed, weights, declared), declared)
+    planner = _Planner(bases, weights, observed, declared)
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -78,16 +80,22 @@ def plan(
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, adapters: Adapters, declared: Declared) -> None:
+    def __init__(self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared) -> None:
         self._bases = bases
         self._weights = weights
-        self._adapters = adapters
+        self._observed = observed
         self._declared = declared
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
         self.outside: dict[str, Outside] = {}
         self._used: set[tuple[str, str]] = set()
+
+    @cached_property
+    def _adapters(self) -> Adapters:
+        from modelbuild.plan.adapters import Adapters
+
+        return Adapters(self._observed, self._weights, self._declared)
 
     def output(self, variant: Variant) -> Output:
         """Declare all steps of a variant. Raises Error."""
@@ -171,7 +179,7 @@ class _Planner:
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
-        return replace(base, layers=tuple(layers), parameters=merged, config=given)
+        return base._replace(layers=tuple(layers), parameters=merged, config=given)
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
@@ -221,7 +229,7 @@ class _Planner:
                     layers[number] = self._as_it_is(variant, media.MODEL, "model", base.whole)
                 elif base.finished:
                     layers[number] = self._model_layer(variant, base.finished)
-        return replace(base, layers=tuple(layers), whole=None)
+        return base._replace(layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
         found = self._adapters.layer(variant, base.recipe, adapter)
@@ -255,6 +263,8 @@ class _Planner:
         return base.made_of(recipe, finished)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
+        from modelbuild.steps import describe
+
         return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])
 
     def _quantized(self, variant: Variant, base: Base) -> Base:
@@ -274,7 +284,7 @@ class _Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         layers = base.with_model(self._model_layer(variant, recipe))
-        return replace(base, layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
+        return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -287,7 +297,7 @@ class _Planner:
             case Pulled() as model:
                 return self._pulled(variant, model)
             case Downloaded() as found:
-                return replace(self._converted(variant, found.checkpoint), outside=found.outside)
+                return self._converted(variant, found.checkpoint)._replace(outside=found.outside)
             case files:
                 return self._imported(variant, files)
 
@@ -302,7 +312,7 @@ class _Planner:
         recipe = self._declared.step(variant, convert, values, folder.files)
         templates, parameters = self._recognized(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
-        bare = _bare(variant, Bare(folder.path, chat, folder.talks))
+        bare = Bare(folder.path, chat, folder.talks).of(variant.metadata)
         return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True, bare=bare)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
@@ -314,18 +324,20 @@ class _Planner:
                 media_type = media.ADAPTER if found.role == "adapter" else media.PROJECTOR
                 layers.append(self._as_it_is(variant, media_type, found.role, parts[0]))
                 continue
-            recipe, unquantized = self._import(variant, parts), found.unquantized
+            recipe, unquantized = self._import(variant, [Source(path, "gguf") for path in parts]), found.unquantized
             whole = parts[0] if len(parts) == 1 else None
             if pre := variant.string("pre"):
                 recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
             templates, parameters = self._recognized(variant, found.chat)
             layers += [LayerStep(media.MODEL, ""), *templates]
-            bare = _bare(variant, Bare(parts[0], parts[0] if found.chat else "", found.talks))
+            bare = Bare(parts[0], parts[0] if found.chat else "", found.talks).of(variant.metadata)
         return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole, bare)
 
-    def _import(self, variant: Variant, parts: Sequence[str]) -> str:
+    def _import(self, variant: Variant, parts: Sequence[Source]) -> str:
+        from modelbuild.steps import import_
+
         # The name of a whole file decides nothing; those of parts say which part they are.
-        inputs = [(os.path.basename(path) if len(parts) > 1 else "file", Source(path, "gguf")) for path in parts]
+        inputs = [(os.path.basename(part.path) if len(parts) > 1 else "file", part) for part in parts]
         return self._declared.step(variant, import_, import_.Parameters(), inputs)
 
     def _pulled(self, variant: Variant, model: Pulled) -> Base:
@@ -333,13 +345,12 @@ class _Planner:
         recipe = None
         for media_type, blob in model.blobs:
             if media_type == media.MODEL:
-                recipe = self._declared.step(variant, import_, import_.Parameters(), [("file", blob)])
+                recipe = self._import(variant, [blob])
             values = layer.Parameters(link=True)
             made = self._declared.step(variant, layer, values, [("file", blob)], what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
-        outside = Outside(model.name, model.digest)
         made_of = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
-        return replace(made_of, outside=outside)
+        return made_of._replace(outside=Outside(model.name, model.digest))
 
     def _inherited(self, variant: Variant, candidates: Candidates) -> Base:
         line, rows = candidates.line, candidates.variants
@@ -359,7 +370,7 @@ class _Planner:
         base = self.planned(chosen)
         assert chosen.names, "what is planned has a name"
         display = chosen.names[0].display()
-        return replace(base, layers=tuple(replace(each, origin=display) for each in base.layers))
+        return base._replace(layers=tuple(each._replace(origin=display) for each in base.layers))
 
     def _recognized(self, variant: Variant, found: Chat | None) -> tuple[tuple[LayerStep, ...], Mapping[str, Any]]:
         """The template layer and the parameters that follow from the weights' chat template, where it is one that we know.
@@ -368,7 +379,8 @@ class _Planner:
         """
         if variant.string("template") is not None or "template" in variant.cleared:
             return (), {}
-        found = self._adapters.chat(variant) or found
+        if variant.adapters:
+            found = self._adapters.chat(variant) or found
         if text := variant.metadata.get("tokenizer.chat_template"):
             found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
         if found is None or variant.metadata.get("tokenizer.chat_template") == "":
@@ -382,11 +394,3 @@ class _Planner:
         how = f"{family.name}, recognized from {found.file}"
         made = self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=family.template, recognized=how))
         return (made,), {"stop": list(family.stop)} if family.stop else {}
-
-
-def _bare(variant: Variant, bare: Bare) -> Bare | None:
-    """What weights are that give no TEMPLATE; the variant's metadata may say a chat template, or deny it."""
-    said = variant.metadata.get("tokenizer.chat_template")
-    if said is None:
-        return bare
-    return bare._replace(template=bare.path) if said else None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import steps
 from modelbuild.engine.graph import Graph, Output, Step
-from modelbuild.steps import adapt, config, convert, describe, layer, manifest, merge, quantize
 from modelbuild.tensors import ftypes
 
-ADAPT, CONVERT, DESCRIBE, MERGE, QUANTIZE = map(steps.kind_of, (adapt, convert, describe, merge, quantize))
+if TYPE_CHECKING:
+    from modelbuild.steps import config, convert, describe, layer, manifest, quantize
+
+ADAPT, CONVERT, DESCRIBE, MERGE, QUANTIZE = "adapt", "convert", "describe", "merge", "quantize"
+"""The step kinds whose parameters are read here, by name: most graphs have only some of them."""
 
 
 class PlannedLayer(NamedTuple):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.digest import sha256
 from modelbuild.engine.graph import Source
@@ -23,8 +22,7 @@ from modelbuild.project.variant import From
 from modelbuild.words import nearest
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(NamedTuple):
     """A model of a models folder.
 
     name         as Ollama displays it

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
@@ -33,8 +32,7 @@ _WHERE = {
 """What a GGUF file holds -> where it belongs."""
 
 
-@dataclass(frozen=True)
-class CheckpointFolder:
+class CheckpointFolder(NamedTuple):
     """A checkpoint to convert.
 
     path    of the folder, and its own name
@@ -52,8 +50,7 @@ class CheckpointFolder:
     talks: bool
 
 
-@dataclass(frozen=True)
-class GgufFile:
+class GgufFile(NamedTuple):
     """A GGUF file, or all parts of a split one by their paths, and what it holds."""
 
     parts: tuple[str, ...]
@@ -157,7 +154,7 @@ class WeightsReader:
     def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
         """The checkpoint of a folder that goes by another name than its own."""
         names = [each for each, kind, _ in self.entries(line, folder) if kind == "file"]
-        return replace(self._checkpoint(line, folder, names), name=name)
+        return self._checkpoint(line, folder, names)._replace(name=name)
 
     def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""

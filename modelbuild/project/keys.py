@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -48,8 +47,7 @@ Holds = Literal[
 "rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """Everything about a key of a model, except its effect.
 
     holds        what its value is in the end

@@ -37,8 +37,7 @@ class Span(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where one path stands; an item of a list has no key, a table made by a header has no value."""
 
     key: Span | None

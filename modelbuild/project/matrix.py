@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.errors import Error, Problems
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
@@ -22,8 +21,7 @@ LIMIT = 100_000
 """Rows of one matrix."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One label per axis, the values behind them, and what `include` lays over the model for this row alone."""
 
     labels: tuple[tuple[str, str], ...] = ()
@@ -47,8 +45,7 @@ class Row:
         return named
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """label -> value; `is_list` where the labels are the values, so that `include` may bring new ones."""
 
     values: Mapping[str, Said]
@@ -190,7 +187,7 @@ class _Maker:
             what = "'include' has no effect: these rows exist already, and it adds no key"
             self.problems.warn(place.error(what))
         for number in hits:
-            self.rows[number] = replace(self.rows[number], extra=self.rows[number].extra + added)
+            self.rows[number] = self.rows[number]._replace(extra=self.rows[number].extra + added)
         missing = [axis for axis in self.axes if axis not in wanted]
         count = len(self.rows) + math.prod(len(values) for values in wanted.values())
         if not hits and not missing and count > LIMIT:
@@ -211,7 +208,7 @@ class _Maker:
             return
         hits = [number for number, row in enumerate(self.rows) if _matches(row, wanted)]
         if len(hits) == 1:
-            self.rows[hits[0]] = replace(self.rows[hits[0]], is_default=True)
+            self.rows[hits[0]] = self.rows[hits[0]]._replace(is_default=True)
             return
         named = [self.rows[number].joined for number in hits] or [row.joined for row in self.rows]
         what = f"'default' matches {len(hits)} rows, need one" if hits else "'default' matches no row"

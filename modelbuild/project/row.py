@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error, Problems
@@ -27,8 +26,7 @@ from modelbuild.project.variant import Adapter, File, From, Variant
 from modelbuild.words import as_text
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What all rows of a project have in common.
 
     texts      reads the files that keys name
@@ -45,8 +43,7 @@ class Surroundings:
     faults: Mapping[str, Sequence[Error]]
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """A row of a model and all that tables say of it.
 
     said   key -> the value on top, as it is written
@@ -61,8 +58,7 @@ class Declaration:
     table: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(NamedTuple):
     """The name of a row."""
 
     names: tuple[Name, ...]

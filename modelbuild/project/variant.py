@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import Name
@@ -13,8 +13,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 
 
-@dataclass(frozen=True, slots=True)
-class From:
+class From(NamedTuple):
     """What a model derives from, as written.
 
     in_toml  said by `from` in a TOML, where only what looks like a path is one; else by a Modelfile's FROM
@@ -24,21 +23,19 @@ class From:
     text: str
     in_toml: bool
     folder: str
-    place: Place = field(compare=False)
+    place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file or folder that is named, not yet looked at: its absolute path, the text that named it, and what that starts from."""
 
     path: str
     text: str
     folder: str
-    place: Place = field(compare=False)
+    place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(NamedTuple):
     """A file like `File`, its factor, whether it is a layer of its own or merged into the weights, and whether it may change nothing."""
 
     path: str
@@ -46,7 +43,7 @@ class Adapter:
     folder: str
     scale: float
     mode: str
-    place: Place = field(compare=False)
+    place: Place
     allow_zero: bool = False
 
 

@@ -7,11 +7,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
-from modelbuild import page_cache, steps
+from modelbuild import steps
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
@@ -185,6 +186,8 @@ class Inputs:
         """Take a source file as it is: by hard link if `link`, else by reflink where the file system can, else by a copy."""
         import hashlib
 
+        from modelbuild import direct
+
         worker, digest = self._worker, self._digests[role]
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
@@ -195,9 +198,11 @@ class Inputs:
                 running = _running(source)
             except Error:  # it could be read when the build began
                 raise self._changed(source.path) from None
-            growing = page_cache.Growing(file.fileno())
             # A clone is what will be published, whatever is written to the source meanwhile.
-            with open(file.path if cloned else source.path, "rb", buffering=0) as original:
+            with (
+                open(file.path if cloned else source.path, "rb", buffering=0) as original,
+                direct.Growing(file.fileno()) if not cloned else nullcontext() as growing,
+            ):
                 size = os.fstat(original.fileno()).st_size
                 while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
@@ -205,10 +210,11 @@ class Inputs:
                     sha.update(data)
                     running.update(data)
                     done += len(data)
-                    if not cloned:
-                        file.write(data)
-                        growing.reach(done)
+                    if growing:
+                        growing.write(data)
                     self._progress(done, size)
+                if growing:
+                    growing.finish()
             if running.digest() != digest:
                 raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)

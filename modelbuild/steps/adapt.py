@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from modelbuild.checkpoint.adapters.adapter import Adapter
     from modelbuild.tensors.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 MAKES = "recipe"
 TYPES = True
 POOL = "thread"

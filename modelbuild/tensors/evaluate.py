@@ -7,12 +7,13 @@ first byte to the last, also those that the tensor leaves out.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from modelbuild import page_cache
+from modelbuild import direct
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Error, Stopped
 from modelbuild.tensors import operations, packing
@@ -29,7 +30,7 @@ _SMALL_SHARE = 4
 class Region(NamedTuple):
     """Bytes that exist: `length` at `offset` of a file. `label` is what errors call them.
 
-    passing  they are not to stay in the kernel's page cache for having been read
+    passing  they are read past the kernel's page cache
     """
 
     path: str
@@ -79,10 +80,12 @@ class Reader:
         self._aborted = False
         self.cause: BaseException | None = None
         self._files: dict[str, int] = {}
+        self._passing: dict[str, direct.Passing] = {}
         self._tapes: dict[tuple[str, str], _Tape] = {}
         self._memory = memory
         self._held = 0
         self._spare: list[bytearray] = []
+        self._copies: list[mmap.mmap] = []
         self._small_turn = threading.Lock()
         self._small: dict[str, Buffer] = {}
 
@@ -92,6 +95,8 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         for descriptor in self._files.values():
             os.close(descriptor)
+        for file in self._passing.values():
+            file.close()
 
     def abort(self, cause: BaseException) -> None:
         """Have all threads give up, with Stopped; `cause` tells why, where it is the first."""
@@ -108,6 +113,12 @@ class Reader:
                     self._spare.append(data)
                 else:
                     self._held -= len(data)
+        elif isinstance(data.obj, mmap.mmap):
+            with self._turn:
+                if self._held <= self._memory:
+                    self._copies.append(data.obj)
+                else:
+                    self._held -= len(data.obj)
 
     def buffer(self, size: int) -> bytearray:
         """One to be filled; what is in it is left over. It is due to `give_back`."""
@@ -120,17 +131,44 @@ class Reader:
             while self._spare and (many or self._held + size > self._memory):
                 self._held -= len(self._spare.pop(0))
                 many = False
+            while self._copies and self._held + size > self._memory:
+                self._held -= len(self._copies.pop())
             self._held += size
         return bytearray(size)
 
+    def copy(self, task: Chunk) -> Buffer:
+        """A chunk of a tensor that lies in a file already; it is due to `give_back`."""
+        region, expression = task.copy_from, task.entry.expression
+        assert region is not None
+        start, size = expression.bytes_of(task.first), expression.bytes_of(task.elements)
+        try:
+            if not region.passing:
+                return self._read(region, task.xxh3, task.entry.name, start, size)
+            with self._turn:
+                file = self._passing.get(region.path)
+                if file is None:
+                    file = self._passing[region.path] = direct.Passing(region.path)
+        except FileNotFoundError as error:
+            raise Gone(region.path) from error
+        data = file.read(self._aligned(direct.room(size)), region.offset + start, size)
+        if len(data) != size:
+            raise Mismatch(region, task.xxh3)
+        if self._follow(region, task.xxh3, task.entry.name, start, data):
+            file.forget(region.offset, region.length)
+        return data
+
+    def _aligned(self, size: int) -> mmap.mmap:
+        """A buffer that a chunk can be read into past the page cache."""
+        with self._turn:
+            spare = self._copies.pop() if self._copies else None
+            if spare is not None and len(spare) >= size:
+                return spare
+            self._held += size - (len(spare) if spare is not None else 0)
+        return direct.buffer(size)
+
     def chunk(self, task: Chunk) -> Buffer:
+        """A chunk of a tensor that is computed; it is due to `give_back`."""
         entry, expression = task.entry, task.entry.expression
-        if task.copy_from is not None:
-            start, size = expression.bytes_of(task.first), expression.bytes_of(task.elements)
-            try:
-                return self._read(task.copy_from, task.xxh3, entry.name, start, size)
-            except FileNotFoundError as error:
-                raise Gone(task.copy_from.path) from error
         try:
             data = self.evaluate(expression, entry.name, task.first, task.elements)
             if expression.dtype in packing.CHECKED:
@@ -202,35 +240,37 @@ class Reader:
 
     def _read(self, region: Region, digest: str, name: str, start: int, size: int) -> bytearray:
         with self._turn:
-            tape = self._tapes.get((name, digest))
-            if tape is None:
-                tape = self._tapes[name, digest] = _Tape(self._open(region.path))
+            file = self._open(region.path)
         data = self.buffer(size)
+        got = 0
+        with memoryview(data) as view:
+            while got < size:
+                count = os.preadv(file, [view[got:]], region.offset + start + got)
+                if not count:
+                    raise Mismatch(region, digest)
+                got += count
+        self._follow(region, digest, name, start, data)
+        return data
+
+    def _follow(self, region: Region, digest: str, name: str, start: int, data: Buffer) -> bool:
+        """Hash what was read, in its turn. Returns whether it was the end of the region, which has the digest then."""
         with self._turn:
+            tape = self._tapes.setdefault((name, digest), _Tape())
             while tape.at != start and not self._aborted:
                 self._turn.wait()
             if self._aborted or self._stop.is_set():
                 raise Stopped
         # It is this chunk's turn: nobody else moves the tape until `at` does.
-        got = 0
-        with memoryview(data) as view:
-            while got < size:
-                count = os.preadv(tape.file, [view[got:]], region.offset + start + got)
-                if not count:
-                    raise Mismatch(region, digest)
-                got += count
         tape.hasher.update(data)
         with self._turn:
-            tape.at += size
+            tape.at += len(data)
             finished = tape.at == region.length
             if finished:
                 del self._tapes[name, digest]
             self._turn.notify_all()
         if finished and tape.hasher.digest() != digest:
             raise Mismatch(region, digest)
-        if finished and region.passing:
-            page_cache.forget(tape.file, region.offset, region.length)
-        return data
+        return finished
 
     def _open(self, path: str) -> int:
         descriptor = self._files.get(path)
@@ -240,9 +280,8 @@ class Reader:
 
 
 class _Tape:
-    """How far a region has been read for one tensor, and the hash so far."""
+    """How far a region has been hashed for one tensor, and the hash so far."""
 
-    def __init__(self, file: int) -> None:
-        self.file = file
+    def __init__(self) -> None:
         self.at = 0
         self.hasher = Xxh3()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.tensors import quants
@@ -86,8 +86,7 @@ def default_quant(ftype: str) -> str:
     return re.sub(r"_k_[sml]$", "_k", ftype.lower()).removesuffix("_moe")
 
 
-@dataclass(frozen=True)
-class Traits:
+class Traits(NamedTuple):
     """What the rules ask of a model: its `general.architecture`, its blocks, its experts, and the heads of block 0."""
 
     architecture: str
@@ -109,8 +108,7 @@ class Traits:
         return self.blocks == {"qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}.get(self.architecture)
 
 
-@dataclass(frozen=True)
-class Mix:
+class Mix(NamedTuple):
     """What somebody wants otherwise than the rules have it; each field is a flag of llama-quantize.
 
     tensors  (regular expression, quant): the first that is found in a tensor's name gives its quant (--tensor-type)

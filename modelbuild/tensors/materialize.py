@@ -1,7 +1,7 @@
 """Make the bytes of a recipe: tensor by tensor, in parallel, in bounded memory, hashed while they are written.
 
-Tensors are cut into chunks of whole rows. Threads read, compute and write chunks; the calling thread follows in file order with
-sha256.
+Tensors are cut into chunks of whole rows. Threads compute chunks, and others read those that lie in a file already; the calling
+thread follows in file order with sha256, and one more thread writes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modelbuild import page_cache
+from modelbuild import direct
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
@@ -25,7 +25,15 @@ from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.recipe import Recipe
 
 CHUNK = 2 << 20
-"""Elements of a chunk, where memory allows; 4 MiB of bf16."""
+"""Elements of a chunk that is computed, where memory allows; 4 MiB of bf16."""
+COPIED = 4 << 20
+"""Bytes of a chunk that is copied, where memory allows."""
+COPYING = 4
+"""Threads that read what is copied: they mostly wait for the disk."""
+_AHEAD = 2 * COPYING
+"""Copied chunks that may be under way."""
+_SHARE = 8
+"""As many times a buffer of the written file, or a chunk that is copied, fits into the memory."""
 
 
 class Span(NamedTuple):
@@ -93,22 +101,46 @@ def materialize(
     header, offsets, size = layout(recipe)
     os.ftruncate(file, size)
     found = find([entry.expression.key for entry in recipe.tensors])
-    os.pwrite(file, header, 0)
     # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
     # whole matrices at a time, have fewer chunks under way.
-    limit = max(256, min(CHUNK, resources.memory // (12 * resources.window)))
-    follower = _Follower(file, header, recipe, resources.progress)
-    with Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader:
-        _run(_tasks(recipe, offsets, found, limit), reader, file, follower, resources)
+    limits = _Limits(
+        max(256, min(CHUNK, resources.memory // (12 * resources.window))), min(COPIED, resources.memory // _SHARE)
+    )
+    buffer = _buffer(size, resources.memory)
+    with (
+        direct.Growing(file, buffer) as growing,
+        Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader,
+    ):
+        follower = _Follower(growing, header, recipe, resources.progress)
+        _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, resources.memory - 2 * buffer)
+        digest = follower.finish()
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
-    return Materialized(follower.finish(), size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
+    return Materialized(digest, size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
 
 
-def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region, str]], limit: int) -> Iterator[Chunk]:
+class _Limits(NamedTuple):
+    """Elements of a chunk that is computed, and bytes of one that is copied; never less than a unit of its tensor."""
+
+    elements: int
+    copied: int
+
+
+def _buffer(size: int, memory: int) -> int:
+    """Bytes of a buffer for a file of `size` bytes."""
+    return min(direct.BUFFER, direct.room(min(size, memory // _SHARE)))
+
+
+def _tasks(
+    recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region, str]], limits: _Limits
+) -> Iterator[Chunk]:
     for entry, offset in zip(recipe.tensors, offsets, strict=True):
         expression = entry.expression
         region, xxh3 = found.get(expression.key, (None, ""))
-        unit = quants.get(expression.dtype).block if region else expression.unit
+        if region is None:
+            unit, limit = expression.unit, limits.elements
+        else:
+            quant = quants.get(expression.dtype)
+            unit, limit = quant.block, limits.copied // quant.bytes * quant.block
         step = max(unit, limit // unit * unit)
         total = math.prod(expression.shape)
         for first in range(0, total, step):
@@ -118,85 +150,121 @@ def _tasks(recipe: Recipe, offsets: list[int], found: Mapping[str, tuple[Region,
 def _footprint(task: Chunk) -> int:
     expression = task.entry.expression
     if task.copy_from is not None:
-        return expression.bytes_of(task.elements)
+        return direct.room(expression.bytes_of(task.elements))
     return expression.footprint(task.first, task.elements)
 
 
 class _Follower:
-    """Follows what is written, in file order: takes the digests of the file and of each tensor."""
+    """Follows what is made, in file order: writes it, and takes the digests of the file and of each tensor."""
 
-    def __init__(self, file: int, header: bytes, recipe: Recipe, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, growing: direct.Growing, header: bytes, recipe: Recipe, progress: Callable[[int, int], None]
+    ) -> None:
         self.spans: list[Span] = []
-        self._sha = hashlib.sha256(header)
+        self._growing = growing
+        self._sha = hashlib.sha256()
         self._xxh3 = Xxh3()
-        self._end = len(header)
-        self._growing = page_cache.Growing(file)
+        self._end = 0
         self._progress = progress
         self._done, self._total = 0, sum(entry.expression.size for entry in recipe.tensors)
+        self._append(header)
 
     def follow(self, task: Chunk, data: Buffer) -> None:
-        if task.first == 0:
-            self._sha.update(bytes(task.at - self._end))
-            self._xxh3 = Xxh3()
-        self._sha.update(data)
-        self._xxh3.update(data)
-        self._end = task.at + len(data)
         expression = task.entry.expression
+        if task.first == 0:
+            self._append(bytes(task.at - self._end))
+            self._xxh3 = Xxh3()
+        self._append(data)
+        # What is copied has been hashed, and compared, when it was read.
+        if task.copy_from is None:
+            self._xxh3.update(data)
         if task.first + task.elements == math.prod(expression.shape):
-            size = expression.size
-            self.spans.append(Span(expression.key, self._end - size, size, self._xxh3.digest()))
-        self._growing.reach(self._end)
+            xxh3 = self._xxh3.digest() if task.copy_from is None else task.xxh3
+            self.spans.append(Span(expression.key, self._end - expression.size, expression.size, xxh3))
         self._done += len(data)
         self._progress(self._done, self._total)
 
+    def _append(self, data: bytes | Buffer) -> None:
+        self._growing.write(data)
+        self._sha.update(data)
+        self._end += len(data)
+
     def finish(self) -> str:
         """The sha256 of the whole file, up to the padding of its last tensor."""
-        self._sha.update(bytes(-self._end % gguf.ALIGNMENT))
+        self._append(bytes(-self._end % gguf.ALIGNMENT))
+        self._growing.finish()
         return "sha256:" + self._sha.hexdigest()
 
 
-def _run(tasks: Iterable[Chunk], reader: Reader, file: int, follower: _Follower, resources: Resources) -> None:
-    """Have threads make chunks and write them, as many at a time as memory allows, and follow in file order."""
-    pending: deque[tuple[Chunk, int, Future[Buffer]]] = deque()
-    held = 0
+class _Pending:
+    """Chunks under way, in file order, and the bytes and the threads that they may take."""
 
-    def drain() -> None:
-        nonlocal held
-        task, size, future = pending.popleft()
+    def __init__(
+        self, reader: Reader, follower: _Follower, resources: Resources, memory: int, copying: Executor
+    ) -> None:
+        self._reader = reader
+        self._follower = follower
+        self._resources = resources
+        self._memory = memory
+        self._copying = copying
+        self._chunks: deque[tuple[Chunk, int, Future[Buffer]]] = deque()
+        self._held = 0
+        self._copies = 0
+
+    def add(self, task: Chunk) -> None:
+        """Begin a chunk; before that, follow those that have to be finished first."""
+        size, copied = _footprint(task), task.copy_from is not None
+        while self._chunks and (self._full(copied) or self._held + size > self._memory):
+            self.drain()
+        self._held += size
+        self._copies += copied
+        pool, make = (self._copying, self._reader.copy) if copied else (self._resources.pool, self._reader.chunk)
+        self._chunks.append((task, size, pool.submit(_make, make, task, self._reader)))
+
+    def _full(self, copied: bool) -> bool:
+        if copied:
+            return self._copies >= _AHEAD
+        return len(self._chunks) - self._copies >= self._resources.window
+
+    def drain(self) -> None:
+        task, size, future = self._chunks.popleft()
         data = future.result()
-        follower.follow(task, data)
-        reader.give_back(data)
-        held -= size
+        self._follower.follow(task, data)
+        self._reader.give_back(data)
+        self._held -= size
+        self._copies -= task.copy_from is not None
 
-    try:
-        for task in tasks:
-            size = _footprint(task)
-            while pending and (len(pending) >= resources.window or held + size > resources.memory):
-                drain()
-            held += size
-            pending.append((task, size, resources.pool.submit(_make, task, reader, file)))
-        while pending:
-            drain()
-    except BaseException as error:
-        reader.abort(error)
-        for _, _, future in pending:
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def cancel(self) -> None:
+        """Wait until no thread is busy with a chunk."""
+        for _, _, future in self._chunks:
             if not future.cancel():
                 future.exception()
-        # In file order a chunk that was told to give up may come before the one that failed.
-        if isinstance(error, Stopped) and reader.cause is not None:
-            raise reader.cause from None
-        raise
 
 
-def _make(task: Chunk, reader: Reader, file: int) -> Buffer:
-    """Compute a chunk and write it."""
+def _run(tasks: Iterable[Chunk], reader: Reader, follower: _Follower, resources: Resources, memory: int) -> None:
+    """Have threads make chunks, as many at a time as `memory` bytes allow, and follow in file order."""
+    with ThreadPoolExecutor(COPYING, thread_name_prefix="copy") as copying:
+        pending = _Pending(reader, follower, resources, memory, copying)
+        try:
+            for task in tasks:
+                pending.add(task)
+            while pending:
+                pending.drain()
+        except BaseException as error:
+            reader.abort(error)
+            pending.cancel()
+            # In file order a chunk that was told to give up may come before the one that failed.
+            if isinstance(error, Stopped) and reader.cause is not None:
+                raise reader.cause from None
+            raise
+
+
+def _make(make: Callable[[Chunk], Buffer], task: Chunk, reader: Reader) -> Buffer:
     try:
-        data = reader.chunk(task)
+        return make(task)
     except BaseException as error:
         reader.abort(error)
         raise
-    written = 0
-    with memoryview(data) as view:
-        while written < len(view):
-            written += os.pwrite(file, view[written:], task.at + written)
-    return data

@@ -11,7 +11,7 @@ import pytest
 
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
-from tests import adapters, zoo
+from tests import adapters, peft, zoo
 
 from .project import Project
 
@@ -64,6 +64,50 @@ def test_layers_are_in_the_manifest_in_order(project: Project) -> None:
     path = Path(library.manifest_path("registry.ollama.ai/library/layered/latest"))
     listed = manifest.Manifest.parse(path.read_bytes()).layers
     assert [layer.media_type.rpartition(".")[2] for layer in listed][:3] == ["model", "adapter", "adapter"]
+
+
+MERGES = """
+[model.merged]
+from = "./base"
+quantize = "${matrix.quant}"
+adapters = [{ path = "one", mode = "merge", scale = 0.7 }, { path = "two", mode = "merge" }, { path = "dora", mode = "merge" }]
+matrix.quant = ["f16", "q4_0"]
+[model.experts]
+from = "./moe"
+adapters = [{ path = "fused", mode = "merge" }]
+"""
+
+
+def test_merges_are_the_same_with_every_number_of_threads_and_every_kernel(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = adapters.factors(CASE.shapes)
+    more = {
+        f"base_model.model.{module}.lora_magnitude_vector": np.abs(adapters.matrix(f"{module}.m", pair["B"].shape[0]))
+        + 1
+        for module, pair in pairs.items()
+    }
+    adapters.write_peft(project.folder / "dora", pairs, more=more, use_dora=True)
+    golden = peft.CASES["fused, rows first"]
+    zoo.write(project.folder / "moe", golden.base)
+    shutil.copytree(peft.GOLDEN / peft.NEW / "fused, rows first" / "adapter-1", project.folder / "fused")
+    project.write("ModelBuild.toml", MERGES)
+    found = []
+    for kernels, jobs in (("", 1), ("", 5), ("numpy", 2)):
+        if kernels:
+            monkeypatch.setenv("MODELBUILD_KERNELS", kernels)
+        name = f"{kernels or 'native'}-{jobs}"
+        models = project.folder / "models" / name
+        project.build("-j", str(jobs), "--memory", "1MB", cache=project.folder / "cache" / name, models=models)
+        assert project.summary["tensors_computed"] > 40
+        blobs = project.tree(models / "blobs")
+        found.append(
+            (
+                set(blobs),
+                {name: project.manifest(name, models) for name in ("merged:f16", "merged:q4_0", "experts:latest")},
+            )
+        )
+    assert all(each == found[0] for each in found)
 
 
 def test_show_says_what_was_applied(project: Project) -> None:

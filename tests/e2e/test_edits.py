@@ -355,3 +355,36 @@ def test_names_of_one_modelfile_are_no_other_projects(tmp_path: Path) -> None:
     project.run("-f", "Modelfile", "--set", f"{tmp_path.name}.name=chat", "-q", "q4_0")
     assert "built      chat:latest" in project.errors
     assert "warning" not in project.errors
+
+
+UNNEEDED = {
+    "modelbuild.checkpoint.adapters",
+    "modelbuild.checkpoint.card",
+    "modelbuild.cli.foreign",
+    "modelbuild.cli.usage",
+    "modelbuild.direct",
+    "modelbuild.plan.adapters",
+    "modelbuild.steps.adapt",
+    "modelbuild.steps.describe",
+    "modelbuild.steps.merge",
+    "modelbuild.tensors.evaluate",
+    "modelbuild.tensors.formats.gguf",
+    "modelbuild.tensors.materialize",
+    "numpy",
+    "pydantic",
+    "rich",
+    "tokenizers",
+    "tomllib",
+    "yaml",
+}
+"""What an edit of a text has no work for, if the model has neither adapters nor metadata of its own."""
+
+
+def test_edited_text_loads_only_what_it_needs(project: Project) -> None:
+    edit(project, "You are a test.", "You are another.")
+    script = "import sys; from modelbuild.cli.main import main; code = main(sys.argv[1:]); print(code, *sys.modules)"
+    words = [sys.executable, "-c", script, *project.command()[3:]]
+    code, *loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split(" ")
+    assert code == "0"
+    assert sorted(UNNEEDED & set(loaded)) == []
+    assert "modelbuild.plan.plan" in loaded, "the edit was not planned anew"

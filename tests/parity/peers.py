@@ -16,10 +16,11 @@ from modelbuild.tensors.formats import gguf
 class Process:
     """A script of this folder, running in the peers' Python: one JSON object in, one out."""
 
-    def __init__(self, folder: Path, script: str) -> None:
-        python, source = (os.environ.get(f"MODELBUILD_{name}") for name in ("PEERS_PYTHON", "LLAMA_SRC"))
+    def __init__(self, folder: Path, script: str, variable: str = "PEERS_PYTHON") -> None:
+        """`variable` names the Python: that of the peers, or another of theirs."""
+        python, source = (os.environ.get(f"MODELBUILD_{name}") for name in (variable, "LLAMA_SRC"))
         if not python or not source:
-            pytest.skip("MODELBUILD_PEERS_PYTHON and MODELBUILD_LLAMA_SRC name no peers")
+            pytest.skip(f"MODELBUILD_{variable} and MODELBUILD_LLAMA_SRC name no peers")
         self.log = (folder / f"{script}.log").open("w+")
         self.process = subprocess.Popen(
             [python, str(Path(__file__).parent / script)],

@@ -1,7 +1,7 @@
 """Run by the peers' Python: llama.cpp's runtime (xllamacpp) beside transformers.
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text, …}:
-    {"do": "logits", "folder", "model", "tokens": [ids], "letter": id of a token of one letter}
+    {"do": "logits", "folder", "model", "adapters": [paths], "tokens": [ids], "letter": id of a token of one letter}
         {"positions", "same", "difference", "margin"}
         over the positions of `tokens` but the first: how often both hold the same token the likeliest, the largest difference of
         two log probabilities (nats) of all tokens that are not far below the likeliest, and of those positions where the likeliest
@@ -19,34 +19,15 @@ import json
 import os
 import sys
 import traceback
-import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "peers"))
+import serving  # noqa: E402
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 FAR = 12.0
 """Nats below the likeliest where a token's probability no longer matters."""
-
-
-def serve(model, context=512, adapters=()):
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    loras = []
-    for path in adapters:
-        loras.append(xllamacpp.CommonAdapterLoraInfo())
-        loras[-1].path, loras[-1].scale = path, 1.0
-    params.lora_adapters = loras
-    params.model.path = model
-    params.n_ctx = context
-    params.n_parallel = 1
-    params.cpuparams.n_threads = 1
-    params.cpuparams_batch.n_threads = 1
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    # Flash attention rounds to halves.
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.warmup = False
-    params.verbosity = -1
-    return xllamacpp.Server(params)
 
 
 def logits(job):
@@ -60,7 +41,7 @@ def logits(job):
     with torch.no_grad():
         # MXFP4 comes as bf16, which holds all its values.
         theirs = torch.log_softmax(loaded.eval().float()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
-    server = serve(job["model"])
+    server = serving.serve(job["model"], adapters=job.get("adapters", []))
     same, difference, margin = 0, 0.0, 0.0
     for end in range(2, len(tokens) + 1):
         answer = server.handle_completions(
@@ -99,7 +80,7 @@ def probabilities(server, tokens, letter):
 
 def agree(job):
     sides = [
-        probabilities(serve(side["model"], adapters=side["adapters"]), job["tokens"], job["letter"])
+        probabilities(serving.serve(side["model"], adapters=side["adapters"]), job["tokens"], job["letter"])
         for side in job["sides"]
     ]
     same, difference = 0, 0.0
@@ -113,7 +94,7 @@ def agree(job):
 
 def load(job):
     request = {"prompt": job["tokens"], "n_predict": 1, "temperature": 0, "logit_bias": [[job["letter"], 1000.0]]}
-    return {"text": serve(job["model"]).handle_completions(request)["choices"][0]["text"]}
+    return {"text": serving.serve(job["model"]).handle_completions(request)["choices"][0]["text"]}
 
 
 def tokenize(job):
@@ -121,13 +102,7 @@ def tokenize(job):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job["folder"])
-    server = serve(job["model"])
-
-    def llama(text):
-        body = json.dumps({"content": text, "add_special": job["special"], "parse_special": True}).encode()
-        headers = {"Content-Type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(f"{server.listening_address}/tokenize", body, headers)) as a:
-            return json.load(a)["tokens"]
+    server = serving.serve(job["model"])
 
     texts = job["texts"]
     model = os.path.join(job["folder"], "tokenizer.model")
@@ -135,7 +110,7 @@ def tokenize(job):
     return {
         "sentencepiece": [pieces.encode(text) for text in texts] if pieces else [],
         "transformers": [tokenizer(text, add_special_tokens=job["special"]).input_ids for text in texts],
-        "llama": [llama(text) for text in texts],
+        "llama": [serving.tokenize(server, text, special=job["special"]) for text in texts],
     }
 
 

@@ -9,23 +9,10 @@ from __future__ import annotations
 import json
 import sys
 
-import xllamacpp
+import serving
 
 request = json.load(sys.stdin)
-params = xllamacpp.CommonParams()
-params.model.path = request["model"]
-params.n_ctx = 512
-loras = []
-for path in request.get("adapters", []):
-    loras.append(xllamacpp.CommonAdapterLoraInfo())
-    loras[-1].path, loras[-1].scale = path, 1.0
-params.lora_adapters = loras
-params.n_parallel = 1
-params.cpuparams.n_threads = 1
-params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-params.warmup = False
-params.verbosity = -1
-server = xllamacpp.Server(params)
+server = serving.serve(request["model"], adapters=request.get("adapters", []))
 answers = []
 for prompt in request["prompts"]:
     # n_probs asks for nothing but the token ids, which come with them.

@@ -9,17 +9,10 @@ from __future__ import annotations
 import json
 import sys
 
-import xllamacpp
+import serving
 
 request = json.load(sys.stdin)
-params = xllamacpp.CommonParams()
-params.model.path = request["model"]
-params.n_ctx = 512
-params.n_parallel = 1
-params.cpuparams.n_threads = 1
-params.warmup = False
-params.verbosity = -1
-server = xllamacpp.Server(params)
+server = serving.serve(request["model"])
 losses = []
 for tokens in request["texts"]:
     for end in range(1, len(tokens)):

@@ -8,35 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 
 import sentencepiece
-import xllamacpp
+import serving
 from transformers import AutoTokenizer
 
 request = json.load(sys.stdin)
-params = xllamacpp.CommonParams()
-params.model.path = request["model"]
-params.n_ctx = 512
-params.n_parallel = 1
-params.warmup = False
-params.verbosity = -1
-server = xllamacpp.Server(params)
-
-
-def llama(text: str) -> list[int]:
-    body = json.dumps({"content": text, "add_special": True}).encode()
-    call = urllib.request.Request(f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(call) as answer:
-        return json.load(answer)["tokens"]
-
-
+server = serving.serve(request["model"])
 tokenizer = AutoTokenizer.from_pretrained(request["checkpoint"])
 pieces = sentencepiece.SentencePieceProcessor(f"{request['checkpoint']}/tokenizer.model")
 texts = request["texts"]
 answers = {
     "transformers": [tokenizer(text).input_ids for text in texts],
     "sentencepiece": [[pieces.bos_id(), *pieces.encode(text)] for text in texts],
-    "llama": [llama(text) for text in texts],
+    "llama": [serving.tokenize(server, text, special=True) for text in texts],
 }
 json.dump(answers, sys.stdout)

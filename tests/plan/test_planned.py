@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelbuild import steps
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.plan import planned
 from tests.plan.test_plan import CHECKPOINT, gguf_file, graph, library
@@ -81,3 +82,8 @@ def test_types_are_decided_by_the_last_step_that_does_not_leave_them(made: Graph
 def test_metadata_are_a_variants_own_over_those_it_stands_on(made: Graph) -> None:
     assert planned.metadata(made, output(made, "b")) == {"general.name": "B", "general.author": "B"}
     assert planned.metadata(made, output(made, "d")) == {}
+
+
+def test_the_kinds_that_are_told_apart_are_step_kinds() -> None:
+    for kind in (planned.ADAPT, planned.CONVERT, planned.DESCRIBE, planned.MERGE, planned.QUANTIZE):
+        assert steps.kind_of(steps.module(kind)) == kind

@@ -6,8 +6,9 @@ Source: PEFT 0.21.2, tuners/lora/layer.py (ParamWrapper), tuners/tuners_utils.py
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import permutations
+from typing import NamedTuple
 
 from modelbuild.checkpoint.adapters.adapter import Adapter, Fused, Pair
 from modelbuild.checkpoint.adapters.places import Places
@@ -18,8 +19,12 @@ from modelbuild.words import listed, shown
 
 _REGISTERED = ("gate_up_proj", "down_proj")
 """The parameters of experts in transformers, in their order: the first is wrapped first."""
-_SINCE = (0, 19)
-"""The version of PEFT from which a parameter of [experts, out, in] has its columns in lora_A."""
+_TURNS, _SINCE = (0, 19, 0), (0, 19, 1)
+"""Up to 0.18, lora_A has the rows of a parameter; since 0.19.1 its columns, but its rows where the module says `is_transposed`, as those
+of [experts, in, out] do since transformers 5. 0.19.0 has the columns of these alone."""
+
+Ways = Mapping[bool, bool]
+"""Whether a checkpoint has the parameters transposed -> whether lora_A has their rows, where another pair of the adapter tells."""
 
 Choice = tuple[tuple[str, Pair], ...]
 """The parameters that the pairs of one module are of."""
@@ -30,13 +35,14 @@ def unfused(adapter: Adapter, places: Places) -> dict[str, Pair]:
 
     Raises Error where neither does.
     """
+    ways = _ways(adapter, places)
     modules: dict[str, list[Fused]] = {}
     for each in adapter.fused:
         modules.setdefault(each.module, []).append(each)
     found: dict[str, Pair] = {}
     for module, parts in modules.items():
         parts.sort(key=lambda part: -part.depth)
-        choices = list(_choices(parts, adapter.version, places))
+        choices = list(_choices(parts, adapter.version, ways, places))
         if len(choices) > 1:
             choices = [choice for choice in choices if _in_order(choice)]
         if len(choices) != 1:
@@ -45,12 +51,25 @@ def unfused(adapter: Adapter, places: Places) -> dict[str, Pair]:
     return found
 
 
-def _choices(parts: list[Fused], version: str, places: Places) -> Iterator[Choice]:
+def _choices(parts: list[Fused], version: str, ways: Ways, places: Places) -> Iterator[Choice]:
     names = list(dict.fromkeys(name for part in parts for name in part.parameters))
     for chosen in permutations(names, len(parts)) if len(names) < 7 else ():
-        fitting = [_fitting(part, name, version, places) for part, name in zip(parts, chosen, strict=True)]
+        fitting = [_fitting(part, name, version, ways, places) for part, name in zip(parts, chosen, strict=True)]
         if all(fitting):
             yield tuple(pair for pair in fitting if pair)
+
+
+def _ways(adapter: Adapter, places: Places) -> Ways:
+    """Which way round the factors of an adapter are, by those of its pairs that fit in one way alone."""
+    found: dict[bool, set[bool]] = {False: set(), True: set()}
+    for part in adapter.fused:
+        for parameter in part.parameters:
+            both = _both(part, parameter)
+            fits = [_fits(f"{part.module}.{parameter}", pair, places) for pair in both or ()]
+            if fits.count(None) == 1:
+                transposed = next(fit for fit in fits if fit is not None)
+                found[transposed].add(fits[0] is None)
+    return {transposed: told.pop() for transposed, told in found.items() if len(told) == 1}
 
 
 def _in_order(choice: Choice) -> bool:
@@ -59,55 +78,81 @@ def _in_order(choice: Choice) -> bool:
     return names == [name for name in _REGISTERED if name in names]
 
 
-def _fitting(part: Fused, parameter: str, version: str, places: Places) -> tuple[str, Pair] | None:
-    """The pair as one of a parameter, where its shape is the model's."""
-    name = f"{part.module}.{parameter}"
-    if parameter not in part.parameters:
-        return None
+class _Both(NamedTuple):
+    """A pair as one of a parameter, in both ways: lora_A has its columns, or its rows."""
+
+    straight: Pair
+    turned: Pair
+
+
+def _both(part: Fused, parameter: str) -> _Both | None:
+    """None where its rank is not that of the parameter; for a parameter that is one matrix there is one way, given twice."""
     rank, scale = part.parameters[parameter]
     count, rest = divmod(part.a.shape[0], rank)
     if rest or part.b.shape[1] != part.a.shape[0]:
         return None
     if count == 1:
         straight = Pair(part.a, part.b, scale, None, part.files, True)
-        return (name, straight) if _fits(name, straight, places) else None
+        return _Both(straight, straight)
     rows, columns = part.b.shape[0], part.a.shape[1]
     a = reshape(part.a, (count, rank, columns))
     b = reshape(transpose(reshape(part.b, (rows * rank, count))), (count, rows, rank))
-    straight = Pair(a, b, scale, None, part.files, True)
-    turned = Pair(transpose(b), transpose(a), scale, None, part.files, True)
-    fits = [_fits(name, straight, places), _fits(name, turned, places)]
-    if all(fits):
-        new = _version(version)
-        if new is None:
-            raise Error(
-                f"the factors of '{shown(name)}' fit both ways round, and the configuration does not say which PEFT wrote them",
-                path="adapter_config.json",
-                facts=[("expected", 'peft_version, such as "0.19.0"')],
-                hint="add the version of PEFT that the adapter was saved with",
-            )
-        fits = [new >= _SINCE, new < _SINCE]
-    return (name, straight) if fits[0] else (name, turned) if fits[1] else None
+    return _Both(
+        Pair(a, b, scale, None, part.files, True), Pair(transpose(b), transpose(a), scale, None, part.files, True)
+    )
 
 
-def _fits(name: str, pair: Pair, places: Places) -> bool:
+def _fitting(part: Fused, parameter: str, version: str, ways: Ways, places: Places) -> tuple[str, Pair] | None:
+    """The pair as one of a parameter, where its shape is the model's."""
+    name = f"{part.module}.{parameter}"
+    both = _both(part, parameter) if parameter in part.parameters else None
+    if both is None:
+        return None
+    straight, turned = (_fits(name, pair, places) for pair in both)
+    if straight is not None and turned is not None and both.straight is not both.turned:
+        chosen = both.turned if _is_turned(name, straight, version, ways) else both.straight
+        return name, chosen
+    return (name, both.straight) if straight is not None else (name, both.turned) if turned is not None else None
+
+
+def _is_turned(name: str, transposed: bool, version: str, ways: Ways) -> bool:
+    """Whether lora_A has the rows of a parameter that it fits both ways round. Raises Error where nothing tells."""
+    if transposed in ways:
+        return ways[transposed]
+    if (said := _version(version)) is None:
+        raise Error(
+            f"the factors of '{shown(name)}' fit both ways round, and the configuration does not say which PEFT wrote them",
+            path="adapter_config.json",
+            facts=[("expected", 'peft_version, such as "0.21.2"')],
+            hint="add the version of PEFT that the adapter was saved with",
+        )
+    if transposed and said >= _TURNS:
+        raise Error(
+            f"the factors of '{shown(name)}' fit both ways round, which depends on the transformers that it was trained with",
+            hint="train gate_up_proj as well, whose shape tells; or merge the adapter with PEFT (merge_and_unload), and name the merged "
+            "folder in FROM",
+        )
+    return said < _SINCE
+
+
+def _fits(name: str, pair: Pair, places: Places) -> bool | None:
+    """None where a pair does not fit a parameter; else whether the checkpoint has that transposed."""
     try:
         made = places.symbols({name: pair.shape})
     except Error:
-        return False
-    if pair.shape[-1] == pair.shape[-2] and any(_turns(x) for _, x in made):
-        # A parameter of [experts, in, out], whose columns are always those of lora_B.
-        return pair.a.operation == "transpose"
-    return all(gguf in places.entries and places.entries[gguf].shape == x.shape for gguf, x in made)
+        return None
+    if not all(gguf in places.entries and places.entries[gguf].shape == x.shape for gguf, x in made):
+        return None
+    return any(_turns(x) for _, x in made)
 
 
 def _turns(x: object) -> bool:
     return getattr(x, "operation", "") == "transpose" or any(map(_turns, getattr(x, "operands", ())))
 
 
-def _version(text: str) -> tuple[int, ...] | None:
-    found = re.match(r"(\d{1,6})\.(\d{1,6})", text)
-    return (int(found[1]), int(found[2])) if found else None
+def _version(text: str) -> tuple[int, int, int] | None:
+    found = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 def _undecided(module: str, parts: list[Fused], several: bool) -> Error:

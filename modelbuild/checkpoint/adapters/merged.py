@@ -1,4 +1,4 @@
-"""An adapter in the weights: the recipe of a model with all that the adapter changes, each tensor rounded once to the type that it had."""
+"""An adapter in the weights: the recipe of a model with all that the adapter changes, each tensor rounded to the type that it had."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed, plural, shown
 
 OUTPUT = "output.weight"
-_SUMS = ("merge", "lengthen")
-"""Operations that leave their result in f32, to be rounded once."""
 
 Change = Callable[[Expression], Expression]
 
@@ -109,6 +107,16 @@ def _added(pair: Pair, scale: float) -> Change:
     return lambda x: lengthen(merge(x, pair.a, pair.b, pair.scale * scale), lengths)
 
 
+def _is_made(x: Expression) -> bool:
+    """Whether a tensor is another's values in a type that is not that of the model's own files."""
+    if x.operation not in ("cast", "quantize") or x.operands[0].dtype not in FLOATS:
+        return False
+    own = x.operands[0]
+    while own.operation in ("merge", "lengthen", "reshape"):
+        own = own.operands[0]
+    return x.dtype != own.dtype
+
+
 class _Merging:
     """The tensors of a model while they are changed."""
 
@@ -139,12 +147,12 @@ class _Merging:
         )
 
     def _rounded(self, x: Expression, change: Change) -> Expression:
-        """Changed floats, rounded once to the type that they have in the model's own files, whatever is made of them after that."""
-        if x.operation in ("cast", "quantize") and x.operands[0].dtype in FLOATS:
-            operand = x.operands[0]
-            # What another adapter has made is not rounded yet.
-            made = self._shaped(change, operand) if operand.operation in _SUMS else self._rounded(operand, change)
-            return quantize(x.dtype, made, *x.operands[1:])
+        """Changed floats, rounded to the type that they have in the model's own files, whatever is made of them after that.
+
+        Each adapter rounds (PEFT, Linear.merge): two at once are the second merged into what the first has made.
+        """
+        if _is_made(x):
+            return quantize(x.dtype, self._rounded(x.operands[0], change), *x.operands[1:])
         return cast(x.dtype, self._shaped(change, x))
 
     @staticmethod
@@ -206,11 +214,7 @@ class _Merging:
     def _retyped(self, entry: Entry, x: Expression) -> Expression:
         """A tensor in place of another, in the type that this has and by the same roundings."""
         old, types = entry.expression, [entry.expression]
-        while (
-            old.operation in ("cast", "quantize")
-            and old.operands[0].dtype in FLOATS
-            and old.operands[0].operation not in _SUMS
-        ):
+        while _is_made(old):
             old = old.operands[0]
             types.append(old)
         if types[-1].dtype not in FLOATS and types[-1].operation == "leaf":

@@ -21,9 +21,9 @@ TARGETS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 Array = NDArray[np.float32]
 
 
-def of_each(name: str, rows: int, columns: int) -> tuple[Array, Array]:
+def of_each(name: str, rows: int, columns: int, count: int = E) -> tuple[Array, Array]:
     """Factors of each expert: [experts, rank, columns] and [experts, rows, rank]."""
-    return adapters.matrix(f"{name}.A", E, R, columns), adapters.matrix(f"{name}.B", E, rows, R)
+    return adapters.matrix(f"{name}.A", count, R, columns), adapters.matrix(f"{name}.B", count, rows, R)
 
 
 def together(a: Array, b: Array, turned: bool) -> tuple[Array, Array]:
@@ -59,7 +59,7 @@ def check(deltas: dict[str, NDArray[np.float64]], factors: dict[str, tuple[Array
         np.testing.assert_allclose(deltas[f"blk.0.{name}_exps.weight"], delta, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("turned", [False, True], ids=["since 0.19", "up to 0.18"])
+@pytest.mark.parametrize("turned", [False, True], ids=["since 0.19.1", "up to 0.18"])
 @pytest.mark.parametrize("model_type", ["qwen3_moe", "mixtral"])
 def test_shapes_tell_which_way_round_and_which_parameter(model_type: str, turned: bool, tmp_path: Path) -> None:
     model, _ = base(tmp_path / "model", model_type, "eight experts")
@@ -93,7 +93,7 @@ def test_no_parameter_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "turned"), [("0.18.1", True), ("0.17.0", True), ("0.19.0", False), ("0.21.2", False)]
+    ("version", "turned"), [("0.18.1", True), ("0.17.0", True), ("0.19.0", True), ("0.19.1", False), ("0.21.2", False)]
 )
 def test_the_version_tells_where_both_ways_fit(version: str, turned: bool, tmp_path: Path) -> None:
     model, _ = square(tmp_path)
@@ -126,3 +126,46 @@ def write_square(folder: Path, turned: bool, **config: Any) -> tuple[Path, tuple
         for half, x in zip("AB", together(*factors, turned), strict=True)
     }
     return adapters.write_peft(folder, {}, more=more, r=R, target_parameters=[TARGETS[1]], **config), factors
+
+
+def of_gpt_oss(folder: Path) -> tuple[Any, Path]:
+    """A model with experts as wide as its hidden state, in a checkpoint that has them transposed."""
+    from tests import peft, recipes, zoo
+
+    case = peft.experts(peft.gpt_oss, 32, 32)
+    return recipes.converted(zoo.write(folder / "model", case), "source", case.pre), folder / "lora"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("version", ["0.19.1", "0.21.2", ""])
+def test_another_pair_tells_where_both_ways_fit(version: str, turned: bool, tmp_path: Path) -> None:
+    model, folder = of_gpt_oss(tmp_path)
+    factors = {"gate_up_proj": (32, 64), "down_proj": (32, 32)}
+    more, made = {}, {}
+    for module, parameter in ((f"{STEM}.base_layer", "gate_up_proj"), (STEM, "down_proj")):
+        # Of [experts, in, out].
+        made[parameter] = of_each(parameter, *factors[parameter], count=4)
+        for half, x in zip("AB", together(*made[parameter], turned), strict=True):
+            more[f"base_model.model.{module}.lora_{half}.weight"] = x
+    said = {"r": R, "target_parameters": TARGETS, "peft_version": version}
+    deltas = applied(*layer(adapters.write_peft(folder, {}, more=more, **said), model))
+    down = product(made["down_proj"]).swapaxes(1, 2)
+    np.testing.assert_allclose(deltas["blk.0.ffn_down_exps.weight"], down, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("version", ["0.18.1", "0.19.0", "0.21.2"])
+def test_alone_and_transposed_it_is_told_by_old_versions_alone(version: str, tmp_path: Path) -> None:
+    model, folder = of_gpt_oss(tmp_path)
+    factors = of_each("down", 32, 32, count=4)
+    more = {
+        f"base_model.model.{STEM}.lora_{half}.weight": x for half, x in zip("AB", together(*factors, True), strict=True)
+    }
+    adapters.write_peft(folder, {}, more=more, r=R, target_parameters=TARGETS[1:], peft_version=version)
+    if version == "0.18.1":
+        deltas = applied(*layer(folder, model))
+        down = product(factors).swapaxes(1, 2)
+        np.testing.assert_allclose(deltas["blk.0.ffn_down_exps.weight"], down, rtol=1e-5, atol=1e-6)
+    else:
+        assert "fit both ways round, which depends on the transformers that it was trained with" in refused(
+            folder, model
+        )

@@ -1,4 +1,4 @@
-"""An adapter in the weights: W + scale * b a, rounded once; what it does not name keeps its keys."""
+"""An adapter in the weights: W + scale * b a, rounded; what it does not name keeps its keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelbuild.errors import Error
 from modelbuild.steps import merge
 from modelbuild.tensors.quantization import quantize
 from modelbuild.tensors.recipe import Recipe
-from tests import adapters, recipes, zoo
+from tests import adapters, peft, recipes, zoo
 from tests.tensors.formats import golden
 
 from .test_layer import base
@@ -73,7 +73,23 @@ def test_what_is_not_named_keeps_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma2", "qwen2", "qwen3", "phi3"])
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "llama",
+        "mistral",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "qwen2",
+        "qwen3",
+        "phi3",
+        "olmo2",
+        "granite",
+        "granitemoe",
+        "gpt_oss",
+    ],
+)
 def test_mlx_makes_the_bytes_of_peft(model_type: str, old: bool, tmp_path: Path) -> None:
     model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
     pairs = adapters.factors(case.shapes)
@@ -83,7 +99,9 @@ def test_mlx_makes_the_bytes_of_peft(model_type: str, old: bool, tmp_path: Path)
     assert made[0] == made[1] != bytes_of(model, tmp_path / "model")
 
 
-@pytest.mark.parametrize("model_type", ["llama", "gemma", "phi3", "granitemoe", "mixtral", "qwen3_moe"])
+@pytest.mark.parametrize(
+    "model_type", ["llama", "gemma", "gemma2", "gemma3_text", "phi3", "granitemoe", "mixtral", "qwen3", "olmo2"]
+)
 def test_a_gguf_base_makes_the_bytes_of_its_checkpoint(model_type: str, tmp_path: Path) -> None:
     model, case = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
     (tmp_path / "g").mkdir()
@@ -92,6 +110,30 @@ def test_a_gguf_base_makes_the_bytes_of_its_checkpoint(model_type: str, tmp_path
     again = recipes.imported(tmp_path / "g", ["x.gguf"])
     of_gguf = bytes_of(merged(lora, again), tmp_path / "g" / "x.gguf", lora)
     assert of_gguf == bytes_of(merged(lora, model), tmp_path / "model", lora)
+
+
+@pytest.mark.parametrize(
+    "name", ["dora", "embedding", "modules_to_save", "trainable_token_indices", "several in order"]
+)
+def test_a_gguf_base_makes_the_bytes_of_its_checkpoint_whatever_the_adapter_has(name: str, tmp_path: Path) -> None:
+    same_over_a_gguf(name, peft.NEW, tmp_path)
+
+
+@pytest.mark.parametrize(("version", "name"), [kept for kept in peft.KEPT if kept[1].startswith("fused")])
+def test_fused_experts_over_a_gguf_base_too(version: str, name: str, tmp_path: Path) -> None:
+    same_over_a_gguf(name, version, tmp_path)
+
+
+def same_over_a_gguf(name: str, version: str, folder: Path) -> None:
+    case = peft.CASES[name]
+    model = recipes.converted(zoo.write(folder / "model", case.base), "source", case.base.pre)
+    (folder / "g").mkdir()
+    (folder / "g" / "x.gguf").write_bytes(recipes.file_of(model, recipes.Folder(folder / "model").leaves()))
+    again = recipes.imported(folder / "g", ["x.gguf"])
+    parts = peft.adapter_folders(peft.GOLDEN / version / name, case)
+    for part, scale in zip(parts, case.scales, strict=False):
+        model, again = merged(part, model, scale), merged(part, again, scale)
+    assert bytes_of(again, folder / "g" / "x.gguf", *parts) == bytes_of(model, folder / "model", *parts)
 
 
 def test_a_layer_merged_is_the_adapter_merged(tmp_path: Path) -> None:
@@ -105,15 +147,32 @@ def test_a_layer_merged_is_the_adapter_merged(tmp_path: Path) -> None:
     assert of_layer == bytes_of(merged(lora, model), tmp_path / "model", lora)
 
 
-def test_two_adapters_are_rounded_once_together(tmp_path: Path) -> None:
-    model, case = base(tmp_path / "model")
+@pytest.mark.parametrize("outtype", ["source", "f16", "f32"])
+def test_two_adapters_are_the_second_merged_into_the_first(outtype: str, tmp_path: Path) -> None:
+    case = zoo.cases("llama")["bf16"]
+    model = recipes.converted(zoo.write(tmp_path / "model", case), outtype, case.pre)
     one = adapters.write_peft(tmp_path / "one", adapters.factors(case.shapes, r".*q_proj"))
     two = adapters.write_peft(tmp_path / "two", adapters.factors(case.shapes, r".*(q|k)_proj", rank=2))
     both = merged(two, merged(one, model), 2.0)
     x = next(entry.expression for entry in both.tensors if entry.name == "blk.0.attn_q.weight")
-    assert (x.operation, x.dtype) == ("cast", "bf16")
-    assert [x.operands[0].operation, x.operands[0].operands[0].operation] == ["merge", "merge"]
+    if outtype != "source":
+        assert (x.operation, x.dtype) == ("cast", outtype)
+        (x,) = x.operands
+    for _ in range(2):
+        # Rounded to the type of the weights in their own file.
+        assert (x.operation, x.dtype, x.operands[0].operation) == ("cast", "bf16", "merge")
+        x = x.operands[0].operands[0]
     assert len(bytes_of(both, tmp_path / "model", one, two)) == len(model.tensors)
+
+
+def test_two_adapters_of_a_model_in_f32_are_rounded_by_its_outtype_alone(tmp_path: Path) -> None:
+    case = zoo.cases("llama")["f32"]
+    model = recipes.converted(zoo.write(tmp_path / "model", case), "f16", case.pre)
+    one = adapters.write_peft(tmp_path / "one", adapters.factors(case.shapes, r".*q_proj"))
+    both = merged(one, merged(one, model))
+    x = next(entry.expression for entry in both.tensors if entry.name == "blk.0.attn_q.weight")
+    assert (x.operation, x.dtype) == ("cast", "f16")
+    assert [x.operands[0].operation, x.operands[0].operands[0].operation] == ["merge", "merge"]
 
 
 def test_a_quantized_model_of_floats_is_quantized_once(tmp_path: Path) -> None:

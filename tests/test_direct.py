@@ -1,0 +1,146 @@
+"""Files past the page cache hold the same bytes as others, also where the file system refuses. That they bypass it is tested with a build,
+in tests/e2e/test_page_cache.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelbuild import direct, page_cache
+from modelbuild.direct import BLOCK, WINDOW, Growing, Passing, room
+
+WHOLE = 3 * BLOCK
+DATA = random.Random(1).randbytes(10 * BLOCK + 100)
+
+refused = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _refused(call: Callable[..., int], modes: list[bool]) -> Callable[..., int]:
+    """The system's call, which refuses what goes past the cache."""
+
+    def refuse(file: int, *rest: Any) -> int:
+        modes.append(_is_direct(file))
+        if modes[-1]:
+            raise refused
+        return call(file, *rest)
+
+    return refuse
+
+
+def _is_direct(file: int) -> bool:
+    import fcntl
+
+    return bool(fcntl.fcntl(file, fcntl.F_GETFL) & getattr(os, "O_DIRECT", 0))
+
+
+def _none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that knows of no such way, as macOS."""
+    monkeypatch.delattr(os, "O_DIRECT", raising=False)
+
+
+def _never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that takes the flag, and refuses every read and write with it."""
+    monkeypatch.setattr(os, "pwrite", _refused(os.pwrite, []))
+    monkeypatch.setattr(os, "preadv", _refused(os.preadv, []))
+
+
+def _usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this one does."""
+
+
+@pytest.fixture(params=[_usual, _none, _never])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    request.param(monkeypatch)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, WHOLE, WHOLE + 1, len(DATA)])
+@pytest.mark.parametrize("step", [1000, BLOCK, 100_000])
+def test_what_is_written_in_parts_is_the_file(system: None, tmp_path: Path, file: int, size: int, step: int) -> None:
+    with Growing(file, WHOLE) as growing:
+        for at in range(0, size, step):
+            growing.write(DATA[at : min(at + step, size)])
+        growing.finish()
+    assert (tmp_path / "file").read_bytes() == DATA[:size]
+    assert not _is_direct(file)
+
+
+@pytest.mark.parametrize("short", [BLOCK, 100])
+def test_a_write_that_stops_short_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: int, short: int
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: pwrite(file, data[:short], at))
+    with Growing(file, WHOLE) as growing:
+        growing.write(DATA)
+        growing.finish()
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+def test_a_fault_of_the_writing_thread_is_raised(monkeypatch: pytest.MonkeyPatch, file: int) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with Growing(file, BLOCK) as growing, pytest.raises(OSError, match="No space left"):
+        growing.write(DATA)
+    with Growing(file, WHOLE) as growing:
+        growing.write(DATA[:WHOLE])
+        with pytest.raises(OSError, match="No space left"):
+            growing.finish()
+
+
+def test_a_growing_file_is_forgotten_window_by_window(monkeypatch: pytest.MonkeyPatch, file: int) -> None:
+    told: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(page_cache, "forget", lambda file, offset, length: told.append((file, offset, length)))
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: len(data))
+    part = bytes(WINDOW // 4)
+    with Growing(file, WINDOW // 4) as growing:
+        for _ in range(9):
+            growing.write(part)
+        growing.finish()
+    assert told == [(file, 0, WINDOW), (file, 0, 2 * WINDOW)]
+
+
+@pytest.mark.parametrize("offset", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1])
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, BLOCK + 2, WHOLE])
+def test_any_part_of_a_file_can_be_read(system: None, tmp_path: Path, offset: int, size: int) -> None:
+    (tmp_path / "file").write_bytes(DATA)
+    file = Passing(str(tmp_path / "file"))
+    assert bytes(file.read(direct.buffer(room(size)), offset, size)) == DATA[offset : offset + size]
+    file.close()
+
+
+def test_the_end_of_a_file_is_the_end_of_what_is_read(system: None, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(DATA)
+    file = Passing(str(tmp_path / "file"))
+    for offset in (len(DATA) - 50, len(DATA), len(DATA) + 1, len(DATA) + 2 * BLOCK):
+        assert bytes(file.read(direct.buffer(room(BLOCK)), offset, BLOCK)) == DATA[offset:]
+    file.close()
+
+
+def test_other_faults_of_reading_are_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(DATA)
+    with pytest.raises(FileNotFoundError):
+        Passing(str(tmp_path / "none"))
+    file = Passing(str(tmp_path / "file"))
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        file.read(direct.buffer(room(1)), 0, 1)
+    file.close()
