@@ -83,6 +83,10 @@ class ModelsFolder:
         """Whether a blob stands here, whole. One that is not as we put it is hashed before it is believed."""
         return self._blobs.has(blob)
 
+    def unchecked(self, blobs: Iterable[ActionResult]) -> list[ActionResult]:
+        """Those of some blobs that `has` is going to hash."""
+        return self._blobs.unchecked(blobs)
+
     def doubt(self) -> None:
         """Believe no blob unhashed, however untouched it looks."""
         self._blobs.doubt()

@@ -29,7 +29,7 @@ from modelbuild.words import shown, size
 PULLED = Owner("pulled from a registry")
 """Who wrote the names of pulled models: no project, so that none calls them stale."""
 
-BATCH = 64
+BATCH = 32
 """Blobs that are open at once: models of safetensors have a blob for each tensor."""
 
 LARGEST_BLOB = 1 << 44
@@ -158,10 +158,9 @@ class _Pull:
                 each.discard()
 
     def _missing(self, blobs: Sequence[ActionResult]) -> list[ActionResult]:
-        there = [blob for blob in blobs if self._models.library.size(blob.artifact) == blob.size]
-        if there:
-            bytes_ = sum(blob.size for blob in there)
-            self._hear({"event": "checking", "files": len(there), "bytes": bytes_})
+        if unchecked := self._models.unchecked(blobs):
+            bytes_ = sum(blob.size for blob in unchecked)
+            self._hear({"event": "checking", "files": len(unchecked), "bytes": bytes_})
         missing = [blob for blob in blobs if not self._at_hand(blob)]
         present = set(blobs).difference(missing)
         bytes_ = sum(blob.size for blob in present)
@@ -187,7 +186,11 @@ class _Pull:
         """
         replaced: set[str] = set()
         with contextlib.suppress(OSError, ValueError):
-            replaced = named_blobs(read_plain(self._models.library.manifest_path(name), LARGEST)[0])
+            former, _ = read_plain(self._models.library.manifest_path(name), LARGEST)
+            if former == data and all(map(self._models.has, blobs)):
+                # Whoever built it: it stays theirs.
+                return False
+            replaced = named_blobs(former)
         changed = self._models.publish(name, self._store.put(data), blobs)
         # It may name a blob by what is no digest.
         gone = {blob for blob in replaced if DIGEST.fullmatch(blob)} - {blob.artifact for blob in blobs}

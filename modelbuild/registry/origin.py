@@ -48,7 +48,8 @@ def origin_of(url: str) -> Origin:
     except ValueError:
         raise Error("the URL is not valid: its host or port cannot be read") from None
     if parts.scheme not in PORTS:
-        raise Error(f"expected a URL that begins with http:// or https://, got '{shown(parts.scheme or url[:20])}'")
+        got = f"'{shown(parts.scheme)}'" if parts.scheme else "none"
+        raise Error(f"expected a URL that begins with http:// or https://, got {got}")
     if not host or any(char <= " " or char == "\x7f" for char in url):
         raise Error("the URL is not valid: it has no host, or contains a space or a control character")
     if parts.username is not None or parts.password is not None:

@@ -6,6 +6,7 @@ Source: the OCI distribution specification 1.1, "Push"; Ollama's server/images.g
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,9 @@ from modelbuild.registry.upload import Upload, denied
 
 CONNECTIONS = 4
 """Blobs that are looked for, or sent, at once."""
+
+LEAVE = 2.0
+"""Seconds that uploads get to end once another one has failed."""
 
 Hear = Callable[[dict[str, Any]], None]
 """Told events: `progress` (done, total: bytes) and `blob` (digest, size, state) from any thread."""
@@ -239,8 +243,10 @@ class Transfer:
             self._stopped.set()
             raise
         if self._fault is not None:
+            # Their connections are left to end by themselves: nobody waits for a server that says nothing.
+            end = time.monotonic() + LEAVE
             for thread in threads:
-                thread.join(timeout=5)
+                thread.join(timeout=max(0.0, end - time.monotonic()))
             raise self._fault
 
     def _work_off(self, work: Callable[[str], None], left: deque[str]) -> None:

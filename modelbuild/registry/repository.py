@@ -110,7 +110,7 @@ class Repository:
 
 def begins(answer: Answer, digest: str, size: int, first: int, end: int) -> int:
     """The offset at which the body of an answer begins, which was to be the bytes [first, end) of a blob. Raises Error."""
-    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if answer.is_compressed:
         what = f"'{answer.origin}' sends blobs compressed, which was not asked for"
         raise Error(what, hint="this may be a proxy's doing: reach the registry without it")
     if answer.status == 200:

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
@@ -32,6 +33,9 @@ CHUNK = 256 << 10
 
 SMALL = 1 << 20
 """Bytes of the largest answer about something else: a token, an error."""
+
+DRAINED = 16 << 10
+"""Bytes of a body that is read only to use its connection again."""
 
 _MOVED = (301, 302, 303, 307, 308)
 _BUSY = (429, 503)
@@ -86,6 +90,11 @@ class Answer:
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the body is another one than was asked for. Some storages name an encoding of their own transport."""
+        return self.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity", "aws-chunked")
+
     def pieces(self) -> Iterator[bytes]:
         """The body as it arrives. Raises Unreachable where it ends early, and Stopped."""
         while True:
@@ -104,8 +113,7 @@ class Answer:
 
     def body(self, limit: int = SMALL, what: str = "answer") -> bytes:
         """The whole body. Raises Error where it is larger than `limit` bytes or compressed, and Unreachable."""
-        encoding = self.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
+        if self.is_compressed:
             raise Error(
                 f"'{self.origin}' sends its {what} compressed, which was not asked for",
                 hint="this may be a proxy's doing: reach the registry without it",
@@ -131,7 +139,10 @@ class Answer:
             return
 
     def close(self) -> None:
-        """Give the connection back where the body has been read, else close it."""
+        """Give the connection back where the body has been read, or is a short one of a redirect or an error; else close it."""
+        if self.status >= 300 and (self.length or DRAINED) < DRAINED and not self._transport.is_stopped:
+            with suppress(Exception):
+                self._response.read(DRAINED, decode_content=False)
         if not self._response.closed:
             self._response.close()
         self._response.release_conn()
@@ -228,9 +239,14 @@ class Transport:
         if self._rate is not None and (seconds := self._rate.take(count)):
             self.wait(seconds)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped.is_set()
+
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
-        if self._stopped.is_set():
+        if self.is_stopped:
             raise Stopped
 
     def stop(self) -> None:

@@ -304,8 +304,12 @@ class Upload:
             if required or self._url is None:
                 raise self._wrong("does not say where an upload goes on")
             return self._url
-        url = urljoin(answer.url, told)
-        if origin_of(url).scheme == "http" and self._repository.origin.scheme == "https":
+        try:
+            url = urljoin(answer.url, told)
+            scheme = origin_of(url).scheme
+        except (Error, ValueError):
+            raise self._wrong("leads an upload to what is not a usable URL") from None
+        if scheme == "http" and self._repository.origin.scheme == "https":
             raise self._wrong("leads an upload to plain http")
         return url
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
-from modelbuild.ollama.library import Library, default_folder
+from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name, displayed
 from modelbuild.project.broken import told
+from modelbuild.session.models_root import models_root
 from modelbuild.session.session import Selection, Session
-from modelbuild.session.settings import Settings, folder_of, started_in
+from modelbuild.session.settings import Settings, folder_of
 from modelbuild.words import did_you_mean, listed
 
 
@@ -52,8 +52,7 @@ def is_project(settings: Settings) -> bool:
 
 def without_project(settings: Settings, words: Sequence[str], to: str | None) -> Orders:
     """What words mean where there is no project: names of the models folder. Raises Error and Errors."""
-    named = settings.models or default_folder(os.environ.get("OLLAMA_MODELS"), os.path.expanduser("~"))
-    library = Library(started_in(settings.folder, named))
+    library = Library(models_root(settings))
     return _addressed(Orders(library, [_installed(library, word) for word in words]), to)
 
 
@@ -89,7 +88,7 @@ def _of_targets(session: Session, targets: Sequence[str], to: str | None) -> Ord
     orders: list[Order] = []
     for output in selection.outputs:
         own = [Name.from_path(path) for path in output.names]
-        goes = list(pushes[output.label]) or [name for name in own if name.unpushable() is None]
+        goes = list(pushes.get(output.label, ())) or [name for name in own if name.unpushable() is None]
         goes = goes if to is None else own[:1]
         orders += [Order(output.label, _source(name, output.names), name) for name in goes]
     taken = list(dict.fromkeys(order.label for order in orders))

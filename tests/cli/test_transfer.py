@@ -31,8 +31,8 @@ def test_a_terminal_gets_one_line_that_goes_again(monkeypatch: pytest.MonkeyPatc
     text = drawn(monkeypatch, terminal=True)
     lines = re.split(r"\r\x1b\[K", text)
     assert lines[0] == lines[-1] == "" and len(lines) == 12
-    assert lines[5] == " 50 %  50.0 MB of 100.0 MB  10.0 MB/s  0:05 left  team/chat:v1"
-    assert lines[10] == "100 %  100.0 MB of 100.0 MB  10.0 MB/s  team/chat:v1"
+    assert lines[5] == " 50 %  50.0 MB of 100 MB  10.0 MB/s  0:05 left  team/chat:v1"
+    assert lines[10] == "100 %  100 MB of 100 MB  10.0 MB/s  team/chat:v1"
 
 
 @pytest.mark.parametrize("options", [{}, {"terminal": True, "quiet": True}, {"terminal": True, "as_json": True}])

@@ -152,6 +152,13 @@ def test_no_project_is_needed(project: Project, registry: Uploads, run: Run) -> 
     assert "no ModelBuild.toml" in run("push")
 
 
+def test_weights_are_pushed_by_their_path(project: Project, registry: Uploads, run: Run) -> None:
+    name = f"{registry.host}/team/weights:v1"
+    assert "1 pushed" in run("push", "./weights", "-q", "q8_0", "--to", name)
+    assert "/v2/team/weights/manifests/v1" in registry.manifests
+    assert "1 unchanged" in run("-f", "weights", "-t", name, "-q", "q8_0", "push")
+
+
 def test_a_damaged_blob_is_an_error_and_the_name_stays(project: Project, registry: Uploads, run: Run) -> None:
     models = Models(project.models)
     models.model("you/chat:v1")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +174,64 @@ def test_a_pulled_name_is_nobodys_stale_name(place: Place, tmp_path: Path) -> No
     pulled = place.pull()
     assert pulled.taken == str(project)
     assert ModelsFolder(place.root, place.store, Owner(str(project))).stale(()) == []
+
+
+def test_what_a_project_pushed_and_pulls_again_stays_its_own(place: Place, tmp_path: Path) -> None:
+    data = place.registry.add("library/m", LAYERS)
+    project = tmp_path / "ModelBuild.toml"
+    project.write_text("")
+    models = ModelsFolder(place.root, place.store, Owner(str(project)))
+    blobs = [place.store.put(blob) for blob in place.registry.blobs.values()]
+    models.publish(place.name().path(), place.store.put(data), blobs)
+    assert not place.pull().changed
+    assert ModelsFolder(place.root, place.store, Owner(str(project))).stale(()) == [place.name().path()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_registry_of_whims_never_has_a_wrong_byte_installed(
+    place: Place, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers are cut, late, refused, of other bytes, or redirected, at random; in the end it is well again."""
+    from modelbuild.registry import download
+
+    monkeypatch.setattr(download, "PART", 20_000)
+    monkeypatch.setattr(download, "NOTED", 5_000)
+    chance = random.Random(seed)
+    data = place.registry.add("library/m", LAYERS)
+
+    def whim(asked: Asked) -> Reply | None:
+        reply = place.registry.usual(asked)
+        assert isinstance(reply.body, bytes)
+        match chance.randrange(12):
+            case 0:
+                return Reply(reply.status, reply.body[: len(reply.body) // 2], reply.headers, len(reply.body))
+            case 1:
+                return Reply(chance.choice([404, 416, 418, 429, 500, 503]), b"{}")
+            case 2:
+                wrong = bytearray(reply.body)
+                wrong[chance.randrange(len(wrong))] ^= 1
+                return Reply(reply.status, bytes(wrong), reply.headers)
+            case 3 if "/blobs/" in asked.path:
+                return Reply(200, place.registry.blobs[asked.path.rpartition("/")[2]])
+            case 4:
+                return Reply(307, headers=[("Location", asked.path + "?")])
+            case 5:
+                return Reply(reply.status, [reply.body], reply.headers, length=-1)
+            case _:
+                return None
+
+    place.registry.on("GET", "/v2/", whim)
+    for _ in range(12):
+        try:
+            place.pull()
+        except Error:
+            assert place.manifest() is None and place.blobs() == {}
+        else:
+            break
+    place.registry.script.clear()
+    place.pull()
+    assert place.manifest() == data and place.blobs() == place.registry.blobs
+    assert sorted(os.listdir(place.root)) == ["blobs", "manifests"]
 
 
 def test_an_error_installs_nothing_and_keeps_what_came(place: Place) -> None:

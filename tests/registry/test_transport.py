@@ -269,6 +269,13 @@ def test_a_compressed_answer_is_refused_unpacked_by_nobody() -> None:
         assert registry.asked[0].headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity ", "aws-chunked"])
+def test_an_encoding_that_changes_nothing_is_none(encoding: str) -> None:
+    with Standin() as registry:
+        registry.on("GET", "/v2/", Reply(200, b"there", [("Content-Encoding", encoding)]))
+        assert fetch(f"{registry.url}/v2/") == b"there"
+
+
 def test_a_body_that_is_cut_short_is_an_error() -> None:
     with Standin() as registry:
         registry.on("GET", "/v2/", Reply(200, b"half", length=8))
@@ -312,6 +319,18 @@ def test_we_say_who_we_are_and_use_a_connection_again() -> None:
         assert {asked.headers["user-agent"] for asked in registry.asked} == {f"modelbuild/{__version__}"}
         client.close()
     assert registry.connections == 1
+
+
+def test_a_connection_outlives_redirects_and_short_errors() -> None:
+    with Standin() as registry:
+        registry.on("GET", "^/v2/$", Reply(307, b"moved", [("Location", "/there")]))
+        registry.on("GET", "^/there$", Reply(503, b"busy"), Reply(200, b"there"))
+        client = transport()
+        for _ in range(2):
+            with client.request("GET", f"{registry.url}/v2/") as answer:
+                assert answer.body() == b"there"
+        client.close()
+    assert (len(registry.asked), registry.connections) == (5, 1)
 
 
 def test_a_rate_is_kept() -> None:

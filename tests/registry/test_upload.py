@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import random
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from modelbuild.registry.repository import Repository
 from modelbuild.registry.transport import Transport
 from modelbuild.registry.upload import Upload
 from tests.registry.models import Models, check_golden
-from tests.registry.uploads import Asked, Reply, Uploads, digest
+from tests.registry.uploads import UPLOAD, Asked, Reply, Uploads, digest
 
 DATA = bytes(range(251)) * 400
 PART = 16_000
@@ -185,6 +187,43 @@ def test_what_arrived_wrong_is_sent_again(registry: Uploads, tmp_path: Path) -> 
     registry.on("PUT", "uploads/1", damage, last=False)
     assert Sent(registry, tmp_path).run() and is_there(registry)
     assert registry.methods().count("POST") == 2
+
+
+def faults(registry: Uploads, rng: random.Random) -> Callable[[Asked], Reply | None]:
+    """Some thirty faults of all kinds, one after the other at random; then none."""
+    left = [30]
+
+    def script(asked: Asked) -> Reply | None:
+        if asked.method not in ("PATCH", "PUT", "GET", "POST") or left[0] == 0 or rng.random() < 0.5:
+            return None
+        left[0] -= 1
+        kind = rng.choice(["cut", "cut", "cut", "lose", "status", "unheard"])
+        found = re.fullmatch(UPLOAD, asked.path.partition("?")[0])
+        data = registry.uploads.get(found[2]) if found else None
+        if kind == "status":
+            return Reply(rng.choice([500, 502, 504]))
+        if kind == "unheard":
+            registry.usual(asked)
+        elif kind == "cut" and asked.method == "PATCH" and data is not None:
+            if int(asked.headers["content-range"].partition("-")[0]) == len(data):
+                data += asked.body[: rng.randrange(len(asked.body) + 1)]
+        elif kind == "lose" and data is not None:
+            del data[rng.randrange(len(data) + 1) :]
+        raise ConnectionError
+
+    return script
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_breaks_the_blob_arrives_whole_or_not_at_all(registry: Uploads, tmp_path: Path, seed: int) -> None:
+    registry.script.append(faults(registry, random.Random(seed)))
+    for attempt in range(40):
+        try:
+            Sent(registry, tmp_path / str(attempt)).run()
+            break
+        except Unreachable:
+            assert not registry.held
+    assert is_there(registry)
 
 
 # Other repositories

@@ -29,7 +29,7 @@ def parameters() -> list[click.Parameter]:
     from modelbuild.cli.kinds import Size, Target
 
     return [
-        click.Argument(["words"], nargs=-1, type=Target(), metavar="[TARGET|NAME]..."),
+        click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET|NAME]..."),
         click.Option(["--to"], metavar="NAME", help="Push one model to this name instead."),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be pushed where; push nothing."),
         click.Option(["--insecure"], is_flag=True, help="Use plain http instead of https."),
@@ -40,7 +40,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(
     call: Invocation,
-    words: Sequence[str] = (),
+    targets: Sequence[str] = (),
     to: str | None = None,
     dry_run: bool = False,
     **connection: Any,
@@ -50,12 +50,12 @@ def run(
     report = call.report
     if call.settings.offline and not dry_run:
         raise Error("--offline and push cannot be used together", hint="leave one of them out")
-    if words and not pushing.is_project(call.settings):
-        found = pushing.without_project(call.settings, words, to)
+    if targets and not pushing.is_project(call.settings):
+        found = pushing.without_project(call.settings, targets, to)
     else:
         if not dry_run:
-            _fetch(call, words)
-        found = pushing.of_project(call.session, words, to)
+            _fetch(call, targets)
+        found = pushing.of_project(call.session, targets, to)
     if found.skipped:
         report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
     if dry_run:
@@ -82,10 +82,13 @@ def _fetch(call: Invocation, words: Sequence[str]) -> None:
 
 
 def _built(call: Invocation, found: Orders) -> int:
-    """Build what is not up to date, as `modelbuild TARGET` does."""
-    selection = found.selection
+    """Build what is not up to date, as `modelbuild TARGET` does; says nothing where that is nothing."""
+    from modelbuild.session import variants
+
+    session, selection = call.session, found.selection
     assert selection is not None
-    if not call.report.as_json and call.session.up_to_date(selection.targets) is not None:
+    standing = session.standing(session.graph.select(selection.outputs))
+    if all(variants.state(session, output, standing) == "yes" for output in selection.outputs):
         return GOOD
     return build.built(call, selection, build.Request().options())
 
