@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from modelbuild.checkpoint.hf_repository import COMMIT, Repository
+from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.words import listed
@@ -133,14 +133,14 @@ def repository_folder(home: str, repository: Repository) -> str:
 def last_commit(home: str, repository: Repository, observed: Observed) -> str | None:
     """The commit that a revision meant when it was last asked for; None where the cache does not know."""
     revision = repository.revision or "main"
-    if COMMIT.fullmatch(revision):
+    if is_commit(revision):
         return revision
     path = os.path.join(repository_folder(home, repository), "refs", *revision.split("/"))
     try:
         commit = observed.read(path).decode("utf-8", "replace").strip()
     except OSError:
         return None
-    return commit if COMMIT.fullmatch(commit) else None
+    return commit if is_commit(commit) else None
 
 
 TEMPLATES = "additional_chat_templates"

@@ -11,9 +11,10 @@ PREFIX = "hf.co/"
 _HOSTS = r"(?:hf://|(?:https://)?(?:www\.)?(?:hf\.co|huggingface\.co)/)"
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 _REVISION = r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*"
-_SPELLED = re.compile(rf"({_HOSTS})({_PART})/({_PART})(?:@({_REVISION}))?/?", re.IGNORECASE)
+_SPELLED = rf"(?i:({_HOSTS})({_PART})/({_PART})(?:@({_REVISION}))?/?)"
+"""Compiled when it is needed: most projects name no repository."""
 
-COMMIT = re.compile("[0-9a-f]{40}")
+_COMMIT = "[0-9a-f]{40}"
 
 
 class Repository(NamedTuple):
@@ -40,13 +41,18 @@ class Repository(NamedTuple):
 
 def parse(text: str) -> Repository | None:
     """The repository that a text names; None for any other text, and for a model of a registry with its tag."""
-    found = _SPELLED.fullmatch(text)
+    found = re.fullmatch(_SPELLED, text) if "/" in text else None
     if found is None:
         return None
     host, owner, name, revision = found.groups()
     if ".." in text or name.lower().endswith(".git"):
         return None
     return Repository(owner, name, revision, host.lower() == "hf://" or revision is not None)
+
+
+def is_commit(text: str) -> bool:
+    """Whether a text is a commit, as git names it in full."""
+    return re.fullmatch(_COMMIT, text) is not None
 
 
 def is_key(text: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
-from modelbuild.project.lock import Outside
+
+if TYPE_CHECKING:
+    from modelbuild.project.lock import Outside
 
 
 class LayerStep(NamedTuple):

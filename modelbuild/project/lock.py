@@ -20,9 +20,9 @@ LIMIT = 4 << 20
 
 HEAD = "# Written by modelbuild. `modelbuild update` moves what is pinned here.\n\n"
 
-DIGEST = re.compile("sha256:[0-9a-f]{64}")
-_MARKER = re.compile(r"^(?:<{7}|\|{7}|={7}|>{7})(?: .*)?$", re.MULTILINE)
-_WHERE = re.compile(r"(.*) \(at line (\d+), column (\d+)\)", re.DOTALL)
+_DIGEST = "sha256:[0-9a-f]{64}"
+_MARKER = r"(?m:^(?:<{7}|\|{7}|={7}|>{7})(?: .*)?$)"
+_WHERE = r"(?s:(.*) \(at line (\d+), column (\d+)\))"
 
 MODELS, CHECKPOINTS = "models", "checkpoints"
 
@@ -79,7 +79,7 @@ def parse(data: bytes, file: str) -> Pins:
     except UnicodeDecodeError as fault:
         line = data.count(b"\n", 0, fault.start) + 1
         raise Error("the text is not UTF-8", path=file, line=line, hint=_REMADE) from None
-    if marker := _MARKER.search(text):
+    if marker := re.search(_MARKER, text):
         line = text.count("\n", 0, marker.start()) + 1
         raise Error(
             "contains the markers of a merge conflict",
@@ -93,7 +93,7 @@ def parse(data: bytes, file: str) -> Pins:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        found = _WHERE.fullmatch(str(fault))
+        found = re.fullmatch(_WHERE, str(fault))
         what = found[1] if found else str(fault).removesuffix(" (at end of document)")
         line = int(found[2]) if found else len(text.splitlines())
         what = f"not TOML: {what[:1].lower()}{what[1:]}"
@@ -146,7 +146,7 @@ def _model(name: str, pin: object) -> Error | None:
         return Error(error.what)
     if whole != name:
         return Error(f"expected the name '{whole}', got '{name}'")
-    if not isinstance(pin, str) or not DIGEST.fullmatch(pin):
+    if not isinstance(pin, str) or not re.fullmatch(_DIGEST, pin):
         return Error(
             f"expected a digest for '{name}', got '{shown(str(pin))}'", hint="'sha256:' and 64 digits of 0-9 and a-f"
         )
@@ -156,7 +156,7 @@ def _model(name: str, pin: object) -> Error | None:
 def _checkpoint(name: str, pin: object) -> Error | None:
     if not hf_repository.is_key(name):
         return Error(f"expected 'hf.co/ORG/REPOSITORY', got '{shown(name)}'")
-    if not isinstance(pin, str) or not hf_repository.COMMIT.fullmatch(pin):
+    if not isinstance(pin, str) or not hf_repository.is_commit(pin):
         return Error(f"expected a commit for '{name}', got '{shown(str(pin))}'", hint="40 digits of 0-9 and a-f")
     return None
 

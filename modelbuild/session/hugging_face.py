@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint import hf_cache, shards
-from modelbuild.checkpoint.hf_repository import COMMIT, Repository
+from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.files import make_folder, reason
 from modelbuild.words import shown
@@ -56,7 +56,7 @@ def contents(repository: Repository, revision: str | None = None) -> Contents:
         api = HfApi(os.environ.get("HF_ENDPOINT"), library_name="modelbuild")
         found = api.model_info(repository.id, revision=revision or repository.revision)
     commit, files = found.sha or "", [each.rfilename for each in found.siblings or ()]
-    if not COMMIT.fullmatch(commit):
+    if not is_commit(commit):
         raise Error(
             f"Hugging Face names no commit for '{repository.key}', got '{shown(commit)}'", hint="try again later"
         )
@@ -84,7 +84,7 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
             raise error.replace(what=f"'{repository.key}': {error.what}", path=None) from None
         _mark(snapshot, found.files)
         _fetch(repository, found.commit, weights, home, hear)
-        if not COMMIT.fullmatch(repository.revision or ""):
+        if not is_commit(repository.revision or ""):
             _note(home, repository, found.commit)
 
 
