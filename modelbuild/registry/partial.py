@@ -27,6 +27,9 @@ KEPT = 7 * DAY
 
 BUFFER = 1 << 20
 
+WINDOW = 32 << 20
+"""Bytes that are hashed between two times that the page cache is told to drop them."""
+
 
 class Blob(NamedTuple):
     """What is to be downloaded."""
@@ -109,21 +112,23 @@ class Partial:
 
     def hash(self) -> str:
         """The digest of the whole file, which is read as it grows. Raises OSError, and Stopped."""
-        sha, at = hashlib.sha256(), 0
+        sha, at, forgotten = hashlib.sha256(), 0, 0
         view = memoryview(bytearray(BUFFER))
         while at < self.blob.size:
             end = self._await(at)
             descriptor = self._descriptor
             if descriptor is None:
                 raise Stopped
-            growing = page_cache.Growing(descriptor)
             while at < end:
                 count = os.preadv(descriptor, [view[: end - at]], at)
                 if not count:
                     return ""  # somebody cut it short
                 sha.update(view[:count])
                 at += count
-                growing.reach(at)
+                if at - forgotten >= WINDOW:
+                    # Once more what was on its way to the disk the last times.
+                    page_cache.forget(descriptor, max(0, at - 8 * WINDOW), min(at, 8 * WINDOW))
+                    forgotten = at
         return "sha256:" + sha.hexdigest()
 
     def _await(self, at: int) -> int:
