@@ -85,7 +85,7 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     arrays = [_items(data, operand) for data, operand in zip(parts, x.operands, strict=True)]
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
-        "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows,
+        "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows, "pad": _pad,
     }  # fmt: skip
     if x.operation == "reshape":
         return parts[0]
@@ -211,6 +211,11 @@ def _lengthen(x: Expression, old: Array, lengths: Array) -> Array:
             squares = [v + squares[i + half] if i + half < len(squares) else v for i, v in enumerate(squares[:half])]
         made.append(row * np.float32(float(length) / squares[0] ** 0.5))
     return np.array(made)
+
+
+def _pad(x: Expression, old: Array) -> Array:
+    below = np.zeros((*old.shape[:-2], x.shape[-2] - old.shape[-2], old.shape[-1]), old.dtype)
+    return np.concatenate([old, below], axis=-2)
 
 
 def _replace_rows(x: Expression, old: Array, rows: Array) -> Array:

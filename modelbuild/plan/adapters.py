@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from modelbuild import bounded_json
 from modelbuild.checkpoint.adapters import files as adapter_files
 from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.checkpoint import parse_json
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import first_bytes, reason
 from modelbuild.observed import Observed
 from modelbuild.plan.declared import Declared
+from modelbuild.plan.layers import Base
 from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
@@ -40,26 +43,52 @@ class Adapters:
         self._weights = weights
         self._declared = declared
 
-    def layer(self, variant: Variant, recipe: str | None, adapter: Adapter) -> Source | str:
-        """A GGUF file that is a layer as it is, or the step that makes the recipe of one for the model of a recipe."""
-        found = self.read(adapter)
-        if found.is_gguf and adapter.scale == 1:
-            return found.files[0][1]
+    def layer(self, variant: Variant, base: Base, adapter: Adapter) -> tuple[str, Source | None]:
+        """The step that makes the recipe of an adapter's file for a model, and the file where it is taken as it is."""
+        found, recipe = self.read(adapter), base.recipe
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be for")
+        if found.is_gguf and adapter.scale == 1:
+            file = found.files[0][1]
+            return self.of_gguf(variant, recipe, file, allow_zero=adapter.allow_zero), file
         outtype = variant.string("outtype") or "source"
         values = adapt.Parameters(
             folder=found.folder, outtype=outtype, scale=adapter.scale, allow_zero=adapter.allow_zero or None
         )
-        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files])
+        tokenizer: tuple[tuple[str, Source], ...] = ()
+        if self._has_phrase(found):
+            of_base = tuple((name, source) for name, source in base.files if name in adapter_files.TOKENS)
+            tokenizer = found.tokens if adapter_files.TOKENIZER in dict(found.tokens) else of_base
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), *found.files, *tokenizer]), None
 
-    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter) -> str:
-        """The step that merges an adapter into the model of a recipe."""
+    def _has_phrase(self, found: AdapterFiles) -> bool:
+        """Whether an adapter says by a text alone what switches it on. What is wrong with its file is for its step to say."""
+        if found.is_gguf:
+            return False
+        path = dict(found.files)[adapter_files.CONFIG].path
+        try:
+            config = parse_json(bounded_json.text(self._observed.read(path), path), path)
+        except (Error, OSError):
+            return False
+        return bool(config.get("invocation_string")) and not config.get("alora_invocation_tokens")
+
+    def of_gguf(self, variant: Variant, recipe: str, file: Source, *, allow_zero: bool = False) -> str:
+        """The step that looks into a GGUF file that is a layer as it is."""
+        values = adapt.Parameters(folder="", outtype="source", scale=1.0, allow_zero=allow_zero or None)
+        return self._declared.step(variant, adapt, values, [("recipe", recipe), (adapter_files.GGUF, file)])
+
+    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter, *, unpacked: bool = False) -> str:
+        """The step that merges an adapter into the model of a recipe, which is quantized after that where it is `unpacked`."""
         found = self.read(adapter)
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
         requantize = variant.flag("allow_requantize") or None
-        values = merge.Parameters(scale=adapter.scale, requantize=requantize, allow_zero=adapter.allow_zero or None)
+        values = merge.Parameters(
+            scale=adapter.scale,
+            requantize=requantize,
+            unpacked=unpacked or None,
+            allow_zero=adapter.allow_zero or None,
+        )
         places = {"requantize": adapter.place}
         return self._declared.step(
             variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places
@@ -88,6 +117,8 @@ class Adapters:
         folder, name = os.path.split(path)
         if not name.endswith(".safetensors"):
             raise self._other(adapter, folder, name)
+        if adapter_files.is_part(name):
+            raise in_named(adapter_files.in_parts(name), adapter, path)
         small = (
             (each, Source(os.path.join(folder, each), "bytes")) for each in (adapter_files.CONFIG, adapter_files.CARD)
         )

@@ -1,4 +1,4 @@
-"""Whether the GGUF files that lie beside a model as they are fit it: adapters, of which the runtime refuses the whole model otherwise.
+"""Whether the adapters of a base's manifest fit the model, which the runtime refuses otherwise; `adapt` looks at those of a variant.
 
 Source: llama.cpp src/llama-adapter.cpp (llama_adapter_lora_init_impl)
 """
@@ -39,7 +39,7 @@ def misfits(
     shapes: Shapes | None = None
     for kind, each in layers:
         source = next(each.sources, None)
-        if kind != media.ADAPTER or source is None:
+        if kind != media.ADAPTER or source is None or next(each.needs, None) is not None:
             continue
         if shapes is None:
             shapes = _shapes(model, table, made)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
 
@@ -20,6 +22,14 @@ class LayerStep(NamedTuple):
     origin: str = ""
 
 
+class Derived(NamedTuple):
+    """A TEMPLATE that was made of a chat template: its text and layer, and the parameters that follow; none of an unknown one."""
+
+    template: str
+    layers: tuple[LayerStep, ...]
+    parameters: Mapping[str, Any]
+
+
 class Base(NamedTuple):
     """A model as it is planned, for itself and for those that are FROM it: layers, and what else is inherited.
 
@@ -30,6 +40,9 @@ class Base(NamedTuple):
     whole       the GGUF file that is the model layer if nothing is done to it
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
     outside     the model or repository of elsewhere that it comes from
+    chat        the chat template of the weights, or of an adapter that is on them
+    derived     what followed from that; None where a TEMPLATE was said
+    files       those of the weights, where they are a checkpoint
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -43,6 +56,9 @@ class Base(NamedTuple):
     whole: str | None = None
     bare: Bare | None = None
     outside: Outside | None = None
+    chat: Chat | None = None
+    derived: Derived | None = None
+    files: tuple[tuple[str, Source], ...] = ()
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""

@@ -69,7 +69,7 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
         if steps.module(step.kind).MAKES != "layer" or (wanted is not None and step.name not in wanted):
             continue
         file = files.get(next(step.needs, ""))
-        if file is not None:
+        if file is not None and next(step.sources, None) is None:
             found.append(Need(step.name, 0 if file.key in seen else file.size, file.memory))
             seen.add(file.key)
         for source in step.sources:

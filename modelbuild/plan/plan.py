@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.plan import unused
+from modelbuild.plan import templates, unused
 from modelbuild.plan.bases import Bases, Candidates
-from modelbuild.plan.declared import Declared
+from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.remarks import Bare, Prompts, Remark
+from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
@@ -74,7 +74,7 @@ def plan(
             broken.append(Broken.of(called, fault.errors, wanted))
     graph = declared.graph(made)
     part = graph.select(graph.outputs) if broken else graph
-    return Plan(part, broken, bases.warnings, planner.prompts.remarks(), planner.outside)
+    return Plan(part, broken, [*bases.warnings, *planner.warnings], planner.prompts.remarks(), planner.outside)
 
 
 class _Planner:
@@ -85,6 +85,7 @@ class _Planner:
         self._weights = weights
         self._observed = observed
         self._declared = declared
+        self._templates = Templates(lambda: self._adapters, declared)
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
@@ -96,6 +97,11 @@ class _Planner:
         from modelbuild.plan.adapters import Adapters
 
         return Adapters(self._observed, self._weights, self._declared)
+
+    @property
+    def warnings(self) -> list[Error]:
+        """About chat templates that are not taken."""
+        return self._templates.warnings
 
     def output(self, variant: Variant) -> Output:
         """Declare all steps of a variant. Raises Error."""
@@ -179,6 +185,8 @@ class _Planner:
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
+        said = "template" in variant.cleared or variant.string("template") is not None
+        base = base._replace(bare=None, derived=None) if said else base
         return base._replace(layers=tuple(layers), parameters=merged, config=given)
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
@@ -206,11 +214,12 @@ class _Planner:
     def _text(self, variant: Variant, media_type: str, what: str, values: layer.Parameters) -> LayerStep:
         return LayerStep(media_type, self._declared.step(variant, layer, values, what=what))
 
-    def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str) -> LayerStep:
+    def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str, checked: Refs = ()) -> LayerStep:
+        """The layer of a file; what is wrong with it is found by the step whose recipe is `checked`."""
         self._used.add((variant.label, "link"))
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
-        file = [("file", Source(path, "gguf"))]
-        return LayerStep(media_type, self._declared.step(variant, layer, values, file, what=what, pool="thread"))
+        inputs = [("file", Source(path, "gguf")), *checked]
+        return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
         return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe))
@@ -232,11 +241,11 @@ class _Planner:
         return base._replace(layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
-        found = self._adapters.layer(variant, base.recipe, adapter)
-        if isinstance(found, Source):
-            return self._as_it_is(variant, media.ADAPTER, "adapter", found.path)
+        recipe, file = self._adapters.layer(variant, base, adapter)
+        if file is not None:
+            return self._as_it_is(variant, media.ADAPTER, "adapter", file.path, [("recipe", recipe)])
         self._used.add((variant.label, "outtype"))
-        return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", found))
+        return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", recipe))
 
     # What is done to the weights
 
@@ -244,8 +253,9 @@ class _Planner:
         """Merge adapters into the weights, one after the other."""
         for adapter in variant.adapters:
             if adapter.mode == "merge":
-                recipe = self._adapters.merged(variant, base.recipe, adapter)
-                finished = self._adapters.merged(variant, base.finished, adapter) if base.finished else recipe
+                # What is quantized by somebody else is packed once: to the type of this model, if it has one.
+                recipe = self._adapters.merged(variant, base.recipe, adapter, unpacked=not base.unquantized)
+                finished = self._adapters.merged(variant, base.finished or base.recipe, adapter)
                 base = base.made_of(recipe, finished)
         return base
 
@@ -310,28 +320,33 @@ class _Planner:
             plugin=folder.plugin,
         )
         recipe = self._declared.step(variant, convert, values, folder.files)
-        templates, parameters = self._recognized(variant, folder.chat)
+        made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
-        bare = Bare(folder.path, chat, folder.talks).of(variant.metadata)
-        return Base((LayerStep(media.MODEL, ""), *templates), recipe, recipe, {}, parameters, True, bare=bare)
+        bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
+        layers = (LayerStep(media.MODEL, ""), *made.layers)
+        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare)
+        return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
-        # One of them is the model.
+        ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")
+        recipe = self._import(variant, [Source(path, "gguf") for path in parts])
+        whole = parts[0] if len(parts) == 1 else None
+        if pre := variant.string("pre"):
+            recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
+        made = self._templates.of_weights(variant, model.chat)
         layers: list[LayerStep] = []
-        bare: Bare | None = None
-        for parts, found in ((file.parts, file.contents) for file in files):
-            if found.role != "model":
-                media_type = media.ADAPTER if found.role == "adapter" else media.PROJECTOR
-                layers.append(self._as_it_is(variant, media_type, found.role, parts[0]))
-                continue
-            recipe, unquantized = self._import(variant, [Source(path, "gguf") for path in parts]), found.unquantized
-            whole = parts[0] if len(parts) == 1 else None
-            if pre := variant.string("pre"):
-                recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
-            templates, parameters = self._recognized(variant, found.chat)
-            layers += [LayerStep(media.MODEL, ""), *templates]
-            bare = Bare(parts[0], parts[0] if found.chat else "", found.talks).of(variant.metadata)
-        return Base(tuple(layers), recipe, recipe, {}, parameters, unquantized, whole, bare)
+        for path, role in ((file.parts[0], file.contents.role) for file in files):
+            match role:
+                case "model":
+                    layers += [LayerStep(media.MODEL, ""), *made.layers]
+                case "adapter":
+                    checked = [("recipe", self._adapters.of_gguf(variant, recipe, Source(path, "gguf")))]
+                    layers.append(self._as_it_is(variant, media.ADAPTER, "adapter", path, checked))
+                case "projector":
+                    layers.append(self._as_it_is(variant, media.PROJECTOR, "projector", path))
+        bare = templates.bare(variant, Bare(parts[0], parts[0] if model.chat else "", model.talks))
+        base = Base(tuple(layers), recipe, recipe, {}, made.parameters, model.unquantized, whole, bare)
+        return base._replace(chat=self._templates.of_adapters(variant) or model.chat, derived=made)
 
     def _import(self, variant: Variant, parts: Sequence[Source]) -> str:
         from modelbuild.steps import import_
@@ -349,8 +364,11 @@ class _Planner:
             values = layer.Parameters(link=True)
             made = self._declared.step(variant, layer, values, [("file", blob)], what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
-        made_of = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
-        return made_of._replace(outside=Outside(model.name, model.digest))
+        step = next((each.step for each in layers if each.media_type == media.TEMPLATE), "")
+        derived = templates.given(model.chat, model.template, step)
+        base = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
+        base = base._replace(outside=Outside(model.name, model.digest))
+        return self._templates.over(variant, base._replace(chat=model.chat, derived=derived))
 
     def _inherited(self, variant: Variant, candidates: Candidates) -> Base:
         line, rows = candidates.line, candidates.variants
@@ -370,27 +388,5 @@ class _Planner:
         base = self.planned(chosen)
         assert chosen.names, "what is planned has a name"
         display = chosen.names[0].display()
-        return base._replace(layers=tuple(each._replace(origin=display) for each in base.layers))
-
-    def _recognized(self, variant: Variant, found: Chat | None) -> tuple[tuple[LayerStep, ...], Mapping[str, Any]]:
-        """The template layer and the parameters that follow from the weights' chat template, where it is one that we know.
-
-        A template of the variant's own, and `template = false`, stand against it.
-        """
-        if variant.string("template") is not None or "template" in variant.cleared:
-            return (), {}
-        if variant.adapters:
-            found = self._adapters.chat(variant) or found
-        if text := variant.metadata.get("tokenizer.chat_template"):
-            found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
-        if found is None or variant.metadata.get("tokenizer.chat_template") == "":
-            return (), {}
-        from modelbuild.ollama import chat_templates
-
-        tokens = {name: text for name, text in (("bos", found.bos), ("eos", found.eos)) if text is not None}
-        family = chat_templates.recognize(found.template, **tokens)
-        if family is None:
-            return (), {}
-        how = f"{family.name}, recognized from {found.file}"
-        made = self._text(variant, media.TEMPLATE, "template", layer.Parameters(text=family.template, recognized=how))
-        return (made,), {"stop": list(family.stop)} if family.stop else {}
+        base = base._replace(layers=tuple(each._replace(origin=display) for each in base.layers))
+        return self._templates.over(variant, base)

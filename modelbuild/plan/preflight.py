@@ -45,8 +45,13 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     """Make the recipes of a graph, or of the `wanted` steps, without reading weights; what is wrong would be wrong in a build."""
     looked = _Look(graph)
     wrong, doubtful = _Gathered(graph), _Gathered(graph)
+    # What is made already stands in no one's way, but others are told from it.
+    recipes = [name for name in wanted or () if steps.recipe_kind(graph.steps[name].kind) is not None]
+    before = graph.up_to(recipes).steps.keys() - (wanted or ())
     for step in graph.steps.values():
-        if wanted is None or step.name in wanted:
+        if step.name in before:
+            looked.try_(step)
+        elif wanted is None or step.name in wanted:
             errors, warnings = looked.try_(step)
             wrong.add(step, [*errors, *looked.unloadable(step), *looked.misfits(step)])
             doubtful.add(step, warnings)

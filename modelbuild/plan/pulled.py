@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.digest import sha256
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error, Errors
@@ -30,6 +31,8 @@ class Pulled(NamedTuple):
     blobs        (media type, file) of its layers, in order
     unquantized  whether its weights are floats
     config       what its config hands down; under `base` all of it
+    chat         the chat template of its weights
+    template     its TEMPLATE
     """
 
     name: str
@@ -38,6 +41,8 @@ class Pulled(NamedTuple):
     unquantized: bool
     config: Mapping[str, Any]
     parameters: Mapping[str, Any]
+    chat: Chat | None = None
+    template: str | None = None
 
 
 class NotPulled(Errors):
@@ -157,20 +162,24 @@ class _Reading:
     def of(self, found: manifest.Manifest) -> Pulled:
         blobs: list[tuple[str, Source]] = []
         given: list[dict[str, Any]] = []
-        unquantized = False
+        unquantized, chat, template = False, None, None
         for layer in found.layers:
             source = self._source(layer)
             blobs.append((layer.media_type, source))
             if layer.media_type == manifest.PARAMS:
                 given.append(self._object(layer.digest))
             if layer.media_type == manifest.MODEL and source.known:
-                unquantized = self.seen.unquantized
+                unquantized, chat = self.seen.unquantized, self.seen.chat
             elif layer.media_type == manifest.MODEL:
-                unquantized = self._models._weights.contents(self._line, source.path).unquantized
+                contents = self._models._weights.contents(self._line, source.path)
+                unquantized, chat = contents.unquantized, contents.chat
+            if layer.media_type == manifest.TEMPLATE and layer.size <= seen.TEMPLATE_LIMIT:
+                template = self._template(layer.digest)
         config = self._object(found.config.digest)
         handed_down = {"base": config, **_inherited_config(config)}
         parameters = manifest.merge_parameters(given, {})
-        return Pulled(self._name.display(), self._digest, tuple(blobs), unquantized, handed_down, parameters)
+        name = self._name.display()
+        return Pulled(name, self._digest, tuple(blobs), unquantized, handed_down, parameters, chat, template)
 
     def _source(self, layer: manifest.Layer) -> Source:
         path, how = self._models.blob(layer.digest, self._home), form(layer.media_type)
@@ -180,6 +189,14 @@ class _Reading:
         if known is None:
             raise self._wanted()
         return Source(self._models.libraries[0].blob_path(layer.digest), how, known)
+
+    def _template(self, digest: str) -> str | None:
+        path = self._models.blob(digest, self._home)
+        try:
+            data = self._models._observed.read(path) if path is not None else self.seen.small.get(digest)
+        except OSError:  # told when its layer is made
+            return None
+        return data.decode("utf-8", "replace") if data is not None else None
 
     def _object(self, digest: str) -> dict[str, Any]:
         path = self._models.blob(digest, self._home)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.words import listed
@@ -20,13 +20,6 @@ class Bare(NamedTuple):
     path: str
     template: str
     talks: bool
-
-    def of(self, metadata: Mapping[str, Any]) -> Bare | None:
-        """The same with metadata set, which may say a chat template, or deny it."""
-        said = metadata.get("tokenizer.chat_template")
-        if said is None:
-            return self
-        return self._replace(template=self.path) if said else None
 
 
 class Remark(NamedTuple):

@@ -7,14 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.digest import checked, file_name, sha256, unchecked
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.ollama.manifest import Manifest
+from modelbuild.ollama.manifest import Layer, Manifest
 from modelbuild.ollama.name import Name
 
 FOLDER = "pinned"
 """Of the cache."""
+
+TEMPLATE_LIMIT = 1 << 20
+"""Bytes of a TEMPLATE that is compared with ours."""
 
 LARGEST = 16 << 20
 """Bytes of a manifest, a config or parameters."""
@@ -34,8 +38,9 @@ def places(text: str, digest: str) -> Sequence[str]:
 class Seen(NamedTuple):
     """A manifest by its bytes, and of its blobs:
 
-    small        digest -> bytes of the config and of params
+    small        digest -> bytes of the config, of params and of the TEMPLATE
     unquantized  whether its weights are floats
+    chat         the chat template of its weights
     sources      digest -> digest of the blob as a source, by which the results of steps are known
     """
 
@@ -43,11 +48,12 @@ class Seen(NamedTuple):
     small: Mapping[str, bytes] = {}
     unquantized: bool = False
     sources: Mapping[str, str] = {}
+    chat: Chat | None = None
 
     def encode(self) -> bytes:
         small = {digest: data.decode("utf-8", "surrogateescape") for digest, data in self.small.items()}
         text = self.manifest.decode("utf-8", "surrogateescape")
-        return checked(json.dumps([text, small, self.unquantized, self.sources]).encode())
+        return checked(json.dumps([text, small, self.unquantized, self.sources, self.chat]).encode())
 
     @staticmethod
     def decode(data: bytes, digest: str) -> Seen | None:
@@ -55,8 +61,9 @@ class Seen(NamedTuple):
         value = unchecked(data)
         if value is None:
             return None
-        text, small, unquantized, sources = json.loads(value)
-        found = Seen(_bytes(text), {key: _bytes(each) for key, each in small.items()}, unquantized, sources)
+        text, small, unquantized, sources, chat = json.loads(value)
+        blobs = {key: _bytes(each) for key, each in small.items()}
+        found = Seen(_bytes(text), blobs, unquantized, sources, None if chat is None else Chat(*chat))
         if sha256(found.manifest) != digest or any(sha256(each) != key for key, each in found.small.items()):
             return None
         return found
@@ -84,7 +91,12 @@ def look(cache: str | None, digest: str, observed: Observed) -> Seen | None:
 
 def small(found: Manifest) -> Sequence[str]:
     """The digests of the blobs that planning reads."""
-    return [found.config.digest, *(layer.digest for layer in found.layers if layer.media_type == media.PARAMS)]
+    read = [layer for layer in found.layers if layer.media_type == media.PARAMS or _is_template(layer)]
+    return [found.config.digest, *(layer.digest for layer in read)]
+
+
+def _is_template(layer: Layer) -> bool:
+    return layer.media_type == media.TEMPLATE and layer.size <= TEMPLATE_LIMIT
 
 
 def form(media_type: str) -> str:

@@ -124,6 +124,9 @@ class WeightsReader:
         what = f"no such {where}: '{named.text}'"
         if os.path.isdir(path):
             what = f"'{named.text}' is a folder, expected a file"
+        elif os.path.lexists(path):
+            leads = os.path.exists(path)
+            what = f"'{named.text}' is {'neither a file nor a folder' if leads else 'a link that leads to nothing'}"
         hint = comment_hint(instruction, named.text) if instruction else None
         near = None if hint else self._observed.meant(named.text, named.folder, wanted)
         hint = f"did you mean '{spelled(named, near)}'?" if near else hint

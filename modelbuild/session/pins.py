@@ -98,17 +98,18 @@ def _remember(session: Session, name: str, digest: str) -> None:
     parsed = Manifest.parse(data)
     small = {each: read_plain(library.blob_path(each), seen.LARGEST)[0] for each in seen.small(parsed)}
     sources: dict[str, str] = {}
-    unquantized = False
+    unquantized, chat = False, None
     for layer in parsed.layers:
         source = Source(library.blob_path(layer.digest), seen.form(layer.media_type))
         sources[layer.digest] = session.sources.digest(source)
         if layer.media_type == MODEL:
             from modelbuild.checkpoint import ggufs
 
-            unquantized = ggufs.classify(source.path).unquantized
+            contents = ggufs.classify(source.path)
+            unquantized, chat = contents.unquantized, contents.chat
     make_folder(os.path.dirname(path))
     with session.store.temporary(os.path.dirname(path)) as file:
-        file.write(seen.Seen(data, small, unquantized, sources).encode())
+        file.write(seen.Seen(data, small, unquantized, sources, chat).encode())
         os.replace(file.path, path)
 
 

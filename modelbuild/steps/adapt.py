@@ -34,25 +34,25 @@ class Parameters(TypedDict, total=False):
 
 def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
     """Make the recipe, for the model in the role `recipe`. The roles of the other inputs are the names of the adapter's files."""
-    from modelbuild.checkpoint.adapters import trained
+    from modelbuild.checkpoint.adapters import reading, trained
 
     try:
         _, adapter, made = _made(parameters, inputs)
         trained.check(adapter, inputs.values, allow_zero=bool(parameters.get("allow_zero")))
         return made.encode()
     except Error as error:
-        raise error.of_input() from error
+        raise reading.placed(error, inputs) from error
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
     """Make the recipe, and say where the adapter names another model than this one."""
-    from modelbuild.checkpoint.adapters import naming
+    from modelbuild.checkpoint.adapters import naming, reading
 
     try:
         base, adapter, made = _made(parameters, inputs)
         return Looked(made.encode(), naming.doubts(adapter, base.metadata))
     except Error as error:
-        raise error.of_input() from error
+        raise reading.placed(error, inputs) from error
 
 
 def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Recipe]:

@@ -23,35 +23,37 @@ class Parameters(TypedDict, total=False):
 
     scale       a factor on the adapter's own
     requantize  unpack, change and pack again what is quantized already
+    unpacked    leave that in f32: it is for a quantization, which rounds it once
     allow_zero  whether an adapter that changes nothing is taken
     """
 
     scale: float
     requantize: bool | None
+    unpacked: bool | None
     allow_zero: bool | None
 
 
 def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
     """Make the recipe of the one in the role `recipe`. The roles of the other inputs are the names of the adapter's files."""
-    from modelbuild.checkpoint.adapters import trained
+    from modelbuild.checkpoint.adapters import reading, trained
 
     try:
         _, adapter, made = _made(parameters, inputs)
         trained.check(adapter, inputs.values, allow_zero=bool(parameters.get("allow_zero")))
         return made.recipe.encode()
     except Error as error:
-        raise error.of_input() from error
+        raise reading.placed(error, inputs) from error
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
     """Make the recipe, and say where the adapter names another model than this one, and what is quantized a second time."""
-    from modelbuild.checkpoint.adapters import naming
+    from modelbuild.checkpoint.adapters import naming, reading
 
     try:
         base, adapter, made = _made(parameters, inputs)
         return Looked(made.recipe.encode(), [*naming.doubts(adapter, base.metadata), *made.doubts])
     except Error as error:
-        raise error.of_input() from error
+        raise reading.placed(error, inputs) from error
 
 
 def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merged]:
@@ -60,7 +62,7 @@ def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merg
 
     base = Recipe.decode(inputs.artifact("recipe"))
     adapter = reading.read(inputs)
-    requantize = bool(parameters.get("requantize"))
+    requantize, unpacked = bool(parameters.get("requantize")), bool(parameters.get("unpacked"))
     described = reading.card_of(inputs, "")
-    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize)
+    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize, unpacked=unpacked)
     return base, adapter, made

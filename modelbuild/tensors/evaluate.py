@@ -191,6 +191,8 @@ class Reader:
             place.append(rest % extent)
             rest //= extent
         facts = [("at", "[" + ", ".join(map(str, reversed(place))) + "]")]
+        if (added := _added(expression)) is not None:
+            return self._of_sum(task, what, facts, added)
         leaf = next(expression.leaves(), None)
         path = None
         if leaf is not None and leaf.digest not in self._constants:
@@ -202,6 +204,17 @@ class Reader:
             path=path,
             facts=facts,
             hint="the weights are damaged, or training was not finished; download them again",
+        )
+
+    def _of_sum(self, task: Chunk, what: str, facts: list[tuple[str, str]], added: Expression) -> Error:
+        """Of a tensor with something merged into it: which of both is to blame, it does not show."""
+        for label, x in (("the model", added.operands[0]), ("the adapter", added.operands[1])):
+            if (leaf := next(x.leaves(), None)) is not None and leaf.digest not in self._constants:
+                facts.append((label, self._open_leaf(leaf.digest).path))
+        return Error(
+            f"tensor '{task.entry.name}' {what}, with the adapter merged into it",
+            facts=facts,
+            hint="the adapter's factors, its alpha or its scale are too large, or the weights of the model are damaged",
         )
 
     def evaluate(self, expression: Expression, name: str, first: int, count: int) -> Buffer:
@@ -277,6 +290,13 @@ class Reader:
         if descriptor is None:
             descriptor = self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return descriptor
+
+
+def _added(x: Expression) -> Expression | None:
+    """The product that was added to a tensor last, where one was."""
+    while x.operation != "merge" and x.operands:
+        x = x.operands[0]
+    return x if x.operation == "merge" else None
 
 
 class _Tape:

@@ -135,7 +135,11 @@ LIES: Mapping[str, Lie] = {
     "one-dimension": peft(put(lora_A__weight=adapters.matrix("z", 64))),
     "twice": peft(put(lora_A__default__weight=TENSOR)),
     "empty": peft(lambda found: found.clear()),
-    "dora": peft(put(lora_magnitude_vector=adapters.matrix("m", 64)), use_dora=True),
+    "dora": peft(put(lora_magnitude_vector=adapters.matrix("m", 64))),
+    "dora-without-magnitudes": peft(use_dora=True),
+    "biases-without-any": peft(lora_bias=True),
+    "alpha-tiny": peft(lora_alpha=1e-45),
+    "mlx-scale-zero": mlx(lambda config: config["lora_parameters"].update(scale=0)),
     "modules-to-save": peft(put(**{"base_model.model.lm_head.weight": adapters.matrix("h", 320, 64)})),
     "biases": peft(put(lora_B__bias=adapters.matrix("b", 64)), lora_bias=True),
     "tokens": peft(put(**{"base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta": adapters.matrix("t", 2, 64)}),
@@ -178,11 +182,16 @@ def test_complaint_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) ->
 
 
 def test_every_golden_has_its_case() -> None:
-    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES, *VALUES_LIES)}) == set()
+    assert golden.unused("adapter-", {f"adapter-{lie}" for lie in (*LIES, *FILES, *VALUES_LIES, *GGUF_LIES)}) == set()
 
 
 def gguf_file(
-    tensors: Mapping[str, tuple[int, ...]], alpha: float | None = 8.0, kind: str = "lora", architecture: str = "llama"
+    tensors: Mapping[str, tuple[int, ...]],
+    alpha: float | None = 8.0,
+    kind: str = "lora",
+    architecture: str = "llama",
+    fill: float = 0.0,
+    more: Mapping[str, bytes] | None = None,
 ) -> bytes:
     metadata = {
         "general.architecture": gguf.encode_value("str", architecture),
@@ -191,8 +200,8 @@ def gguf_file(
     }
     if alpha is not None:
         metadata["adapter.lora.alpha"] = gguf.encode_value("f32", alpha)
-    head = gguf.header(metadata, [(name, "f32", shape) for name, shape in tensors.items()])
-    bodies = (bytes(4 * int(np.prod(shape))) for shape in tensors.values())
+    head = gguf.header({**metadata, **(more or {})}, [(name, "f32", shape) for name, shape in tensors.items()])
+    bodies = (np.full(shape, fill, "<f4").tobytes() for shape in tensors.values())
     return head + b"".join(body + bytes(-len(body) % 32) for body in bodies)
 
 
@@ -207,6 +216,15 @@ FILES: Mapping[str, bytes] = {
     "gguf-no-alpha": gguf_file(Q, alpha=None),
     "gguf-more": gguf_file({**Q, "blk.0.attn_norm.weight": (64,)}),
     "gguf-architecture": gguf_file(Q, architecture="gemma"),
+    "gguf-depth": gguf_file({name.replace("blk.0", "blk.7"): shape for name, shape in Q.items()}),
+    "gguf-transposed": gguf_file({name: shape[::-1] for name, shape in Q.items()}),
+    "gguf-norm": gguf_file({"output_norm.weight.lora_a": (1, 64), "output_norm.weight.lora_b": (1, 1)}),
+    "gguf-more-unknown": gguf_file({**Q, "blk.0.x": (64,)}),
+    "gguf-empty": gguf_file({}),
+    "gguf-alpha-nan": gguf_file(Q, alpha=float("nan")),
+    "gguf-alpha-u32": gguf_file(Q, more={"adapter.lora.alpha": gguf.encode_value("u32", 8)}),
+    "gguf-invocation-i32": gguf_file(Q, more={"adapter.alora.invocation_tokens": gguf.encode_value("[i32]", [1])}),
+    "gguf-invocation-text": gguf_file(Q, more={"adapter.alora.invocation_tokens": gguf.encode_value("str", "x")}),
 }
 
 
@@ -269,9 +287,8 @@ def test_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
 
 
 def trained(folder: Path, model: Recipe, **parameters: Any) -> bytes:
-    return adapt.run(
-        {"folder": folder.name, "outtype": "source", "scale": 1.0, **parameters}, adapters.Files(folder, model)
-    )
+    given: Any = {"folder": folder.name, "outtype": "source", "scale": 1.0, **parameters}
+    return adapt.run(given, adapters.Files(folder, model))
 
 
 VALUES_LIES: Mapping[str, Callable[[dict[str, Any]], object]] = {
@@ -286,6 +303,72 @@ def test_complaint_about_values_is_the_golden_one(lie: str, model: Recipe, tmp_p
     peft(VALUES_LIES[lie])(tmp_path / "a")
     assert adapt_folder(tmp_path / "a", model)
     golden.check(f"adapter-{lie}", golden.complaint(lambda: trained(tmp_path / "a", model)))
+
+
+GGUF_LIES = {
+    "gguf-nan": gguf_file(Q, fill=np.nan),
+    "gguf-zero": gguf_file(Q, fill=0.0),
+}
+
+
+@pytest.mark.parametrize("lie", GGUF_LIES)
+def test_complaint_about_values_of_a_gguf_file_is_the_golden_one(lie: str, model: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(GGUF_LIES[lie])
+    golden.check(f"adapter-{lie}", golden.complaint(lambda: trained(tmp_path / "a.gguf", model)))
+
+
+def test_a_gguf_file_keeps_its_metadata_where_it_is_made_anew(model: Recipe, tmp_path: Path) -> None:
+    more = {"general.name": gguf.encode_value("str", "Mine"), "adapter.lora.task_name": gguf.encode_value("str", "t")}
+    (tmp_path / "a.gguf").write_bytes(gguf_file(Q, fill=1.0, more=more))
+    made = Recipe.decode(trained(tmp_path / "a.gguf", model, scale=0.5)).metadata
+    assert more.items() <= made.items()
+    assert gguf.decode_value(made["adapter.lora.alpha"]) == 4.0
+
+
+def test_a_gguf_file_of_a_model_that_we_do_not_convert(tmp_path: Path) -> None:
+    from modelbuild.tensors.operations.leaf import leaf
+    from modelbuild.tensors.recipe import Entry
+
+    entry = Entry("blk.0.attn_q.weight", (64, 64), leaf("xxh3:0", "f32", (64, 64)))
+    other = Recipe({"general.architecture": gguf.encode_value("str", "mamba")}, (entry,))
+    (tmp_path / "a.gguf").write_bytes(gguf_file(Q, architecture="mamba"))
+    assert adapt_folder(tmp_path / "a.gguf", other) and merge_folder(tmp_path / "a.gguf", other)
+
+
+def test_a_gguf_file_may_say_its_leading_ones(model: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(gguf_file({name: (1, *shape) for name, shape in Q.items()}, fill=1.0))
+    assert adapt_folder(tmp_path / "a.gguf", model) and merge_folder(tmp_path / "a.gguf", model)
+
+
+def test_a_file_may_have_the_name_of_the_adapter_in_it(model: Recipe, tmp_path: Path) -> None:
+    def named(found: dict[str, Any]) -> None:
+        for name in list(found):
+            found[name.replace(".weight", ".mine.weight")] = found.pop(name)
+
+    peft(named)(tmp_path / "a")
+    assert len(Recipe.decode(adapt_folder(tmp_path / "a", model)).tensors) == 8
+
+
+def test_one_trained_for_classes_is_a_warning(model: Recipe, tmp_path: Path) -> None:
+    peft(task_type="SEQ_CLS")(tmp_path / "a")
+    (warning,) = adapt.look(
+        {"folder": "a", "outtype": "source", "scale": 1.0}, adapters.Files(tmp_path / "a", model)
+    ).warnings
+    assert warning.what.startswith("the adapter was trained for SEQ_CLS")
+
+
+def test_a_scale_that_f32_cannot_hold(model: Recipe, tmp_path: Path) -> None:
+    peft()(tmp_path / "a")
+    for scale, what in ((1e-46, "changes nothing"), (1e39, "changes all beyond measure")):
+        with pytest.raises(Error, match=what):
+            merge.look({"scale": scale}, adapters.Files(tmp_path / "a", model))
+
+
+def test_thousands_of_unknown_tensors_take_no_hours(model: Recipe, tmp_path: Path) -> None:
+    more = {f"base_model.model.x.{n}.lora_{half}.weight": TENSOR[:1, :1] for n in range(1200) for half in "AB"}
+    adapters.write_peft(tmp_path / "a", {}, more=more, r=1)
+    with pytest.raises(Error, match="the adapter changes at least 1,?000 tensors that the model does not have"):
+        adapt_folder(tmp_path / "a", model)
 
 
 def test_an_untrained_one_may_be_allowed(model: Recipe, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
+from modelbuild.tensors.formats import gguf
 from tests import adapters, peft, zoo
 
 from .project import Project
@@ -131,6 +132,58 @@ def test_show_says_what_was_applied(project: Project) -> None:
     assert first["blocks"]["0"] == pytest.approx(merged["blocks"]["0"], rel=1e-6)
     assert second["blocks"]["1"] == pytest.approx(first["blocks"]["1"] / 2, rel=1e-6)
     assert "4 of 4 pairs applied to 4 tensors" in project.run("show", "tales:two")
+
+
+def blobs(project: Project, name: str, kind: str) -> list[Path]:
+    library = Library(str(project.models))
+    path = Path(library.manifest_path(f"registry.ollama.ai/library/{name}/latest"))
+    layers = manifest.Manifest.parse(path.read_bytes()).layers
+    return [Path(library.blob_path(layer.digest)) for layer in layers if layer.media_type.endswith(f".{kind}")]
+
+
+def as_gguf(project: Project, outtype: str) -> Path:
+    """The adapter `one` as llama.cpp has it."""
+    layered = f'[model.layered]\nfrom = "./base"\nouttype = "{outtype}"\nadapters = [{{ path = "one" }}]\n'
+    project.write("ModelBuild.toml", layered)
+    project.build()
+    return Path(shutil.copy(blobs(project, "layered", "adapter")[0], project.folder / "one.gguf"))
+
+
+def test_a_gguf_adapter_is_proved_and_stays_as_it_is(project: Project) -> None:
+    file = as_gguf(project, "q8_0")
+    tables = "".join(
+        f'[model.{name}]\nfrom = "./base"\nadapters = [{{ path = "one.gguf", {more} }}]\n'
+        for name, more in (("whole", "scale = 1"), ("half", "scale = 0.5"), ("merged", 'mode = "merge"'))
+    )
+    modelfile = '[model.both]\nmodelfile = "Modelfile"\n'
+    project.write("Modelfile", "FROM ./one.gguf\nFROM ./base.gguf\n")
+    shutil.copy(blobs(project, "layered", "model")[0], project.folder / "base.gguf")
+    project.write("ModelBuild.toml", tables + modelfile)
+    project.build()
+    for name in ("whole", "both"):
+        assert blobs(project, name, "adapter")[0].read_bytes() == file.read_bytes()
+    found = {}
+    for name, mode in (("whole", "layer"), ("half", "layer"), ("merged", "merge"), ("both", "layer")):
+        (one,) = json.loads(project.run("show", name, "--json"))["adapters"]
+        assert (one["mode"], one["pairs"], one["applied"], one["left"]) == (mode, 4, 4, [])
+        assert one["path"].endswith("one.gguf") and len(one["tensors"]) == 4
+        found[name] = one["blocks"]["0"]
+    assert found["whole"] == pytest.approx(found["merged"], rel=1e-6)
+    assert found["half"] == pytest.approx(found["whole"] / 2, rel=1e-6)
+    assert "one.gguf: 4 of 4 pairs applied to 4 tensors" in project.run("show", "whole")
+
+
+def test_a_quantized_gguf_base_is_rounded_once_more(project: Project) -> None:
+    project.write("ModelBuild.toml", '[model.q]\nfrom = "./base"\nquantize = "q8_0"\n')
+    project.build()
+    shutil.copy(blobs(project, "q", "model")[0], project.folder / "q.gguf")
+    toml = '[model.m]\nfrom = "./q.gguf"\nquantize = "q4_0"\nadapters = [{ path = "one", mode = "merge" }]\n'
+    project.write("ModelBuild.toml", toml + "allow_requantize = true\n")
+    project.run("m")
+    assert "4 tensors of the model are quantized a second time" in project.errors
+    assert "to       the type of this model, in one rounding" in project.errors
+    table = gguf.survey(str(blobs(project, "m", "model")[0])).table
+    assert table.tensors["blk.0.attn_q.weight"].dtype == "q4_0"
 
 
 def test_a_base_of_any_kind_gives_the_same_weights(project: Project) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,3 +58,20 @@ def test_an_adapter_becomes_llama_cpps_file(model_type: str, tmp_path: Path) -> 
         theirs = converted(folder, base, outtype, tmp_path / "theirs.gguf")
         made = Recipe.decode(adapt.run({"folder": name, "outtype": outtype, "scale": 1.0}, files))
         same(recipes.file_of(made, files.leaves()), theirs, tmp_path)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("text", ["<|im_start|>the other check_requirement<|im_end|>", "ab\n  c"])
+def test_the_text_that_switches_one_on_becomes_the_same_tokens(text: str, tmp_path: Path) -> None:
+    case = zoo.cases("qwen2")["tied"]
+    base = zoo.write(tmp_path / "model", case)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "_name_or_path": str(base)}))
+    model = recipes.converted(base, "source", case.pre)
+    pairs = adapters.factors(case.shapes, r".*q_proj")
+    folder = adapters.write_peft(tmp_path / "tales", pairs, invocation_string=text)
+    theirs = converted(folder, base, "f32", tmp_path / "theirs.gguf")
+    shutil.copy(base / "tokenizer.json", folder)
+    files = adapters.Files(folder, model)
+    made = Recipe.decode(adapt.run({"folder": "tales", "outtype": "f32", "scale": 1.0}, files))
+    same(recipes.file_of(made, files.leaves()), theirs, tmp_path)

@@ -28,6 +28,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "patterns": {"rank_pattern": {"q_proj": 3}, "alpha_pattern": {r"layers\.1\..*_proj": 5}},
     "dora": {"use_dora": True},
     "dora and rslora": {"use_dora": True, "use_rslora": True},
+    "dora of an embedding": {"use_dora": True, "target_modules": ["q_proj", "embed_tokens"]},
     "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
     "modules to save": {"modules_to_save": ["lm_head", "embed_tokens"]},
     "fan in fan out": {"fan_in_fan_out": True},
@@ -130,6 +131,25 @@ def test_models(model_type: str, process: Process, tmp_path: Path) -> None:
     name, targets = MODELS[model_type]
     case = zoo.cases(model_type)[name]
     compare(f"{model_type}, {case.dtype}", process, case, tmp_path, [{**PLAIN, "target_modules": targets}])
+
+
+EACH = {
+    "dora": {"use_dora": True},
+    "ranks": {
+        "rank_pattern": {r".*experts\.[01]\..*": 3, r".*experts\.2\..*": 11},
+        "alpha_pattern": {r".*experts\.1\..*": 5},
+    },
+}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("feature", EACH)
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
+def test_experts_one_by_one(model_type: str, feature: str, process: Process, tmp_path: Path) -> None:
+    name, targets = MODELS[model_type]
+    targets = [target for target in targets if target != "gate"]
+    config = {**PLAIN, "target_modules": targets, **EACH[feature]}
+    compare(f"{model_type}, {feature}", process, zoo.cases(model_type)[name], tmp_path, [config])
 
 
 EXPERTS = {

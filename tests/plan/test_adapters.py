@@ -8,8 +8,9 @@ import pytest
 
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest
+from modelbuild.plan import preflight
 
-from .test_plan import gguf_file, graph
+from .test_plan import CHECKPOINT, gguf_file, graph
 
 WEIGHTS = {
     "lora/adapter_model.safetensors": "adapter_model.safetensors",
@@ -54,12 +55,19 @@ def test_a_modelfile_names_it_from_its_own_folder(written: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("path", ["lora.gguf", "lora", "lora/any.name"])
-def test_a_gguf_file_is_taken_as_it_is(path: str, tmp_path: Path) -> None:
+def test_a_gguf_file_is_taken_as_it_is_when_it_was_looked_at(path: str, tmp_path: Path) -> None:
     file = {"lora.gguf": "lora.gguf", "lora": "lora/x.gguf", "lora/any.name": "lora/any.name"}[path]
     toml = f'[model.a]\nfrom = "./x.gguf"\nadapters = [{{ path = "{path}" }}]\n'
     found = graph(tmp_path, toml, {"x.gguf": gguf_file(), file: gguf_file("adapter")})
-    assert "a/adapt" not in found.steps
-    assert found.steps["a/adapter"].inputs == (("file", Source(str(tmp_path / file), "gguf")),)
+    source = Source(str(tmp_path / file), "gguf")
+    assert found.steps["a/adapt"].inputs == (("recipe", "a/import"), ("adapter.gguf", source))
+    assert found.steps["a/adapter"].inputs == (("file", source), ("recipe", "a/adapt"))
+
+
+def test_one_that_from_names_beside_the_model_is_looked_at_too(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"Modelfile": "FROM ./l.gguf\nFROM ./x.gguf\n", "x.gguf": gguf_file()}
+    found = graph(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', {**files, "l.gguf": gguf_file("adapter")})
+    assert [role for role, _ in found.steps["a/adapter"].inputs] == ["file", "recipe"]
 
 
 def test_with_a_scale_it_is_made_anew(tmp_path: Path) -> None:
@@ -94,3 +102,31 @@ def test_a_chat_template_beside_the_adapter_gives_the_template(mode: str, tmp_pa
     assert "recognized from chat_template.jinja" in found.steps["a/template"].parameters
     roles = [role for role, _ in found.steps["a/adapt" if mode == "layer" else "a/merge"].inputs]
     assert ("chat_template.jinja" in roles) == (mode == "merge")
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["the adapter's", "the base's"])
+def test_a_text_that_switches_it_on_needs_a_tokenizer(beside: bool, tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\nadapters = [{ path = "lora" }]\n'
+    files: dict[str, str | bytes] = {
+        **CHECKPOINT,
+        "weights/tokenizer.json": "{}",
+        "lora/adapter_model.safetensors": b"x",
+        "lora/adapter_config.json": '{"invocation_string": "x"}',
+        **({"lora/tokenizer.json": "{}"} if beside else {}),
+    }
+    sources = dict(graph(tmp_path, toml, files).steps["a/adapt"].inputs)
+    folder = "lora" if beside else "weights"
+    assert sources["tokenizer.json"] == Source(str(tmp_path / folder / "tokenizer.json"), "bytes")
+
+
+def test_an_adapter_that_is_always_on_needs_none(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\nadapters = [{ path = "lora" }]\n'
+    files = {**CHECKPOINT, "weights/tokenizer.json": "{}", "lora/adapter_model.safetensors": b"x"}
+    assert "tokenizer.json" not in dict(graph(tmp_path, toml, files).steps["a/adapt"].inputs)
+
+
+def test_one_is_looked_at_also_where_its_model_is_made_already(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./x.gguf"\nadapters = [{ path = "l.gguf" }]\n'
+    found = graph(tmp_path, toml, {"x.gguf": gguf_file(), "l.gguf": gguf_file("adapter")})
+    errors = preflight.look(found, {"a/adapt", "a/adapter"}).errors
+    assert list(errors) == ["a/adapt"]

@@ -21,9 +21,10 @@ Q = {"blk.0.attn_q.weight.lora_a": (4, 64), "blk.0.attn_q.weight.lora_b": (64, 4
 
 
 def file(kind: str, tensors: dict[str, tuple[int, ...]]) -> bytes:
-    values = {"general.architecture": "mamba", "general.type": kind}
+    values = {"general.architecture": "mamba", "general.type": kind, "adapter.type": "lora"}
     encoded = {key: gguf.encode_value("str", value) for key, value in values.items()}
     encoded["mamba.block_count"] = gguf.encode_value("u32", 1)
+    encoded["adapter.lora.alpha"] = gguf.encode_value("f32", 8.0)
     head = gguf.header(encoded, [(name, "f32", shape) for name, shape in tensors.items()])
     size = 0
     for shape in tensors.values():
@@ -60,8 +61,14 @@ def test_one_that_fits(adapter: dict[str, tuple[int, ...]], more: str, tmp_path:
     [
         ({**Q, "blk.0.attn_q.weight.lora_a": (4, 128)}, "the adapter does not fit the model's 'blk.0.attn_q.weight'"),
         ({**Q, "blk.0.attn_q.weight.lora_b": (128, 4)}, "the adapter does not fit the model's 'blk.0.attn_q.weight'"),
-        ({"blk.9.attn_q.weight.lora_a": (4, 64)}, "the adapter changes 1 tensor that the model does not have"),
-        ({"token_embd.weight.lora_a": (321, 4)}, "the adapter does not fit the model's 'token_embd.weight'"),
+        (
+            {name.replace("blk.0", "blk.9"): shape for name, shape in Q.items()},
+            "the adapter changes 1 tensor that the model does not have",
+        ),
+        (
+            {"token_embd.weight.lora_a": (321, 4), "token_embd.weight.lora_b": (64, 4)},
+            "the adapter does not fit the model's 'token_embd.weight'",
+        ),
     ],
 )
 def test_one_of_another_model(adapter: dict[str, tuple[int, ...]], what: str, more: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelbuild.checkpoint.chat import Chat
 from modelbuild.digest import sha256
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
@@ -17,7 +18,13 @@ MANIFEST = Manifest(
     Layer(media.CONFIG, sha256(CONFIG), len(CONFIG)),
     (Layer(media.MODEL, sha256(b"m"), 1), Layer(media.PARAMS, sha256(PARAMS), len(PARAMS))),
 ).encode()
-WHOLE = Seen(MANIFEST, {sha256(CONFIG): CONFIG, sha256(PARAMS): PARAMS}, True, {sha256(b"m"): "xxh3:0"})
+WHOLE = Seen(
+    MANIFEST,
+    {sha256(CONFIG): CONFIG, sha256(PARAMS): PARAMS},
+    True,
+    {sha256(b"m"): "xxh3:0"},
+    Chat("{{ x }}", "m", None, "</s>"),
+)
 
 
 def test_it_is_read_back() -> None:

@@ -94,3 +94,13 @@ def test_what_is_named_beside_a_model_must_be_what_it_is_named_as(tmp_path: Path
         reader.beside("draft", none, none.path)
     with pytest.raises(Error, match="no such file: 'none'"):
         reader.file(none)
+
+
+@pytest.mark.parametrize(
+    ("leads", "what"), [("/dev/null", "is neither a file nor a folder"), ("x", "is a link that leads to nothing")]
+)
+def test_what_is_there_and_cannot_be_read_is_not_missing(leads: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to(leads)
+    file = File(str(tmp_path / "x"), "x", str(tmp_path), PLACE)
+    with pytest.raises(Error, match=f"'x' {what}"):
+        WeightsReader(Observed()).file(file)

@@ -63,7 +63,7 @@ draft = "x.gguf"
 from = "base"
 adapters = [{ path = "lora", allow_zero = true }]
 [model.d]
-from = "base"
+from = "./q.gguf"
 adapters = [{ path = "lora", mode = "merge", allow_zero = true }]
 allow_requantize = true
 """
@@ -73,7 +73,14 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operations.get("cast"), "VERSION", 2)
-    files = {**CHECKPOINT, **chatting(), **library(tmp_path), "x.gguf": gguf_file(), "x.dat": b"x"}
+    files = {
+        **CHECKPOINT,
+        **chatting(),
+        **library(tmp_path),
+        "x.gguf": gguf_file(),
+        "q.gguf": gguf_file(dtype="q8_0"),
+        "x.dat": b"x",
+    }
     files |= {"lora/adapter_model.safetensors": b"x"}
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for step in graph(tmp_path, PROJECT, files).steps.values():

@@ -14,7 +14,8 @@ class Pair:
 
     a          [rank, in], of experts [experts, rank, in]
     b          [out, rank], of experts [experts, out, rank]
-    magnitude  DoRA: what the length of each row of the sum becomes, [out]
+    magnitude  DoRA: what the length of each row of the sum becomes, [out], of experts [experts, out]
+    columns    whether the magnitude is of its columns instead, [in], as PEFT has it of embeddings
     files      the names of its tensors in the file
     rounded    whether PEFT rounds the product to the matrix's type before it adds it: of embeddings and experts
     """
@@ -25,6 +26,7 @@ class Pair:
     magnitude: Expression | None = None
     files: tuple[str, ...] = ()
     rounded: bool = False
+    columns: bool = False
 
     @property
     def rank(self) -> int:
@@ -75,8 +77,11 @@ class Adapter:
     fused       pairs of parameters that hold all experts
     version     of PEFT, where it says so
     invocation  the tokens after which an activated LoRA is switched on
+    phrase      their text, where the adapter has no more
     base        the name of the model that it was trained on, where it says so
+    task        what it was trained for, as PEFT calls it, where it says so
     placed      the architecture of a GGUF file, where the names are of one
+    metadata    of a GGUF file
     """
 
     pairs: Mapping[str, Pair]
@@ -87,5 +92,8 @@ class Adapter:
     fused: Sequence[Fused] = ()
     version: str = ""
     invocation: Sequence[int] = ()
+    phrase: str = ""
     base: str = ""
+    task: str = ""
     placed: str = ""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
+from math import inf
 
 from modelbuild.checkpoint.adapters.adapter import Pair
 from modelbuild.checkpoint.adapters.places import Places
@@ -11,13 +13,18 @@ from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, plural, shown
 
 
-def check(pairs: Mapping[str, Pair], places: Places) -> None:
-    """Raise Error for pairs that change nothing, and for those whose matrix the model lacks or has in another shape."""
-    if nothing := [shown(pair.files[0]) for pair in pairs.values() if not pair.scale]:
+def check(pairs: Mapping[str, Pair], places: Places, scale: float) -> None:
+    """Raise Error for pairs that change nothing, and for those whose matrix the model lacks or has in another shape.
+
+    scale  a factor of the user's
+    """
+    if nothing := [shown(pair.files[0]) for pair in pairs.values() if not 0 < abs(_f32(pair.scale * scale)) < inf]:
+        factor = next(pair.scale * scale for pair in pairs.values() if not 0 < abs(_f32(pair.scale * scale)) < inf)
         raise Error(
-            "the adapter changes nothing: its alpha is 0",
-            facts=[("tensors", listed(nothing, 6))],
-            hint="adapter_config.json is not this adapter's, or it was not trained",
+            f"the adapter {'changes nothing' if abs(factor) < 1 else 'changes all beyond measure'}: "
+            f"the factor of its product, by alpha and scale, is {factor:g}",
+            facts=[("tensors", listed(nothing, 6)), ("expected", "a number that f32 can hold, other than 0")],
+            hint="the configuration beside it is not this adapter's, or it was not trained",
         )
     missing = [name for name in pairs if name not in places.entries]
     if missing:
@@ -27,9 +34,11 @@ def check(pairs: Mapping[str, Pair], places: Places) -> None:
 
 
 def check_magnitudes(pairs: Mapping[str, Pair]) -> None:
-    """Raise Error where a DoRA does not have a magnitude for each row of its matrix."""
+    """Raise Error where a DoRA does not have a magnitude for each row of its matrix, or for each column."""
     for pair in pairs.values():
-        if pair.magnitude is not None and pair.magnitude.shape != pair.shape[:1]:
+        if pair.magnitude is not None and pair.magnitude.shape != (
+            pair.shape[-1:] if pair.columns else pair.shape[:-1]
+        ):
             raise Error(
                 f"the magnitude of '{shown(pair.files[0])}' does not fit its matrix",
                 facts=[("the matrix", f"{list(pair.shape)}"), ("the magnitude", f"{list(pair.magnitude.shape)}")],
@@ -73,6 +82,13 @@ def check_shape(name: str, shape: Shape, places: Places, files: tuple[str, ...])
             if _plain(expected) == _plain((*shape[:-2], *shape[:-3:-1]))
             else "the adapter is another model's; name the base that it was trained on in FROM",
         )
+
+
+def _f32(value: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return inf
 
 
 def _plain(shape: Shape) -> Shape:

@@ -7,7 +7,8 @@ Source: llama.cpp convert_lora_to_gguf.py, LoraTorchTensor
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -16,6 +17,7 @@ from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.pad import pad
 from modelbuild.tensors.operations.permute import permute
 from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.slice import slice_
@@ -54,16 +56,16 @@ class Factors:
                 a, b = _sliced(a, b, x.parameters)
             case other:
                 raise Error(f"a model's tensor is made by '{other}', through which no adapter is brought yet")
-        return Pair(a, b, found.scale, self._magnitude(x, found), found.files, found.rounded)
+        return replace(found, a=a, b=b, magnitude=self._magnitude(x, found))
 
     def _magnitude(self, x: Expression, pair: Pair) -> Expression | None:
         """DoRA's lengths of rows follow the rows."""
         m = pair.magnitude
         if m is None:
             return None
-        if x.operation == "permute":
+        if x.operation == "permute" and not pair.columns:
             return permute(m, *map(int, x.parameters))
-        if x.operation == "slice" and x.parameters[0] == len(m.shape) - 1 == len(x.shape) - 2:
+        if x.operation == "slice" and not pair.columns and x.parameters[0] == len(m.shape) - 1 == len(x.shape) - 2:
             return slice_(m, *map(int, x.parameters))
         raise Error(
             f"a DoRA of '{shown(pair.files[0])}' cannot be brought to the model's tensor, whose rows lie otherwise"
@@ -72,30 +74,32 @@ class Factors:
     def _stacked(self, x: Expression) -> Pair | None:
         """Of matrices one after another; those without a pair get one of zeros."""
         found = [self.of(operand) for operand in x.operands]
-        some = next((pair for pair in found if pair is not None), None)
-        if some is None:
+        pairs = [pair for pair in found if pair is not None]
+        if not pairs:
             return None
-        for pair in found:
-            if pair is not None and (pair.rank != some.rank or pair.shape != some.shape):
+        some = max(pairs, key=lambda pair: pair.rank)
+        for pair in pairs:
+            if pair.shape != some.shape:
                 raise Error(
-                    "experts whose factors differ in rank or shape are not supported yet",
-                    facts=[(shown(each.files[0]), f"rank {each.rank}, {list(each.shape)}") for each in (some, pair)],
-                    hint="train the experts of a block with one rank",
+                    "the factors of a block's experts are of matrices of several shapes",
+                    facts=[(shown(each.files[0]), f"{list(each.shape)}") for each in (some, pair)],
+                    hint="the adapter is another model's; name the base that it was trained on in FROM",
                 )
-            if pair is not None and pair.magnitude is not None:
-                raise Error(f"a DoRA of experts is not supported yet: '{shown(pair.files[0])}'")
-        dtypes = {half.dtype for pair in found if pair for half in (pair.a, pair.b)}
+        dtypes = {half.dtype for pair in pairs for half in (pair.a, pair.b)}
         dtype = dtypes.pop() if len(dtypes) == 1 else "f32"
         both = [self._same(pair, some, dtype) for pair in found]
-        files = tuple(name for pair in found if pair for name in pair.files)
-        return Pair(stack([a for a, _ in both]), stack([b for _, b in both]), some.scale, None, files, some.rounded)
+        files = tuple(name for pair in pairs for name in pair.files)
+        a, b = stack([a for a, _ in both]), stack([b for _, b in both])
+        return Pair(a, b, some.scale, _lengths(found), files, some.rounded)
 
     def _same(self, pair: Pair | None, other: Pair, dtype: str) -> tuple[Expression, Expression]:
-        """Factors in a dtype and with the scale of another pair."""
+        """Factors in a dtype, and with the scale and rank of another pair."""
         if pair is None:
             return self._zeros(dtype, other.a.shape), self._zeros(dtype, other.b.shape)
         b = pair.b if pair.scale == other.scale or not other.scale else self.times(pair.b, pair.scale / other.scale)
-        return cast(dtype, pair.a), cast(dtype, b)
+        # What a lower rank lacks is zero.
+        a, b = pad(pair.a, other.rank), transpose(pad(transpose(b), other.rank))
+        return cast(dtype, a), cast(dtype, b)
 
     def _zeros(self, dtype: str, shape: tuple[int, ...]) -> Expression:
         data = bytes(prod(shape) * (4 if dtype == "f32" else 2))
@@ -113,6 +117,19 @@ class Factors:
         factors = self.constant("f32", (*x.shape[:-2], *one[-2:]), struct.pack("<f", factor) * matrices)
         rows, columns = ((1, 1) + x.shape)[-2:]
         return scale(x, factors, (rows, columns))
+
+
+def _lengths(pairs: Sequence[Pair | None]) -> Expression | None:
+    """DoRA's lengths of the rows of matrices one after another."""
+    found = [cast("f32", pair.magnitude) for pair in pairs if pair is not None and pair.magnitude is not None]
+    if found and len(found) < len(pairs):
+        plain = sum(pair is None or pair.magnitude is None for pair in pairs)
+        raise Error(
+            f"{plain:,} of {len(pairs):,} experts of a block have no magnitude, and the others are DoRA, which is not supported yet",
+            facts=[("a DoRA", shown(next(pair.files[0] for pair in pairs if pair and pair.magnitude)))],
+            hint="merge it with PEFT (merge_and_unload), and name the merged folder in FROM",
+        )
+    return stack(found) if found else None
 
 
 def _sliced(a: Expression, b: Expression, parameters: tuple[Any, ...]) -> tuple[Expression, Expression]:

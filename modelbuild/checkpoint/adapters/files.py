@@ -13,13 +13,15 @@ PEFT, MLX = "adapter_model.safetensors", "adapters.safetensors"
 GGUF = "adapter.gguf"
 """The role of a GGUF file, whatever its name."""
 CARD = "README.md"
+TOKENIZER = "tokenizer.json"
 TOKENS = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+    TOKENIZER, "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 """The files of a tokenizer, with which an adapter's folder may come."""
 
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,18})")
+_PART = re.compile(r"-[0-9]{5}-of-([0-9]{5})\.safetensors$")
 _OTHER_FORMATS = ("adapter_model.bin", "adapters.npz", "adapter_model.pt", "adapter_model.pth")
 
 
@@ -57,6 +59,8 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
     if any(name.startswith("model") and name.endswith(".safetensors") for name in names):
         return Error("the folder contains a model, not an adapter", hint="name it in FROM")
     others = [name for name in names if name.endswith(".safetensors")]
+    if part := next((name for name in others if is_part(name)), None):
+        return in_parts(part)
     if len(others) == 1 and CONFIG in names:
         return Error(
             f"the adapter's weights are '{others[0]}', expected {PEFT}", hint=f"name the file: {folder}/{others[0]}"
@@ -64,6 +68,20 @@ def _nothing(names: Sequence[str], folders: Collection[str], folder: str) -> Err
     return Error(
         f"the folder contains no adapter: expected {PEFT} (PEFT), {MLX} (MLX) or a GGUF file",
         facts=[("found", listed(names))] if names else [],
+    )
+
+
+def is_part(name: str) -> bool:
+    """Whether a file is one of several that hold an adapter between them."""
+    match = _PART.search(name)
+    return match is not None and match[1] != "00001"
+
+
+def in_parts(name: str) -> Error:
+    """The error for an adapter in several files."""
+    return Error(
+        f"the adapter is in several files, and '{name}' is one of them",
+        hint="save it in one: with PEFT, model.save_pretrained(folder)",
     )
 
 

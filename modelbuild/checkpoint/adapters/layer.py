@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from math import prod
 
 from modelbuild.checkpoint import card
+from modelbuild.checkpoint.adapters import activated
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
-from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes
+from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_magnitudes, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
 from modelbuild.checkpoint.adapters.fused import unfused
-from modelbuild.checkpoint.adapters.gguf import EMBEDDING
+from modelbuild.checkpoint.adapters.gguf import ALPHA, EMBEDDING
 from modelbuild.checkpoint.adapters.places import Places
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
@@ -21,7 +22,7 @@ from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
-from modelbuild.words import listed, shown
+from modelbuild.words import listed, plural, shown
 
 _MERGE = 'say mode = "merge" for it: then it goes into the weights, and all of it counts'
 
@@ -37,9 +38,13 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     check_architecture(adapter.placed, places)
     if adapter.whole and not adapter.placed:
         places.of(adapter.whole)
+    if unknown := [name for name in adapter.whole if adapter.placed and name not in places.entries]:
+        raise lacking(unknown, places)
     _refuse(adapter)
     pairs, constants = placed(adapter, places)
-    check(pairs, places)
+    check(pairs, places, scale)
+    _refuse_rows(pairs, places)
+    invocation = activated.tokens(adapter, described, places)
     factors = Factors({})
     alpha = _alpha(pairs)
     entries: list[Entry] = []
@@ -53,7 +58,14 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
         same = a.dtype == b.dtype
         for half, x in (("lora_a", a), ("lora_b", b)):
             x = x if same else cast("f32", x)
+            if x.operation == "dequantize" and outtype == "source":
+                x = x.operands[0]
             entries.append(Entry(f"{name}.{half}", x.shape, quantize(_type(x, outtype), x)))
+    if adapter.placed:
+        # Whatever else the file says is still so.
+        metadata = {**adapter.metadata, ALPHA: encode_value("f32", alpha * scale)}
+        metadata.pop("general.alignment", None)
+        return Recipe(metadata, entries, {**constants, **factors.constants})
     metadata = {
         "general.architecture": encode_value("str", places.architecture),
         "general.type": encode_value("str", "adapter"),
@@ -62,9 +74,9 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     metadata |= card.general(
         described, card.ParameterCounts(-sum(prod(pair.shape) for pair in pairs.values()), 0, 0, 0)
     )
-    metadata["adapter.lora.alpha"] = encode_value("f32", alpha * scale)
-    if adapter.invocation:
-        metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(adapter.invocation))
+    metadata[ALPHA] = encode_value("f32", alpha * scale)
+    if invocation:
+        metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(invocation))
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
     return Recipe(metadata, entries, {**constants, **factors.constants})
 
@@ -100,6 +112,17 @@ def _refuse(adapter: Adapter) -> None:
                 facts=[("tensors", listed(map(shown, names), 6))],
                 hint=_MERGE,
             )
+
+
+def _refuse_rows(pairs: Mapping[str, Pair], places: Places) -> None:
+    """Raise Error for pairs of norms and the like, which the runtime does not multiply with: it leaves them out."""
+    rows = [name for name in pairs if len(places.entries[name].shape) < 2]
+    if rows:
+        raise Error(
+            f"the adapter changes {plural(len(rows), 'tensor')} of one dimension, to which the runtime applies no layer",
+            facts=[("tensors", listed(map(shown, rows), 6))],
+            hint=_MERGE,
+        )
 
 
 def _alpha(pairs: Mapping[str, Pair]) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import NamedTuple
 
-from modelbuild.checkpoint.adapters import tokens
+from modelbuild.checkpoint.adapters import activated, tokens
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_shape, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
@@ -24,6 +26,7 @@ from modelbuild.tensors.operations.merge import merge
 from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.operations.replace_rows import replace_rows
 from modelbuild.tensors.operations.reshape import reshape
+from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed, plural, shown
 
@@ -39,30 +42,34 @@ class Merged(NamedTuple):
     doubts: list[Error]
 
 
-def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, scale: float, requantize: bool) -> Merged:
+def recipe(
+    base: Recipe, adapter: Adapter, described: Checkpoint, *, scale: float, requantize: bool, unpacked: bool = False
+) -> Merged:
     """The recipe of a model that an adapter is merged into.
 
     described   the small files of the adapter, its tokenizer among them
     scale       a factor of the user's on what is added
     requantize  whether tensors that are quantized already are unpacked, changed and packed again
+    unpacked    whether they are left in f32, for a quantization that follows to round them once
     Raises Error where the adapter does not fit the model.
     """
+    activated.refuse_merge(adapter)
     places = Places(base)
     check_architecture(adapter.placed, places)
     metadata, doubts = tokens.over(base.metadata, adapter, described, places)
     places.with_tokens(metadata)
-    merging = _Merging(base, places, requantize)
+    merging = _Merging(base, places, requantize, unpacked)
     merging.replace(adapter, scale)
     pairs, constants = placed(adapter, places)
     if OUTPUT in pairs and OUTPUT not in places.entries and EMBEDDING in places.entries:
         merging.untie()
-    check(pairs, places)
+    check(pairs, places, scale)
     for name, pair in pairs.items():
         merging.change(name, _added(pair, scale))
     merging.add_biases(adapter, scale)
     made = Recipe(metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
     _check_rows(places)
-    return Merged(made, [*doubts, *_twice(base, made)])
+    return Merged(made, [*doubts, *_twice(base, made, unpacked)])
 
 
 def _check_rows(places: Places) -> None:
@@ -77,7 +84,7 @@ def _check_rows(places: Places) -> None:
         )
 
 
-def _twice(base: Recipe, made: Recipe) -> list[Error]:
+def _twice(base: Recipe, made: Recipe, unpacked: bool) -> list[Error]:
     """A warning of tensors that are quantized a second time."""
     before = {entry.name: entry.expression for entry in base.tensors}
     twice = [
@@ -90,11 +97,16 @@ def _twice(base: Recipe, made: Recipe) -> list[Error]:
     ]
     if not twice:
         return []
+    types = Counter(before[name].dtype for name in twice)
     return [
         Error(
             f"{plural(len(twice), 'tensor')} of the model {'is' if len(twice) == 1 else 'are'} quantized a second time, "
             "which adds to the error",
-            facts=[("tensors", listed(twice, 6))],
+            facts=[
+                ("from", ", ".join(f"{count} {dtype}" for dtype, count in types.most_common())),
+                ("to", "the type of this model, in one rounding" if unpacked else "the same types again"),
+                ("tensors", listed(twice, 6)),
+            ],
             hint="merge the adapter into the weights that the model was quantized from, where you have them",
         )
     ]
@@ -104,7 +116,15 @@ def _added(pair: Pair, scale: float) -> Change:
     if pair.magnitude is None:
         return lambda x: merge(x, pair.a, pair.b, pair.scale * scale, rounded=pair.rounded)
     lengths = pair.magnitude
-    return lambda x: lengthen(merge(x, pair.a, pair.b, pair.scale * scale), lengths)
+
+    def change(x: Expression) -> Expression:
+        added = merge(x, pair.a, pair.b, pair.scale * scale)
+        if pair.columns:
+            return transpose(lengthen(transpose(added), lengths))
+        rows = (prod(added.shape[:-1]), added.shape[-1])
+        return reshape(lengthen(reshape(added, rows), reshape(lengths, rows[:1])), added.shape)
+
+    return change
 
 
 def _is_made(x: Expression) -> bool:
@@ -112,7 +132,7 @@ def _is_made(x: Expression) -> bool:
     if x.operation not in ("cast", "quantize") or x.operands[0].dtype not in FLOATS:
         return False
     own = x.operands[0]
-    while own.operation in ("merge", "lengthen", "reshape"):
+    while own.operation in ("merge", "lengthen", "reshape", "transpose"):
         own = own.operands[0]
     return x.dtype != own.dtype
 
@@ -120,11 +140,12 @@ def _is_made(x: Expression) -> bool:
 class _Merging:
     """The tensors of a model while they are changed."""
 
-    def __init__(self, base: Recipe, places: Places, requantize: bool) -> None:
+    def __init__(self, base: Recipe, places: Places, requantize: bool, unpacked: bool) -> None:
         self._base = base
         self._places = places
         self._entries = places.entries
         self._requantize = requantize
+        self._unpacked = unpacked
         self.constants: dict[str, bytes] = {}
 
     def change(self, name: str, change: Change) -> None:
@@ -137,7 +158,8 @@ class _Merging:
         if x.dtype in FLOATS or (x.operation == "quantize" and x.operands[0].dtype in FLOATS):
             return self._rounded(x, change)
         if not quants.is_carried(x.dtype) and self._requantize:
-            return quantize(x.dtype, self._shaped(change, dequantize(x)))
+            made = self._shaped(change, dequantize(x))
+            return made if self._unpacked else quantize(x.dtype, made)
         raise Error(
             f"the model's '{entry.name}' is quantized ({x.dtype}), and the adapter changes it",
             parameter=["requantize"],
@@ -219,6 +241,7 @@ class _Merging:
             types.append(old)
         if types[-1].dtype not in FLOATS and types[-1].operation == "leaf":
             self._changed(entry, lambda same: same)  # says that it is quantized, unless that is allowed
+            types = types[:-1] if self._unpacked else types
         for each in reversed(types):
             x = quantize(each.dtype, x, *(each.operands[1:] if each.operation == "quantize" else ()))
         return x

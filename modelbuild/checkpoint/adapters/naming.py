@@ -15,8 +15,28 @@ _QUANTIZED = re.compile(r"(-unsloth)?-(bnb-)?[48]-?bit$")
 _SIZE = re.compile(r"\d+(\.\d+)?[bm]\b", re.IGNORECASE)
 
 
+_HEADS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+"""Tasks of PEFT's whose models have a head of their own."""
+
+
 def doubts(adapter: Adapter, metadata: Mapping[str, bytes]) -> list[Error]:
-    """A warning where both sides name the base, and differently."""
+    """Warnings: where an adapter was trained for something else than text, and where both sides name the base, differently."""
+    return [*_other_task(adapter), *_other_base(adapter, metadata)]
+
+
+def _other_task(adapter: Adapter) -> list[Error]:
+    if adapter.task.upper() not in _HEADS:
+        return []
+    return [
+        Error(
+            f"the adapter was trained for {shown(adapter.task)}, with a head of its own that a model of text has no place for",
+            input="adapter_config.json",
+            hint="only adapters of causal language models (task_type CAUSAL_LM) answer in text",
+        )
+    ]
+
+
+def _other_base(adapter: Adapter, metadata: Mapping[str, bytes]) -> list[Error]:
     name = scalar(metadata, "general.name")
     # A folder's name is not always a model's: one that has an organization or a size is.
     is_said = isinstance(name, str) and (scalar(metadata, "general.organization") or _SIZE.search(name))

@@ -21,8 +21,9 @@ from modelbuild.words import in_json, listed, shown
 
 CONFIG = "adapter_config.json"
 
-_FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.(weight|bias))?")
-_MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?")
+_FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+)?(?:\.(weight|bias))?")
+"""With the adapter's own name, which is in files that were not written by save_pretrained."""
+_MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
 _WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
 
@@ -38,6 +39,7 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
     _refuse(config)
     settings = _Settings(config)
     found = _Parts(tensors)
+    _check_whole(config, found)
     pairs: dict[str, Pair] = {}
     fused: list[Fused] = []
     for module, parts in found.factors.items():
@@ -53,11 +55,10 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
             continue
         rank, scale = settings.of(module)
         _check_rank(module, a, b, rank, parts.embedding)
-        if parts.embedding and module in found.magnitudes:
-            raise _unsupported(f"a DoRA of an embedding ('{shown(module)}')", "use_dora")
-        if parts.embedding:
+        if is_embedding := parts.embedding:
             a, b = transpose(b), transpose(a)
-        pairs[f"{module}.weight"] = Pair(a, b, scale, found.magnitudes.pop(module, None), files, parts.embedding)
+        lengths = found.magnitudes.pop(module, None)
+        pairs[f"{module}.weight"] = Pair(a, b, scale, lengths, files, rounded=is_embedding, columns=is_embedding)
     if found.magnitudes:
         raise Error(
             f"'{next(iter(found.magnitudes))}' has a magnitude and no pair of factors",
@@ -65,9 +66,8 @@ def read(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Adapter:
         )
     biases = {f"{module}.bias": (x, settings.of(module)[1]) for module, x in found.biases.items()}
     rows = {f"{module}.weight": settings.rows(module, x) for module, x in found.rows.items()}
-    return Adapter(
-        pairs, biases, found.whole, frozenset(found.copies), rows, fused, settings.version, settings.invocation
-    )
+    copies, version, invocation = frozenset(found.copies), settings.version, settings.invocation
+    return Adapter(pairs, biases, found.whole, copies, rows, fused, version, invocation, settings.phrase)
 
 
 def _refuse(config: Mapping[str, Any]) -> None:
@@ -183,6 +183,23 @@ def _check_rank(module: str, a: Expression, b: Expression, rank: int, embedding:
     )
 
 
+def _check_whole(config: Mapping[str, Any], found: _Parts) -> None:
+    """Raise Error where the configuration speaks of tensors that the file does not have."""
+    modules = [name for name in found.factors if not re.sub(r"(\.base_layer)+$", "", name).endswith(".experts")]
+    lacking = [name for name in modules if name not in found.magnitudes]
+    lost = [
+        ("use_dora", f"no magnitude of '{shown(lacking[0])}'" if lacking else ""),
+        ("lora_bias", "no bias of a factor" if modules and not found.biases else ""),
+    ]
+    for key, what in lost:
+        if config.get(key) and what:
+            raise Error(
+                f"'{key}' is {in_json(config[key])}, and the adapter has {what}",
+                path=CONFIG,
+                hint="the file is not whole, or the configuration is another adapter's: save it again",
+            )
+
+
 class _Settings:
     """What the configuration says of each module."""
 
@@ -195,12 +212,7 @@ class _Settings:
         self.parameters = _names(config, "target_parameters")
         self.version = str(config.get("peft_version") or "")
         self.invocation = _tokens(config.get("alora_invocation_tokens") or [], "alora_invocation_tokens")
-        if config.get("invocation_string") and not self.invocation:
-            raise Error(
-                "'invocation_string' comes without alora_invocation_tokens, which is not supported yet",
-                path=CONFIG,
-                hint="add the list of its tokens as alora_invocation_tokens",
-            )
+        self.phrase = _text(config, "invocation_string") if not self.invocation else ""
 
     def of(self, module: str) -> tuple[int, float]:
         """Rank and factor of a module."""
@@ -247,6 +259,13 @@ def _number(config: Mapping[str, Any], key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 3e38:
         got = f"got {in_json(value)}" if key in config else "which is missing"
         raise Error(f"'{key}' expects a number, {got}", path=CONFIG)
+    return value
+
+
+def _text(config: Mapping[str, Any], key: str) -> str:
+    value = config.get(key) or ""
+    if not isinstance(value, str) or len(value) > 1 << 12:
+        raise Error(f"'{key}' expects a short text, got {in_json(value)}", path=CONFIG)
     return value
 
 

@@ -41,7 +41,16 @@ def read(files: Files) -> Adapter:
         raise Error("contains no tensors", path=role, hint="the adapter was not saved: save it again")
     found = mlx.read(config, dict(ordered)) if is_mlx(config, table) else peft.read(config, dict(ordered))
     base = config.get("base_model_name_or_path") or config.get("model")
-    return replace(found, base=base) if isinstance(base, str) else found
+    task = config.get("task_type")
+    return replace(found, base=base if isinstance(base, str) else "", task=task if isinstance(task, str) else "")
+
+
+def placed(error: Error, files: Files) -> Error:
+    """What is wrong with an adapter, in one of its files: that of the weights, where the error does not say another."""
+    if error.path or error.parameter or error.input:
+        return error.of_input()
+    ((role, _),) = files.tables()
+    return error.replace(input=role)
 
 
 def configuration(data: bytes | None) -> Mapping[str, Any]:

@@ -222,6 +222,10 @@ class FastTokenizer:
             "the one of the model that it is based on",
         )
 
+    def encoded(self, text: str) -> list[int]:
+        """The ids that a text becomes, with those of the special tokens around it. Raises Error."""
+        return self._bounded(self.vocabulary, self._model.get("merges") or []).ids_with_special(text)
+
     def _needed(self) -> tuple[Mapping[str, int], Sequence[str]] | None:
         """As much of vocabulary and merges as can bear upon TEXT: a tenth of the time. None where that cannot be told simply.
 

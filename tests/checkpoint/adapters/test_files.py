@@ -38,6 +38,7 @@ def test_a_folder_of_an_adapter(names: list[str], found: str) -> None:
         ([PEFT, MLX], [], "two adapters", f"x/{PEFT}"),
         (["a.gguf", "b.gguf"], [], "several GGUF files", "name one of them"),
         (["lora.safetensors", "adapter_config.json"], [], "'lora.safetensors'", "x/lora.safetensors"),
+        (["adapter_model-00001-of-00002.safetensors", "adapter_config.json"], [], "in several files", "save it in one"),
         (["notes.txt"], [], "no adapter", ""),
         ([], [], "no adapter", ""),
     ],

@@ -196,6 +196,96 @@ def test_quantized_leaves_are_changed_where_that_is_allowed(tmp_path: Path) -> N
     assert [name for name in old if old[name] != found[name]] == ["blk.0.attn_q.weight", "blk.1.attn_q.weight"]
 
 
+def test_what_is_quantized_after_the_merge_is_rounded_once(tmp_path: Path) -> None:
+    model, case = base(tmp_path / "model")
+    (tmp_path / "g").mkdir()
+    whole = recipes.file_of(quantize(model, "q8_0"), recipes.Folder(tmp_path / "model").leaves())
+    (tmp_path / "g" / "x.gguf").write_bytes(whole)
+    packed = recipes.imported(tmp_path / "g", ["x.gguf"])
+    one, two = (
+        adapters.write_peft(tmp_path / name, adapters.factors(case.shapes, r".*q_proj"), more=more, lora_alpha=alpha)
+        for name, alpha, more in (("one", 8, {}), ("two", 3, put(lm_head__weight=adapters.matrix("h", 320, 64))))
+    )
+    both = packed
+    for each in (one, two):
+        both = merged(each, both, requantize=True, unpacked=True)
+    made = quantize(both, "q4_0", requantize=True)
+    operations = {}
+    for name in ("blk.0.attn_q.weight", "output.weight", "blk.0.attn_k.weight"):
+        x = next(entry.expression for entry in made.tensors if entry.name == name)
+        operations[name] = []
+        while x.operands:
+            operations[name].append(f"{x.operation} {x.dtype}")
+            x = x.operands[0]
+    assert operations == {
+        "blk.0.attn_q.weight": ["quantize q4_0", "merge f32", "merge f32", "dequantize f32"],
+        "output.weight": ["quantize q8_0"],
+        "blk.0.attn_k.weight": ["quantize q4_0", "dequantize f32"],
+    }
+    assert bytes_of(made, tmp_path / "g" / "x.gguf", one, two)
+
+
+def moe(folder: Path) -> tuple[Recipe, dict[str, tuple[int, ...]]]:
+    model, case = base(folder, "mixtral", "eight experts")
+    return model, {name: shape for name, shape in case.shapes.items() if ".experts." in name and ".w1." in name}
+
+
+def test_experts_of_different_ranks(tmp_path: Path) -> None:
+    model, shapes = moe(tmp_path / "model")
+    pairs = adapters.factors(shapes, r".*w1")
+    few = [module for module in pairs if ".experts.3." in module]
+    for module in few:
+        pairs[module] = {"A": pairs[module]["A"][:2], "B": np.ascontiguousarray(pairs[module]["B"][:, :2])}
+    lora = adapters.write_peft(tmp_path / "lora", pairs, r=4, rank_pattern={r"experts\.3\.w1": 2})
+    found, old = (bytes_of(each, tmp_path / "model", lora) for each in (merged(lora, model), model))
+    rows, columns = shapes[f"{few[0]}.weight"]
+    for number in (0, 3):
+        pair = pairs[few[0].replace("experts.3", f"experts.{number}")]
+        before, after = (
+            wide(each["blk.0.ffn_gate_exps.weight"], 8, rows, columns)[number].astype(float) for each in (old, found)
+        )
+        expected = before + 8 / len(pair["A"]) * pair["B"].astype(float) @ pair["A"]
+        np.testing.assert_allclose(after, expected, atol=2**-8 * np.abs(expected).max())
+
+
+def magnitudes(pairs: Any) -> dict[str, NDArray[np.float32]]:
+    return {
+        f"base_model.model.{module}.lora_magnitude_vector": np.arange(1, len(pair["B"]) + 1).astype("<f4")
+        for module, pair in pairs.items()
+    }
+
+
+def test_a_dora_of_experts_gives_their_rows_its_lengths(tmp_path: Path) -> None:
+    model, shapes = moe(tmp_path / "model")
+    pairs = adapters.factors(shapes, r".*w1")
+    lora = adapters.write_peft(tmp_path / "lora", pairs, more=magnitudes(pairs), use_dora=True)
+    found = bytes_of(merged(lora, model), tmp_path / "model", lora)
+    rows, columns = next(iter(shapes.values()))
+    made = wide(found["blk.0.ffn_gate_exps.weight"], 8, rows, columns).astype(float)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=-1), [range(1, rows + 1)] * 8, rtol=2**-8)
+
+
+def test_a_dora_of_an_embedding_gives_its_columns_their_lengths(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model")
+    more = put(
+        model__embed_tokens__lora_embedding_A=adapters.matrix("a", 4, 320),
+        model__embed_tokens__lora_embedding_B=adapters.matrix("b", 64, 4),
+        model__embed_tokens__lora_magnitude_vector=np.arange(1, 65).astype("<f4"),
+    )
+    lora = adapters.write_peft(tmp_path / "lora", {}, more=more, use_dora=True)
+    found = bytes_of(merged(lora, model), tmp_path / "model", lora)
+    made = wide(found["token_embd.weight"], 320, 64).astype(float)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=0), range(1, 65), rtol=2**-8)
+
+
+def test_a_dora_of_some_experts_is_refused(tmp_path: Path) -> None:
+    model, shapes = moe(tmp_path / "model")
+    pairs = adapters.factors(shapes, r".*w1")
+    some = {module: pair for module, pair in pairs.items() if ".experts.1." not in module}
+    lora = adapters.write_peft(tmp_path / "lora", some, more=magnitudes(some), use_dora=True)
+    golden.check("merge-dora-of-some-experts", golden.complaint(lambda: merged(lora, model)))
+
+
 def test_an_output_of_its_own_for_a_model_that_uses_its_embedding(tmp_path: Path) -> None:
     model, _ = base(tmp_path / "model", "llama", "f16, tied")
     head = {"lm_head": {"A": adapters.matrix("a", 4, 64), "B": adapters.matrix("b", 320, 4)}}
@@ -265,11 +355,11 @@ LIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
                f"{Q.replace('.', '__')}__lora_magnitude_vector": adapters.matrix("m", 65)}),
         {"use_dora": True},
     ),
-    "magnitude-of-an-embedding": (
+    "magnitude-of-rows-of-an-embedding": (
         "llama",
         put(model__embed_tokens__lora_embedding_A=adapters.matrix("a", 4, 320),
             model__embed_tokens__lora_embedding_B=adapters.matrix("b", 64, 4),
-            model__embed_tokens__lora_magnitude_vector=adapters.matrix("m", 64)),
+            model__embed_tokens__lora_magnitude_vector=adapters.matrix("m", 320)),
         {"use_dora": True},
     ),
     "bias-of-none": ("llama", put(**{f"{Q.replace('.', '__')}__lora_A__weight": adapters.matrix("a", 4, 64),
@@ -294,4 +384,4 @@ def test_a_scale_of_whole_tensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_golden_has_its_case() -> None:
-    assert golden.unused("merge-", {f"merge-{lie}" for lie in (*LIES, "quantized")}) == set()
+    assert golden.unused("merge-", {f"merge-{lie}" for lie in (*LIES, "quantized", "dora-of-some-experts")}) == set()

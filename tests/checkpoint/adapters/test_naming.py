@@ -16,6 +16,13 @@ def warned(base: str, name: str, organization: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("task", "count"), [("SEQ_CLS", 1), ("token_cls", 1), ("CAUSAL_LM", 0), ("FEATURE_EXTRACTION", 0), ("", 0)]
+)
+def test_a_head_that_a_model_of_text_lacks_is_told(task: str, count: int) -> None:
+    assert len(doubts(Adapter({}, task=task), {})) == count
+
+
+@pytest.mark.parametrize(
     ("base", "name"),
     [
         ("meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 1B Instruct"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from modelbuild.errors import Error
 from modelbuild.tensors import kernels, products
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.merge import merge
@@ -99,3 +100,10 @@ def test_every_instruction_set_makes_numpys_bytes(
 def test_other_sizes_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError):
         products.add_product(bytearray(sizes[0]), bytes(sizes[1]), bytes(sizes[2]), 4, 1 if sizes[0] else 0, 1.0)
+
+
+def test_a_sum_that_cannot_be_stored_blames_both(made: Made) -> None:
+    x, a, b = (made.leaf(*shape, data=np.full(shape, 1e30, "<f4").tobytes()) for shape in ((2, 3), (1, 3), (2, 1)))
+    with pytest.raises(Error, match="with the adapter merged into it") as caught:
+        made.make(made.folder / "out", ("t", cast("bf16", merge(x, a, b, 1.0))))
+    assert [label for label, _ in caught.value.facts] == ["at", "the model", "the adapter"]

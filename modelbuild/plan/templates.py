@@ -1,0 +1,127 @@
+"""The TEMPLATE that follows from a chat template: that of the weights, or of an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.errors import Error
+from modelbuild.ollama import manifest as media
+from modelbuild.plan.declared import Declared
+from modelbuild.plan.layers import Base, Derived, LayerStep
+from modelbuild.plan.remarks import Bare
+from modelbuild.project.variant import Variant
+from modelbuild.steps import layer
+
+if TYPE_CHECKING:
+    from modelbuild.ollama.chat_templates import Family
+    from modelbuild.plan.adapters import Adapters
+
+NONE = Derived("", (), {})
+
+
+class Templates:
+    """Makes templates of chat templates. `warnings` are of adapters whose chat templates are not taken."""
+
+    def __init__(self, adapters: Callable[[], Adapters], declared: Declared) -> None:
+        self._adapters = adapters
+        self._declared = declared
+        self.warnings: list[Error] = []
+
+    def of_adapters(self, variant: Variant) -> Chat | None:
+        """The chat template that the adapters of a variant bring along."""
+        return self._adapters().chat(variant) if variant.adapters else None
+
+    def of_weights(self, variant: Variant, found: Chat | None) -> Derived:
+        """What follows from the weights' chat template, where it is one that we know.
+
+        A template of the variant's own, and `template = false`, stand against it.
+        """
+        if _is_said(variant):
+            return NONE
+        found = self.of_adapters(variant) or found
+        if text := variant.metadata.get("tokenizer.chat_template"):
+            found = found._replace(template=text, file="metadata") if found else Chat(text, "metadata")
+        if found is None or variant.metadata.get("tokenizer.chat_template") == "":
+            return NONE
+        family = _family(found)
+        if family is None:
+            return NONE
+        how = f"{family.name}, recognized from {found.file}"
+        values = layer.Parameters(text=family.template, recognized=how)
+        made = self._declared.step(variant, layer, values, what="template")
+        parameters = {"stop": list(family.stop)} if family.stop else {}
+        return Derived(family.template, (LayerStep(media.TEMPLATE, made),), parameters)
+
+    def over(self, variant: Variant, base: Base) -> Base:
+        """A model that a variant is based on, as the chat template of the variant's adapters makes it.
+
+        A TEMPLATE or a renderer that somebody has said stays, with a warning; one that follows from the base's own
+        chat template gives way.
+        """
+        chat = self.of_adapters(variant)
+        if chat is None or _is_said(variant) or _same(chat, base.chat):
+            return base
+        old = base.derived or NONE
+        here = tuple(each for each in base.layers if each.media_type == media.TEMPLATE)
+        given = bool(here) and (
+            base.derived is None or [each.step for each in here] != [each.step for each in old.layers]
+        )
+        if given or (not here and base.derived is None) or "renderer" in base.config:
+            if here or "renderer" in base.config:
+                self.warnings.append(
+                    self._stays(variant, chat, "renderer" if "renderer" in base.config else "TEMPLATE")
+                )
+            return base
+        new = self.of_weights(variant, base.chat)
+        kept = {key: value for key, value in base.parameters.items() if old.parameters.get(key) != value}
+        layers = tuple(each for each in base.layers if each.media_type != media.TEMPLATE)
+        bare = base.bare or Bare(chat.file, chat.file, True)
+        parameters = {**new.parameters, **kept}
+        return base._replace(layers=layers + new.layers, parameters=parameters, chat=chat, derived=new, bare=bare)
+
+    def _stays(self, variant: Variant, chat: Chat, what: str) -> Error:
+        place = next(each.place for each in reversed(variant.adapters) if self._adapters().read(each).tokens)
+        return place.error(
+            f"the adapter's chat template ({chat.file}) is not that of the base, whose {what} stays",
+            hint="if the adapter was trained with its own, set `template` as well",
+        )
+
+
+def given(chat: Chat | None, text: str | None, step: str) -> Derived | None:
+    """A TEMPLATE of a models folder as one that was made of the weights' chat template; None where it says something else."""
+    if text is None:
+        return NONE
+    family = _family(chat) if chat is not None else None
+    if family is None or family.template != text:
+        return None
+    parameters = {"stop": list(family.stop)} if family.stop else {}
+    return Derived(family.template, (LayerStep(media.TEMPLATE, step),), parameters)
+
+
+def bare(variant: Variant, found: Bare) -> Bare | None:
+    """What weights are that give no TEMPLATE; the variant's metadata may say a chat template, or deny it."""
+    said = variant.metadata.get("tokenizer.chat_template")
+    if said is None:
+        return found
+    return found._replace(template=found.path) if said else None
+
+
+def _is_said(variant: Variant) -> bool:
+    return variant.string("template") is not None or "template" in variant.cleared
+
+
+def _same(one: Chat, other: Chat | None) -> bool:
+    """Whether two chat templates are the same, or make the same TEMPLATE."""
+    if other is None or one.template == other.template:
+        return other is not None
+    first, second = _family(one), _family(other)
+    return first is not None and second is not None and (first.template, first.stop) == (second.template, second.stop)
+
+
+def _family(chat: Chat) -> Family | None:
+    from modelbuild.ollama import chat_templates
+
+    tokens = {name: text for name, text in (("bos", chat.bos), ("eos", chat.eos)) if text is not None}
+    return chat_templates.recognize(chat.template, **tokens)
