@@ -59,7 +59,8 @@ class Pusher:
         self._library = library
         self._hear = hear
         self._held: dict[tuple[Origin, str], list[str]] = {}
-        self._named: list[tuple[Name, frozenset[str]]] | None = None
+        self._named: Sequence[tuple[Name, frozenset[str]]] | None = None
+        self._mutex = threading.Lock()
 
     def push(self, data: bytes, name: Name) -> Pushed:
         """Push a manifest, byte for byte, and its blobs.
@@ -120,25 +121,29 @@ class Pusher:
         """Another repository of the same registry that probably has a blob: `namespace/model`."""
         candidates = list(self._known(repository, digest))
         with suppress(Error):
-            candidates += self._same_host(repository, Name.parse(named[digest] or "") if named.get(digest) else None)
-        for name, digests in self._library_names():
-            if digest in digests:
-                candidates += self._same_host(repository, name)
+            candidates += self._beside(repository, [Name.parse(named.get(digest) or "")])
+        candidates += self._beside(repository, [name for name, digests in self._library_names() if digest in digests])
         return next((each for each in candidates if each != repository.path), None)
 
-    def _same_host(self, repository: Repository, name: Name | None) -> Iterator[str]:
-        if name is not None and self.transport.origin(name.host) == repository.origin:
-            yield f"{name.namespace}/{name.model}"
-
-    def _library_names(self) -> list[tuple[Name, frozenset[str]]]:
-        """The names of the models folder with the digests of their layers; looked up once."""
-        if self._named is None:
-            self._named = []
+    def _beside(self, repository: Repository, names: Sequence[Name]) -> Iterator[str]:
+        """The repositories of those names that are of the same registry."""
+        for name in names:
             with suppress(Error):
-                for name in self._library.names():
-                    if (served := self._library.served(name.path())) is not None:
-                        self._named.append((name, frozenset(layer.digest for layer in served.layers)))
-        return self._named
+                if self.transport.origin(name.host) == repository.origin:
+                    yield f"{name.namespace}/{name.model}"
+
+    def _library_names(self) -> Sequence[tuple[Name, frozenset[str]]]:
+        """The names of the models folder with the digests of their layers; looked up once."""
+        with self._mutex:
+            if self._named is None:
+                self._named = [*self._looked_up()]
+            return self._named
+
+    def _looked_up(self) -> Iterator[tuple[Name, frozenset[str]]]:
+        with suppress(Error):
+            for name in self._library.names():
+                if (served := self._library.served(name.path())) is not None:
+                    yield name, frozenset(layer.digest for layer in served.layers)
 
     # The manifest
 

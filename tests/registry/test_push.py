@@ -125,6 +125,7 @@ def test_a_layer_is_taken_from_a_model_of_the_folder_that_was_pulled_from_the_sa
     registry.hold("acme/pulled", SMALL_MODEL)
     models.model(f"{registry.host}/acme/pulled:v0", temperature=0.1)
     models.model("elsewhere.example.com/acme/other:v0", temperature=0.1)
+    models.model("a:b:c/acme/no-host-at-all:v0", temperature=0.1)
     assert pusher.push(models.model(), named(registry, "team/chat:v1")).mounted == 1
 
 
