@@ -19,7 +19,7 @@ ROWS = (
     ("cli",),
     ("session",),
     ("plan",),
-    ("steps", "project", "publish"),
+    ("steps", "project", "publish", "runners"),
     ("checkpoint", "registry"),
     ("ollama", "tensors", "engine"),
     ("ground",),

@@ -11,7 +11,6 @@ VERBS = {
     # Ollama's
     "ollama": "Ollama is a separate program: `ollama {names}`",
     "create": "`modelbuild -f Modelfile -t {names}` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
-    "run": "Ollama runs models: `ollama run {names}`",
     "serve": "Ollama serves models: `ollama serve`; `modelbuild show NAME` names the file for `llama-server -m`",
     "stop": "Ollama stops models: `ollama stop {names}`; Ctrl-C stops a build",
     "ps": "Ollama lists running models: `ollama ps`; `modelbuild list` lists the models of the project",
@@ -94,6 +93,8 @@ OPTIONS = {
     "--outfile": "did you mean '--output'?",
     "--outtype": "-q TYPE sets it for weights and Modelfiles, `outtype` for a model of a ModelBuild.toml: --set MODEL.outtype=bf16",
     "--type": "did you mean '--quantize'?",
+    "--num-predict": "`modelbuild run TARGET` has -p num_predict=N",
+    "--temp": "`modelbuild run TARGET` has -p temperature=N",
     "--load": "`modelbuild` puts what it builds into the models folder",
     "--install-completion": VERBS["completion"],
     "--show-completion": VERBS["completion"],

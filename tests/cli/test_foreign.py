@@ -16,8 +16,8 @@ from tests.projects import write
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["run", "chat"], "Ollama runs models: `ollama run chat`"),
-        (["run"], "Ollama runs models: `ollama run NAME`"),
+        (["stop", "chat"], "Ollama stops models: `ollama stop chat`; Ctrl-C stops a build"),
+        (["stop"], "Ollama stops models: `ollama stop NAME`; Ctrl-C stops a build"),
         (
             ["create", "me/chat"],
             "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
@@ -68,7 +68,14 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
         first = words.split()[0] if words else ""
         assert first == "" or first.startswith(("-", "{")) or first in commands()
     for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
-        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"], ["help", "list"]):
+        for words in (
+            ["help"],
+            ["help", "build"],
+            ["help", "clean"],
+            ["help", "graph"],
+            ["help", "list"],
+            ["help", "run"],
+        ):
             assert main.main(words) == 0
         assert option in capsys.readouterr().out
 
@@ -116,7 +123,7 @@ def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     whole = capsys.readouterr().out
     assert main.main(["--help"]) == 0
     assert whole == capsys.readouterr().out
-    assert main.main(["help", "run"]) == 2
-    assert "Ollama runs models" in capsys.readouterr().err
+    assert main.main(["help", "stop"]) == 2
+    assert "Ollama stops models" in capsys.readouterr().err
     assert main.main(["help", "lst"]) == 2
     assert "did you mean 'list'?" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def golden(name: str, project: Project, *words: str, **env: str) -> None:
         ("unknown_targets", ["list", "x", "bose"]),
         ("unknown_row", ["base:q9"]),
         ("misspelled_command", ["lst"]),
-        ("foreign_run", ["run", "chat"]),
+        ("foreign_stop", ["stop", "chat"]),
         ("foreign_option", ["bake", "--print"]),
         ("help_list", ["help", "list"]),
         ("help_of_no_command", ["help", "lst"]),

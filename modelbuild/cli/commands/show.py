@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.one_target import one
 from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
-from modelbuild.project.broken import told
 from modelbuild.words import cut, in_line, listed, plural, size
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
     session, report = call.session, call.report
-    output = _one(session, target)
+    output = one(session, target, "show")
     if as_modelfile:
         report.document(_modelfile(session, output))
         return GOOD
@@ -56,29 +55,6 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     else:
         report.result(shown.text(report.width))
     return GOOD
-
-
-def _one(session: Session, target: str | None) -> Output:
-    """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
-    if target is None and len(session.words().known) == 1:
-        target = session.words().known[0]
-    selection = session.select([target] if target else ())
-    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
-    if not labels:
-        raise selection.empty()
-    if len(labels) > 1:
-        latest = session.words().resolve(f"{target}:latest") or ()
-        chosen = [label for label in labels if label in latest]
-        if len(chosen) != 1:
-            raise Error(
-                f"'{target or os.path.basename(session.file)}' matches {len(labels)} variants, need one",
-                facts=[("variants", listed(labels))],
-                hint=f"name one, such as `modelbuild show {labels[0]}`",
-            )
-        labels = chosen
-    if broken := [each for each in selection.broken if each.label in labels]:
-        raise Errors(told(broken))
-    return next(output for output in selection.outputs if output.label in labels)
 
 
 class _Shown:
