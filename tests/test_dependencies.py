@@ -24,9 +24,9 @@ def declared() -> set[str]:
 
 
 def optional() -> set[str]:
-    """What an extra brings along: for one task, and imported only there."""
+    """What the extra for downloads brings along, and is imported only there. The program of the other one is started."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return {re.split(r"[<>=]", line)[0] for name, lines in table.items() if name != "dev" for line in lines}
+    return {re.split(r"[<>=]", line)[0] for line in table["hf"]}
 
 
 def imported() -> set[str]:
