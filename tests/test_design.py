@@ -32,6 +32,8 @@ ELSEWHERE = {
     ),
     "checkpoint.adapters.proof": "e2e/test_adapters.py",
     "session.applied": "e2e/test_adapters.py",
+    **dict.fromkeys(("cli.fetched", "session.fetching", "session.updating"), "e2e/test_fetching.py"),
+    "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "shapes": "shapes/test_shapes.py",

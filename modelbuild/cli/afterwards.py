@@ -25,12 +25,15 @@ def by_shortest(models: Iterable[Sequence[str]], published: Mapping[str, str]) -
     return dict(sorted(found.items(), key=lambda each: not each[0].endswith("/latest")))
 
 
-def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
-    """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest."""
+def said(folder: str, built: Mapping[str, str], *, offline: bool = False) -> tuple[str, Error | None]:
+    """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest.
+
+    offline  ask no server, not even one of this machine
+    """
     first = displayed(next(iter(built))).removesuffix(":latest")
     home = os.path.expanduser("~")
     default = default_folder(None, home)
-    at = server.address(os.environ.get("OLLAMA_HOST"))
+    at = None if offline else server.address(os.environ.get("OLLAMA_HOST"))
     serves = server.listed(at) if at is not None else None
     unseen = _unseen(folder, built, at, serves) if at is not None and serves is not None else None
     shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder

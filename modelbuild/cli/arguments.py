@@ -93,6 +93,8 @@ def common(hidden: bool) -> list[click.Parameter]:
         option(["--var", "vars"], multiple=True, type=Pair(), metavar="NAME=VALUE", help="Set a variable of [vars]."),
         option(["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's."),
         option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
+        option(["--locked"], is_flag=True, default=None, help="Fail if ModelBuild.lock would change."),
+        option(["--offline"], is_flag=True, default=None, help="Use no network: build from what is here."),
         option(["--memory"], type=Size(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
         option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout."),
         option(quiet, is_flag=True, default=None, help="Print only errors."),

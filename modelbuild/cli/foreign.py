@@ -62,7 +62,7 @@ VERBS = {
 SAME = {
     "start": "serve", "delete": "remove", "uninstall": "remove", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "download": "fetch", "upload": "publish",
+    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "download": "fetch", "upload": "publish",
     "login": "signin", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""

@@ -10,10 +10,15 @@ from modelbuild.digest import canonical
 
 
 class Source(NamedTuple):
-    """A file the project reads. `form` says how its digest is taken: `bytes`, or a weights format with a digest per tensor."""
+    """A file the project reads.
+
+    form   how its digest is taken: `bytes`, or a weights format with a digest per tensor
+    known  its digest where it is not there and can be fetched: what was made of it needs it no more
+    """
 
     path: str
     form: str
+    known: str = ""
 
     @property
     def is_weights(self) -> bool:

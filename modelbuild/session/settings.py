@@ -15,6 +15,8 @@ class Settings(NamedTuple):
     """The options that every command takes; None and empty for what the command line leaves open.
 
     wanted  what an export wants of models besides, as `shapes.wants` says
+    locked   refuse to change the lock
+    offline  use no network
     """
 
     folder: str = "."
@@ -27,6 +29,8 @@ class Settings(NamedTuple):
     vars: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
     wanted: str | None = None
+    locked: bool = False
+    offline: bool = False
 
 
 def options(settings: Settings) -> list[str]:

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
@@ -134,9 +135,16 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
             return GOOD
     from modelbuild.session import naming
 
+    verb = "would be" if asked.dry_run else "was"
+    chosen = _select(call, asked.targets)
+    if wrong(chosen.broken) and not despite_broken:
+        # Before anything is fetched.
+        return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
+    if not asked.dry_run:
+        fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets, into)
-    if selection.broken and not despite_broken:
-        return _refuse(call, selection, "would be" if asked.dry_run else "was")
+    if selection.broken and not (despite_broken or asked.dry_run):
+        return _refuse(call, selection, verb)
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
@@ -160,10 +168,17 @@ def _send(call: Invocation, asked: Request) -> int:
     """Build, and send what was asked for to a server. One that cannot be reached is found before anything is built."""
     from modelbuild.cli import sending
 
-    for option, given in (("-o", asked.output), ("--dry-run", asked.dry_run), ("--watch", asked.watch)):
+    for option, given in (
+        ("-o", asked.output),
+        ("--dry-run", asked.dry_run),
+        ("--watch", asked.watch),
+        ("--offline", call.settings.offline),
+    ):
         if given:
             raise Error(f"--ollama and {option} cannot be used together", hint="leave one of them out")
     client = sending.server(asked.ollama or os.environ.get("OLLAMA_HOST", ""))
+    if asked.keep_going or not wrong(_select(call, asked.targets).broken):
+        fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets)
     code = GOOD
     if selection.broken and not asked.keep_going:
@@ -218,7 +233,7 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     report.errors(told(selection.broken))
     if selection.outputs:
         report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
-    return WRONG
+    return WRONG if wrong(selection.broken) else FAILED
 
 
 def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
@@ -229,7 +244,7 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     from modelbuild.cli.afterwards import by_shortest, said
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    line, warning = said(call.session.models.root, names)
+    line, warning = said(call.session.models.root, names, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
         report.warning(warning)
@@ -267,6 +282,10 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         try:
             if selection.outputs or not selection.broken:
                 failures = build(session, selection, options, hear)
+                if session.outside:
+                    from modelbuild.session import pins
+
+                    pins.remember(session, selection.outputs)
         except Error as error:
             failures = [error]
         if progress.summary is None and (report.as_json or selection.broken):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import shapes
 from modelbuild.cli.commands import build
+from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error
@@ -77,6 +78,7 @@ def run(call: Invocation, **given: Any) -> int:
     if not asked.targets and call.settings.file is None:
         _refuse_target(call, asked.dest)
     path = started_in(call.settings.folder, asked.dest)
+    fetch(call, lambda: call.session.select(asked.targets))
     selection = _selection(call, asked, _wanted(path, asked))
     assert selection.exported is not None
     selection.exported.way_out = "move it away, name another place, or use --force"

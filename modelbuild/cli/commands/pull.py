@@ -58,6 +58,8 @@ def run(
     from modelbuild.session.models_root import models_root
     from modelbuild.session.settings import started_in
 
+    if call.settings.offline:
+        raise Error("--offline and pull cannot be used together", hint="leave one of them out")
     parsed = list(dict.fromkeys(Name.parse(name) for name in names))
     for warning in filter(None, (name.reserved() for name in parsed)):
         call.report.warning(warning)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
+from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.errors import Error, Stopped
 from modelbuild.words import duration, listed, plural, size
@@ -47,9 +48,13 @@ def run(
     from modelbuild.session import pushing
 
     report = call.report
+    if call.settings.offline and not dry_run:
+        raise Error("--offline and push cannot be used together", hint="leave one of them out")
     if targets and not pushing.is_project(call.settings):
         found = pushing.without_project(call.settings, targets, to)
     else:
+        if not dry_run:
+            _fetch(call, targets)
         found = pushing.of_project(call.session, targets, to)
     if found.skipped:
         report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
@@ -66,6 +71,14 @@ def _told(call: Invocation, found: Orders) -> int:
     else:
         call.report.result("\n".join(f"would push  {order.label} to {order.to.display()}" for order in found.orders))
     return GOOD
+
+
+def _fetch(call: Invocation, words: Sequence[str]) -> None:
+    """Bring here what the targets among some words are based on and a build needs."""
+    known = call.session.words()
+    targets = [word for word in words if known.resolve(word) is not None]
+    if targets or not words:
+        fetch(call, lambda: call.session.select(targets))
 
 
 def _built(call: Invocation, found: Orders) -> int:

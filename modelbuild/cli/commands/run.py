@@ -125,6 +125,10 @@ def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Librar
     from modelbuild.session import state
 
     session = call.session
+    if build and (target is not None or len(session.words().known) == 1):
+        from modelbuild.cli.fetched import fetch
+
+        fetch(call, lambda: session.select([target] if target else ()))
     output = one(session, target, "run")
     if build:
         standing = session.standing(session.graph.select([output]))
