@@ -32,6 +32,7 @@ ELSEWHERE = {
     ),
     "checkpoint.adapters.proof": "e2e/test_adapters.py",
     "session.applied": "e2e/test_adapters.py",
+    "plan.restored": "e2e/test_export.py",
     **dict.fromkeys(("cli.fetched", "session.fetching", "session.updating"), "e2e/test_fetching.py"),
     "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",

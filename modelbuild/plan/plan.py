@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild import shapes
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
@@ -19,6 +18,7 @@ from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.remarks import Bare, Prompts, Remark
+from modelbuild.plan.restored import Restored
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
@@ -28,7 +28,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import config, convert, gather, layer, manifest, pack, quantize
+from modelbuild.steps import config, convert, layer, manifest, quantize
 from modelbuild.tensors import operations
 from modelbuild.words import listed
 
@@ -67,10 +67,7 @@ def plan(
     weights, declared = WeightsReader(observed), Declared(project.file)
     models = PulledModels(observed, weights, libraries, pins or {}, cache)
     bases = Bases(project, observed, weights, models, Hub(observed, weights, pins or {}))
-    all_of_them = wanted == shapes.CHECKPOINT
-    some = any(shapes.wants(to.shape) == shapes.CHECKPOINT for each in project.variants for to in each.exports)
-    planner = _Planner(bases, weights, observed, declared)
-    planner.restores, planner.restores_all = all_of_them or some, all_of_them
+    planner = _Planner(bases, weights, observed, declared, Restored(project.variants, declared, wanted))
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -90,18 +87,20 @@ def plan(
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared) -> None:
+    def __init__(
+        self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared, restored: Restored
+    ) -> None:
         self._bases = bases
         self._weights = weights
         self._observed = observed
         self._declared = declared
+        self._restored = restored
         self._templates = Templates(lambda: self._adapters, declared)
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
         self.outside: dict[str, Outside] = {}
         self._used: set[tuple[str, str]] = set()
-        self.restores = self.restores_all = False
 
     @cached_property
     def _adapters(self) -> Adapters:
@@ -124,30 +123,13 @@ class _Planner:
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
-        self._remark(variant, base)
+        templates.remark(self.prompts, variant, base)
         if base.outside is not None:
             self.outside[variant.label] = base.outside
         names = tuple(name.path() for name in variant.names)
         files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
         exports = outputs.exports(variant)
-        return Output(variant.label, names, made, blobs, files, exports, self._packed(variant, base))
-
-    def _packed(self, variant: Variant, base: Base) -> tuple[str, ...]:
-        """The steps of a variant's checkpoint, where one is wanted: that of its file, and that of its recipe."""
-        wanted = next((each for each in variant.exports if shapes.wants(each.shape) == shapes.CHECKPOINT), None)
-        if base.restored is None and wanted is not None:
-            what = f"'{variant.label}' is not made from a folder of safetensors, and has no weights before quantization"
-            raise wanted.folder.place.error(what, hint="name such a folder in FROM, or another shape", value=False)
-        if base.restored is None or not (wanted or self.restores_all):
-            return ()
-        values = pack.Parameters(operations=operations.versions() or None)
-        return (self._declared.step(variant, pack, values, [("checkpoint", base.restored)]), base.restored)
-
-    def _remark(self, variant: Variant, base: Base) -> None:
-        kinds = {each.media_type for each in base.layers}
-        chosen = "template" in variant.cleared or variant.string("template") is not None or "renderer" in base.config
-        if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
-            self.prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))
+        return Output(variant.label, names, made, blobs, files, exports, self._restored.packed(variant, base))
 
     def planned(self, variant: Variant | Broken) -> Base:
         """Plan a variant's layers. Of what is wrong with it, the same errors are raised wherever it is a base."""
@@ -335,13 +317,6 @@ class _Planner:
             case files:
                 return self._imported(variant, files)
 
-    def _gathered(self, variant: Variant, folder: CheckpointFolder) -> str:
-        """The step that takes a checkpoint as it is, where some model is wanted as one."""
-        from modelbuild.checkpoint.shards import BESIDE
-
-        beside = [(name, Source(os.path.join(folder.path, name), "bytes")) for name in BESIDE]
-        return self._declared.step(variant, gather, gather.Parameters(), [*folder.files, *beside])
-
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
         self._used.add((variant.label, "outtype"))
         values = convert.Parameters(
@@ -354,7 +329,7 @@ class _Planner:
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
-        restored = self._gathered(variant, folder) if self.restores else None
+        restored = self._restored.gathered(variant, folder)
         layers = (LayerStep(media.MODEL, ""), *made.layers)
         base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
         return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)

@@ -1,4 +1,4 @@
-"""Remove what this project wrote: models, and files of `output` and `export`.
+"""Remove what this project wrote: models, outputs and exports.
 
 Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
 declares. --cache (after the command) empties the cache of all projects instead; what was in it can be made again.
