@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import file_name, sha256
 from modelbuild.errors import Error
@@ -140,15 +140,26 @@ def is_blob(path: str) -> bool:
 
 
 def named_blobs(manifest: bytes) -> set[str]:
-    """Digests of the config and layers of a manifest, however it was written. Raises ValueError for what is none."""
+    """Digests of the config and layers of a manifest, however it was written. Raises ValueError for what is none.
+
+    To Go, upper and lower case of the names of members are one, and a member that comes twice is no fault: all of them count.
+    """
     try:
-        value = json.loads(manifest)
+        value = json.loads(manifest, object_pairs_hook=tuple)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict) or not isinstance(value.get("layers") or [], list):
+    if not isinstance(value, tuple):
         raise ValueError("not a manifest")
-    layers = [value.get("config"), *(value.get("layers") or [])]
-    return {str(layer.get("digest")).replace("sha256-", "sha256:") for layer in layers if isinstance(layer, dict)}
+    named: list[Any] = []
+    for key, member in value:
+        if key.casefold() == "config":
+            named.append(member)
+        elif key.casefold() == "layers":
+            if not isinstance(member or [], list):
+                raise ValueError("not a manifest")
+            named += member or []
+    members = [pair for layer in named if isinstance(layer, tuple) for pair in layer]
+    return {str(digest).replace("sha256-", "sha256:") for key, digest in members if key.casefold() == "digest"}
 
 
 class Users:

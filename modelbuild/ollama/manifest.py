@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from modelbuild.errors import Error
 from modelbuild.ollama.go_json import encode_json, parse_object
+from modelbuild.words import shown
 
 MODEL = "application/vnd.ollama.image.model"
 PROJECTOR = "application/vnd.ollama.image.projector"
@@ -63,6 +64,7 @@ class Manifest(NamedTuple):
         Members that we do not know are passed over, as Ollama does. A digest comes back as `sha256:<lower hex>`.
         """
         value = parse_object(data, "manifest", path)
+        _check_spelling(value, ("config", "layers"), path)
         layers = value.get("layers")
         if not isinstance(layers, list | None):
             raise Error("manifest: 'layers' is not a list", path=path)
@@ -154,6 +156,7 @@ def parse_params(data: bytes, path: str | None = None) -> dict[str, Any]:
 def _read_layer(value: object, what: str, path: str | None) -> Layer:
     if not isinstance(value, dict):
         raise Error(f"manifest: '{what}' is not an object", path=path)
+    _check_spelling(value, ("mediaType", "digest", "size", "from", "name"), path)
     for key in ("mediaType", "digest", "from", "name"):
         if not isinstance(value.get(key, ""), str):
             raise Error(f"manifest: '{key}' of '{what}' is not text", path=path)
@@ -169,6 +172,15 @@ def _read_layer(value: object, what: str, path: str | None) -> Layer:
         raise Error(f"manifest: 'size' of '{what}' is not a number of bytes", path=path)
     digest = "sha256:" + match[1].lower()
     return Layer(value.get("mediaType", ""), digest, size, value.get("from") or None, value.get("name") or None)
+
+
+def _check_spelling(value: Mapping[str, Any], known: Iterable[str], path: str | None) -> None:
+    """Raise Error for a member that Ollama reads, as Go ignores case, and we would pass over."""
+    spelled = {name.casefold(): name for name in known}
+    for key in value:
+        name = spelled.get(key.casefold(), key)
+        if name != key:
+            raise Error(f"manifest: expected '{name}', got '{shown(key)}'", path=path)
 
 
 _T = TypeVar("_T")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from modelbuild.errors import Error
 from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.transport import Answer
 from modelbuild.words import shown
+
+SHORTEST = 8
+"""Characters of a value of a link from which on it may be a secret; shorter ones are words and numbers."""
 
 
 def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
@@ -36,7 +42,7 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
 
 
 def message(answer: Answer) -> str | None:
-    """What a registry says of an error, in one short line; None where it says nothing that can be read."""
+    """What a registry says of an error, in one short line; None where that cannot be read, or repeats a secret that it was sent."""
     try:
         value: Any = json.loads(answer.body(what="error"))
     except (Error, ValueError, RecursionError):
@@ -47,5 +53,18 @@ def message(answer: Answer) -> str | None:
             value = errors[0]
         for key in ("message", "error", "detail", "code"):
             if isinstance(value.get(key), str) and value[key].strip():
-                return shown(value[key].strip())
+                told = value[key].strip()
+                return None if any(secret in told for secret in _secrets(answer)) else shown(told)
     return None
+
+
+def _secrets(answer: Answer) -> Iterator[str]:
+    """What the request had that is secret: what let us in, and what signs a storage's link."""
+    query = urlsplit(answer.url).query
+    yield from (value for _, value in parse_qsl(query) if len(value) >= SHORTEST)
+    scheme, _, given = (answer.let_in_by or "").partition(" ")
+    if given:
+        yield given
+        if scheme == "Basic":
+            login = base64.b64decode(given).decode("utf-8", "replace")
+            yield from filter(None, (login, login.partition(":")[2]))

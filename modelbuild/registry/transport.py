@@ -76,6 +76,8 @@ class Answer:
         """Where it came from after all redirects. May be secret."""
         self.origin = origin_of(url)
         self.status = response.status
+        self.let_in_by: str | None = None
+        """The header Authorization that was sent. Secret."""
         self.headers: HTTPHeaderDict = response.headers
 
     def __enter__(self) -> Answer:
@@ -338,6 +340,7 @@ class Transport:
             decode_content=False,
         )
         answer = Answer(self, url, response, proxy)
+        answer.let_in_by = sent.get("Authorization")
         with self._mutex:
             self._open.add(answer)
         return answer

@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -68,8 +70,14 @@ class Talk:
         # Of the answer under way: HTTP forgets a connection that the server is going to close.
         self._answering: socket.socket | None = None
         self._stopped = False
+        guard = os.path.join(os.path.dirname(__file__), "_guard.py")
+        # -P: the folder of the script has files that are named after what it imports.
         self._process = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            [sys.executable, "-P", "-S", guard, *self._command()],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
         )
         try:
             while not self._is_ready():
@@ -137,13 +145,13 @@ class Talk:
                 self._answering.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
+        # The guard and the server, which outlives it if that is all that ends.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._log):
+            if stream is not None:
+                stream.close()
         self._folder.cleanup()
 
     def _ended(self) -> Error:

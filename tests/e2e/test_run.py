@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -247,3 +248,40 @@ def test_models_are_sent_to_a_server(talking: Talking, tmp_path: Path) -> None:
     project.run("--ollama", url, code=2)
     assert "no answer from the Ollama server" in project.errors
     project.run("--ollama", url, "--watch", code=2)
+
+
+def test_what_is_no_prompt_is_said_before_a_model_is_loaded(talking: Talking) -> None:
+    for data, told in ((b"Tell \xff", "expected UTF-8 on stdin, got byte 0xff at 5"), (b" \n", "there is no prompt")):
+        command = talking.command("chat")
+        done = subprocess.run(command, input=data, capture_output=True, timeout=120, env=talking.fakes.environ())
+        assert done.returncode == 2 and told in done.stderr.decode() and not talking.prompts()
+
+
+def test_stdin_that_is_closed_is_none(talking: Talking) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *talking.command("chat", "Tell")]
+    env = talking.fakes.environ(PATH=f"{talking.fakes.bin}:{os.defpath}")
+    done = subprocess.run(command, capture_output=True, timeout=120, env=env, text=True)
+    assert done.stdout == ANSWER, done.stderr
+
+
+def test_a_server_ends_with_a_run_that_is_killed(talking: Talking) -> None:
+    env = talking.fakes.environ(FAKE_LLAMA="endless")
+    with subprocess.Popen(
+        talking.command("chat", "Tell"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    ) as process:
+        assert process.stdout and process.stdout.read(4)
+        process.kill()
+    end = time.monotonic() + 60
+    while _servers(talking) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _servers(talking)
+
+
+def _servers(talking: Talking) -> list[str]:
+    """The processes of the stand-in for `llama-server`, and their guards."""
+    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, env={"PATH": os.defpath}).stdout
+    return [line for line in shown.splitlines() if str(talking.fakes.bin) in line]

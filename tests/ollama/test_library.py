@@ -108,6 +108,12 @@ def test_what_is_no_manifest(text: str) -> None:
         named_blobs(text.encode())
 
 
+def test_blobs_are_named_in_every_spelling_that_go_reads() -> None:
+    layers = '"layers": [{"digest": "sha256:a"}], "Layers": [{"DIGEST": "sha256-b", "digest": "sha256:c"}, 5], "layerſ": null'
+    text = f'{{"CONFIG": {{"Digest": "sha256:d"}}, {layers}, "subject": {{"digest": "sha256:e"}}}}'
+    assert named_blobs(text.encode()) == {f"sha256:{letter}" for letter in "abcd"}
+
+
 def test_the_names_of_a_models_folder(tmp_path: Path) -> None:
     made = Manifest(Layer(CONFIG, "sha256:" + "0" * 64, 1), ())
     for path in ["registry.ollama.ai/library/b/latest", "registry.ollama.ai/library/a/8b", "host:5000/ns/m/t"]:

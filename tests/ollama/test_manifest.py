@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelbuild.errors import Error
 from modelbuild.ollama.go_json import encode_json
 from modelbuild.ollama.manifest import (
     ADAPTER,
@@ -241,3 +242,10 @@ def test_unknown_layers_are_inherited() -> None:
 def test_of_several_params_layers_the_first_to_name_a_key_decides() -> None:
     merged = merge_parameters([{"a": 1, "b": 1}, {"b": 2, "c": 2}], {"c": 3})
     assert merged == {"a": 1, "b": 1, "c": 3}
+
+
+@pytest.mark.parametrize(("member", "spelled"), [("config", "Config"), ("layers", "LAYERS"), ("digest", "Digest")])
+def test_a_member_that_go_reads_in_another_spelling_is_not_passed_over(member: str, spelled: str) -> None:
+    data = Manifest(Layer(CONFIG, DIGEST, 1), (Layer(MODEL, DIGEST, 1),)).encode()
+    with pytest.raises(Error, match=f"expected '{member}', got '{spelled}'"):
+        Manifest.parse(data.replace(f'"{member}"'.encode(), f'"{spelled}"'.encode()))

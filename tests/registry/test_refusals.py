@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -53,3 +54,17 @@ def test_what_a_registry_says_is_read_with_care(body: bytes, expected: str | Non
         assert len(told) <= 80 and told.isprintable()
     else:
         assert told == expected
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer a-token-of-ours", "Basic " + base64.b64encode(b"user:pass\xc3\xb6word").decode()]
+)
+@pytest.mark.parametrize("said", ["no {}", "no {0[1]}", "no passöword", "no signature-of-ours"])
+def test_a_secret_that_a_registry_repeats_is_not_passed_on(header: str, said: str) -> None:
+    text = said.format(header) if "[" not in said else f"no {header.split()[1]}"
+    is_sent = any(each in text for each in (header.split()[1], "signature")) or header.startswith("Basic ")
+    with Standin() as registry:
+        registry.script.append(lambda asked: Reply(403, json.dumps({"message": text}).encode()))
+        url = f"{registry.url}/v2/?X-Signature=signature-of-ours"
+        with transport().request("GET", url, headers={"Authorization": header}) as answer:
+            assert message(answer) == (None if is_sent else text)

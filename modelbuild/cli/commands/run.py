@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.errors import Error, Errors
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.ollama.library import Library
     from modelbuild.runners import Model
+
+LARGEST = 64 << 20
+"""Bytes of the largest prompt: ten times the longest context that models have been made for."""
 
 
 def parameters() -> list[click.Parameter]:
@@ -78,12 +82,25 @@ def run(
 def _joined(words: Sequence[str]) -> str | None:
     """The prompt of the command line behind what stdin has, as `ollama run` joins them; None for a chat."""
     parts = list(words)
-    if not sys.stdin.isatty() and (piped := sys.stdin.read().strip()):
+    is_chat = sys.stdin is not None and sys.stdin.isatty()
+    if not is_chat and sys.stdin is not None and (piped := _piped()):
         parts.insert(0, piped)
     text = " ".join(parts)
-    if not text and not sys.stdin.isatty():
+    if not text and not is_chat:
         raise Error("there is no prompt", hint="write it behind the target, or to stdin")
     return text or None
+
+
+def _piped() -> str:
+    """The text on stdin. Raises Error for what is no text, or more than any model reads."""
+    data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Error(f"stdin has more than {size(LARGEST)}, which no model reads as one prompt", hint="pipe less text")
+    try:
+        return data.decode().strip()
+    except UnicodeDecodeError as fault:
+        what = f"expected UTF-8 on stdin, got byte 0x{data[fault.start]:02x} at {fault.start}"
+        raise Error(what, hint="convert the text, such as with `iconv -t UTF-8`") from None
 
 
 def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
