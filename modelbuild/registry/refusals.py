@@ -38,7 +38,10 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
         what = f"'{origin}' failed (status {status}) when asked for {subject}"
         return Unreachable(what, facts=facts, hint="try again later")
     what = f"'{origin}' answered with status {status} when asked for {subject}"
-    return Error(what, facts=facts, hint="check the name: this may not be a registry of models")
+    hint = "check the name: this may not be a registry of models"
+    if status == 400 and origin.scheme == "http":
+        hint = "it was asked by plain http: if it speaks https, leave out --insecure, or name its certificate with --ca-file"
+    return Error(what, facts=facts, hint=hint)
 
 
 def message(answer: Answer) -> str | None:

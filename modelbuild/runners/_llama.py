@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 CONTEXT = 4096
 """Tokens of the context if `num_ctx` does not say; never more than the weights were trained for."""
+SMALLEST = 4
 
 _NAMES = {"num_predict": "n_predict", "num_keep": "n_keep"}
 _LOADING = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread")
@@ -106,6 +107,10 @@ def request(model: Model, way: Way, messages: Sequence[tuple[str, str]]) -> tupl
 def options(model: Model) -> dict[str, Any]:
     """The parameters of one request, by llama.cpp's names."""
     known = {**DEFAULTS, **model.parameters}
+    # To Ollama a negative number means no end, or all of the context.
+    known["num_predict"] = max(known["num_predict"], -1)
+    if known["repeat_last_n"] < 0:
+        known["repeat_last_n"] = context(model)
     found = {_NAMES.get(name, name): known[name] for name in DEFAULTS}
     # 0 keeps everything in Ollama, and -1 is its word for a seed of chance.
     if (seed := known.get("seed", -1)) != -1:
@@ -116,8 +121,8 @@ def options(model: Model) -> dict[str, Any]:
 
 
 def context(model: Model) -> int:
-    """Tokens of the context."""
-    asked = int(model.parameters.get("num_ctx") or CONTEXT)
+    """Tokens of the context; Ollama's is never smaller than 4 (llm/server.go)."""
+    asked = max(int(model.parameters.get("num_ctx") or CONTEXT), SMALLEST)
     return min(asked, model.context) if model.context else asked
 
 

@@ -68,3 +68,10 @@ def test_a_secret_that_a_registry_repeats_is_not_passed_on(header: str, said: st
         url = f"{registry.url}/v2/?X-Signature=signature-of-ours"
         with transport().request("GET", url, headers={"Authorization": header}) as answer:
             assert message(answer) == (None if is_sent else text)
+
+
+def test_plain_http_is_named_where_it_may_be_the_fault() -> None:
+    with Standin() as registry:
+        registry.script.append(lambda asked: Reply(400, b"Client sent an HTTP request to an HTTPS server.\n"))
+        with transport().request("GET", f"{registry.url}/v2/") as answer:
+            assert "--ca-file" in str(refusal(answer, "'library/m:latest'").hint)

@@ -92,6 +92,12 @@ def test_the_context_is_never_larger_than_what_was_trained(asked: int | None, tr
     assert _llama.context(model(parameters=parameters, context=trained)) == expected
 
 
+def test_negative_numbers_mean_what_they_mean_to_ollama() -> None:
+    found = model(parameters={"num_predict": -2, "repeat_last_n": -1, "num_ctx": -5}, context=64)
+    assert _llama.context(found) == 4
+    assert _llama.options(found)["n_predict"] == -1 and _llama.options(found)["repeat_last_n"] == 4
+
+
 def test_events() -> None:
     event = {"choices": [{"delta": {"reasoning_content": "Hm", "content": "A"}}, {"text": "B"}]}
     assert list(_llama.pieces(event)) == [Piece("thought", "Hm"), Piece("answer", "A"), Piece("answer", "B")]
