@@ -100,6 +100,8 @@ def parse(data: bytes, file: str) -> Pins:
         raise Error(what, path=file, line=line, hint=_REMADE) from None
     except RecursionError:
         raise Error("not TOML: nested too deeply", path=file, hint=_REMADE) from None
+    except ValueError:
+        raise Error("not TOML: a number has thousands of digits", path=file, hint=_REMADE) from None
     return _checked(document, Place(file, text))
 
 
@@ -114,9 +116,9 @@ def _checked(document: Mapping[str, Any], top: Place) -> Pins:
         if isinstance(version, int) and version > VERSION:
             hint = "update modelbuild"
             raise top.at("version").error(
-                f"is of a newer version of modelbuild: {version}, known is {VERSION}", hint=hint
+                f"is of a newer version of modelbuild: {_spelled(version)}, known is {VERSION}", hint=hint
             )
-        raise top.at("version").error(f"expected version = {VERSION}, got {shown(str(version))}", hint=_REMADE)
+        raise top.at("version").error(f"expected version = {VERSION}, got {_spelled(version)}", hint=_REMADE)
     pins: dict[str, str] = {}
     errors: list[Error] = []
     known = ("version", MODELS, CHECKPOINTS)
@@ -139,6 +141,14 @@ def _checked(document: Mapping[str, Any], top: Place) -> Pins:
     return pins
 
 
+def _spelled(value: object) -> str:
+    """A value of TOML as an error shows it."""
+    try:
+        return shown(str(value))
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _model(name: str, pin: object) -> Error | None:
     try:
         whole = Name.parse(name).display()
@@ -148,7 +158,7 @@ def _model(name: str, pin: object) -> Error | None:
         return Error(f"expected the name '{whole}', got '{name}'")
     if not isinstance(pin, str) or not re.fullmatch(_DIGEST, pin):
         return Error(
-            f"expected a digest for '{name}', got '{shown(str(pin))}'", hint="'sha256:' and 64 digits of 0-9 and a-f"
+            f"expected a digest for '{name}', got '{_spelled(pin)}'", hint="'sha256:' and 64 digits of 0-9 and a-f"
         )
     return None
 
@@ -157,7 +167,7 @@ def _checkpoint(name: str, pin: object) -> Error | None:
     if not hf_repository.is_key(name):
         return Error(f"expected 'hf.co/ORG/REPOSITORY', got '{shown(name)}'")
     if not isinstance(pin, str) or not hf_repository.is_commit(pin):
-        return Error(f"expected a commit for '{name}', got '{shown(str(pin))}'", hint="40 digits of 0-9 and a-f")
+        return Error(f"expected a commit for '{name}', got '{_spelled(pin)}'", hint="40 digits of 0-9 and a-f")
     return None
 
 

@@ -55,6 +55,13 @@ def test_what_is_wrong_is_told_by_its_line(case: str, text: str) -> None:
     check_golden(f"lock_{case}", f"{caught.value}\n")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+@pytest.mark.parametrize("text", ["version = {}\n", 'version = 1\n[models]\n"a:latest" = [{}]\n'])
+def test_a_number_of_thousands_of_digits_is_no_crash(text: str, number: str) -> None:
+    with pytest.raises((Error, Errors), match="thousands of digits"):
+        lock.parse(text.format(number).encode(), "ModelBuild.lock")
+
+
 def test_bytes_that_are_no_text_and_a_huge_file() -> None:
     with pytest.raises(Error) as caught:
         lock.parse(b"version = 1\n\xff", "ModelBuild.lock")
