@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import file_name, sha256
@@ -169,11 +169,13 @@ class Users:
         self._manifests = manifests
         self._read: dict[str, tuple[str, set[str]]] = {}
 
-    def used(self) -> set[str] | None:
+    def used(self, without: Collection[str] = ()) -> set[str] | None:
         """The digests that some manifest names; None where one of them, or a folder, cannot be read: it may name anything.
 
         Links are followed, as Ollama follows them, and a link that leads nowhere counts as what cannot be read: the disk
         behind it may be back tomorrow.
+
+        without  paths of manifests that count as gone
         """
         used: set[str] = set()
         seen: set[tuple[int, int]] = set()
@@ -186,7 +188,7 @@ class Users:
                     continue
                 seen.add((info.st_dev, info.st_ino))
                 with os.scandir(folder) as scan:
-                    entries = [entry for entry in scan if entry.name != SCRATCH]
+                    entries = [entry for entry in scan if entry.name != SCRATCH and entry.path not in without]
             except FileNotFoundError:
                 if os.path.islink(folder):
                     return None

@@ -102,12 +102,11 @@ class InstalledModels:
 
     def would_remove(self, names: Collection[Name]) -> Removed:
         """What `remove` would remove."""
-        gone = {name.path() for name in names}
-        used: set[str] = set()
-        for name in self.library.names():
-            if name.path() not in gone:
-                used |= self._named(self.library.manifest_path(name.path()))
-        mine = {blob for name in gone for blob in self._named(self.library.manifest_path(name))}
+        paths = [self.library.manifest_path(name.path()) for name in names]
+        used = Users(self.library.manifests).used(without=paths)
+        if used is None:
+            return Removed({}, True)
+        mine = {blob for path in paths for blob in self._named(path)}
         sizes = {blob: self.library.size(blob) for blob in sorted(mine - used)}
         return Removed({blob: size for blob, size in sizes.items() if size is not None}, False)
 

@@ -92,9 +92,9 @@ def test_only_blobs_that_nobody_else_names_go(tmp_path: Path, models: InstalledM
 def test_blobs_stay_where_a_manifest_is_damaged_and_it_can_be_removed(tmp_path: Path, models: InstalledModels) -> None:
     put(tmp_path, "chat", "mine")
     put(tmp_path, "damaged", "weights").write_text("{")
-    assert models.remove([name("chat")]) == ({}, True)
+    assert models.would_remove([name("chat")]) == models.remove([name("chat")]) == ({}, True)
     assert "mine" in blobs(tmp_path)
-    assert models.remove([name("damaged")]) == ({}, False)
+    assert models.would_remove([name("damaged")]) == models.remove([name("damaged")]) == ({}, False)
     assert models.library.names() == []
 
 
