@@ -15,8 +15,12 @@ from collections.abc import Sequence
 
 
 def guard(command: Sequence[str]) -> int:
-    """Run a program until it ends; returns its exit code."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    """Run a program until it ends; returns its exit code, or that of a shell where it cannot be started."""
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 126
 
     def listen() -> None:
         while os.read(0, 1 << 10):

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelbuild.errors import Error
+from modelbuild.files import reason
 from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
+from modelbuild.ollama.modelfile.parameters import PARAMETERS, parameter
 from modelbuild.ollama.name import Name, displayed
 from modelbuild.runners import Model
 from modelbuild.session.layers import Texts
+from modelbuild.words import shown
 
 
 def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
@@ -43,10 +46,27 @@ def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
         renderer=renderer if isinstance(renderer, str) and renderer else None,
         system=texts.text(manifest.SYSTEM) or "",
         messages=texts.messages(),
-        parameters={**texts.parameters(), **given},
+        parameters={**_parameters(texts, name), **given},
         given=dict(given),
         context=context,
     )
+
+
+def _parameters(texts: Texts, name: str) -> dict[str, Any]:
+    """The parameters of a layer that anybody may have written; null is none. Raises Error for one of another type, as Ollama does."""
+    found = {key: value for key, value in texts.parameters().items() if value is not None}
+    for key in PARAMETERS.keys() & found.keys():
+        value = found[key]
+        if isinstance(value, float) and PARAMETERS[key] == "int":
+            value = int(value)
+        try:
+            if isinstance(value, str):
+                # A text means something on a line of a Modelfile alone.
+                raise Error(f"parameter '{key}' is the text '{shown(value)}'")
+            found[key] = parameter(key, value)
+        except Error as error:
+            raise Error(f"'{displayed(name)}' cannot be run: {error.what}", hint="build or pull it again") from None
+    return found
 
 
 def absent(library: Library, name: str) -> Error:
@@ -71,7 +91,10 @@ def _of_weights(path: str) -> tuple[tuple[str, str, str] | None, int]:
     from modelbuild.checkpoint import chat
     from modelbuild.tensors.formats import gguf
 
-    metadata = gguf.read_header(path).table.metadata
+    try:
+        metadata = gguf.read_header(path).table.metadata
+    except OSError as error:
+        raise Error(f"cannot be read: {reason(error)}", path=path) from None
     found = chat.of_gguf(metadata, path)
     architecture = gguf.scalar(metadata, "general.architecture")
     context = gguf.scalar(metadata, f"{architecture}.context_length")

@@ -28,6 +28,14 @@ def test_the_exit_code_of_the_program() -> None:
         assert guard.wait(60) == 3
 
 
+def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:
+    program = tmp_path / "llama-server"
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(0o755)
+    done = subprocess.run([sys.executable, _guard.__file__, str(program)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 126 and str(program) in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_program_ends_with_the_input() -> None:
     with started(sys.executable, "-c", SERVER) as guard:
         assert guard.stdin and guard.stdout

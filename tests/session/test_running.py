@@ -61,3 +61,29 @@ def test_a_name_that_is_nearly_one(tmp_path: Path) -> None:
 def test_weights_that_are_not_a_gguf_file(tmp_path: Path) -> None:
     with pytest.raises(Error):
         running.model(write(tmp_path, (manifest.MODEL, b"GGUF")), NAME, {})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"num_ctx": "abc"}', '{"num_ctx": [1]}', '{"repeat_last_n": true}', '{"seed": 1e300}', '{"stop": [5]}']
+)
+def test_parameters_of_other_types(tmp_path: Path, text: str) -> None:
+    library = write(tmp_path, (manifest.MODEL, FABLE.read_bytes()), (manifest.PARAMS, text.encode()))
+    with pytest.raises(Error, match="'m:latest' cannot be run: parameter '"):
+        running.model(library, NAME, {})
+
+
+def test_parameters_that_say_nothing_or_are_unknown(tmp_path: Path) -> None:
+    text = b'{"num_ctx": 16.5, "num_predict": null, "new": {"a": 1}}'
+    library = write(tmp_path, (manifest.MODEL, FABLE.read_bytes()), (manifest.PARAMS, text))
+    assert running.model(library, NAME, {}).parameters == {"num_ctx": 16, "new": {"a": 1}}
+
+
+def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
+    library = write(tmp_path, (manifest.MODEL, FABLE.read_bytes()))
+    served = library.served(NAME)
+    assert served is not None
+    path = Path(library.blob_path(served.manifest.layers[0].digest))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Error, match="is a directory"):
+        running.model(library, NAME, {})
