@@ -146,6 +146,8 @@ class Upload:
                 self._begin()
                 while self._at < self._blob.size:
                     self._send_part()
+                    # Where nobody knows how much of it arrived, it begins anew.
+                    self._begin()
                 self._commit()
                 return
             except _Lost:

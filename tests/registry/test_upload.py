@@ -170,6 +170,15 @@ def test_a_proxy_that_takes_less_at_once_gets_less(registry: Uploads, tmp_path: 
     assert ranges(registry)[:3] == ["0-15999", "0-1999", "2000-3999"]
 
 
+def test_it_begins_anew_where_nobody_knows_what_arrived_before_less_was_taken(
+    registry: Uploads, tmp_path: Path
+) -> None:
+    registry.on("PATCH", "", lambda asked: Reply(413) if len(asked.body) > 2000 else None)
+    registry.on("GET", "uploads/", lambda asked: Reply(404))
+    assert Sent(registry, tmp_path).run() and is_there(registry)
+    assert registry.methods().count("POST") == 2
+
+
 def test_the_answer_to_the_end_of_an_upload_may_be_lost(registry: Uploads, tmp_path: Path) -> None:
     def end(asked: Asked) -> Reply:
         assert registry.usual(asked).status == 201
