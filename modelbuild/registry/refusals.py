@@ -24,7 +24,8 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
     hint     what to do if that does not exist
     """
     origin, status = answer.origin, answer.status
-    told = message(answer)
+    data = _body(answer)
+    told = _message(answer, data)
     facts = [("registry", told)] if told else []
     if status in (401, 403):
         what = f"access denied: '{origin}' does not let us have {subject}"
@@ -39,16 +40,28 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
         return Unreachable(what, facts=facts, hint="try again later")
     what = f"'{origin}' answered with status {status} when asked for {subject}"
     hint = "check the name: this may not be a registry of models"
-    if status == 400 and origin.scheme == "http":
-        hint = "it was asked by plain http: if it speaks https, leave out --insecure, or name its certificate with --ca-file"
+    if status == 400 and origin.scheme == "http" and b"https" in data.lower():
+        hint = "it speaks https: leave out --insecure, or name its certificate with --ca-file"
     return Error(what, facts=facts, hint=hint)
 
 
 def message(answer: Answer) -> str | None:
     """What a registry says of an error, in one short line; None where that cannot be read, or repeats a secret that it was sent."""
+    return _message(answer, _body(answer))
+
+
+def _body(answer: Answer) -> bytes:
+    """The body of an error; nothing where it cannot be had."""
     try:
-        value: Any = json.loads(answer.body(what="error"))
-    except (Error, ValueError, RecursionError):
+        return answer.body(what="error")
+    except Error:
+        return b""
+
+
+def _message(answer: Answer, data: bytes) -> str | None:
+    try:
+        value: Any = json.loads(data)
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, dict):
         errors = value.get("errors")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint import hf_cache, shards
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 Hear = Callable[[dict[str, Any]], None]
 """Told `download` (file, number, count) before each file."""
+
+
+_PLAIN = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]{0,127}"?')
 
 
 class Contents(NamedTuple):
@@ -54,8 +60,12 @@ def contents(repository: Repository, revision: str | None = None) -> Contents:
         from huggingface_hub import HfApi
 
         api = HfApi(os.environ.get("HF_ENDPOINT"), library_name="modelbuild")
-        found = api.model_info(repository.id, revision=revision or repository.revision)
-    commit, files = found.sha or "", [each.rfilename for each in found.siblings or ()]
+        try:
+            found = api.model_info(repository.id, revision=revision or repository.revision)
+            commit, files = found.sha or "", [str(each.rfilename) for each in found.siblings or ()]
+        except (TypeError, AttributeError, LookupError, RecursionError, json.JSONDecodeError):
+            what = f"Hugging Face gave an answer for '{repository.key}' that cannot be read"
+            raise Error(what, hint="check $HF_ENDPOINT and the proxies, and try again") from None
     if not is_commit(commit):
         raise Error(
             f"Hugging Face names no commit for '{repository.key}', got '{shown(commit)}'", hint="try again later"
@@ -99,6 +109,7 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    _watch_etags()
     if not sys.stderr.isatty():
         disable_progress_bars()
     for number, name in enumerate(names, 1):
@@ -115,6 +126,35 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
         )
         if not was_there:
             _check(path, name)
+
+
+@cache
+def _watch_etags() -> None:
+    """Refuse answers whose ETag is no plain name: huggingface_hub makes it the path of a file, wherever that leads."""
+    hub: Any = import_module("huggingface_hub")
+    http: Any = import_module("huggingface_hub.utils._http")
+
+    def check(answer: Any, *_: Any, **__: Any) -> None:
+        for etag in (answer.headers.get("X-Linked-Etag"), answer.headers.get("ETag")):
+            if answer.request.method == "HEAD" and etag is not None and not _PLAIN.fullmatch(etag):
+                what = f"Hugging Face names a file by an ETag that is no plain name: '{shown(etag)}'"
+                raise Error(what, hint="a proxy or $HF_ENDPOINT changes what it sends")
+
+    def client() -> Any:
+        made = http.default_client_factory()
+        made.event_hooks["response"].append(check)
+        return made
+
+    def session() -> Any:
+        made = http._default_backend_factory()
+        made.hooks["response"].append(check)
+        return made
+
+    if hasattr(hub, "set_client_factory"):
+        hub.set_client_factory(client)
+    else:
+        # Before its version 1.
+        hub.configure_http_backend(session)
 
 
 def _check(path: str, name: str) -> None:

@@ -102,6 +102,20 @@ def test_bytes_that_are_not_those_of_their_digest_are_removed(
     project.run()
 
 
+def test_an_etag_leads_to_no_file_elsewhere(project: InProcess, hub: Hub, weights: dict[str, bytes]) -> None:
+    before = sorted(project.folder.rglob("*"))
+    hub.tags["config.json"] = "../../../../elsewhere"
+    project.run(code=1)
+    assert "names a file by an ETag that is no plain name: '\"../../../../elsewhere\"'" in project.errors
+    assert not [path for path in project.folder.parent.rglob("elsewhere*") if path not in before]
+
+
+def test_an_answer_that_cannot_be_read(project: InProcess, hub: Hub) -> None:
+    hub.fail["/api/"] = 200, {}
+    project.run(code=1)
+    assert "Hugging Face gave an answer for 'hf.co/org/tiny' that cannot be read" in project.errors
+
+
 def test_a_revision_that_is_named(project: InProcess, hub: Hub, weights: dict[str, bytes]) -> None:
     commit = hub.put("org/tiny", {**weights, "README.md": b"v1"}, "v1.0")
     project.write("ModelBuild.toml", '[model.chat]\nfrom = "hf://org/tiny@v1.0"\n')
