@@ -27,6 +27,7 @@ _MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
 _WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
 
+_ANEW = "the file is not the one that PEFT wrote: get it again from where the adapter was trained"
 _VARIANTS = ("use_rslora", "use_dora")
 _TRAINING = ("loftq_config", "eva_config", "lora_ga_config", "corda_config", "runtime_config", "megatron_config")
 """Tables that say how an adapter was trained, and nothing of what it is."""
@@ -250,7 +251,7 @@ def _count(config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if type(value) is not int or not 0 < value < 1 << 20:
         got = f"got {in_json(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=CONFIG)
+        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=CONFIG, hint=_ANEW)
     return value
 
 
@@ -258,7 +259,7 @@ def _number(config: Mapping[str, Any], key: str) -> float:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 3e38:
         got = f"got {in_json(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a number, {got}", path=CONFIG)
+        raise Error(f"'{key}' expects a number, {got}", path=CONFIG, hint=_ANEW)
     return value
 
 
