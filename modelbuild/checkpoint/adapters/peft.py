@@ -26,6 +26,8 @@ _FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+
 _MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
 _WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
+_SAVED = re.compile(r"\.modules_to_save(?:\.default)?(?=\.)")
+_ORIGINAL = re.compile(r"\.original_module(?=\.)")
 
 _VARIANTS = ("use_rslora", "use_dora")
 _TRAINING = ("loftq_config", "eva_config", "lora_ga_config", "corda_config", "runtime_config", "megatron_config")
@@ -134,7 +136,7 @@ class _Parts:
         self.rows: dict[str, Expression] = {}
         self.whole: dict[str, Expression] = {}
         self.copies: set[str] = set()
-        for file, tensor in tensors.items():
+        for file, tensor in _once(tensors).items():
             name = file.replace("base_model.model.", "", 1)
             x = floats(tensor)
             if match := _FACTOR.fullmatch(name):
@@ -165,6 +167,21 @@ class _Parts:
         if name in self.whole:
             raise Error(f"two tensors are both '{shown(name)}'", facts=[("second", shown(file))])
         self.whole[name] = x
+
+
+def _once(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that count: where the vocabulary has grown, save_pretrained writes a saved embedding three times.
+
+    As in PEFT, the one without the wrapper's name is read; `original_module` is what it replaces.
+    """
+    once = dict(tensors)
+    for name in tensors:
+        saved, original = _SAVED.sub("", name), _ORIGINAL.sub("", name)
+        if (saved != name and saved in tensors) or (
+            original != name and (original in tensors or _ORIGINAL.sub(".modules_to_save", name) in tensors)
+        ):
+            del once[name]
+    return once
 
 
 def _check_rank(module: str, a: Expression, b: Expression, rank: int, embedding: bool) -> None:
