@@ -25,7 +25,7 @@ _FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+
 """With the adapter's own name, which is in files that were not written by save_pretrained."""
 _MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
-_WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
+_WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|(?:token_adapter\.)?base_layer)(?=\.)")
 _SAVED = re.compile(r"\.modules_to_save(?:\.default)?(?=\.)")
 _ORIGINAL = re.compile(r"\.original_module(?=\.)")
 
@@ -252,7 +252,9 @@ class _Settings:
     def rows(self, module: str, values: Expression) -> Rows:
         said = self.config.get("trainable_token_indices")
         if isinstance(said, dict):
-            said = next((value for key, value in said.items() if module == key or module.endswith(f".{key}")), None)
+            named = [value for key, value in said.items() if module == key or module.endswith(f".{key}")]
+            # An output that is tied to the embedding is trained with it, and the configuration names one of them.
+            said = next(iter(named), next(iter(said.values())) if len(said) == 1 else None)
         indices = _tokens(said or [], "trainable_token_indices")
         if len(values.shape) != 2 or values.shape[0] != len(indices) or len(set(indices)) != len(indices):
             raise Error(
