@@ -85,7 +85,9 @@ def compare(
         for part, config, scale in zip(parts, configs, scales, strict=True)
     ]
     merged = folder / "merged"
-    answer = process.ask(do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said, rows=rows)
+    answer = process.ask(
+        do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said, rows=rows
+    )
     assert answer["error"] is None
     assert json.loads((parts[0] / "adapter_config.json").read_text())["peft_type"] == "LORA"
     theirs = peft.over(base, peft.tensors(merged / "model.safetensors"), folder / "theirs")
