@@ -23,6 +23,9 @@ TEMPORARY = ".tmp-"
 GUEST = ".modelbuild-tmp-"
 """Begins the names of temporary files in folders that are not ours, where others may have some of the other kind."""
 
+PARTIAL = ".partial-"
+"""Begins the names of downloads that a later command goes on with."""
+
 _LINK = ".link"
 
 AGAIN = 1000

@@ -23,6 +23,12 @@ def declared() -> set[str]:
     return {re.split(r"[<>=]", line)[0] for line in table["project"]["dependencies"]}
 
 
+def optional() -> set[str]:
+    """What the extra for downloads brings along, and is imported only there. The program of the other one is started."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return {re.split(r"[<>=]", line)[0] for line in table["hf"]}
+
+
 def imported() -> set[str]:
     """The modules of other packages that ours import, also inside functions."""
     found = set()
@@ -36,12 +42,12 @@ def imported() -> set[str]:
 
 
 def test_every_dependency_is_imported_and_nothing_else() -> None:
-    assert imported() == {MODULES.get(name, name) for name in declared()}
+    assert imported() == {MODULES.get(name, name) for name in declared() | optional()}
 
 
 def test_the_page_says_why_each_is_there() -> None:
     reasons, _, _ = (ROOT / "docs/dependencies.md").read_text().partition("\n## ")
-    assert set(re.findall(r"^\| ([\w-]+) \| .+ \|$", reasons, re.MULTILINE)) - {"package"} == declared()
+    assert set(re.findall(r"^\| ([\w-]+) \| .+ \|$", reasons, re.MULTILINE)) - {"package"} == declared() | optional()
 
 
 def brought_along(package: str) -> set[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.words import listed
@@ -93,3 +95,76 @@ def _is_broken(path: str) -> bool:
     except OSError:
         return True
     return False
+
+
+# A repository by its name
+
+
+def home(env: Callable[[str], str | None]) -> str:
+    """The folder of all repositories, by the variables that huggingface_hub reads (constants.py)."""
+    named = env("HF_HUB_CACHE") or env("HUGGINGFACE_HUB_CACHE")
+    if not named:
+        above = env("HF_HOME") or os.path.join(env("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+        named = os.path.join(above, "hub")
+    return os.path.abspath(os.path.expanduser(os.path.expandvars(named)))
+
+
+class Snapshot(NamedTuple):
+    """Where the cache keeps a repository's files as of a commit.
+
+    folder   the files; they are links into `blobs/`
+    missing  empty files in the place of those that the repository is known not to have: huggingface_hub's own marks
+    """
+
+    folder: str
+    missing: str
+
+
+def snapshot_of(home: str, repository: Repository, commit: str) -> Snapshot:
+    """The snapshot of a commit, there or not."""
+    folder = repository_folder(home, repository)
+    return Snapshot(os.path.join(folder, "snapshots", commit), os.path.join(folder, ".no_exist", commit))
+
+
+def repository_folder(home: str, repository: Repository) -> str:
+    return os.path.join(home, f"models--{repository.owner}--{repository.name}")
+
+
+def last_commit(home: str, repository: Repository, observed: Observed) -> str | None:
+    """The commit that a revision meant when it was last asked for; None where the cache does not know."""
+    revision = repository.revision or "main"
+    if is_commit(revision):
+        return revision
+    path = os.path.join(repository_folder(home, repository), "refs", *revision.split("/"))
+    try:
+        commit = observed.read(path).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+    return commit if is_commit(commit) else None
+
+
+TEMPLATES = "additional_chat_templates"
+
+
+def lacking(snapshot: Snapshot, observed: Observed) -> str | None:
+    """The first file of a snapshot that a conversion looks for and of which nobody knows whether the repository has it.
+
+    None where all is there: the small files, or a mark for each that does not exist, and the weights. Their absence decides
+    bytes, so that a snapshot is not used in which some other tool took only a part.
+    """
+    from modelbuild.checkpoint import shards
+
+    try:
+        names = [name for name, _, _ in observed.entries(snapshot.folder)]
+    except OSError:
+        return "config.json"
+    for name in (*shards.FILES, TEMPLATES, "modules.json"):
+        if name not in names and observed.kind(os.path.join(snapshot.missing, name)) is None:
+            return name
+    try:
+        index = observed.read(os.path.join(snapshot.folder, shards.INDEX)) if shards.INDEX in names else None
+        weights = shards.weights(names, index)
+    except (Error, OSError) as error:
+        return error.path if isinstance(error, Error) and error.path else "model.safetensors"
+    gap = shards.gap(weights) if index is None else None
+    return gap.first[0] if gap is not None else None

@@ -24,6 +24,11 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
+BESIDE = (
+    "vocab.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt",
+)  # fmt: skip
+"""Small files that decide nothing of a GGUF, and belong to the checkpoint."""
+
 TENSORS_LIMIT = 1 << 18
 """Tensors of a checkpoint. The largest real ones, of hundreds of experts in each block, have two hundred thousand."""
 _DAMAGED = "no real checkpoint has so many: the folder may contain files of several checkpoints, or one file is damaged"

@@ -25,12 +25,15 @@ def by_shortest(models: Iterable[Sequence[str]], published: Mapping[str, str]) -
     return dict(sorted(found.items(), key=lambda each: not each[0].endswith("/latest")))
 
 
-def said(folder: str, built: Mapping[str, str]) -> tuple[str, Error | None]:
-    """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest."""
+def said(folder: str, built: Mapping[str, str], *, offline: bool = False) -> tuple[str, Error | None]:
+    """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest.
+
+    offline  ask no server, not even one of this machine
+    """
     first = displayed(next(iter(built))).removesuffix(":latest")
     home = os.path.expanduser("~")
     default = default_folder(None, home)
-    at = server.address(os.environ.get("OLLAMA_HOST"))
+    at = None if offline else server.address(os.environ.get("OLLAMA_HOST"))
     serves = server.listed(at) if at is not None else None
     unseen = _unseen(folder, built, at, serves) if at is not None and serves is not None else None
     shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
@@ -56,10 +59,12 @@ def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: M
     user = owner(server.SERVICE_FOLDER)
     theirs = f" (the Linux service's is {server.SERVICE_FOLDER})" if folder != server.SERVICE_FOLDER else ""
     way = f"sudo {f'-u {user} ' if user else ''}modelbuild --models FOLDER"
+    name = next(iter(digests)).removesuffix(":latest")
     return Error(
         f"the Ollama server at {at} {what}: it reads another models folder",
         facts=[("built into", folder)],
-        hint=f"build into its folder{theirs}: {way}; or start a server on this one: {_serve(folder)}",
+        hint=f"send it there: `modelbuild --ollama {name}`; or build into its folder{theirs}: {way}; "
+        f"or start a server on this one: {_serve(folder)}",
     )
 
 
@@ -69,7 +74,11 @@ def _of_another(folder: str) -> Error | None:
     if user is None:
         return None
     what = f"the models folder belongs to '{user}', but the new files belong to you: that user's server cannot replace them"
-    return Error(what, path=folder, hint=f"build as that user (sudo -u {user} modelbuild …), or into your own folder")
+    return Error(
+        what,
+        path=folder,
+        hint=f"build into your own folder, and send the models: `modelbuild --ollama`; or build as that user (sudo -u {user} modelbuild …)",
+    )
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
 from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
-from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q
+from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q, with_address
 from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
@@ -33,7 +33,7 @@ def run(words: Sequence[str]) -> int:
         Report(as_json="--json" in words).error(assigned)
         return WRONG
     try:
-        with command.make_context("modelbuild", sorted_q(words)) as context:
+        with command.make_context("modelbuild", with_address(sorted_q(words))) as context:
             return int(command.invoke(context) or GOOD)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -93,6 +93,8 @@ def common(hidden: bool) -> list[click.Parameter]:
         option(["--var", "vars"], multiple=True, type=Pair(), metavar="NAME=VALUE", help="Set a variable of [vars]."),
         option(["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's."),
         option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
+        option(["--locked"], is_flag=True, default=None, help="Fail if ModelBuild.lock would change."),
+        option(["--offline"], is_flag=True, default=None, help="Use no network: build from what is here."),
         option(["--memory"], type=Size(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
         option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout."),
         option(quiet, is_flag=True, default=None, help="Print only errors."),

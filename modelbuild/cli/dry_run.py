@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelbuild.cli.fetched import not_pulled, show_wanted, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.progress import broken_events, no_work
@@ -12,7 +13,7 @@ from modelbuild.cli.sentences import because, forecasts, to_come
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
-from modelbuild.session import variants
+from modelbuild.session import state
 from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
 from modelbuild.words import plural
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 def forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool = True, force: bool = False) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
     session, report = call.session, call.report
+    broken = wrong(selection.broken)
+    if session.outside or len(broken) < len(selection.broken):
+        from modelbuild.session import fetching
+
+        show_wanted(report, fetching.wanted(session, selection, force))
     chosen = session.graph.select(selection.outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
     ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
@@ -38,29 +44,31 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
             report.result("\n".join(hanging(line, report.width, 4) for line in lines))
         else:
             report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))
-    wrong, disk = dict(ahead.wrong), 0
+    against, disk = dict(ahead.wrong), 0
     files: list[Written] = []
     if models:
         files = files_ahead(session, ahead, selection)
         _show_files(report, files)
         found = models_ahead(session, ahead)
-        wrong, disk = wrong | found.wrong, found.disk
+        against, disk = against | found.wrong, found.disk
         _show(report, found.forecasts)
-    of_steps = {id(error): error for errors in wrong.values() for error in errors}
+    of_steps = {id(error): error for errors in against.values() for error in errors}
     if report.as_json:
-        for event in broken_events(selection.broken):
+        for event in broken_events(broken):
             report.object(event)
-    report.errors([*of_steps.values(), *told(selection.broken)])
+    report.errors([*of_steps.values(), *told(broken)])
     if report.as_json:
-        report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(wrong)))
+        report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(against)))
     elif ahead.due:
         labels = {label for step, _, _ in ahead.due for label in needed_by[step.name]}
         report.note(
             to_come(sum(due.sure for due in ahead.due), sum(not due.sure for due in ahead.due), len(labels), disk)
         )
-    elif chosen.outputs and not wrong:
+    elif chosen.outputs and not against:
         report.note(_nothing_would_run(session, selection, files))
-    return FAILED if wrong or selection.broken else GOOD
+    if (awaited := waiting(selection.broken)) and not report.as_json:
+        report.note(not_pulled(awaited))
+    return FAILED if against or broken else GOOD
 
 
 def _show_files(report: Report, files: Sequence[Written]) -> None:
@@ -89,7 +97,7 @@ def _nothing_would_run(session: Session, selection: Selection, files: Sequence[W
     if selection.exported is not None:
         return f"nothing to rebuild; {plural(len(files), 'file')} to write" if files else "nothing to rebuild or write"
     standing = session.standing(session.graph.select(outputs))
-    missing = [output for output in outputs if variants.state(session, output, standing) != "yes"]
+    missing = [output for output in outputs if state.state(session, output, standing) != "yes"]
     if missing:
         return f"nothing to rebuild; {plural(len(missing), 'model')} to install"
     return f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged"

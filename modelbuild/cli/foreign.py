@@ -11,18 +11,17 @@ VERBS = {
     # Ollama's
     "ollama": "Ollama is a separate program: `ollama {names}`",
     "create": "`modelbuild -f Modelfile -t {names}` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
-    "run": "Ollama runs models: `ollama run {names}`",
     "serve": "Ollama serves models: `ollama serve`; `modelbuild show NAME` names the file for `llama-server -m`",
     "stop": "Ollama stops models: `ollama stop {names}`; Ctrl-C stops a build",
     "ps": "Ollama lists running models: `ollama ps`; `modelbuild list` lists the models of the project",
-    "pull": "pulling from a registry is not supported yet: `ollama pull {names}`, then FROM finds it",
-    "push": "pushing to a registry is not supported yet: `ollama push {names}`",
+    "fetch": "did you mean the command 'pull'?",
+    "publish": "did you mean the command 'push'?",
     "mv": "`modelbuild cp`, then `modelbuild rm`; in ModelBuild.toml `name` or `tag` renames a model, and "
     "`modelbuild clean --stale` removes the old name",
     "remove": "`modelbuild rm {names}` removes a model, `modelbuild clean` all models of the project, "
     "`modelbuild clean --stale` those that it no longer declares",
     "ls": "`modelbuild list` lists the models of the project, `modelbuild list --installed` those of the models folder",
-    "signin": "registries are not supported yet: `ollama signin`",
+    "signin": "`modelbuild whoami` shows the key that Ollama's registry knows you by; for others, `docker login HOST`",
     # llama.cpp's
     "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
     "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
@@ -63,7 +62,7 @@ VERBS = {
 SAME = {
     "start": "serve", "delete": "remove", "uninstall": "remove", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "update": "repro", "fetch": "pull", "download": "pull",
+    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "download": "fetch", "upload": "publish",
     "login": "signin", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""
@@ -79,8 +78,8 @@ OPTIONS = {
     "--debug": "did you mean '--verbose'?",
     "--silent": "did you mean '--quiet'?",
     "--tag": "did you mean '--name'?",
-    "--push": "pushing to a registry is not supported yet: `ollama push NAME`",
-    "--pull": "pulling from a registry is not supported yet: `ollama pull NAME`, then FROM finds it",
+    "--push": "`modelbuild push` builds and pushes, with targets after it",
+    "--pull": "`modelbuild pull NAME` downloads a model; FROM finds it then",
     "--imatrix": "use a model's `imatrix`: --set MODEL.imatrix=FILE",
     "--allow-requantize": "use a model's `allow_requantize`: --set MODEL.allow_requantize=true",
     "--metadata": "use a model's `metadata` in ModelBuild.toml",
@@ -94,6 +93,8 @@ OPTIONS = {
     "--outfile": "did you mean '--output'?",
     "--outtype": "-q TYPE sets it for weights and Modelfiles, `outtype` for a model of a ModelBuild.toml: --set MODEL.outtype=bf16",
     "--type": "did you mean '--quantize'?",
+    "--num-predict": "`modelbuild run TARGET` has -p num_predict=N",
+    "--temp": "`modelbuild run TARGET` has -p temperature=N",
     "--load": "`modelbuild` puts what it builds into the models folder",
     "--install-completion": VERBS["completion"],
     "--show-completion": VERBS["completion"],

@@ -52,6 +52,25 @@ def sorted_q(words: Sequence[str]) -> list[str]:
     return [*found, *words[at:]]
 
 
+_ADDRESS = re.compile(r"https?://.*|(?:localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\])(?::\d+)?")
+
+
+def with_address(words: Sequence[str]) -> list[str]:
+    """Tell what follows `--ollama`: only an address is its value, any other word is a target."""
+    found: list[str] = []
+    at = 0
+    while at < len(words) and words[at] != "--":
+        if words[at] != "--ollama":
+            found.append(words[at])
+        elif at + 1 < len(words) and _ADDRESS.fullmatch(words[at + 1]):
+            found.append(f"--ollama={words[at + 1]}")
+            at += 1
+        else:
+            found.append("--ollama=")
+        at += 1
+    return [*found, *words[at:]]
+
+
 class Count(ParamType):
     """A number of at least 1."""
 
@@ -92,6 +111,31 @@ class Pair(ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return _starting((f"{name}=" for name in names(ctx, "vars")), incomplete)
+
+
+class Parameter(ParamType):
+    """NAME=VALUE, for a parameter of Ollama."""
+
+    name = "parameter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        from modelbuild.errors import Error
+        from modelbuild.ollama.modelfile.parameters import parameter
+
+        if isinstance(value, tuple):
+            return value
+        name, mark, text = value.partition("=")
+        if not mark or not name:
+            self.fail(f"expected NAME=VALUE, got '{value}'", param, ctx)
+        try:
+            return name, parameter(name, text)
+        except Error as error:
+            self.fail(error.what + (f"; {error.hint}" if error.hint else ""), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from modelbuild.ollama.modelfile.parameters import PARAMETERS
+
+        return _starting((f"{name}=" for name in PARAMETERS), incomplete)
 
 
 class Override(ParamType):

@@ -56,6 +56,22 @@ class Report:
         """What the command was asked for, as a text that something reads."""
         self._out(text if text.endswith("\n") else text + "\n")
 
+    def stream(self, text: str) -> None:
+        """A part of what the command was asked for, at once; a terminal gets nothing that it would obey."""
+        self._out(harmless(text) if self.width else text)
+        self.out.flush()
+
+    def aside(self, text: str) -> None:
+        """A part of a note of less weight, at once."""
+        if not self.quiet:
+            self.err.write(self.paint(harmless(text), "dim"))
+            self.err.flush()
+
+    def redraw(self, text: str) -> None:
+        """Replace the last line of a terminal, which has no end yet."""
+        self.err.write(f"\r\x1b[2K{harmless(text)}")
+        self.err.flush()
+
     def data(self, value: Any) -> None:
         """What the command was asked for, as JSON."""
         self.document(harmless_json(json.dumps(value, indent=2, ensure_ascii=False)))

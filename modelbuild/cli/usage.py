@@ -9,13 +9,15 @@ import click
 EXAMPLES = (
     ("modelbuild", "build the default targets, or everything"),
     ("modelbuild chat:q4_K_M", "build one variant"),
+    ("modelbuild run chat", "build it and talk to it"),
     ("modelbuild -f Modelfile -t me/chat -q q4_K_M", "build one Modelfile"),
     ("modelbuild help COMMAND", "show the options of a command"),
 )
 
 COMMANDS: Mapping[str, Sequence[str]] = {
-    "Build": ("build", "export", "watch"),
+    "Build": ("build", "run", "export", "watch"),
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
+    "Registries": ("pull", "push", "whoami"),
     "Installed models": ("cp", "rm"),
     "Start and tidy up": ("init", "clean"),
 }

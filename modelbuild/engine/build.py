@@ -27,7 +27,8 @@ class ModelSide(NamedTuple):
     """What a build asks of those who know models.
 
     work       make and store the artifact of an action
-    publish    put an output's manifest and blobs where they are served, or see that they stand there; says whether anything changed
+    publish    put an output's manifest and all it is made of where they are wanted, or see that they stand there; says whether
+               anything changed
     restore    put again what somebody took of an output since it was published; says whether anything was gone
     preflight  tell what is known to stand against the steps of a graph that are to run, by step
     placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
@@ -91,7 +92,7 @@ class Build:
         self._unread: dict[Source, Error] = {}
         self._rebuilder = Rebuilder(records.cache, records.sources.digest, self._unread, self._forced)
         self._targets = graph.targets()
-        self._awaited = {output: {output.manifest, *output.blobs} for output in graph.outputs}
+        self._awaited = {output: {output.manifest, *output.made} for output in graph.outputs}
         self._outputs_of: dict[str, list[Output]] = {}
         for output, steps in self._awaited.items():
             for name in steps:
@@ -289,9 +290,9 @@ class Build:
         results = self._rebuilder.results
         while True:
             try:
-                return publish(output, results[output.manifest], [results[name] for name in output.blobs])
+                return publish(output, results[output.manifest], [results[name] for name in output.made])
             except Damaged as damage:
-                steps = [name for name in (output.manifest, *output.blobs) if results[name].artifact == damage.artifact]
+                steps = [name for name in (output.manifest, *output.made) if results[name].artifact == damage.artifact]
                 if not steps:
                     raise
                 self._remake(steps[0])

@@ -10,10 +10,15 @@ from modelbuild.digest import canonical
 
 
 class Source(NamedTuple):
-    """A file the project reads. `form` says how its digest is taken: `bytes`, or a weights format with a digest per tensor."""
+    """A file the project reads.
+
+    form   how its digest is taken: `bytes`, or a weights format with a digest per tensor
+    known  its digest where it is not there and can be fetched: what was made of it needs it no more
+    """
 
     path: str
     form: str
+    known: str = ""
 
     @property
     def is_weights(self) -> bool:
@@ -54,7 +59,9 @@ class Step(NamedTuple):
 class Output(NamedTuple):
     """A finished variant: the names it gets, and the steps that make its manifest, config and layers.
 
-    files  (path, one of the blobs) of what is also wanted as a file of its own
+    files    (path, one of the blobs) of what is also wanted as a file of its own
+    exports  where else all of it is wanted and how, in a spelling of the planner's
+    beside   the steps that make what is in an export and not in the manifest
     """
 
     label: str
@@ -62,6 +69,13 @@ class Output(NamedTuple):
     manifest: str
     blobs: tuple[str, ...]
     files: tuple[tuple[str, str], ...] = ()
+    exports: tuple[tuple[str, ...], ...] = ()
+    beside: tuple[str, ...] = ()
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The steps of all that it consists of, but the manifest."""
+        return (*self.blobs, *self.beside)
 
 
 class Graph:
@@ -77,7 +91,7 @@ class Graph:
     def select(self, outputs: Iterable[Output]) -> Graph:
         """The part of the graph that the given outputs need."""
         chosen = tuple(outputs)
-        part = self.up_to(name for output in chosen for name in (output.manifest, *output.blobs))
+        part = self.up_to(name for output in chosen for name in (output.manifest, *output.made))
         part.outputs = chosen
         return part
 
@@ -115,7 +129,7 @@ class Graph:
         """For each step, the labels of the outputs that need it."""
         found: dict[str, list[str]] = {name: [] for name in self.steps}
         for output in self.outputs:
-            for name in self._needed((output.manifest, *output.blobs)):
+            for name in self._needed((output.manifest, *output.made)):
                 found[name].append(output.label)
         return found
 
@@ -135,8 +149,16 @@ class Graph:
             said = tuple((parameter, place) for parameter, place in places)
             graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final, said)
         graph.outputs = tuple(
-            Output(label, tuple(names), manifest, tuple(blobs), tuple((path, blob) for path, blob in files))
-            for label, names, manifest, blobs, files in outputs
+            Output(
+                label,
+                tuple(names),
+                manifest,
+                tuple(blobs),
+                tuple((path, blob) for path, blob in files),
+                tuple(map(tuple, exports)),
+                tuple(beside),
+            )
+            for label, names, manifest, blobs, files, exports, beside in outputs
         )
         return graph
 

@@ -104,7 +104,7 @@ class Sources:
         try:
             now = signature(os.stat(source.path))
         except (FileNotFoundError, NotADirectoryError):
-            return self._know(source, ABSENT)
+            return self._know(source, source.known or ABSENT)
         except OSError as error:
             raise unreadable(source.path, error) from error
         cached = self._cached.get((source.path, source.form))
@@ -130,7 +130,7 @@ class Sources:
                 if not left or not unwritten(before, after):
                     raise changed(path)
         except FileNotFoundError:
-            return self._know(source, ABSENT)
+            return self._know(source, source.known or ABSENT)
         except OSError as error:
             raise unreadable(path, error) from error
         if not young(after, started):

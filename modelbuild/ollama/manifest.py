@@ -18,6 +18,8 @@ SYSTEM = "application/vnd.ollama.image.system"
 LICENSE = "application/vnd.ollama.image.license"
 PARAMS = "application/vnd.ollama.image.params"
 MESSAGES = "application/vnd.ollama.image.messages"
+TEXTS = frozenset((TEMPLATE, SYSTEM, LICENSE, PARAMS, MESSAGES))
+"""Kinds of layers that hold texts, not files."""
 CONFIG = "application/vnd.docker.container.image.v1+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 

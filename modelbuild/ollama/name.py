@@ -75,6 +75,13 @@ class Name(NamedTuple):
         """What two names share that differ only by case, which a case-insensitive disk cannot tell apart."""
         return Name(*(part.lower() for part in self))
 
+    def unpushable(self) -> Error | None:
+        """The error for a name that belongs to Ollama itself: nobody else can push to it."""
+        if self.host.lower() != HOST or self.namespace.lower() != NAMESPACE:
+            return None
+        what = f"'{self.display()}' cannot be pushed to: at {HOST}, the names without a namespace are Ollama's own"
+        return Error(what, hint=f"put your user name of ollama.com before it: 'USER/{self.model}:{self.tag}'")
+
     def reserved(self) -> Error | None:
         """A warning for a tag that Ollama takes off again before it looks the name up (internal/modelref)."""
         tag = self.tag.lower()

@@ -32,14 +32,14 @@ def address(variable: str | None) -> Address | None:
     if not mark:
         scheme, rest = "http", text
     port = {"http": 80}.get(scheme, PORT) if mark else PORT
-    host, said = _split(rest.partition("/")[0])
+    host, said = host_and_port(rest.partition("/")[0])
     if said is not None and said.isascii() and said.isdecimal() and int(said) <= 65535:
         port = int(said)
     loopback = _loopback(host)
     return Address(loopback, port) if scheme == "http" and loopback is not None else None
 
 
-def _split(hostport: str) -> tuple[str, str | None]:
+def host_and_port(hostport: str) -> tuple[str, str | None]:
     """Host and port as Go's net.SplitHostPort takes them apart; without a port it is all host."""
     if hostport.startswith("["):
         inside, bracket, after = hostport[1:].partition("]")

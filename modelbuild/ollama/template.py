@@ -62,6 +62,21 @@ def actions(text: str) -> Iterator[tuple[int, list[Token]]]:
     return _Checker(text).actions()
 
 
+def pieces(text: str) -> Iterator[str | list[Token]]:
+    """What a template without a fault prints and does, in order: texts as its actions have trimmed them, and the words of actions."""
+    checker, at, trims = _Checker(text), 0, False
+    while (start := text.find("{{", at)) >= 0:
+        before = text[at:start].lstrip(_BLANKS) if trims else text[at:start]
+        yield before.rstrip(_BLANKS) if _TRIM.match(text, start + 2) else before
+        if comment := _COMMENT.match(text, start + 2):
+            at = checker.comment_end(start, comment.end())
+        else:
+            tokens, at = checker.tokens(start)
+            yield tokens
+        trims = text[at - 3] == "-" and text[at - 4] in _BLANKS
+    yield text[at:].lstrip(_BLANKS) if trims else text[at:]
+
+
 class _Found(Exception):
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -86,6 +101,7 @@ class _Open:
         self.in_else = False
 
 
+_BLANKS = " \t\r\n"
 _COMMENT = re.compile(r"(?:-[ \t\r\n])?/\*")
 _COMMENT_END = re.compile(r"(?:[ \t\r\n]-)?\}\}")
 _TRIM = re.compile(r"-(?=[ \t\r\n])")

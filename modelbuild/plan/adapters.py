@@ -18,7 +18,7 @@ from modelbuild.plan.layers import Base
 from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
-from modelbuild.steps import adapt, merge
+from modelbuild.steps import adapt, graft, merge
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,12 @@ class Adapters:
         return self._declared.step(
             variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places
         )
+
+    def grafted(self, variant: Variant, checkpoint: str, adapter: Adapter) -> str:
+        """The step that merges an adapter into a checkpoint by its own names."""
+        found, values = self.read(adapter), graft.Parameters(scale=adapter.scale)
+        inputs: list[tuple[str, Source | str]] = [("checkpoint", checkpoint), *found.files, *found.tokens]
+        return self._declared.step(variant, graft, values, inputs)
 
     def chat(self, variant: Variant) -> Chat | None:
         """The chat template that an adapter of a variant brings along, the last one's."""

@@ -1,27 +1,22 @@
-"""The meaning of FROM: weights to convert or import, a model of the project, or one of a models folder."""
+"""The meaning of FROM: weights to convert or import, a model of the project, or what is not of the project."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error
-from modelbuild.files import expand, reason
+from modelbuild.files import expand
 from modelbuild.observed import Observed
-from modelbuild.ollama import manifest
-from modelbuild.ollama.library import Library
 from modelbuild.ollama.modelfile.meaning import comment_hint, looks_like_path
 from modelbuild.ollama.name import Name
+from modelbuild.plan.hub import Downloaded, Hub
+from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.broken import Broken
+from modelbuild.project.lock import Outside
 from modelbuild.project.project import Project, is_shared
 from modelbuild.project.variant import From, Variant
-from modelbuild.words import did_you_mean
-
-TEMPLATE_LIMIT = 1 << 20
-"""Bytes of a TEMPLATE that is compared with ours."""
 
 
 class Candidates(NamedTuple):
@@ -31,37 +26,20 @@ class Candidates(NamedTuple):
     variants: tuple[Variant | Broken, ...]
 
 
-class Pulled(NamedTuple):
-    """A model of a models folder.
-
-    name         as Ollama displays it
-    blobs        (media type, path) of its layers, in order
-    unquantized  whether its weights are floats
-    config       what its config hands down; under `base` all of it
-    chat         the chat template of its weights
-    template     its TEMPLATE
-    """
-
-    name: str
-    blobs: tuple[tuple[str, str], ...]
-    unquantized: bool
-    config: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    chat: Chat | None = None
-    template: str | None = None
-
-
 class Bases:
     """Says what the FROM lines of a variant mean. `warnings` are of lines that count for nothing."""
 
-    def __init__(self, project: Project, observed: Observed, weights: WeightsReader, libraries: Sequence[str]) -> None:
+    def __init__(
+        self, project: Project, observed: Observed, weights: WeightsReader, models: PulledModels, hub: Hub
+    ) -> None:
         self._project = project
         self._observed = observed
         self._weights = weights
-        self._libraries = [Library(root) for root in libraries]
+        self._models = models
+        self._hub = hub
         self.warnings: list[Error] = []
 
-    def base(self, variant: Variant) -> Weights | Candidates | Pulled:
+    def base(self, variant: Variant) -> Weights | Candidates | Pulled | Downloaded:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
         if not variant.froms:
             raise variant.table.error(
@@ -109,14 +87,15 @@ class Bases:
         return path
 
     def _is_model(self, text: str) -> bool:
-        return bool(self._project.candidates(text)) or self._find_name(text) is not None
+        name = _name(text)
+        return bool(self._project.candidates(text)) or (name is not None and self._models.knows(name))
 
     def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
             raise self._weights.missing(line, path, None if line.in_toml else "FROM")
         return path
 
-    def _model(self, variant: Variant, line: From) -> Candidates | Pulled:
+    def _model(self, variant: Variant, line: From) -> Candidates | Pulled | Downloaded:
         if variant.string("pre") is not None and not is_shared(variant.place("pre")):
             raise variant.place("pre").error(
                 f"'pre' is for weights, but '{variant.label}' is FROM a model",
@@ -131,42 +110,45 @@ class Bases:
                 f"'{variant.label}' is based on itself",
                 hint="FROM must name a folder of weights, a GGUF file or another model",
             )
-        found = self._find_name(line.text)
-        if found is None:
-            raise self._unknown(line)
-        return self._pulled(line, *found)
+        return self._outside(line)
 
-    def _unknown(self, line: From) -> Error:
-        near = self._near_path(line) or self._project.near(line.text) or self._near_names(line.text)
-        looked = [("looked in", library.root) for library in self._libraries]
+    def _outside(self, line: From) -> Pulled | Downloaded:
+        """A model or a checkpoint that is not of this project. Raises NotPulled for one that a build has to fetch."""
+        repository = hf_repository.parse(line.text)
+        name = _name(line.text)
+        if name is not None and self._models.knows(name) and not (repository and self._hub.is_pinned(repository)):
+            return self._models.read(line, name)
+        if repository is not None:
+            if name is None and not line.in_toml:
+                raise line.place.error(
+                    f"'{line.text}' is not a name that Ollama knows",
+                    hint=f'write FROM hf.co/{repository.id}, or in ModelBuild.toml from = "{line.text}"',
+                )
+            found = self._hub.find(line, repository)
+            if found is None:
+                raise NotPulled(line, Outside(repository.key, None))
+            return found
+        if name is None:
+            raise self._no_name(line)
+        if near := self._near_path(line) or self._project.misspelled(line.text):
+            # Before any network is asked. Its whole name is never taken for a slip.
+            raise line.place.error(
+                f"no model '{line.text}' in this project or the models folders",
+                facts=[("looked in", library.root) for library in self._models.libraries],
+                hint=f"{near} To pull a model of this name, write '{name.host}/{name.namespace}/{name.model}:{name.tag}'",
+            )
+        raise self._models.wanted(line, name)
+
+    def _no_name(self, line: From) -> Error:
         try:
             Name.parse(line.text)
         except Error as error:
-            hint = (None if line.in_toml else comment_hint("FROM", line.text)) or near
-            hint = hint or (self._download(line.text) if "huggingface.co/" in line.text else None)
+            hint = None if line.in_toml else comment_hint("FROM", line.text)
+            if "hf://" in line.text:
+                hint = "write hf://ORGANIZATION/REPOSITORY, or hf://ORGANIZATION/REPOSITORY@REVISION"
+            hint = hint or self._near_path(line) or self._project.misspelled(line.text)
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
-        return line.place.error(
-            f"no model '{line.text}' in this project or the models folders",
-            facts=looked,
-            hint=near or self._download(line.text),
-        )
-
-    def _download(self, text: str) -> str:
-        """A hint that says how to get a model that is not here, or where the cache of Hugging Face has it."""
-        repository = text.rpartition("huggingface.co/")[2].strip("/")
-        owner, slash, name = repository.partition("/")
-        pull = f"`ollama pull {text}`, then build again"
-        if not slash or "/" in name or ":" in name or repository.startswith("hf.co/"):
-            return f"to download it: {pull}"
-        cached = f"~/.cache/huggingface/hub/models--{owner}--{name}"
-        if self._observed.kind(os.path.expanduser(cached)) == "folder":
-            return f"did you mean '{cached}'?"
-        from_hugging_face = f"`hf download {repository} --local-dir ./{name}`, then FROM ./{name}"
-        return (
-            from_hugging_face
-            if "huggingface.co/" in text
-            else f"to download it: {pull}; from Hugging Face: {from_hugging_face}"
-        )
+        raise AssertionError(line.text)
 
     def _near_path(self, line: From) -> str | None:
         path = self._weights.near(line)
@@ -175,89 +157,10 @@ class Bases:
         is_bare = line.in_toml and path == f"./{line.text}"
         return f"did you mean '{path}'?" + (" In ModelBuild.toml a path begins with '.', '/' or '~'" if is_bare else "")
 
-    def _near_names(self, text: str) -> str | None:
-        names = {name.display() for library in self._libraries for name in library.names()}
-        return did_you_mean(text, [*names, *(name.removesuffix(":latest") for name in names)])
 
-    # A name in a models folder
-
-    def _find_name(self, text: str) -> tuple[Library, Name] | None:
-        """The models folder that holds a name not of this project."""
-        try:
-            name = Name.parse(text)
-        except Error:
-            return None
-        for library in self._libraries:
-            if self._observed.kind(library.manifest_path(name.path())) == "file":
-                return library, name
+def _name(text: str) -> Name | None:
+    """The model's name that a text is; None for any other text."""
+    try:
+        return Name.parse(text)
+    except Error:
         return None
-
-    def _pulled(self, line: From, library: Library, name: Name) -> Pulled:
-        path = library.manifest_path(name.path())
-        found = self._read_manifest(line, path)
-        blobs: list[tuple[str, str]] = []
-        given: list[dict[str, Any]] = []
-        unquantized, chat, template = False, None, None
-        for layer in found.layers:
-            blob = self._blob(line, path, library, layer)
-            blobs.append((layer.media_type, blob))
-            if layer.media_type == manifest.PARAMS:
-                given.append(self._object(line, blob))
-            if layer.media_type == manifest.MODEL:
-                contents = self._weights.contents(line, blob)
-                unquantized, chat = contents.unquantized, contents.chat
-            if layer.media_type == manifest.TEMPLATE and layer.size <= TEMPLATE_LIMIT:
-                template = self._template(blob)
-        config = self._object(line, self._blob(line, path, library, found.config))
-        handed_down = {"base": config, **_inherited_config(config)}
-        merged = manifest.merge_parameters(given, {})
-        return Pulled(name.display(), tuple(blobs), unquantized, handed_down, merged, chat, template)
-
-    def _read_manifest(self, line: From, path: str) -> manifest.Manifest:
-        try:
-            return manifest.Manifest.parse(self._observed.read(path))
-        except (Error, OSError) as error:
-            what = error.what if isinstance(error, Error) else reason(error)
-            raise line.place.error(
-                f"the manifest of '{line.text}' cannot be read: {what}",
-                facts=[("manifest", path)],
-                hint=f"pull it again: `ollama pull {line.text}`",
-            ) from error
-
-    def _blob(self, line: From, path: str, library: Library, layer: manifest.Layer) -> str:
-        blob = library.blob_path(layer.digest)
-        if self._observed.kind(blob) != "file":
-            raise line.place.error(
-                f"the model '{line.text}' lacks a blob",
-                facts=[("manifest", path), ("missing", blob)],
-                hint=f"pull it again: `ollama pull {line.text}`",
-            )
-        return blob
-
-    def _template(self, path: str) -> str | None:
-        try:
-            return self._observed.read(path).decode("utf-8", "replace")
-        except OSError:  # told when its layer is made
-            return None
-
-    def _object(self, line: From, path: str) -> dict[str, Any]:
-        try:
-            return manifest.parse_params(self._observed.read(path))
-        except (Error, OSError):
-            raise line.place.error(
-                f"the model '{line.text}' has a blob that is not a JSON object",
-                facts=[("blob", path)],
-                hint=f"remove that blob and pull it again: `ollama pull {line.text}`",
-            ) from None
-
-
-def _inherited_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config hands down, as far as it is what it should be (server/create.go)."""
-    texts = {
-        key: config[key]
-        for key in ("renderer", "parser", "requires")
-        if isinstance(config.get(key), str) and config[key]
-    }
-    lists = {key: config[key] for key in ("capabilities",) if isinstance(config.get(key), list) and config[key]}
-    drafts = {key: config[key] for key in ("draft",) if isinstance(config.get(key), dict)}
-    return texts | lists | drafts

@@ -72,6 +72,7 @@ class Declared:
                     manifest=named[output.manifest],
                     blobs=tuple(named[blob] for blob in output.blobs),
                     files=tuple((path, named[blob]) for path, blob in output.files),
+                    beside=tuple(named[each] for each in output.beside),
                 )
                 for output in outputs
             ),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
+
+if TYPE_CHECKING:
+    from modelbuild.project.lock import Outside
 
 
 class LayerStep(NamedTuple):
@@ -34,8 +37,10 @@ class Base(NamedTuple):
     finished    the step that makes the recipe of the model layer as it is
     config      fields of the base's config that a model without a recipe takes over
     unquantized whether the weights are floats, which is what `defaults.quantize` is for
+    restored    the step that makes the recipe of the checkpoint that it is made from, where that may be asked for
     whole       the GGUF file that is the model layer if nothing is done to it
     bare        what its weights are, where they give no TEMPLATE and nobody said that none is wanted
+    outside     the model or repository of elsewhere that it comes from
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
     files       those of the weights, where they are a checkpoint
@@ -51,6 +56,8 @@ class Base(NamedTuple):
     unquantized: bool
     whole: str | None = None
     bare: Bare | None = None
+    restored: str | None = None
+    outside: Outside | None = None
     chat: Chat | None = None
     derived: Derived | None = None
     files: tuple[tuple[str, Source], ...] = ()
@@ -64,11 +71,6 @@ class Base(NamedTuple):
         layers = self.with_model(LayerStep(media.MODEL, ""))
         config = without_model(self.config)
         return self._replace(layers=layers, recipe=recipe, finished=finished, config=config, whole=None)
-
-
-def form(media_type: str) -> str:
-    """How the file of a layer is hashed: a GGUF by its parts, any other by its bytes."""
-    return "gguf" if media_type in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT) else "bytes"
 
 
 def without_model(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,20 @@ from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.plan import templates, unused
-from modelbuild.plan.bases import Bases, Candidates, Pulled
+from modelbuild.plan.bases import Bases, Candidates
 from modelbuild.plan.declared import Declared, Refs
-from modelbuild.plan.layers import Base, LayerStep, form, without_model
+from modelbuild.plan.hub import Downloaded, Hub
+from modelbuild.plan.layers import Base, LayerStep, without_model
+from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.remarks import Bare, Prompts, Remark
+from modelbuild.plan.restored import Restored
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
+from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT, Project
 from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import config, convert, layer, manifest, quantize
@@ -33,19 +37,37 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """The graph of all that can be built; what is broken, with all that is based on it; warnings, and remarks on the models."""
+    """The graph of all that can be built; what is broken, with all that is based on it; warnings, and remarks on the models.
+
+    outside  by the label of a variant, what of elsewhere it is based on
+    """
 
     graph: Graph
     broken: Sequence[Broken]
     warnings: Sequence[Error]
     remarks: Sequence[Remark]
+    outside: Mapping[str, Outside]
 
 
-def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan:
-    """Plan every variant of a project; `libraries` are the models folders that FROM looks in."""
+def plan(
+    project: Project,
+    observed: Observed,
+    libraries: Sequence[str],
+    pins: Pins | None = None,
+    cache: str | None = None,
+    wanted: str | None = None,
+) -> Plan:
+    """Plan every variant of a project.
+
+    libraries  the models folders that FROM looks in
+    pins       what the lock says that names mean which are not of this project
+    cache      the folder where is kept what was seen of them
+    wanted     what shapes that are not declared want of the models, as `shapes.wants` says
+    """
     weights, declared = WeightsReader(observed), Declared(project.file)
-    bases = Bases(project, observed, weights, libraries)
-    planner = _Planner(bases, weights, observed, declared)
+    models = PulledModels(observed, weights, libraries, pins or {}, cache)
+    bases = Bases(project, observed, weights, models, Hub(observed, weights, pins or {}))
+    planner = _Planner(bases, weights, observed, declared, Restored(project.variants, declared, wanted))
     made: list[Output] = []
     broken: list[Broken] = []
     for called in project.targets.called:
@@ -55,24 +77,29 @@ def plan(project: Project, observed: Observed, libraries: Sequence[str]) -> Plan
         try:
             made.append(planner.output(called))
         except (Error, Errors) as fault:
-            broken.append(Broken.of(called, fault.errors))
+            missing = fault.wanted if isinstance(fault, NotPulled) else None
+            broken.append(Broken.of(called, fault.errors, missing))
     graph = declared.graph(made)
     part = graph.select(graph.outputs) if broken else graph
-    return Plan(part, broken, [*bases.warnings, *planner.warnings], planner.prompts.remarks())
+    return Plan(part, broken, [*bases.warnings, *planner.warnings], planner.prompts.remarks(), planner.outside)
 
 
 class _Planner:
     """Plans variants on top of their bases."""
 
-    def __init__(self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared) -> None:
+    def __init__(
+        self, bases: Bases, weights: WeightsReader, observed: Observed, declared: Declared, restored: Restored
+    ) -> None:
         self._bases = bases
         self._weights = weights
         self._observed = observed
         self._declared = declared
+        self._restored = restored
         self._templates = Templates(lambda: self._adapters, declared)
         self._planned: dict[str, Base | Error | Errors] = {}
         self._open: list[Variant] = []
         self.prompts = Prompts()
+        self.outside: dict[str, Outside] = {}
         self._used: set[tuple[str, str]] = set()
 
     @cached_property
@@ -96,16 +123,13 @@ class _Planner:
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
-        self._remark(variant, base)
+        templates.remark(self.prompts, variant, base)
+        if base.outside is not None:
+            self.outside[variant.label] = base.outside
         names = tuple(name.path() for name in variant.names)
         files = outputs.files(variant, [(each.media_type.rpartition(".")[2], each.step) for each in base.layers])
-        return Output(variant.label, names, made, blobs, files)
-
-    def _remark(self, variant: Variant, base: Base) -> None:
-        kinds = {each.media_type for each in base.layers}
-        chosen = "template" in variant.cleared or variant.string("template") is not None or "renderer" in base.config
-        if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
-            self.prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))
+        exports = outputs.exports(variant)
+        return Output(variant.label, names, made, blobs, files, exports, self._restored.packed(variant, base))
 
     def planned(self, variant: Variant | Broken) -> Base:
         """Plan a variant's layers. Of what is wrong with it, the same errors are raised wherever it is a base."""
@@ -237,7 +261,8 @@ class _Planner:
                 # What is quantized by somebody else is packed once: to the type of this model, if it has one.
                 recipe = self._adapters.merged(variant, base.recipe, adapter, unpacked=not base.unquantized)
                 finished = self._adapters.merged(variant, base.finished or base.recipe, adapter)
-                base = base.made_of(recipe, finished)
+                restored = self._adapters.grafted(variant, base.restored, adapter) if base.restored else None
+                base = base.made_of(recipe, finished)._replace(restored=restored)
         return base
 
     def _described(self, variant: Variant, base: Base) -> Base:
@@ -287,6 +312,8 @@ class _Planner:
                 return self._inherited(variant, candidates)
             case Pulled() as model:
                 return self._pulled(variant, model)
+            case Downloaded() as found:
+                return self._converted(variant, found.checkpoint)._replace(outside=found.outside)
             case files:
                 return self._imported(variant, files)
 
@@ -302,13 +329,15 @@ class _Planner:
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
+        restored = self._restored.gathered(variant, folder)
         layers = (LayerStep(media.MODEL, ""), *made.layers)
-        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare)
+        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
         return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")
-        recipe, whole = self._import(variant, parts), parts[0] if len(parts) == 1 else None
+        recipe = self._import(variant, [Source(path, "gguf") for path in parts])
+        whole = parts[0] if len(parts) == 1 else None
         if pre := variant.string("pre"):
             recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
         made = self._templates.of_weights(variant, model.chat)
@@ -326,11 +355,11 @@ class _Planner:
         base = Base(tuple(layers), recipe, recipe, {}, made.parameters, model.unquantized, whole, bare)
         return base._replace(chat=self._templates.of_adapters(variant) or model.chat, derived=made)
 
-    def _import(self, variant: Variant, parts: Sequence[str]) -> str:
+    def _import(self, variant: Variant, parts: Sequence[Source]) -> str:
         from modelbuild.steps import import_
 
         # The name of a whole file decides nothing; those of parts say which part they are.
-        inputs = [(os.path.basename(path) if len(parts) > 1 else "file", Source(path, "gguf")) for path in parts]
+        inputs = [(os.path.basename(part.path) if len(parts) > 1 else "file", part) for part in parts]
         return self._declared.step(variant, import_, import_.Parameters(), inputs)
 
     def _pulled(self, variant: Variant, model: Pulled) -> Base:
@@ -338,14 +367,14 @@ class _Planner:
         recipe = None
         for media_type, blob in model.blobs:
             if media_type == media.MODEL:
-                recipe = self._import(variant, (blob,))
-            file = [("file", Source(blob, form(media_type)))]
+                recipe = self._import(variant, [blob])
             values = layer.Parameters(link=True)
-            made = self._declared.step(variant, layer, values, file, what="base", pool="thread")
+            made = self._declared.step(variant, layer, values, [("file", blob)], what="base", pool="thread")
             layers.append(LayerStep(media_type, made, model.name))
         step = next((each.step for each in layers if each.media_type == media.TEMPLATE), "")
         derived = templates.given(model.chat, model.template, step)
         base = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
+        base = base._replace(outside=Outside(model.name, model.digest))
         return self._templates.over(variant, base._replace(chat=model.chat, derived=derived))
 
     def _inherited(self, variant: Variant, candidates: Candidates) -> Base:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -99,6 +100,9 @@ class _Look:
         from modelbuild.tensors.recipe import Recipe
 
         kind = steps.recipe_kind(step.kind)
+        if any(source.known and not os.path.exists(source.path) for source in step.sources):
+            # Removed since what was made of it: a build that needs it fetches it first.
+            return [], []
         try:
             if kind is None:
                 for source in step.sources:

@@ -10,7 +10,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, Derived, LayerStep
-from modelbuild.plan.remarks import Bare
+from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.project.variant import Variant
 from modelbuild.steps import layer
 
@@ -125,3 +125,11 @@ def _family(chat: Chat) -> Family | None:
 
     tokens = {name: text for name, text in (("bos", chat.bos), ("eos", chat.eos)) if text is not None}
     return chat_templates.recognize(chat.template, **tokens)
+
+
+def remark(prompts: Prompts, variant: Variant, base: Base) -> None:
+    """Remark on a finished model that has neither a TEMPLATE nor a renderer, though nobody said that none is wanted."""
+    kinds = {each.media_type for each in base.layers}
+    chosen = "template" in variant.cleared or variant.string("template") is not None or "renderer" in base.config
+    if base.bare is not None and media.TEMPLATE not in kinds and not chosen:
+        prompts.add(variant.label, base.bare, bool(kinds & {media.SYSTEM, media.MESSAGES}))

@@ -154,6 +154,11 @@ class WeightsReader:
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
 
+    def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
+        """The checkpoint of a folder that goes by another name than its own."""
+        names = [each for each, kind, _ in self.entries(line, folder) if kind == "file"]
+        return self._checkpoint(line, folder, names)._replace(name=name)
+
     def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
         from modelbuild.checkpoint import hf_cache, shards

@@ -10,6 +10,7 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.ollama.name import Name
+    from modelbuild.project.lock import Outside
     from modelbuild.project.variant import Variant
 
 
@@ -21,6 +22,7 @@ class Broken(NamedTuple):
     errors   never empty
     names    the names it would be built under; None where they cannot be told
     words    what it may be called all the same
+    wanted   what a build fetches before it can be planned; with nothing to fetch it is declared wrongly
     """
 
     model: str
@@ -30,10 +32,12 @@ class Broken(NamedTuple):
     row: tuple[tuple[str, str], ...] = ()
     is_default: bool = True
     words: Collection[str] = ()
+    wanted: Outside | None = None
 
     @classmethod
-    def of(cls, variant: Variant, errors: Iterable[Error]) -> Broken:
-        return cls(variant.model, variant.label, tuple(errors), variant.names or None, variant.row, variant.is_default)
+    def of(cls, variant: Variant, errors: Iterable[Error], wanted: Outside | None = None) -> Broken:
+        names = variant.names or None
+        return cls(variant.model, variant.label, tuple(errors), names, variant.row, variant.is_default, (), wanted)
 
 
 def told(broken: Iterable[Broken]) -> list[Error]:

@@ -14,7 +14,7 @@ from modelbuild.errors import Error, Problems
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project import mixes, variables
 from modelbuild.project.discovery import GLOB, WORD
-from modelbuild.project.keys import KEYS, axis_of, not_built_yet
+from modelbuild.project.keys import KEYS, axis_of
 from modelbuild.project.locate import At, Path, Place, part
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
@@ -318,9 +318,6 @@ class _Values:
         """Check the values of keys of a model that hold no `${…}`: those are checked once they are filled in."""
         for name, raw in table.items():
             key = KEYS[name]
-            if not key.is_built:
-                self.problems.add(at(name).placed(not_built_yet(f"'{name}'")))
-                continue
             for path, value, check in key.checked(raw, self._mixes):
                 if not _waits(value):
                     with self.problems.at(at(name, *path)):

@@ -9,14 +9,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from modelbuild import shapes
 from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
 from modelbuild.ollama.modelfile import grammar, meaning, parameters
-from modelbuild.ollama.name import can_be
+from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
+from modelbuild.tensors.formats import split as splitting
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
@@ -41,7 +43,7 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 Holds = Literal[
     "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
-    "adapters", "messages", "parameters", "metadata", "axes", "rows", "conditions", "condition",
+    "adapters", "messages", "exports", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
 "rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
@@ -63,7 +65,6 @@ class Key(NamedTuple):
     empties      what `""` takes from the base: the layer of this media type, or the config's field of the key's name
     extended     whether `extends` copies it
     widest       the table for most models that may say it: [defaults], that of a glob, or that of one model
-    is_built     whether it does anything yet
     """
 
     holds: Holds
@@ -80,7 +81,6 @@ class Key(NamedTuple):
     empties: str | None = None
     extended: bool = True
     widest: Literal["model", "glob", "defaults"] = "defaults"
-    is_built: bool = True
 
     @property
     def is_string(self) -> bool:
@@ -172,6 +172,11 @@ def version(value: Any) -> str:
         raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
 
+def push_name(value: Any, namespace: str | None = None) -> Name:
+    """A name in a registry; `namespace` is that of a name that gives none."""
+    return Name.parse(as_text(value), namespace=namespace or NAMESPACE)
+
+
 def parameter(value: Any, name: str) -> Any:
     """A parameter in its own type; None where `""` or `[]` clears it."""
     if value in ("", []):
@@ -214,10 +219,6 @@ def template(value: Any) -> Any:
     return value
 
 
-def not_built_yet(thing: str) -> Error:
-    return Error(f"{thing} is not supported yet", hint="planned for a later version")
-
-
 # What is checked of a value of several parts
 
 
@@ -258,9 +259,23 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
         yield Part((number, "allow_zero"), entry.get("allow_zero", False), adapter_zero)
 
 
+SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
+
+
+def _exports(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+    checks: dict[str, Check] = {"as": SHAPE, "split": splitting.limit, "link": LINK}
+    for number, entry in enumerate(value):
+        yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
+
+
 def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "role"), entry["role"], role)
+
+
+def _push(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+    for number, entry in enumerate(value):
+        yield Part((number,), entry, push_name)
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:
@@ -350,7 +365,7 @@ KEYS: Mapping[str, Key] = {
         partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
-        "strings", "Registry names to push to.", widest="glob", extended=False, is_built=False,
+        "strings", "Registry names to push to.", parts=_push, widest="glob", extended=False,
     ),
     "link": Key(
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
@@ -360,15 +375,14 @@ KEYS: Mapping[str, Key] = {
         "path", "Another file for the GGUF, outside the models folder; a path that ends in '/' is a folder.",
         is_plain=True, extended=False,
     ),
+    "export": Key("exports", "Folders that the model is also written to, in a runner's shape.", parts=_exports, extended=False),
     "tag": Key(
         "string", "The tag; with a matrix by default the labels of the row, joined by '-'.", default="latest", makes="names",
     ),
     "tags": Key(
         "strings", "Further tags of a model, or of the default row of its matrix.", makes="names", extended=False,
     ),
-    "description": Key(
-        "string", "For `modelbuild list`.", is_plain=True, widest="glob",
-    ),
+    "description": Key("string", "For `modelbuild list`.", is_plain=True, widest="glob"),
     "matrix": Key(
         "axes", "Axes; every combination is a variant: a key of a model or a free name, with a list of "
         "values or a table of labels and values.", widest="glob", entries=_entries, makes="rows",

@@ -14,7 +14,7 @@ from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, toml, unused, weights
+from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, pushes, toml, unused, weights
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place, part
@@ -138,6 +138,7 @@ def _variants(
         problems.warn_of_some(unused.mixes(custom, quantized, declared.top))
     expansion.check_names(variants, problems)
     outputs.check(variants, problems)
+    pushes.check(variants, problems)
     return variants, guessed
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from modelbuild.errors import Error, Problems
 from modelbuild.files import expand
 from modelbuild.ollama.name import TAG, Name
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import ExportTo, Variant
 
 SUFFIX = ".gguf"
 
@@ -39,6 +39,11 @@ def files(variant: Variant, layers: Sequence[tuple[str, str]]) -> tuple[tuple[st
     return ((path, next(step for kind, step in layers if kind == "model")),)
 
 
+def exports(variant: Variant) -> tuple[tuple[str, ...], ...]:
+    """Where else a variant is wanted: shape, folder, how it is split and linked, as sessions read it."""
+    return tuple((each.shape, each.folder.path, each.split, each.link) for each in variant.exports)
+
+
 def file_name(name: Name) -> str:
     """The name of a file for a model, without its suffix."""
     return name.model if name.tag == TAG else f"{name.model}-{name.tag}"
@@ -46,6 +51,7 @@ def file_name(name: Name) -> str:
 
 def check(variants: Sequence[Variant], problems: Problems) -> None:
     """Refuse two variants of one file; some file systems ignore case."""
+    _check_exports(variants, problems)
     if all(each.file("output") is None for each in variants):
         return
     first: dict[str, Variant] = {}
@@ -62,6 +68,22 @@ def check(variants: Sequence[Variant], problems: Problems) -> None:
                 clash = _clash(other, each, path)
                 problems.of(other.label).add(clash)
                 problems.of(each.label).add(clash)
+
+
+def _check_exports(variants: Sequence[Variant], problems: Problems) -> None:
+    """Refuse folders that are wanted in two shapes, or split or linked in two ways: files of one would be in the other's way."""
+    first: dict[str, tuple[Variant, ExportTo]] = {}
+    for each in variants:
+        for export in each.exports:
+            folder = os.path.realpath(export.folder.path)
+            other, before = first.setdefault(folder.casefold(), (each, export))
+            if (before.shape, before.split, before.link) != (export.shape, export.split, export.link):
+                what = f"'{export.folder.text}' cannot be exported to in two ways"
+                ways = [f"{way.shape} of '{label}'" for way, label in ((before, other.label), (export, each.label))]
+                hint = "name a folder for each"
+                problems.of(each.label).add(
+                    export.folder.place.error(what, facts=[("wanted", " and ".join(ways))], hint=hint)
+                )
 
 
 def _read(variant: Variant) -> Iterator[str]:

@@ -57,9 +57,9 @@ class Project:
         """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
         return self.targets.candidates(text)
 
-    def near(self, text: str) -> str | None:
-        """A hint that names what a misspelled target or FROM was meant for."""
-        return self.targets.words.near(text)
+    def misspelled(self, text: str) -> str | None:
+        """A hint that names the model of this project that a FROM was meant for."""
+        return self.targets.words.misspelled(text)
 
 
 def is_shared(place: Place) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from modelbuild import shapes
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error, Problems
 from modelbuild.files import expand
@@ -22,7 +23,8 @@ from modelbuild.project.overlay import Said, in_defaults
 from modelbuild.project.texts import Texts
 from modelbuild.project.values import Values
 from modelbuild.project.variables import Scope
-from modelbuild.project.variant import Adapter, File, From, Variant
+from modelbuild.project.variant import Adapter, ExportTo, File, From, Variant
+from modelbuild.tensors.formats import split as splitting
 from modelbuild.words import as_text
 
 
@@ -172,6 +174,8 @@ class Reader:
             replaces_licenses=licenses is not None,
             adapters=read.adapters(),
             drafts=read.drafts(),
+            exports=read.exports(),
+            pushes=read.pushes(self._around.namespace),
             cleared=frozenset(cleared),
             table=self.declared.table,
             mix_table=mix.place if mix else None,
@@ -315,6 +319,41 @@ class _Reading:
                 factor = 1.0 if scale is None else scale
                 adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place, bool(zero)))
         return tuple(adapters)
+
+    def exports(self) -> tuple[ExportTo, ...]:
+        """The folders that the model is also written to."""
+        found: list[ExportTo] = []
+        for number, entry in enumerate((self.said["export"].value if "export" in self.said else None) or ()):
+            here = self.said["export"].place.at(number)
+            folder = self.values.path(entry["path"], here.at("path"))
+            shape = self.values.checked(entry["as"], here.at("as"), keys.SHAPE)
+            link = self.values.checked(entry.get("link", "copy"), here.at("link"), keys.LINK)
+            split = as_text(self.values.filled(entry.get("split", ""), here.at("split")))
+            if split and self.values.checked(split, here.at("split"), splitting.limit) is None:
+                continue
+            if shape and split and not shapes.splits(shape):
+                what = f"'split' has no effect: the shape '{shape}' has no split files"
+                self.values.problems.add(here.at("split").error(what, hint="remove it", value=False))
+            elif folder is None:
+                self.values.problems.add(here.at("path").error("'path' expects a folder", value=False))
+            elif shape and link:
+                found.append(ExportTo(shape, folder, split, link))
+        return tuple(found)
+
+    def pushes(self, namespace: str | None) -> tuple[Name, ...]:
+        """The names of `push`, each once."""
+        found: list[Name] = []
+        if "push" not in self.said:
+            return ()
+        entries, place = self.said["push"]
+        for number, entry in enumerate(entries or ()):
+            here = place.at(number)
+            name = self.values.checked(entry, here, partial(keys.push_name, namespace=namespace))
+            if name is not None and (fault := name.unpushable()) is not None:
+                self.values.problems.add(here.placed(fault))
+            elif name is not None and name not in found:
+                found.append(name)
+        return tuple(found)
 
     def drafts(self) -> tuple[File, ...]:
         """The `draft` of the TOML, else the DRAFT lines of the Modelfile."""

@@ -18,13 +18,13 @@ from pydantic import (
     create_model,
 )
 
-from modelbuild import words
+from modelbuild import shapes, words
 from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, KEYS, Holds, Key, axis_of
+from modelbuild.project.keys import ADAPTER_MODES, KEYS, LINKS, Holds, Key, axis_of
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -70,6 +70,7 @@ Scalar = Annotated[_String | _Number | _Bool, _one_of("a string, a number, true 
 Text = Annotated[_String | _FromFile, _one_of("a string or { file = … }")]
 Flag = Annotated[_Bool | _String, _one_of("true or false")]
 Number = Annotated[_Number | _String, _one_of("a number")]
+Split = Annotated[_String | _Number, _one_of("a size such as '50GB', or a number of tensors")]
 Strings = Annotated[Annotated[list[str], Tag("\0list")] | _Empty, _one_of("a list of strings")]
 Labels = Annotated[
     _String | _Number | _Bool | Annotated[list[Scalar], Tag("\0list")],
@@ -122,6 +123,15 @@ class Adapter(_Table):
     allow_zero: Flag = Field(False, description="Take it also where it changes nothing: one that is not trained yet.")
 
 
+class Export(_Table):
+    as_: Annotated[str, _words(*shapes.names())] = Field(alias="as", description="The shape: for which runner.")
+    path: str = Field(description="The folder to write to, relative to the ModelBuild.toml.")
+    split: Split = Field("", description="The largest size of a GGUF file, as '50GB', or its number of tensors.")
+    link: Annotated[str, _words(*LINKS)] = Field(
+        "copy", description="'hard': hard links to the cache, for files that nobody edits."
+    )
+
+
 class Message(_Table):
     role: Annotated[str, _words(*ROLES)] = Field(description="The role of the speaker.")
     content: Text = Field(description="The text of the message.")
@@ -131,6 +141,9 @@ Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
 Metadata = Annotated[dict[str, Any], WithJsonSchema(_metadata_schema())]
 TensorType = Annotated[str, _suggested(*quants.names())]
 Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
+Exports = Annotated[
+    Annotated[list[Export], Tag("\0list")] | _Empty, _one_of('a list of tables { as = "…", path = "…" }')
+]
 Messages = Annotated[
     Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
 ]
@@ -149,6 +162,7 @@ _SHAPES: Mapping[Holds, tuple[Any, Any]] = {
     "texts": (Licenses, []),
     "adapters": (Adapters, []),
     "messages": (Messages, []),
+    "exports": (Exports, []),
     "parameters": (Parameters, {}),
     "metadata": (Metadata, {}),
     "axes": (dict[str, Axis], {}),
@@ -163,8 +177,7 @@ def _field(key: Key) -> tuple[Any, Any]:
     shape, default = _SHAPES[key.holds]
     if key.words:
         shape = Annotated[shape, _words(*key.words) if key.holds == "word" else _suggested(*key.words)]
-    description = key.description if key.is_built else f"{key.description} (checked, but not supported yet)"
-    return shape, Field(key.default or default, description=description)
+    return shape, Field(key.default or default, description=key.description)
 
 
 def _table_of(name: str, base: type[_Table], known: Mapping[str, Key]) -> Any:
@@ -213,7 +226,7 @@ class Document(_Table):
 
 
 def keys(table: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(table.model_fields)
+    return tuple(field.alias or name for name, field in table.model_fields.items())
 
 
 def json_schema() -> dict[str, Any]:
@@ -316,6 +329,8 @@ def _known(loc: Path) -> tuple[str, ...]:
             return keys(Adapter)
         case (*_, "messages", int(), _):
             return keys(Message)
+        case (*_, "export", int(), _):
+            return keys(Export)
     return keys(FileText)
 
 

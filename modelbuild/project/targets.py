@@ -82,6 +82,18 @@ class Words(NamedTuple):
             return f"did you mean '{model}:{near}'?" if near else f"model '{model}' has the rows {listed(rows)}"
         return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
 
+    def misspelled(self, text: str) -> str | None:
+        """A hint for what is nearly a word of the project, and hardly the name of a model elsewhere.
+
+        Names that differ in their numbers are different models: 'llama' is not a slip for 'llama3.2'.
+        """
+        model, _, row = text.rpartition(":")
+        if row and any(label.startswith(f"{model}:") for label in self.labels.get(model, ())):
+            return self.near(text)
+        numbers = re.findall(r"\d+", text)
+        near = nearest(text, (word for word in self.labels if re.findall(r"\d+", word) == numbers), 0.75)
+        return f"did you mean '{near}'?" if near else None
+
     def _rows(self, model: str) -> list[str]:
         """What stands behind the model's name in its targets; nothing for a word that is no model."""
         if model not in self.known:

@@ -17,7 +17,12 @@ from modelbuild.project.variant import Variant
 from modelbuild.tensors import ftypes
 from modelbuild.words import as_text, nearest
 
-_ONLY_NAMES = frozenset(name for name, key in KEYS.items() if key.makes == "names") | {"description", "output"}
+_ONLY_NAMES = frozenset(name for name, key in KEYS.items() if key.makes == "names") | {
+    "description",
+    "export",
+    "output",
+    "push",
+}
 """Keys that say what a model is called, and change nothing of it."""
 _AXES = [*(name for name, key in KEYS.items() if key.makes is None), *PARAMETERS]
 

@@ -48,6 +48,16 @@ class Adapter(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ExportTo:
+    """A folder that a model is also written to, as `{ as, path, split, link }` says."""
+
+    shape: str
+    folder: File
+    split: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """A model × one row of its matrix, ready to be planned.
 
@@ -60,6 +70,7 @@ class Variant:
     metadata    key -> value, of the GGUF; `default_metadata` are the keys of which [defaults] says it
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
+    pushes      the names in registries that it is pushed to
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
     cleared     keys, and `cleared_parameters` parameters, that the TOML empties: what the base gives under them goes too
     """
@@ -83,6 +94,8 @@ class Variant:
     replaces_licenses: bool
     adapters: tuple[Adapter, ...]
     drafts: tuple[File, ...]
+    exports: tuple[ExportTo, ...]
+    pushes: tuple[Name, ...]
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from modelbuild import page_cache
@@ -60,6 +60,16 @@ class Blobs:
         except OSError:
             return False
         return True
+
+    def unchecked(self, blobs: Iterable[ActionResult]) -> list[ActionResult]:
+        """Those that `has` is going to hash: there, of the right size, and not as we put them."""
+        found = []
+        for blob in blobs:
+            with contextlib.suppress(OSError):
+                info = os.stat(self._library.blob_path(blob.artifact))
+                if info.st_size == blob.size and signature(info) != self.noted.get(blob.artifact):
+                    found.append(blob)
+        return found
 
     def put_missing(self, blobs: Sequence[ActionResult]) -> None:
         """See each blob here, now, or put it; a few times where somebody removes them meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -74,7 +75,9 @@ class Exported:
                 found.append(error)
         return found
 
-    def _misplaced(self, path: str, sources: Collection[str], ours: Sequence[str]) -> Error | None:
+    def _misplaced(
+        self, path: str, sources: Collection[str], ours: Sequence[str], any_file: bool = False
+    ) -> Error | None:
         real = os.path.realpath(path)
         if real in sources:
             return _is_input(path)
@@ -94,7 +97,7 @@ class Exported:
         if not stat.S_ISREG(info.st_mode):
             what = "is a folder, expected a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file"
             return Error(what, path=path, hint="name a file")
-        if self._replaces != "all" and not is_gguf(real):
+        if self._replaces != "all" and not any_file and not is_gguf(real):
             return Error("already exists and is not a GGUF file", path=path, hint=self.way_out)
         return _unwritable(os.path.dirname(real))
 
@@ -123,29 +126,11 @@ class Exported:
         self._note(path, blob.artifact)
         return True
 
-    def spare(self, path: str, sources: Collection[str]) -> None:
-        """Raise an Error where a small file would be written over one that the build reads and this owner did not write."""
-        noted = self._noted(path)
-        is_ours = noted is not None and noted.owner == self._owner and _holds(path, noted)
-        if os.path.realpath(path) in sources and not is_ours:
-            raise _is_input(path)
-
     def may_write(self, path: str, data: bytes) -> bool:
         """Whether a small file is to be written: False where it stands already. Raises Error where it must not be."""
         if self._is(path, ActionResult(sha256(data), len(data))):
             return False
         self._check_owner(path)
-        return True
-
-    def write(self, path: str, data: bytes) -> bool:
-        """Write a small file, unless it stands already. Returns whether it changed. Raises Error."""
-        if not self.may_write(path, data):
-            return False
-        with self._new(path) as file:
-            file.write(data)
-            os.fsync(file.fileno())
-            self._move(file, path)
-        self._note(path, sha256(data))
         return True
 
     @contextlib.contextmanager
@@ -168,9 +153,13 @@ class Exported:
             raise Error(f"cannot be written: {reason(error)}", path=named(error, path)) from error
 
     def _move(self, file: Temporary, path: str) -> None:
-        real = os.path.realpath(path)
         with contextlib.suppress(OSError):
             os.fchmod(file.fileno(), self._mode)
+        self._replace(file, path)
+
+    @staticmethod
+    def _replace(file: Temporary, path: str) -> None:
+        real = os.path.realpath(path)
         os.replace(file.path, real)
         sync_folder(os.path.dirname(real))
 
@@ -209,10 +198,11 @@ class Exported:
             return
         noted = self._noted(path)
         is_ours = noted is not None and noted.owner in ("", self._owner)
-        is_free = noted is None or not self._owner or not os.path.exists(noted.owner)
-        if noted is not None and is_ours and self._replaces == "own" and not _holds(path, noted):
+        is_free = noted is None or not self._owner or not is_there(noted.owner)
+        keeps_edits = self._replaces == "own" or not self._is_ours_by_sight(path)
+        if noted is not None and is_ours and keeps_edits and not _holds(path, noted):
             raise Error("was edited since modelbuild wrote it", path=path, hint=self.way_out)
-        if not is_ours and not (self._replaces == "gguf" and is_free and is_gguf(path)):
+        if not is_ours and not (self._replaces == "gguf" and is_free and self._is_ours_by_sight(path)):
             facts = [("written by", noted.owner)] if noted is not None else []
             what = (
                 "already exists; another project or export wrote it"
@@ -220,6 +210,14 @@ class Exported:
                 else "already exists; modelbuild did not write it"
             )
             raise Error(what, path=path, facts=facts, hint=self.way_out)
+
+    def _is_ours_by_sight(self, path: str) -> bool:
+        """Whether a file that was never noted may be replaced: nothing of anybody's would be lost."""
+        return is_gguf(path)
+
+    @property
+    def owner(self) -> str:
+        return self._owner
 
     # What is ours to remove
 
@@ -229,6 +227,14 @@ class Exported:
             "select path, blob from exported where owner = ? order by path", (self._owner,)
         )
         return [path for path, blob in rows if path not in declared and self.stands(path, blob)]
+
+    def of_exports(self) -> list[str]:
+        """The owners of what this one has exported: its own text, and more."""
+        start = f"{self._owner} exports "
+        rows = self._store.database.rows(
+            "select distinct owner from exported where substr(owner, 1, ?) = ? order by owner", (len(start), start)
+        )
+        return [owner for (owner,) in rows]
 
     def remove(self, paths: Iterable[str]) -> list[str]:
         """Remove files that nobody has changed since we wrote them; returns which. Raises Error."""
@@ -267,6 +273,12 @@ class Exported:
             return
         row = (path, self._owner if owner is None else owner, artifact, seen)
         self._store.database.change(("insert or replace into exported values (?, ?, ?, ?)", [row]))
+
+
+def is_there(owner: str) -> bool:
+    """Whether the project of an owner is still there; what a project exports has its file, and then more, for an owner."""
+    ends = [found.start() for found in re.finditer(r" exports? ", owner)]
+    return any(os.path.exists(owner[:end]) for end in (*ends, len(owner)))
 
 
 def _holds(path: str, noted: Noted) -> bool:

@@ -19,7 +19,7 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.files import AGAIN, LARGEST, existing, read_plain, signature, sync_folder
+from modelbuild.files import AGAIN, LARGEST, PARTIAL, existing, read_plain, signature, sync_folder
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
@@ -70,9 +70,22 @@ class ModelsFolder:
         self._scratch.make(blobs)
         if os.stat(blobs).st_dev == os.stat(store).st_dev and ownership.heir(blobs) in (None, ownership.heir(store)):
             return None
-        folder = self._scratch.near(blobs)
+        return self.landing()
+
+    def landing(self) -> str:
+        """The folder for files that are to be renamed into `blobs`; it is made."""
+        self._scratch.make(self.library.blobs)
+        folder = self._scratch.near(self.library.blobs)
         self._scratch.make(folder)
         return folder
+
+    def has(self, blob: ActionResult) -> bool:
+        """Whether a blob stands here, whole. One that is not as we put it is hashed before it is believed."""
+        return self._blobs.has(blob)
+
+    def unchecked(self, blobs: Iterable[ActionResult]) -> list[ActionResult]:
+        """Those of some blobs that `has` is going to hash."""
+        return self._blobs.unchecked(blobs)
 
     def doubt(self) -> None:
         """Believe no blob unhashed, however untouched it looks."""
@@ -231,6 +244,17 @@ class ModelsFolder:
         """
         return self._sweep(self.written.loose(), TIDYING)
 
+    def release(self, blobs: Collection[str]) -> list[str]:
+        """Remove those of a replaced model's blobs that no manifest names any more, whoever put them; returns their digests.
+
+        Only for a model that the user asked to replace as Ollama does it. Raises as `sweep` does.
+        """
+        used = self._users.used() if blobs else None
+        if used is None:
+            return []
+        self.written.note_loose(set(blobs) - used, ours=True)
+        return self.sweep()
+
     def _sweep(self, candidates: Collection[str], at_most: float = math.inf) -> list[str]:
         ours = self.written.blobs() if candidates else set()
         if ours.isdisjoint(candidates):
@@ -284,7 +308,7 @@ class ModelsFolder:
     def tidy(self) -> bool:
         """Leave nothing behind but blobs and manifests, and what a failed build made for the next one.
 
-        Never raises; returns whether nothing else is left.
+        Never raises; returns whether nothing else is left, unfinished downloads not counted.
         """
         folders = self._scratch.folders()
         if any(map(os.path.isdir, folders)):
@@ -295,4 +319,12 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not any(os.path.lexists(folder) and not os.path.islink(folder) for folder in folders)
+        return not any(os.path.lexists(folder) and not os.path.islink(folder) and _litter(folder) for folder in folders)
+
+
+def _litter(folder: str) -> bool:
+    """Whether a folder of ours contains more than unfinished downloads, which a pull goes on with."""
+    try:
+        return not (names := os.listdir(folder)) or not all(name.startswith(PARTIAL) for name in names)
+    except OSError:
+        return True

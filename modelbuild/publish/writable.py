@@ -74,6 +74,12 @@ def check_apart(library: Library, store: str) -> None:
         )
 
 
+def check_name(library: Library, name: str) -> None:
+    """Raise an Error where the manifest of a name (`host/namespace/model/tag`) cannot be put."""
+    if (error := _misplaced(library, name)) is not None:
+        raise error
+
+
 def misplaced(library: Library, output: Output) -> list[Error]:
     """What stands against writing the manifests of an output, as far as a look at its names tells."""
     return [error for name in output.names if (error := _misplaced(library, name)) is not None]

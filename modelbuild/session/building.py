@@ -29,7 +29,9 @@ def build(
     if selection.exported is None:
         destination, outputs = Everywhere(session), selection.outputs
     else:
-        destination = Files(session, selection.exported)
+        from modelbuild.session import exports
+
+        destination = Files(session, selection.exported, exports.asked(session, selection))
         outputs = [output._replace(names=()) for output in selection.outputs]
     destination.check(outputs)
     session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
@@ -135,7 +137,7 @@ class _Building:
         outputs: dict[str, os.stat_result] = {}
         for output in graph.outputs:
             found = self._destination.finished(
-                output, results[output.manifest], [results[name] for name in output.blobs]
+                output, results[output.manifest], [results[name] for name in output.made]
             )
             if found is None:
                 return

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Event
@@ -17,6 +17,10 @@ from modelbuild.ollama.library import SCRATCH
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.publish.exported import Exported
 from modelbuild.session.session import Session
+
+if TYPE_CHECKING:
+    from modelbuild.publish.exported_tree import Laid
+    from modelbuild.session.exports import Export
 
 Stats = dict[str, os.stat_result]
 
@@ -61,9 +65,11 @@ class Destination(Protocol):
 class Files:
     """Only files: the models folder is neither written nor needed."""
 
-    def __init__(self, session: Session, exported: Exported) -> None:
+    def __init__(self, session: Session, exported: Exported, wanted: Sequence[Export] = ()) -> None:
         self.folder = session.store.root
         self._exported = exported
+        self._exports = wanted
+        self._laid: dict[str, list[Laid]] = {}
         self._session = session
         library = session.models.library
         scratch = os.path.join(library.root, SCRATCH)
@@ -86,10 +92,19 @@ class Files:
         return None
 
     def misplaced(self, output: Output) -> list[Error]:
-        if not output.files:
+        wanted = self._exports_of(output)
+        if not output.files and not wanted:
             return []
         found = self._exported.misplaced(output, self._sources, self._forbidden)
-        return found or [_joins(path) for path, _ in output.files if self._is_among_weights(path)]
+        for each in wanted:
+            found += each.misplaced(output, self._sources, self._forbidden)
+        if found:
+            return found
+        paths = [path for path, _ in output.files] + [path for each in wanted for path in each.paths(output)]
+        return [_joins(path) for path in paths if path.endswith(SUFFIX) and self._is_among_weights(path)]
+
+    def _exports_of(self, output: Output) -> list[Export]:
+        return [each for each in self._exports if each.has(output)]
 
     @cached_property
     def _sources(self) -> set[str]:
@@ -106,30 +121,34 @@ class Files:
         return False
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
-        changed = self._exported.put(output, _by_name(output, blobs))
+        results = _by_name(output, blobs)
+        changed = self._exported.put(output, results)
         self._changed.update(changed)
-        return bool(changed)
+        self._laid[output.label] = [
+            file for each in self._exports_of(output) for file in each.put(output, manifest, results)
+        ]
+        return bool(changed) or any(file.changed for file in self._laid[output.label])
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         return False
 
     def finished(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> Stats | None:
-        return self._exported.finished(output, _by_name(output, blobs))
+        results = _by_name(output, blobs)
+        found = self._exported.finished(output, results)
+        for each in self._exports_of(output):
+            more = each.standing(output, manifest, results) if found is not None else None
+            found = {**found, **more} if found is not None and more is not None else None
+        return found
 
     def tidy(self) -> bool:
         return True
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
         results = _by_name(output, blobs)
+        files = [(path, results[blob].size, path in self._changed) for path, blob in output.files]
         return [
-            {
-                "event": "file",
-                "path": path,
-                "label": output.label,
-                "bytes": results[blob].size,
-                "changed": path in self._changed,
-            }
-            for path, blob in output.files
+            {"event": "file", "path": path, "label": output.label, "bytes": size, "changed": changed}
+            for path, size, changed in (*files, *self._laid.get(output.label, ()))
         ]
 
 
@@ -138,7 +157,7 @@ class Everywhere:
 
     def __init__(self, session: Session) -> None:
         self._models = session.models
-        self._files = Files(session, session.exported())
+        self._files = Files(session, session.exported(), _declared(session))
         self._session = session
         self.folder = session.models.root
 
@@ -146,7 +165,7 @@ class Everywhere:
         self._models.check_writable()
 
     def stale(self) -> Event:
-        found = {"names": self._session.stale(), "files": self._session.stale_files()}
+        found = {"names": self._session.stale(), "files": _stale_files(self._session)}
         return found if any(found.values()) else {}
 
     def doubt(self) -> None:
@@ -159,14 +178,15 @@ class Everywhere:
         return [*self._models.misplaced(output), *self._files.misplaced(output)]
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
-        changed = self._models.publish_all(output, manifest, blobs)
+        changed = self._models.publish_all(output, manifest, blobs[: len(output.blobs)])
         return self._files.put(output, manifest, blobs) or changed
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
-        return self._models.restore(output, manifest, blobs)
+        return self._models.restore(output, manifest, blobs[: len(output.blobs)])
 
     def finished(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> Stats | None:
-        models, files = (each.finished(output, manifest, blobs) for each in (self._models, self._files))
+        models = self._models.finished(output, manifest, blobs[: len(output.blobs)])
+        files = self._files.finished(output, manifest, blobs)
         return {**models, **files} if models is not None and files is not None else None
 
     def tidy(self) -> bool:
@@ -180,10 +200,27 @@ class Everywhere:
         return self._files.events(output, blobs)
 
 
+def _declared(session: Session) -> Sequence[Export]:
+    """The folders that the project exports to. What exports need is imported only where there are some."""
+    if not any(output.exports for output in session.graph.outputs):
+        return ()
+    from modelbuild.session import exports
+
+    return exports.declared(session)
+
+
+def _stale_files(session: Session) -> list[str]:
+    if not session.exported().of_exports():
+        return session.stale_files()
+    from modelbuild.session import exports
+
+    return exports.stale_files(session)
+
+
 def _joins(path: str) -> Error:
     what = "is in a folder of GGUF files that a model is built from: the next build would read it too"
     return Error(what, path=path, facts=[("folder", os.path.dirname(path))], hint="name a file in another folder")
 
 
 def _by_name(output: Output, blobs: Sequence[ActionResult]) -> Mapping[str, ActionResult]:
-    return dict(zip(output.blobs, blobs, strict=True))
+    return dict(zip(output.made, blobs, strict=True))

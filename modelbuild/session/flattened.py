@@ -10,17 +10,20 @@ from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.plan.planned import PlannedLayer
 from modelbuild.session.provenance import Provenance
 from modelbuild.session.session import Session
-
-_INSTRUCTIONS = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}
+from modelbuild.shapes.folder import INSTRUCTIONS
 
 
 def flattened(session: Session, output: Output, path_of: Callable[[PlannedLayer], str]) -> list[Command]:
     """The commands that say a variant; `path_of` names the file of a layer that is one."""
     provenance = Provenance(session, output)
+    files = [Command(INSTRUCTIONS[each.kind], path_of(each)) for each in provenance.layers if each.kind in INSTRUCTIONS]
+    return [*files, *texts(provenance)]
+
+
+def texts(provenance: Provenance) -> list[Command]:
+    """The commands that say a variant, but those that name its files."""
     values = provenance.values()
-    commands = [
-        Command(_INSTRUCTIONS[layer.kind], path_of(layer)) for layer in provenance.layers if layer.kind in _INSTRUCTIONS
-    ]
+    commands: list[Command] = []
     for key, (value, _) in values.items():
         if key in ("template", "system", "renderer", "parser", "requires"):
             commands.append(Command(key, value))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.sources import Limit
 from modelbuild.engine.standing import Due, due, look_up
@@ -104,8 +105,8 @@ class Written(NamedTuple):
 
 
 def files_ahead(session: Session, ahead: Ahead, selection: Selection) -> list[Written]:
-    """See which files of `-o` and `output` a build would write."""
-    graph = ahead.graph.select([output for output in ahead.graph.outputs if output.files])
+    """See which files of `-o`, `output` and `export` a build would write."""
+    graph = ahead.graph.select([output for output in ahead.graph.outputs if output.files or output.exports])
     if not graph.outputs:
         return []
     exported = selection.exported or session.exported()
@@ -117,7 +118,26 @@ def files_ahead(session: Session, ahead: Ahead, selection: Selection) -> list[Wr
             made = None if blob in running else results.get(blob)
             if made is None or not exported.stands(path, made.artifact):
                 found.append(Written(output.label, path, running.get(blob, True) or not os.path.exists(path)))
+        found += _exported_ahead(session, output, results, running)
     return found
+
+
+def _exported_ahead(
+    session: Session, output: Output, results: Mapping[str, ActionResult], running: Mapping[str, bool]
+) -> Iterator[Written]:
+    """The files of exports that a build would write for an output."""
+    from modelbuild.session.exports import declared
+
+    needed = (output.manifest, *output.made)
+    is_made = not any(name in running for name in needed) and all(name in results for name in needed)
+    for export in declared(session) if output.exports else ():
+        if not export.has(output) or (
+            is_made and export.standing(output, results[output.manifest], results) is not None
+        ):
+            continue
+        sure = is_made or any(running.get(name) for name in needed)
+        for path in export.paths(output):
+            yield Written(output.label, path, sure or not os.path.exists(path))
 
 
 def of_output(graph: Graph, output: Output, files: Mapping[str, FileToBe]) -> Forecast:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.errors import Error
@@ -12,6 +12,7 @@ from modelbuild.observed import Look
 if TYPE_CHECKING:
     from modelbuild.plan.remarks import Remark
     from modelbuild.project.broken import Broken
+    from modelbuild.project.lock import Outside
     from modelbuild.project.targets import Words
 
 
@@ -22,6 +23,7 @@ class KeptPlan(NamedTuple):
     models   the models folder to write
     broken   what is not in the graph, and why
     remarks  on the models that it makes
+    outside  by label, what of elsewhere a variant is based on
     graph    encoded: a build with nothing to do does not take it apart
     """
 
@@ -32,6 +34,7 @@ class KeptPlan(NamedTuple):
     broken: Sequence[Broken]
     remarks: Sequence[Remark]
     looks: Sequence[Look]
+    outside: Mapping[str, Outside]
     graph: bytes
 
     def encode(self) -> bytes:
@@ -45,6 +48,7 @@ class KeptPlan(NamedTuple):
                 None if each.names is None else [name.path() for name in each.names],
                 each.row,
                 each.is_default,
+                each.wanted,
             ]
             for each in self.broken
         ]
@@ -58,6 +62,7 @@ class KeptPlan(NamedTuple):
             broken,
             [[remark.labels, remark.error.spelled(), remark.minor] for remark in self.remarks],
             self.looks,
+            self.outside,
         ]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
 
@@ -66,7 +71,7 @@ class KeptPlan(NamedTuple):
         head, _, graph = value.partition(b"\n")
         from modelbuild.project.targets import Words
 
-        root, models, words, warnings, faults, broken, remarks, looks = json.loads(head)
+        root, models, words, warnings, faults, broken, remarks, looks, outside = json.loads(head)
         warned, errors = [*map(Error.recalled, warnings)], [*map(Error.recalled, faults)]
         found = [_broken(each, errors) for each in broken]
         remarked: list[Remark] = []
@@ -74,14 +79,18 @@ class KeptPlan(NamedTuple):
             from modelbuild.plan.remarks import Remark
 
             remarked = [Remark(tuple(labels), Error.recalled(error), minor) for labels, error, minor in remarks]
-        return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, graph)
+        from modelbuild.project.lock import Outside
+
+        based = {label: Outside(*each) for label, each in outside.items()}
+        return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, based, graph)
 
 
 def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
     from modelbuild.ollama.name import Name
     from modelbuild.project.broken import Broken
+    from modelbuild.project.lock import Outside
 
-    model, label, numbers, names, row, is_default = spelled
+    model, label, numbers, names, row, is_default, wanted = spelled
     called = None if names is None else tuple(map(Name.from_path, names))
     return Broken(
         model,
@@ -90,4 +99,5 @@ def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
         called,
         tuple((axis, text) for axis, text in row),
         is_default,
+        wanted=None if wanted is None else Outside(*wanted),
     )

@@ -16,7 +16,7 @@ from modelbuild.session.settings import Settings, cache_folder, folder_of, start
 def models_root(settings: Settings) -> str:
     """The folder that `--models` names, else that of the project around, else Ollama's. Raises Error or Errors."""
     if settings.models:
-        return started_in(settings.folder, settings.models)
+        return without_project(settings)
     from modelbuild.project.discovery import find
 
     folder = folder_of(settings)
@@ -28,8 +28,13 @@ def models_root(settings: Settings) -> str:
             return session.models.root
         finally:
             session.close()
-    named = default_folder(os.environ.get("OLLAMA_MODELS"), os.path.expanduser("~"))
-    return os.path.abspath(os.path.join(folder, named))
+    return without_project(settings)
+
+
+def without_project(settings: Settings) -> str:
+    """The folder that `--models` names, else Ollama's."""
+    named = settings.models or default_folder(os.environ.get("OLLAMA_MODELS"), os.path.expanduser("~"))
+    return started_in(settings.folder, named)
 
 
 @contextmanager

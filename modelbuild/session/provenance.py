@@ -45,7 +45,7 @@ class Provenance:
             own = self._quantizes()
             found[key] = _value(said, self._place(key) if own else None, self._base() or variant.froms[-1].text)
         for kind, key in (("template", "template"), ("system", "system"), ("license", "license")):
-            texts = [(layer, _text(layer)) for layer in self.layers if layer.kind == kind]
+            texts = [(layer, text_of(layer)) for layer in self.layers if layer.kind == kind]
             if texts:
                 origin = self._origin(texts[-1][0])
                 value: Any = [text for _, text in texts] if key == "license" else texts[-1][1]
@@ -57,6 +57,8 @@ class Provenance:
             value = self._config().get(key)
             if value:
                 found[key] = _value(value, self._place(key), self._base())
+        if variant.pushes:
+            found["push"] = _value([name.display() for name in variant.pushes], self._place("push"))
         if variant.adapters:
             found["adapters"] = _value([each.text for each in variant.adapters], self._place("adapters"))
         return found
@@ -67,7 +69,7 @@ class Provenance:
         for layer in self.layers:
             if layer.kind == "params":
                 values = layer.parameters()
-                merged.update(values["parameters"] if "parameters" in values else json.loads(_text(layer) or "{}"))
+                merged.update(values["parameters"] if "parameters" in values else json.loads(text_of(layer) or "{}"))
         return {
             name: _value(value, self._place("parameters", name) or self._recognized(name), self._base())
             for name, value in sorted(merged.items())
@@ -130,7 +132,7 @@ class Provenance:
     def _messages(self, layer: PlannedLayer) -> Any:
         values = layer.parameters()
         if "messages" not in values:
-            return json.loads(_text(layer) or "[]")
+            return json.loads(text_of(layer) or "[]")
         return [{"role": role, "content": content} for role, content in values["messages"]]
 
 
@@ -138,7 +140,7 @@ def _value(value: Any, place: str | None, origin: str = "") -> Value:
     return Value(value, place or (f"inherited from '{origin}'" if origin else "default"))
 
 
-def _text(layer: PlannedLayer) -> str:
+def text_of(layer: PlannedLayer) -> str:
     """The text of a layer: its step's own, or that of the file it takes as it is; empty where it cannot be read."""
     values = layer.parameters()
     if "text" in values:

@@ -19,7 +19,7 @@ from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
-from modelbuild.session import variants
+from modelbuild.session import state, variants
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
 from modelbuild.session.worker import Leaves
@@ -77,7 +77,7 @@ def _made(session: Session, output: Output, standing: Standing) -> tuple[Recipe,
             return Recipe.decode(session.store.read(recipe.artifact)), model
         except Damaged:
             pass
-    changed = variants.state(session, output, standing) == "changed"
+    changed = state.state(session, output, standing) == "changed"
     raise Error(
         f"'{output.label}' has changed since it was built" if changed else f"'{output.label}' is not built",
         hint=f"build it first: `modelbuild {output.label}`",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
-from modelbuild.ollama.library import default_folder
+from modelbuild.ollama.library import Library, default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Stamp
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelbuild.engine.standing import Records, Standing
     from modelbuild.plan.remarks import Told
     from modelbuild.project.broken import Broken
+    from modelbuild.project.lock import Outside
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
@@ -37,6 +38,7 @@ class Selection(NamedTuple):
     """Outputs, the targets they were asked for with, and what these mean too and cannot be built.
 
     exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
+    wanted    the shape and the folder that they alone are put into, as session/exports reads it
     into      what was asked for them
     """
 
@@ -45,6 +47,7 @@ class Selection(NamedTuple):
     broken: Sequence[Broken] = ()
     exported: Exported | None = None
     into: str | None = None
+    wanted: tuple[str, ...] = ()
 
     @property
     def named(self) -> Sequence[Output]:
@@ -68,6 +71,8 @@ class Session:
         self.store = Store(cache_folder(settings), waiting)
         self.cache = LocalCache(self.store)
         self.kept = Kept(self.store.database)
+        self.withheld: Mapping[str, Broken] = {}
+        """By label, what cannot be built since what it needs could not be fetched."""
         self._project: Project | None = None
         self._observed = Observed()
 
@@ -144,6 +149,7 @@ class Session:
             self._models_option(),
             self._home(os.environ.get("OLLAMA_MODELS")),
             os.path.expanduser("~"),
+            settings.wanted,
         ]
         return sha256(canonical(asked))
 
@@ -171,14 +177,24 @@ class Session:
 
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
+        from modelbuild.project import lock
 
         self._project = project = self._load(observed)
         home = self._home(observed.env("OLLAMA_MODELS"))
         models = self._models_option() or project.models or home
-        made = plan(project, observed, list(dict.fromkeys([models, home])))
+        pins = lock.observe(self.file, observed)
+        libraries = list(dict.fromkeys([models, home]))
+        made = plan(project, observed, libraries, pins, self.store.root, wanted=self.settings.wanted)
         warnings = [*project.warnings, *made.warnings]
         words, graph, looks = project.targets.words, made.graph.encode(), observed.looks()
-        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, graph)
+        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, made.outside, graph)
+
+    def replan(self) -> None:
+        """Look at everything again, after something was fetched or pinned."""
+        for name in ("_plan", "graph", "records"):
+            vars(self).pop(name, None)
+        self._project = None
+        self._observed = Observed()
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -196,6 +212,11 @@ class Session:
     def broken(self) -> Sequence[Broken]:
         """All of the project that cannot be built, and why."""
         return self._plan.broken
+
+    @property
+    def outside(self) -> Mapping[str, Outside]:
+        """By the label of a variant, the model or repository of elsewhere that it is based on, and what that is pinned to."""
+        return self._plan.outside
 
     @property
     def root(self) -> str:
@@ -218,6 +239,11 @@ class Session:
         read = {subject for verb, subject, _ in self.looks() if verb == "read"}
         sources = {source.path for source in self.graph.sources()}
         return set(map(os.path.realpath, {self.file, *read, *sources}))
+
+    def libraries(self) -> list[Library]:
+        """The models folders that FROM looks in: the one to write first."""
+        folders = [self._plan.models, self._home(os.environ.get("OLLAMA_MODELS"))]
+        return [Library(folder) for folder in dict.fromkeys(folders)]
 
     @cached_property
     def models(self) -> ModelsFolder:
@@ -246,12 +272,20 @@ class Session:
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
         wanted = self._plan.words.select(targets)
-        broken = [each for each in self.broken if each.label in wanted]
-        return Selection(tuple(targets), [output for output in self.graph.outputs if output.label in wanted], broken)
+        outputs = [output for output in self.graph.outputs if output.label in wanted]
+        return self._without_withheld(tuple(targets), outputs, [each for each in self.broken if each.label in wanted])
+
+    def _without_withheld(
+        self, targets: tuple[str, ...], outputs: Sequence[Output], broken: Sequence[Broken]
+    ) -> Selection:
+        withheld = self.withheld
+        built = [output for output in outputs if output.label not in withheld]
+        others = [withheld[output.label] for output in outputs if output.label in withheld]
+        return Selection(targets, built, [*(withheld.get(each.label, each) for each in broken), *others])
 
     def everything(self) -> Selection:
         """All that the project declares."""
-        return Selection((), self.graph.outputs, self.broken)
+        return self._without_withheld((), self.graph.outputs, self.broken)
 
     # How it stands
 

@@ -12,7 +12,12 @@ CACHE_LIMIT = 64 << 30
 
 
 class Settings(NamedTuple):
-    """The options that every command takes; None and empty for what the command line leaves open."""
+    """The options that every command takes; None and empty for what the command line leaves open.
+
+    wanted  what an export wants of models besides, as `shapes.wants` says
+    locked   refuse to change the lock
+    offline  use no network
+    """
 
     folder: str = "."
     file: str | None = None
@@ -23,6 +28,9 @@ class Settings(NamedTuple):
     quantize: str | None = None
     vars: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
+    wanted: str | None = None
+    locked: bool = False
+    offline: bool = False
 
 
 def options(settings: Settings) -> list[str]:

@@ -1,12 +1,11 @@
-"""Whether a variant is built, and which type its model has."""
+"""Which type the model of a variant has, and by which mix."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from modelbuild.engine.graph import Output, Step
-from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.ollama.library import Served
 from modelbuild.plan import planned
@@ -15,25 +14,6 @@ from modelbuild.tensors import ftypes
 
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant
-
-State = Literal["yes", "changed", "no"]
-
-
-def state(session: Session, output: Output, standing: Standing) -> State:
-    """Whether a variant is built: under all its names and as it would be now, otherwise than now, or not at all."""
-    library = session.models.library
-    found = [library.served(name) for name in output.names]
-    if not any(found):
-        return "no"
-    now = standing.results.get(output.manifest)
-    complete = all(library.is_whole(each) for each in found if each) and _files_stand(session, output, standing)
-    return "yes" if now and complete and all(each and each.digest == now.artifact for each in found) else "changed"
-
-
-def _files_stand(session: Session, output: Output, standing: Standing) -> bool:
-    """Whether the files that a variant is written to besides are as a build would leave them."""
-    made = [(path, standing.results.get(blob)) for path, blob in output.files]
-    return all(result is not None and session.exported().stands(path, result.artifact) for path, result in made)
 
 
 def mixed(session: Session, output: Output) -> Variant | None:

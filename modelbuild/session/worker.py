@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from modelbuild.tensors.evaluate import Region
     from modelbuild.tensors.file_digest import RunningDigest
+    from modelbuild.tensors.materialize import Layout
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
@@ -234,11 +235,22 @@ class Inputs:
 
     def materialize(self, recipe: Recipe) -> Made:
         """Make the GGUF file that a recipe describes."""
+        from modelbuild.tensors.materialize import layout
+
+        return self._materialized(recipe, layout(recipe), self._worker.scratch())
+
+    def pack(self, recipe: Recipe) -> Made:
+        """Make the safetensors file that the recipe of a checkpoint describes; it goes into no models folder."""
+        from modelbuild.tensors.materialize import packed
+
+        return self._materialized(recipe, packed(recipe), None)
+
+    def _materialized(self, recipe: Recipe, layout: Layout, scratch: str | None) -> Made:
         from modelbuild.tensors.evaluate import Gone, Mismatch
-        from modelbuild.tensors.materialize import Resources, layout, materialize
+        from modelbuild.tensors.materialize import Resources, materialize
 
         worker = self._worker
-        worker.need_space(layout(recipe)[2])
+        worker.need_space(layout.size)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
@@ -246,10 +258,15 @@ class Inputs:
 
         resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
-            with worker.store.temporary(worker.scratch()) as file:
+            with worker.store.temporary(scratch) as file:
                 try:
                     made = materialize(
-                        recipe, file.fileno(), find=find, open_leaf=self._leaves.region, resources=resources
+                        recipe,
+                        file.fileno(),
+                        laid=layout,
+                        find=find,
+                        open_leaf=self._leaves.region,
+                        resources=resources,
                     )
                 except Gone:
                     # Another build moved or dropped a blob between the look-up and the reading: look again.
@@ -260,7 +277,7 @@ class Inputs:
                     # A damaged blob loses its entries, and its tensors are computed.
                     worker.store.forget(blobs[mismatch.region.path])
                     continue
-                worker.store.adopt(file.path, made.digest, worker.scratch())
+                worker.store.adopt(file.path, made.digest, scratch)
                 tensors = tuple(
                     (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
                 )

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from modelbuild.steps._inputs import BlobInputs, Inputs, Looked
 
 FINAL = ("layer", "config")
-"""What goes into the models folder."""
+"""What goes into the models folder. The weights of an export are made again if they are gone."""
 
 
 class Kind(Protocol):
     """A module of this folder. It is imported to plan and to show, so that what its work needs is imported in `run`.
 
     VERSION     the next number when the bytes that it makes change
-    MAKES       what: `recipe`, `layer`, `config` or `manifest`
+    MAKES       what: `recipe`, `layer`, `config`, `manifest`, or the `weights` of an export
     POOL        `` for quick work, `thread` where it waits for files, `cores` where it uses every core by itself
     Parameters  a TypedDict: the planner makes it, `run` reads it; None says nothing, and is not spelled
     """
@@ -47,7 +47,7 @@ class RecipeKind(Kind, Protocol):
 
 
 _PARTS = ("VERSION", "MAKES", "POOL", "Parameters", "run")
-_PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "config": (), "manifest": ()}
+_PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "weights": (), "config": (), "manifest": ()}
 
 
 @cache

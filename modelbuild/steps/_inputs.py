@@ -49,5 +49,8 @@ class BlobInputs(Inputs, Protocol):
     def values(self, x: Expression, /) -> bytes:
         """The bytes of a tensor of the weights files among the sources, or of what is made of them."""
 
+    def pack(self, recipe: Recipe, /) -> Made:
+        """Make the safetensors file that the recipe of a checkpoint describes."""
+
     def materialize(self, recipe: Recipe, /) -> Made:
         """Make the GGUF file that a recipe describes."""

@@ -21,7 +21,7 @@ from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
 from modelbuild.tensors.evaluate import Buffer, Chunk, Reader, Region
-from modelbuild.tensors.formats import gguf
+from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Recipe
 
 CHUNK = 2 << 20
@@ -47,7 +47,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Materialized:
-    """A finished GGUF file: its sha256, its size, its tensors, and how many of them were computed and copied."""
+    """A finished file: its sha256, its size, its tensors, and how many of them were computed and copied."""
 
     digest: str
     size: int
@@ -73,15 +73,34 @@ class Resources:
         return 2 * self.jobs + 2
 
 
-def layout(recipe: Recipe) -> tuple[bytes, list[int], int]:
-    """The header of the file, the offset of each tensor from the start of the file, and the file's size."""
+class Layout(NamedTuple):
+    """The header of a file, the offset of each tensor from the start of the file, and the file's size."""
+
+    header: bytes
+    offsets: list[int]
+    size: int
+
+
+def packed(recipe: Recipe) -> Layout:
+    """The layout of a safetensors file: no padding between tensors."""
+    header = safetensors.header([(e.name, e.expression.dtype, e.shape) for e in recipe.tensors])
+    offsets = []
+    at = len(header)
+    for entry in recipe.tensors:
+        offsets.append(at)
+        at += entry.expression.size
+    return Layout(header, offsets, at)
+
+
+def layout(recipe: Recipe) -> Layout:
+    """The layout of a GGUF file."""
     header = gguf.header(recipe.metadata, [(e.name, e.expression.dtype, e.shape) for e in recipe.tensors])
     offsets = []
     at = len(header)
     for entry in recipe.tensors:
         offsets.append(at)
         at += gguf.padded(entry.expression.size)
-    return header, offsets, at
+    return Layout(header, offsets, at)
 
 
 def materialize(
@@ -91,14 +110,16 @@ def materialize(
     find: Callable[[Iterable[str]], Mapping[str, tuple[Region, str]]],
     open_leaf: Callable[[str], Region],
     resources: Resources,
+    laid: Layout | None = None,
 ) -> Materialized:
-    """Write the GGUF file that a recipe describes to the open file descriptor `file`.
+    """Write the file that a recipe describes to the open file descriptor `file`.
 
     find       tensor keys -> where those bytes lie already, and their xxh3
     open_leaf  digest of a leaf -> where its bytes lie; raises Error where no source has them
+    laid       the layout of the file, where it is not a GGUF
     Raises Mismatch where bytes are not what their digest says, Error for values that cannot be stored.
     """
-    header, offsets, size = layout(recipe)
+    header, offsets, size = laid or layout(recipe)
     os.ftruncate(file, size)
     found = find([entry.expression.key for entry in recipe.tensors])
     # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
@@ -113,7 +134,7 @@ def materialize(
     ):
         follower = _Follower(growing, header, recipe, resources.progress)
         _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, resources.memory - 2 * buffer)
-        digest = follower.finish()
+        digest = follower.finish(size)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
     return Materialized(digest, size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
 
@@ -189,9 +210,9 @@ class _Follower:
         self._sha.update(data)
         self._end += len(data)
 
-    def finish(self) -> str:
+    def finish(self, size: int) -> str:
         """The sha256 of the whole file, up to the padding of its last tensor."""
-        self._append(bytes(-self._end % gguf.ALIGNMENT))
+        self._append(bytes(size - self._end))
         self._growing.finish()
         return "sha256:" + self._sha.hexdigest()
 

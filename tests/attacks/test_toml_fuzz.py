@@ -164,11 +164,12 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "exclude": st.lists(labels, max_size=2),
     "default": labels,
     "tags": st.lists(words, max_size=2),
+    "push": st.lists(words | st.sampled_from(["r.example.com/a/b", "a/b:${v}"]), max_size=2),
     "metadata": st.dictionaries(
         st.sampled_from(["general.name", "general", "acme.x", "general.tags"]) | words, anything, max_size=3
     ),
 }
-LATER = ("imatrix", "allow_requantize", "push")
+LATER = ("imatrix", "allow_requantize")
 tables = st.fixed_dictionaries({}, optional={key: value for key, value in KEYS.items() if key not in LATER})
 documents = st.fixed_dictionaries(
     {},

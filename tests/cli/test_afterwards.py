@@ -51,6 +51,7 @@ def test_a_server_of_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert warning.facts == (("built into", "/m"),)
     assert warning.hint is not None
     assert "(the Linux service's is /usr/share/ollama/.ollama/models): sudo modelbuild --models FOLDER" in warning.hint
+    assert warning.hint.startswith("send it there: `modelbuild --ollama chat`; or build into its folder")
     assert "or start a server on this one: OLLAMA_MODELS=/m ollama serve" in warning.hint
     warning = afterwards.said("/m", SEVERAL)[1]
     assert warning is not None and warning.what.count("'") == 2 * (afterwards.MOST - 1)

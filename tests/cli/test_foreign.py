@@ -16,8 +16,8 @@ from tests.projects import write
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["run", "chat"], "Ollama runs models: `ollama run chat`"),
-        (["run"], "Ollama runs models: `ollama run NAME`"),
+        (["stop", "chat"], "Ollama stops models: `ollama stop chat`; Ctrl-C stops a build"),
+        (["stop"], "Ollama stops models: `ollama stop NAME`; Ctrl-C stops a build"),
         (
             ["create", "me/chat"],
             "`modelbuild -f Modelfile -t me/chat` builds a Modelfile; a model of a ModelBuild.toml is built by its name alone",
@@ -68,7 +68,14 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
         first = words.split()[0] if words else ""
         assert first == "" or first.startswith(("-", "{")) or first in commands()
     for option in re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", hint.replace("llama-server -m", "")):
-        for words in (["help"], ["help", "build"], ["help", "clean"], ["help", "graph"], ["help", "list"]):
+        for words in (
+            ["help"],
+            ["help", "build"],
+            ["help", "clean"],
+            ["help", "graph"],
+            ["help", "list"],
+            ["help", "run"],
+        ):
             assert main.main(words) == 0
         assert option in capsys.readouterr().out
 
@@ -83,12 +90,12 @@ def test_a_target_of_that_name_wins_and_a_broken_project_says_both(
     capsys.readouterr()
     assert main.main([*at, "-n", "run", "chat"]) == 2
     assert "'chat' is not a model" in capsys.readouterr().err
-    assert main.main([*at, "push", "run"]) == 2
-    assert "pushing to a registry is not supported yet: `ollama push run`" in capsys.readouterr().err
+    assert main.main([*at, "fetch", "run"]) == 2
+    assert "did you mean the command 'pull'?" in capsys.readouterr().err
     write(tmp_path, {"ModelBuild.toml": "[model"})
-    assert main.main([*at, "push", "run"]) == 2
+    assert main.main([*at, "fetch", "run"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: 'push' is not a command") and "not TOML" in told
+    assert told.startswith("error: 'fetch' is not a command") and "not TOML" in told
 
 
 def test_a_verb_before_a_path_is_a_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,9 +111,9 @@ def test_a_verb_before_a_path_is_a_verb(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_no_project_is_needed_to_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, {".git/": ""})
-    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "pull", "llama3.2"]) == 2
+    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "serve", "llama3.2"]) == 2
     told = capsys.readouterr().err
-    assert "`ollama pull llama3.2`" in told and "ModelBuild.toml" not in told
+    assert "`ollama serve`" in told and "ModelBuild.toml" not in told
     assert main.main(["--outtype", "f16"]) == 2
     assert "--set MODEL.outtype=bf16" in capsys.readouterr().err
 
@@ -116,7 +123,7 @@ def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     whole = capsys.readouterr().out
     assert main.main(["--help"]) == 0
     assert whole == capsys.readouterr().out
-    assert main.main(["help", "run"]) == 2
-    assert "Ollama runs models" in capsys.readouterr().err
+    assert main.main(["help", "stop"]) == 2
+    assert "Ollama stops models" in capsys.readouterr().err
     assert main.main(["help", "lst"]) == 2
     assert "did you mean 'list'?" in capsys.readouterr().err

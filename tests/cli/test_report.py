@@ -97,3 +97,16 @@ def test_what_a_watch_has_noted_once_is_not_said_after_each_build() -> None:
     assert streams.err == "try it: a\nno longer declared: 'b'\n"
     streams.report.note("try it: a")
     assert streams.err.count("try it: a") == 2
+
+
+def test_an_answer_is_printed_as_it_comes_and_what_stands_beside_it_goes_to_stderr() -> None:
+    streams = Streams(color="always")
+    streams.report.stream("Once ")
+    streams.report.stream("upon\x1b[2J")
+    streams.report.aside("beside\x1b[2J\n")
+    streams.report.redraw("50 %")
+    assert streams.out == "Once upon\x1b[2J"  # a pipe gets what the model said
+    assert streams.err == "\x1b[2mbeside\\x1b[2J\n\x1b[0m\r\x1b[2K50 %"
+    streams = Streams(quiet=True)
+    streams.report.aside("beside")
+    assert streams.err == ""

@@ -28,11 +28,11 @@ best = ["many:1", "talk"]
 all = ["*"]
 """
 TALK = "FROM base\nSYSTEM talk\n"
-BROKEN = {"typo": "FORM base\n", "missing": "FROM ./nowhere\n", "unpulled": "FROM nowhere:1b\n"}
+BROKEN = {"typo": "FORM base\n", "missing": "FROM ./nowhere\n", "unknown": "FROM bsae\n"}
 WHY = {
     "typo": "typo/Modelfile:1:1: unknown instruction 'FORM'",
     "missing": "missing/Modelfile:1:6: no such file or folder: './nowhere'",
-    "unpulled": "unpulled/Modelfile:1:6: no model 'nowhere:1b'",
+    "unknown": "unknown/Modelfile:1:6: no model 'bsae'",
 }
 
 
@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     assert "1 model built (" in made.errors
     made.run("-k", code=1)
     assert made.errors.splitlines()[-1].startswith(
-        f"{COUNT - 1} built, 1 unchanged, 3 failed: missing, typo, unpulled ("
+        f"{COUNT - 1} built, 1 unchanged, 3 failed: missing, typo, unknown ("
     )
     yield made
     made.check()
@@ -72,10 +72,10 @@ def test_targets_that_need_nothing_broken_are_built(project: Project) -> None:
     project.run("talk")
     assert project.errors.startswith("nothing to do: 1 model unchanged")
     project.run("-v", "talk")
-    assert "broken, and not needed here: missing, typo, unpulled" in project.errors
+    assert "broken, and not needed here: missing, typo, unknown" in project.errors
 
 
-@pytest.mark.parametrize("words", [(), ("all",), ("*",), ("talk", "typo", "missing", "unpulled"), ("-n",)])
+@pytest.mark.parametrize("words", [(), ("all",), ("*",), ("talk", "typo", "missing", "unknown"), ("-n",)])
 def test_without_k_what_is_broken_is_an_error_before_any_work(project: Project, words: tuple[str, ...]) -> None:
     project.write("talk/Modelfile", TALK + "PARAMETER seed 1\n")
     before = project.tree()
@@ -94,7 +94,7 @@ def test_with_k_all_else_is_built_and_the_end_says_which_failed(project: Project
     project.run("-k", code=1)
     assert told(project)
     assert "ollama run talk" in project.errors, "what was built can be run all the same"
-    last = f"1 built, {COUNT - 1} unchanged, 3 failed: missing, typo, unpulled ("
+    last = f"1 built, {COUNT - 1} unchanged, 3 failed: missing, typo, unknown ("
     assert project.errors.splitlines()[-1].startswith(last)
     assert json.loads(project.blob("talk:latest", "params")) == {"seed": 2}
     assert project.run("-n", "-k", code=1) == "" and told(project)
@@ -108,7 +108,7 @@ def test_events_name_what_is_broken(project: Project) -> None:
     project.build("-k", code=1)
     broken = [event for event in project.events if event["event"] == "broken"]
     assert [(event["label"], event["names"]) for event in broken] == [
-        (name, [f"{name}:latest"]) for name in ("missing", "typo", "unpulled")
+        (name, [f"{name}:latest"]) for name in ("missing", "typo", "unknown")
     ]
     assert all(WHY[event["label"]] in event["error"] for event in broken)
     assert [event["event"] for event in project.events[-4:]] == ["error"] * 3 + ["summary"]
@@ -207,15 +207,15 @@ def test_watch_builds_what_is_saved_and_shows_what_stands_below(tmp_path: Path) 
     project = watch.project
     write(project, 3)
     with watch.running():
-        watch.until(lambda: "6 built, 3 failed: missing, typo, unpulled (" in watch.text)
+        watch.until(lambda: "6 built, 3 failed: missing, typo, unknown (" in watch.text)
         for name, why in WHY.items():
             assert watch.text.count(why) == 1, name
         project.write("talk/Modelfile", "FROM base\nSYSTEM other\n")
-        watch.until(lambda: "1 built, 5 unchanged, 3 failed: missing, typo, unpulled (" in watch.text)
+        watch.until(lambda: "1 built, 5 unchanged, 3 failed: missing, typo, unknown (" in watch.text)
         assert project.blob("talk:latest", "system") == b"other"
         assert all(watch.text.count(why) == 2 for why in WHY.values())
         project.write("typo/Modelfile", "FORM ./nowhere\n")
         watch.until(lambda: "FORM ./nowhere" in watch.text)
         project.write("typo/Modelfile", "FROM base\nSYSTEM mended\n")
-        watch.until(lambda: "1 built, 6 unchanged, 2 failed: missing, unpulled (" in watch.text)
+        watch.until(lambda: "1 built, 6 unchanged, 2 failed: missing, unknown (" in watch.text)
         assert project.blob("typo:latest", "system") == b"mended"

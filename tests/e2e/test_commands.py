@@ -158,7 +158,7 @@ def golden(name: str, project: Project, *words: str, **env: str) -> None:
         ("unknown_targets", ["list", "x", "bose"]),
         ("unknown_row", ["base:q9"]),
         ("misspelled_command", ["lst"]),
-        ("foreign_run", ["run", "chat"]),
+        ("foreign_stop", ["stop", "chat"]),
         ("foreign_option", ["bake", "--print"]),
         ("help_list", ["help", "list"]),
         ("help_of_no_command", ["help", "lst"]),
@@ -324,9 +324,9 @@ def test_init_leaves_out_what_cannot_be_read_and_says_why(tmp_path: Path) -> Non
     golden("init_left_out", project, "init")
     code, out, _ = run(project, "list", "--json")
     assert (code, [row["name"] for row in json.loads(out)]) == (0, ["shop-chat:latest", "good:latest", "later:latest"])
-    assert run(project, "-k", "-q")[0] == 1
+    assert run(project, "-k", "-q", "--offline")[0] == 1
     assert {row["label"]: row["built"] for row in json.loads(run(project, "list", "--json")[1])} == {
-        "shop-chat": "yes", "good": "yes", "later": "broken",
+        "shop-chat": "yes", "good": "yes", "later": "not pulled",
     }  # fmt: skip
     (project.folder / "ModelBuild.toml").unlink()
     left = json.loads(run(project, "init", "--json")[1])["left_out"]

@@ -76,7 +76,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 from modelbuild.cli.main import main
 code = main(sys.argv[1:])
-heavy = {"numpy", "gguf", "pydantic", "rich", "safetensors"} & set(sys.modules)
+heavy = {"numpy", "gguf", "pydantic", "rich", "safetensors", "urllib3"} & set(sys.modules)
 print(code, [path for path in opened if "weights" in path], heavy)
 """
     command = project.command("--json")

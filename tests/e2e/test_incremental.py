@@ -121,7 +121,7 @@ class Random:
             "FROM ../w0\nSYSTEM s\n",
             "FORM ../w0\n",
             "FROM ../nowhere\n",
-            "FROM nowhere:1b\n",
+            "FROM tlak\n",
             f"FROM {self.talks_from}\nSYSTEM t\n",
         ]
         self.project.write("talk/Modelfile", self.random.choice(texts))

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--models", "file"], 1, "not a folder\n  hint  name another folder with --models, $OLLAMA_MODELS"),
         (["--models", "/proc/modelbuild"], 1, "hint     name another folder with --models"),
         (["--cache", "x", "--models", "x"], 2, "name a separate cache folder with --cache"),
-        (["clean", "a"], 2, "`clean` takes no targets: `ollama rm NAME` removes one model"),
+        (["clean", "a"], 2, "`clean` takes no targets: `modelbuild rm NAME` removes one model"),
         (["clean", "--cache", "--cache", "x"], 2, "`modelbuild --cache DIR clean --cache` empties another cache"),
         (["build", "--poll"], 2, "hint  it is an option of `modelbuild watch`"),
         (["watch", "c"], 2, "'c' is not a model, a variant or a group of this project"),

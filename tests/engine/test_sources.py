@@ -54,6 +54,14 @@ def test_absence_is_a_digest(toy: Toy) -> None:
     assert toy.sources().digest(source) == "absent"
 
 
+def test_what_is_gone_and_can_be_fetched_has_the_digest_that_is_known(toy: Toy) -> None:
+    source = Source(str(toy.folder / "none"), "weights", "xxh3:known")
+    assert toy.sources().beyond(BUILD, [source]) == set()
+    assert toy.sources().digest(source) == "xxh3:known"
+    there = toy.write("there", "bytes")._replace(known="xxh3:other")
+    assert toy.sources().digest(there) == digests.xxh3(b"bytes")
+
+
 def test_what_is_large_is_left_unread(toy: Toy) -> None:
     text, weights = toy.write("text", "12345"), toy.write("w", "123")._replace(form="weights")
     empty, folder = toy.write("e", "")._replace(form="weights"), Source(str(toy.folder), "weights")

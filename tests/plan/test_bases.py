@@ -10,20 +10,30 @@ import pytest
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
-from modelbuild.plan.bases import Bases, Candidates, Pulled
+from modelbuild.plan.bases import Bases, Candidates
+from modelbuild.plan.hub import Downloaded, Hub
+from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.weights import CheckpointFolder, Weights, WeightsReader
 from modelbuild.project.project import Project
 from tests.plan.test_plan import CHECKPOINT, gguf_file, library
 from tests.projects import load
 
 
-def base(project: Project, label: str, root: Path) -> Weights | Candidates | Pulled:
+def base(project: Project, label: str, root: Path) -> Weights | Candidates | Pulled | Downloaded:
     observed = Observed()
     variant = next(variant for variant in project.variants if variant.label == label)
-    return Bases(project, observed, WeightsReader(observed), [str(root / "models")]).base(variant)
+    return bases(project, observed, root).base(variant)
 
 
-def of(root: Path, toml: str, files: Mapping[str, str | bytes], label: str = "a") -> Weights | Candidates | Pulled:
+def bases(project: Project, observed: Observed, root: Path) -> Bases:
+    weights = WeightsReader(observed)
+    models = PulledModels(observed, weights, [str(root / "models")], {}, None)
+    return Bases(project, observed, weights, models, Hub(observed, weights, {}))
+
+
+def of(
+    root: Path, toml: str, files: Mapping[str, str | bytes], label: str = "a"
+) -> Weights | Candidates | Pulled | Downloaded:
     return base(load(root, toml, files), label, root)
 
 
@@ -49,7 +59,7 @@ def test_a_name_means_what_a_models_folder_has_of_it(tmp_path: Path) -> None:
     assert isinstance(found, Pulled)
     assert (found.name, found.unquantized, found.parameters) == ("base:latest", True, {"top_k": 3})
     assert [media_type for media_type, _ in found.blobs] == [manifest.MODEL, manifest.TEMPLATE, manifest.PARAMS]
-    assert Path(found.blobs[1][1]).read_bytes() == b"T"
+    assert Path(found.blobs[1][1].path).read_bytes() == b"T"
     assert (found.config["renderer"], found.config["base"]["model_family"]) == ("odd", "llama")
 
 
@@ -62,9 +72,9 @@ def test_the_last_of_several_names_counts_and_the_others_are_warned_of(tmp_path:
     files = {"Modelfile": "FROM none\nFROM base\n", **library(tmp_path)}
     project = load(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', files)
     observed = Observed()
-    bases = Bases(project, observed, WeightsReader(observed), [str(tmp_path / "models")])
-    assert isinstance(bases.base(project.variants[0]), Pulled)
-    assert [warning.what for warning in bases.warnings] == ["FROM 'none' has no effect: FROM 'base' below replaces it"]
+    found = bases(project, observed, tmp_path)
+    assert isinstance(found.base(project.variants[0]), Pulled)
+    assert [warning.what for warning in found.warnings] == ["FROM 'none' has no effect: FROM 'base' below replaces it"]
 
 
 def hint(root: Path, text: str, files: Mapping[str, str | bytes] | None = None) -> str | None:
@@ -73,15 +83,29 @@ def hint(root: Path, text: str, files: Mapping[str, str | bytes] | None = None) 
     return caught.value.hint
 
 
-def test_a_model_that_is_nowhere_can_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert hint(tmp_path, "llama3.2") == "to download it: `ollama pull llama3.2`, then build again"
-    assert hint(tmp_path, "hf.co/Org/Tiny") == "to download it: `ollama pull hf.co/Org/Tiny`, then build again"
-    from_hugging_face = "`hf download Org/Tiny --local-dir ./Tiny`, then FROM ./Tiny"
-    assert from_hugging_face in str(hint(tmp_path, "Org/Tiny"))
-    assert hint(tmp_path, "https://huggingface.co/Org/Tiny") == from_hugging_face
-    (tmp_path / ".cache/huggingface/hub/models--Org--Tiny").mkdir(parents=True)
-    assert hint(tmp_path, "Org/Tiny") == "did you mean '~/.cache/huggingface/hub/models--Org--Tiny'?"
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("llama3.2", "llama3.2:latest"),
+        ("Org/Tiny:8b", "Org/Tiny:8b"),
+        ("hf.co/Org/Tiny", "hf.co/Org/Tiny"),
+        ("hf.co/Org/Tiny:Q4_K_M", "hf.co/Org/Tiny:Q4_K_M"),
+        ("https://huggingface.co/Org/Tiny", "hf.co/Org/Tiny"),
+        ("hf://Org/Tiny@v1.0", "hf.co/Org/Tiny@v1.0"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_to_be_pulled(tmp_path: Path, text: str, wanted: str) -> None:
+    with pytest.raises(NotPulled) as caught:
+        of(tmp_path, f'[model.a]\nfrom = "{text}"\n', {})
+    assert caught.value.wanted == (wanted, None)
+    (error,) = caught.value.errors
+    assert (error.path, error.line, error.what) == ("ModelBuild.toml", 2, f"model 'a': '{text}' is not pulled yet")
+
+
+def test_a_modelfile_keeps_to_names_that_ollama_knows(tmp_path: Path) -> None:
+    files = {"Modelfile": "FROM hf://Org/Tiny\n"}
+    with pytest.raises(Error, match="not a name that Ollama knows"):
+        base(load(tmp_path, '[model.a]\nmodelfile = "Modelfile"\n', files), "a", tmp_path)
 
 
 def test_a_folder_around_the_weights_is_answered_with_theirs(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelbuild.ollama import manifest as media
-from modelbuild.plan.layers import Base, LayerStep, form, without_model
+from modelbuild.plan.layers import Base, LayerStep, without_model
 
 
 def test_another_model_takes_the_place_of_the_first_and_nothing_else_moves() -> None:
@@ -14,8 +14,3 @@ def test_another_model_takes_the_place_of_the_first_and_nothing_else_moves() -> 
 
 def test_a_config_without_its_model_keeps_what_the_user_said() -> None:
     assert without_model({"base": "sha256:1", "renderer": "qwen3"}) == {"renderer": "qwen3"}
-
-
-def test_files_of_tensors_are_hashed_by_their_parts() -> None:
-    assert {form(each) for each in (media.MODEL, media.PROJECTOR, media.ADAPTER, media.DRAFT)} == {"gguf"}
-    assert form(media.SYSTEM) == "bytes"

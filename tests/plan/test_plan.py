@@ -556,6 +556,10 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
         '[model.a]\nfrom = "./x.gguf"\n[model.b]\nfrom = "a"\npre = "qwen2"\n',
         {"x.gguf": gguf_file()},
     ),
+    "weights_of_a_gguf": (
+        '[model.a]\nfrom = "./x.gguf"\nexport = [{ as = "safetensors", path = "out" }]\n',
+        {"x.gguf": gguf_file()},
+    ),
     "several_at_once": ('[model.a]\nfrom = "./nowhere"\n[model.b]\nfrom = "a"\n[model.c]\nfrom = "d"\n', {}),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, Weights, WeightsReader
@@ -30,7 +31,7 @@ def test_a_folder_of_safetensors_is_a_checkpoint_with_all_that_decides_it(tmp_pa
     assert (found.name, found.plugin) == ("weights", None)
     assert found.chat is not None and found.chat.template == CHATML
     files = dict(found.files)
-    assert files["model.safetensors"] == (str(tmp_path / "weights/model.safetensors"), "safetensors")
+    assert files["model.safetensors"] == Source(str(tmp_path / "weights/model.safetensors"), "safetensors")
     assert files["README.md"].form == "bytes"
     assert "additional_chat_templates/tools.jinja" in files and "notes.txt" not in files
 

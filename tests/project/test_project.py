@@ -16,7 +16,7 @@ def test_targets_name_variants_in_the_projects_order(tmp_path: Path) -> None:
     assert labels(loaded) == labels(loaded, "a", "b") == labels(loaded, "all") == ["b", "a"]
     assert loaded.variants == loaded.targets.called
     assert [each.label for each in loaded.candidates("b")] == ["b"]
-    assert loaded.near("al") == "did you mean 'all'?"
+    assert loaded.misspelled("al") == "did you mean 'all'?"
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,11 @@ def test_from_means_a_default_row_or_offers_all(tmp_path: Path, text: str, expec
 
 def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
     loaded = load(tmp_path, TARGETS)
-    assert loaded.near("chatt") == "did you mean 'chatty'?"
-    assert loaded.near("acme/s-bto:t") == "did you mean 'acme/s-bot:t'?"
-    assert loaded.near("llama3") is None
+    assert loaded.misspelled("chatt") == "did you mean 'chatty'?"
+    assert loaded.misspelled("acme/s-bto:t") == "did you mean 'acme/s-bot:t'?"
+    assert loaded.misspelled("llama3") is None
+    # Other numbers are another model's, not a slip.
+    assert loaded.misspelled("chatty2:7b") is None
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,8 @@ def test_an_unknown_row_lists_those_of_its_model(
 
 def test_a_row_that_from_misspells_is_answered_with_those_there_are(tmp_path: Path) -> None:
     loaded = load(tmp_path, TARGETS)
-    assert loaded.near("chat:q8") == "did you mean 'chat:q8_0'?"
-    assert loaded.near("chat:q9") == "model 'chat' has the rows q8_0, f16"
+    assert loaded.misspelled("chat:q8") == "did you mean 'chat:q8_0'?"
+    assert loaded.misspelled("chat:q9") == "model 'chat' has the rows q8_0, f16"
     assert labels_of(loaded, "registry.ollama.ai/acme/chat:q8_0") == ["chat:q8_0"]
 
 

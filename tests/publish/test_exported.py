@@ -132,13 +132,13 @@ def test_what_the_system_refuses_is_said_of_the_file(
 
 
 def test_small_files(store: Store, tmp_path: Path) -> None:
-    path = str(tmp_path / "Modelfile")
-    exported = Exported(store, "export")
-    assert exported.write(path, b"FROM x") and not exported.write(path, b"FROM x")
-    assert exported.write(path, b"FROM y")
+    path, exported = tmp_path / "Modelfile", Exported(store, "export")
+    assert exported.may_write(str(path), b"FROM x")
+    path.write_bytes(b"FROM x")
+    assert not exported.may_write(str(path), b"FROM x"), "it stands already"
     with pytest.raises(Error):
-        Exported(store, "another").may_write(path, b"FROM z")
-    assert Path(path).read_bytes() == b"FROM y"
+        Exported(store, "another").may_write(str(path), b"FROM z")
+    assert exported.may_write(str(path), b"FROM y")
 
 
 def test_a_look_before_the_work(store: Store, tmp_path: Path) -> None:

@@ -7,9 +7,17 @@ import os
 import pytest
 
 from modelbuild.errors import Error
-from modelbuild.session import exporting
+from modelbuild.session import exporting, exports
+from modelbuild.session.exports import Wanted
+from modelbuild.session.session import Selection, Session
 from tests.e2e.project import Project
 from tests.session.conftest import Open
+
+
+def paths(session: Session, selection: Selection) -> list[str]:
+    """The files of an export, as far as they are known before the models are made."""
+    (export,) = exports.asked(session, selection)
+    return sorted(path for output in selection.outputs for path in export.paths(output))
 
 
 def test_one_file_is_that_of_the_models_layer(start: Open, project: Project) -> None:
@@ -30,11 +38,10 @@ def test_several_are_too_many_for_one_file(start: Open, project: Project) -> Non
 
 def test_a_folder_holds_a_gguf_and_a_modelfile_each(start: Open, project: Project) -> None:
     session = start()
-    one = exporting.folder(session, ["chat"], "/d", exporting.OWN)
-    assert [path for output in one.selection.outputs for path, _ in output.files] == ["/d/chat.gguf"]
-    assert one.modelfiles == {"/d/Modelfile": "# chat, exported by modelbuild\nFROM ./chat.gguf\nSYSTEM Hello.\n"}
-    two = exporting.folder(session, ["*"], "/d", exporting.OWN)
-    assert sorted(two.modelfiles) == ["/d/base.Modelfile", "/d/chat.Modelfile"]
+    one = exporting.folder(session, ["chat"], Wanted("folder", "/d"), exporting.OWN)
+    assert paths(session, one) == ["/d/Modelfile", "/d/chat.gguf"]
+    two = exporting.folder(session, ["*"], Wanted("folder", "/d"), exporting.OWN)
+    assert paths(session, two) == ["/d/base.Modelfile", "/d/base.gguf", "/d/chat.Modelfile", "/d/chat.gguf"]
 
 
 def test_equal_names_of_two_namespaces_are_told_apart(start: Open, project: Project) -> None:
@@ -42,8 +49,9 @@ def test_equal_names_of_two_namespaces_are_told_apart(start: Open, project: Proj
         "ModelBuild.toml",
         '[model.a]\nfrom = "./weights"\nname = "x/chat"\n[model.b]\nfrom = "./weights"\nname = "y/Chat"\n',
     )
-    found = exporting.folder(start(), ["*"], "/d", exporting.ALL)
-    assert sorted(path for output in found.selection.outputs for path, _ in output.files) == [
+    session = start()
+    found = exporting.folder(session, ["*"], Wanted("folder", "/d"), exporting.ALL)
+    assert [path for path in paths(session, found) if path.endswith(".gguf")] == [
         "/d/registry.ollama.ai-x-chat-latest.gguf",
         "/d/registry.ollama.ai-y-Chat-latest.gguf",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
+from modelbuild.project.lock import Outside
 from modelbuild.session.kept_plan import KeptPlan
 from tests.e2e.project import Project
 from tests.session.conftest import Open
@@ -43,3 +44,12 @@ def test_kept_broken_models_are_the_same(start: Open, project: Project) -> None:
     assert again.words.untold == made.words.untold and again.words.resolve("two:x") == {"two"}
     assert list(again.words.default) == list(made.words.default)
     assert again.encode() == made.encode()
+
+
+def test_what_is_of_elsewhere_is_kept(start: Open, project: Project) -> None:
+    project.write("ModelBuild.toml", '[model.one]\nfrom = "llama3.2"\n[model.two]\nfrom = "./weights"\n')
+    made = start()._plan
+    plan = made._replace(outside={"two": Outside("hf.co/org/repo", "c" * 40)})
+    again = KeptPlan.decode(plan.encode())
+    assert again.outside == plan.outside
+    assert [(each.label, each.wanted) for each in again.broken] == [("one", Outside("llama3.2:latest", None))]

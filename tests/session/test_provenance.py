@@ -25,6 +25,7 @@ stop = ["<end>"]
 [model.chat]
 from = "base"
 parser = "p"
+push = ["you/chat", "r.example.com/team/chat:v1"]
 [model.chat.parameters]
 temperature = 0.7
 
@@ -72,10 +73,12 @@ def test_what_is_not_said_is_inherited_from_a_model_by_name(session: Session) ->
     values = chat.values()
     assert values["system"] == Value("You are a test.", "inherited from 'base:latest'")
     assert near(values["parser"], session) == line("p", 12, session)
+    assert near(values["push"], session) == line(["you/chat:latest", "r.example.com/team/chat:v1"], 13, session)
+    assert "push" not in provenance(session, "base").values()
     assert "quantize" not in values
     assert chat.metadata()["general.author"] == Value("A", "inherited from 'base:latest'")
     assert chat.parameters()["stop"] == Value(["<end>"], "inherited from 'base:latest'")
-    assert near(chat.parameters()["temperature"], session) == line(0.7, 14, session)
+    assert near(chat.parameters()["temperature"], session) == line(0.7, 15, session)
 
 
 def test_a_mix_is_shown_key_by_key_also_of_the_base(session: Session) -> None:
@@ -84,5 +87,5 @@ def test_a_mix_is_shown_key_by_key_also_of_the_base(session: Session) -> None:
         assert mix is not None
         rules = mix["tensors"]
         assert isinstance(rules, dict) and isinstance(mix["base"], Value)
-        assert near(mix["base"], session) == line("q8_0", 17, session)
-        assert near(rules["attn_v"], session) == line("f16", 19, session)
+        assert near(mix["base"], session) == line("q8_0", 18, session)
+        assert near(rules["attn_v"], session) == line("f16", 20, session)

@@ -1,4 +1,4 @@
-"""Whether variants are built, and which types their models have."""
+"""Which types the models of variants have."""
 
 from __future__ import annotations
 
@@ -15,23 +15,6 @@ from tests.session.conftest import Open
 
 def output(session: Session, label: str) -> Output:
     return next(each for each in session.graph.outputs if each.label == label)
-
-
-def states(session: Session) -> dict[str, str]:
-    standing = session.standing(session.graph)
-    return {each.label: variants.state(session, each, standing) for each in session.graph.outputs}
-
-
-def test_a_variant_is_built_changed_or_not_there(start: Open, project: Project) -> None:
-    session = start()
-    assert states(session) == {"base": "no", "chat": "no"}
-    assert not build(session, session.select(()), BuildOptions(), lambda event: None)
-    assert states(start()) == {"base": "yes", "chat": "yes"}
-    project.write("ModelBuild.toml", (project.folder / "ModelBuild.toml").read_text().replace("Hello", "Bye"))
-    assert states(start()) == {"base": "yes", "chat": "changed"}
-    blob = max((project.models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
-    blob.unlink()
-    assert states(start()) == {"base": "changed", "chat": "changed"}
 
 
 @pytest.mark.parametrize(("said", "expected"), [("q8_0", "q8_0"), ("none", "bf16")])

@@ -66,6 +66,10 @@ adapters = [{ path = "lora", allow_zero = true }]
 from = "./q.gguf"
 adapters = [{ path = "lora", mode = "merge", allow_zero = true }]
 allow_requantize = true
+[model.e]
+from = "./weights"
+adapters = [{ path = "lora", mode = "merge" }]
+export = [{ as = "safetensors", path = "out" }]
 """
 
 

@@ -13,7 +13,6 @@ from modelbuild.checkpoint.adapters import activated, tokens
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
 from modelbuild.checkpoint.adapters.checked import check, check_architecture, check_shape, lacking
 from modelbuild.checkpoint.adapters.factors import Factors
-from modelbuild.checkpoint.adapters.gguf import EMBEDDING
 from modelbuild.checkpoint.adapters.layer import placed
 from modelbuild.checkpoint.adapters.places import Places
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -30,8 +29,6 @@ from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed, plural, shown
-
-OUTPUT = "output.weight"
 
 Change = Callable[[Expression], Expression]
 
@@ -59,20 +56,35 @@ def recipe(
     check_architecture(adapter.placed, places)
     metadata, doubts = tokens.over(base.metadata, adapter, described, places)
     places.with_tokens(metadata)
-    if OUTPUT not in places.entries:
+    found = changed(base, adapter, places, scale=scale, requantize=requantize, unpacked=unpacked)
+    made = Recipe(metadata, list(found.entries.values()), {**base.constants, **found.constants})
+    return Merged(made, [*doubts, *_twice(base, made, unpacked)])
+
+
+class Changed(NamedTuple):
+    """The tensors of a model that an adapter was merged into, and the bytes of leaves that no file holds."""
+
+    entries: Mapping[str, Entry]
+    constants: Mapping[str, bytes]
+
+
+def changed(
+    base: Recipe, adapter: Adapter, places: Places, *, scale: float, requantize: bool = False, unpacked: bool = False
+) -> Changed:
+    """Change the tensors of `places`, which are those of a recipe. Raises Error where the adapter does not fit them."""
+    if places.output not in places.entries:
         adapter = _tied(adapter, places)
     merging = _Merging(base, places, requantize, unpacked)
     merging.replace(adapter, scale)
     pairs, constants = placed(adapter, places)
-    if OUTPUT in pairs and OUTPUT not in places.entries and EMBEDDING in places.entries:
+    if places.output in pairs and places.output not in places.entries and places.embedding in places.entries:
         merging.untie()
     check(pairs, places, scale)
     for name, pair in pairs.items():
         merging.change(name, _added(pair, scale))
     merging.add_biases(adapter, scale)
-    made = Recipe(metadata, list(places.entries.values()), {**base.constants, **constants, **merging.constants})
     _check_rows(places)
-    return Merged(made, [*doubts, *_twice(base, made, unpacked)])
+    return Changed(places.entries, {**constants, **merging.constants})
 
 
 def _tied(adapter: Adapter, places: Places) -> Adapter:
@@ -101,12 +113,12 @@ def _is_unread(x: Expression) -> bool:
 
 def _check_rows(places: Places) -> None:
     """Raise Error where embedding and output do not have as many rows."""
-    entries = places.entries
-    if OUTPUT in entries and EMBEDDING in entries and entries[OUTPUT].shape[0] != entries[EMBEDDING].shape[0]:
-        rows = [f"{entries[name].shape[0]:,} rows" for name in (EMBEDDING, OUTPUT)]
+    entries, embedding, output = places.entries, places.embedding, places.output
+    if output in entries and embedding in entries and entries[output].shape[0] != entries[embedding].shape[0]:
+        rows = [f"{entries[name].shape[0]:,} rows" for name in (embedding, output)]
         raise Error(
             "the adapter brings an embedding for other tokens, and the model's output has none for them",
-            facts=list(zip((EMBEDDING, OUTPUT), rows, strict=True)),
+            facts=list(zip((embedding, output), rows, strict=True)),
             hint="save the adapter with both, embed_tokens and lm_head in modules_to_save",
         )
 
@@ -214,10 +226,10 @@ class _Merging:
 
     def untie(self) -> None:
         """Give a model whose output is its embedding an output of its own, the same at first."""
-        entry = self._entries[EMBEDDING]
+        entry, output = self._entries[self._places.embedding], self._places.output
         others = dict(self._entries)
         self._entries.clear()
-        self._entries[OUTPUT] = Entry(OUTPUT, entry.shape, entry.expression)
+        self._entries[output] = Entry(output, entry.shape, entry.expression)
         self._entries.update(others)
 
     def replace(self, adapter: Adapter, scale: float) -> None:
@@ -228,9 +240,9 @@ class _Merging:
                 facts=[("tensors", listed(map(shown, given), 6))],
                 hint="leave out its scale",
             )
-        whole = adapter.whole
+        whole, embedding, output = adapter.whole, self._places.embedding, self._places.output
         for name, x in whole.items() if adapter.placed else self._places.of(whole) if whole else ():
-            if name == OUTPUT and name not in self._entries and EMBEDDING in self._entries:
+            if name == output and name not in self._entries and embedding in self._entries:
                 self.untie()
             if name not in self._entries:
                 raise lacking([name], self._places)
@@ -239,9 +251,9 @@ class _Merging:
                     f"the adapter replaces some experts of '{name}' and not others, which is not supported yet",
                     facts=[("not replaced", listed(map(shown, foreign), 6))],
                 )
-            if name not in (EMBEDDING, OUTPUT) or x.shape[1:] != self._entries[name].shape[1:]:
+            if name not in (embedding, output) or x.shape[1:] != self._entries[name].shape[1:]:
                 check_shape(name, x.shape, self._places, ())
-            shape = x.shape if name in (EMBEDDING, OUTPUT) else self._entries[name].shape
+            shape = x.shape if name in (embedding, output) else self._entries[name].shape
             self._entries[name] = Entry(name, shape, self._retyped(self._entries[name], reshape(x, shape)))
         for source, rows in adapter.rows.items():
             ((name, _),) = self._places.symbols({source: (1, rows.values.shape[1])})

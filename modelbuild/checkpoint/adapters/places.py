@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import islice
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.adapters.gguf import EMBEDDING
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tensor_names import is_wanted
@@ -42,6 +43,9 @@ _EXPERT = re.compile(r"((?:model\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+
 
 class Places:
     """Where the tensors of a checkpoint go in the file of a model."""
+
+    embedding = EMBEDDING
+    output = "output.weight"
 
     def __init__(self, base: Recipe) -> None:
         self.entries: dict[str, Entry] = {entry.name: entry for entry in base.tensors}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
@@ -60,6 +61,11 @@ def parameters() -> list[click.Parameter]:
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
         click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
+        click.Option(
+            ["--ollama"],
+            metavar="[URL]",
+            help="Then send the models to a running Ollama; default: $OLLAMA_HOST, or this machine's.",
+        ),
     ]
 
 
@@ -74,6 +80,7 @@ class Request(NamedTuple):
     explain: bool = False
     watch: bool = False
     output: str | None = None
+    ollama: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -85,6 +92,8 @@ class Request(NamedTuple):
 
 def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
+    if asked.ollama is not None:
+        return _send(call, asked)
     if asked.watch:
         return _watch(call, asked)
     with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
@@ -126,9 +135,16 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
             return GOOD
     from modelbuild.session import naming
 
+    verb = "would be" if asked.dry_run else "was"
+    chosen = _select(call, asked.targets)
+    if wrong(chosen.broken) and not despite_broken:
+        # Before anything is fetched.
+        return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
+    if not asked.dry_run:
+        fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets, into)
-    if selection.broken and not despite_broken:
-        return _refuse(call, selection, "would be" if asked.dry_run else "was")
+    if selection.broken and not (despite_broken or asked.dry_run):
+        return _refuse(call, selection, verb)
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
@@ -146,6 +162,32 @@ def _watch(call: Invocation, asked: Request) -> int:
     from modelbuild.cli.watching import until_interrupted
 
     return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
+
+
+def _send(call: Invocation, asked: Request) -> int:
+    """Build, and send what was asked for to a server. One that cannot be reached is found before anything is built."""
+    from modelbuild.cli import sending
+
+    for option, given in (
+        ("-o", asked.output),
+        ("--dry-run", asked.dry_run),
+        ("--watch", asked.watch),
+        ("--offline", call.settings.offline),
+    ):
+        if given:
+            raise Error(f"--ollama and {option} cannot be used together", hint="leave one of them out")
+    client = sending.server(asked.ollama or os.environ.get("OLLAMA_HOST", ""))
+    if asked.keep_going or not wrong(_select(call, asked.targets).broken):
+        fetch(call, partial(_select, call, asked.targets), force=asked.force)
+    selection = _select(call, asked.targets)
+    code = GOOD
+    if selection.broken and not asked.keep_going:
+        return _refuse(call, selection, "was")
+    if selection.outputs:
+        code = built(call, selection, asked.options(), lambda *_: None)
+    if code != GOOD and not asked.keep_going:
+        return code
+    return max(code, sending.send(call, client, selection.outputs))
 
 
 def _into(call: Invocation, output: str | None) -> str | None:
@@ -191,10 +233,28 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     report.errors(told(selection.broken))
     if selection.outputs:
         report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
-    return WRONG
+    return WRONG if wrong(selection.broken) else FAILED
 
 
-def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
+def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
+    """Where the models are that were put there, name -> manifest, and how to run one."""
+    report = call.report
+    if not published or report.quiet or report.as_json:
+        return
+    from modelbuild.cli.afterwards import by_shortest, said
+
+    names = by_shortest((each.names for each in selection.outputs), published)
+    line, warning = said(call.session.models.root, names, offline=call.settings.offline)
+    report.note_once(line)
+    if warning is not None:
+        report.warning(warning)
+
+
+End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
+"""What is said at the end of a build, of the names that were put into the models folder, each with its manifest."""
+
+
+def built(call: Invocation, selection: Selection, options: BuildOptions, end: End = say_how_to_run) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
@@ -222,6 +282,10 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         try:
             if selection.outputs or not selection.broken:
                 failures = build(session, selection, options, hear)
+                if session.outside:
+                    from modelbuild.session import pins
+
+                    pins.remember(session, selection.outputs)
         except Error as error:
             failures = [error]
         if progress.summary is None and (report.as_json or selection.broken):
@@ -230,28 +294,14 @@ def built(call: Invocation, selection: Selection, options: BuildOptions) -> int:
         if failures:
             # The names of those that failed come last.
             progress.stop()
-            _say_how_to_run(call, selection, published)
+            end(call, selection, published)
         progress.close(failures)
     if failures:
         return FAILED
     if untagged and not report.as_json:
         report.note(naming.untagged_note(untagged))
-    _say_how_to_run(call, selection, published)
+    end(call, selection, published)
     return GOOD
-
-
-def _say_how_to_run(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
-    """Where the models are that were put there, name -> manifest, and how to run one."""
-    report = call.report
-    if not published or report.quiet or report.as_json:
-        return
-    from modelbuild.cli.afterwards import by_shortest, said
-
-    names = by_shortest((each.names for each in selection.outputs), published)
-    line, warning = said(call.session.models.root, names)
-    report.note_once(line)
-    if warning is not None:
-        report.warning(warning)
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:

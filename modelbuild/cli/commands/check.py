@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelbuild.cli.fetched import not_pulled, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.sentences import forecasts, unjudged
 from modelbuild.errors import Error
@@ -54,7 +55,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     errors = [*preflight.distinct(found.errors), *_unwritable(session)]
     destination = Everywhere(session)
     errors += [error for output in outputs for error in destination.misplaced(output)]
-    errors = [*broken.told(selection.broken), *errors]
+    errors = [*broken.told(wrong(selection.broken)), *errors]
+    awaited = waiting(selection.broken)
     disk = sum(found.bytes.values())
     if report.as_json:
         report.data(
@@ -62,6 +64,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
                 "models": [each.data() for each in models],
                 "errors": [report.described(error) for error in errors],
                 "bytes_to_write": disk,
+                "not_pulled": [{"label": each.label, "name": each.wanted.name} for each in awaited if each.wanted],
                 "warnings": [report.described(warning, "warning") for warning in warnings],
             }
         )
@@ -73,6 +76,8 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
                 report.note(unjudged(path, architecture))
         if untagged := naming.untagged(session, outputs):
             report.note(naming.untagged_note(untagged))
+        if awaited:
+            report.note(not_pulled(awaited))
     if errors:
         report.errors(errors, told=True)
         return FAILED

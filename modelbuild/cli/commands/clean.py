@@ -1,4 +1,4 @@
-"""Remove what this project wrote: models, and files of `output`.
+"""Remove what this project wrote: models, outputs and exports.
 
 Files that somebody else wrote or changed stay. --stale removes only names that the project no longer
 declares. --cache (after the command) empties the cache of all projects instead; what was in it can be made again.
@@ -42,14 +42,16 @@ def run(call: Invocation, stale: bool = False, whole_cache: bool = False, dry_ru
 
 
 def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
+    from modelbuild.session import exports
+
     session, report = call.session, call.report
     models = session.models
     if stale and (untold := [each for each in session.broken if each.names is None]):
         labels = listed(f"'{each.label}'" for each in untold)
         what = f"cannot tell which names are stale: the names of {labels} are unknown"
         raise Errors([*told(untold), Error(what, hint="fix the errors above first; nothing was removed")])
-    exported = session.exported()
-    names, files = (session.stale(), session.stale_files()) if stale else (models.stale(()), exported.stale(()))
+    names = session.stale() if stale else models.stale(())
+    files = exports.stale_files(session) if stale else exports.written_files(session)
     sizes = {blob: models.library.size(blob) for blob in models.written.blobs()}
     try:
         # Ctrl-C is heard when nothing is half removed.
@@ -57,7 +59,7 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
             blobs: list[str] = []
             if not dry_run:
                 names, blobs = _remove(models, names)
-                files = exported.remove(files)
+                files = exports.remove_files(session, files)
     except Error as error:
         report.errors([error])
         return FAILED

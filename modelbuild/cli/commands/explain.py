@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.dry_run import forecast
+from modelbuild.cli.fetched import wrong
 from modelbuild.cli.invocation import FAILED, Invocation
 
 if TYPE_CHECKING:
@@ -25,4 +26,4 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = call.session.select(targets)
     code = forecast(call, selection, explain=True, models=False)
-    return FAILED if selection.broken else code
+    return FAILED if wrong(selection.broken) else code

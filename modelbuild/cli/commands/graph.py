@@ -53,13 +53,13 @@ def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, 
         call.report.data(_json(graph, session.root, lineage, broken))
     elif form == "text":
         lines = [*(_steps(graph, session.root) if of_steps else _models(graph, session.root, lineage))]
-        lines += [f"{_names(each)}  broken: {_why(each)}" for each in broken]
+        lines += [f"{_names(each)}  {_why(each)}" for each in broken]
         call.report.result("\n".join(hanging(line, width, _indent(line) + 4) for line in lines))
     else:
         nodes = list(
             _nodes_of_steps(graph, session.root) if of_steps else _nodes_of_models(graph, session.root, lineage)
         )
-        nodes += [Node("broken", each.label, f"{_names(each)}\nbroken: {_why(each)}") for each in broken]
+        nodes += [Node("broken", each.label, f"{_names(each)}\n{_why(each)}") for each in broken]
         call.report.result("\n".join((_dot if form == "dot" else _mermaid)(nodes)))
     return GOOD
 
@@ -69,10 +69,12 @@ def _names(broken: Broken) -> str:
 
 
 def _why(broken: Broken) -> str:
-    """The first error, in one line."""
+    """What it waits for, or the first error, in one line."""
+    if broken.wanted is not None:
+        return f"not pulled yet: {broken.wanted.name}"
     first, *more = broken.errors
     place = f"{first.place}: " if first.place else ""
-    return in_line(f"{place}{first.what}") + (f" (and {plural(len(more), 'more error')})" if more else "")
+    return "broken: " + in_line(f"{place}{first.what}") + (f" (and {plural(len(more), 'more error')})" if more else "")
 
 
 def _indent(line: str) -> int:

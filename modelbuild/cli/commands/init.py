@@ -96,13 +96,14 @@ def run(call: Invocation) -> int:
 
 
 def _broken(call: Invocation, file: str) -> list[Error]:
-    """What keeps models of the new project from being built for now, such as a base that is not pulled yet."""
+    """What keeps models of the new project from being built for now."""
+    from modelbuild.cli.fetched import wrong
     from modelbuild.project.broken import told
     from modelbuild.session.session import Session
 
     session = Session(call.settings._replace(file=file))
     try:
-        return told(session.broken)
+        return told(wrong(session.broken))
     except Errors as errors:
         return list(errors.errors)
     except Error as error:

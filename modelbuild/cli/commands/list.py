@@ -1,6 +1,7 @@
 """List the variants of the project.
 
-BUILT is 'yes', 'no', 'changed' if a build would change the model, or 'broken' if it cannot be built as it is declared.
+BUILT is 'yes', 'no', 'changed' if a build would change the model, 'not pulled' if a build pulls its base first, or
+'broken' if it cannot be built as it is declared.
 --json prints an array; manifest, model blob and size are those of the model as it is built now. --installed lists
 the models folder instead, whoever wrote it, and says what is wrong in it; targets are then names or globs.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli.fetched import wrong
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.sentences import titled
 from modelbuild.cli.tables import Column, table
@@ -69,12 +71,12 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
             call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
         call.report.note(selection.empty().what)
-    call.report.errors(told(selection.broken), told=True)
+    call.report.errors(told(wrong(selection.broken)), told=True)
     return GOOD
 
 
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
-    from modelbuild.session import variants
+    from modelbuild.session import state, variants
 
     found = session.models.library.served(output.names[0])
     return {
@@ -87,7 +89,7 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
         "from": ", ".join(line.text for line in variant.froms),
         "label": output.label,
         "names": [displayed(name) for name in output.names],
-        "built": variants.state(session, output, standing),
+        "built": state.state(session, output, standing),
     }
 
 
@@ -105,7 +107,7 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
         "from": ", ".join(line.text for line in variant.froms) if variant else None,
         "label": broken.label,
         "names": [name.display() for name in names],
-        "built": "broken",
+        "built": "broken" if broken.wanted is None else "not pulled",
         "error": "\n\n".join(map(str, broken.errors)),
     }
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
+from modelbuild.cli.one_target import one
 from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
 from modelbuild.engine.graph import Output, Source
-from modelbuild.errors import Error, Errors
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
-from modelbuild.project.broken import told
 from modelbuild.words import cut, in_line, listed, plural, size
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
     session, report = call.session, call.report
-    output = _one(session, target)
+    output = one(session, target, "show")
     if as_modelfile:
         report.document(_modelfile(session, output))
         return GOOD
@@ -58,34 +57,11 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     return GOOD
 
 
-def _one(session: Session, target: str | None) -> Output:
-    """The one variant that a target means, or the whole project; of several the latest, as Ollama takes a name without a tag."""
-    if target is None and len(session.words().known) == 1:
-        target = session.words().known[0]
-    selection = session.select([target] if target else ())
-    labels = [output.label for output in selection.outputs] + [each.label for each in selection.broken]
-    if not labels:
-        raise selection.empty()
-    if len(labels) > 1:
-        latest = session.words().resolve(f"{target}:latest") or ()
-        chosen = [label for label in labels if label in latest]
-        if len(chosen) != 1:
-            raise Error(
-                f"'{target or os.path.basename(session.file)}' matches {len(labels)} variants, need one",
-                facts=[("variants", listed(labels))],
-                hint=f"name one, such as `modelbuild show {labels[0]}`",
-            )
-        labels = chosen
-    if broken := [each for each in selection.broken if each.label in labels]:
-        raise Errors(told(broken))
-    return next(output for output in selection.outputs if output.label in labels)
-
-
 class _Shown:
     """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output) -> None:
-        from modelbuild.session import variants
+        from modelbuild.session import state, variants
         from modelbuild.session.provenance import Provenance
 
         self.output = output
@@ -94,7 +70,7 @@ class _Shown:
         self.served = session.models.library.served(output.names[0])
         standing = session.standing(session.graph.select([output]))
         self.made = standing.results
-        self.state = variants.state(session, output, standing)
+        self.state = state.state(session, output, standing)
         # What stands in the models folder says nothing of what a build would change.
         self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
@@ -148,6 +124,7 @@ class _Shown:
             "layers": self.layer_rows(),
             "path": self.model_path(),
             "outputs": [path for path, _ in self.output.files],
+            "exports": [{"as": shape, "path": root} for shape, root, *_ in self.output.exports],
             "manifest": self.served.digest if self.served else None,
             "size_bytes": self.served.size if self.served else None,
             "built": self.state,
@@ -179,6 +156,7 @@ class _Shown:
         if path := self.model_path():
             rows.append(["file", path, ""])
         rows += [["output", path, ""] for path, _ in self.output.files]
+        rows += [["export", f"{root} ({shape})", ""] for shape, root, *_ in self.output.exports]
         if self.served:
             rows.append(["manifest", f"{self.served.digest}  {size(self.served.size)} in all", ""])
         rows.append(["built", self.state + (": a build would change it" if self.state == "changed" else ""), ""])

@@ -6,14 +6,15 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken
-from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
 from modelbuild.words import shown
 
 if TYPE_CHECKING:
@@ -32,6 +33,43 @@ BITS = {
     "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
 """dtype -> bits of a value (safetensors, Dtype); ours are the same names in lower case."""
+
+
+def header(tensors: Sequence[tuple[str, str, Shape]]) -> bytes:
+    """All that stands before the tensors, padded with spaces to 8 bytes, for tensors that follow one another.
+
+    tensors  (name, dtype, shape) in file order. The metadata is what transformers asks for: whose layout of tensors it is
+    """
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, dtype, shape in tensors:
+        length = byte_count(dtype, shape)
+        entries[name] = {"dtype": dtype.upper(), "shape": list(shape), "data_offsets": [at, at + length]}
+        at += length
+    data = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    data += b" " * (-len(data) % 8)
+    return len(data).to_bytes(8, "little") + data
+
+
+class Shard(NamedTuple):
+    """A part of a large file: its header, and the tensors of the whole file that follow it."""
+
+    head: bytes
+    tensors: tuple[Tensor, ...]
+
+
+def shards(table: TensorTable, limit: int, count: int) -> list[Shard]:
+    """The files that a large one is saved as: of at most `limit` bytes of tensors each, and `count` of them; 0 for as many as fit."""
+    groups: list[list[Tensor]] = [[]]
+    size = 0
+    for tensor in table.tensors.values():
+        is_full = (limit and size + tensor.length > limit) or (count and len(groups[-1]) == count)
+        if groups[-1] and is_full:
+            groups.append([])
+            size = 0
+        groups[-1].append(tensor)
+        size += tensor.length
+    return [Shard(header([(each.name, each.dtype, each.shape) for each in group]), tuple(group)) for group in groups]
 
 
 def table(path: str) -> TensorTable:

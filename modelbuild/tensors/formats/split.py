@@ -1,14 +1,100 @@
-"""GGUF files that were split: their parts, and the one file that they are."""
+"""GGUF files that were split: their parts, the one file that they are, and where a file is to be split.
+
+Source: llama.cpp tools/gguf-split/gguf-split.cpp
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tensors import ftypes
+from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value, scalar
 from modelbuild.tensors.tensor import Tensor, TensorTable
-from modelbuild.words import shown
+from modelbuild.words import got, shown
+
+PARTS_LIMIT = 512
+"""Parts of a file. They are all open at once while they are written."""
+
+
+class Limit(NamedTuple):
+    """How large a part may be: `size` bytes of tensors, or `tensors` of them; one of the two is 0."""
+
+    size: int
+    tensors: int
+
+
+class Part(NamedTuple):
+    """A part of a split file: its head, and the tensors of the whole file that follow it, each padded to 32 bytes."""
+
+    head: bytes
+    tensors: tuple[Tensor, ...]
+
+
+_SIZE = re.compile(r"([1-9][0-9]{0,8})\s*([MG])B?", re.IGNORECASE)
+
+
+def limit(value: object) -> Limit:
+    """Read a limit: '50G' or '500MB' as `--split-max-size` reads it, in powers of a thousand; a number as `--split-max-tensors`.
+
+    Raises Error.
+    """
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        return Limit(int(found[1]) * (1_000_000 if found[2] in "mM" else 1_000_000_000), 0)
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
+        value = int(value)
+    if type(value) is int and 0 < value < 1 << 31:
+        return Limit(0, value)
+    raise Error(
+        f"expected a size such as '50GB' or '500MB', or a number of tensors, got {got(value)}",
+        hint="a size is a whole number of M or G",
+    )
+
+
+def parts(table: TensorTable, limit: Limit) -> tuple[Part, ...]:
+    """The parts that `llama-gguf-split --split` makes of a file; one for a file that fits.
+
+    table  of the whole file. Raises Error where no part can be as small, and for a file that is split or laid out otherwise.
+    """
+    if is_part(table):
+        raise Error("is a part of a split file already")
+    alignment = scalar(table.metadata, "general.alignment")
+    if alignment not in (None, gguf.ALIGNMENT):
+        raise Error(f"cannot be split: its tensors are aligned to {alignment} bytes, expected {gguf.ALIGNMENT}")
+    groups: list[list[Tensor]] = [[]]
+    size = 0
+    for number, tensor in enumerate(table.tensors.values()):
+        padded = gguf.padded(tensor.length)
+        size += padded
+        if size > limit.size > 0 or (limit.tensors and number and number % limit.tensors == 0):
+            if not groups[-1]:
+                raise Error(
+                    f"cannot be split into parts so small: tensor '{shown(tensor.name)}' is {padded:,} bytes long",
+                    facts=[("limit", f"{limit.size:,} bytes")],
+                    hint="name a larger size",
+                )
+            groups.append([])
+            size = padded
+        groups[-1].append(tensor)
+    if len(groups) > PARTS_LIMIT:
+        what = f"would be split into {len(groups):,} parts, expected at most {PARTS_LIMIT}"
+        raise Error(what, hint="name a larger size")
+    return tuple(_part(table, groups, number) for number in range(len(groups)))
+
+
+def _part(table: TensorTable, groups: Sequence[Sequence[Tensor]], number: int) -> Part:
+    metadata = {key: value for key, value in table.metadata.items() if key not in _SPLIT} if number == 0 else {}
+    # In this order: the tool sets the count last, when it knows it.
+    metadata["split.no"] = encode_value("u16", number)
+    metadata["split.tensors.count"] = encode_value("i32", len(table.tensors))
+    metadata["split.count"] = encode_value("u16", len(groups))
+    tensors = tuple(groups[number])
+    head = gguf.header(metadata, [(each.name, each.dtype, ftypes.stripped(each.shape)) for each in tensors])
+    return Part(head, tensors)
+
 
 _SPLIT = ("split.no", "split.count", "split.tensors.count")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from modelbuild.digest import xxh3
 from modelbuild.tensors import file_digest
 from modelbuild.tensors.formats import safetensors
-from modelbuild.tensors.tensor import TensorTable
+from modelbuild.tensors.tensor import Tensor, TensorTable
 from tests import checkpoints
 
 
@@ -104,3 +104,28 @@ def test_the_index_of_shards_decides_which_files_are_read(tmp_path: Path) -> Non
     index = (tmp_path / shards.INDEX).read_bytes()
     assert shards.weights(names, index) == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     assert shards.weights(names, None)[0] == "model-00001-of-00003.safetensors"
+
+
+def test_a_written_header_is_read_as_the_library_reads_it(tmp_path: Path) -> None:
+    arrays = {"é": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7, dtype=np.int64)}
+    head = safetensors.header([("é", "f32", (2, 3)), ("b", "i64", ())])
+    assert len(head) % 8 == 0
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(head + b"".join(each.tobytes() for each in arrays.values()))
+    found = load_file(path)
+    assert {name: each.tolist() for name, each in found.items()} == {
+        name: each.tolist() for name, each in arrays.items()
+    }
+    assert safetensors.table(str(path)).metadata == {"format": b"pt"}
+
+
+def test_shards_are_full_and_in_order() -> None:
+    tensors = {f"t{n}": Tensor(f"t{n}", "u8", (size,), 0, size, "") for n, size in enumerate([4, 3, 3, 10, 1, 1])}
+    table = TensorTable({}, tensors)
+
+    def cut(limit: int, count: int = 0) -> list[list[str]]:
+        return [[each.name for each in shard.tensors] for shard in safetensors.shards(table, limit, count)]
+
+    assert cut(7) == [["t0", "t1"], ["t2"], ["t3"], ["t4", "t5"]]
+    assert cut(0) == [list(tensors)] and cut(0, 4) == [["t0", "t1", "t2", "t3"], ["t4", "t5"]]
+    assert safetensors.shards(table, 7, 0)[1].head == safetensors.header([("t2", "u8", (3,))])

@@ -1,0 +1,189 @@
+"""Push models to registries.
+
+A TARGET of the project is built first, if it is not up to date, and pushed to the names of its `push`; without `push`, to its own names,
+if they have a host or a namespace. A name of the models folder is pushed as it is, to itself. Without a TARGET, the default targets are
+pushed, or everything. Blobs that the registry has are not sent. The registry gets exactly the bytes of the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelbuild.cli.commands import build
+from modelbuild.cli.fetched import fetch
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.errors import Error, Stopped
+from modelbuild.words import duration, listed, plural, size
+
+if TYPE_CHECKING:
+    import click
+
+    from modelbuild.registry.push import Pushed, Pusher
+    from modelbuild.session.pushing import Order, Orders
+
+
+def parameters() -> list[click.Parameter]:
+    import click
+
+    from modelbuild.cli.kinds import Size, Target
+
+    return [
+        click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET|NAME]..."),
+        click.Option(["--to"], metavar="NAME", help="Push one model to this name instead."),
+        click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be pushed where; push nothing."),
+        click.Option(["--insecure"], is_flag=True, help="Use plain http instead of https."),
+        click.Option(["--ca-file"], type=click.Path(), metavar="FILE", help="Trust the certificates in FILE too."),
+        click.Option(["--limit-rate"], type=Size(), metavar="SIZE", help="Send at most SIZE a second, such as 2MB."),
+    ]
+
+
+def run(
+    call: Invocation,
+    targets: Sequence[str] = (),
+    to: str | None = None,
+    dry_run: bool = False,
+    **connection: Any,
+) -> int:
+    from modelbuild.session import pushing
+
+    report = call.report
+    if call.settings.offline and not dry_run:
+        raise Error("--offline and push cannot be used together", hint="leave one of them out")
+    if targets and not pushing.is_project(call.settings):
+        found = pushing.without_project(call.settings, targets, to)
+    else:
+        if not dry_run:
+            _fetch(call, targets)
+        found = pushing.of_project(call.session, targets, to)
+    if found.skipped:
+        report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
+    if dry_run:
+        return _told(call, found)
+    if found.selection is not None and (code := _built(call, found)) != GOOD:
+        return code
+    return _pushed(call, found, **connection)
+
+
+def _told(call: Invocation, found: Orders) -> int:
+    if call.report.as_json:
+        call.report.data([{"label": order.label, "name": order.to.display()} for order in found.orders])
+    else:
+        call.report.result("\n".join(f"would push  {order.label} to {order.to.display()}" for order in found.orders))
+    return GOOD
+
+
+def _fetch(call: Invocation, words: Sequence[str]) -> None:
+    """Bring here what the targets among some words are based on and a build needs."""
+    known = call.session.words()
+    targets = [word for word in words if known.resolve(word) is not None]
+    if targets or not words:
+        fetch(call, lambda: call.session.select(targets))
+
+
+def _built(call: Invocation, found: Orders) -> int:
+    """Build what is not up to date, as `modelbuild TARGET` does; says nothing where that is nothing."""
+    from modelbuild.session import state
+
+    session, selection = call.session, found.selection
+    assert selection is not None
+    standing = session.standing(session.graph.select(selection.outputs))
+    if all(state.state(session, output, standing) == "yes" for output in selection.outputs):
+        return GOOD
+    return build.built(call, selection, build.Request().options())
+
+
+def _pushed(
+    call: Invocation, found: Orders, insecure: bool = False, ca_file: str | None = None, limit_rate: int | None = None
+) -> int:
+    from modelbuild import interrupt
+    from modelbuild.cli.transfer import Meter
+    from modelbuild.registry.authorization import UserAuthorization
+    from modelbuild.registry.push import Pusher
+    from modelbuild.registry.transport import Transport
+    from modelbuild.session.pushing import manifest
+    from modelbuild.session.settings import started_in
+
+    report = call.report
+    report.begin()
+    file = started_in(call.settings.folder, ca_file) if ca_file else None
+    transport = Transport(ca_file=file, insecure=insecure, limit_rate=limit_rate, authorization=UserAuthorization())
+    done: list[Pushed] = []
+    with Meter(report) as meter:
+        pusher = Pusher(transport, found.library, meter.hear)
+        try:
+            # Ctrl-C ends all connections; what has arrived of a blob is left to the registry.
+            with interrupt.deferred(transport.stop):
+                for order in found.orders:
+                    meter.begin(order.to.display())
+                    pushed = pusher.push(manifest(found.library, order.source), order.to)
+                    meter.end()
+                    done.append(pushed)
+                    _tell(call, order, pushed)
+        except Stopped:
+            raise KeyboardInterrupt from None
+        except Error as error:
+            meter.end()
+            report.errors([_of(order, error)])
+            if done:
+                report.note(f"pushed before that: {listed(each.to.display() for each in found.orders[: len(done)])}")
+            return FAILED
+        finally:
+            transport.close()
+    _sum_up(call, done)
+    _warn_of_ollama(call, pusher, found, done)
+    return GOOD
+
+
+def _of(order: Order, error: Error) -> Error:
+    """The error of one push among several, which says which it was."""
+    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {order.to.display()}")])
+
+
+def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:
+    report, name = call.report, order.to.display()
+    state = "pushed" if pushed.changed else "unchanged"
+    if report.as_json:
+        counts = {"uploaded": pushed.uploaded, "mounted": pushed.mounted}
+        told = {"event": "push", "label": order.label, "name": name, "manifest": pushed.manifest, "state": state}
+        report.object({**told, **counts})
+        return
+    parts = [f"{size(pushed.uploaded)} sent"] if pushed.uploaded else []
+    parts += [f"{plural(pushed.mounted, 'blob')} taken from another repository"] if pushed.mounted else []
+    more = f"  {', '.join(parts)}" if parts else ""
+    report.note(report.paint(f"{state:<9}", "green") + f"  {name}{more}")
+
+
+def _sum_up(call: Invocation, done: Sequence[Pushed]) -> None:
+    report = call.report
+    changed = sum(each.changed for each in done)
+    sent = sum(each.uploaded for each in done)
+    if report.as_json:
+        counts = {"pushed": changed, "unchanged": len(done) - changed, "bytes_sent": sent}
+        report.object({"event": "pushed", **counts, "seconds": round(report.seconds, 4)})
+        return
+    parts = [f"{changed} pushed"] if changed else []
+    parts += [f"{len(done) - changed} unchanged"] if changed < len(done) else []
+    more = f"; {size(sent)} sent" if sent else ""
+    report.note(f"{', '.join(parts)} ({duration(report.seconds)}{more})")
+
+
+def _warn_of_ollama(call: Invocation, pusher: Pusher, found: Orders, done: Sequence[Pushed]) -> None:
+    """Say once of each registry that got something whether Ollama can pull it from there."""
+    from modelbuild.ollama.name import HOST
+    from modelbuild.session.pushing import manifest
+
+    looked: dict[str, Order] = {}
+    for order, pushed in zip(found.orders, done, strict=True):
+        if pushed.changed and order.to.host.lower() != HOST:
+            looked.setdefault(order.to.host, order)
+    for host, order in looked.items():
+        try:
+            is_plain = pusher.serves_by_itself(manifest(found.library, order.source), order.to)
+        except (Error, Stopped):
+            continue
+        if is_plain:
+            call.report.note(
+                f"'{host}' sends blobs itself, without a redirect: `ollama pull` cannot pull from such a registry; "
+                f"`modelbuild pull {order.to.display()}` can"
+            )

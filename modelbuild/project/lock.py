@@ -1,0 +1,191 @@
+"""ModelBuild.lock: which manifest, or which commit, each name means that is not of this project."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from modelbuild.checkpoint import hf_repository
+from modelbuild.errors import Error, Errors
+from modelbuild.observed import Observed
+from modelbuild.ollama.name import Name
+from modelbuild.project.locate import Place
+from modelbuild.words import did_you_mean, shown
+
+VERSION = 1
+LIMIT = 4 << 20
+"""Bytes. A line takes some hundred, so that this is ten thousands of names."""
+
+HEAD = "# Written by modelbuild. `modelbuild update` moves what is pinned here.\n\n"
+
+_DIGEST = "sha256:[0-9a-f]{64}"
+_MARKER = r"(?m:^(?:<{7}|\|{7}|={7}|>{7})(?: .*)?$)"
+_WHERE = r"(?s:(.*) \(at line (\d+), column (\d+)\))"
+
+MODELS, CHECKPOINTS = "models", "checkpoints"
+
+Pins = Mapping[str, str]
+"""Name -> manifest digest (`llama3.2:latest` -> `sha256:…`), or repository -> commit (`hf.co/org/repo` -> 40 hex digits)"""
+
+
+class Outside(NamedTuple):
+    """A name that is not of this project, and what it means: a manifest's digest, or a commit; None while nobody knows."""
+
+    name: str
+    pin: str | None
+
+
+class Change(NamedTuple):
+    """A pin that is another one than before; None where there was none, or is none any more."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def path(file: str) -> str | None:
+    """Where the lock of a project lies, beside its TOML; None for a project that is a Modelfile or weights alone."""
+    stem, suffix = os.path.splitext(file)
+    return f"{stem}.lock" if suffix == ".toml" else None
+
+
+def observe(file: str, observed: Observed) -> Pins:
+    """The pins of the project of a file, as a look of the planner's. Raises Error and Errors."""
+    where = path(file)
+    if where is None:
+        return {}
+    shown_as = os.path.basename(where)
+    try:
+        data = observed.read(where)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        from modelbuild.files import reason
+
+        raise Error(f"cannot be read: {reason(error)}", path=shown_as) from None
+    return parse(data, shown_as)
+
+
+def parse(data: bytes, file: str) -> Pins:
+    """Read a lock that anybody may have edited. Raises Error, or Errors for several entries that are wrong."""
+    import tomllib
+
+    if len(data) > LIMIT:
+        raise Error(f"is {len(data):,} bytes long, expected at most {LIMIT:,}", path=file, hint=_REMADE)
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + 1
+        raise Error("the text is not UTF-8", path=file, line=line, hint=_REMADE) from None
+    if marker := re.search(_MARKER, text):
+        line = text.count("\n", 0, marker.start()) + 1
+        raise Error(
+            "contains the markers of a merge conflict",
+            path=file,
+            line=line,
+            column=1,
+            source=marker[0],
+            width=len(marker[0]),
+            hint="keep one of the two lines for each name and remove the markers; `modelbuild update` moves it on if it is old",
+        )
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        found = re.fullmatch(_WHERE, str(fault))
+        what = found[1] if found else str(fault).removesuffix(" (at end of document)")
+        line = int(found[2]) if found else len(text.splitlines())
+        what = f"not TOML: {what[:1].lower()}{what[1:]}"
+        raise Error(what, path=file, line=line, hint=_REMADE) from None
+    except RecursionError:
+        raise Error("not TOML: nested too deeply", path=file, hint=_REMADE) from None
+    return _checked(document, Place(file, text))
+
+
+_REMADE = "restore the file, or delete it: the next build writes it again, with what it finds then"
+
+
+def _checked(document: Mapping[str, Any], top: Place) -> Pins:
+    if not document:
+        raise Error("is empty", path=top.file, hint=_REMADE)
+    version = document.get("version")
+    if version != VERSION or isinstance(version, bool):
+        if isinstance(version, int) and version > VERSION:
+            hint = "update modelbuild"
+            raise top.at("version").error(
+                f"is of a newer version of modelbuild: {version}, known is {VERSION}", hint=hint
+            )
+        raise top.at("version").error(f"expected version = {VERSION}, got {shown(str(version))}", hint=_REMADE)
+    pins: dict[str, str] = {}
+    errors: list[Error] = []
+    known = ("version", MODELS, CHECKPOINTS)
+    for key, table in document.items():
+        here = top.at(key)
+        if key not in known:
+            errors.append(here.error(f"unknown key '{shown(key)}'", hint=did_you_mean(key, known), value=False))
+        elif key != "version" and not isinstance(table, dict):
+            errors.append(here.error(f"'{key}' is not a table", hint=_REMADE))
+        elif key != "version":
+            check = _model if key == MODELS else _checkpoint
+            for name, pin in table.items():
+                wrong = check(name, pin)
+                if wrong is None:
+                    pins[name] = pin
+                else:
+                    errors.append(here.at(name).placed(wrong))
+    if errors:
+        raise Errors(errors)
+    return pins
+
+
+def _model(name: str, pin: object) -> Error | None:
+    try:
+        whole = Name.parse(name).display()
+    except Error as error:
+        return Error(error.what)
+    if whole != name:
+        return Error(f"expected the name '{whole}', got '{name}'")
+    if not isinstance(pin, str) or not re.fullmatch(_DIGEST, pin):
+        return Error(
+            f"expected a digest for '{name}', got '{shown(str(pin))}'", hint="'sha256:' and 64 digits of 0-9 and a-f"
+        )
+    return None
+
+
+def _checkpoint(name: str, pin: object) -> Error | None:
+    if not hf_repository.is_key(name):
+        return Error(f"expected 'hf.co/ORG/REPOSITORY', got '{shown(name)}'")
+    if not isinstance(pin, str) or not hf_repository.is_commit(pin):
+        return Error(f"expected a commit for '{name}', got '{shown(str(pin))}'", hint="40 digits of 0-9 and a-f")
+    return None
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a pinned name is a repository's rather than a model's, which has a tag."""
+    return hf_repository.is_key(name)
+
+
+def encode(pins: Pins) -> bytes:
+    """The text of a lock: one line a name, in order, so that two edits seldom meet."""
+    import tomli_w
+
+    tables = {
+        MODELS: {name: pins[name] for name in sorted(pins) if not is_checkpoint(name)},
+        CHECKPOINTS: {name: pins[name] for name in sorted(pins) if is_checkpoint(name)},
+    }
+    document = {"version": VERSION, **{key: table for key, table in tables.items() if table}}
+    return (HEAD + tomli_w.dumps(document)).encode()
+
+
+def changes(before: Pins, after: Pins) -> list[Change]:
+    """What is another pin, by name."""
+    names = sorted({*before, *after})
+    found = [Change(name, before.get(name), after.get(name)) for name in names]
+    return [change for change in found if change.before != change.after]
+
+
+def told(found: Iterable[Change]) -> Iterator[tuple[str, str]]:
+    """Changes as facts of an error or lines: (name, old -> new)."""
+    for name, before, after in found:
+        yield name, f"{before or 'not pinned'} -> {after or 'not pinned'}" if before or after else "is not pinned"

@@ -1,0 +1,1 @@
+"""Registries hold models, and are spoken to over HTTP by the OCI distribution protocol."""

@@ -1,0 +1,265 @@
+"""Exports of a project: some of its models in a folder, in one shape; each model is put when it is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from modelbuild import shapes
+from modelbuild.digest import sha256
+from modelbuild.engine.action import ActionResult
+from modelbuild.engine.graph import Output
+from modelbuild.errors import Error
+from modelbuild.ollama.name import Name
+from modelbuild.project.outputs import file_name
+from modelbuild.publish.exported_tree import ExportedTree, Laid, path_of
+from modelbuild.session import finishing
+from modelbuild.session.session import Selection, Session
+from modelbuild.shapes._finished import Copy, Entry, Finished
+from modelbuild.shapes._names import safe
+from modelbuild.tensors.formats import split as splitting
+
+
+class Wanted(NamedTuple):
+    """Where models are wanted, and how: the strings of `Output.exports`.
+
+    split  how large a file may be, as `splitting.limit` reads it; "" for the shape's own
+    link   "hard" for hard links
+    """
+
+    shape: str
+    root: str
+    split: str = ""
+    link: str = ""
+
+    @property
+    def limit(self) -> splitting.Limit | None:
+        asked = self.split or shapes.split_of(self.shape)
+        return splitting.limit(asked) if asked and shapes.splits(self.shape) else None
+
+
+class Ledger(NamedTuple):
+    """What an export has put into its folder: the models as they were then, by label, and the files of each."""
+
+    models: dict[str, bytes]
+    paths: dict[str, str]
+
+    def encode(self) -> bytes:
+        texts = {label: data.decode("utf-8", "surrogatepass") for label, data in self.models.items()}
+        return json.dumps([texts, self.paths]).encode()
+
+    @staticmethod
+    def decode(data: bytes | None) -> Ledger:
+        models, paths = json.loads(data) if data else ({}, {})
+        return Ledger({label: text.encode("utf-8", "surrogatepass") for label, text in models.items()}, paths)
+
+
+class Export:
+    """One export: a shape, a folder, and the models that are wanted there."""
+
+    def __init__(
+        self, session: Session, wanted: Wanted, outputs: Sequence[Output], exported: ExportedTree, key: str
+    ) -> None:
+        self.wanted = wanted
+        self.outputs = tuple(outputs)
+        self._session = session
+        self._exported = exported
+        self._shape = shapes.get(wanted.shape)
+        self._key = f"export:{sha256(key.encode())}"
+        self._stems = stems(outputs)
+
+    def has(self, output: Output) -> bool:
+        return any(each.label == output.label for each in self.outputs)
+
+    def misplaced(self, output: Output, sources: Collection[str], ours: Iterable[str]) -> list[Error]:
+        """What stands against putting a model there, as far as a look tells."""
+        try:
+            entries = [each for each in self._entries_ahead if each.label in ("", output.label)]
+        except Error as error:
+            return [error]
+        checkpoints = {os.path.dirname(path) for path in self._session.inputs() if path.endswith(".safetensors")}
+        for entry in entries:
+            path = path_of(self.wanted.root, entry)
+            if os.path.basename(path) == "Modelfile" and os.path.dirname(os.path.realpath(path)) in checkpoints:
+                what = "is the checkpoint that this build reads: a Modelfile in it would change what the folder means"
+                return [Error(what, path=os.path.dirname(path), hint="name another folder")]
+        return self._exported.obstacles(self.wanted.root, entries, sources, ours)
+
+    def paths(self, output: Output) -> list[str]:
+        """The files of a model, as far as they are known before it is made."""
+        return [path_of(self.wanted.root, each) for each in self._entries_ahead if each.label == output.label]
+
+    def put(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> list[Laid]:
+        """Put a finished model, and what is said of all of them. Raises Error and Damaged."""
+        with self._session.store.lock(self._key):
+            ledger = self._ledger()
+            model = self._finished(output, manifest, results)
+            entries = self._tree(self._all(ledger, model))
+            laid = self._exported.lay(self.wanted.root, _own(entries, model))
+            now = {path_of(self.wanted.root, each): each.label for each in entries}
+            old = [path for path, label in ledger.paths.items() if label == output.label and path not in now]
+            self._exported.remove_own(old)
+            paths = {path: label for path, label in ledger.paths.items() if path not in old}
+            models = ledger.models | {output.label: model.encode()}
+            mine = {each.path: now[each.path] for each in laid}
+            self._session.kept.put(self._key, Ledger(models, paths | mine).encode())
+        return laid
+
+    def standing(
+        self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]
+    ) -> dict[str, os.stat_result] | None:
+        """The files that a model stands in there, and their stats; None where one is not as we left it."""
+        model = self._finished(output, manifest, results)
+        entries = self._tree(self._all(self._ledger(), model))
+        return self._exported.standing(self.wanted.root, _own(entries, model))
+
+    def said(self, folder: str) -> str:
+        """How what was exported is used; `folder` as a shell takes it."""
+        return str(self._shape.said(self._ahead, folder))
+
+    def stale(self) -> list[str]:
+        """The files of models that are no longer declared for this export, if nobody has changed them."""
+        if not self.outputs:
+            return self.written()
+        labels = {"", *(each.label for each in self.outputs)}
+        old = {path for path, label in self._ledger().paths.items() if label not in labels}
+        return [path for path in self.written() if path in old]
+
+    def written(self) -> list[str]:
+        """All of its files that nobody has changed."""
+        return self._exported.stale(())
+
+    def remove(self, paths: Iterable[str]) -> list[str]:
+        """Remove files of it that nobody has changed; returns which. Raises Error."""
+        return self._exported.remove_own(paths)
+
+    # Models and their trees
+
+    @cached_property
+    def _ahead(self) -> list[Finished]:
+        return [finishing.ahead(self._session, each, self._stems[each.label]) for each in self.outputs]
+
+    @cached_property
+    def _entries_ahead(self) -> list[Entry]:
+        return self._tree(self._ahead)
+
+    def _finished(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> Finished:
+        before = next(each for each in self._ahead if each.label == output.label)
+        return finishing.finished(self._session, output, before, manifest, results, self.wanted.limit)
+
+    def _all(self, ledger: Ledger, made: Finished) -> list[Finished]:
+        """All models of the export: the one that was just made, the others as they were put before, or as they are to be."""
+        found = []
+        for each in self._ahead:
+            if each.label == made.label:
+                found.append(made)
+            elif each.label in ledger.models:
+                found.append(replace(Finished.decode(ledger.models[each.label]), stem=each.stem))
+            else:
+                found.append(each)
+        return found
+
+    def _tree(self, models: Sequence[Finished]) -> list[Entry]:
+        entries = list(self._shape.tree(models, self.wanted.root))
+        _check_distinct(self.wanted.root, entries)
+        return entries
+
+    def _ledger(self) -> Ledger:
+        return Ledger.decode(self._session.kept.get(self._key))
+
+
+def _own(entries: Iterable[Entry], model: Finished) -> list[Entry]:
+    """The files of a model, those that it shares with others, and what is said of all."""
+    digests = {each.digest for each in model.layers}
+    return [
+        each
+        for each in entries
+        if each.label in ("", model.label) or (isinstance(each.content, Copy) and each.content.digest in digests)
+    ]
+
+
+def declared(session: Session) -> list[Export]:
+    """The exports of the project."""
+    found: dict[Wanted, list[Output]] = {}
+    for output in session.graph.outputs:
+        for each in output.exports:
+            found.setdefault(Wanted(*each), []).append(output)
+    return [_of_project(session, wanted, outputs) for wanted, outputs in found.items()]
+
+
+def asked(session: Session, selection: Selection) -> list[Export]:
+    """The export that was asked for beside the project's."""
+    if not selection.wanted:
+        return []
+    assert isinstance(selection.exported, ExportedTree)
+    wanted = Wanted(*selection.wanted)
+    key = f"{selection.exported.owner} {wanted.root}"
+    return [Export(session, wanted, selection.outputs, selection.exported, key)]
+
+
+def stale_files(session: Session) -> list[str]:
+    """Files that the project wrote and no longer declares; none while a broken model may declare them."""
+    if session.broken:
+        return []
+    return [*session.stale_files(), *(path for each in _all(session) for path in each.stale())]
+
+
+def written_files(session: Session) -> list[str]:
+    """All files that the project wrote by `output` and `export`, and nobody has changed since."""
+    return [*session.exported().stale(()), *(path for each in _all(session) for path in each.written())]
+
+
+def remove_files(session: Session, paths: Iterable[str]) -> list[str]:
+    """Remove some of those files; returns which. Raises Error."""
+    wanted = list(paths)
+    return [*session.exported().remove(wanted), *(path for each in _all(session) for path in each.remove(wanted))]
+
+
+def _all(session: Session) -> Iterator[Export]:
+    """The exports that the project declares, and those that it once did, by the owners of their files."""
+    found = declared(session)
+    yield from found
+    places = {(each.wanted.shape, each.wanted.root) for each in found}
+    for owner in session.exported().of_exports():
+        shape, _, root = owner.removeprefix(f"{session.file} exports ").partition(" ")
+        if shape in shapes.names() and (shape, root) not in places:
+            yield _of_project(session, Wanted(shape, root), ())
+
+
+def _of_project(session: Session, wanted: Wanted, outputs: Sequence[Output]) -> Export:
+    owner = f"{session.file} exports {wanted.shape} {wanted.root}"
+    exported = ExportedTree(session.store, owner, "gguf", links=wanted.link == "hard")
+    return Export(session, wanted, outputs, exported, owner)
+
+
+def _check_distinct(root: str, entries: Iterable[Entry]) -> None:
+    """Raise an Error where two files would be one; case does not tell files apart everywhere."""
+    for path, count in Counter(entry.path.casefold() for entry in entries).items():
+        if count > 1:
+            what = f"{count} files of this export would be called '{path}'"
+            raise Error(what, path=root, hint="export the models into separate folders")
+
+
+def stems(outputs: Sequence[Output]) -> dict[str, str]:
+    """Label -> what a model's files are called: after its name, with the namespace where that alone tells two apart."""
+    names = {output.label: Name.from_path(output.names[0]) for output in outputs}
+    found = {label: safe(file_name(name)) for label, name in names.items()}
+    twice = Counter(each.casefold() for each in found.values())
+    for label, name in names.items():
+        if twice[found[label].casefold()] > 1:
+            found[label] = safe("-".join([name.host.replace(":", "-"), name.namespace, name.model, name.tag]))
+    # Of names that hold a `-` themselves, `a-b:c` and `a:b-c` are one file still.
+    used: set[str] = set()
+    for label, stem in found.items():
+        number, distinct = 1, stem
+        while distinct.casefold() in used:
+            number += 1
+            distinct = f"{stem}-{number}"
+        used.add(distinct.casefold())
+        found[label] = distinct
+    return found

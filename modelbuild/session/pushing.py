@@ -1,0 +1,157 @@
+"""What a push means: which models are pushed, and to which names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from modelbuild.errors import Error, Errors
+from modelbuild.files import LARGEST, read_plain, reason
+from modelbuild.ollama.library import Library
+from modelbuild.ollama.name import Name, displayed
+from modelbuild.project.broken import told
+from modelbuild.session.models_root import models_root
+from modelbuild.session.session import Selection, Session
+from modelbuild.session.settings import Settings, folder_of
+from modelbuild.words import did_you_mean, listed
+
+
+class Order(NamedTuple):
+    """A model to push.
+
+    label   what it was asked for by: a variant, or a name of the models folder
+    source  the name (`host/namespace/model/tag`) that its manifest lies under
+    to      the name to push to
+    """
+
+    label: str
+    source: str
+    to: Name
+
+
+class Orders(NamedTuple):
+    """What is to be pushed.
+
+    library    the models folder that the manifests and blobs come from
+    selection  the variants of the project among them, which must be built first; None without any
+    skipped    labels of the variants that have no name to be pushed to
+    """
+
+    library: Library
+    orders: Sequence[Order]
+    selection: Selection | None = None
+    skipped: Sequence[str] = ()
+
+
+def is_project(settings: Settings) -> bool:
+    """Whether a command has a project: one is named, or lies around the folder that it works in."""
+    from modelbuild.project.discovery import find
+
+    return settings.file is not None or find(folder_of(settings)) is not None
+
+
+def without_project(settings: Settings, words: Sequence[str], to: str | None) -> Orders:
+    """What words mean where there is no project: names of the models folder. Raises Error and Errors."""
+    library = Library(models_root(settings))
+    return _addressed(Orders(library, [_installed(library, word) for word in words]), to)
+
+
+def of_project(session: Session, words: Sequence[str], to: str | None) -> Orders:
+    """What words mean in a project: its targets, else names of its models folder. Raises Error and Errors."""
+    library, known = session.models.library, session.words()
+    targets = [word for word in words if known.resolve(word) is not None]
+    orders: list[Order] = []
+    unknown: list[Error] = []
+    for word in words:
+        try:
+            orders += [] if word in targets else [_installed(library, word)]
+        except Error as error:
+            meant = known.unknown(word)
+            what = f"{meant.what}, and no name in its models folder"
+            unknown.append(meant.replace(what=what, facts=[*meant.facts, *error.facts]))
+    if unknown:
+        raise Errors(unknown)
+    if words and not targets:
+        return _addressed(Orders(library, orders), to)
+    found = _of_targets(session, targets, to)
+    return _addressed(found._replace(orders=[*found.orders, *orders]), to)
+
+
+def _of_targets(session: Session, targets: Sequence[str], to: str | None) -> Orders:
+    """The orders for targets, each to the names that its variants say. Raises Error and Errors."""
+    selection = session.select(targets)
+    if selection.broken:
+        raise Errors(told(selection.broken))
+    if not selection.outputs:
+        raise selection.empty()
+    pushes = {variant.label: variant.pushes for variant in session.project.variants}
+    orders: list[Order] = []
+    for output in selection.outputs:
+        own = [Name.from_path(path) for path in output.names]
+        goes = list(pushes.get(output.label, ())) or [name for name in own if name.unpushable() is None]
+        goes = goes if to is None else own[:1]
+        orders += [Order(output.label, _source(name, output.names), name) for name in goes]
+    taken = list(dict.fromkeys(order.label for order in orders))
+    skipped = [output.label for output in selection.outputs if output.label not in taken]
+    # What is not pushed need not be built for it.
+    chosen = session.select(taken) if taken and skipped else selection
+    return Orders(session.models.library, orders, chosen if taken else None, skipped)
+
+
+def _source(name: Name, names: Sequence[str]) -> str:
+    """The name of a variant whose manifest is pushed: that name itself, if it is one of its own."""
+    return name.path() if name.path() in names else names[0]
+
+
+def _installed(library: Library, word: str) -> Order:
+    """An order for a name of the models folder, to be pushed to itself. Raises Error where it stands for nothing."""
+    name = Name.parse(word)
+    if library.served(name.path()) is None:
+        names = [displayed(each.path()) for each in library.names()]
+        raise Error(
+            f"no model '{name.display()}' in this models folder",
+            facts=[("looked in", library.root)],
+            hint=did_you_mean(name.display(), names),
+        )
+    return Order(name.display(), name.path(), name)
+
+
+def _addressed(found: Orders, to: str | None) -> Orders:
+    """The orders with what `--to` says. Raises Error where there is nothing to push, or a name cannot be pushed to."""
+    orders = found.orders
+    if to is not None:
+        if len(orders) != 1:
+            shown = listed(f"'{order.label}'" for order in orders)
+            hint = "name one model, or give each its own `push` in ModelBuild.toml"
+            raise Error(f"--to names one model, but {len(orders)} match: {shown}", hint=hint)
+        orders = [orders[0]._replace(to=Name.parse(to))]
+    if not orders:
+        raise _nowhere(found.skipped)
+    for order in orders:
+        if (fault := order.to.unpushable()) is not None:
+            hint = f"`modelbuild push {order.label} --to USER/{order.to.model}:{order.to.tag}`, with your user name of ollama.com"
+            raise fault.replace(hint=hint)
+    return found._replace(orders=_once(orders))
+
+
+def _once(orders: Iterable[Order]) -> list[Order]:
+    """Each order once, whichever words asked for it."""
+    return list({(order.source, order.to): order for order in orders}.values())
+
+
+def _nowhere(skipped: Sequence[str]) -> Error:
+    labels, verb = listed(f"'{label}'" for label in skipped), "has" if len(skipped) == 1 else "have"
+    hint = "name where to with --to NAME, or with `push` in ModelBuild.toml"
+    return Error(f"nothing to push: {labels} {verb} {NO_NAME}", hint=hint)
+
+
+NO_NAME = "no `push`, and no namespace in the name"
+
+
+def manifest(library: Library, source: str) -> bytes:
+    """The bytes of a manifest as they lie in a models folder. Raises Error."""
+    path = library.manifest_path(source)
+    try:
+        return read_plain(path, LARGEST)[0]
+    except OSError as error:
+        raise Error(f"cannot be read: {reason(error)}", path=path, hint="build or pull the model again") from None

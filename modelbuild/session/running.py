@@ -1,0 +1,79 @@
+"""A model of a models folder as a runner gets it: its files, its texts, its parameters, and those of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelbuild.errors import Error
+from modelbuild.ollama import manifest
+from modelbuild.ollama.library import Library
+from modelbuild.ollama.name import Name, displayed
+from modelbuild.runners import Model
+from modelbuild.session.layers import Texts
+
+
+def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
+    """The model of a name (`host/namespace/model/tag`).
+
+    given  parameters that replace its own
+    Raises Error if it is not there, not whole, or not of GGUF files.
+    """
+    served = library.served(name)
+    if served is None:
+        raise absent(library, displayed(name))
+    if not library.is_whole(served):
+        hint = "`modelbuild check` finds out what a project lacks; a pulled model is pulled again"
+        raise Error(f"'{displayed(name)}' is not whole: a blob is missing", path=library.root, hint=hint)
+    texts = Texts(library, served)
+    weights = texts.path(manifest.MODEL)
+    if weights is None:
+        what = f"'{displayed(name)}' has no GGUF file: only Ollama runs it"
+        raise Error(what, hint=f"`ollama run {displayed(name)}`")
+    chat, context = _of_weights(weights)
+    renderer = texts.config().get("renderer")
+    return Model(
+        name=displayed(name),
+        digest=served.digest.removeprefix("sha256:"),
+        weights=weights,
+        adapters=texts.paths(manifest.ADAPTER),
+        projector=texts.path(manifest.PROJECTOR),
+        template=texts.text(manifest.TEMPLATE),
+        chat=chat,
+        renderer=renderer if isinstance(renderer, str) and renderer else None,
+        system=texts.text(manifest.SYSTEM) or "",
+        messages=texts.messages(),
+        parameters={**texts.parameters(), **given},
+        given=dict(given),
+        context=context,
+    )
+
+
+def absent(library: Library, name: str) -> Error:
+    """The error for a name that is not in a models folder."""
+    from modelbuild.words import did_you_mean
+
+    names = [each.display() for each in library.names()]
+    hint = did_you_mean(name, [*names, *(each.removesuffix(":latest") for each in names)])
+    return Error(f"'{name}' is not in the models folder", facts=[("looked in", library.root)], hint=hint)
+
+
+def named(text: str) -> str | None:
+    """The path of the manifest of a word that can be a model's name; None for another word."""
+    try:
+        return Name.parse(text).path()
+    except Error:
+        return None
+
+
+def _of_weights(path: str) -> tuple[tuple[str, str, str] | None, int]:
+    """The chat template with the texts of BOS and EOS, and the context for which weights were trained."""
+    from modelbuild.checkpoint import chat
+    from modelbuild.tensors.formats import gguf
+
+    metadata = gguf.read_header(path).table.metadata
+    found = chat.of_gguf(metadata, path)
+    architecture = gguf.scalar(metadata, "general.architecture")
+    context = gguf.scalar(metadata, f"{architecture}.context_length")
+    template = (found.template, found.bos or "", found.eos or "") if found is not None else None
+    return template, context if type(context) is int and context > 0 else 0

@@ -1,0 +1,39 @@
+"""GGUF files and a Modelfile that names them, as `ollama create -f` reads it (Ollama, docs/modelfile.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from modelbuild.ollama import modelfile
+from modelbuild.ollama.modelfile.grammar import Command
+from modelbuild.shapes._finished import GGUFS, Entry, Finished, Text, entries, numbered, part_names
+from modelbuild.shapes._seal import sealed
+
+INSTRUCTIONS = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}
+
+
+def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
+    for model in models:
+        _ = model.model
+        named = {id(layer): stem for layer, stem in _stems(model)}
+        commands = []
+        for layer in model.of(*GGUFS):
+            yield from entries("", named[id(layer)], layer, model.label)
+            first = part_names(named[id(layer)], layer)[0]
+            commands.append(Command(INSTRUCTIONS[layer.kind], f"./{first}"))
+        text = f"# {model.stem}\n{modelfile.render([*commands, *model.commands])}"
+        yield Entry(name_of(model, models), Text(sealed(text, "# {}")), model.label)
+
+
+def said(models: Sequence[Finished], folder: str) -> str:
+    return f"in Ollama: ollama create NAME -f {folder}/{name_of(models[0], models)}"
+
+
+def name_of(model: Finished, models: Sequence[Finished]) -> str:
+    """What the Modelfile of a model is called."""
+    return "Modelfile" if len(models) == 1 else f"{model.stem}.Modelfile"
+
+
+def _stems(model: Finished) -> Iterator[tuple[object, str]]:
+    for layer, number in numbered(model, list(GGUFS)):
+        yield layer, "-".join(filter(None, [model.stem, GGUFS[layer.kind], number]))

@@ -1,0 +1,94 @@
+"""ModelBuild.lock: what is written is read back, and whatever else may stand in it is told by its line."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from modelbuild.errors import Error, Errors
+from modelbuild.observed import Observed, unchanged
+from modelbuild.project import lock
+from tests.projects import check_golden
+
+A, B, COMMIT = "sha256:" + "a" * 64, "sha256:" + "b" * 64, "c" * 40
+PINS = {"user/m:v1": B, "llama3.2:latest": A, "hf.co/org/repo@v1.0": COMMIT, "127.0.0.1:5000/library/x:latest": A}
+M = "version = 1\n[models]\n"
+
+
+def test_what_is_written_is_read_back_whatever_the_order() -> None:
+    text = lock.encode(PINS)
+    assert lock.parse(text, "x.lock") == PINS
+    shuffled = list(PINS.items())
+    random.Random(1).shuffle(shuffled)
+    assert lock.encode(dict(shuffled)) == text
+    assert lock.parse(lock.encode({}), "x.lock") == {}
+    assert text.decode().splitlines()[5:7] == [
+        f'"127.0.0.1:5000/library/x:latest" = "{A}"',
+        f'"llama3.2:latest" = "{A}"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        ("conflict", f'{M}<<<<<<< HEAD\n"a:latest" = "{A}"\n=======\n"a:latest" = "{B}"\n>>>>>>> theirs\n'),
+        ("no_toml", f'{M}"a:latest" = sha256\n'),
+        ("cut_short", f'{M}"a:latest" = "sha256:aa'),
+        ("empty", ""),
+        ("newer", "version = 2\n"),
+        ("no_digest", f'{M}"a:latest" = "sha256:AAAA"\n'),
+        ("no_name", f'{M}"a b" = "{A}"\n'),
+        ("no_tag", f'{M}"a" = "{A}"\n'),
+        ("twice", f'{M}"a:latest" = "{A}"\n"a:latest" = "{B}"\n'),
+        ("unknown_key", "version = 1\n[modles]\n"),
+        ("no_table", "version = 1\nmodels = 3\n"),
+        ("several", f'version = 1\n[models]\nx = 1\n[checkpoints]\n"hf.co/a/b" = "main"\n"../../etc" = "{COMMIT}"\n'),
+        ("deep", "x = " + "[" * 5000),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_line(case: str, text: str) -> None:
+    with pytest.raises((Error, Errors)) as caught:
+        lock.parse(text.encode(), "ModelBuild.lock")
+    check_golden(f"lock_{case}", f"{caught.value}\n")
+
+
+def test_bytes_that_are_no_text_and_a_huge_file() -> None:
+    with pytest.raises(Error) as caught:
+        lock.parse(b"version = 1\n\xff", "ModelBuild.lock")
+    assert (caught.value.line, caught.value.what) == (2, "the text is not UTF-8")
+    with pytest.raises(Error, match="bytes long, expected at most"):
+        lock.parse(bytes(lock.LIMIT + 1), "ModelBuild.lock")
+
+
+def test_a_look_at_a_lock_is_written_down(tmp_path: Path) -> None:
+    file, observed = str(tmp_path / "ModelBuild.toml"), Observed()
+    assert lock.observe(file, observed) == {}
+    looks = observed.looks()
+    assert unchanged(looks, lambda path: "")
+    (tmp_path / "ModelBuild.lock").write_bytes(lock.encode(PINS))
+    assert not unchanged(looks, lambda path: "")
+    assert lock.observe(file, Observed()) == PINS
+
+
+def test_where_a_lock_lies() -> None:
+    assert lock.path("/p/ModelBuild.toml") == "/p/ModelBuild.lock"
+    assert lock.path("/p/other.toml") == "/p/other.lock"
+    assert lock.path("/p/Modelfile") is None and lock.observe("/p/Modelfile", Observed()) == {}
+
+
+def test_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
+    os.mkdir(tmp_path / "ModelBuild.lock")
+    with pytest.raises(Error, match="cannot be read"):
+        lock.observe(str(tmp_path / "ModelBuild.toml"), Observed())
+
+
+def test_changes_are_told_by_name() -> None:
+    changes = lock.changes({"a:latest": A, "b:latest": A}, {"a:latest": B, "c:latest": A})
+    assert [*lock.told(changes)] == [
+        ("a:latest", f"{A} -> {B}"),
+        ("b:latest", f"{A} -> not pinned"),
+        ("c:latest", f"not pinned -> {A}"),
+    ]

@@ -1,0 +1,101 @@
+"""Which models are pushed, and where to. What a command says of it is in tests/e2e/test_push.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelbuild.errors import Error, Errors
+from modelbuild.session import pushing
+from modelbuild.session.settings import Settings
+from tests.e2e.project import Project
+from tests.registry.models import Models
+from tests.session.conftest import Open
+
+TOML = """
+[model.base]
+from = "./weights"
+tags = ["v1"]
+name = "acme/base"
+[model.chat]
+from = "base"
+system = "Hello."
+push = ["r.example.com/team/chat", "you/chat:v2"]
+[model.plain]
+from = "base"
+system = "Bye."
+[group]
+all = ["base", "chat", "plain"]
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.write("ModelBuild.toml", TOML)
+    return project
+
+
+def orders(found: pushing.Orders) -> list[tuple[str, str, str]]:
+    return [
+        (order.label, order.source.removeprefix("registry.ollama.ai/"), order.to.display()) for order in found.orders
+    ]
+
+
+def test_each_variant_goes_to_its_own_names_or_to_those_it_says(start: Open, project: Project) -> None:
+    found = pushing.of_project(start(), ["all"], None)
+    assert orders(found) == [
+        ("base", "acme/base/latest", "acme/base:latest"),
+        ("base", "acme/base/v1", "acme/base:v1"),
+        ("chat", "library/chat/latest", "r.example.com/team/chat:latest"),
+        ("chat", "library/chat/latest", "you/chat:v2"),
+    ]
+    assert found.skipped == ["plain"] and found.selection is not None
+    assert [output.label for output in found.selection.outputs] == ["base", "chat"]
+    assert orders(pushing.of_project(start(), [], None)) == orders(found)
+
+
+def test_to_names_one_model_which_may_have_several_names(start: Open, project: Project) -> None:
+    assert orders(pushing.of_project(start(), ["base"], "you/it")) == [("base", "acme/base/latest", "you/it:latest")]
+    assert orders(pushing.of_project(start(), ["plain"], "you/it:v3")) == [
+        ("plain", "library/plain/latest", "you/it:v3")
+    ]
+    for words, to in ((["all"], "you/it"), (["plain"], "it"), (["plain"], "a/b/c/d/e")):
+        with pytest.raises(Error):
+            pushing.of_project(start(), words, to)
+
+
+def test_words_are_targets_first_and_then_names_of_the_models_folder(start: Open, project: Project) -> None:
+    Models(project.models).model("acme/other:v1")
+    found = pushing.of_project(start(), ["acme/other:v1", "chat", "chat"], None)
+    assert [order[2] for order in orders(found)] == ["r.example.com/team/chat:latest", "you/chat:v2", "acme/other:v1"]
+    found = pushing.of_project(start(), ["acme/other:v1"], None)
+    assert found.selection is None and [order[0] for order in orders(found)] == ["acme/other:v1"]
+    with pytest.raises(Errors) as unknown:
+        pushing.of_project(start(), ["acme/othre:v1", "nothing", "chat"], None)
+    assert len(unknown.value.errors) == 2
+
+
+def test_without_a_project_words_are_names(project: Project) -> None:
+    models = Models(project.models)
+    data = models.model("acme/other:v1")
+    settings = Settings(models=str(project.models))
+    found = pushing.without_project(settings, ["acme/other:v1"], None)
+    assert orders(found) == [("acme/other:v1", "acme/other/v1", "acme/other:v1")]
+    assert pushing.manifest(found.library, found.orders[0].source) == data
+    with pytest.raises(Error, match="no model 'acme/othre:v1'"):
+        pushing.without_project(settings, ["acme/othre:v1"], None)
+    models.model("other:v1")
+    with pytest.raises(Error, match="Ollama's own"):
+        pushing.without_project(settings, ["other:v1"], None)
+
+
+def test_a_manifest_that_went_meanwhile_is_an_error(project: Project) -> None:
+    with pytest.raises(Error, match="cannot be read"):
+        pushing.manifest(Models(project.models).library, "registry.ollama.ai/a/b/c")
+
+
+def test_whether_there_is_a_project(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / ".git").mkdir()
+    assert pushing.is_project(Settings(folder=str(project.folder / "weights")))
+    assert not pushing.is_project(Settings(folder=str(elsewhere)))
+    assert pushing.is_project(Settings(folder=str(elsewhere), file="x.toml"))

@@ -1,0 +1,63 @@
+"""A model of a models folder as a runner gets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.errors import Error
+from modelbuild.ollama import manifest
+from modelbuild.ollama.manifest import ConfigV2
+from modelbuild.session import running
+from tests.session.test_layers import NAME, write
+
+FABLE = Path(__file__).parents[2] / "examples" / "import" / "fable.gguf"
+
+
+def test_everything_that_takes_effect(tmp_path: Path) -> None:
+    library = write(
+        tmp_path,
+        (manifest.MODEL, FABLE.read_bytes()),
+        (manifest.ADAPTER, b"an adapter"),
+        (manifest.PROJECTOR, b"a projector"),
+        (manifest.TEMPLATE, b"{{ .Prompt }}!"),
+        (manifest.SYSTEM, b"S"),
+        (manifest.PARAMS, b'{"top_k": 1, "seed": 3}'),
+        (manifest.MESSAGES, b'[{"role": "user", "content": "Hi"}]'),
+        config=ConfigV2(renderer="r"),
+    )
+    found = running.model(library, NAME, {"top_k": 7})
+    assert Path(found.weights).read_bytes() == FABLE.read_bytes()
+    assert [Path(path).read_bytes() for path in found.adapters] == [b"an adapter"]
+    assert found.projector is not None and Path(found.projector).read_bytes() == b"a projector"
+    assert (found.name, found.template, found.system, found.renderer) == ("m:latest", "{{ .Prompt }}!", "S", "r")
+    assert found.parameters == {"top_k": 7, "seed": 3} and found.given == {"top_k": 7}
+    assert found.messages == [("user", "Hi")] and found.context == 512
+    served = library.served(NAME)
+    assert served is not None and served.digest == f"sha256:{found.digest}"
+
+
+def test_what_cannot_be_run(tmp_path: Path) -> None:
+    library = write(tmp_path, (manifest.SYSTEM, b"S"))
+    with pytest.raises(Error, match="'m:latest' has no GGUF file: only Ollama runs it"):
+        running.model(library, NAME, {})
+    Path(library.blob_path("sha256:" + "0" * 64)).touch()
+    for path in Path(library.blobs).iterdir():
+        path.unlink()
+    with pytest.raises(Error, match="is not whole"):
+        running.model(library, NAME, {})
+    with pytest.raises(Error, match="'n:latest' is not in the models folder"):
+        running.model(library, NAME.replace("/m/", "/n/"), {})
+
+
+def test_a_name_that_is_nearly_one(tmp_path: Path) -> None:
+    library = write(tmp_path, name=NAME.replace("/m/", "/storyteller/"))
+    assert running.absent(library, "storyteler").hint == "did you mean 'storyteller'?"
+    assert running.named("storyteller") == NAME.replace("/m/", "/storyteller/")
+    assert running.named("a model") is None
+
+
+def test_weights_that_are_not_a_gguf_file(tmp_path: Path) -> None:
+    with pytest.raises(Error):
+        running.model(write(tmp_path, (manifest.MODEL, b"GGUF")), NAME, {})
