@@ -27,7 +27,7 @@ VERBS = {
     "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
     "imatrix": 'computing an importance matrix is not supported: `llama-imatrix` makes one, `imatrix = "FILE"` uses it',
     "merge": "merging adapters or models is not supported yet",
-    "split": "splitting a GGUF file is not supported: `llama-gguf-split` does it",
+    "split": "`modelbuild export --split 50GB {names} FOLDER` splits the GGUF files of a model",
     "perplexity": "`modelbuild quality` compares the weights; `llama-perplexity` measures the model",
     # make's, ninja's, bake's, DVC's
     "all": "`modelbuild` without a target builds everything, or what `default` in [project] says",

@@ -73,6 +73,7 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
             ["help", "build"],
             ["help", "clean"],
             ["help", "graph"],
+            ["help", "export"],
             ["help", "list"],
             ["help", "run"],
         ):

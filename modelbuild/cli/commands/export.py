@@ -98,7 +98,7 @@ def run(call: Invocation, **given: Any) -> int:
 
 def _wanted(path: str, asked: Request) -> Wanted:
     from modelbuild.session.exports import Wanted
-    from modelbuild.tensors.formats.split import limit
+    from modelbuild.tensors.formats.limit import limit
 
     name = asked.shape or shapes.DEFAULT
     if asked.split is not None:
