@@ -118,7 +118,16 @@ def _command(name: str) -> click.Command:
         everywhere = {key: values.pop(key) for key in list(values) if key in names}
         call = invoked(merged(ctx.obj, everywhere))
         run: Callable[..., int] = module.run
-        return guarded(call, lambda call: run(call, **aimed(call, values)))
+
+        def known(call: Invocation) -> int:
+            try:
+                return run(call, **aimed(call, values))
+            except Error as error:
+                from modelbuild.cli import foreign
+
+                raise foreign.outside(name, error) from None
+
+        return guarded(call, known)
 
     return _Command(
         name,

@@ -19,6 +19,7 @@ from modelbuild.words import duration, listed, plural, size
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.ollama.name import Name
     from modelbuild.registry.push import Pushed, Pusher
     from modelbuild.session.pushing import Order, Orders
 
@@ -137,7 +138,12 @@ def _pushed(
 
 def _of(order: Order, error: Error) -> Error:
     """The error of one push among several, which says which it was."""
-    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {order.to.display()}")])
+    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {_whole(order.to)}")])
+
+
+def _whole(name: Name) -> str:
+    """A name with its host, also where that is Ollama's."""
+    return f"{name.host}/{name.namespace}/{name.model}:{name.tag}"
 
 
 def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:
