@@ -207,7 +207,8 @@ class _Service:
 
 
 def _wrong_login(asked: Origin, origin: Origin) -> Error:
-    what = f"'{asked}' does not accept the login for '{origin}'"
+    whose = "" if asked == origin else f" for '{origin}'"
+    what = f"'{asked}' does not accept the login{whose}"
     return Error(what, facts=[("login from", docker_config.path())], hint=f"`docker login {origin}`, and try again")
 
 
