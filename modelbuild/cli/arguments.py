@@ -14,7 +14,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
-from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
+from modelbuild.cli.invocation import (
+    COMPLETE,
+    FAILED,
+    GOOD,
+    WRONG,
+    Invocation,
+    commands,
+    guarded,
+    invoked,
+    is_command,
+    merged,
+)
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q, with_address
 from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report

@@ -27,7 +27,7 @@ VERBS = {
     "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
     "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
     "imatrix": 'computing an importance matrix is not supported: `llama-imatrix` makes one, `imatrix = "FILE"` uses it',
-    "merge": "`adapters` with mode = \"merge\" merges a LoRA into the weights; merging models is not supported",
+    "merge": '`adapters` with mode = "merge" merges a LoRA into the weights; merging models is not supported',
     "split": "`modelbuild export NAME FOLDER --split 50GB` writes split GGUF files",
     "perplexity": "`modelbuild quality` compares the weights; `llama-perplexity` measures the model",
     # make's, ninja's, bake's, DVC's

@@ -13,8 +13,8 @@ from functools import partial
 from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from modelbuild.errors import Error, Stopped
-from modelbuild.registry.faults import Unreachable
 from modelbuild.ollama.name import HOST
+from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.local_blob import LocalBlob
 from modelbuild.registry.origin import origin_of
 from modelbuild.registry.refusals import refusal

@@ -60,7 +60,9 @@ def test_every_word_of_the_lists_means_something_and_no_command_is_among_them() 
     assert not ours & foreign.OPTIONS.keys()
 
 
-@pytest.mark.parametrize("hint", sorted({*foreign.VERBS.values(), *foreign.OPTIONS.values(), *foreign.OUTSIDE.values()}))
+@pytest.mark.parametrize(
+    "hint", sorted({*foreign.VERBS.values(), *foreign.OPTIONS.values(), *foreign.OUTSIDE.values()})
+)
 def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in re.findall(r"the command '(\w+)'", hint):
         assert command in commands()
