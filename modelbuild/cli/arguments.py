@@ -238,6 +238,9 @@ def _explained(error: click.ClickException) -> Error:
         name = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
         )
+        wrong = re.match("'([^']*)' is not one of", error.message)
+        if wrong and isinstance(error.param.type, click.Choice):
+            help_ = did_you_mean(wrong[1], map(str, error.param.type.choices)) or help_
         return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
     if ctx is not None and "unexpected extra" in error.message:
         help_ = foreign.ARGUMENTS.get(str(ctx.info_name), help_)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.commands import build
 from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.one_target import keep_type
 from modelbuild.errors import Error, Stopped
 from modelbuild.words import duration, listed, plural, size
 
@@ -80,6 +81,7 @@ def _fetch(call: Invocation, words: Sequence[str]) -> None:
     targets = [word for word in words if known.resolve(word) is not None]
     if targets or not words:
         fetch(call, lambda: call.session.select(targets))
+        keep_type(call, targets)
 
 
 def _built(call: Invocation, found: Orders) -> int:
