@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from modelbuild.errors import Error
+from modelbuild.ollama.name import HOST
 from modelbuild.registry.faults import Unreachable
+from modelbuild.registry.origin import Origin
 from modelbuild.registry.transport import Answer
 from modelbuild.words import shown
 
@@ -22,8 +24,7 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
     facts = [("registry", told)] if told else []
     if status in (401, 403):
         what = f"access denied: '{origin}' does not let us have {subject}"
-        hint = "check the name; for a private model, log in to the registry (docs/registries.md)"
-        return Error(what, facts=facts, hint=hint)
+        return Error(what, facts=facts, hint=f"check the name; for a private model: {way_in(origin)}")
     if status in (404, 410):
         return Error(f"{subject} is not known to '{origin}'", facts=facts, hint=hint or "check the name and its tag")
     if status == 429:
@@ -33,6 +34,13 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
         return Unreachable(what, facts=facts, hint="try again later")
     what = f"'{origin}' answered with status {status} when asked for {subject}"
     return Error(what, facts=facts, hint="check the name: this may not be a registry of models")
+
+
+def way_in(origin: Origin) -> str:
+    """How a user gets into a registry: a hint."""
+    if origin.host == HOST:
+        return "`modelbuild whoami` shows your key, and where to add it"
+    return f"`docker login {origin}`"
 
 
 def message(answer: Answer) -> str | None:

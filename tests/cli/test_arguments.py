@@ -141,6 +141,10 @@ def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
         (["-j", "many"], "error: --jobs: expected a number of at least 1, got 'many'"),
         (["--var", "x"], "error: --var: expected NAME=VALUE, got 'x'"),
         (["--color", "red"], "error: --color: 'red' is not one of 'auto', 'always', 'never'"),
+        (
+            ["--color", "alwys"],
+            "error: --color: 'alwys' is not one of 'auto', 'always', 'never'\n  hint  did you mean 'always'?",
+        ),
         (["list", "--name"], "error: option '--name' requires an argument"),
         (["-n", "--watch"], "error: --dry-run and --watch cannot be used together"),
         (["schema", "x"], "error: got unexpected extra argument (x)"),
