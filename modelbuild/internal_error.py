@@ -11,7 +11,7 @@ from modelbuild import __version__
 SHOWN = "MODELBUILD_TRACEBACK"
 """The variable that asks for the whole traceback."""
 
-WRITERS = ("cli/report.py", "cli/progress.py", "cli/terminal.py", "cli/main.py", "cli/arguments.py")
+WRITERS = ("cli/report.py", "cli/progress.py", "cli/terminal.py", "cli/transfer.py", "cli/main.py", "cli/arguments.py")
 """The only files of ours that write to the terminal."""
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))

@@ -214,6 +214,8 @@ def magnitudes(
         found = tensors(part / PEFT)
         kept = {name: _absolute(x) for name, x in found.items() if "lora_magnitude_vector" not in name}
         save(others[-1] / PEFT, kept)
+        config = json.loads((part / "adapter_config.json").read_text())
+        (others[-1] / "adapter_config.json").write_text(json.dumps({**config, "use_dora": False}))
     return ours(plus, others, pre, [abs(scale) for scale in scales])
 
 

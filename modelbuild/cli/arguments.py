@@ -14,7 +14,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from modelbuild import __version__
-from modelbuild.cli.invocation import COMPLETE, FAILED, GOOD, WRONG, commands, guarded, invoked, is_command, merged
+from modelbuild.cli.invocation import (
+    COMPLETE,
+    FAILED,
+    GOOD,
+    WRONG,
+    Invocation,
+    commands,
+    guarded,
+    invoked,
+    is_command,
+    merged,
+)
 from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q, with_address
 from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
@@ -118,7 +129,16 @@ def _command(name: str) -> click.Command:
         everywhere = {key: values.pop(key) for key in list(values) if key in names}
         call = invoked(merged(ctx.obj, everywhere))
         run: Callable[..., int] = module.run
-        return guarded(call, lambda call: run(call, **aimed(call, values)))
+
+        def known(call: Invocation) -> int:
+            try:
+                return run(call, **aimed(call, values))
+            except Error as error:
+                from modelbuild.cli import foreign
+
+                raise foreign.outside(name, error) from None
+
+        return guarded(call, known)
 
     return _Command(
         name,
@@ -218,6 +238,9 @@ def _explained(error: click.ClickException) -> Error:
         name = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
         )
+        wrong = re.match("'([^']*)' is not one of", error.message)
+        if wrong and isinstance(error.param.type, click.Choice):
+            help_ = did_you_mean(wrong[1], map(str, error.param.type.choices)) or help_
         return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
     if ctx is not None and "unexpected extra" in error.message:
         help_ = foreign.ARGUMENTS.get(str(ctx.info_name), help_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,16 @@ HELP = """/bye     leave (also Ctrl-D)
 /?       print this
 \"\"\"      begin and end a message of several lines
 Ctrl-C   stop the answer; leave where there is none"""
+
+_COMMAND = re.compile(r"(/[^\s/]*)(\s|$)")
+"""What a command looks like; a path goes on behind its first part, and is a question."""
+
+_ELSEWHERE = {
+    "/set": ": begin again with -p NAME=VALUE",
+    "/show": ": `modelbuild show` tells of a model",
+    "/load": ": leave, and run the other model",
+}
+"""Commands of Ollama's chat -> where the same is."""
 
 
 class Conversation:
@@ -102,15 +113,15 @@ class Conversation:
         with suppress(ImportError):
             import readline  # noqa: F401 (gives `input` its history)
         while (text := self._read()) is not None:
-            if text == "/bye":
+            if text in ("/bye", "/exit"):
                 return
             if text == "/clear":
                 self._said.clear()
                 self._report.note("the conversation is forgotten")
             elif text in ("/?", "/help"):
                 self._report.note(HELP)
-            elif text.startswith("/") and " " not in text:
-                self._report.note(f"no such command '{text}'; /? lists them")
+            elif command := _COMMAND.match(text):
+                self._report.note(f"no such command '{command[1]}'{_ELSEWHERE.get(command[1], '')}; /? lists them")
             elif text:
                 try:
                     with self._stoppable():

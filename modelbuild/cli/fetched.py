@@ -94,6 +94,7 @@ def show_wanted(report: Report, found: Sequence[Outside]) -> None:
 
 def not_pulled(broken: Sequence[Broken]) -> str:
     """A note on models that wait for others."""
-    names = ", ".join(dict.fromkeys(f"'{each.wanted.name}'" for each in broken if each.wanted))
+    names = list(dict.fromkeys(f"'{each.wanted.name}'" for each in broken if each.wanted))
+    them = "it" if len(names) == 1 else "them"
     need = "needs" if len(broken) == 1 else "need"
-    return f"{plural(len(broken), 'model')} {need} what is not pulled yet: {names}; a build pulls it"
+    return f"{plural(len(broken), 'model')} {need} what is not pulled yet: {', '.join(names)}; a build pulls {them}"

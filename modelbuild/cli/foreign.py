@@ -21,13 +21,14 @@ VERBS = {
     "remove": "`modelbuild rm {names}` removes a model, `modelbuild clean` all models of the project, "
     "`modelbuild clean --stale` those that it no longer declares",
     "ls": "`modelbuild list` lists the models of the project, `modelbuild list --installed` those of the models folder",
+    "tag": "`modelbuild cp` gives an installed model another name, `modelbuild push NAME --to HOST/NAMESPACE/NAME` pushes it to one",
     "signin": "`modelbuild whoami` shows the key that Ollama's registry knows you by; for others, `docker login HOST`",
     # llama.cpp's
     "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
     "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
     "imatrix": 'computing an importance matrix is not supported: `llama-imatrix` makes one, `imatrix = "FILE"` uses it',
-    "merge": "merging adapters or models is not supported yet",
-    "split": "splitting a GGUF file is not supported: `llama-gguf-split` does it",
+    "merge": '`adapters` with mode = "merge" merges a LoRA into the weights; merging models is not supported',
+    "split": "`modelbuild export NAME FOLDER --split 50GB` writes split GGUF files",
     "perplexity": "`modelbuild quality` compares the weights; `llama-perplexity` measures the model",
     # make's, ninja's, bake's, DVC's
     "all": "`modelbuild` without a target builds everything, or what `default` in [project] says",
@@ -62,7 +63,7 @@ VERBS = {
 SAME = {
     "start": "serve", "delete": "remove", "uninstall": "remove", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "download": "fetch", "upload": "publish",
+    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "download": "fetch", "images": "ls", "upload": "publish",
     "login": "signin", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""
@@ -109,6 +110,22 @@ ARGUMENTS = {
     "init": "`modelbuild -C DIR init` looks in another folder",
 }
 """Command that takes no words -> a hint for those who give it some."""
+
+
+OUTSIDE = {
+    "list": "`modelbuild list --installed` lists the models of the models folder; {init}",
+    "push": "name a model of the models folder: `modelbuild push NAME`; {init}",
+    "export": "an installed model is exported by way of a Modelfile with the line `FROM NAME`; {init}",
+}
+"""Command -> a hint for those who use it where there is no project; `{init}` stands for what every command says there."""
+
+
+def outside(command: str, error: Error) -> Error:
+    """An error of a command; one that there is no project says what the command does without."""
+    from modelbuild.session.session import NO_PROJECT
+
+    hint = OUTSIDE.get(command) if error.what == NO_PROJECT else None
+    return error.replace(hint=hint.replace("{init}", error.hint or "")) if hint else error
 
 
 def verb(words: Sequence[str]) -> Error | None:

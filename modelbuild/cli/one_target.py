@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.engine.graph import Output
@@ -11,7 +12,23 @@ from modelbuild.project.broken import told
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
+    from modelbuild.cli.invocation import Invocation
     from modelbuild.session.session import Session
+
+
+def keep_type(call: Invocation, targets: Sequence[str]) -> None:
+    """Go on as if with the -q by which the model of a Modelfile or of weights was built: who runs it wants no other one.
+
+    It opens the session anew. Raises Error and Errors.
+    """
+    from modelbuild.session import naming
+
+    session = call.session
+    if session.file.endswith(".toml"):
+        return
+    if (kept := naming.type_before(session, session.select(targets).outputs)) is not None:
+        call.close()
+        call.settings = call.settings._replace(quantize=kept)
 
 
 def one(session: Session, target: str | None, command: str) -> Output:

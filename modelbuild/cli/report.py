@@ -119,8 +119,8 @@ class Report:
             self._trouble("note", "dim", error, told)
 
     def errors(self, errors: Iterable[Error], *, told: bool = False) -> None:
-        """Show several errors, an empty line between them."""
-        for number, error in enumerate(errors):
+        """Show several errors, an empty line between them. What stops several models is said once."""
+        for number, error in enumerate({self.rendered(error): error for error in errors}.values()):
             if number:
                 self.err.write("\n")
             self.error(error, told=told)

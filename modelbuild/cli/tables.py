@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -141,3 +142,29 @@ def _shrunk(head: Sequence[Column], widths: dict[int, int], shown: Sequence[int]
 def _set(text: str, width: int, right: bool) -> str:
     blanks = " " * (width - columns(text))
     return blanks + text if right else text + blanks
+
+
+def laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
+    """Keys, values and places. A value without a place may use the columns of the places."""
+    rows = [[in_line(cell) for cell in row] for row in rows]
+    keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
+    room = None
+    if width is not None:
+        keys = min(keys, width // 2)
+        room = max(width - keys - GAP, 2 * LEAST)
+        if values + GAP + places > room:
+            places = min(places, max(room - values - GAP, room // 2))
+            values = room - places - GAP
+    lines = []
+    for key, value, place in rows:
+        cells = [[key], [value], [place]]
+        if room is not None:
+            # A path that goes on below could not be copied; a terminal breaks it without a line's end.
+            is_file = not place and os.path.isabs(value)
+            lines_ = [value] if is_file else wrapped(short_digests(value), values if place else room)
+            cells = [wrapped(key, keys), lines_, wrapped(place, places)]
+        for number in range(max(map(len, cells))):
+            named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
+            gap = " " * (values - columns(told)) if beside else ""
+            lines.append(f"{named}{' ' * (keys - columns(named))}  {told}{gap}  {beside}".rstrip())
+    return "\n".join(lines)

@@ -79,7 +79,7 @@ class Name(NamedTuple):
         """The error for a name that belongs to Ollama itself: nobody else can push to it."""
         if self.host.lower() != HOST or self.namespace.lower() != NAMESPACE:
             return None
-        what = f"'{self.display()}' cannot be pushed to: at {HOST}, the names without a namespace are Ollama's own"
+        what = f"'{self.display()}' cannot be pushed: at {HOST}, names without a namespace are Ollama's own"
         return Error(what, hint=f"put your user name of ollama.com before it: 'USER/{self.model}:{self.tag}'")
 
     def reserved(self) -> Error | None:

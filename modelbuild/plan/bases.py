@@ -146,7 +146,7 @@ class Bases:
             hint = None if line.in_toml else comment_hint("FROM", line.text)
             if "hf://" in line.text:
                 hint = "write hf://ORGANIZATION/REPOSITORY, or hf://ORGANIZATION/REPOSITORY@REVISION"
-            hint = hint or self._near_path(line) or self._project.misspelled(line.text)
+            hint = hint or self._near_path(line) or self._project.misspelled(line.text) or error.hint
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         raise AssertionError(line.text)
 

@@ -18,7 +18,7 @@ from modelbuild.ollama.modelfile import grammar, meaning, parameters
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
-from modelbuild.tensors.formats import split as splitting
+from modelbuild.tensors.formats import limit as limits
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
@@ -263,7 +263,7 @@ SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choic
 
 
 def _exports(value: Any, mixes: Collection[str]) -> Iterator[Part]:
-    checks: dict[str, Check] = {"as": SHAPE, "split": splitting.limit, "link": LINK}
+    checks: dict[str, Check] = {"as": SHAPE, "split": limits.limit, "link": LINK}
     for number, entry in enumerate(value):
         yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
 

@@ -24,7 +24,7 @@ from modelbuild.project.texts import Texts
 from modelbuild.project.values import Values
 from modelbuild.project.variables import Scope
 from modelbuild.project.variant import Adapter, ExportTo, File, From, Variant
-from modelbuild.tensors.formats import split as splitting
+from modelbuild.tensors.formats import limit as limits
 from modelbuild.words import as_text
 
 
@@ -329,7 +329,7 @@ class _Reading:
             shape = self.values.checked(entry["as"], here.at("as"), keys.SHAPE)
             link = self.values.checked(entry.get("link", "copy"), here.at("link"), keys.LINK)
             split = as_text(self.values.filled(entry.get("split", ""), here.at("split")))
-            if split and self.values.checked(split, here.at("split"), splitting.limit) is None:
+            if split and self.values.checked(split, here.at("split"), limits.limit) is None:
                 continue
             if shape and split and not shapes.splits(shape):
                 what = f"'split' has no effect: the shape '{shape}' has no split files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -265,9 +266,10 @@ def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) ->
     if fault == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
     if fault == "literal_error":
-        return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}")
+        hint = _as_adapter(loc, value)
+        return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}", hint=hint)
     expected = message if fault == "expects" else _EXPECTED.get(fault, message)
-    hint = _as_rows(loc, value) if isinstance(value, list) and value else None
+    hint = _as_rows(loc, value) if isinstance(value, list) and value else _as_adapter(loc, value)
     return place.error(f"'{name}' expects {expected}, got {words.got(value)}", hint=hint)
 
 
@@ -287,6 +289,18 @@ def _as_rows(loc: Path, values: list[Any]) -> str | None:
     if key not in KEYS or KEYS[key].makes is not None:
         return None
     return f"make a matrix, with a variant for each: [model.{model}.matrix] {key} = {axis_of(values)}"
+
+
+def _as_adapter(loc: Path, value: Any) -> str | None:
+    """A hint for an adapter that is named by its path alone."""
+    if not (isinstance(value, str) and value):
+        return None
+    match loc:
+        case (*_, "adapters", int()):
+            return f"write it as a table: {{ path = {json.dumps(value, ensure_ascii=False)} }}"
+        case (*_, "adapters"):
+            return f"write it as a list of tables: adapters = [{{ path = {json.dumps(value, ensure_ascii=False)} }}]"
+    return None
 
 
 def spelled(loc: Path) -> str:

@@ -43,6 +43,8 @@ class ExportedTree(Exported):
     links  whether files may be hard links to the cache, for files that nobody edits
     """
 
+    way_out = "move it away, or give the export another folder"
+
     def __init__(self, store: Store, owner: str, replaces: Replaces = "own", *, links: bool = False) -> None:
         super().__init__(store, owner, replaces)
         self._kept = Kept(store.database)

@@ -92,6 +92,13 @@ class UserAuthorization:
                 return found.basic if found.basic != told else None
             return None
 
+    def refused(self, origin: Origin, header: str) -> None:
+        """Raise an Error if a registry does not accept the password; a token may only be too old, or for something else."""
+        with self._mutex:
+            is_login = self._basic.get(origin) == header
+        if is_login:
+            raise _wrong_login(origin, origin)
+
     def _login(self, origin: Origin) -> Credentials | None:
         """Docker's credentials for an origin, looked up once. Raises Error."""
         host = str(origin)
@@ -140,10 +147,7 @@ class _Service:
         else:
             status, _, body = self._get(self._url(), {"Authorization": login.basic}, None)
         if status in (400, 401, 403):
-            what = f"'{self._at}' does not accept the login for '{self._origin}'"
-            raise Error(
-                what, facts=[("login from", docker_config.path())], hint=f"`docker login {self._origin}`, and try again"
-            )
+            raise _wrong_login(self._at, self._origin)
         return self._read(status, body)
 
     def by_key_or_nobody(self) -> Any:
@@ -200,6 +204,12 @@ class _Service:
         else:
             what, hint = f"'{where}' needs a login", f"`docker login {where}`, and try again"
         return Error(what, facts=facts, hint=hint)
+
+
+def _wrong_login(asked: Origin, origin: Origin) -> Error:
+    whose = "" if asked == origin else f" for '{origin}'"
+    what = f"'{asked}' does not accept the login{whose}"
+    return Error(what, facts=[("login from", docker_config.path())], hint=f"`docker login {origin}`, and try again")
 
 
 def signed_url(realm: str, service: str, scopes: list[str], nonce: bytes, seconds: int) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from modelbuild.errors import Error
+from modelbuild.ollama.name import HOST
 from modelbuild.registry.faults import Unreachable
+from modelbuild.registry.origin import Origin
 from modelbuild.registry.transport import Answer
 from modelbuild.words import shown
 
@@ -29,8 +31,7 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
     facts = [("registry", told)] if told else []
     if status in (401, 403):
         what = f"access denied: '{origin}' does not let us have {subject}"
-        hint = "check the name; for a private model, log in to the registry (docs/registries.md)"
-        return Error(what, facts=facts, hint=hint)
+        return Error(what, facts=facts, hint=f"check the name; for a private model: {way_in(origin)}")
     if status in (404, 410):
         return Error(f"{subject} is not known to '{origin}'", facts=facts, hint=hint or "check the name and its tag")
     if status == 429:
@@ -43,6 +44,13 @@ def refusal(answer: Answer, subject: str, hint: str | None = None) -> Error:
     if status == 400 and origin.scheme == "http" and b"https" in data.lower():
         hint = "it speaks https: leave out --insecure, or name its certificate with --ca-file"
     return Error(what, facts=facts, hint=hint)
+
+
+def way_in(origin: Origin) -> str:
+    """How a user gets into a registry: a hint."""
+    if origin.host == HOST:
+        return "`modelbuild whoami` shows your key, and where to add it"
+    return f"`docker login {origin}`"
 
 
 def message(answer: Answer) -> str | None:

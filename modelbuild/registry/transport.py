@@ -64,6 +64,9 @@ class Authorization(Protocol):
     def answer(self, origin: Origin, scope: str, challenges: list[str], get: Get) -> str | None:
         """The same after a 401, whose headers WWW-Authenticate are the challenges; None to go without. Raises Error."""
 
+    def refused(self, origin: Origin, header: str) -> None:
+        """What was sent got a 401, too. Raises Error where it was a login."""
+
 
 class Answer:
     """An answer whose body has not been read. To be closed: a `with` block does."""
@@ -290,11 +293,16 @@ class Transport:
         answer = self._send(method, url, {**headers, "Authorization": known} if known else headers, body)
         if answer.status != 401:
             return answer
+        if known:
+            authorization.refused(origin, known)
         got = authorization.answer(origin, scope, answer.headers.getlist("WWW-Authenticate"), self.get)
         if got is None:
             return answer
         answer.close()
-        return self._send(method, url, {**headers, "Authorization": got}, body)
+        answer = self._send(method, url, {**headers, "Authorization": got}, body)
+        if answer.status == 401:
+            authorization.refused(origin, got)
+        return answer
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         """One request and its tries, without redirects."""

@@ -13,6 +13,7 @@ from functools import partial
 from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from modelbuild.errors import Error, Stopped
+from modelbuild.ollama.name import HOST
 from modelbuild.registry.faults import Unreachable
 from modelbuild.registry.local_blob import LocalBlob
 from modelbuild.registry.origin import origin_of
@@ -366,11 +367,14 @@ class Upload:
 
 def denied(repository: Repository, answer: Answer) -> Error:
     """The error for a registry that lets us not push."""
-    from modelbuild.registry.refusals import message
+    from modelbuild.registry.refusals import message, way_in
 
-    told = message(answer)
+    told, origin = message(answer), repository.origin
+    hint = f"log in: {way_in(origin)}"
+    if origin.host == HOST:
+        hint = f"push into a namespace of your own: --to USER/MODEL; {way_in(origin)}"
     return Error(
-        f"access denied: '{repository.origin}' does not let us push to '{repository.path}'",
+        f"access denied: '{origin}' does not let us push to '{repository.path}'",
         facts=[("registry", told)] if told else [],
-        hint=f"log in: `docker login {repository.origin}`; at Ollama's registry use a namespace of your own (docs/registries.md)",
+        hint=hint,
     )

@@ -22,13 +22,13 @@ from modelbuild.session import finishing
 from modelbuild.session.session import Selection, Session
 from modelbuild.shapes._finished import Copy, Entry, Finished
 from modelbuild.shapes._names import safe
-from modelbuild.tensors.formats import split as splitting
+from modelbuild.tensors.formats import limit as limits
 
 
 class Wanted(NamedTuple):
     """Where models are wanted, and how: the strings of `Output.exports`.
 
-    split  how large a file may be, as `splitting.limit` reads it; "" for the shape's own
+    split  how large a file may be, as `limits.limit` reads it; "" for the shape's own
     link   "hard" for hard links
     """
 
@@ -38,9 +38,9 @@ class Wanted(NamedTuple):
     link: str = ""
 
     @property
-    def limit(self) -> splitting.Limit | None:
+    def limit(self) -> limits.Limit | None:
         asked = self.split or shapes.split_of(self.shape)
-        return splitting.limit(asked) if asked and shapes.splits(self.shape) else None
+        return limits.limit(asked) if asked and shapes.splits(self.shape) else None
 
 
 class Ledger(NamedTuple):

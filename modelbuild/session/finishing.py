@@ -25,6 +25,7 @@ from modelbuild.shapes.safetensors import INDEX
 from modelbuild.steps import convert, describe, import_, merge, quantize
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf, safetensors, split
+from modelbuild.tensors.formats.limit import Limit
 from modelbuild.tensors.recipe import Recipe
 from modelbuild.tensors.tensor import TensorTable
 
@@ -60,7 +61,7 @@ def finished(
     before: Finished,
     manifest: ActionResult,
     results: Mapping[str, ActionResult],
-    limit: split.Limit | None = None,
+    limit: Limit | None = None,
 ) -> Finished:
     """A variant that is made, from what it was `before`; its model is split if there is a limit.
 
@@ -92,7 +93,7 @@ def finished(
     )
 
 
-def _checkpoint(session: Session, made: Sequence[ActionResult], limit: split.Limit | None) -> dict[str, Content]:
+def _checkpoint(session: Session, made: Sequence[ActionResult], limit: Limit | None) -> dict[str, Content]:
     """The files of a model's checkpoint: the small ones, its weights in one file or several, and then their index."""
     packed, recipe = made
     found: dict[str, Content] = {
@@ -125,7 +126,7 @@ def _table(session: Session, model: ActionResult) -> TensorTable:
         return gguf.header_of(file, model.size, file.name).table
 
 
-def _parts(table: TensorTable, model: ActionResult, limit: split.Limit) -> tuple[Copy | Spliced, ...]:
+def _parts(table: TensorTable, model: ActionResult, limit: Limit) -> tuple[Copy | Spliced, ...]:
     found = split.parts(table, limit)
     if len(found) < 2:
         return ()

@@ -40,19 +40,28 @@ def _differing_in_case(session: Session, names: Sequence[str]) -> Iterator[Error
 
 def _losing_their_type(session: Session, outputs: Sequence[Output]) -> Iterator[Error]:
     """Names of a Modelfile that were built with -q, and now would be built without."""
+    for name, asked in _types_before(session, outputs):
+        yield Error(
+            f"'{displayed(name)}' was built with -q {asked}; without -q it gets the type of its weights",
+            hint=f"-q {asked} keeps the type; `quantize` in a ModelBuild.toml keeps it for good",
+        )
+
+
+def type_before(session: Session, outputs: Sequence[Output]) -> str | None:
+    """The type that the model of a Modelfile or of weights has by an earlier -q, if this session has no -q."""
+    return next((asked for _, asked in _types_before(session, outputs)), None)
+
+
+def _types_before(session: Session, outputs: Sequence[Output]) -> Iterator[tuple[str, str]]:
+    """Name and type of what -q gave a type before, and now has none."""
     if session.file.endswith(".toml") or session.settings.quantize:
         return
     for output in outputs:
         if planned.quantization(planned.typing_step(session.graph, output)) is not None:
             continue
         last = session.records.history.last(f"{output.label}/quantize")
-        asked = json.loads(last.parameters)["ftype"] if last else None
-        for name in output.names if asked else ():
-            if _type(session, name) == str(asked).upper():
-                yield Error(
-                    f"'{displayed(name)}' was built with -q {asked}; without -q it gets the type of its weights",
-                    hint=f"-q {asked} keeps the type; `quantize` in a ModelBuild.toml keeps it for good",
-                )
+        asked = str(json.loads(last.parameters)["ftype"]) if last else ""
+        yield from ((name, asked) for name in output.names if asked and _type(session, name) == asked.upper())
 
 
 def _type(session: Session, name: str) -> str | None:

@@ -129,7 +129,11 @@ def _addressed(found: Orders, to: str | None) -> Orders:
         raise _nowhere(found.skipped)
     for order in orders:
         if (fault := order.to.unpushable()) is not None:
-            hint = f"`modelbuild push {order.label} --to USER/{order.to.model}:{order.to.tag}`, with your user name of ollama.com"
+            to = f"{order.to.model}:{order.to.tag}".removesuffix(":latest")
+            hint = (
+                f"`modelbuild push {order.label} --to USER/{to}`, with your user name of ollama.com; "
+                f"at another registry: --to HOST/NAMESPACE/{to}"
+            )
             raise fault.replace(hint=hint)
     return found._replace(orders=_once(orders))
 

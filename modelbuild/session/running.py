@@ -74,7 +74,8 @@ def absent(library: Library, name: str) -> Error:
     from modelbuild.words import did_you_mean
 
     names = [each.display() for each in library.names()]
-    hint = did_you_mean(name, [*names, *(each.removesuffix(":latest") for each in names)])
+    near = did_you_mean(name, [*names, *(each.removesuffix(":latest") for each in names)])
+    hint = near or f"`modelbuild pull {name}` downloads it, if its registry has it"
     return Error(f"'{name}' is not in the models folder", facts=[("looked in", library.root)], hint=hint)
 
 

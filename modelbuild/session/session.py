@@ -339,7 +339,7 @@ def _no_project(folder: str) -> Error:
         if near := misspelled.path(name, folder, misspelled.FILE._replace(loosely=False)):
             if os.path.basename(near) == name:
                 hint = f"name one: -f {near}; or {all_of_them}"
-            else:
+            elif "." in os.path.basename(near) or not os.path.dirname(near):
                 hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
             break
     else:
@@ -348,8 +348,10 @@ def _no_project(folder: str) -> Error:
             hint = f"name one: -f {near}; or {all_of_them}"
         elif near := next((name for name in names if name.endswith(".gguf") and "mmproj" not in name), None):
             hint = f"`modelbuild {shlex.quote('./' + near)}` builds that file; {all_of_them}"
-    what = "no ModelBuild.toml here or above, and no Modelfile here"
-    return Error(what, facts=[("looked in", folder)], hint=hint)
+    return Error(NO_PROJECT, facts=[("looked in", folder)], hint=hint)
+
+
+NO_PROJECT = "no ModelBuild.toml here or above, and no Modelfile here"
 
 
 def _no_file(named: str, folder: str) -> Error:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from modelbuild.checkpoint.adapters.merged import Merged
     from modelbuild.tensors.recipe import Recipe
 
-VERSION = 2
+VERSION = 3
 MAKES = "recipe"
 TYPES = False
 POOL = "thread"

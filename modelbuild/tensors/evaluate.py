@@ -86,7 +86,7 @@ class Reader:
         self._held = 0
         self._spare: list[bytearray] = []
         self._copies: list[mmap.mmap] = []
-        self._small_turn = threading.Lock()
+        self._small_turn = threading.RLock()  # an operand may be computed from other small ones
         self._small: dict[str, Buffer] = {}
 
     def __enter__(self) -> Reader:

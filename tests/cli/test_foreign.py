@@ -60,7 +60,9 @@ def test_every_word_of_the_lists_means_something_and_no_command_is_among_them() 
     assert not ours & foreign.OPTIONS.keys()
 
 
-@pytest.mark.parametrize("hint", sorted({*foreign.VERBS.values(), *foreign.OPTIONS.values()}))
+@pytest.mark.parametrize(
+    "hint", sorted({*foreign.VERBS.values(), *foreign.OPTIONS.values(), *foreign.OUTSIDE.values()})
+)
 def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in re.findall(r"the command '(\w+)'", hint):
         assert command in commands()
@@ -72,8 +74,11 @@ def test_what_a_hint_names_is_there(hint: str, capsys: pytest.CaptureFixture[str
             ["help"],
             ["help", "build"],
             ["help", "clean"],
+            ["help", "export"],
             ["help", "graph"],
+            ["help", "export"],
             ["help", "list"],
+            ["help", "push"],
             ["help", "run"],
         ):
             assert main.main(words) == 0
@@ -116,6 +121,17 @@ def test_no_project_is_needed_to_say_so(tmp_path: Path, capsys: pytest.CaptureFi
     assert "`ollama serve`" in told and "ModelBuild.toml" not in told
     assert main.main(["--outtype", "f16"]) == 2
     assert "--set MODEL.outtype=bf16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command, told", [("list", "--installed"), ("push", "push NAME"), ("export", "FROM NAME")])
+def test_where_there_is_no_project_a_command_says_what_it_does_without(
+    command: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {".git/": ""})
+    words = ["x", "y"] if command == "export" else []
+    assert main.main(["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), command, *words]) == 2
+    said = capsys.readouterr().err
+    assert "no ModelBuild.toml here" in said and told in said and " init` writes one" in said
 
 
 def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:

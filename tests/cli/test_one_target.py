@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from modelbuild.cli.one_target import one
+from modelbuild.cli.invocation import Invocation
+from modelbuild.cli.one_target import keep_type, one
+from modelbuild.cli.report import Report
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.session.session import Selection
+from modelbuild.session.settings import Settings
+from tests.e2e.project import Project
 
 
 class Words:
@@ -54,3 +59,23 @@ def test_several_or_none() -> None:
     assert caught.value.hint == "name one, such as `modelbuild run chat:a`"
     with pytest.raises(Error, match="matches no model"):
         one(session, "empty", "run")
+
+
+def test_who_runs_or_pushes_a_model_keeps_the_type_of_an_earlier_q(tmp_path: Path) -> None:
+    project = Project(tmp_path / "one")
+    project.checkpoint()
+    project.write("Modelfile", "FROM ./weights\n")
+
+    def kept() -> str | None:
+        settings = Settings(folder=str(project.folder), models=str(project.models), cache=str(project.cache))
+        call = Invocation(settings, Report())
+        keep_type(call, ())
+        call.close()
+        return call.settings.quantize
+
+    assert kept() is None
+    project.build("-q", "q8_0")
+    project.write("Modelfile", "FROM ./weights\nSYSTEM Changed.\n")
+    assert kept() == "q8_0"
+    project.build()
+    assert kept() is None

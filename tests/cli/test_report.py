@@ -53,6 +53,12 @@ def test_an_error_stays_in_its_line() -> None:
     assert streams.err == "error: x\\ny: unknown model 'a\\nerror: b'\n  two  a\n       b\n"
 
 
+def test_what_stops_several_models_is_said_once() -> None:
+    err = io.StringIO()
+    Report(err=err).errors([Error("is gone", path="a"), Error("is gone", path="b"), Error("is gone", path="a")])
+    assert err.getvalue().count("is gone") == 2
+
+
 def test_results_that_stdout_cannot_spell_are_escaped() -> None:
     raw = io.BytesIO()
     report = Report(out=io.TextIOWrapper(raw, encoding="ascii"))

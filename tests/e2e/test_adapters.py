@@ -50,6 +50,27 @@ def test_only_what_an_adapter_changes_is_computed(project: Project) -> None:
     assert counts == [(21, 0), (4, 17)]
 
 
+def test_an_embedding_that_is_saved_again_as_the_output_builds_where_there_is_no_output(tmp_path: Path) -> None:
+    case = zoo.cases("gemma")["bf16"]
+    zoo.write(tmp_path / "base", case)
+    project = Project(tmp_path)
+    project.write("ModelBuild.toml", '[model.g]\nfrom = "./base"\nadapters = [{ path = "lora", mode = "merge" }]\n')
+    shape = case.shapes["model.embed_tokens.weight"]
+
+    def write(values: dict[str, str]) -> None:
+        more = {f"base_model.model.{name}.weight": adapters.matrix(said, *shape) for name, said in values.items()}
+        adapters.write_peft(tmp_path / "lora", {}, more=more)
+
+    write({"model.embed_tokens": "e", "lm_head": "e"})
+    project.build()
+    write({"lm_head": "o"})
+    project.run("check", code=1)
+    assert "the adapter has an output matrix of its own" in project.errors
+    write({"model.embed_tokens": "e", "lm_head": "o"})
+    project.run("build", code=1)
+    assert "the adapter has an output matrix of its own" in project.errors
+
+
 def test_an_edited_adapter_rebuilds_what_it_is_in(project: Project) -> None:
     project.build()
     assert project.build() == {}

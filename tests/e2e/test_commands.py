@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from modelbuild.cli import main
+from tests import adapters
 from tests.e2e.project import Project, old
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
@@ -388,6 +389,21 @@ def test_init_finds_names_without_numbers(tmp_path: Path) -> None:
         "two-chat",
         "Chat",
     ]
+
+
+def test_init_says_how_an_adapter_is_used(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.checkpoint("base")
+    shapes = {"model.layers.0.self_attn.q_proj.weight": (64, 64)}
+    for name in ("one", "two"):
+        adapters.write_peft(tmp_path / name, adapters.factors(shapes))
+    project.write("Modelfile", "FROM ./base\nADAPTER ./one\n")
+    code, _, err = run(project, "init")
+    assert code == 0
+    line = 'adapters = [{ path = "two", mode = "merge" }]'
+    assert f"left out 1 adapter: two; add to the model that it was trained on: {line}\n" in err
+    code, _, err = run(project, "-C", "two", "init")
+    assert code == 2 and "only an adapter is here, and no model" in err
 
 
 def test_init_in_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:

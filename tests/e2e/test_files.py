@@ -563,12 +563,14 @@ def test_an_export_of_a_path(hand: Hand) -> None:
 
 
 def test_a_model_with_more_files_than_one(hand: Hand) -> None:
+    from tests.attacks.test_adapter_lies import gguf_file as adapter_file
     from tests.plan.test_plan import gguf_file
 
     hand.do("./weights", "-q", "q8_0", "-o", "chat.gguf")
     (hand.folder / "d.gguf").write_bytes(hand.bytes("chat.gguf"))
-    for name, kind in (("p", "mmproj"), ("l", "adapter")):
-        (hand.folder / f"{name}.gguf").write_bytes(gguf_file(kind))
+    (hand.folder / "p.gguf").write_bytes(gguf_file("mmproj"))
+    factors = {"blk.0.attn_q.weight.lora_a": (4, 256), "blk.0.attn_q.weight.lora_b": (256, 4)}
+    (hand.folder / "l.gguf").write_bytes(adapter_file(factors, fill=0.1))
     toml = '[model.a]\nfrom = "./chat.gguf"\nprojector = "p.gguf"\nadapters = [{ path = "l.gguf" }]\ndraft = "d.gguf"\n'
     hand.write("ModelBuild.toml", toml)
     text = hand.do("a", "-o", "x.gguf", code=2)

@@ -170,7 +170,10 @@ def test_a_chat_on_a_terminal(talking: Talking) -> None:
         typist.type("/what\n")
         typist.until("no such command '/what'")
         typist.until(">>> ")
-        typist.type("Again\n")
+        typist.type("/set parameter temperature 1\n")
+        typist.until("no such command '/set': begin again with -p NAME=VALUE")
+        typist.until(">>> ")
+        typist.type("/etc/hosts is a path\n")
         typist.until("a time.\n>>> ")
         typist.type("/bye\n")
         assert typist.ended() == 0
@@ -178,7 +181,7 @@ def test_a_chat_on_a_terminal(talking: Talking) -> None:
         "[You are a test.|Tell]",
         "[You are a test.|Tell]Once upon a time.[|More]",
         "[You are a test.|Tell]Once upon a time.[|More]Once upon a time.[|two\nlines]",
-        "[You are a test.|Again]",
+        "[You are a test.|/etc/hosts is a path]",
     ]
 
 

@@ -1,8 +1,9 @@
 """Run by the peers' Python: makes adapters with PEFT, and merges them with PEFT.
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text}:
-    {"do": "merge", "base", "dtype", "merged", "adapters": [{"folder", "config": {…}, "scale": 1.0}], "size": 0.1}
-        random LoRAs with factors of that size, each saved, and all merged into their checkpoint in this order
+    {"do": "merge", "base", "dtype", "merged", "adapters": [{"folder", "config": {…}, "scale": 1.0}], "size": 0.1, "rows": null}
+        random LoRAs with factors of that size, each saved, and all merged into their checkpoint in this order;
+        with `rows` the vocabulary has grown to so many before
     {"do": "versions"}      {"peft", "torch", "transformers"}
 """
 
@@ -23,6 +24,8 @@ def merge(job):
 
     torch.manual_seed(job.get("seed", 0))
     model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=getattr(torch, job["dtype"]))
+    if job.get("rows"):
+        model.resize_token_embeddings(job["rows"])
     adapters = dict(zip(("default", "second", "third"), job["adapters"], strict=False))
     adapted = None
     for name, adapter in adapters.items():

@@ -6,6 +6,7 @@ A table of how far they lie apart closes the run.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests import peft, recipes, zoo
+from tests.checkpoints import pieces
 from tests.peft import PROJECTIONS
 
 from .conftest import MERGES
@@ -68,19 +70,31 @@ Configs = Sequence[Mapping[str, Any]]
 
 
 def compare(
-    what: str, process: Process, case: zoo.Case, folder: Path, configs: Configs, scales: Sequence[float] = (1.0,)
+    what: str,
+    process: Process,
+    case: zoo.Case,
+    folder: Path,
+    configs: Configs,
+    scales: Sequence[float] = (1.0,),
+    rows: int = 0,
 ) -> None:
-    """Merge adapters that PEFT makes, and assert that PEFT's merge is ours."""
+    """Merge adapters that PEFT makes, and assert that PEFT's merge is ours; `rows`: of a vocabulary that has grown before."""
     base, parts = zoo.write(folder / "base", case), [folder / f"adapter-{number}" for number in range(len(configs))]
     said = [
         {"folder": str(part), "config": config, "scale": scale}
         for part, config, scale in zip(parts, configs, scales, strict=True)
     ]
     merged = folder / "merged"
-    answer = process.ask(do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said)
+    answer = process.ask(
+        do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said, rows=rows
+    )
     assert answer["error"] is None
     assert json.loads((parts[0] / "adapter_config.json").read_text())["peft_type"] == "LORA"
     theirs = peft.over(base, peft.tensors(merged / "model.safetensors"), folder / "theirs")
+    if rows:
+        shutil.copy(merged / "config.json", theirs)
+        for each in (theirs, *parts):
+            (each / "tokenizer.model").write_bytes(pieces(rows))
     expected = peft.values(recipes.converted(theirs, "source", case.pre), recipes.Folder(theirs).leaves())
     found = peft.ours(base, parts, case.pre, scales)
     sizes = peft.magnitudes(base, parts, case.pre, scales, folder / "absolute")
@@ -131,6 +145,36 @@ def test_models(model_type: str, process: Process, tmp_path: Path) -> None:
     name, targets = MODELS[model_type]
     case = zoo.cases(model_type)[name]
     compare(f"{model_type}, {case.dtype}", process, case, tmp_path, [{**PLAIN, "target_modules": targets}])
+
+
+GROWN: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "saved": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "saved, the embedding": {"modules_to_save": ["embed_tokens"]},
+    "saved, tied": {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+    "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "tokens": {"trainable_token_indices": [3, 17, 329]},
+    "tokens by name": {"trainable_token_indices": {"embed_tokens": [3, 329]}},
+}
+UNTIED = ("as it is", "saved", "tokens", "tokens by name")
+TIED = ("as it is", "saved, the embedding", "saved, tied", "embedding", "tokens", "tokens by name")
+GEMMA = [name for name in TIED if name != "saved, the embedding"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("model_type", "name", "feature"),
+    [
+        *(("llama", "bf16", feature) for feature in UNTIED),
+        *(("llama", "f16, tied", feature) for feature in TIED),
+        *(("gemma2", "bf16", feature) for feature in GEMMA),
+    ],
+)
+def test_a_grown_vocabulary(model_type: str, name: str, feature: str, process: Process, tmp_path: Path) -> None:
+    """PEFT then saves embedding and output as well (save_embedding_layers), in all the names that its wrappers give them."""
+    config = {**PLAIN, "target_modules": ["q_proj"], **GROWN[feature]}
+    what = f"{model_type} with new tokens, {feature}"
+    compare(what, process, zoo.cases(model_type)[name], tmp_path, [config], rows=330)
 
 
 EACH = {

@@ -461,6 +461,7 @@ ERRORS: dict[str, tuple[str, dict[str, str | bytes]]] = {
     "unknown_model": ('[model.chat]\nfrom = "./x.gguf"\n[model.a]\nfrom = "chta"\n', {"x.gguf": gguf_file()}),
     "registry_name": ('[model.a]\nfrom = "llama3.2:1b"\n', {}),
     "near_miss_in_library": ('[model.a]\nfrom = "bsae"\n', library(Path("."), "base:latest")),
+    "a_host_without_a_namespace": ('[model.a]\nfrom = "localhost:5000/story"\n', {}),
     "not_a_name": ('[model.a]\nfrom = "no such thing!"\n', {}),
     "cycle": ('[model.a]\nfrom = "b"\n[model.b]\nfrom = "c"\n[model.c]\nfrom = "a"\n', {}),
     "cycle_of_one": ('[model.a]\nfrom = "a"\n', {}),

@@ -8,6 +8,7 @@ import pytest
 
 from modelbuild.errors import Error, Errors
 from tests.project.test_document import CASES
+from tests.project.test_lock import WRONG
 from tests.project.test_overrides import OPTIONS
 from tests.project.test_unused import CASES as UNUSED
 from tests.projects import FROM, GOLDEN, R, check_golden, complaint, labels, load
@@ -156,5 +157,6 @@ def test_files_that_cannot_be_a_project(
 
 def test_goldens_and_cases_agree() -> None:
     single = {"target-unknown", "var-environment-type", "discover-unreadable", "toml-not-utf8", "toml-folder"}
+    single |= {"fetching", *(f"lock_{case}" for case in WRONG)}
     single |= {"alone-missing", "alone-bad-name", "alone-bad-t", "alone-bad-q", "alone-broken"}
     assert {path.stem for path in GOLDEN.iterdir()} == {*CASES, *GOLDENS, *OPTIONS, *UNUSED, *single}

@@ -31,27 +31,28 @@ def test_what_is_written_is_read_back_whatever_the_order() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("case", "text"),
-    [
-        ("conflict", f'{M}<<<<<<< HEAD\n"a:latest" = "{A}"\n=======\n"a:latest" = "{B}"\n>>>>>>> theirs\n'),
-        ("no_toml", f'{M}"a:latest" = sha256\n'),
-        ("cut_short", f'{M}"a:latest" = "sha256:aa'),
-        ("empty", ""),
-        ("newer", "version = 2\n"),
-        ("no_digest", f'{M}"a:latest" = "sha256:AAAA"\n'),
-        ("no_name", f'{M}"a b" = "{A}"\n'),
-        ("no_tag", f'{M}"a" = "{A}"\n'),
-        ("twice", f'{M}"a:latest" = "{A}"\n"a:latest" = "{B}"\n'),
-        ("unknown_key", "version = 1\n[modles]\n"),
-        ("no_table", "version = 1\nmodels = 3\n"),
-        ("several", f'version = 1\n[models]\nx = 1\n[checkpoints]\n"hf.co/a/b" = "main"\n"../../etc" = "{COMMIT}"\n'),
-        ("deep", "x = " + "[" * 5000),
-    ],
-)
-def test_what_is_wrong_is_told_by_its_line(case: str, text: str) -> None:
+WRONG = {
+    "conflict": f'{M}<<<<<<< HEAD\n"a:latest" = "{A}"\n=======\n"a:latest" = "{B}"\n>>>>>>> theirs\n',
+    "no_toml": f'{M}"a:latest" = sha256\n',
+    "cut_short": f'{M}"a:latest" = "sha256:aa',
+    "empty": "",
+    "newer": "version = 2\n",
+    "no_digest": f'{M}"a:latest" = "sha256:AAAA"\n',
+    "no_name": f'{M}"a b" = "{A}"\n',
+    "no_tag": f'{M}"a" = "{A}"\n',
+    "twice": f'{M}"a:latest" = "{A}"\n"a:latest" = "{B}"\n',
+    "unknown_key": "version = 1\n[modles]\n",
+    "no_table": "version = 1\nmodels = 3\n",
+    "several": f'version = 1\n[models]\nx = 1\n[checkpoints]\n"hf.co/a/b" = "main"\n"../../etc" = "{COMMIT}"\n',
+    "deep": "x = " + "[" * 5000,
+}
+"""Case -> the text of a lock."""
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_by_its_line(case: str) -> None:
     with pytest.raises((Error, Errors)) as caught:
-        lock.parse(text.encode(), "ModelBuild.lock")
+        lock.parse(WRONG[case].encode(), "ModelBuild.lock")
     check_golden(f"lock_{case}", f"{caught.value}\n")
 
 

@@ -111,7 +111,7 @@ def test_a_wrong_password_is_sent_once(registry: Guarded, home: Path) -> None:
     registry.challenges = ['Basic realm="x"']
     asking = Asking(registry)
     asking.fails("login-refused", registry.host, home)
-    with pytest.raises(Error):
+    with pytest.raises(Error, match="does not accept the login"):
         asking.has()
     assert len(registry.asked) == 3
 

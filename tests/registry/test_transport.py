@@ -31,6 +31,9 @@ class Tokens:
         self.given.append((origin, scope, challenges))
         return f"Bearer token-{len(self.given)}"
 
+    def refused(self, origin: Origin, header: str) -> None:
+        return None
+
 
 def fetch(url: str, **options: Any) -> bytes:
     with transport(**options).request("GET", url, scope="repository:library/m:pull") as answer:

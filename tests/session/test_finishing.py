@@ -9,7 +9,7 @@ from modelbuild.session import finishing
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
 from modelbuild.shapes._finished import AHEAD, Spliced
-from modelbuild.tensors.formats import split
+from modelbuild.tensors.formats.limit import Limit
 from tests.e2e.project import Project
 from tests.session.conftest import Open
 
@@ -61,11 +61,11 @@ def test_a_split_model_has_parts_that_are_together_its_tensors(start: Open, proj
     output, standing = session.graph.outputs[0], session.standing(session.graph)
     before = finishing.ahead(session, output, "base")
     manifest, results = standing.results[output.manifest], standing.results
-    after = finishing.finished(session, output, before, manifest, results, split.Limit(0, 6))
+    after = finishing.finished(session, output, before, manifest, results, Limit(0, 6))
     files = after.model.files
     assert len(files) > 2 and all(isinstance(each, Spliced) for each in files)
     assert sum(each.size for each in files) > after.model.size - 64 * len(files)
-    whole = finishing.finished(session, output, before, manifest, results, split.Limit(1 << 40, 0))
+    whole = finishing.finished(session, output, before, manifest, results, Limit(1 << 40, 0))
     assert whole.model.files == (whole.model.copy,), "one that fits stays whole"
 
 

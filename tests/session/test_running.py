@@ -54,6 +54,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
 def test_a_name_that_is_nearly_one(tmp_path: Path) -> None:
     library = write(tmp_path, name=NAME.replace("/m/", "/storyteller/"))
     assert running.absent(library, "storyteler").hint == "did you mean 'storyteller'?"
+    assert running.absent(library, "llama3.2").hint == "`modelbuild pull llama3.2` downloads it, if its registry has it"
     assert running.named("storyteller") == NAME.replace("/m/", "/storyteller/")
     assert running.named("a model") is None
 

@@ -19,7 +19,7 @@ def test_a_plan_is_made_again_only_where_a_look_sees_something_else(
 ) -> None:
     made = []
     plan_ = plan.plan
-    monkeypatch.setattr(plan, "plan", lambda *values: made.append(1) or plan_(*values))
+    monkeypatch.setattr(plan, "plan", lambda *values, **named: made.append(1) or plan_(*values, **named))
     first = start().graph.encode()
     assert start().graph.encode() == first and len(made) == 1
     project.write("notes.txt", "nothing that the plan looks at")
@@ -140,7 +140,7 @@ def test_a_plan_with_broken_models_is_kept_and_what_is_mended_is_noticed(
     toml, before, after = MENDED[case]
     made = []
     plan_ = plan.plan
-    monkeypatch.setattr(plan, "plan", lambda *values: made.append(1) or plan_(*values))
+    monkeypatch.setattr(plan, "plan", lambda *values, **named: made.append(1) or plan_(*values, **named))
     whole = '[model.base]\nfrom = "./weights"\n' + toml
     project.write("ModelBuild.toml", whole)
     for name, data in before.items():

@@ -24,7 +24,10 @@ from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed, plural, shown
 
-_MERGE = 'say mode = "merge" for it: then it goes into the weights, and all of it counts'
+_MERGE = (
+    'merge it into the weights, where all of it counts: in ModelBuild.toml, mode = "merge" of the adapter, '
+    'or adapter_mode = "merge" for the ADAPTER of a Modelfile'
+)
 
 
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:

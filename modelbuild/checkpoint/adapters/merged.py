@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -71,6 +72,8 @@ def changed(
     base: Recipe, adapter: Adapter, places: Places, *, scale: float, requantize: bool = False, unpacked: bool = False
 ) -> Changed:
     """Change the tensors of `places`, which are those of a recipe. Raises Error where the adapter does not fit them."""
+    if places.output not in places.entries:
+        adapter = _tied(adapter, places)
     merging = _Merging(base, places, requantize, unpacked)
     merging.replace(adapter, scale)
     pairs, constants = placed(adapter, places)
@@ -82,6 +85,30 @@ def changed(
     merging.add_biases(adapter, scale)
     _check_rows(places)
     return Changed(places.entries, {**constants, **merging.constants})
+
+
+def _tied(adapter: Adapter, places: Places) -> Adapter:
+    """Without an output that is the embedding once more: PEFT saves both where the vocabulary has grown (save_embedding_layers).
+
+    Before the values are read, that is believed of a model that has no place for an output.
+    """
+    whole = {**adapter.whole, **{name: rows.values for name, rows in adapter.rows.items()}}
+    outputs = [name for name in whole if name.endswith("lm_head.weight")]
+    again = {
+        output
+        for output in outputs
+        for embedding in [output.replace("lm_head", other) for other in ("model.embed_tokens", "embed_tokens")]
+        if (x := whole.get(embedding)) and (x == whole[output] or (_is_unread(x) and not places.knows(output, x)))
+    }
+    return replace(
+        adapter,
+        whole={name: x for name, x in adapter.whole.items() if name not in again},
+        rows={name: rows for name, rows in adapter.rows.items() if name not in again},
+    )
+
+
+def _is_unread(x: Expression) -> bool:
+    return any(leaf.digest.startswith("unread:") for leaf in x.leaves())
 
 
 def _check_rows(places: Places) -> None:

@@ -25,8 +25,11 @@ _FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+
 """With the adapter's own name, which is in files that were not written by save_pretrained."""
 _MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _ROWS = re.compile(r"(.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?")
-_WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.)")
+_WRAPPED = re.compile(r"\.(?:modules_to_save(?:\.default)?|(?:token_adapter\.)?base_layer)(?=\.)")
+_SAVED = re.compile(r"\.modules_to_save(?:\.default)?(?=\.)")
+_ORIGINAL = re.compile(r"\.original_module(?=\.)")
 
+_ANEW = "the file is not the one that PEFT wrote: get it again from where the adapter was trained"
 _VARIANTS = ("use_rslora", "use_dora")
 _TRAINING = ("loftq_config", "eva_config", "lora_ga_config", "corda_config", "runtime_config", "megatron_config")
 """Tables that say how an adapter was trained, and nothing of what it is."""
@@ -134,7 +137,7 @@ class _Parts:
         self.rows: dict[str, Expression] = {}
         self.whole: dict[str, Expression] = {}
         self.copies: set[str] = set()
-        for file, tensor in tensors.items():
+        for file, tensor in _once(tensors).items():
             name = file.replace("base_model.model.", "", 1)
             x = floats(tensor)
             if match := _FACTOR.fullmatch(name):
@@ -165,6 +168,21 @@ class _Parts:
         if name in self.whole:
             raise Error(f"two tensors are both '{shown(name)}'", facts=[("second", shown(file))])
         self.whole[name] = x
+
+
+def _once(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that count: where the vocabulary has grown, save_pretrained writes a saved embedding three times.
+
+    As in PEFT, the one without the wrapper's name is read; `original_module` is what it replaces.
+    """
+    once = dict(tensors)
+    for name in tensors:
+        saved, original = _SAVED.sub("", name), _ORIGINAL.sub("", name)
+        if (saved != name and saved in tensors) or (
+            original != name and (original in tensors or _ORIGINAL.sub(".modules_to_save", name) in tensors)
+        ):
+            del once[name]
+    return once
 
 
 def _check_rank(module: str, a: Expression, b: Expression, rank: int, embedding: bool) -> None:
@@ -235,7 +253,9 @@ class _Settings:
     def rows(self, module: str, values: Expression) -> Rows:
         said = self.config.get("trainable_token_indices")
         if isinstance(said, dict):
-            said = next((value for key, value in said.items() if module == key or module.endswith(f".{key}")), None)
+            named = [value for key, value in said.items() if module == key or module.endswith(f".{key}")]
+            # An output that is tied to the embedding is trained with it, and the configuration names one of them.
+            said = next(iter(named), next(iter(said.values())) if len(said) == 1 else None)
         indices = _tokens(said or [], "trainable_token_indices")
         if len(values.shape) != 2 or values.shape[0] != len(indices) or len(set(indices)) != len(indices):
             raise Error(
@@ -250,7 +270,7 @@ def _count(config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if type(value) is not int or not 0 < value < 1 << 20:
         got = f"got {in_json(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=CONFIG)
+        raise Error(f"'{key}' expects a whole number of 1 or more, {got}", path=CONFIG, hint=_ANEW)
     return value
 
 
@@ -258,7 +278,7 @@ def _number(config: Mapping[str, Any], key: str) -> float:
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 3e38:
         got = f"got {in_json(value)}" if key in config else "which is missing"
-        raise Error(f"'{key}' expects a number, {got}", path=CONFIG)
+        raise Error(f"'{key}' expects a number, {got}", path=CONFIG, hint=_ANEW)
     return value
 
 

@@ -95,6 +95,10 @@ class Places:
         """The same of tensors that are not there: each leaf has its name for a digest."""
         return self.of({name: leaf(_short(name), "f32", shape) for name, shape in shapes.items()})
 
+    def knows(self, name: str, x: Expression) -> bool:
+        """Whether models of this architecture can have a tensor of a checkpoint's."""
+        return self._knows({_short(name): x})
+
     def _knows(self, named: Mapping[str, Expression]) -> bool:
         for each in self._classes:
             try:
@@ -122,6 +126,12 @@ class Places:
             return Error(
                 f"the adapter has a head for classification ('{heads[0]}'), which a model of text has no place for",
                 hint="only adapters of causal language models (task_type CAUSAL_LM) can be served",
+            )
+        if names == ["lm_head.weight"]:
+            return Error(
+                f"the adapter has an output matrix of its own ('lm_head.weight'), and models of '{shown(self.architecture)}' "
+                "have none: their output is the embedding",
+                hint="train embedding and output as one: PEFT's LoraConfig has ensure_weight_tying = True for that",
             )
         return Error(
             f"the adapter changes {'at least ' * more}{plural(len(names), 'tensor')} that the model does not have",

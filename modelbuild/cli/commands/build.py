@@ -176,8 +176,9 @@ def _send(call: Invocation, asked: Request) -> int:
     ):
         if given:
             raise Error(f"--ollama and {option} cannot be used together", hint="leave one of them out")
+    broken = _select(call, asked.targets).broken
     client = sending.server(asked.ollama or os.environ.get("OLLAMA_HOST", ""))
-    if asked.keep_going or not wrong(_select(call, asked.targets).broken):
+    if asked.keep_going or not wrong(broken):
         fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets)
     code = GOOD

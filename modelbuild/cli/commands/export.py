@@ -1,8 +1,9 @@
 """Write models as files, in the shape that a runner wants.
 
-The default shape is GGUF files and a Modelfile that names them. DEST is a folder, which is created if it is missing, or a FILE.gguf for one variant that consists of one GGUF. Without a
-TARGET, the default targets are exported, or everything. Models that are not built are built first. Nothing is written
-into the models folder. Without --force, only files of an earlier export of the same variants are replaced.
+The default shape is GGUF files and a Modelfile that names them. DEST is a folder, which is created if it is missing, or
+a FILE.gguf for one variant that consists of one GGUF. Without a TARGET, the default targets are exported, or everything.
+Models that are not built are built first. Nothing is written into the models folder. Without --force, only files of an
+earlier export of the same variants are replaced.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def run(call: Invocation, **given: Any) -> int:
 
 def _wanted(path: str, asked: Request) -> Wanted:
     from modelbuild.session.exports import Wanted
-    from modelbuild.tensors.formats.split import limit
+    from modelbuild.tensors.formats.limit import limit
 
     name = asked.shape or shapes.DEFAULT
     if asked.split is not None:

@@ -7,6 +7,7 @@ existing ModelBuild.toml is never changed.
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shlex
@@ -29,6 +30,9 @@ DEPTH = 6
 """How many folders deep models are looked for."""
 
 _SKIPPED = ("node_modules", "__pycache__", "build", "dist", "venv")
+ADAPTER = {"adapter_model.safetensors", "adapters.safetensors"}
+"""The weights of an adapter, as PEFT and MLX call them."""
+
 _PART = re.compile(r"(.*)-(\d{5})-of-\d{5}\.gguf")
 
 
@@ -41,6 +45,7 @@ class Found(NamedTuple):
 
     left_out  what is wrong with files that cannot be taken, by path
     written   the files that `-o`, `output` or `export` wrote, which are no sources
+    adapters  folders of LoRAs; which model each belongs to is not known
     """
 
     modelfiles: list[str]
@@ -48,6 +53,7 @@ class Found(NamedTuple):
     ggufs: list[str]
     left_out: dict[str, Error]
     written: list[str]
+    adapters: list[str]
 
 
 def run(call: Invocation) -> int:
@@ -61,7 +67,7 @@ def run(call: Invocation) -> int:
     for error in found.left_out.values():
         call.report.warning(error.replace(what=f"left out: {error.what}"), told=True)
     if not any(found[:3]):
-        raise _nothing(folder, found.written)
+        raise _nothing(folder, found)
     if found.written:
         call.report.note(f"left out what modelbuild wrote: {listed(map(in_line, found.written))}")
     text = compose(folder, found)
@@ -81,6 +87,8 @@ def run(call: Invocation) -> int:
     for fault in _broken(call, path):
         call.report.warning(fault, told=True)
     call.report.note(f"wrote {shown_path(path, os.getcwd())} for {counts}")
+    if lines := _adapter_lines(folder, found):
+        call.report.note(lines)
     call.report.note(
         "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
     )
@@ -104,7 +112,28 @@ def _broken(call: Invocation, file: str) -> list[Error]:
         session.close()
 
 
-def _nothing(folder: str, written: Sequence[str]) -> Error:
+def _adapter_lines(folder: str, found: Found) -> str:
+    """What to write for the adapters that no Modelfile uses."""
+    used = {os.path.normpath(path) for path in _used(folder, found.modelfiles)}
+    wholes = {each: os.path.normpath(os.path.join(folder, each)) for each in found.adapters}
+    left = [each for each, whole in wholes.items() if not used & {whole, *(os.path.join(whole, w) for w in ADAPTER)}]
+    if not left:
+        return ""
+    path = json.dumps(left[0], ensure_ascii=False)
+    line = f'adapters = [{{ path = {path}, mode = "merge" }}]'
+    names = listed(map(in_line, left), 4)
+    return f"left out {plural(len(left), 'adapter')}: {names}; add to the model that it was trained on: {line}"
+
+
+def _nothing(folder: str, found: Found) -> Error:
+    written = found.written
+    if found.adapters and not written:
+        return Error(
+            "only an adapter is here, and no model",
+            path=folder,
+            facts=[("found", listed(map(in_line, found.adapters), 4))],
+            hint="put the model that it was trained on beside it, or start in the folder above both",
+        )
     hint = "put a Modelfile, a GGUF file or a checkpoint folder (config.json, *.safetensors) here first"
     if not written:
         return Error("no Modelfiles and no weights here", path=folder, hint=hint)
@@ -138,7 +167,7 @@ def _without_written(call: Invocation, folder: str, found: Found) -> Found:
 
 def look(folder: str) -> Found:
     """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
-    found = Found([], [], [], {}, [])
+    found = Found([], [], [], {}, [], [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
         relative = os.path.relpath(at, base).replace(os.sep, "/")
@@ -151,6 +180,8 @@ def look(folder: str) -> Found:
         weights = [name for name in files if name.endswith(".safetensors") and not name.startswith("adapter")]
         if weights and "config.json" in files:
             found.checkpoints.append(relative)
+        if not ADAPTER.isdisjoint(files) and "adapter_config.json" in files:
+            found.adapters.append(relative)
         for name in sorted(files):
             try:
                 if name_after(os.path.join(at, name)):

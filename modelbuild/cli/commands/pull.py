@@ -139,11 +139,12 @@ def _tell(report: Report, pulled: Pulled, seconds: float) -> None:
 
 
 def how(pulled: Pulled, seconds: float) -> str:
-    """How long a pull took, and how fast it was; and what was there already."""
+    """How long a pull took, and how fast it was; and what this machine had already, in the models folder or the cache."""
     there = pulled.size - pulled.received
     parts = []
     if there > 0:
-        parts.append("all of it was there already" if not pulled.received else f"{size(there)} were there already")
+        had = f"{size(there)} of it were" if pulled.received else "all of it was"
+        parts.append(f"{had} on this machine already")
     parts.append(duration(seconds))
     if pulled.received and seconds > 0:
         parts.append(f"{size(pulled.received / seconds)}/s")

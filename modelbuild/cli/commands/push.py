@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.commands import build
 from modelbuild.cli.fetched import fetch
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.one_target import keep_type
 from modelbuild.errors import Error, Stopped
 from modelbuild.words import duration, listed, plural, size
 
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.ollama.name import Name
     from modelbuild.registry.push import Pushed, Pusher
     from modelbuild.session.pushing import Order, Orders
 
@@ -79,6 +81,7 @@ def _fetch(call: Invocation, words: Sequence[str]) -> None:
     targets = [word for word in words if known.resolve(word) is not None]
     if targets or not words:
         fetch(call, lambda: call.session.select(targets))
+        keep_type(call, targets)
 
 
 def _built(call: Invocation, found: Orders) -> int:
@@ -137,7 +140,12 @@ def _pushed(
 
 def _of(order: Order, error: Error) -> Error:
     """The error of one push among several, which says which it was."""
-    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {order.to.display()}")])
+    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {_whole(order.to)}")])
+
+
+def _whole(name: Name) -> str:
+    """A name with its host, also where that is Ollama's."""
+    return f"{name.host}/{name.namespace}/{name.model}:{name.tag}"
 
 
 def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:

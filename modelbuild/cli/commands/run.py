@@ -138,7 +138,7 @@ def _has_project(call: Invocation) -> bool:
 
 
 def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
-    from modelbuild.cli.one_target import one
+    from modelbuild.cli.one_target import keep_type, one
     from modelbuild.session import state
 
     session = call.session
@@ -146,6 +146,8 @@ def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Librar
         from modelbuild.cli.fetched import fetch
 
         fetch(call, lambda: session.select([target] if target else ()))
+        keep_type(call, [target] if target else ())
+        session = call.session
     output = one(session, target, "run")
     if build:
         standing = session.standing(session.graph.select([output]))

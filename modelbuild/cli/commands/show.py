@@ -2,7 +2,8 @@
 
 Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
 model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
-instead, without bases, matrix and variables. A project of one model needs no TARGET.
+instead, without bases, matrix and variables. A project of one model needs no TARGET. A TARGET may also be any model in
+the models folder, as for `ollama show`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli import one_installed
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.one_target import one
-from modelbuild.cli.tables import GAP, LEAST, columns, short_digests, wrapped
+from modelbuild.cli.tables import laid_out
 from modelbuild.engine.graph import Output, Source
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
-from modelbuild.words import cut, in_line, listed, plural, size
+from modelbuild.words import cut, listed, plural, size
 
 if TYPE_CHECKING:
     import click
@@ -44,6 +46,8 @@ def parameters() -> list[click.Parameter]:
 
 
 def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
+    if (installed := one_installed.meant(call, target)) is not None:
+        return one_installed.show(call, *installed, as_modelfile=as_modelfile)
     session, report = call.session, call.report
     output = one(session, target, "show")
     if as_modelfile:
@@ -162,7 +166,7 @@ class _Shown:
         rows.append(["built", self.state + (": a build would change it" if self.state == "changed" else ""), ""])
         for remark in self.remarks:
             rows.append(["note" if remark.minor else "warning", remark.error.what, ""])
-        return f"{self.output.label}\n{_laid_out(rows, width)}"
+        return f"{self.output.label}\n{laid_out(rows, width)}"
 
 
 def _adapter_rows(adapter: Applied) -> list[list[str]]:
@@ -183,32 +187,6 @@ def _adapter_rows(adapter: Applied) -> list[list[str]]:
         told = (f"{block or 'others'} {ratio:.2%}" for block, ratio in adapter.blocks.items())
         rows.append(["change by block", listed(told, 40), ""])
     return rows
-
-
-def _laid_out(rows: Sequence[Sequence[str]], width: int | None) -> str:
-    """Keys, values and places. A value without a place may use the columns of the places."""
-    rows = [[in_line(cell) for cell in row] for row in rows]
-    keys, values, places = (max((columns(row[at]) for row in rows if at == 0 or row[2]), default=0) for at in range(3))
-    room = None
-    if width is not None:
-        keys = min(keys, width // 2)
-        room = max(width - keys - GAP, 2 * LEAST)
-        if values + GAP + places > room:
-            places = min(places, max(room - values - GAP, room // 2))
-            values = room - places - GAP
-    lines = []
-    for key, value, place in rows:
-        cells = [[key], [value], [place]]
-        if room is not None:
-            # A path that goes on below could not be copied; a terminal breaks it without a line's end.
-            is_file = not place and os.path.isabs(value)
-            lines_ = [value] if is_file else wrapped(short_digests(value), values if place else room)
-            cells = [wrapped(key, keys), lines_, wrapped(place, places)]
-        for number in range(max(map(len, cells))):
-            named, told, beside = (cell[number] if number < len(cell) else "" for cell in cells)
-            gap = " " * (values - columns(told)) if beside else ""
-            lines.append(f"{named}{' ' * (keys - columns(named))}  {told}{gap}  {beside}".rstrip())
-    return "\n".join(lines)
 
 
 def _plain(found: Any) -> Any:

@@ -39,7 +39,7 @@ def run(call: Invocation, names: Sequence[str] = ()) -> int:
     if found.errors:
         return FAILED
     if found.changes:
-        report.note("the next build uses them")
+        report.note(f"the next build uses {'it' if len(found.changes) == 1 else 'them'}")
     else:
         report.note(f"nothing moved: {plural(found.asked, 'name')} pinned as before")
     return GOOD

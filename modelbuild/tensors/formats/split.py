@@ -5,7 +5,6 @@ Source: llama.cpp tools/gguf-split/gguf-split.cpp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,18 +12,12 @@ from modelbuild.errors import Error
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value, scalar
+from modelbuild.tensors.formats.limit import Limit
 from modelbuild.tensors.tensor import Tensor, TensorTable
-from modelbuild.words import got, shown
+from modelbuild.words import shown
 
 PARTS_LIMIT = 512
 """Parts of a file. They are all open at once while they are written."""
-
-
-class Limit(NamedTuple):
-    """How large a part may be: `size` bytes of tensors, or `tensors` of them; one of the two is 0."""
-
-    size: int
-    tensors: int
 
 
 class Part(NamedTuple):
@@ -32,26 +25,6 @@ class Part(NamedTuple):
 
     head: bytes
     tensors: tuple[Tensor, ...]
-
-
-_SIZE = re.compile(r"([1-9][0-9]{0,8})\s*([MG])B?", re.IGNORECASE)
-
-
-def limit(value: object) -> Limit:
-    """Read a limit: '50G' or '500MB' as `--split-max-size` reads it, in powers of a thousand; a number as `--split-max-tensors`.
-
-    Raises Error.
-    """
-    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
-        return Limit(int(found[1]) * (1_000_000 if found[2] in "mM" else 1_000_000_000), 0)
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
-        value = int(value)
-    if type(value) is int and 0 < value < 1 << 31:
-        return Limit(0, value)
-    raise Error(
-        f"expected a size such as '50GB' or '500MB', or a number of tensors, got {got(value)}",
-        hint="a size is a whole number of M or G",
-    )
 
 
 def parts(table: TensorTable, limit: Limit) -> tuple[Part, ...]:

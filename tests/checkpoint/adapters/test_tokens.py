@@ -57,6 +57,68 @@ def test_a_grown_vocabulary(tied: bool, tmp_path: Path) -> None:
     assert {entry.expression.dtype for entry in found.tensors} == {entry.expression.dtype for entry in model.tensors}
 
 
+OUTPUT, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+def grown(folder: Path, tensors: dict[str, str]) -> Path:
+    """An adapter of a vocabulary that has grown: matrices of 330 rows by their names, each with what its values follow from."""
+    more = put(**{name.replace(".", "__"): adapters.matrix(said, 330, 64) for name, said in tensors.items()})
+    lora = adapters.write_peft(folder, {}, more=more)
+    (lora / "tokenizer.model").write_bytes(pieces(330))
+    return lora
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_names_that_are_saved_beside_each_other(backwards: bool, tmp_path: Path) -> None:
+    """save_pretrained writes a saved module's wrapper too where the vocabulary has grown: its own name counts, as in PEFT."""
+    model, _ = base(tmp_path / "model")
+    wanted = grown(tmp_path / "plain", {EMBEDDING: "e", OUTPUT: "o"})
+    names = {EMBEDDING: "e", OUTPUT: "o"}
+    for name, said in list(names.items()):
+        module = name.removesuffix(".weight")
+        names[f"{module}.modules_to_save.weight"] = said
+        names[f"{module}.original_module.weight"] = f"before {said}"
+    names = dict(reversed(names.items())) if backwards else names
+    found = merged(grown(tmp_path / "lora", names), model)
+    assert found.tensors == merged(wanted, model).tensors
+    assert len(found.tensors) == len(model.tensors)
+
+
+def test_an_original_beside_nothing_has_no_place(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model")
+    lora = grown(tmp_path / "lora", {"lm_head.original_module.weight": "o", EMBEDDING: "e"})
+    with pytest.raises(Error, match="the adapter changes 1 tensor that the model does not have"):
+        merged(lora, model)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_an_output_that_is_the_embedding_again(named: bool, tmp_path: Path) -> None:
+    """Of a tied model PEFT saves both, and the indices of its tokens by the embedding's name alone."""
+    model, _ = base(tmp_path / "model", "llama", "f16, tied")
+    wanted = grown(tmp_path / "plain", {EMBEDDING: "e"})
+    both = grown(tmp_path / "both", {OUTPUT: "e", EMBEDDING: "e"})
+    assert merged(both, model).tensors == merged(wanted, model).tensors
+    rows = adapters.matrix("r", 2, 64)
+    tensors = {}
+    for module in ("lm_head", "model.embed_tokens"):
+        tensors[f"{module}.token_adapter.base_layer.weight"] = adapters.matrix("e", 330, 64)
+        tensors[f"{module}.token_adapter.trainable_tokens_delta"] = rows
+    indices = {"embed_tokens": [7, 329]} if named else [7, 329]
+    more = put(**{name.replace(".", "__"): x for name, x in tensors.items()})
+    lora = adapters.write_peft(tmp_path / "rows", {}, more=more, trainable_token_indices=indices)
+    (lora / "tokenizer.model").write_bytes(pieces(330))
+    found = merged(lora, model)
+    assert [entry.name for entry in found.tensors] == [entry.name for entry in model.tensors]
+    changed = [e.name for e, old in zip(found.tensors, model.tensors, strict=True) if e != old]
+    assert changed == ["token_embd.weight"]
+
+
+def test_another_output_of_a_tied_model_is_one_of_its_own(tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", "llama", "f16, tied")
+    found = merged(grown(tmp_path / "lora", {OUTPUT: "o", EMBEDDING: "e"}), model)
+    assert len(found.tensors) == len(model.tensors) + 1
+
+
 def test_other_tokens_in_as_many_rows(tmp_path: Path) -> None:
     model, case = base(tmp_path / "model")
     lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes))

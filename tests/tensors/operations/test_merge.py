@@ -11,6 +11,7 @@ from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.merge import merge
 from modelbuild.tensors.operations.permute import permute
 from modelbuild.tensors.operations.quantize import quantize
+from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
@@ -107,3 +108,9 @@ def test_a_sum_that_cannot_be_stored_blames_both(made: Made) -> None:
     with pytest.raises(Error, match="with the adapter merged into it") as caught:
         made.make(made.folder / "out", ("t", cast("bf16", merge(x, a, b, 1.0))))
     assert [label for label, _ in caught.value.facts] == ["at", "the model", "the adapter"]
+
+
+def test_factors_that_are_computed_from_small_ones(made: Made) -> None:
+    a, b = pair(made, 64, 32, 4)
+    scaled = scale(b, made.leaf(1), (64, 4))
+    made.check(merge(made.leaf(64, 32, dtype="bf16"), a, scaled, 0.5))
