@@ -26,8 +26,6 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
 
 
 def said(models: Sequence[Finished], folder: str) -> str:
-    if any(layer.parts for model in models for layer in model.of(*GGUFS)):
-        return "Ollama reads no split files: export without --split for it"
     return f"in Ollama: ollama create NAME -f {folder}/{name_of(models[0], models)}"
 
 

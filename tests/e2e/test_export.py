@@ -211,7 +211,7 @@ def parts(folder: Path) -> list[str]:
 
 
 def test_parts_are_read_back_as_one_and_old_parts_go(hand: Here) -> None:
-    assert "Ollama reads no split files" in hand.do("export", "tale:f16", "out", "--split", "5")
+    hand.do("export", "tale:f16", "out", "--split", "5")
     found = parts(hand.folder / "out")
     assert len(found) > 2 and found[0] == f"tale-f16-00001-of-{len(found):05}.gguf"
     assert "FROM ./tale-f16-00001-of-" in (hand.folder / "out/Modelfile").read_text()
