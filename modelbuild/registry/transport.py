@@ -79,8 +79,7 @@ class Answer:
         """Where it came from after all redirects. May be secret."""
         self.origin = origin_of(url)
         self.status = response.status
-        self.let_in_by: str | None = None
-        """The header Authorization that was sent. Secret."""
+        self.let_in_by: str | None = None  # the header Authorization that was sent: secret
         self.headers: HTTPHeaderDict = response.headers
 
     def __enter__(self) -> Answer:
@@ -108,7 +107,7 @@ class Answer:
                 data = self._response.read1(self._transport.chunk, decode_content=False)
             except Exception as error:
                 self._transport.check()
-                raise _described(self.origin, error, self._proxy) from None
+                raise fault(self.origin, error, self._proxy.url if self._proxy else None).error from None
             if not data:
                 # After an abort the rest of the body is missing, and is no fault of the server.
                 self._transport.check()
@@ -117,7 +116,7 @@ class Answer:
             self._transport.pace(len(data))
 
     def body(self, limit: int = SMALL, what: str = "answer") -> bytes:
-        """The whole body. Raises Error where it is larger than `limit` bytes or compressed, and Unreachable."""
+        """The whole body. Raises Error where it is larger than `limit` bytes or compressed, and Unreachable, also for a trickle."""
         if self.is_compressed:
             raise Error(
                 f"'{self.origin}' sends its {what} compressed, which was not asked for",
@@ -125,11 +124,13 @@ class Answer:
             )
         told = self.length
         data = bytearray()
-        if told is None or told <= limit:
-            for piece in self.pieces():
-                data += piece
-                if len(data) > limit:
-                    break
+        end = time.monotonic() + self._transport.patience.longest
+        for piece in self.pieces() if told is None or told <= limit else ():
+            data += piece
+            if len(data) > limit:
+                break
+            if time.monotonic() > end:
+                raise Unreachable(f"'{self.origin}' sends its {what} too slowly", hint="try again later")
         if len(data) > limit or told is not None and told > limit:
             count = size(told) if told is not None else f"more than {size(limit)}"
             what = f"the {what} of '{self.origin}' is too large: {count}, expected at most {size(limit)}"
@@ -394,7 +395,3 @@ class Transport:
             self._stopped.wait(min(left, 0.2))
             interrupt.check()
             self.check()
-
-
-def _described(origin: Origin, error: Exception, proxy: Proxy | None) -> Error:
-    return fault(origin, error, proxy.url if proxy else None).error

@@ -263,6 +263,18 @@ def test_an_answer_of_a_gigabyte_is_refused(length: int | None) -> None:
     assert sent < 64 << 20
 
 
+def test_a_small_answer_that_trickles_is_given_up() -> None:
+    def trickle() -> Iterable[bytes]:
+        for _ in range(2000):
+            time.sleep(0.02)
+            yield b" "
+
+    with Standin() as registry:
+        registry.on("GET", "", lambda asked: Reply(200, trickle(), length=100_000))
+        with pytest.raises(Unreachable, match="sends its answer too slowly"):
+            fetch(f"{registry.url}/v2/", patience=QUICK._replace(longest=0.2))
+
+
 def test_a_compressed_answer_is_refused_unpacked_by_nobody() -> None:
     with Standin() as registry:
         bomb = gzip.compress(bytes(10 << 20))
