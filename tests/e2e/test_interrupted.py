@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.project import Project
 
-KILLS = int(os.environ.get("MODELBUILD_KILLS", "12"))
+KILLS = int(os.environ.get("MODELBUILD_KILLS", "6"))
 """SIGKILLs of the kill test; .ci/run asks for 100."""
 
 INTERRUPTS = 5

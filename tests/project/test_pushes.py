@@ -45,7 +45,7 @@ def test_extends_does_not_copy_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["chat", "library/chat:v1", "registry.ollama.ai/library/chat"])
 def test_ollamas_own_namespace_is_refused_at_its_place(tmp_path: Path, name: str) -> None:
     (error,) = faults(tmp_path, MODEL + f'push = ["you/a", "{name}"]\n')
-    assert error.line == 3 and "the names without a namespace are Ollama's own" in error.what
+    assert error.line == 3 and "names without a namespace are Ollama's own" in error.what
     assert error.hint is not None and "'USER/chat:" in error.hint
 
 

@@ -226,7 +226,7 @@ def test_killed_at_any_moment_it_is_finished_by_the_next(project: Project, tmp_p
     data = manifest_of(models, BIG_NAME)
     rng = random.Random(int(os.environ.get("MODELBUILD_SEED", "11")))
     with DockerRegistry(tmp_path / "registry") as registry:
-        for number in range(int(os.environ.get("MODELBUILD_KILLS", "6"))):
+        for number in range(int(os.environ.get("MODELBUILD_KILLS", "3"))):
             name = f"{registry.host}/team/big{number}:v1"
             words = project.command("push", "acme/big:v1", "--to", name, "--limit-rate", "100MB")
             push = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
