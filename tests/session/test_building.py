@@ -46,8 +46,7 @@ def states(events: list[Event]) -> dict[str, str]:
 def test_a_stamp_is_taken_where_nothing_is_left_to_do(start: Open, project: Project) -> None:
     time.sleep(0.1)
     assert set(states(run(start())).values()) == {"ran"}
-    time.sleep(0.1)
-    assert start().up_to_date(()) is None
+    time.sleep(0.1)  # what was written a moment ago is not stamped yet
     assert set(states(run(start())).values()) == {"hit"}
     stamp = start().up_to_date(())
     assert stamp is not None and stamp.models == 2

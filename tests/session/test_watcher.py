@@ -95,7 +95,7 @@ def test_patience_ends_and_grows_only_for_what_goes_on_changing(
             begun = time.monotonic()
             text.write_text("edited")
             assert found.wait() == {str(download), str(text)}
-            assert time.monotonic() - begun < 1.5
+            assert time.monotonic() - begun < 5
         assert found.wait() == {str(download)}  # the last write may have left the same times as the one before
 
 
