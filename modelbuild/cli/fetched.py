@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.progress import MARK
+from modelbuild.cli.tables import MARK
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
-from modelbuild.cli.tables import GAP
+from modelbuild.cli.tables import GAP, MARK
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.words import duration, listed, plural, size
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 FOLDED = 16
 """Models that a terminal gets a line for; of more it gets the `LATEST` and a count, so that twenty are shown."""
 LATEST = 4
-
-MARK = 9
-"""Columns of the word that a line begins with."""
 
 
 class Work(NamedTuple):

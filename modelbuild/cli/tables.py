@@ -11,6 +11,8 @@ from typing import NamedTuple
 from modelbuild.words import in_line
 
 GAP = 2
+MARK = 9
+"""Columns of the word that a line begins with: built, pulling, written."""
 COMFORTABLE = 24
 """Columns to which a column is wrapped before others are dropped."""
 LEAST = 8

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from modelbuild.cli.progress import FOLDED, LATEST, MARK, Lines, Objects, Progress, Work
+from modelbuild.cli.progress import FOLDED, LATEST, Lines, Objects, Progress, Work
 from modelbuild.cli.report import width
-from modelbuild.cli.tables import GAP, columns, hanging
+from modelbuild.cli.tables import GAP, MARK, columns, hanging
 from modelbuild.words import clock, duration, plural, size
 
 if TYPE_CHECKING:
