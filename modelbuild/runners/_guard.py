@@ -19,7 +19,7 @@ def guard(command: Sequence[str]) -> int:
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     except OSError as error:
-        print(error, file=sys.stderr)
+        os.write(2, f"{error}\n".encode())
         return 126
 
     def listen() -> None:

@@ -20,7 +20,7 @@ FROM = "FROM ./x\n"
 def soon_enough() -> Iterator[None]:
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < 20, "took too long"
+    assert time.monotonic() - start < 60, "took too long"
 
 
 @pytest.mark.parametrize("opening", ["[", "{a=", "[{a=["])
