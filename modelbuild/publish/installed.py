@@ -11,7 +11,7 @@ from typing import NamedTuple
 from modelbuild.digest import sha256
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.files import LARGEST, read_plain, reason, sync_folder
+from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.ollama.manifest import Manifest
 from modelbuild.ollama.name import Name, displayed
@@ -46,15 +46,7 @@ class InstalledModels:
         name = Name.parse(text)
         if os.path.lexists(self.library.manifest_path(name.path())):
             return name
-        known = [each.display() for each in self.library.names()]
-        known += [each.removesuffix(":latest") for each in known]
-        same = next((each for each in known if each.lower() == text.lower()), None)
-        hint = f"did you mean '{same}'?" if same else did_you_mean(text, known)
-        raise Error(
-            f"no model '{name.display()}' in this models folder",
-            facts=[("looked in", self.library.root)],
-            hint=hint or "`modelbuild list --installed` lists its models",
-        )
+        raise absent(self.library, text, "`modelbuild list --installed` lists its models")
 
     def copy(self, source: Name, target: Name, *, replace: bool) -> bool:
         """Give a model another name too: the same manifest, byte for byte, over the same blobs. Returns whether anything changed.
@@ -77,7 +69,7 @@ class InstalledModels:
             with self._scratch.locked():
                 if before is not None:
                     self._note_loose(path)
-                self._put(path, data)
+                self._scratch.put(path, data)
                 self._written.forget(names=[target.path()])
         except OSError as error:
             raise refused(self.library.root, error) from error
@@ -155,20 +147,23 @@ class InstalledModels:
         self._written.note_loose(blobs)
         return blobs
 
-    def _put(self, path: str, data: bytes) -> None:
-        folder = os.path.dirname(path)
-        self._scratch.make(folder)
-        with self._scratch.temporary(folder) as file:
-            file.write(data)
-            os.fsync(file.fileno())
-            self._scratch.move(file.path, path)
-        sync_folder(folder)
-
     def tidy(self) -> None:
         """Remove our own folders where nothing is in them. Never raises."""
         for folder in self._scratch.folders():
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def absent(library: Library, text: str, otherwise: str | None = None) -> Error:
+    """The error for a name that is not installed; `otherwise` is its hint where no installed name is near."""
+    known = [each.display() for each in library.names()]
+    known += [each.removesuffix(":latest") for each in known]
+    same = next((each for each in known if each.lower() == text.lower()), None)
+    return Error(
+        f"no model '{Name.parse(text).display()}' in this models folder",
+        facts=[("looked in", library.root)],
+        hint=(f"did you mean '{same}'?" if same else did_you_mean(text, known)) or otherwise,
+    )
 
 
 def alike(library: Library, name: Name) -> Sequence[str]:

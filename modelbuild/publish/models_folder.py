@@ -19,7 +19,7 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.files import AGAIN, LARGEST, PARTIAL, existing, read_plain, signature, sync_folder
+from modelbuild.files import AGAIN, LARGEST, PARTIAL, existing, read_plain, signature
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
@@ -217,17 +217,9 @@ class ModelsFolder:
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
         self._note_loose(path)
-        data = self._store.read(manifest.artifact)
-        folder = os.path.dirname(path)
-        self._scratch.make(folder)
-        with self._scratch.temporary(folder) as file:
-            file.write(data)
-            os.fsync(file.fileno())
-            self._scratch.move(file.path, path)
-            info = os.fstat(file.fileno())
+        info = self._scratch.put(path, self._store.read(manifest.artifact))
         if info.st_nlink and os.path.exists(path) and os.path.samestat(info, os.stat(path)):
             self._published[path] = signature(info)
-        sync_folder(folder)
 
     def _note_loose(self, path: str) -> None:
         """Note what a manifest names before it goes: an end of ours between that and the sweep leaks nothing."""

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
-from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder
+from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder, sync_folder
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.publish.writable import check_links, refused
 
@@ -65,6 +65,18 @@ class Scratch:
         self.make(near)
         with self._store.temporary(near) as file:
             yield file
+
+    def put(self, path: str, data: bytes) -> os.stat_result:
+        """Write a small file, a manifest: it changes at once or not at all, and is on the disk. Returns its stat."""
+        folder = os.path.dirname(path)
+        self.make(folder)
+        with self.temporary(folder) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+            self.move(file.path, path)
+            info = os.fstat(file.fileno())
+        sync_folder(folder)
+        return info
 
     def move(self, path: str, target: str) -> None:
         """Rename a temporary file to a place whose folder a server may remove at any moment."""

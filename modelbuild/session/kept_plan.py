@@ -79,16 +79,19 @@ class KeptPlan(NamedTuple):
             from modelbuild.plan.remarks import Remark
 
             remarked = [Remark(tuple(labels), Error.recalled(error), minor) for labels, error, minor in remarks]
-        from modelbuild.project.lock import Outside
-
-        based = {label: Outside(*each) for label, each in outside.items()}
+        based = {label: _outside(each) for label, each in outside.items()}
         return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, based, graph)
+
+
+def _outside(spelled: Sequence[Any]) -> Outside:
+    from modelbuild.project.lock import Outside
+
+    return Outside(*spelled)
 
 
 def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
     from modelbuild.ollama.name import Name
     from modelbuild.project.broken import Broken
-    from modelbuild.project.lock import Outside
 
     model, label, numbers, names, row, is_default, wanted = spelled
     called = None if names is None else tuple(map(Name.from_path, names))
@@ -99,5 +102,5 @@ def _broken(spelled: Sequence[Any], errors: Sequence[Error]) -> Broken:
         called,
         tuple((axis, text) for axis, text in row),
         is_default,
-        wanted=None if wanted is None else Outside(*wanted),
+        wanted=None if wanted is None else _outside(wanted),
     )

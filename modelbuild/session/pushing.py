@@ -8,12 +8,13 @@ from typing import NamedTuple
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.ollama.library import Library
-from modelbuild.ollama.name import Name, displayed
+from modelbuild.ollama.name import Name
 from modelbuild.project.broken import told
+from modelbuild.publish.installed import absent
 from modelbuild.session.models_root import models_root
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import Settings, folder_of
-from modelbuild.words import did_you_mean, listed
+from modelbuild.words import listed
 
 
 class Order(NamedTuple):
@@ -107,12 +108,7 @@ def _installed(library: Library, word: str) -> Order:
     """An order for a name of the models folder, to be pushed to itself. Raises Error where it stands for nothing."""
     name = Name.parse(word)
     if library.served(name.path()) is None:
-        names = [displayed(each.path()) for each in library.names()]
-        raise Error(
-            f"no model '{name.display()}' in this models folder",
-            facts=[("looked in", library.root)],
-            hint=did_you_mean(name.display(), names),
-        )
+        raise absent(library, word)
     return Order(name.display(), name.path(), name)
 
 

@@ -11,6 +11,7 @@ from modelbuild.ollama import manifest
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.modelfile.parameters import PARAMETERS, parameter
 from modelbuild.ollama.name import Name, displayed
+from modelbuild.publish import installed
 from modelbuild.runners import Model
 from modelbuild.session.layers import Texts
 from modelbuild.words import shown
@@ -71,12 +72,7 @@ def _parameters(texts: Texts, name: str) -> dict[str, Any]:
 
 def absent(library: Library, name: str) -> Error:
     """The error for a name that is not in a models folder."""
-    from modelbuild.words import did_you_mean
-
-    names = [each.display() for each in library.names()]
-    near = did_you_mean(name, [*names, *(each.removesuffix(":latest") for each in names)])
-    hint = near or f"`modelbuild pull {name}` downloads it, if its registry has it"
-    return Error(f"'{name}' is not in the models folder", facts=[("looked in", library.root)], hint=hint)
+    return installed.absent(library, name, f"`modelbuild pull {name}` downloads it, if its registry has it")
 
 
 def named(text: str) -> str | None:

@@ -136,7 +136,7 @@ def test_a_model_of_the_models_folder_needs_no_project(talking: Talking, tmp_pat
 
     assert run("chat").stdout == ANSWER
     missing = run("chatt")
-    assert missing.returncode == 2 and "'chatt' is not in the models folder" in missing.stderr
+    assert missing.returncode == 2 and "no model 'chatt:latest' in this models folder" in missing.stderr
     assert "did you mean 'chat'?" in missing.stderr
     # A project that does not declare it, and one that is broken, have it too.
     elsewhere.write("ModelBuild.toml", '[model.other]\nfrom = "./nowhere"\n')

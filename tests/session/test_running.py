@@ -47,7 +47,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(Error, match="is not whole"):
         running.model(library, NAME, {})
-    with pytest.raises(Error, match="'n:latest' is not in the models folder"):
+    with pytest.raises(Error, match="no model 'n:latest' in this models folder"):
         running.model(library, NAME.replace("/m/", "/n/"), {})
 
 
