@@ -1,14 +1,16 @@
-"""Run by the peers' Python: makes checkpoints, and converts folders with llama.cpp's own converter.
+"""Run by the peers' Python: makes checkpoints, and converts folders with llama.cpp's own converters.
 
 Reads a list of jobs from standard input, one JSON object a line, and answers each with one line:
     {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers
     {"do": "convert", "folder", "outtype", "out", "options"}                      {"error": null | text}
+    {"do": "adapter", "folder", "base", "outtype", "out"}                         an adapter of PEFT, over the folder of its base
 The environment names the source of llama.cpp: MODELBUILD_LLAMA_SRC.
 """
 
 import json
 import logging
 import os
+import runpy
 import sys
 import traceback
 
@@ -45,6 +47,12 @@ def convert(job):
         TextModel.get_vocab_base_pre = find
 
 
+def adapter(job):
+    script = os.path.join(os.environ["MODELBUILD_LLAMA_SRC"], "convert_lora_to_gguf.py")
+    sys.argv = [script, job["folder"], "--base", job["base"], "--outtype", job["outtype"], "--outfile", job["out"]]
+    runpy.run_path(script, run_name="__main__")
+
+
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -52,7 +60,7 @@ def main():
         job = json.loads(line)
         error = None
         try:
-            {"make": make, "convert": convert}[job["do"]](job)
+            {"make": make, "convert": convert, "adapter": adapter}[job["do"]](job)
         except BaseException as caught:
             traceback.print_exc()
             error = f"{type(caught).__name__}: {caught}"

@@ -51,7 +51,7 @@ class Process:
 
 
 class Peers:
-    """llama.cpp's tools: the converter in one long-lived process, the quantizer as a command."""
+    """llama.cpp's tools: the converters in one long-lived process, the quantizer as a command."""
 
     def __init__(self, folder: Path) -> None:
         build = os.environ.get("MODELBUILD_LLAMA_CPP")
@@ -73,6 +73,13 @@ class Peers:
     def convert(self, folder: Path, outtype: str, pre: str | None = None) -> bytes:
         """What the converter makes of a folder; `pre` is what it is told of the pre-tokenizer."""
         error = self.ask(do="convert", folder=str(folder), outtype=outtype, out=str(self.out), pre=pre)
+        assert error is None, error
+        return self.out.read_bytes()
+
+    def convert_adapter(self, folder: Path, base: Path, outtype: str) -> bytes:
+        """What the converter of adapters makes of a PEFT folder."""
+        job = {"folder": str(folder), "base": str(base), "outtype": outtype, "out": str(self.out)}
+        error = self.ask(do="adapter", **job)
         assert error is None, error
         return self.out.read_bytes()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,35 +12,15 @@ from modelbuild.steps import adapt
 from modelbuild.tensors.recipe import Recipe
 from tests import adapters, recipes, zoo
 
-from .peers import same
+from .peers import Peers, same
 
 MODELS = {model_type: next(iter(zoo.cases(model_type))) for model_type in zoo.model_types()}
 """One checkpoint of each `model_type`."""
 
 
-def converted(adapter: Path, base: Path, outtype: str, out: Path) -> bytes:
-    """What llama.cpp's script makes of a PEFT folder."""
-    python, source = (os.environ.get(f"MODELBUILD_{name}") for name in ("PEERS_PYTHON", "LLAMA_SRC"))
-    if not python or not source:
-        pytest.skip("MODELBUILD_PEERS_PYTHON and MODELBUILD_LLAMA_SRC name no peers")
-    command = [
-        python,
-        f"{source}/convert_lora_to_gguf.py",
-        adapter,
-        "--base",
-        base,
-        "--outfile",
-        out,
-        "--outtype",
-        outtype,
-    ]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    return out.read_bytes()
-
-
 @pytest.mark.peer
 @pytest.mark.parametrize("model_type", MODELS)
-def test_an_adapter_becomes_llama_cpps_file(model_type: str, tmp_path: Path) -> None:
+def test_an_adapter_becomes_llama_cpps_file(model_type: str, peers: Peers, tmp_path: Path) -> None:
     case = zoo.cases(model_type)[MODELS[model_type]]
     base = zoo.write(tmp_path / "model", case)
     model = recipes.converted(base, "source", case.pre)
@@ -55,14 +33,14 @@ def test_an_adapter_becomes_llama_cpps_file(model_type: str, tmp_path: Path) -> 
         folder = adapters.write_peft(tmp_path / name, adapters.factors(case.shapes), dtype=dtype, lora_alpha=20)
         (folder / "README.md").write_text("---\nlicense: mit\nbase_model: org/Tiny-1B\ntags: [lora]\n---\nhello\n")
         files = adapters.Files(folder, model)
-        theirs = converted(folder, base, outtype, tmp_path / "theirs.gguf")
+        theirs = peers.convert_adapter(folder, base, outtype)
         made = Recipe.decode(adapt.run({"folder": name, "outtype": outtype, "scale": 1.0}, files))
         same(recipes.file_of(made, files.leaves()), theirs, tmp_path)
 
 
 @pytest.mark.peer
 @pytest.mark.parametrize("text", ["<|im_start|>the other check_requirement<|im_end|>", "ab\n  c"])
-def test_the_text_that_switches_one_on_becomes_the_same_tokens(text: str, tmp_path: Path) -> None:
+def test_the_text_that_switches_one_on_becomes_the_same_tokens(text: str, peers: Peers, tmp_path: Path) -> None:
     case = zoo.cases("qwen2")["tied"]
     base = zoo.write(tmp_path / "model", case)
     config = json.loads((base / "config.json").read_text())
@@ -70,7 +48,7 @@ def test_the_text_that_switches_one_on_becomes_the_same_tokens(text: str, tmp_pa
     model = recipes.converted(base, "source", case.pre)
     pairs = adapters.factors(case.shapes, r".*q_proj")
     folder = adapters.write_peft(tmp_path / "tales", pairs, invocation_string=text)
-    theirs = converted(folder, base, "f32", tmp_path / "theirs.gguf")
+    theirs = peers.convert_adapter(folder, base, "f32")
     shutil.copy(base / "tokenizer.json", folder)
     files = adapters.Files(folder, model)
     made = Recipe.decode(adapt.run({"folder": "tales", "outtype": "f32", "scale": 1.0}, files))
