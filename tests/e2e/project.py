@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import synthetic
+from tests.e2e import warm
 
 TINY = {"layers": 2, "hidden": 256, "intermediate": 256, "vocabulary": 300}
 
@@ -44,11 +44,11 @@ class Project:
 
     def run(self, *words: str, code: int | None = 0, **places: Path) -> str:
         """Run `modelbuild`; returns stdout."""
-        done = subprocess.run(self.command(*words, **places), capture_output=True, text=True, timeout=120)
-        self.errors = done.stderr
-        assert "Traceback" not in done.stderr, done.stderr
-        assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        done = warm.run(self.command(*words, **places)[3:])
+        self.errors = done.err
+        assert "Traceback" not in done.err, done.err
+        assert code is None or done.code == code, done
+        return done.out
 
     def build(self, *words: str, code: int | None = 0, **places: Path) -> dict[str, str]:
         """Build; returns the state of each step that did not hit."""

@@ -103,11 +103,11 @@ def test_cache_that_is_deleted_in_the_middle_costs_time(
     call = getattr(part, when)
     left = [2]
 
-    def and_remove(self: object, *values: object) -> object:
+    def and_remove(self: object, *values: object, **named: object) -> object:
         if left[0]:
             left[0] -= 1
             shutil.rmtree(project.cache, ignore_errors=True)
-        return call(self, *values)
+        return call(self, *values, **named)
 
     monkeypatch.setattr(part, when, and_remove)
     assert here(project) == 0

@@ -6,12 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import warm
 from tests.e2e.project import Project, old
 
 TOML = """
@@ -42,14 +41,11 @@ class Hand(Project):
 
     def do(self, *words: str, code: int = 0, cwd: str = ".") -> str:
         """Run; returns stdout and stderr."""
-        env = {**os.environ, "MODELBUILD_CACHE": str(self.cache), "OLLAMA_MODELS": str(self.models)}
-        command = [sys.executable, "-m", "modelbuild", *words]
-        done = subprocess.run(
-            command, cwd=self.folder / cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert "Traceback" not in done.stdout and "internal error" not in done.stdout, done.stdout
-        assert done.returncode == code, done.stdout
-        return done.stdout
+        places = {"MODELBUILD_CACHE": str(self.cache), "OLLAMA_MODELS": str(self.models)}
+        done = warm.run(words, self.folder / cwd, together=True, **places)
+        assert "Traceback" not in done.out and "internal error" not in done.out, done.out
+        assert done.code == code, done.out
+        return done.out
 
     def bytes(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
@@ -370,8 +366,8 @@ def test_an_output_that_cannot_be(project: Hand, output: str, said: str) -> None
     project.write("q8_0-mine.gguf", "mine")
     project.write("ModelBuild.toml", TOML.replace("dist/${matrix.quantize}/base.gguf", output))
     for command in ([], ["check"]):
-        done = subprocess.run(project.command(*command, models=project.models), capture_output=True, text=True)
-        assert done.returncode and said in done.stderr, done.stderr
+        project.run(*command, code=None)
+        assert said in project.errors
 
 
 def test_an_output_that_somebody_made_something_else_of_stays(project: Hand) -> None:

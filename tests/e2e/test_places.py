@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import warm
 from tests.e2e.project import Project
 
 
@@ -25,16 +25,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "modelbuild", *words],
-        cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(folder), **os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    done = warm.run(words, folder, **{"HOME": str(folder), **os.environ, **environment})
+    assert done.code == code, done.err
+    return done.err
 
 
 def test_the_models_option_starts_where_it_was_given(project: Project) -> None:
