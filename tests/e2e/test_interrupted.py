@@ -36,22 +36,27 @@ parameters = { temperature = 0.5, stop = ["a", "b"] }
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path / "project")
+def begun(folder: Path) -> Project:
+    project = Project(folder)
     project.write("ModelBuild.toml", TOML)
     project.checkpoint(layers=6, intermediate=2048)
     return project
 
 
-def clean_tree(project: Project) -> dict[str, bytes]:
-    clean = project.folder.parent / "clean"
-    project.build(models=clean, cache=project.folder.parent / "clean-cache")
-    return project.tree(clean)
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return begun(tmp_path / "project")
 
 
-def test_killed_at_any_moment_the_next_build_goes_on(project: Project) -> None:
-    expected = clean_tree(project)
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a build makes that nothing interrupts."""
+    project = begun(tmp_path_factory.mktemp("clean") / "project")
+    project.build()
+    return project.tree()
+
+
+def test_killed_at_any_moment_the_next_build_goes_on(project: Project, expected: dict[str, bytes]) -> None:
     moments = random.Random(5)
     begun = time.perf_counter()
     project.build()
@@ -99,7 +104,7 @@ def test_interrupts_are_clean(project: Project) -> None:
     project.check()
 
 
-def test_two_builds_at_once_share_the_work(project: Project) -> None:
+def test_two_builds_at_once_share_the_work(project: Project, expected: dict[str, bytes]) -> None:
     processes = [subprocess.Popen(project.command("--json"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -111,7 +116,7 @@ def test_two_builds_at_once_share_the_work(project: Project) -> None:
     ]
     assert len(ran) == len(set(ran))
     project.check()
-    assert project.tree() == clean_tree(project)
+    assert project.tree() == expected
 
 
 as_root = pytest.mark.skipif(
@@ -124,7 +129,7 @@ as_root = pytest.mark.skipif(
     ("full", "size"),
     [("models", "300k"), ("models", "2m"), ("models", "9m"), ("cache", "60k"), ("cache", "150k"), ("cache", "220k")],
 )
-def test_full_disk_is_an_error_and_loses_nothing(project: Project, size: str, full: str) -> None:
+def test_full_disk_is_an_error_and_loses_nothing(project: Project, size: str, full: str, expected: dict[str, bytes]) -> None:
     """In a mount namespace of its own: a build onto a small tmpfs, then one with the tmpfs grown."""
     place = project.folder / full
     place.mkdir()
@@ -149,7 +154,7 @@ cp -a {project.models}/. {project.folder}/finished
     if (project.folder / "after/manifests").exists():
         project.check(project.folder / "after")
     project.check(project.folder / "finished")
-    assert project.tree(project.folder / "finished") == clean_tree(project)
+    assert project.tree(project.folder / "finished") == expected
 
 
 def unprivileged(project: Project, *words: str) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import conftest  # noqa: F401 (what holds for every test holds here)
+
 LIMIT = 120
 """Seconds after which a command is killed."""
 ROOT = Path(__file__).parents[2]

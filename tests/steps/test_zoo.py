@@ -102,7 +102,10 @@ def made(folder: Path, pre: str | None, scratch: Path, memory: int = 64 << 20) -
 def test_checkpoint_becomes_the_recorded_file(model_type: str, name: str, tmp_path: Path) -> None:
     case = zoo.cases(model_type)[name]
     folder = zoo.write(tmp_path / "model", case)
-    found, expected = record(made(folder, case.pre, tmp_path)), golden(model_type)[name]
+    files, expected = made(folder, case.pre, tmp_path), golden(model_type)[name]
+    if {outtype: hashlib.sha256(path.read_bytes()).hexdigest() for outtype, path in files.items()} == expected["files"]:
+        return
+    found = record(files)
     for part in ("metadata", "tensors", "files"):
         assert list(found[part]) == list(expected[part])
         for key in found[part]:

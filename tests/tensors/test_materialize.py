@@ -164,7 +164,7 @@ def leave_cache(path: Path) -> None:
     if not hasattr(os, "RWF_NOWAIT"):
         pytest.skip("this system does not say what is in the page cache")
     with path.open("rb") as file:
-        os.fsync(file.fileno())
+        os.fdatasync(file.fileno())
         for _ in range(5):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             if not cached(path, path.stat().st_size // 2):
