@@ -16,10 +16,10 @@ import pytest
 
 from tests.e2e.project import Project
 
-KILLS = int(os.environ.get("MODELBUILD_KILLS", "6"))
+KILLS = int(os.environ.get("MODELBUILD_KILLS", "4"))
 """SIGKILLs of the kill test; .ci/run asks for 100."""
 
-INTERRUPTS = 5
+INTERRUPTS = 3
 
 TOML = """
 [defaults]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def spelled(value: Any, depth: int = 0) -> str:
     return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
-def made(folder: Path, pre: str | None, scratch: Path, memory: int = 64 << 20) -> dict[str, Path]:
+def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) -> dict[str, Path]:
     """The files that a checkpoint becomes, by outtype."""
     inputs = recipes.Folder(folder)
     regions = {
@@ -84,7 +84,7 @@ def made(folder: Path, pre: str | None, scratch: Path, memory: int = 64 << 20) -
     }
     found = {}
     with ThreadPoolExecutor(2) as pool:
-        for outtype in zoo.OUTTYPES:
+        for outtype in outtypes:
             recipe = recipes.converted(folder, outtype, pre)
             found[outtype] = scratch / f"{outtype}.gguf"
             with found[outtype].open("wb") as file:
@@ -93,23 +93,36 @@ def made(folder: Path, pre: str | None, scratch: Path, memory: int = 64 << 20) -
                     file.fileno(),
                     find=lambda keys: {},
                     open_leaf=regions.__getitem__,
-                    resources=Resources(pool, 2, memory, threading.Event()),
+                    resources=Resources(pool, 2, 64 << 20, threading.Event()),
                 )
     return found
 
 
-@pytest.mark.parametrize(("model_type", "name"), CASES)
-def test_checkpoint_becomes_the_recorded_file(model_type: str, name: str, tmp_path: Path) -> None:
+def check(model_type: str, name: str, scratch: Path, outtypes: Sequence[str]) -> None:
     case = zoo.cases(model_type)[name]
-    folder = zoo.write(tmp_path / "model", case)
-    files, expected = made(folder, case.pre, tmp_path), golden(model_type)[name]
-    if {outtype: hashlib.sha256(path.read_bytes()).hexdigest() for outtype, path in files.items()} == expected["files"]:
+    folder = zoo.write(scratch / "model", case)
+    files, expected = made(folder, case.pre, scratch, outtypes), golden(model_type)[name]
+    if all(hashlib.sha256(path.read_bytes()).hexdigest() == expected["files"][each] for each, path in files.items()):
         return
-    found = record(files)
+    found = record(made(folder, case.pre, scratch, zoo.OUTTYPES))
     for part in ("metadata", "tensors", "files"):
         assert list(found[part]) == list(expected[part])
         for key in found[part]:
             assert found[part][key] == expected[part][key], key
+
+
+COPIED, QUANTIZED = "auto", "q8_0"
+
+
+@pytest.mark.parametrize(("model_type", "name"), CASES)
+def test_checkpoint_becomes_the_recorded_file(model_type: str, name: str, tmp_path: Path) -> None:
+    check(model_type, name, tmp_path, (COPIED, QUANTIZED))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("model_type", "name"), CASES)
+def test_checkpoint_becomes_the_recorded_file_in_every_outtype(model_type: str, name: str, tmp_path: Path) -> None:
+    check(model_type, name, tmp_path, [each for each in zoo.OUTTYPES if each not in (COPIED, QUANTIZED)])
 
 
 @pytest.mark.parametrize("model_type", zoo.model_types())
