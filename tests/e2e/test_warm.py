@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import warm
 from tests.e2e.project import Project
 
@@ -46,6 +48,21 @@ def test_the_streams_of_a_fork_are_pipes(tmp_path: Path) -> None:
     assert apart.code == together.code == 1 and (apart.out, together.err) == ("", "")
     assert "/dev/stdout: is not a regular file" in apart.err
     assert "/dev/stdout: is not a regular file" in together.out
+
+
+@pytest.mark.parametrize("code", [0, 2, 130, 255, -9])
+def test_every_exit_code_is_told(code: int, tmp_path: Path) -> None:
+    # What an architecture of another package does while it is imported, the program does.
+    act = f"import os, signal; os.kill(os.getpid(), signal.SIGKILL) if {code} < 0 else os._exit({code})"
+    (tmp_path / "ending.py").write_text(act)
+    info = tmp_path / "ending-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ending\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[modelbuild.architectures]\nEndingForCausalLM = ending:x\n")
+    weights = Project(tmp_path).checkpoint()
+    config = weights / "config.json"
+    config.write_text(config.read_text().replace("LlamaForCausalLM", "EndingForCausalLM"))
+    assert warm.run(["check", "./weights"], tmp_path, PYTHONPATH=f"{warm.ROOT}:{tmp_path}").code == code
 
 
 def test_imports_decide_nothing_but_the_names_of_files() -> None:

@@ -52,7 +52,9 @@ def run(words: Sequence[str], folder: Path = ROOT, together: bool = False, **env
         os.close(end)
     with ThreadPoolExecutor(2) as pool:
         said = list(pool.map(_all, (out[0], err[0])))
-    return Done(int.from_bytes(server.recv(1), signed=True), *said)
+    code = server.recv(2)
+    assert code, "the forking process has ended"
+    return Done(int.from_bytes(code, signed=True), *said)
 
 
 def _all(pipe: int) -> str:
@@ -122,7 +124,7 @@ def _serve() -> None:
             asked = bytearray()
             while len(asked) < int.from_bytes(size):
                 asked += client.recv(1 << 20)
-            client.sendall(_fork(json.loads(asked), streams).to_bytes(1, signed=True))
+            client.sendall(_fork(json.loads(asked), streams).to_bytes(2, signed=True))
 
 
 if __name__ == "__main__":
