@@ -200,6 +200,9 @@ class Project(_Table):
     )
     models: str = Field("", description="The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.")
     default: list[str] = Field([], description="The targets to build when none is named; default: everything.")
+    include: list[str] = Field(
+        [], description="Globs of other files named ModelBuild.toml, each a part with models of its own."
+    )
 
 
 class Ftype(_Table):

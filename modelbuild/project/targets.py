@@ -5,18 +5,21 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import Name
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
-from modelbuild.words import did_you_mean, listed, nearest
+from modelbuild.words import did_you_mean, did_you_mean_within, listed, nearest
 
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant
+
+
+T = TypeVar("T")
 
 
 def displayed_in_full(text: str) -> str | None:
@@ -34,18 +37,30 @@ class Words(NamedTuple):
     known    the groups and the models, for errors
     default  labels of the variants that no target at all stands for
     untold   word -> the model that it means, whatever tag follows, since its rows cannot be told
+    parts    the file of a part of the project -> its name
+    part     the part whose words come first: 'chat' is its 'PART/chat'; "" for the whole project
     """
 
     labels: Mapping[str, Sequence[str]]
     known: Sequence[str]
     default: Sequence[str]
     untold: Mapping[str, str]
+    parts: Mapping[str, str] = {}
+    part: str = ""
+
+    def within(self, part: str) -> Words:
+        """The same as seen from a part; no target at all means what the part builds."""
+        return self._replace(part=part, default=self.labels.get(part, ())) if part else self
 
     def resolve(self, target: str) -> set[str] | None:
         """Labels of the variants that a target means; None where it means nothing."""
+        own = self._resolve(f"{self.part}/{target}") if self.part else None
+        return self._resolve(target) if own is None else own
+
+    def _resolve(self, target: str) -> set[str] | None:
         if target in self.labels:
             return set(self.labels[target])
-        if label := self.untold.get(target.rpartition(":")[0]):
+        if label := _untold(target, self.untold):
             return {label}
         if not GLOB.search(target):
             # Another spelling of a name: `library/chat`, or with the registry's host.
@@ -67,6 +82,7 @@ class Words(NamedTuple):
     def unknown(self, target: str) -> Error:
         """The error for a target that means nothing."""
         model, _, row = target.rpartition(":")
+        model = self._whole(model)
         if rows := self._rows(model):
             what, facts = f"model '{model}' has no row '{row}'", [("rows", listed(rows))]
             return Error(what, facts=facts, hint=_meant_row(model, row, rows))
@@ -77,10 +93,18 @@ class Words(NamedTuple):
     def near(self, text: str) -> str | None:
         """A hint that names what a misspelled word was meant for."""
         model, _, row = text.rpartition(":")
+        model = self._whole(model)
         if rows := self._rows(model):
             near = nearest(row, rows)
             return f"did you mean '{model}:{near}'?" if near else f"model '{model}' has the rows {listed(rows)}"
-        return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
+        own = [word.removeprefix(f"{self.part}/") for word in self.known if word.startswith(f"{self.part}/")]
+        near = did_you_mean(text, own) if self.part else None
+        return near or did_you_mean_within(text, self.known) or did_you_mean(text, self.labels)
+
+    def _whole(self, model: str) -> str:
+        """What the whole project calls a model."""
+        whole = f"{self.part}/{model}"
+        return whole if self.part and whole in self.known else model
 
     def misspelled(self, text: str) -> str | None:
         """A hint for what is nearly a word of the project, and hardly the name of a model elsewhere.
@@ -91,7 +115,9 @@ class Words(NamedTuple):
         if row and any(label.startswith(f"{model}:") for label in self.labels.get(model, ())):
             return self.near(text)
         numbers = re.findall(r"\d+", text)
-        near = nearest(text, (word for word in self.labels if re.findall(r"\d+", word) == numbers), 0.75)
+        own = (word.removeprefix(f"{self.part}/") for word in self.labels) if self.part else ()
+        words = (*own, *self.labels)
+        near = nearest(text, (word for word in words if re.findall(r"\d+", word) == numbers), 0.75)
         return f"did you mean '{near}'?" if near else None
 
     def _rows(self, model: str) -> list[str]:
@@ -100,6 +126,13 @@ class Words(NamedTuple):
             return []
         own = [label.removeprefix(f"{model}:") for label in self.labels[model] if label.startswith(f"{model}:")]
         return own or sorted(word.removeprefix(f"{model}:") for word in self.labels if word.startswith(f"{model}:"))
+
+
+def _untold(text: str, models: Mapping[str, T]) -> T | None:
+    """What is known of the model that a word with a tag means whose rows cannot be told, or of its part."""
+    model = text.rpartition(":")[0]
+    part, slash, _ = text.partition("/")
+    return models.get(model, models.get(part + "/") if slash else None)
 
 
 def _meant_row(model: str, row: str, rows: Sequence[str]) -> str | None:
@@ -131,11 +164,13 @@ class Targets:
 
     called   all variants, and what stands for those that are broken
     default  target patterns that no target at all stands for; empty: everything
+    parts    the file of a part, relative to the project -> its name
     """
 
     groups: Mapping[str, Sequence[str]]
     called: tuple[Variant | Broken, ...]
     default: Sequence[str]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def spellings(self) -> Mapping[str, set[int]]:
@@ -154,7 +189,7 @@ class Targets:
         known = list(dict.fromkeys([*self.groups, *(each.model for each in self.called if each.model)]))
         all_ = tuple(each.label for each in self.called)
         untold = {word: self.called[number].label for word, number in self._untold.items()}
-        words = Words(labels, known, all_, untold)
+        words = Words(labels, known, all_, untold, self.parts)
         # A target of `default` that matches nothing has been told of.
         chosen = {label for target in self.default for label in words.resolve(target) or ()}
         return words._replace(default=[label for label in all_ if label in chosen]) if self.default else words
@@ -172,11 +207,18 @@ class Targets:
 
     def _meant_untold(self, text: str) -> set[int]:
         """The model that is called so up to its tag, where its rows cannot be told."""
-        number = self._untold.get(text.rpartition(":")[0])
+        number = _untold(text, self._untold)
         return set() if number is None else {number}
 
-    def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
-        """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
+    def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]:
+        """What FROM means by a name of this project: one variant, or all rows of a model without a default row.
+
+        Names of the `part` that says it come first.
+        """
+        own = self._candidates(f"{part}/{text}") if part else ()
+        return own or self._candidates(text)
+
+    def _candidates(self, text: str) -> tuple[Variant | Broken, ...]:
         rows = [each for each in self.called if each.model == text]
         if rows:
             return tuple(each for each in rows if each.is_default) or tuple(rows)
