@@ -283,7 +283,7 @@ def _words(settings: Settings, *, models: bool = False) -> Collection[str]:
 
         with tempfile.TemporaryDirectory() as cache:
             return _words(settings._replace(cache=cache), models=models)
-    return words.known if models else words.labels.keys()
+    return words.known if models else words.written(words.labels)
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:

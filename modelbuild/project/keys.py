@@ -232,8 +232,7 @@ def holds_references(value: Any) -> bool:
 
 
 def _quantize(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
-    if mixes is not None:
-        yield Part((), value, partial(ftype, mixes=mixes))
+    yield from () if mixes is None else [Part((), value, partial(ftype, mixes=mixes))]
 
 
 def _parameters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:

@@ -69,12 +69,11 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
         if "include" in declared.table("project"):
             others = parts.Reading(declared, namespace, folder, given, texts, keep).included(problems)
         finder = discovery.Finder(texts.root, folder, observed)
-        found = modelfiles.discover(declared, finder, texts, problems, others.folders(texts.root))
+        found = modelfiles.discover(declared, finder, texts, problems, others.folders)
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
     every = [Part("", declared, found, namespace), *others.parts]
-    loaded = _Loaded(every, given, texts, problems, is_whole=not others.broken)
-    targets = loaded.targets(others)
+    targets = _Loaded(every, others, given, texts, problems).targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
@@ -107,12 +106,14 @@ def _models_folder(declared: Toml, texts: Texts) -> str | None:
 
 
 class _Loaded:
-    """The models of all parts of a project, together. `is_whole`: no part is missing."""
+    """The models of all parts of a project, together; `others` are those besides its own text."""
 
     def __init__(
-        self, every: Sequence[Part], given: Overrides, texts: Texts, problems: Problems, *, is_whole: bool
+        self, every: Sequence[Part], others: Included, given: Overrides, texts: Texts, problems: Problems
     ) -> None:
+        is_whole = not others.broken
         self._every = every
+        self._others = others
         self._given = given
         self._texts = texts
         self._problems = problems
@@ -128,9 +129,10 @@ class _Loaded:
             self._family[part.name].tell_unmatched(part.toml.problems)
             _take(problems, part)
         self._names = [models.address(name) for models in self._family.values() for name in models.names]
-        if not self._names and not problems and is_whole:
-            what = "no model: neither a [model.NAME] nor a Modelfile"
-            problems.warn(Error(what, path=self._top.file))
+        for part in every if not problems else ():
+            if not self._family[part.name].names and (part.name or (is_whole and len(every) == 1)):
+                what = "no model: neither a [model.NAME] nor a Modelfile"
+                problems.warn(Error(what, path=part.top.file))
         if is_whole and not problems and {each.model for each in self._variants} == set(self._names):
             # A model of which something is wrong may be what uses them.
             self._warn_of_unused()
@@ -168,10 +170,11 @@ class _Loaded:
         """The variants of a part's models; what the models may be called whose variants cannot be told is guessed."""
         problems = part.toml.problems
         models = self._family[part.name]
+        folders = self._others.folders
         for laid in models.laid(self._given, problems):
             around = self._around_of(part, laid)
             made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
-            made = [part.addressed(each) for each in made]
+            made = [part.addressed(each, folders) for each in made]
             if laid.is_all:
                 yield from made
             if not made or not laid.is_all:
@@ -219,10 +222,10 @@ class _Loaded:
                 # After a file a model may have been named before.
                 yield Broken("", label, tuple(errors), None if name.startswith("./") else ())
 
-    def targets(self, others: Included) -> Targets:
+    def targets(self) -> Targets:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
-        called = (*self._sorted_out(), *others.broken)
-        targets = grouping.targets(self._every, others.names, called, self._problems)
+        called = (*self._sorted_out(), *self._others.broken)
+        targets = grouping.targets(self._every, self._others.names, called, self._problems)
         return replace(targets, called=(*called, *self._beside_models(called)))
 
 

@@ -37,7 +37,7 @@ def discover(
 ) -> dict[str, str]:
     """Find and parse the Modelfiles that the globs of a TOML match, less those that a table names: model -> path.
 
-    Those in the folders of the project's `parts` are the parts' own.
+    Those in the folders of `parts`, relative to the project's, are the parts' own.
     """
     return _Discovery(toml, finder, texts, problems, parts).found()
 
@@ -102,7 +102,7 @@ class _Discovery:
         return sorted(paths)
 
     def _is_of_a_part(self, path: str) -> bool:
-        return any(path.startswith(os.path.join(folder, "")) for folder in self.parts)
+        return any(path.startswith(os.path.join(self.texts.root, folder, "")) for folder in self.parts)
 
     def _near(self, pattern: str) -> str | None:
         """A hint for a glob that begins with a folder (or is a file) that is not there."""

@@ -48,12 +48,23 @@ class Part:
         table, dot, name = word.partition(".")
         return f"{table}.{self.name}/{name}" if word.startswith("[") and dot else f"{self.name}/{word}"
 
-    def addressed(self, variant: Variant) -> Variant:
-        """A variant that is called as in the whole project, and looks for its base in the part first."""
-        if not self.name:
+    def addressed(self, variant: Variant, folders: Mapping[str, str]) -> Variant:
+        """A variant that is called as in the whole project. `folders` are those of parts, with the parts' names.
+
+        A FROM looks in the part first in whose folder it is written, whichever model it has come to.
+        """
+        if not folders:
             return variant
-        froms = tuple(line._replace(part=self.name) for line in variant.froms)
+        froms = tuple(line._replace(part=_part_of(line.place.file, folders)) for line in variant.froms)
         return replace(variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms)
+
+
+def _part_of(file: str, folders: Mapping[str, str]) -> str:
+    """The part to which a file belongs; "" for the project itself."""
+    folder = os.path.dirname(file)
+    while folder and folder not in folders:
+        folder = os.path.dirname(folder)
+    return folders.get(folder, "")
 
 
 class Included(NamedTuple):
@@ -63,9 +74,10 @@ class Included(NamedTuple):
     broken: Sequence[Broken]
     names: Mapping[str, str]
 
-    def folders(self, root: str) -> list[str]:
-        """The folders of all parts; `root` is that of the project."""
-        return [os.path.join(root, os.path.dirname(file)) for file in self.names]
+    @property
+    def folders(self) -> Mapping[str, str]:
+        """The folders of all parts, relative to the project's, and the parts' names."""
+        return {os.path.dirname(file): name for file, name in self.names.items()}
 
 
 def namespace(declared: Toml) -> str | None:
@@ -117,6 +129,7 @@ class Reading:
             if errors := [*self._misnamed(part)]:
                 parts = [each for each in parts if each is not part]
                 broken.append(Broken("", part.top.file, errors))
+                names[part.top.file] = part.top.file
         if not broken:
             known = {name for each in (self._own, *(part.toml for part in parts)) for name in each.table("vars")}
             problems.add(*toml.unknown_variables(self._given, known))

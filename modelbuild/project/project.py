@@ -53,18 +53,21 @@ class Project:
         chosen = self.targets.words.select(targets)
         return tuple(each for each in self.variants if each.label in chosen)
 
-    def candidates(self, line: From) -> tuple[Variant | Broken, ...]:
-        """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
-        return self.targets.candidates(line.text, line.part)
+    def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]:
+        """What FROM means by a name of this project: one variant, or all rows of a model without a default row.
+
+        Names of the `part` that says it come first.
+        """
+        return self.targets.candidates(text, part)
 
     def names_part(self, line: From) -> bool:
         """Whether a FROM spells out a model of a part, as 'PART/MODEL'."""
         part, slash, _ = line.text.partition("/")
-        return bool(slash) and part in self.targets.parts.values() and bool(self.candidates(line))
+        return bool(slash) and part in self.targets.parts.values() and bool(self.candidates(line.text, line.part))
 
-    def misspelled(self, line: From) -> str | None:
+    def misspelled(self, text: str, part: str = "") -> str | None:
         """A hint that names the model of this project that a FROM was meant for."""
-        return self.targets.words.within(line.part).misspelled(line.text)
+        return self.targets.words.within(part).misspelled(text)
 
 
 def is_shared(place: Place) -> bool:

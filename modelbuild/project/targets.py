@@ -50,7 +50,7 @@ class Words(NamedTuple):
 
     def within(self, part: str) -> Words:
         """The same as seen from a part; no target at all means what the part builds."""
-        return self._replace(part=part, default=self.labels.get(part, ())) if part else self
+        return self._replace(part=part, default=self.labels.get(part, (part,))) if part else self
 
     def resolve(self, target: str) -> set[str] | None:
         """Labels of the variants that a target means; None where it means nothing."""
@@ -68,6 +68,12 @@ class Words(NamedTuple):
             return set(self.labels[whole]) if whole and whole in self.labels else None
         matches = re.compile(fnmatch.translate(target)).match
         return {label for word, labels in self.labels.items() if matches(word) for label in labels} or None
+
+    def written(self, words: Iterable[str]) -> list[str]:
+        """Words as they may be written: those of the part also without its name, and first."""
+        words, above = list(words), f"{self.part}/"
+        own = [word.removeprefix(above) for word in words if word.startswith(above)] if self.part else []
+        return [*own, *words]
 
     def select(self, targets: Iterable[str]) -> set[str]:
         """Labels of the variants that targets mean, or of the default ones. Raises Errors for those that mean nothing."""
@@ -97,9 +103,8 @@ class Words(NamedTuple):
         if rows := self._rows(model):
             near = nearest(row, rows)
             return f"did you mean '{model}:{near}'?" if near else f"model '{model}' has the rows {listed(rows)}"
-        own = [word.removeprefix(f"{self.part}/") for word in self.known if word.startswith(f"{self.part}/")]
-        near = did_you_mean(text, own) if self.part else None
-        return near or did_you_mean_within(text, self.known) or did_you_mean(text, self.labels)
+        known = self.written(self.known)
+        return did_you_mean_within(text, known) or did_you_mean(text, self.labels)
 
     def _whole(self, model: str) -> str:
         """What the whole project calls a model."""
@@ -115,8 +120,7 @@ class Words(NamedTuple):
         if row and any(label.startswith(f"{model}:") for label in self.labels.get(model, ())):
             return self.near(text)
         numbers = re.findall(r"\d+", text)
-        own = (word.removeprefix(f"{self.part}/") for word in self.labels) if self.part else ()
-        words = (*own, *self.labels)
+        words = self.written(self.labels)
         near = nearest(text, (word for word in words if re.findall(r"\d+", word) == numbers), 0.75)
         return f"did you mean '{near}'?" if near else None
 
