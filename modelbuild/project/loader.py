@@ -119,6 +119,7 @@ class _Loaded:
         self._problems = problems
         self._top = every[0].top
         self._guessed: dict[str, set[str]] = {}
+        self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
         self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
         self._family: dict[str, Models] = {}
         for part in every:
@@ -173,6 +174,7 @@ class _Loaded:
         folders = self._others.folders
         for laid in models.laid(self._given, problems):
             around = self._around_of(part, laid)
+            self._extended[part.name].update(laid.parts)
             made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
             made = [part.addressed(each, folders) for each in made]
             if laid.is_all:
@@ -183,10 +185,11 @@ class _Loaded:
                 self._guessed[models.address(laid.model)] = words
 
     def _warn_of_unused(self) -> None:
-        documents = [part.toml.document for part in self._every]
         mixed = {(each.mix_table.file, each.quantize) for each in self._variants if each.mix_table}
         for part in self._every:
-            users = [documents[0], part.toml.document] if part.name else documents
+            # All see the variables of the project's own text; those of a part also fill in what the part extends.
+            seen = self._extended[part.name]
+            users = [each.toml.document for each in self._every if not part.name or each.name in seen]
             self._problems.warn_of_some(
                 unused.variables(part.toml.table("vars"), users, self._every[0].toml.sets, part.top)
             )
