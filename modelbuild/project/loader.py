@@ -122,8 +122,9 @@ class _Loaded:
         self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
         self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
         self._family: dict[str, Models] = {}
+        broken = {each.label: each.errors for each in others.broken if each.model}
         for part in every:
-            Models(part.toml, part.found, texts, part.name, self._family)
+            Models(part.toml, part.found, texts, part.name, self._family, broken)
         self._around = dict(self._surroundings())
         self._variants = [each for part in every for each in self._of_part(part)]
         for part in every:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Error, Problems
@@ -45,6 +46,7 @@ class Models:
 
     part    the part of the project whose text it is; "" for the project's own
     family  the models of all parts by part, of the project's own text first; this one adds itself
+    broken  what is wrong with the parts that are not among them
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Models:
         texts: Texts,
         part: str = "",
         family: dict[str, Models] | None = None,
+        broken: Mapping[str, Sequence[Error]] = MappingProxyType({}),
     ) -> None:
         self.found = found
         self.part = part
@@ -61,6 +64,7 @@ class Models:
         self._texts = texts
         self._family = {} if family is None else family
         self._family[part] = self
+        self._broken = broken
         self._tables: Mapping[str, Mapping[str, Any]] = toml.table("model")
         self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
         self._globs = [(_matcher(name), name) for name in self._tables if GLOB.search(name)]
@@ -164,7 +168,9 @@ class Models:
                 problems.add(self._circle(links[links.index(link) :]))
                 return tables, links, False
             if link is None:
-                if parent:
+                if errors := self._broken.get(parent.partition("/")[0]):
+                    problems.add(*errors)
+                elif parent:
                     what = f"'extends' names an unknown model: '{parent}'"
                     problems.add(place.error(what, hint=at._meant(parent.partition(":")[0])))
                 return tables, links, False
