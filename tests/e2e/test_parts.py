@@ -246,3 +246,20 @@ def test_a_kept_plan_knows_the_parts(mono: Mono, monkeypatch: pytest.MonkeyPatch
     assert mono.published() == {"vision/chat:latest"}
     mono.build()
     assert mono.published() == {"vision/chat:latest", "vision/tuned:latest"}
+
+
+def test_init_says_how_projects_become_parts(tmp_path: Path) -> None:
+    mono = Mono(tmp_path)
+    for team in ("a", "b"):
+        mono.write(f"teams/{team}/ModelBuild.toml", '[model.chat]\nfrom = "../../weights"\n')
+    mono.run("init")
+    assert "wrote ModelBuild.toml for 2 projects" in mono.errors.replace(f"{tmp_path}/", "")
+    mono.checkpoint(layers=1)
+    assert set(mono.state()) == {"a/chat", "b/chat"}
+    (tmp_path / "ModelBuild.toml").unlink()
+    mono.write("more/x/c/ModelBuild.toml", "")
+    mono.run("init")
+    assert 'left out 3 projects; to make them parts of this one: include = ["**/ModelBuild.toml"]' in mono.errors
+    assert set(mono.state()) == {"weights"}
+    mono.write("ModelBuild.toml", '[project]\ninclude = ["**/ModelBuild.toml"]\n')
+    assert set(mono.state()) == {"a/chat", "b/chat"}
