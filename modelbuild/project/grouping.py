@@ -72,14 +72,13 @@ def _lists(part: Part) -> Iterator[_List]:
 def _meant(part: Part, member: str, known: Targets) -> str:
     """A member as the whole project calls it: a part's own words come first."""
     whole = part.address(member)
-    own = part.name and member and (whole in known.groups or known.words.resolve(whole) is not None)
+    own = part.name and member and known.means(whole)
     return whole if own else member
 
 
 def _check(each: _List, made: Targets, problems: Problems) -> None:
-    words = made.words.within(each.part.name)
     for number, member in enumerate(each.members):
-        if not member or _meant(each.part, member, made) in made.groups or words.resolve(member) is not None:
+        if not member or made.means(_meant(each.part, member, made)):
             continue
         if GLOB.search(member):
             problems.warn(each.place.at(number).error(f"'{member}' matches nothing"))
@@ -87,7 +86,7 @@ def _check(each: _List, made: Targets, problems: Problems) -> None:
             # Of a model that is wrong in itself nobody knows what its variants are called.
             concerned = f"[group.{each.group}]" if each.part.name else part_of(each.place.key)
             found = problems if concerned is None else problems.of(concerned)
-            found.add(each.place.at(number).placed(words.unknown(member)))
+            found.add(each.place.at(number).placed(made.words.within(each.part.name).unknown(member)))
 
 
 def _refuse_circles(lists: Sequence[_List], made: Targets, problems: Problems) -> None:

@@ -114,6 +114,7 @@ class _Loaded:
         is_whole = not others.broken
         self._every = every
         self._others = others
+        self._folders = others.folders
         self._given = given
         self._texts = texts
         self._problems = problems
@@ -172,12 +173,11 @@ class _Loaded:
         """The variants of a part's models; what the models may be called whose variants cannot be told is guessed."""
         problems = part.toml.problems
         models = self._family[part.name]
-        folders = self._others.folders
         for laid in models.laid(self._given, problems):
             around = self._around_of(part, laid)
             self._extended[part.name].update(laid.parts)
             made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
-            made = [part.addressed(each, folders) for each in made]
+            made = [part.addressed(each, self._folders) for each in made]
             if laid.is_all:
                 yield from made
             if not made or not laid.is_all:

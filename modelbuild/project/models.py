@@ -121,17 +121,25 @@ class Models:
 
     def tell_unmatched(self, problems: Problems) -> None:
         """Point out the globs, and the `--set` options, that match no model; after the models of all parts are laid."""
-        everywhere = [each.address(name) for each in self._family.values() for name in each.names]
         for name in sorted(self._unmatched - self._toml.malformed):
-            hint = did_you_mean(name.rstrip("*"), self.names if self.part else everywhere)
+            if name.partition("/")[0] in self._broken:
+                continue
+            hint = did_you_mean(name.rstrip("*"), self.names if self.part else self._everywhere())
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
+        everywhere = self._everywhere() if self._unset else []
         for each in self._unset.values():
+            if each.pattern.partition("/")[0] in self._broken:
+                continue
             is_glob = GLOB.search(each.pattern)
             what = f"matches no model: '{each.pattern}'" if is_glob else f"unknown model '{each.pattern}'"
             hint = did_you_mean_within(each.pattern, everywhere)
             if (model := each.pattern.partition(":")[0]) != each.pattern and model in everywhere:
                 hint = f"a key is set for all rows of a model: --set {model}.…"
             problems.add(each.place.error(what, hint=hint))
+
+    def _everywhere(self) -> list[str]:
+        """The models of all parts, as the whole project calls them."""
+        return [each.address(name) for each in self._family.values() for name in each.names]
 
     def _place(self, model: str) -> Place:
         if model in self._tables:
@@ -191,9 +199,7 @@ class Models:
         return _Link(self._above, text) if text in self._above.names else None
 
     def _meant(self, text: str) -> str | None:
-        return did_you_mean(text, self.names) or did_you_mean_within(
-            text, [each.address(name) for each in self._family.values() for name in each.names]
-        )
+        return did_you_mean(text, self.names) or did_you_mean_within(text, self._everywhere())
 
     def _circle(self, links: Sequence[_Link]) -> Error:
         """The error for models that extend one another in a cycle, the same wherever it is entered."""

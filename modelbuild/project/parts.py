@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,13 +123,14 @@ class Reading:
                 wrong.setdefault(name, []).append(
                     self._of_one_name(name, [f for f, each in names.items() if each == name])
                 )
-        broken = [_broken(name, errors) for name, errors in wrong.items()]
+        taken = self._taken()
+        broken = [_broken(name, errors, is_word=name not in taken) for name, errors in wrong.items()]
         parts = [part for part in parts if part.name not in wrong]
-        for part in parts:
-            if errors := [*self._misnamed(part)]:
-                parts = [each for each in parts if each is not part]
-                broken.append(Broken("", part.top.file, errors))
-                names[part.top.file] = part.top.file
+        for part in [part for part in parts if part.name in taken]:
+            parts.remove(part)
+            what = f"part '{part.name}' has the name of {taken[part.name]} in {self._own.top.file}"
+            broken.append(_broken(part.name, [_named(part).error(what, hint=_NAME_IT)], is_word=False))
+        names |= {file: file for file, name in names.items() if name in taken}
         if not broken:
             known = {name for each in (self._own, *(part.toml for part in parts)) for name in each.table("vars")}
             problems.add(*toml.unknown_variables(self._given, known))
@@ -146,7 +147,10 @@ class Reading:
         """The files that the globs take, each once, by folder."""
         here = self._own.top.at("project", "include")
         found: dict[str, None] = {}
-        for number, glob in enumerate(self._own.table("project")["include"]):
+        globs = self._own.table("project")["include"]
+        if not globs:
+            problems.warn(here.error("'include' is empty", hint="name a glob, or remove it", value=False))
+        for number, glob in enumerate(globs):
             place = here.at(number)
             with problems.at(place):
                 try:
@@ -196,13 +200,10 @@ class Reading:
         found = modelfiles.discover(declared, Finder(folder, self._models, self._observed), self._texts, problems)
         return name, Part(name, declared, found, said)
 
-    def _misnamed(self, part: Part) -> Iterator[Error]:
-        """A part whose name begins a word of the project's own text too."""
-        for table in ("group", "model"):
-            for word in self._own.table(table):
-                if word.partition("/")[0] == part.name and not GLOB.search(word):
-                    what = f"part '{part.name}' has the name of {table} '{word}' in {self._own.top.file}"
-                    yield _named(part).error(what, hint=_NAME_IT)
+    def _taken(self) -> dict[str, str]:
+        """How words of the project's own text begin, with one of them: 'acme' of the model 'acme/chat'."""
+        words = [(table, word) for table in ("group", "model") for word in self._own.table(table)]
+        return {word.partition("/")[0]: f"{table} '{word}'" for table, word in words if not GLOB.search(word)}
 
 
 _NAME_IT = 'give the part another name: [project] name = "…"'
@@ -218,9 +219,9 @@ def _named(part: Part) -> Place:
     return part.top.at("project", "name") if part.toml.table("project").get("name") else Place(part.top.file)
 
 
-def _broken(name: str, errors: Sequence[Error]) -> Broken:
-    """What stands for all models of a part, which nobody knows: a word of the project where it has a name."""
+def _broken(name: str, errors: Sequence[Error], *, is_word: bool) -> Broken:
+    """What stands for all models of a part, which nobody knows; its name is a word of the project, unless that means something else."""
     ordered = sorted(errors, key=lambda e: (e.path or "", e.line or 0, e.column or 0))
-    if not WORD.fullmatch(name):
+    if not is_word or not WORD.fullmatch(name):
         return Broken("", ordered[0].path or name, ordered)
     return Broken(name, name, ordered, words=(f"{name}/",))

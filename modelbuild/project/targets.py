@@ -253,12 +253,11 @@ class Targets:
     def _members(self, group: str) -> set[int]:
         """What a group means, with what is wrong with it. Inside a group its own name means the model of that name."""
         found: set[int] = set()
-        faults = {each.label: number for number, each in enumerate(self.called) if not each.model}
         seen = {group}
         todo = [group]
         while todo:
             current = todo.pop()
-            found |= {faults[f"[group.{current}]"]} if f"[group.{current}]" in faults else set()
+            found |= {self._faults[f"[group.{current}]"]} if f"[group.{current}]" in self._faults else set()
             for member in self.groups[current]:
                 if member in self.groups and member != current:
                     if member not in seen:
@@ -273,6 +272,30 @@ class Targets:
                     found |= self._meant_untold(member) or set(self._untold.values())
         return found
 
+    def means(self, word: str) -> bool:
+        """Whether a word can be a target."""
+        if word in self.groups or word in self.spellings or _untold(word, self._untold) is not None:
+            return True
+        if GLOB.search(word):
+            matches = re.compile(fnmatch.translate(word)).match
+            return bool(self._matching(word)) or any(map(matches, self.groups))
+        return displayed_in_full(word) in self.spellings
+
     def _matching(self, glob: str) -> set[int]:
         matches = re.compile(fnmatch.translate(glob)).match
-        return {number for word, numbers in self.spellings.items() if matches(word) for number in numbers}
+        part, slash, _ = glob.partition("/")
+        words = self._words_of_parts.get(part, ()) if slash and not GLOB.search(part) else self.spellings
+        return {number for word in words if matches(word) for number in self.spellings[word]}
+
+    @cached_property
+    def _words_of_parts(self) -> Mapping[str, Sequence[str]]:
+        """What stands before the first '/' of a word -> the words."""
+        found: dict[str, list[str]] = {}
+        for word in self.spellings:
+            found.setdefault(word.partition("/")[0], []).append(word)
+        return found
+
+    @cached_property
+    def _faults(self) -> Mapping[str, int]:
+        """What is wrong and no model, by its label -> its position in `called`."""
+        return {each.label: number for number, each in enumerate(self.called) if not each.model}

@@ -193,6 +193,20 @@ def test_a_word_of_a_broken_part_means_the_part(tmp_path: Path) -> None:
     assert next(each for each in project.broken).names is None  # so nothing of it is stale
 
 
+def test_what_is_said_of_a_broken_part_is_not_unknown(tmp_path: Path) -> None:
+    own = BASE + '[model."bad/*"]\nsystem = "x"\n'
+    project = load(tmp_path, own, {"teams/bad/ModelBuild.toml": "["}, sets=("bad/chat.system=y",))
+    assert not project.warnings and set(broken(project)) == {"bad"}
+
+
+def test_a_broken_part_with_a_name_of_the_project_leaves_that_alone(tmp_path: Path) -> None:
+    project = load(tmp_path, BASE, {"teams/base/ModelBuild.toml": "["})
+    assert labels(project, "base") == ["base"] and set(broken(project)) == {"teams/base/ModelBuild.toml"}
+    assert project.targets.words.within(project.targets.parts["teams/base/ModelBuild.toml"]).select(()) == set(
+        broken(project)
+    )
+
+
 def test_two_parts_of_one_name_are_both_broken(tmp_path: Path) -> None:
     text = '[project]\nname = "vision"\n' + CHAT
     write(tmp_path, {f"teams/{name}/ModelBuild.toml": text for name in ("a", "b", "vision")})
