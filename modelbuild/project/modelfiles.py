@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from modelbuild.errors import Error, Problems
@@ -33,17 +34,17 @@ def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, 
 
 
 def discover(
-    toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Collection[str] = ()
+    toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
     """Find and parse the Modelfiles that the globs of a TOML match, less those that a table names: model -> path.
 
-    Those in the folders of `parts`, relative to the project's, are the parts' own.
+    Those in the folders of `parts` (folder, relative to the project's -> the part's name) are the parts' own.
     """
     return _Discovery(toml, finder, texts, problems, parts).found()
 
 
 class _Discovery:
-    def __init__(self, toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Collection[str]) -> None:
+    def __init__(self, toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Mapping[str, str]) -> None:
         self.toml = toml
         self.finder = finder
         self.parts = parts
@@ -64,6 +65,10 @@ class _Discovery:
                 what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
                 hint = "rename one of them, or name the found one in its own table"
                 self.problems.of(name).add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
+            if (part := name.partition("/")[0]) in self.parts.values():
+                place = Place(self.texts.shown(candidates[0]))
+                hint = "name the model in a table of its own, or the part in its [project]"
+                self.problems.of(name).add(place.error(f"model '{name}' has the name of part '{part}'", hint=hint))
             found[name] = candidates[0]
         if "discover_as" in self.table and not found:
             what, hint = (

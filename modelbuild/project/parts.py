@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -118,23 +117,25 @@ class Reading:
                 parts.append(part)
             else:
                 wrong.setdefault(name, []).extend(own.errors)
-        for name, count in Counter(names.values()).items():
-            if count > 1:
-                wrong.setdefault(name, []).append(
-                    self._of_one_name(name, [f for f, each in names.items() if each == name])
-                )
-        taken = self._taken()
-        broken = [_broken(name, errors, is_word=name not in taken) for name, errors in wrong.items()]
+        files: dict[str, list[str]] = {}
+        for file, name in names.items():
+            files.setdefault(name, []).append(file)
+        for name, same in files.items():
+            if len(same) > 1:
+                wrong.setdefault(name, []).append(self._of_one_name(name, same))
         parts = [part for part in parts if part.name not in wrong]
+        taken = self._taken()
         for part in [part for part in parts if part.name in taken]:
             parts.remove(part)
             what = f"part '{part.name}' has the name of {taken[part.name]} in {self._own.top.file}"
-            broken.append(_broken(part.name, [_named(part).error(what, hint=_NAME_IT)], is_word=False))
-        names |= {file: file for file, name in names.items() if name in taken}
+            wrong[part.name] = [_named(part).error(what, hint=_NAME_IT)]
+        # What else means something, or is no word, cannot stand for the part.
+        called = {name: files[name][0] if name in taken or not WORD.fullmatch(name) else name for name in wrong}
+        broken = [_broken(called[name], errors, is_word=called[name] == name) for name, errors in wrong.items()]
         if not broken:
             known = {name for each in (self._own, *(part.toml for part in parts)) for name in each.table("vars")}
             problems.add(*toml.unknown_variables(self._given, known))
-        return Included(parts, broken, names)
+        return Included(parts, broken, {file: called.get(name, name) for file, name in names.items()})
 
     def _of_one_name(self, name: str, files: Sequence[str]) -> Error:
         facts = [("parts", "\n".join(files if len(files) <= 8 else [*files[:7], f"… {len(files) - 7} more"]))]
@@ -219,9 +220,7 @@ def _named(part: Part) -> Place:
     return part.top.at("project", "name") if part.toml.table("project").get("name") else Place(part.top.file)
 
 
-def _broken(name: str, errors: Sequence[Error], *, is_word: bool) -> Broken:
-    """What stands for all models of a part, which nobody knows; its name is a word of the project, unless that means something else."""
+def _broken(label: str, errors: Sequence[Error], *, is_word: bool) -> Broken:
+    """What stands for all models of a part, which nobody knows; `label` is its name, if that is a word of the project."""
     ordered = sorted(errors, key=lambda e: (e.path or "", e.line or 0, e.column or 0))
-    if not is_word or not WORD.fullmatch(name):
-        return Broken("", ordered[0].path or name, ordered)
-    return Broken(name, name, ordered, words=(f"{name}/",))
+    return Broken(label, label, ordered, words=(f"{label}/",)) if is_word else Broken("", label, ordered)

@@ -12,6 +12,7 @@ import pytest
 from modelbuild.cli import arguments
 from modelbuild.cli.completion import offered
 from tests.e2e.in_process import InProcess
+from tests.e2e.test_watch import Watch
 
 ROOT = """
 [project]
@@ -158,13 +159,10 @@ def test_in_the_folder_of_a_part_its_words_come_first(mono: Mono) -> None:
     assert "did you mean 'chat'?" in mono.errors
     mono.run("export", "chat", str(mono.folder / "dist"))
     assert (mono.folder / "dist").is_dir()
-    words = {
-        item.value
-        for item in offered(
-            arguments.root(), ["--cache", str(mono.cache), "-C", str(mono.folder / mono.within), "show", ""]
-        )
-    }
+    places = ["--cache", str(mono.cache), "-C", str(mono.folder / mono.within)]
+    words = {item.value for item in offered(arguments.root(), [*places, "show", ""])}
     assert {"chat", "bot", "support/chat", "vision/q:mine", "base"} <= words and "tuned" not in words
+    assert [item.value for item in offered(arguments.root(), [*places, "--var", "c"])] == ["ctx="]
 
 
 @pytest.mark.parametrize(
@@ -263,3 +261,24 @@ def test_init_says_how_projects_become_parts(tmp_path: Path) -> None:
     assert set(mono.state()) == {"weights"}
     mono.write("ModelBuild.toml", '[project]\ninclude = ["**/ModelBuild.toml"]\n')
     assert set(mono.state()) == {"a/chat", "b/chat"}
+
+
+def test_watch_in_the_folder_of_a_part_sees_all_that_the_part_is_made_of(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    root = watch.project
+    (root.folder / "chat" / "Modelfile").unlink()
+    root.checkpoint(layers=1)
+    root.write("ModelBuild.toml", ROOT)
+    root.write("teams/vision/ModelBuild.toml", '[project]\nmodelfiles = ["*/Modelfile"]\nnamespace = "library"\n')
+    root.write("teams/vision/chat/Modelfile", "FROM base\nSYSTEM one\n")
+    with watch.running("-C", "teams/vision"):
+        watch.until(lambda: watch.says("one"))
+        root.write("teams/vision/chat/Modelfile", "FROM base\n")
+        root.write(
+            "teams/vision/ModelBuild.toml",
+            '[project]\nmodelfiles = ["*/Modelfile"]\nnamespace = "library"\n[defaults]\nsystem = "two"\n',
+        )
+        watch.until(lambda: watch.says("two"))
+        root.write("teams/vision/more/Modelfile", "FROM chat\n")
+        watch.until(lambda: (root.models / "manifests/registry.ollama.ai/library/more/latest").is_file())
+    assert not (root.models / "manifests/registry.ollama.ai/library/base").exists()

@@ -193,6 +193,19 @@ def test_a_word_of_a_broken_part_means_the_part(tmp_path: Path) -> None:
     assert next(each for each in project.broken).names is None  # so nothing of it is stale
 
 
+def test_a_found_model_has_no_name_of_a_part(tmp_path: Path) -> None:
+    own = BASE.replace("[project]\n", '[project]\nmodelfiles = ["m/*/Modelfile"]\n')
+    project = load(tmp_path, own, {"m/vision/Modelfile": FROM, "teams/vision/ModelBuild.toml": CHAT})
+    assert broken(project) == {"vision": ["model 'vision' has the name of part 'vision'"]}
+    assert labels(project, "vision") == ["vision/chat"]
+
+
+def test_a_part_whose_name_is_no_word_is_found_by_its_file(tmp_path: Path) -> None:
+    words = load(tmp_path, BASE, {"teams/a b/ModelBuild.toml": CHAT}).targets.words
+    file = "teams/a b/ModelBuild.toml"
+    assert words.within(words.parts[file]).select(()) == {file}
+
+
 def test_what_is_said_of_a_broken_part_is_not_unknown(tmp_path: Path) -> None:
     own = BASE + '[model."bad/*"]\nsystem = "x"\n'
     project = load(tmp_path, own, {"teams/bad/ModelBuild.toml": "["}, sets=("bad/chat.system=y",))
