@@ -17,7 +17,7 @@ from modelbuild.project.targets import Targets
 from modelbuild.project.variant import Variant
 
 
-class _List(NamedTuple):
+class Listed(NamedTuple):
     """Targets that a text lists; `group` is the group that they make, "" for the project's default."""
 
     part: Part
@@ -27,13 +27,16 @@ class _List(NamedTuple):
 
 
 def targets(
-    every: Sequence[Part], names: Mapping[str, str], called: tuple[Variant | Broken, ...], problems: Problems
+    every: Sequence[Part],
+    lists: Sequence[Listed],
+    names: Mapping[str, str],
+    called: tuple[Variant | Broken, ...],
+    problems: Problems,
 ) -> Targets:
     """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out.
 
-    `names` are the names of parts by their files. A part's own name means what is built in its folder.
+    `lists` are those of all parts, and `names` the names of parts by their files. A part's own name means what is built in its folder.
     """
-    lists = [each for part in every for each in _lists(part)]
     known = Targets({each.group: () for each in lists if each.group}, called, (), names)
     groups: dict[str, list[str]] = {part.name: [] for part in every if part.name}
     for model in dict.fromkeys(each.model for each in called):
@@ -59,14 +62,15 @@ def targets(
     return made
 
 
-def _lists(part: Part) -> Iterator[_List]:
+def lists(part: Part) -> Iterator[Listed]:
+    """The groups of a part, and what it builds if no target is named."""
     here = part.top.at("project", "default")
     default = part.toml.strings(part.toml.table("project").get("default", ()), here)
     if default:
-        yield _List(part, part.name, here, default)
+        yield Listed(part, part.name, here, default)
     for name, members in part.toml.table("group").items():
         place = part.top.at("group", name)
-        yield _List(part, part.address(name), place, part.toml.strings(members, place))
+        yield Listed(part, part.address(name), place, part.toml.strings(members, place))
 
 
 def _meant(part: Part, member: str, known: Targets) -> str:
@@ -76,7 +80,7 @@ def _meant(part: Part, member: str, known: Targets) -> str:
     return whole if own else member
 
 
-def _check(each: _List, made: Targets, problems: Problems) -> None:
+def _check(each: Listed, made: Targets, problems: Problems) -> None:
     for number, member in enumerate(each.members):
         if not member or made.means(_meant(each.part, member, made)):
             continue
@@ -89,7 +93,7 @@ def _check(each: _List, made: Targets, problems: Problems) -> None:
             found.add(each.place.at(number).placed(made.words.within(each.part.name).unknown(member)))
 
 
-def _refuse_circles(lists: Sequence[_List], made: Targets, problems: Problems) -> None:
+def _refuse_circles(lists: Sequence[Listed], made: Targets, problems: Problems) -> None:
     places = {each.group: each.place for each in lists if each.group}
     for name in places:
         if circle := made.circle(name):

@@ -128,6 +128,7 @@ class _Loaded:
             Models(part.toml, part.found, texts, part.name, self._family, broken)
         self._around = dict(self._surroundings())
         self._variants = [each for part in every for each in self._of_part(part)]
+        self._lists = [each for part in every for each in grouping.lists(part)]
         for part in every:
             self._family[part.name].tell_unmatched(part.toml.problems)
             _take(problems, part)
@@ -229,14 +230,15 @@ class _Loaded:
     def targets(self) -> Targets:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
         called = (*self._sorted_out(), *self._others.broken)
-        targets = grouping.targets(self._every, self._others.names, called, self._problems)
+        targets = grouping.targets(self._every, self._lists, self._others.names, called, self._problems)
         return replace(targets, called=(*called, *self._beside_models(called)))
 
 
 def _take(problems: Problems, part: Part) -> None:
     """Add what is wrong with a part to what is wrong with the project."""
     if part.name:
-        problems.add(*part.toml.problems.errors)
+        # One that can be read has none left but in its `default`.
+        problems.of(f"[group.{part.name}]").add(*part.toml.problems.errors)
         problems.warn(*part.toml.problems.warnings)
         for name, found in part.toml.problems.parts.items():
             problems.of(part.address(name)).take(found)

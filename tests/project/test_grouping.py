@@ -52,6 +52,14 @@ def test_from_the_projects_folder_all_parts_are_searched(tmp_path: Path) -> None
     assert words.unknown("chat").hint == "did you mean one of 'support/chat', 'vision/chat'?"
 
 
+def test_what_cannot_be_filled_in_stops_the_group(tmp_path: Path) -> None:
+    vision = '[project]\ndefault = ["${matrix.x}"]\n' + CHAT + '[group]\na = ["${matrix.y}"]\n'
+    write(tmp_path, {"teams/vision/ModelBuild.toml": vision})
+    project = load(tmp_path, BASE)
+    assert {each.label for each in project.broken} == {"[group.vision]", "[group.vision/a]"}
+    assert [each.label for each in project.variants] == ["base", "vision/chat"]
+
+
 def test_faults_of_a_parts_groups_stop_the_group(tmp_path: Path) -> None:
     vision = '[project]\ndefault = ["nope"]\n' + CHAT + '[group]\na = ["b"]\nb = ["a"]\nc = ["chta"]\nd = ["z*"]\n'
     write(tmp_path, {"teams/vision/ModelBuild.toml": vision})
