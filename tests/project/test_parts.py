@@ -282,3 +282,15 @@ def test_a_part_is_kept_by_what_it_inherits_too(tmp_path: Path) -> None:
     own = BASE + '[vars]\nwho = "us"\n'
     assert one(load(tmp_path, own, keep=keep), "vision/chat").string("system") == "us"
     assert "vision/chat" in broken(load(tmp_path, BASE, keep=keep))
+
+
+def test_how_many_parts_a_project_includes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelbuild.project.included.PARTS", 1)
+    write(tmp_path, {f"teams/{name}/ModelBuild.toml": CHAT for name in "ab"})
+    with pytest.raises(Errors, match="matches 2 files, expected at most 1"):
+        load(tmp_path, BASE)
+
+
+def test_an_empty_include_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = right(tmp_path, '[project]\ninclude = []\n[model.a]\nfrom = "x"\n').warnings
+    assert warning.what == "project: 'include' is empty"
