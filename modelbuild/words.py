@@ -101,6 +101,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean '{near}'?" if near else None
 
 
+def did_you_mean_within(name: str, known: Iterable[str]) -> str | None:
+    """The same where known words are PART/WORD, and the part may have been left out."""
+    known = list(known)
+    if hint := did_you_mean(name, known):
+        return hint
+    words: dict[str, list[str]] = {}
+    for each in known:
+        if "/" in each:
+            words.setdefault(each.partition("/")[2], []).append(each)
+    near = nearest(name, words)
+    if near is None:
+        return None
+    meant = [f"'{each}'" for each in words[near]]
+    return f"did you mean {meant[0]}?" if len(meant) == 1 else f"did you mean one of {listed(meant, 4)}?"
+
+
 def listed(names: Iterable[str], limit: int = 12) -> str:
     """Names for a fact line, comma-separated; past `limit` the middle is cut."""
     words = list(names)

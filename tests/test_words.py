@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelbuild import words
-from modelbuild.words import as_text, cut, did_you_mean, got, in_json, listed, plural, size
+from modelbuild.words import as_text, cut, did_you_mean, did_you_mean_within, got, in_json, listed, plural, size
 
 
 def test_scalars_read_inside_a_string_as_toml_spells_them() -> None:
@@ -24,6 +24,15 @@ def test_an_error_names_a_value_by_its_kind_and_cuts_long_ones() -> None:
 def test_did_you_mean_finds_words_in_any_case() -> None:
     assert did_you_mean("q4_k_n", ["q4_K_M", "q8_0"]) == "did you mean 'q4_K_M'?"
     assert did_you_mean("zzz", ["q4_K_M"]) is None
+
+
+def test_a_word_is_also_found_behind_the_name_of_a_part() -> None:
+    known = ["vision/chat", "support/chat", "vision/tuned", "base"]
+    assert did_you_mean_within("tunde", known) == "did you mean 'vision/tuned'?"
+    assert did_you_mean_within("chatt", known) == "did you mean one of 'vision/chat', 'support/chat'?"
+    assert did_you_mean_within("vision/tunde", known) == "did you mean 'vision/tuned'?"
+    assert did_you_mean_within("bsae", known) == "did you mean 'base'?"
+    assert did_you_mean_within("zzz", known) is None
 
 
 def test_long_lists_lose_their_middle() -> None:

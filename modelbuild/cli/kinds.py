@@ -232,6 +232,7 @@ def names(ctx: click.Context, table: str) -> list[str]:
     """The names in a table of the ModelBuild.toml, read from its text if it is not valid TOML now; for models, also found ones."""
     from modelbuild.files import LARGEST, read_plain
     from modelbuild.project.discovery import find
+    from modelbuild.project.included import project_of
     from modelbuild.session.settings import folder_of
 
     settings = _settings(ctx)
@@ -240,9 +241,10 @@ def names(ctx: click.Context, table: str) -> list[str]:
     try:
         folder = folder_of(settings)
         file = os.path.join(folder, settings.file) if settings.file else find(folder)
-        if file and file.endswith(".toml"):
-            text = read_plain(file, LARGEST)[0].decode("utf-8-sig", "replace")
-            found, groups = _names(text, table), _names(text, "group")
+        for each in (file, project_of(os.path.realpath(file)) if file else None):
+            if each and each.endswith(".toml"):
+                text = read_plain(each, LARGEST)[0].decode("utf-8-sig", "replace")
+                found, groups = [*found, *_names(text, table)], [*groups, *_names(text, "group")]
         if table == "model":
             found += [word for word in _words(settings, models=True) if word not in (*found, *groups)]
     except Exception:
@@ -283,7 +285,7 @@ def _words(settings: Settings, *, models: bool = False) -> Collection[str]:
 
         with tempfile.TemporaryDirectory() as cache:
             return _words(settings._replace(cache=cache), models=models)
-    return words.known if models else words.labels.keys()
+    return words.known if models else words.written(words.labels)
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -56,7 +56,7 @@ def _refuse_unknown(session: Session, targets: Sequence[str]) -> None:
 def _settled(settings: Settings, session: Session) -> Settings:
     """The same project whatever comes and goes, also where the working folder itself does."""
     folder = os.path.abspath(settings.folder)
-    file = settings.file or os.path.relpath(session.file, os.path.realpath(folder))
+    file = settings.file or os.path.relpath(session.part_file or session.file, os.path.realpath(folder))
     return settings._replace(folder=folder, file=file)
 
 

@@ -71,24 +71,25 @@ class Bases:
         path = expand(line.text, line.folder)
         kind = self._observed.kind(path)
         if line.in_toml:
-            if line.text.startswith((".", "/", "~")) or ("/" in line.text and kind):
+            is_path = "/" in line.text and kind and not self._project.names_part(line)
+            if line.text.startswith((".", "/", "~")) or is_path:
                 return self._existing(line, path, kind)
             return None
         if kind is None:
-            if looks_like_path(line.text) and not self._is_model(line.text):
+            if looks_like_path(line.text) and not self._is_model(line):
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")
-        if bare and self._project.candidates(line.text):
+        if (bare and self._project.candidates(line.text, line.part)) or self._project.names_part(line):
             raise line.place.error(
                 f"'{line.text}' is both a {kind} here and a model of this project",
                 hint=f"write FROM ./{line.text} for the {kind}; to use the model, rename one of them",
             )
         return path
 
-    def _is_model(self, text: str) -> bool:
-        name = _name(text)
-        return bool(self._project.candidates(text)) or (name is not None and self._models.knows(name))
+    def _is_model(self, line: From) -> bool:
+        name = _name(line.text)
+        return bool(self._project.candidates(line.text, line.part)) or (name is not None and self._models.knows(name))
 
     def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
@@ -101,7 +102,7 @@ class Bases:
                 f"'pre' is for weights, but '{variant.label}' is FROM a model",
                 hint=f"set it where '{line.text}' is declared",
             )
-        candidates = self._project.candidates(line.text)
+        candidates = self._project.candidates(line.text, line.part)
         others = tuple(each for each in candidates if each.label != variant.label)
         if others:
             return Candidates(line, others)
@@ -130,7 +131,7 @@ class Bases:
             return found
         if name is None:
             raise self._no_name(line)
-        if near := self._near_path(line) or self._project.misspelled(line.text):
+        if near := self._near_path(line) or self._project.misspelled(line.text, line.part):
             # Before any network is asked. Its whole name is never taken for a slip.
             raise line.place.error(
                 f"no model '{line.text}' in this project or the models folders",
@@ -146,7 +147,7 @@ class Bases:
             hint = None if line.in_toml else comment_hint("FROM", line.text)
             if "hf://" in line.text:
                 hint = "write hf://ORGANIZATION/REPOSITORY, or hf://ORGANIZATION/REPOSITORY@REVISION"
-            hint = hint or self._near_path(line) or self._project.misspelled(line.text) or error.hint
+            hint = hint or self._near_path(line) or self._project.misspelled(line.text, line.part) or error.hint
             return line.place.error(f"FROM '{line.text}' is neither a file nor a model: {error.what}", hint=hint)
         raise AssertionError(line.text)
 

@@ -15,15 +15,15 @@ Refs = Iterable[tuple[str, Source | str]]
 
 
 class Declared:
-    """Steps in the order in which they were declared; `file` is the project's TOML, by its absolute path.
+    """Steps in the order in which they were declared; `root` is the project's folder.
 
     While variants are planned a step goes by a key. It gets its name when all who ask for it are known.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, root: str) -> None:
         self._steps: dict[str, Step] = {}
         self._asked: dict[str, Asked] = {}
-        self._file = file
+        self._root = root
         self._same: dict[tuple[str, str, tuple[tuple[str, Source | str], ...], str], str] = {}
 
     def step(
@@ -50,7 +50,7 @@ class Declared:
             self._asked[known].variants.append(variant)
             return known
         key = self._same[same] = f"#{len(self._steps)}"
-        said = [(parameter, place.spelled(self._file)) for parameter, place in (places or {}).items() if place]
+        said = [(parameter, place.spelled(self._root)) for parameter, place in (places or {}).items() if place]
         final = kind.MAKES in steps.FINAL
         pool = kind.POOL if pool is None else pool
         self._steps[key] = Step(key, named, kind.VERSION, text, refs, pool, final, tuple(said))

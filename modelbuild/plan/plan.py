@@ -64,7 +64,7 @@ def plan(
     cache      the folder where is kept what was seen of them
     wanted     what shapes that are not declared want of the models, as `shapes.wants` says
     """
-    weights, declared = WeightsReader(observed), Declared(project.file)
+    weights, declared = WeightsReader(observed), Declared(project.root)
     models = PulledModels(observed, weights, libraries, pins or {}, cache)
     bases = Bases(project, observed, weights, models, Hub(observed, weights, pins or {}))
     planner = _Planner(bases, weights, observed, declared, Restored(project.variants, declared, wanted))

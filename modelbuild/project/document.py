@@ -39,6 +39,13 @@ class Keep(Protocol):
     def put(self, key: str, value: bytes) -> None: ...
 
 
+class Inherited(NamedTuple):
+    """What a part may name and the project around it declares: variables and mixes."""
+
+    vars: Sequence[str] = ()
+    mixes: Sequence[str] = ()
+
+
 class Checked(NamedTuple):
     """What is left of a text once everything malformed is taken out.
 
@@ -52,7 +59,10 @@ class Checked(NamedTuple):
     malformed: frozenset[Path]
 
 
-def check(text: str, file: str, keep: Keep) -> Checked:
+NONE = Inherited()
+
+
+def check(text: str, file: str, keep: Keep, inherited: Inherited = NONE) -> Checked:
     """Parse and check a TOML text with LF line ends. Raises Error where it is not TOML."""
     document = _parse(text, file)
     root = Place(file, text)
@@ -63,8 +73,8 @@ def check(text: str, file: str, keep: Keep) -> Checked:
         _of(problems, loc).add(error)
     for loc in malformed:
         _prune(document, loc)
-    values = _Values(mixes.names(document), shapes, problems)
-    values.document(document, root)
+    values = _Values((*mixes.names(document), *inherited.mixes), shapes, problems)
+    values.document(document, root, inherited.vars)
     for name in document.get("model", {}):
         found = values.rows(name, document, root)
         if found:
@@ -81,8 +91,8 @@ def _of(problems: Problems, path: Path) -> Problems:
     return problems if concerned is None else problems.of(concerned)
 
 
-def check_table(table: Table, mixes: Sequence[str], keep: Keep) -> list[Error]:
-    """Check keys of a model that stand outside of the text; `mixes` are the names of the text's own."""
+def check_table(table: Table, mixes: Sequence[str] | None, keep: Keep) -> list[Error]:
+    """Check keys of a model that stand outside of the text; `mixes` are the names of the text's own, None where they are unknown."""
     values = _Values(mixes, _Shapes(keep), Problems())
     values.whole(table.values, table.place.at)
     return values.problems.errors
@@ -197,7 +207,7 @@ def _prune(document: dict[str, Any], loc: Path) -> None:
 class _Values:
     """Checks what no shape can say. What is wrong goes to `problems`; `mixes` are the names of the text's own."""
 
-    def __init__(self, mixes: Sequence[str], shapes: _Shapes, problems: Problems) -> None:
+    def __init__(self, mixes: Sequence[str] | None, shapes: _Shapes, problems: Problems) -> None:
         self.problems = problems
         self._mixes = mixes
         self._shapes = shapes
@@ -206,9 +216,9 @@ class _Values:
         """The same for one table."""
         return _Values(self._mixes, self._shapes, _of(self.problems, path))
 
-    def document(self, document: Mapping[str, Any], root: Place) -> None:
+    def document(self, document: Mapping[str, Any], root: Place, inherited: Sequence[str]) -> None:
         declared = document.get("vars", {})
-        self._references(document, declared, root)
+        self._references(document, [*declared, *inherited], root)
         for name, value in declared.items():
             self._variable(name, value, root.at("vars", name))
         discover_as = document.get("project", {}).get("discover_as", "{name}")
@@ -237,7 +247,7 @@ class _Values:
                 if not any(error.line == root.at(*path).position()[0] for error in found.errors):
                     found.add(root.at(*path).error(f"'{path[-1]}' expects a finite number, got {value}"))
 
-    def _references(self, document: Mapping[str, Any], declared: Mapping[str, Any], root: Place) -> None:
+    def _references(self, document: Mapping[str, Any], declared: Sequence[str], root: Place) -> None:
         for path, text in _leaves(document):
             if not isinstance(text, str) or "${" not in text:
                 continue

@@ -55,7 +55,7 @@ class Key(NamedTuple):
     holds        what its value is in the end
     description  for editors
     check        gives the value as it counts, where it is checked as a whole
-    parts        of a value and the names of the project's mixes: what is checked of it, where that is not the whole by `check`
+    parts        of a value and the names of the project's mixes, if known: what is checked of it, where not the whole by `check`
     words        strings that an editor offers; a "word" is none but these
     default      what an editor shows as the value of a string that nobody says
     is_plain     whether the value counts by itself, and stands under the key's name in the `values` of a variant
@@ -70,7 +70,7 @@ class Key(NamedTuple):
     holds: Holds
     description: str
     check: Check | None = None
-    parts: Callable[[Any, Collection[str]], Iterator[Part]] | None = None
+    parts: Callable[[Any, Collection[str] | None], Iterator[Part]] | None = None
     words: Sequence[str] = ()
     default: str = ""
     is_plain: bool = False
@@ -87,7 +87,7 @@ class Key(NamedTuple):
         """Whether a number that stands for it on the command line is meant as a string."""
         return self.holds in ("string", "word", "text", "path")
 
-    def checked(self, value: Any, mixes: Collection[str]) -> Iterator[Part]:
+    def checked(self, value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
         if self.parts:
             yield from self.parts(value, mixes)
@@ -231,16 +231,16 @@ def holds_references(value: Any) -> bool:
     return isinstance(value, str) and "${" in value
 
 
-def _quantize(value: Any, mixes: Collection[str]) -> Iterator[Part]:
-    yield Part((), value, partial(ftype, mixes=mixes))
+def _quantize(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    yield from () if mixes is None else [Part((), value, partial(ftype, mixes=mixes))]
 
 
-def _parameters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _parameters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for name, item in value.items():
         yield Part((name,), item, partial(parameter, name=name))
 
 
-def _metadata(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _metadata(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for key, item, path in metadata.flat(value):
         if holds_references(item):
             yield Part(path, None, partial(_metadata_key, key=key))
@@ -252,7 +252,7 @@ def _metadata_key(value: Any, key: str) -> None:
     metadata.check_key(key)
 
 
-def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _adapters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "mode"), entry.get("mode", "layer"), adapter_mode)
         yield Part((number, "scale"), entry.get("scale", 1), adapter_scale)
@@ -262,18 +262,18 @@ def _adapters(value: Any, mixes: Collection[str]) -> Iterator[Part]:
 SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
 
 
-def _exports(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _exports(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     checks: dict[str, Check] = {"as": SHAPE, "split": limits.limit, "link": LINK}
     for number, entry in enumerate(value):
         yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
 
 
-def _messages(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _messages(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number, "role"), entry["role"], role)
 
 
-def _push(value: Any, mixes: Collection[str]) -> Iterator[Part]:
+def _push(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for number, entry in enumerate(value):
         yield Part((number,), entry, push_name)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -13,13 +12,27 @@ from typing import TYPE_CHECKING
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
 from modelbuild.observed import Observed
-from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import discovery, expansion, mixes, modelfiles, outputs, pushes, toml, unused, weights
+from modelbuild.ollama.name import NAMESPACE, Name
+from modelbuild.project import (
+    discovery,
+    expansion,
+    grouping,
+    mixes,
+    modelfiles,
+    outputs,
+    parts,
+    pushes,
+    toml,
+    unused,
+    weights,
+)
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
-from modelbuild.project.locate import Place, part
+from modelbuild.project.locate import Place
 from modelbuild.project.models import Laid, Models
+from modelbuild.project.overlay import Said
 from modelbuild.project.overrides import Overrides
+from modelbuild.project.parts import Included, Part
 from modelbuild.project.project import Project
 from modelbuild.project.row import Surroundings
 from modelbuild.project.targets import Targets, spelled
@@ -44,20 +57,23 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     data, shown = b"" if is_weights else texts.read(file), texts.shown(file)
     if is_toml:
         _refuse_options_of_modelfiles(given, shown)
-    top = Place(shown, _decoded(data, shown) if is_toml else "")
+    top = Place(shown, toml.decoded(data, shown) if is_toml else "")
     declared = toml.read(top, given, observed, keep, problems)
     if declared is None:
         raise Errors(_ordered(problems.errors, top))
-    folder, namespace = _models_folder(declared, texts), _namespace(declared)
+    folder, namespace = _models_folder(declared, texts), parts.namespace(declared)
+    others = Included((), (), {})
     if is_weights:
         declared, found = weights.adopt(file, declared, is_named=given.name is not None), {}
     elif is_toml:
-        found = modelfiles.discover(declared, folder, texts, observed, problems)
+        if "include" in declared.table("project"):
+            others = parts.Reading(declared, namespace, folder, given, texts, keep).included(problems)
+        finder = discovery.Finder(texts.root, folder, observed)
+        found = modelfiles.discover(declared, finder, texts, problems, others.folders)
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
-    models = Models(declared, found, texts)
-    variants, guessed = _variants(models, declared, given, namespace, texts)
-    targets = _targets(declared, _sorted_out(models, variants, guessed, declared))
+    every = [Part("", declared, found, namespace), *others.parts]
+    targets = _Loaded(every, others, given, texts, problems).targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
@@ -76,15 +92,6 @@ def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
         raise Error(f"'{option}' is for a Modelfile, got '{shown}'", hint=hint)
 
 
-def _decoded(data: bytes, shown: str) -> str:
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as fault:
-        line = data.count(b"\n", 0, fault.start) + 1
-        hint = "save the file as UTF-8"
-        raise Error("not TOML: the text is not UTF-8", path=shown, line=line, hint=hint) from None
-
-
 def _ordered(errors: Iterable[Error], top: Place) -> list[Error]:
     """Each error once, by its place; those of the project's own file come first."""
     return sorted(once(errors), key=lambda e: (e.path != top.file, e.path or "", e.line or 0, e.column or 0))
@@ -98,48 +105,143 @@ def _models_folder(declared: Toml, texts: Texts) -> str | None:
     return None
 
 
-def _namespace(declared: Toml) -> str | None:
-    here = declared.top.at("project")
-    namespace = declared.string(declared.table("project"), "namespace", here)
-    if namespace and not can_be("namespace", namespace):
-        what = f"'{namespace}' cannot be a namespace: expected letters, digits, '_' and '-'"
-        declared.problems.add(here.at("namespace").error(what))
-        return None
-    return namespace or None
+class _Loaded:
+    """The models of all parts of a project, together; `others` are those besides its own text."""
+
+    def __init__(
+        self, every: Sequence[Part], others: Included, given: Overrides, texts: Texts, problems: Problems
+    ) -> None:
+        is_whole = not others.broken
+        self._every = every
+        self._others = others
+        self._folders = others.folders
+        self._given = given
+        self._texts = texts
+        self._problems = problems
+        self._top = every[0].top
+        self._guessed: dict[str, set[str]] = {}
+        self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
+        self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
+        self._family: dict[str, Models] = {}
+        broken = {each.label: each.errors for each in others.broken if each.model}
+        for part in every:
+            Models(part.toml, part.found, texts, part.name, self._family, broken)
+        self._around = dict(self._surroundings())
+        self._variants = [each for part in every for each in self._of_part(part)]
+        self._lists = [each for part in every for each in grouping.lists(part)]
+        for part in every:
+            self._family[part.name].tell_unmatched(part.toml.problems)
+            _take(problems, part)
+        self._names = [models.address(name) for models in self._family.values() for name in models.names]
+        for part in every if not problems else ():
+            if not self._family[part.name].names and (part.name or (is_whole and len(every) == 1)):
+                what = "no model: neither a [model.NAME] nor a Modelfile"
+                problems.warn(Error(what, path=part.top.file))
+        if is_whole and not problems and {each.model for each in self._variants} == set(self._names):
+            # A model of which something is wrong may be what uses them.
+            self._warn_of_unused()
+        expansion.check_names(self._variants, problems)
+        outputs.check(self._variants, problems)
+        pushes.check(self._variants, problems)
+
+    def _surroundings(self) -> Iterator[tuple[str, Surroundings]]:
+        """What the rows of each part have in common. A part has the mixes of the project's own text, and its own in their place."""
+        mixes_around: dict[str, Said] = {}
+        faults_around: dict[str, Sequence[Error]] = {}
+        for part in self._every:
+            declared, wrong = part.toml, Problems()
+            custom = mixes.read(declared.table("ftype"), part.top, declared.vars, wrong)
+            faults = {name: [*declared.faults.get(f"[ftype.{name}]", ()), *wrong.of(name).errors] for name in custom}
+            for name, errors in faults.items():
+                declared.problems.of(f"[ftype.{name}]").add(*errors)
+            whole, wholly = {**mixes_around, **custom}, {**faults_around, **faults}
+            if not part.name:
+                mixes_around, faults_around = whole, wholly
+            yield part.name, Surroundings(self._texts, declared.vars, part.namespace, whole, wholly)
+
+    def _around_of(self, part: Part, laid: Laid) -> Surroundings:
+        """What a model may name: what its part does, and behind that what other parts do whose tables it extends."""
+        around = self._around[part.name]
+        for each in map(self._around.__getitem__, laid.parts):
+            around = around._replace(
+                vars={**each.vars, **around.vars},
+                mixes={**each.mixes, **around.mixes},
+                faults={**each.faults, **around.faults},
+            )
+        return around
+
+    def _of_part(self, part: Part) -> Iterator[Variant]:
+        """The variants of a part's models; what the models may be called whose variants cannot be told is guessed."""
+        problems = part.toml.problems
+        models = self._family[part.name]
+        for laid in models.laid(self._given, problems):
+            around = self._around_of(part, laid)
+            self._extended[part.name].update(laid.parts)
+            made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+            made = [part.addressed(each, self._folders) for each in made]
+            if laid.is_all:
+                yield from made
+            if not made or not laid.is_all:
+                # Whatever else is FROM it by one of these words must not find what was built of it before.
+                words = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
+                self._guessed[models.address(laid.model)] = words
+
+    def _warn_of_unused(self) -> None:
+        mixed = {(each.mix_table.file, each.quantize) for each in self._variants if each.mix_table}
+        for part in self._every:
+            # All see the variables of the project's own text; those of a part also fill in what the part extends.
+            seen = self._extended[part.name]
+            users = [each.toml.document for each in self._every if not part.name or each.name in seen]
+            self._problems.warn_of_some(
+                unused.variables(part.toml.table("vars"), users, self._every[0].toml.sets, part.top)
+            )
+            own = part.toml.mixes
+            quantized = {name for file, name in mixed if file == part.top.file}
+            self._problems.warn_of_some(unused.mixes(own, quantized, part.top))
+
+    def _sorted_out(self) -> list[Variant | Broken]:
+        """The variants, those of which something is wrong as broken ones."""
+        made: dict[str, list[Variant]] = {}
+        for variant in self._variants:
+            made.setdefault(variant.model, []).append(variant)
+        wrong = {name: problems.errors for name, problems in self._problems.parts.items() if problems.errors}
+        found: list[Variant | Broken] = []
+        for model in self._names:
+            of_model = wrong.get(model, [])
+            if model not in made:
+                errors = _ordered(of_model, self._top)
+                found.append(Broken(model, model, errors, words=self._guessed.get(model, ())))
+            for variant in made.get(model, ()):
+                errors = _ordered([*of_model, *wrong.get(variant.label, ())], self._top)
+                found.append(Broken.of(variant, errors) if errors else variant)
+        return found
+
+    def _beside_models(self, called: Iterable[Variant | Broken]) -> Iterator[Broken]:
+        """What is wrong and is told with no model: groups, and mixes and tables that no model uses."""
+        told = {error.key for each in called if isinstance(each, Broken) for error in each.errors}
+        wrong = {name: problems.errors for name, problems in self._problems.parts.items()}
+        for name in dict.fromkeys([*self._faults, *wrong]):
+            errors = _ordered([*self._faults.get(name, ()), *wrong.get(name, ())], self._top)
+            if any(error.key not in told for error in errors) or (errors and name.startswith("[group.")):
+                label = f'[model."{name}"]' if GLOB.search(name) and not name.startswith("[") else name
+                # After a file a model may have been named before.
+                yield Broken("", label, tuple(errors), None if name.startswith("./") else ())
+
+    def targets(self) -> Targets:
+        """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
+        called = (*self._sorted_out(), *self._others.broken)
+        targets = grouping.targets(self._every, self._lists, self._others.names, called, self._problems)
+        return replace(targets, called=(*called, *self._beside_models(called)))
 
 
-def _variants(
-    models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts
-) -> tuple[list[Variant], dict[str, set[str]]]:
-    """All variants, and what the models may be called whose variants cannot be told."""
-    problems = declared.problems
-    wrong = Problems()
-    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, wrong)
-    faults = {name: [*declared.faults.get(f"[ftype.{name}]", ()), *wrong.of(name).errors] for name in custom}
-    for name, errors in faults.items():
-        problems.of(f"[ftype.{name}]").add(*errors)
-    around = Surroundings(texts, declared.vars, namespace, custom, faults)
-    variants: list[Variant] = []
-    guessed: dict[str, set[str]] = {}
-    for laid in models.laid(given, problems):
-        made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
-        if laid.is_all:
-            variants += made
-        if not made or not laid.is_all:
-            # Whatever else is FROM it by one of these words must not find what was built of it before.
-            guessed[laid.model] = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
-    if not models.names and not problems:
-        what = "no model: neither a [model.NAME] nor a Modelfile"
-        problems.warn(Error(what, path=declared.top.file))
-    if not problems and {each.model for each in variants} == set(models.names):
-        # A model of which something is wrong may be what uses them.
-        quantized = {each.quantize for each in variants}
-        problems.warn_of_some(unused.variables(declared.document, declared.sets, declared.top))
-        problems.warn_of_some(unused.mixes(custom, quantized, declared.top))
-    expansion.check_names(variants, problems)
-    outputs.check(variants, problems)
-    pushes.check(variants, problems)
-    return variants, guessed
+def _take(problems: Problems, part: Part) -> None:
+    """Add what is wrong with a part to what is wrong with the project."""
+    if part.name:
+        # One that can be read has none left but in its `default`.
+        problems.of(f"[group.{part.name}]").add(*part.toml.problems.errors)
+        problems.warn(*part.toml.problems.warnings)
+        for name, found in part.toml.problems.parts.items():
+            problems.of(part.address(name)).take(found)
 
 
 def _plain_name(laid: Laid, around: Surroundings) -> Iterator[str]:
@@ -148,70 +250,3 @@ def _plain_name(laid: Laid, around: Surroundings) -> Iterator[str]:
     with suppress(Error):
         if said and isinstance(said.value, str):
             yield Name.parse(said.value, namespace=around.namespace or NAMESPACE).display().removesuffix(":latest")
-
-
-def _sorted_out(
-    models: Models, variants: Sequence[Variant], guessed: Mapping[str, Collection[str]], declared: Toml
-) -> list[Variant | Broken]:
-    """The variants, those of which something is wrong as broken ones; `guessed` is what the models may be called that have none."""
-    made: dict[str, list[Variant]] = {}
-    for variant in variants:
-        made.setdefault(variant.model, []).append(variant)
-    parts = {name: problems.errors for name, problems in declared.problems.parts.items() if problems.errors}
-    found: list[Variant | Broken] = []
-    for model in models.names:
-        of_model = parts.get(model, [])
-        if model not in made:
-            errors = _ordered(of_model, declared.top)
-            found.append(Broken(model, model, errors, words=guessed.get(model, ())))
-        for variant in made.get(model, ()):
-            errors = _ordered([*of_model, *parts.get(variant.label, ())], declared.top)
-            found.append(Broken.of(variant, errors) if errors else variant)
-    return found
-
-
-def _beside_models(called: Iterable[Variant | Broken], declared: Toml) -> Iterator[Broken]:
-    """What is wrong and is told with no model: groups, and mixes and tables that no model uses."""
-    told = {error.key for each in called if isinstance(each, Broken) for error in each.errors}
-    parts = {name: problems.errors for name, problems in declared.problems.parts.items()}
-    for name in dict.fromkeys([*declared.faults, *parts]):
-        errors = _ordered([*declared.faults.get(name, ()), *parts.get(name, ())], declared.top)
-        if any(error.key not in told for error in errors) or (errors and name.startswith("[group.")):
-            label = f'[model."{name}"]' if GLOB.search(name) and not name.startswith("[") else name
-            # After a file a model may have been named before.
-            yield Broken("", label, tuple(errors), None if name.startswith("./") else ())
-
-
-def _targets(declared: Toml, called: Sequence[Variant | Broken]) -> Targets:
-    """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
-    top, problems = declared.top, declared.problems
-    default = declared.strings(declared.table("project").get("default", ()), top.at("project", "default"))
-    groups = {
-        name: declared.strings(members, top.at("group", name)) for name, members in declared.table("group").items()
-    }
-    targets = Targets(groups, tuple(called), default)
-    problems.warn_of_some(unused.targets(declared.table("project"), groups, top))
-    # What a table says that is wrong is not in it any more.
-    right = {name: table for name, table in declared.table("model").items() if name not in declared.faults}
-    problems.warn_of_some(unused.glob_tables(right, top))
-    lists: list[tuple[Place, Sequence[str]]] = [(top.at("project", "default"), default)]
-    lists += [(top.at("group", name), members) for name, members in groups.items()]
-    for here, members in lists:
-        for number, member in enumerate(members):
-            if not member or member in groups or targets.words.resolve(member) is not None:
-                continue
-            if GLOB.search(member):
-                problems.warn(here.at(number).error(f"'{member}' matches nothing"))
-            elif not (targets.words.untold and re.search("[:/]", member)):
-                # Of a model that is wrong in itself nobody knows what its variants are called.
-                concerned = part(here.key)
-                found = problems if concerned is None else problems.of(concerned)
-                found.add(here.at(number).placed(targets.words.unknown(member)))
-    for name in groups:
-        if circle := targets.circle(name):
-            first = circle.index(min(circle))
-            way = [*circle[first:], *circle[:first]]
-            what = f"the group is a cycle: {' -> '.join([*way, way[0]])}"
-            hint = "take one of them out of the other"
-            problems.of(f"[group.{name}]").add(top.at("group", way[0]).error(what, hint=hint, value=False))
-    return replace(targets, called=(*called, *_beside_models(called, declared)))

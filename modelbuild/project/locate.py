@@ -90,9 +90,9 @@ class Place:
         """Give an error its place, unless it has one."""
         return error if error.path else self.error(error.what, facts=error.facts, hint=error.hint)
 
-    def spelled(self, file: str) -> str:
-        """The place in a text that `recalled` reads; `file` is the absolute path of the TOML."""
-        return json.dumps([file, self.key] if self.text else [self.file])
+    def spelled(self, root: str) -> str:
+        """The place in a text that `recalled` reads; `root` is the project's folder."""
+        return json.dumps([root if self.text else "", self.file, self.key])
 
     def __str__(self) -> str:
         return ":".join(str(part) for part in (self.file, *self.position(value=False)) if part is not None)
@@ -114,14 +114,14 @@ At = Callable[..., Place]
 
 def recalled(spelled: str) -> Place:
     """The place that `Place.spelled` spelled, in the TOML as it is now."""
-    file, *keys = json.loads(spelled)
-    if not keys:
+    root, file, key = json.loads(spelled)
+    if not root:
         return Place(file)
     try:
-        with open(file, encoding="utf-8-sig") as toml:
-            return Place(os.path.basename(file), toml.read(), tuple(keys[0]))
+        with open(os.path.join(root, file), encoding="utf-8-sig") as toml:
+            return Place(file, toml.read(), tuple(key))
     except (OSError, ValueError):
-        return Place(os.path.basename(file))
+        return Place(file)
 
 
 def find(text: str, path: Path, *, value: bool = False) -> Position | None:

@@ -95,7 +95,7 @@ def rows(
 
 def _is_within(place: Place, table: Place) -> bool:
     """Whether a table says something itself, rather than one that it refines."""
-    return bool(table.key) and place.key[: len(table.key)] == table.key
+    return bool(table.key) and place.file == table.file and place.key[: len(table.key)] == table.key
 
 
 def _set_twice(axes: Mapping[str, Axis]) -> Iterator[Error]:

@@ -6,11 +6,11 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from modelbuild.errors import Error, Problems
 from modelbuild.files import expand, reason
-from modelbuild.observed import Observed
 from modelbuild.project import variables
 from modelbuild.project.discovery import GLOB, MODEL, Finder, name_after, telling_apart
 from modelbuild.project.locate import Place
@@ -33,24 +33,28 @@ def adopt(file: str, data: bytes, texts: Texts, *, is_named: bool) -> dict[str, 
     return {name: file}
 
 
-def discover(toml: Toml, models: str | None, texts: Texts, observed: Observed, problems: Problems) -> dict[str, str]:
-    """Find and parse the Modelfiles that the project's globs match, less those that a table names: model -> path.
+def discover(
+    toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Find and parse the Modelfiles that the globs of a TOML match, less those that a table names: model -> path.
 
-    `models` is the models folder, which is passed over.
+    Those in the folders of `parts` (folder, relative to the project's -> the part's name) are the parts' own.
     """
-    return _Discovery(toml, texts, problems).found(Finder(texts.root, models, observed))
+    return _Discovery(toml, finder, texts, problems, parts).found()
 
 
 class _Discovery:
-    def __init__(self, toml: Toml, texts: Texts, problems: Problems) -> None:
+    def __init__(self, toml: Toml, finder: Finder, texts: Texts, problems: Problems, parts: Mapping[str, str]) -> None:
         self.toml = toml
+        self.finder = finder
+        self.parts = parts
         self.texts = texts
         self.problems = problems
         self.table = toml.table("project")
         self.here = toml.top.at("project")
 
-    def found(self, finder: Finder) -> dict[str, str]:
-        paths = self._unclaimed(finder)
+    def found(self) -> dict[str, str]:
+        paths = self._unclaimed()
         names = self._names(paths)
         declared = self.toml.table("model")
         found = {}
@@ -61,6 +65,10 @@ class _Discovery:
                 what = f"'{self.texts.shown(candidates[0])}' is also found by that name"
                 hint = "rename one of them, or name the found one in its own table"
                 self.problems.of(name).add(self.toml.top.at("model", name, "modelfile").error(what, hint=hint))
+            if (part := name.partition("/")[0]) in self.parts.values():
+                place = Place(self.texts.shown(candidates[0]))
+                hint = "name the model in a table of its own, or the part in its [project]"
+                self.problems.of(name).add(place.error(f"model '{name}' has the name of part '{part}'", hint=hint))
             found[name] = candidates[0]
         if "discover_as" in self.table and not found:
             what, hint = (
@@ -71,7 +79,7 @@ class _Discovery:
         self.texts.parse_all(found.values(), self.here)
         return found
 
-    def _unclaimed(self, finder: Finder) -> list[str]:
+    def _unclaimed(self) -> list[str]:
         """The files that the globs match and no table names, in order."""
         is_said = "modelfiles" in self.table
         patterns: Sequence[str] = ("Modelfile",)
@@ -84,24 +92,31 @@ class _Discovery:
             matched: set[str] = set()
             with self.problems.at(place):
                 try:
-                    matched = set(finder.files(pattern)) if pattern else set()
+                    matched = set(self.finder.files(pattern)) if pattern else set()
                 except OSError as fault:
                     what = f"'{self.texts.shown(fault.filename)}' cannot be read: {reason(fault)}"
                     raise place.error(what) from None
                 if not matched and is_said:
                     self.problems.warn(place.error(f"'{pattern}' matches no file", hint=self._near(pattern)))
-            paths |= matched - claimed
-            self.texts.are_files(matched)
+            own = {path for path in matched if not self._is_of_a_part(path)}
+            if matched and not own:
+                what = f"'{pattern}' matches only files of parts, which find their own Modelfiles"
+                self.problems.warn(place.error(what, hint="remove it"))
+            paths |= own - claimed
+            self.texts.are_files(own)
         return sorted(paths)
+
+    def _is_of_a_part(self, path: str) -> bool:
+        return any(path.startswith(os.path.join(self.texts.root, folder, "")) for folder in self.parts)
 
     def _near(self, pattern: str) -> str | None:
         """A hint for a glob that begins with a folder (or is a file) that is not there."""
         from modelbuild import misspelled
 
         head = re.split(rf"(?:^|/)[^/]*{GLOB.pattern}", pattern)[0]
-        if not head or os.path.exists(os.path.join(self.texts.root, head)):
+        if not head or os.path.exists(os.path.join(self.finder.root, head)):
             return None
-        near = misspelled.path(head, self.texts.root, misspelled.FILE if head == pattern else misspelled.FOLDER)
+        near = misspelled.path(head, self.finder.root, misspelled.FILE if head == pattern else misspelled.FOLDER)
         return f"did you mean '{near}{pattern[len(head) :]}'?" if near else None
 
     def _named_outright(self, table: Mapping[str, Any]) -> Iterator[str]:
@@ -110,7 +125,7 @@ class _Discovery:
         for text in (table.get("modelfile"), *(axis.values() if isinstance(axis, dict) else axis)):
             if isinstance(text, str) and text:
                 try:
-                    yield expand(as_text(variables.fill(text, self.toml.vars)), self.texts.root)
+                    yield expand(as_text(variables.fill(text, self.toml.vars)), self.finder.root)
                 except Error:  # said where the key is read
                     continue
 

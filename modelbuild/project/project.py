@@ -11,7 +11,7 @@ from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import in_defaults
 from modelbuild.project.targets import Targets
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import From, Variant
 
 DEPTH_LIMIT = 100
 """How many models extend one another, or derive from one another."""
@@ -53,13 +53,21 @@ class Project:
         chosen = self.targets.words.select(targets)
         return tuple(each for each in self.variants if each.label in chosen)
 
-    def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
-        """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
-        return self.targets.candidates(text)
+    def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]:
+        """What FROM means by a name of this project: one variant, or all rows of a model without a default row.
 
-    def misspelled(self, text: str) -> str | None:
+        Names of the `part` that says it come first.
+        """
+        return self.targets.candidates(text, part)
+
+    def names_part(self, line: From) -> bool:
+        """Whether a FROM spells out a model of a part, as 'PART/MODEL'."""
+        part, slash, _ = line.text.partition("/")
+        return bool(slash) and part in self.targets.parts.values() and bool(self.candidates(line.text, line.part))
+
+    def misspelled(self, text: str, part: str = "") -> str | None:
         """A hint that names the model of this project that a FROM was meant for."""
-        return self.targets.words.misspelled(text)
+        return self.targets.words.within(part).misspelled(text)
 
 
 def is_shared(place: Place) -> bool:

@@ -134,7 +134,7 @@ class Reader:
         if not texts.has_parsed(path):
             path = ""
             with self.problems.at(place):
-                path = expand(as_text(variables.filled(value, self.declared.scope)), texts.root)
+                path = expand(as_text(variables.filled(value, self.declared.scope)), texts.folder(place))
         if not path:
             return None
         found = texts.modelfile(path, place)
@@ -225,7 +225,7 @@ class _Reading:
         (value, place), texts = self.said["template"], self.values.texts
         shown = None
         if isinstance(value, dict):
-            shown = texts.shown(expand(as_text(self.values.filled(value["file"], place)), texts.root))
+            shown = texts.shown(expand(as_text(self.values.filled(value["file"], place)), texts.folder(place)))
 
         def told(fault: template.Fault) -> Error:
             error = template.placed(fault, text, shown)
@@ -240,8 +240,8 @@ class _Reading:
     def froms(self) -> tuple[From, ...]:
         """The `from` of the TOML, else the FROM lines of the Modelfile."""
         if "from" in self.said and self.said["from"].value != "":
-            said = self.values.string_of("from") or ""
-            return (From(said, True, self.values.texts.root, self.said["from"].place),)
+            said, place = self.values.string_of("from") or "", self.said["from"].place
+            return (From(said, True, self.values.texts.folder(place), place),)
         if self.text is None:
             return ()
         return tuple(From(line.value, False, self.folder, _place(self.text, line)) for line in self.text.from_)

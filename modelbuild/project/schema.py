@@ -192,7 +192,7 @@ Model: Any = _table_of("Model", Defaults, {name: key for name, key in KEYS.items
 
 
 class Project(_Table):
-    name: str = Field("", description="The project's name, for reports.")
+    name: str = Field("", description="The project's name, for reports; of a part, its name.")
     namespace: str = Field("", description="The namespace of names that have none; default: library.")
     modelfiles: list[str] = Field(["Modelfile"], description="Globs of Modelfiles, each a model; ** is any depth.")
     discover_as: str = Field(
@@ -200,6 +200,9 @@ class Project(_Table):
     )
     models: str = Field("", description="The models folder to write; default: $OLLAMA_MODELS, else ~/.ollama/models.")
     default: list[str] = Field([], description="The targets to build when none is named; default: everything.")
+    include: list[str] = Field(
+        [], description="Globs of other files named ModelBuild.toml, each a part with models of its own."
+    )
 
 
 class Ftype(_Table):

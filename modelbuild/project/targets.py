@@ -5,18 +5,21 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import Name
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
-from modelbuild.words import did_you_mean, listed, nearest
+from modelbuild.words import did_you_mean, did_you_mean_within, listed, nearest
 
 if TYPE_CHECKING:
     from modelbuild.project.variant import Variant
+
+
+T = TypeVar("T")
 
 
 def displayed_in_full(text: str) -> str | None:
@@ -34,18 +37,30 @@ class Words(NamedTuple):
     known    the groups and the models, for errors
     default  labels of the variants that no target at all stands for
     untold   word -> the model that it means, whatever tag follows, since its rows cannot be told
+    parts    the file of a part of the project -> its name
+    part     the part whose words come first: 'chat' is its 'PART/chat'; "" for the whole project
     """
 
     labels: Mapping[str, Sequence[str]]
     known: Sequence[str]
     default: Sequence[str]
     untold: Mapping[str, str]
+    parts: Mapping[str, str] = {}
+    part: str = ""
+
+    def within(self, part: str) -> Words:
+        """The same as seen from a part; no target at all means what the part builds."""
+        return self._replace(part=part, default=self.labels.get(part, (part,))) if part else self
 
     def resolve(self, target: str) -> set[str] | None:
         """Labels of the variants that a target means; None where it means nothing."""
+        own = self._resolve(f"{self.part}/{target}") if self.part else None
+        return self._resolve(target) if own is None else own
+
+    def _resolve(self, target: str) -> set[str] | None:
         if target in self.labels:
             return set(self.labels[target])
-        if label := self.untold.get(target.rpartition(":")[0]):
+        if label := _untold(target, self.untold):
             return {label}
         if not GLOB.search(target):
             # Another spelling of a name: `library/chat`, or with the registry's host.
@@ -53,6 +68,12 @@ class Words(NamedTuple):
             return set(self.labels[whole]) if whole and whole in self.labels else None
         matches = re.compile(fnmatch.translate(target)).match
         return {label for word, labels in self.labels.items() if matches(word) for label in labels} or None
+
+    def written(self, words: Iterable[str]) -> list[str]:
+        """Words as they may be written: those of the part also without its name, and first."""
+        words, above = list(words), f"{self.part}/"
+        own = [word.removeprefix(above) for word in words if word.startswith(above)] if self.part else []
+        return [*own, *words]
 
     def select(self, targets: Iterable[str]) -> set[str]:
         """Labels of the variants that targets mean, or of the default ones. Raises Errors for those that mean nothing."""
@@ -67,6 +88,7 @@ class Words(NamedTuple):
     def unknown(self, target: str) -> Error:
         """The error for a target that means nothing."""
         model, _, row = target.rpartition(":")
+        model = self._whole(model)
         if rows := self._rows(model):
             what, facts = f"model '{model}' has no row '{row}'", [("rows", listed(rows))]
             return Error(what, facts=facts, hint=_meant_row(model, row, rows))
@@ -77,10 +99,17 @@ class Words(NamedTuple):
     def near(self, text: str) -> str | None:
         """A hint that names what a misspelled word was meant for."""
         model, _, row = text.rpartition(":")
+        model = self._whole(model)
         if rows := self._rows(model):
             near = nearest(row, rows)
             return f"did you mean '{model}:{near}'?" if near else f"model '{model}' has the rows {listed(rows)}"
-        return did_you_mean(text, self.known) or did_you_mean(text, self.labels)
+        known = self.written(self.known)
+        return did_you_mean_within(text, known) or did_you_mean(text, self.labels)
+
+    def _whole(self, model: str) -> str:
+        """What the whole project calls a model."""
+        whole = f"{self.part}/{model}"
+        return whole if self.part and whole in self.known else model
 
     def misspelled(self, text: str) -> str | None:
         """A hint for what is nearly a word of the project, and hardly the name of a model elsewhere.
@@ -91,7 +120,8 @@ class Words(NamedTuple):
         if row and any(label.startswith(f"{model}:") for label in self.labels.get(model, ())):
             return self.near(text)
         numbers = re.findall(r"\d+", text)
-        near = nearest(text, (word for word in self.labels if re.findall(r"\d+", word) == numbers), 0.75)
+        words = self.written(self.labels)
+        near = nearest(text, (word for word in words if re.findall(r"\d+", word) == numbers), 0.75)
         return f"did you mean '{near}'?" if near else None
 
     def _rows(self, model: str) -> list[str]:
@@ -100,6 +130,13 @@ class Words(NamedTuple):
             return []
         own = [label.removeprefix(f"{model}:") for label in self.labels[model] if label.startswith(f"{model}:")]
         return own or sorted(word.removeprefix(f"{model}:") for word in self.labels if word.startswith(f"{model}:"))
+
+
+def _untold(text: str, models: Mapping[str, T]) -> T | None:
+    """What is known of the model that a word with a tag means whose rows cannot be told, or of its part."""
+    model = text.rpartition(":")[0]
+    part, slash, _ = text.partition("/")
+    return models.get(model, models.get(part + "/") if slash else None)
 
 
 def _meant_row(model: str, row: str, rows: Sequence[str]) -> str | None:
@@ -131,11 +168,13 @@ class Targets:
 
     called   all variants, and what stands for those that are broken
     default  target patterns that no target at all stands for; empty: everything
+    parts    the file of a part, relative to the project -> its name
     """
 
     groups: Mapping[str, Sequence[str]]
     called: tuple[Variant | Broken, ...]
     default: Sequence[str]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def spellings(self) -> Mapping[str, set[int]]:
@@ -154,7 +193,7 @@ class Targets:
         known = list(dict.fromkeys([*self.groups, *(each.model for each in self.called if each.model)]))
         all_ = tuple(each.label for each in self.called)
         untold = {word: self.called[number].label for word, number in self._untold.items()}
-        words = Words(labels, known, all_, untold)
+        words = Words(labels, known, all_, untold, self.parts)
         # A target of `default` that matches nothing has been told of.
         chosen = {label for target in self.default for label in words.resolve(target) or ()}
         return words._replace(default=[label for label in all_ if label in chosen]) if self.default else words
@@ -172,11 +211,18 @@ class Targets:
 
     def _meant_untold(self, text: str) -> set[int]:
         """The model that is called so up to its tag, where its rows cannot be told."""
-        number = self._untold.get(text.rpartition(":")[0])
+        number = _untold(text, self._untold)
         return set() if number is None else {number}
 
-    def candidates(self, text: str) -> tuple[Variant | Broken, ...]:
-        """What FROM means by a name of this project: one variant, or all rows of a model without a default row."""
+    def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]:
+        """What FROM means by a name of this project: one variant, or all rows of a model without a default row.
+
+        Names of the `part` that says it come first.
+        """
+        own = self._candidates(f"{part}/{text}") if part else ()
+        return own or self._candidates(text)
+
+    def _candidates(self, text: str) -> tuple[Variant | Broken, ...]:
         rows = [each for each in self.called if each.model == text]
         if rows:
             return tuple(each for each in rows if each.is_default) or tuple(rows)
@@ -207,12 +253,11 @@ class Targets:
     def _members(self, group: str) -> set[int]:
         """What a group means, with what is wrong with it. Inside a group its own name means the model of that name."""
         found: set[int] = set()
-        faults = {each.label: number for number, each in enumerate(self.called) if not each.model}
         seen = {group}
         todo = [group]
         while todo:
             current = todo.pop()
-            found |= {faults[f"[group.{current}]"]} if f"[group.{current}]" in faults else set()
+            found |= {self._faults[f"[group.{current}]"]} if f"[group.{current}]" in self._faults else set()
             for member in self.groups[current]:
                 if member in self.groups and member != current:
                     if member not in seen:
@@ -227,6 +272,30 @@ class Targets:
                     found |= self._meant_untold(member) or set(self._untold.values())
         return found
 
+    def means(self, word: str) -> bool:
+        """Whether a word can be a target."""
+        if word in self.groups or word in self.spellings or _untold(word, self._untold) is not None:
+            return True
+        if GLOB.search(word):
+            matches = re.compile(fnmatch.translate(word)).match
+            return bool(self._matching(word)) or any(map(matches, self.groups))
+        return displayed_in_full(word) in self.spellings
+
     def _matching(self, glob: str) -> set[int]:
         matches = re.compile(fnmatch.translate(glob)).match
-        return {number for word, numbers in self.spellings.items() if matches(word) for number in numbers}
+        part, slash, _ = glob.partition("/")
+        words = self._words_of_parts.get(part, ()) if slash and not GLOB.search(part) else self.spellings
+        return {number for word in words if matches(word) for number in self.spellings[word]}
+
+    @cached_property
+    def _words_of_parts(self) -> Mapping[str, Sequence[str]]:
+        """What stands before the first '/' of a word -> the words."""
+        found: dict[str, list[str]] = {}
+        for word in self.spellings:
+            found.setdefault(word.partition("/")[0], []).append(word)
+        return found
+
+    @cached_property
+    def _faults(self) -> Mapping[str, int]:
+        """What is wrong and no model, by its label -> its position in `called`."""
+        return {each.label: number for number, each in enumerate(self.called) if not each.model}

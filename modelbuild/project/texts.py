@@ -17,7 +17,7 @@ class Texts:
 
     def __init__(self, root: str, observed: Observed, problems: Problems) -> None:
         self.root = root
-        self._observed = observed
+        self.observed = observed
         self._problems = problems
         self._are_files: set[str] = set()
         self._modelfiles: dict[str, Modelfile | None] = {}
@@ -31,6 +31,11 @@ class Texts:
             os.sep, "/"
         )
 
+    def folder(self, place: Place) -> str:
+        """What a relative path starts from that a place says: the folder of its TOML; of an option the project's."""
+        above = os.path.dirname(place.file) if place.text else ""
+        return os.path.join(self.root, above) if above else self.root
+
     def are_files(self, paths: Iterable[str]) -> None:
         """Note what a listing of folders has shown to be files, which need no second look."""
         self._are_files.update(paths)
@@ -39,9 +44,9 @@ class Texts:
         """The bytes of a file that `place` names; without one it is named as it is. Raises Error."""
         shown = self.shown(path) if place else path
         try:
-            kind = "file" if path in self._are_files else self._observed.kind(path)
+            kind = "file" if path in self._are_files else self.observed.kind(path)
             if kind == "file":
-                return self._observed.read(path)
+                return self.observed.read(path)
         except (OSError, ValueError) as fault:
             what = f"'{shown}' cannot be read: {reason(fault)}"
             hint = remedy(fault)
@@ -49,7 +54,7 @@ class Texts:
         what = f"'{shown}' is a folder, expected a file" if kind == "folder" else f"no file '{shown}'"
         if place is None:
             raise Error(what)
-        near = self._observed.meant(shown, self.root)
+        near = self.observed.meant(shown, self.root)
         raise place.error(what, hint=f"did you mean '{near}'?" if near else None)
 
     def text(self, path: str, place: Place) -> str:

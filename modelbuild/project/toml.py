@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,11 @@ class Toml:
         table: Mapping[str, Any] = self.document.get(name, {})
         return table
 
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """The names of the text's own mixes."""
+        return mixes.names(self.document)
+
     def filled(self, text: str, place: Place) -> str:
         """A string with its variables filled in; "" where they cannot be."""
         concerned = part(place.key)
@@ -64,26 +69,39 @@ class Toml:
         return tuple(self.filled(value, place.at(number)) for number, value in enumerate(values))
 
 
-def read(top: Place, given: Overrides, observed: Observed, keep: Keep, problems: Problems) -> Toml | None:
-    """Check the text at `top` and the options, and settle the variables.
+def decoded(data: bytes, shown: str) -> str:
+    """The text of a TOML, with LF line ends. Raises Error."""
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + 1
+        hint = "save the file as UTF-8"
+        raise Error("not TOML: the text is not UTF-8", path=shown, line=line, hint=hint) from None
+
+
+def read(
+    top: Place, given: Overrides, observed: Observed, keep: Keep, problems: Problems, above: Toml | None = None
+) -> Toml | None:
+    """Check the text at `top` and the options, and settle the variables. A part has the text `above` it, which has the options.
 
     What is wrong goes to `problems`. None where [project] or [vars] is malformed: nothing else can be said then.
     """
-    checked = _checked(top, given.sets, keep, problems)
+    checked = _checked(top, () if above else given.sets, keep, problems, above)
     if checked is None:
         return None
     document, sets, malformed, faults = checked
-    vars = _variables(top, document, given, observed, problems)
+    vars = _variables(top, document, given, observed, problems, above)
     return Toml(top, document, sets, vars, malformed, faults, problems)
 
 
 def _checked(
-    top: Place, options: Sequence[str], keep: Keep, problems: Problems
+    top: Place, options: Sequence[str], keep: Keep, problems: Problems, above: Toml | None
 ) -> tuple[Mapping[str, Any], Sequence[Set], frozenset[str], Mapping[str, Sequence[Error]]] | None:
     """The document, the `--set` options, the malformed models and the faults of tables, as they were kept or checked anew."""
     if not top.text and not options:
         return {}, [], frozenset(), {}
-    key = "project:" + xxh3("\0".join((*options, top.text)).encode("utf-8", "surrogatepass"))
+    around = [sorted(above.vars), sorted(above.mixes)] if above else []
+    key = "project:" + xxh3("\0".join((json.dumps(around), *options, top.text)).encode("utf-8", "surrogatepass"))
     digest, _, kept = (keep.get(key) or b"").partition(b"\n")
     if digest == xxh3(kept).encode():
         known, sets, names, spelled = json.loads(kept)
@@ -91,10 +109,12 @@ def _checked(
         return known, [Set(*each) for each in sets], frozenset(names), recalled
     from modelbuild.project import document
 
-    checked = document.check(top.text, top.file, keep)
+    inherited = document.Inherited(*around)
+    checked = document.check(top.text, top.file, keep, inherited)
     problems.add(*checked.problems.errors)
     faults = {name: found.errors for name, found in checked.problems.parts.items() if found}
-    custom, sets = mixes.names(checked.document), []
+    # A type may be a mix of any part, none of which is read yet.
+    custom, sets = None if "include" in checked.document.get("project", {}) else mixes.names(checked.document), []
     for option in options:
         each = None
         with problems.at(top):
@@ -121,13 +141,21 @@ def _checked(
 
 
 def _variables(
-    top: Place, document: Mapping[str, Any], given: Overrides, observed: Observed, problems: Problems
+    top: Place,
+    document: Mapping[str, Any],
+    given: Overrides,
+    observed: Observed,
+    problems: Problems,
+    above: Toml | None,
 ) -> Mapping[str, Scalar]:
-    """The value of every variable: `--var`, else the environment, else its default with variables filled in."""
+    """The value of every variable: `--var`, else the environment, else its default with variables filled in.
+
+    A part has those of the text above it, and its own in their place.
+    """
     declared: Mapping[str, Scalar] = document.get("vars", {})
-    for name in given.vars:
-        if name not in declared:
-            problems.add(Place(f"--var {name}").placed(variables.unknown(name, declared)))
+    if above is None and "include" not in document.get("project", {}):
+        problems.add(*unknown_variables(given, declared))
+    around = {name: value for name, value in above.vars.items() if name not in declared} if above else {}
     overriding: dict[str, Scalar] = {}
     for name, default in declared.items():
         option = f"MODELBUILD_VAR_{name}"
@@ -137,6 +165,13 @@ def _variables(
         if raw is not None:
             with problems.at(Place(option)):
                 overriding[name] = variables.typed(raw, default)
-    settled, errors = variables.settle(declared, overriding)
+    settled, errors = variables.settle({**around, **declared}, {**around, **overriding})
     problems.add(*(top.at("vars", name).placed(error) for name, error in errors))
     return settled
+
+
+def unknown_variables(given: Overrides, declared: Collection[str]) -> Iterator[Error]:
+    """What `--var` names and nothing declares."""
+    for name in given.vars:
+        if name not in declared:
+            yield Place(f"--var {name}").placed(variables.unknown(name, declared))

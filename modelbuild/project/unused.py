@@ -156,10 +156,11 @@ def keys_of_rows(own: Mapping[str, Any], table: Place, variants: Sequence[Varian
         yield table.at("adapter_mode").error("'adapter_mode' has no effect without 'adapters'", value=False)
 
 
-def variables(document: Mapping[str, Any], sets: Sequence[Set], top: Place) -> Iterator[Error]:
-    """Variables that no string names."""
-    declared = document.get("vars", {})
-    used = {*references(document), *references([each.values for each in sets])} if declared else set()
+def variables(
+    declared: Collection[str], documents: Iterable[Mapping[str, Any]], sets: Sequence[Set], top: Place
+) -> Iterator[Error]:
+    """Variables of a text that no string names, in the documents that know them."""
+    used = {*references([*documents]), *references([each.values for each in sets])} if declared else set()
     for name in declared:
         if name not in used:
             what = f"nothing uses variable '{name}'"

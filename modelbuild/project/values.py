@@ -57,7 +57,7 @@ class Values:
             here = place.at("file")
             with self.problems.at(here):
                 path = as_text(variables.filled(value["file"], self.scope))
-                return self.texts.text(expand(path, self.texts.root), here) if path else ""
+                return self.texts.text(expand(path, self.texts.folder(place)), here) if path else ""
             return ""
         # A variable may make any text a flag; true stands for no text anywhere.
         filled = self.checked(value, place, check)
@@ -65,7 +65,7 @@ class Values:
 
     def path(self, value: Any, place: Place) -> File | None:
         """A path as a TOML says it; None for ""."""
-        return self.file(as_text(self.filled(value, place)), place, self.texts.root)
+        return self.file(as_text(self.filled(value, place)), place, self.texts.folder(place))
 
     def file(self, text: str, place: Place, folder: str) -> File | None:
         """A path as it stands, relative to a folder; None for ""."""

@@ -18,12 +18,14 @@ class From(NamedTuple):
 
     in_toml  said by `from` in a TOML, where only what looks like a path is one; else by a Modelfile's FROM
     folder   what a relative path starts from
+    part     the part of the project in which a model's name is looked for first; "" for the project itself
     """
 
     text: str
     in_toml: bool
     folder: str
     place: Place
+    part: str = ""
 
 
 class File(NamedTuple):

@@ -49,7 +49,7 @@ class Lineage:
         path = expand(line.text, line.folder)
         if looks_like_path(line.text):
             return path
-        rows = [each for each in self._project.candidates(line.text) if each.label != variant.label]
+        rows = [each for each in self._project.candidates(line.text, line.part) if each.label != variant.label]
         chosen = [each for each in rows if each.is_default] or rows
         if len(chosen) == 1:
             return chosen[0].label

@@ -89,7 +89,7 @@ def untagged_note(found: Sequence[Untagged]) -> str:
     models = listed((f"'{each.model}'" for each in found), 5)
     latest = f"{first.name}:{TAG}" if len(found) == 1 else f"NAME:{TAG}"
     what = f"no row of {models} is {latest}, so `ollama run {first.name}` does not find it"
-    table = first.model if len(found) == 1 else "NAME"
+    table = first.model if len(found) == 1 and "/" not in first.model else "NAME"
     return f"{what}; name the default row in [model.{table}.default]"
 
 

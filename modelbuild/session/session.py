@@ -67,7 +67,8 @@ class Session:
 
     def __init__(self, settings: Settings, waiting: Waiting | None = None) -> None:
         self.settings = settings
-        self.file = self._find()
+        self.file, self.part_file = self._find()
+        """The project's, and that of the part in whose folder the command works."""
         self.store = Store(cache_folder(settings), waiting)
         self.cache = LocalCache(self.store)
         self.kept = Kept(self.store.database)
@@ -76,7 +77,14 @@ class Session:
         self._project: Project | None = None
         self._observed = Observed()
 
-    def _find(self) -> str:
+    def _find(self) -> tuple[str, str | None]:
+        from modelbuild.project.included import project_of
+
+        file = self._nearest()
+        project = project_of(file)
+        return (file, None) if project is None else (project, file)
+
+    def _nearest(self) -> str:
         from modelbuild.project.discovery import find, is_checkpoint, is_weights
 
         folder = folder_of(self.settings)
@@ -206,7 +214,13 @@ class Session:
 
     def words(self) -> Words:
         """Every word that can be a target, and the labels of the outputs it means."""
-        return self._plan.words
+        return self._plan.words.within(self.part)
+
+    @property
+    def part(self) -> str:
+        """The part of the project in whose folder the command works; "" for the whole project."""
+        file = self.part_file and os.path.relpath(self.part_file, self.root).replace(os.sep, "/")
+        return self._plan.words.parts.get(file, "") if file else ""
 
     @property
     def broken(self) -> Sequence[Broken]:
@@ -267,11 +281,11 @@ class Session:
 
     def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self._key, sorted(targets), into]))
+        return "stamp:" + sha256(canonical([self._key, self.part_file, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
-        wanted = self._plan.words.select(targets)
+        wanted = self.words().select(targets)
         outputs = [output for output in self.graph.outputs if output.label in wanted]
         return self._without_withheld(tuple(targets), outputs, [each for each in self.broken if each.label in wanted])
 
@@ -284,8 +298,12 @@ class Session:
         return Selection(targets, built, [*(withheld.get(each.label, each) for each in broken), *others])
 
     def everything(self) -> Selection:
-        """All that the project declares."""
-        return self._without_withheld((), self.graph.outputs, self.broken)
+        """All that the project declares, or the part in whose folder the command works."""
+        outputs, broken, part = self.graph.outputs, self.broken, self.part
+        if part:
+            outputs = tuple(output for output in outputs if output.label.startswith(f"{part}/"))
+            broken = [each for each in broken if each.label == part or each.label.startswith(f"{part}/")]
+        return self._without_withheld((), outputs, broken)
 
     # How it stands
 

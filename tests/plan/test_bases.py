@@ -112,3 +112,34 @@ def test_a_folder_around_the_weights_is_answered_with_theirs(tmp_path: Path) -> 
     files: dict[str, str | bytes] = {"all/notes/x": "", "all/tiny/model.safetensors": "", "none/": ""}
     assert hint(tmp_path, "./all", files) == "did you mean './all/tiny'?"
     assert hint(tmp_path, "./none") == "download the whole folder of the model, or name a GGUF file"
+
+
+def test_a_model_of_a_part_comes_before_a_folder_of_its_address(tmp_path: Path) -> None:
+    own = '[project]\ninclude = ["*/ModelBuild.toml"]\n[model.a]\nfrom = "vision/chat"\n[model.w]\nfrom = "./vision/chat"\n'
+    files = {f"vision/chat/{Path(name).name}": data for name, data in CHECKPOINT.items()}
+    part = '[model.chat]\nfrom = "./chat"\n[model.b]\nfrom = "chat"\n'
+    project = load(tmp_path, own, {**files, "vision/ModelBuild.toml": part})
+    for label in ("a", "vision/b"):
+        found = base(project, label, tmp_path)
+        assert isinstance(found, Candidates) and [each.label for each in found.variants] == ["vision/chat"]
+    for label in ("w", "vision/chat"):
+        assert isinstance(base(project, label, tmp_path), CheckpointFolder)
+
+
+def test_a_modelfile_says_which_is_meant_the_folder_or_the_model_of_a_part(tmp_path: Path) -> None:
+    own = '[project]\ninclude = ["*/ModelBuild.toml"]\n[model.a]\nmodelfile = "Modelfile"\n'
+    files = {
+        "Modelfile": "FROM vision/chat\n",
+        "vision/chat/x": "",
+        "vision/ModelBuild.toml": '[model.chat]\nfrom = "./x"\n',
+    }
+    with pytest.raises(Error, match="'vision/chat' is both a folder here and a model of this project"):
+        of(tmp_path, own, files)
+
+
+def test_a_misspelled_model_of_the_part_is_no_name_of_elsewhere(tmp_path: Path) -> None:
+    own = '[project]\ninclude = ["*/ModelBuild.toml"]\n'
+    part = '[model.chat]\nfrom = "./x"\n[model.a]\nfrom = "chatt"\n'
+    with pytest.raises(Error) as caught:
+        of(tmp_path, own, {"vision/ModelBuild.toml": part}, "vision/a")
+    assert (caught.value.hint or "").startswith("did you mean 'chat'?")

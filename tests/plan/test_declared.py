@@ -56,9 +56,9 @@ def test_a_step_is_what_its_kind_says_of_it(rows: list[Variant]) -> None:
 
 
 def test_places_of_parameters_go_along_where_there_are_any(rows: list[Variant]) -> None:
-    declared = Declared("/p/ModelBuild.toml")
+    declared = Declared("/p")
     places = {"metadata": rows[0].place("quantize"), "other": None}
     declared.step(rows[0], describe, describe.Parameters(metadata={}), places=places)
     assert declared.graph(()).steps["a/describe"].places == (
-        ("metadata", '["/p/ModelBuild.toml", ["model", "a", "matrix", "quantize", 0]]'),
+        ("metadata", '["/p", "ModelBuild.toml", ["model", "a", "matrix", "quantize", 0]]'),
     )

@@ -23,7 +23,7 @@ def quantize(tmp_path: Path) -> Step:
     file = tmp_path / "ModelBuild.toml"
     file.write_text(TOML)
     places = [("ftype", ("model", "a", "quantize")), ("mix", ("ftype", "mine"))]
-    said = tuple((name, Place("ModelBuild.toml", TOML, key).spelled(str(file))) for name, key in places)
+    said = tuple((name, Place("ModelBuild.toml", TOML, key).spelled(str(tmp_path))) for name, key in places)
     inputs: tuple[tuple[str, Source | str], ...] = (("recipe", "a/convert"), ("imatrix", Source("/m/x.dat", "bytes")))
     return Step("a/quantize", "quantize", 1, "{}", inputs, places=said)
 

@@ -10,6 +10,7 @@ from modelbuild.errors import Error, Errors
 from tests.project.test_document import CASES
 from tests.project.test_lock import WRONG
 from tests.project.test_overrides import OPTIONS
+from tests.project.test_parts import BROKEN
 from tests.project.test_unused import CASES as UNUSED
 from tests.projects import FROM, GOLDEN, R, check_golden, complaint, labels, load
 
@@ -159,4 +160,6 @@ def test_goldens_and_cases_agree() -> None:
     single = {"target-unknown", "var-environment-type", "discover-unreadable", "toml-not-utf8", "toml-folder"}
     single |= {"fetching", *(f"lock_{case}" for case in WRONG)}
     single |= {"alone-missing", "alone-bad-name", "alone-bad-t", "alone-bad-q", "alone-broken"}
+    single |= {"parts-one-name", "parts-extends", "parts-of-one-name", "parts-without-effect", "parts-globs"}
+    single |= {"parts-groups", *(f"part-{case}" for case in BROKEN)}
     assert {path.stem for path in GOLDEN.iterdir()} == {*CASES, *GOLDENS, *OPTIONS, *UNUSED, *single}

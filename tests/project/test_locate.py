@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.project import locate
+from modelbuild.project.locate import Place
 
 SAMPLE = '''\
 # a comment with [brackets] and "quotes"
@@ -178,3 +180,14 @@ def test_hand_written_layouts_agree_with_tomllib(pieces: list[str]) -> None:
 @settings(max_examples=400, deadline=None)
 def test_text_that_is_not_toml_ends_the_scan(text: str) -> None:
     locate.index(text)
+
+
+def test_a_place_in_the_file_of_a_part_is_recalled(tmp_path: Path) -> None:
+    file, text = tmp_path / "teams" / "x" / "ModelBuild.toml", '[model.a]\nfrom = "x"\n'
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    spelled = Place("teams/x/ModelBuild.toml", text, ("model", "a", "from")).spelled(str(tmp_path))
+    assert str(locate.recalled(spelled)) == "teams/x/ModelBuild.toml:2:1"
+    file.unlink()
+    assert str(locate.recalled(spelled)) == "teams/x/ModelBuild.toml"
+    assert str(locate.recalled(Place("-q q8_0").spelled(str(tmp_path)))) == "-q q8_0"

@@ -117,3 +117,27 @@ def test_the_example_of_metadata_is_what_it_says(tmp_path: Path) -> None:
         "general.base_models": [{"name": "Llama 3.2 1B", "organization": "Meta Llama"}], "tokenizer.chat_template": "{{ x }}",
         "llama.context_length": 16384,
     }  # fmt: skip
+
+
+def test_the_example_of_parts_is_what_it_says(tmp_path: Path) -> None:
+    section = PAGE[PAGE.index("## Parts") : PAGE.index("## Which value wins")]
+    blocks = [each for each in re.findall(r"(?:^    .*\n|^\n)+", section, re.MULTILINE) if each.strip()]
+    whole, part = (re.sub("^    ", "", block, flags=re.MULTILINE) for block in blocks)
+    support = "[project]\n[model.bot]\nfrom = 'base'\n"
+    files = {
+        "teams/vision/ModelBuild.toml": part,
+        "teams/support/ModelBuild.toml": support,
+        "teams/vision/prompts/tuned.txt": "x",
+    }
+    loaded = load(tmp_path, whole, files)
+    assert not loaded.broken and [each.label for each in loaded.variants] == [
+        "base",
+        "support/bot",
+        "vision/chat",
+        "vision/tuned",
+    ]
+    assert [each.names[0].display() for each in loaded.select(["vision"])] == ["vision/chat:latest"]
+    assert [each.label for each in loaded.select(["vision/*"])] == ["vision/chat", "vision/tuned"]
+    assert [each.label for each in loaded.select(["release"])] == ["support/bot", "vision/chat"]
+    acme = load(tmp_path, whole.replace("[project]\n", '[project]\nnamespace = "acme"\n', 1), files)
+    assert [each.names[0].display() for each in acme.select(["vision"])] == ["acme/chat:latest"]

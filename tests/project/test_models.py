@@ -67,7 +67,10 @@ def laid(text: str, problems: Problems, **given: Any) -> list[Laid]:
     read = toml.read(top, overrides, Observed(), Kept(), problems)
     assert read is not None
     found = {"found": "/p/found/Modelfile"}
-    return list(Models(read, found, Texts("/p", Observed(), problems)).laid(overrides, problems))
+    models = Models(read, found, Texts("/p", Observed(), problems))
+    made = list(models.laid(overrides, problems))
+    models.tell_unmatched(problems)
+    return made
 
 
 def test_each_model_is_laid_over_what_speaks_of_it() -> None:

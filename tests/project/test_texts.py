@@ -42,6 +42,12 @@ def test_paths_are_shown_relative_to_the_project(tmp_path: Path) -> None:
     assert shown == ["b/c", "../ab/c", "../c"]
 
 
+def test_a_path_starts_from_the_folder_of_the_file_that_says_it() -> None:
+    texts = Texts("/p", Observed(), Problems())
+    said = [Place("ModelBuild.toml", "x"), Place("teams/x/ModelBuild.toml", "x"), Place("--set a.from=b/c")]
+    assert [texts.folder(place) for place in said] == ["/p", "/p/teams/x", "/p"]
+
+
 def test_a_modelfile_that_is_wrong_is_said_once(tmp_path: Path) -> None:
     write(tmp_path, {"Modelfile": "FORM x\n", "good": FROM})
     problems = Problems()

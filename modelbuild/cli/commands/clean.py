@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     from modelbuild.session import exports
 
     session, report = call.session, call.report
+    if session.part_file is not None and not stale:
+        hint = f"`modelbuild -C {shlex.quote(session.root)} clean` removes all of it; `clean --stale` works here too"
+        raise Error("clean removes what the whole project wrote, and this is the folder of a part", hint=hint)
     models = session.models
     if stale and (untold := [each for each in session.broken if each.names is None]):
         labels = listed(f"'{each.label}'" for each in untold)

@@ -46,6 +46,7 @@ class Found(NamedTuple):
     left_out  what is wrong with files that cannot be taken, by path
     written   the files that `-o`, `output` or `export` wrote, which are no sources
     adapters  folders of LoRAs; which model each belongs to is not known
+    projects  the ModelBuild.tomls of other projects
     """
 
     modelfiles: list[str]
@@ -54,6 +55,7 @@ class Found(NamedTuple):
     left_out: dict[str, Error]
     written: list[str]
     adapters: list[str]
+    projects: list[str]
 
 
 def run(call: Invocation) -> int:
@@ -66,7 +68,7 @@ def run(call: Invocation) -> int:
     call.report.base = folder
     for error in found.left_out.values():
         call.report.warning(error.replace(what=f"left out: {error.what}"), told=True)
-    if not any(found[:3]):
+    if not any(found[:3]) and not found.projects:
         raise _nothing(folder, found)
     if found.written:
         call.report.note(f"left out what modelbuild wrote: {listed(map(in_line, found.written))}")
@@ -77,7 +79,8 @@ def run(call: Invocation) -> int:
     except OSError as error:
         hint = "make the folder writable, or start in another one with -C"
         raise Error(f"cannot be written: {reason(error)}", path=path, hint=hint) from error
-    kinds = zip(("Modelfile", "checkpoint", "GGUF file"), found[:3], strict=True)
+    kinds: list[tuple[str, list[str]]] = [*zip(("Modelfile", "checkpoint", "GGUF file"), found[:3], strict=True)]
+    kinds = kinds if any(found[:3]) else [("project", found.projects)]
     counts = ", ".join(plural(len(paths), kind) for kind, paths in kinds if paths)
     if call.report.as_json:
         left_out = [{"path": left, **call.report.described(error)} for left, error in found.left_out.items()]
@@ -87,6 +90,9 @@ def run(call: Invocation) -> int:
     for fault in _broken(call, path):
         call.report.warning(fault, told=True)
     call.report.note(f"wrote {shown_path(path, os.getcwd())} for {counts}")
+    if found.projects and any(found[:3]):
+        line = f"include = [{json.dumps(_parts(found.projects))}]"
+        call.report.note(f"left out {plural(len(found.projects), 'project')}; to make them parts of this one: {line}")
     if lines := _adapter_lines(folder, found):
         call.report.note(lines)
     call.report.note(
@@ -167,7 +173,7 @@ def _without_written(call: Invocation, folder: str, found: Found) -> Found:
 
 def look(folder: str) -> Found:
     """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
-    found = Found([], [], [], {}, [], [])
+    found = Found([], [], [], {}, [], [], [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
         relative = os.path.relpath(at, base).replace(os.sep, "/")
@@ -175,7 +181,8 @@ def look(folder: str) -> Found:
         deep = prefix.count("/") >= DEPTH
         folders[:] = [] if deep else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
         if prefix and PROJECT_FILE in files:
-            folders[:] = []  # a project of its own
+            folders[:] = []
+            found.projects.append(prefix + PROJECT_FILE)
             continue
         weights = [name for name in files if name.endswith(".safetensors") and not name.startswith("adapter")]
         if weights and "config.json" in files:
@@ -220,6 +227,8 @@ def compose(folder: str, found: Found) -> str:
 
     name = _name(os.path.basename(folder)) or "models"
     document: dict[str, Any] = {"project": {"name": name}}
+    if not any(found[:3]):
+        document["project"]["include"] = [_parts(found.projects)]
     wholes = [os.path.join(folder, path) for path in found.modelfiles]
     template = None if len({name_after(path) for path in wholes}) == len(wholes) else telling_apart(wholes)
     names = {path: name_after(os.path.join(folder, path), template or "{name}") or "" for path in found.modelfiles}
@@ -246,6 +255,13 @@ def compose(folder: str, found: Found) -> str:
     if models:
         document["model"] = models
     return tomli_w.dumps(document)
+
+
+def _parts(projects: Sequence[str]) -> str:
+    """A glob that takes other projects in as parts."""
+    around = {os.path.dirname(os.path.dirname(path)) for path in projects}
+    top = os.path.commonpath(around)
+    return "/".join([*([top] if top else []), "*" if len(around) == 1 else "**", PROJECT_FILE])
 
 
 def _patterns(paths: Sequence[str], left: Sequence[str]) -> list[str]:
