@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from modelbuild.ollama.library import Library
 from modelbuild.ollama.manifest import MANIFEST, Layer, Manifest
 from modelbuild.ollama.name import Name
 from modelbuild.registry.faults import Unreachable
-from modelbuild.registry.local_blob import LocalBlob
+from modelbuild.registry.local_blob import Blob, LocalBlob
 from modelbuild.registry.origin import Origin
 from modelbuild.registry.refusals import refusal
 from modelbuild.registry.repository import ACCEPT, Repository
@@ -62,14 +62,14 @@ class Pusher:
         self._named: Sequence[tuple[Name, frozenset[str]]] | None = None
         self._mutex = threading.Lock()
 
-    def push(self, data: bytes, name: Name) -> Pushed:
-        """Push a manifest, byte for byte, and its blobs.
+    def push(self, data: bytes, name: Name, made: Mapping[str, Blob] | None = None) -> Pushed:
+        """Push a manifest, byte for byte, and its blobs: those that were `made` for it, by digest, and files of the models folder.
 
         Raises Error, Unreachable and Stopped; then the name stands for what it did before.
         """
         manifest, digest = Manifest.parse(data), sha256(data)
         # Before any request: a model that is not whole here must not be begun there.
-        blobs = self._blobs(manifest)
+        blobs = self._blobs(manifest, made or {})
         repository = Repository(self.transport, name, "pull,push")
         if self._stands(repository, name.tag, digest):
             self._note(repository, blobs)
@@ -91,7 +91,7 @@ class Pusher:
         with self.transport.request("GET", url, scope=repository.scope) as answer:
             return answer.status == 200 and answer.url == url and "Location" not in answer.headers
 
-    def _blobs(self, manifest: Manifest) -> Mapping[str, LocalBlob]:
+    def _blobs(self, manifest: Manifest, made: Mapping[str, Blob]) -> Mapping[str, Blob]:
         """Each blob once, the largest first. Raises Error where one is not there, or has another size."""
         layers: dict[str, Layer] = {}
         for layer in (manifest.config, *manifest.layers):
@@ -103,7 +103,9 @@ class Pusher:
                 )
         ordered = sorted(layers.values(), key=lambda layer: -layer.size)
         return {
-            each.digest: LocalBlob(self._library.blob_path(each.digest), each.digest, each.size) for each in ordered
+            each.digest: made.get(each.digest)
+            or LocalBlob(self._library.blob_path(each.digest), each.digest, each.size)
+            for each in ordered
         }
 
     # What is where
@@ -112,7 +114,7 @@ class Pusher:
         """The repositories of a registry that are known to have a blob."""
         return self._held.setdefault((repository.origin, digest), [])
 
-    def _note(self, repository: Repository, digests: Mapping[str, LocalBlob]) -> None:
+    def _note(self, repository: Repository, digests: Iterable[str]) -> None:
         for digest in digests:
             if repository.path not in (known := self._known(repository, digest)):
                 known.append(repository.path)
@@ -187,7 +189,7 @@ class Transfer:
     def __init__(
         self,
         repository: Repository,
-        blobs: Mapping[str, LocalBlob],
+        blobs: Mapping[str, Blob],
         hear: Hear,
         source: Callable[[str], str | None],
     ) -> None:

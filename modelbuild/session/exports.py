@@ -17,10 +17,11 @@ from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
 from modelbuild.project.outputs import file_name
+from modelbuild.publish import spliced
 from modelbuild.publish.exported_tree import ExportedTree, Laid, path_of
 from modelbuild.session import finishing
 from modelbuild.session.session import Selection, Session
-from modelbuild.shapes._finished import Copy, Entry, Finished
+from modelbuild.shapes._finished import AHEAD, Copy, Entry, Finished, Spliced
 from modelbuild.shapes._names import safe
 from modelbuild.tensors.formats import limit as limits
 
@@ -150,7 +151,10 @@ class Export:
 
     def _finished(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> Finished:
         before = next(each for each in self._ahead if each.label == output.label)
-        return finishing.finished(self._session, output, before, manifest, results, self.wanted.limit)
+        made = finishing.finished(self._session, output, before, manifest, results, self.wanted.limit)
+        if shapes.is_pushed(self.wanted.shape):
+            made = spliced.hashed(made, self._session.kept, self._session.store)
+        return made
 
     def _all(self, ledger: Ledger, made: Finished) -> list[Finished]:
         """All models of the export: the one that was just made, the others as they were put before, or as they are to be."""
@@ -159,7 +163,7 @@ class Export:
             if each.label == made.label:
                 found.append(made)
             elif each.label in ledger.models:
-                found.append(replace(Finished.decode(ledger.models[each.label]), stem=each.stem))
+                found.append(_before(Finished.decode(ledger.models[each.label]), each.stem, made))
             else:
                 found.append(each)
         return found
@@ -173,13 +177,24 @@ class Export:
         return Ledger.decode(self._session.kept.get(self._key))
 
 
+def _before(model: Finished, stem: str, made: Finished) -> Finished:
+    """A model as it was put before; what it shares with the one that was just made is as that has it, with its bytes."""
+    shared = {layer.digest: layer.parts for layer in made.layers}
+    layers = (
+        replace(layer, parts=parts) if (parts := shared.get(layer.digest)) and layer.parts else layer
+        for layer in model.layers
+    )
+    return replace(model, stem=stem, layers=tuple(layers))
+
+
 def _own(entries: Iterable[Entry], model: Finished) -> list[Entry]:
     """The files of a model, those that it shares with others, and what is said of all."""
-    digests = {each.digest for each in model.layers}
+    digests = {file.digest for layer in model.layers for file in (layer.copy, *layer.parts)} - {AHEAD}
     return [
         each
         for each in entries
-        if each.label in ("", model.label) or (isinstance(each.content, Copy) and each.content.digest in digests)
+        if each.label in ("", model.label)
+        or (isinstance(each.content, Copy | Spliced) and each.content.digest in digests)
     ]
 
 
