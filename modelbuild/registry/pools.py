@@ -33,6 +33,8 @@ class Pools:
         """The pool that a host is reached by. Raises Error for its certificates."""
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
+        from modelbuild.registry.connections import pool_classes
+
         roots = machine.roots(origin) if origin.scheme == "https" else ()
         with self._mutex:
             made = self._pools.get((origin.scheme, proxy, roots))
@@ -46,6 +48,7 @@ class Pools:
                 else:
                     secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
                     made = ProxyManager(proxy.url, proxy_headers=secret, **options)
+                made.pool_classes_by_scheme = pool_classes(self._patience.longest)
                 self._pools[origin.scheme, proxy, roots] = made
             return made
 

@@ -36,6 +36,9 @@ SMALL = 1 << 20
 DRAINED = 16 << 10
 """Bytes of a body that is read only to use its connection again."""
 
+HUB, HUB_NAMES = "registry-1.docker.io", ("docker.io", "index.docker.io")
+"""Where Docker's registry is, and what images of it are called by: nothing there speaks the protocol (distribution/reference)."""
+
 _MOVED = (301, 302, 303, 307, 308)
 _BUSY = (429, 503)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -186,7 +189,7 @@ class Transport:
 
     def origin(self, host: str) -> Origin:
         """Whom the host of a model's name means: TLS, and plain http for this machine (unless certificates are named) or if insecure."""
-        found = origin_of(f"https://{host}")
+        found = origin_of(f"https://{HUB if host.lower() in HUB_NAMES else host}")
         is_plain = self._insecure or machine.is_insecure(found)
         if is_plain or found.is_loopback and not (self._ca_file or machine.roots(found)):
             return origin_of(f"http://{host}")
