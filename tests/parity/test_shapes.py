@@ -98,6 +98,25 @@ def test_parts_are_those_of_llama_gguf_split(project: Project, limit: str) -> No
         assert ggufs.parts(names[-1], names) == names
 
 
+@pytest.mark.parametrize(
+    "options", [["--split-max-tensors", "6"], ["--no-tensor-first-split", "--split-max-size", "1M"]]
+)
+def test_a_base_of_parts_is_the_file_that_llama_gguf_split_merges_them_to(project: Project, options: list[str]) -> None:
+    splitter = tool("llama-gguf-split")
+    project.run("export", "tale", "whole")
+    for stem in ("tale-f16", "tale-q4_K_M"):
+        theirs = project.folder / f"parts-{stem}"
+        theirs.mkdir()
+        split = [splitter, "--split", *options, project.folder / f"whole/{stem}.gguf", theirs / "x"]
+        subprocess.run(split, check=True, capture_output=True)
+        first = min(theirs.glob("x-00001-of-*.gguf"))
+        merged = project.folder / f"{stem}-merged.gguf"
+        subprocess.run([splitter, "--merge", first, merged], check=True, capture_output=True)
+        project.write("parts.toml", f'[model.parts]\nfrom = "./{first.relative_to(project.folder)}"\n')
+        project.run("-f", "parts.toml", "parts")
+        assert first.name != "x-00001-of-00001.gguf" and project.blob("parts:latest", "model") == merged.read_bytes()
+
+
 # Presets
 
 
