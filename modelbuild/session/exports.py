@@ -73,6 +73,8 @@ class Export:
         self._shape = shapes.get(wanted.shape)
         self._key = f"export:{sha256(key.encode())}"
         self._stems = stems(outputs)
+        self._awaited: set[str] = set()
+        self._put: set[str] = set()
 
     def has(self, output: Output) -> bool:
         return any(each.label == output.label for each in self.outputs)
@@ -95,21 +97,51 @@ class Export:
         """The files of a model, as far as they are known before it is made."""
         return [path_of(self.wanted.root, each) for each in self._entries_ahead if each.label == output.label]
 
+    def expect(self, outputs: Iterable[Output]) -> None:
+        """Tell which models are to be put: what is said of all models is put with the last of them, once."""
+        self._awaited = {output.label for output in outputs if self.has(output)}
+
     def put(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> list[Laid]:
-        """Put a finished model, and what is said of all of them. Raises Error and Damaged."""
+        """Put a finished model, and with the last one what is said of all of them. Raises Error and Damaged."""
+        is_last = self._awaited <= {output.label}
         with self._session.store.lock(self._key):
             ledger = self._ledger()
             model = self._finished(output, manifest, results)
+            ledger.models[output.label] = model.encode()
             entries = self._tree(self._all(ledger, model))
-            laid = self._exported.lay(self.wanted.root, _own(entries, model))
-            now = {path_of(self.wanted.root, each): each.label for each in entries}
-            old = [path for path, label in ledger.paths.items() if label == output.label and path not in now]
-            self._exported.remove_own(old)
-            paths = {path: label for path, label in ledger.paths.items() if path not in old}
-            models = ledger.models | {output.label: model.encode()}
-            mine = {each.path: now[each.path] for each in laid}
-            self._session.kept.put(self._key, Ledger(models, paths | mine).encode())
+            laid = self._lay(ledger, entries, [each for each in _own(entries, model) if each.label or is_last])
+            self._awaited.discard(output.label)
+            self._put.add(output.label)
+            if is_last:
+                self._remove_old(ledger, entries)
+            self._session.kept.put(self._key, ledger.encode())
         return laid
+
+    def settle(self) -> None:
+        """Put what is said of all models where the last one has not come, since it failed. Raises Error and Damaged."""
+        if not self._put or not self._awaited:
+            return
+        with self._session.store.lock(self._key):
+            ledger = self._ledger()
+            entries = self._tree(self._all(ledger))
+            self._lay(ledger, entries, [each for each in entries if not each.label])
+            self._remove_old(ledger, entries)
+            self._session.kept.put(self._key, ledger.encode())
+        self._awaited.clear()
+
+    def _lay(self, ledger: Ledger, entries: Iterable[Entry], chosen: Sequence[Entry]) -> list[Laid]:
+        laid = self._exported.lay(self.wanted.root, chosen)
+        labels = {path_of(self.wanted.root, each): each.label for each in entries}
+        ledger.paths.update({each.path: labels[each.path] for each in laid})
+        return laid
+
+    def _remove_old(self, ledger: Ledger, entries: Iterable[Entry]) -> None:
+        """Remove what models had that were put now and have it no more; not before what is said of all names it no more."""
+        now = {path_of(self.wanted.root, each) for each in entries}
+        old = [path for path, label in ledger.paths.items() if label in self._put and path not in now]
+        self._exported.remove_own(old)
+        for path in old:
+            del ledger.paths[path]
 
     def standing(
         self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]
@@ -121,7 +153,7 @@ class Export:
 
     def said(self, folder: str) -> str:
         """How what was exported is used; `folder` as a shell takes it."""
-        return str(self._shape.said(self._ahead, folder))
+        return str(self._shape.said(self._all(self._ledger()), folder))
 
     def stale(self) -> list[str]:
         """The files of models that are no longer declared for this export, if nobody has changed them."""
@@ -156,11 +188,11 @@ class Export:
             made = spliced.hashed(made, self._session.kept, self._session.store)
         return made
 
-    def _all(self, ledger: Ledger, made: Finished) -> list[Finished]:
+    def _all(self, ledger: Ledger, made: Finished | None = None) -> list[Finished]:
         """All models of the export: the one that was just made, the others as they were put before, or as they are to be."""
         found = []
         for each in self._ahead:
-            if each.label == made.label:
+            if made is not None and each.label == made.label:
                 found.append(made)
             elif each.label in ledger.models:
                 found.append(_before(Finished.decode(ledger.models[each.label]), each.stem, made))
@@ -177,9 +209,9 @@ class Export:
         return Ledger.decode(self._session.kept.get(self._key))
 
 
-def _before(model: Finished, stem: str, made: Finished) -> Finished:
+def _before(model: Finished, stem: str, made: Finished | None) -> Finished:
     """A model as it was put before; what it shares with the one that was just made is as that has it, with its bytes."""
-    shared = {layer.digest: layer.parts for layer in made.layers}
+    shared = {layer.digest: layer.parts for layer in made.layers} if made is not None else {}
     layers = (
         replace(layer, parts=parts) if (parts := shared.get(layer.digest)) and layer.parts else layer
         for layer in model.layers
