@@ -103,6 +103,22 @@ def test_what_changed_is_built_first_and_only_that_is_sent(project: Project, reg
     assert "1 model built" in told and "13 B sent" in told
 
 
+def test_what_an_earlier_push_sent_is_taken_from_there_or_sent_again(
+    registry: Uploads, project: Project, run: Run
+) -> None:
+    Models(project.models).model("you/chat:v1")
+    (project.folder / "ModelBuild.toml").unlink()
+    (project.folder / ".git").mkdir()
+    run("push", "you/chat:v1", "--to", f"{registry.host}/team/one")
+    assert "3 blobs taken from another repository" in run("push", "you/chat:v1", "--to", f"{registry.host}/team/two")
+    # The registry has lost them: they are sent, and are known to be where they are now.
+    registry.held.clear()
+    told = run("push", "you/chat:v1", "--to", f"{registry.host}/team/three")
+    assert "sent" in told and "taken" not in told
+    assert "3 blobs taken from another repository" in run("push", "you/chat:v1", "--to", f"{registry.host}/team/four")
+    assert all("from=team/three" in path for path in registry.paths("POST")[-3:])
+
+
 @pytest.mark.parametrize("shape", ["docker-model", "modelpack"])
 def test_a_shape_is_pushed_once_and_then_costs_one_request(
     shape: str, project: Project, registry: Uploads, run: Run

@@ -8,7 +8,8 @@ those that `export` writes in that shape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from modelbuild.ollama.name import Name
     from modelbuild.registry.push import Pushed, Pusher
+    from modelbuild.session.holdings import Holdings
     from modelbuild.session.pushing import Order, Orders
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
@@ -149,8 +152,8 @@ def _pushed(
     transport = Transport(ca_file=file, insecure=insecure, limit_rate=limit_rate, authorization=UserAuthorization())
     session = call.session if found.selection is not None else None
     done: list[Pushed] = []
-    with Meter(report) as meter:
-        pusher = Pusher(transport, found.library, meter.hear)
+    with Meter(report) as meter, _remembered(call, session) as remembered:
+        pusher = Pusher(transport, found.library, meter.hear, remembered)
         try:
             # Ctrl-C ends all connections; what has arrived of a blob is left to the registry.
             with interrupt.deferred(transport.stop):
@@ -174,6 +177,25 @@ def _pushed(
     _sum_up(call, done)
     _warn_of_ollama(call, pusher, found, done)
     return GOOD
+
+
+@contextlib.contextmanager
+def _remembered(call: Invocation, session: Session | None) -> Iterator[Holdings]:
+    """What earlier pushes knew of registries, in the cache."""
+    from modelbuild.cli.sentences import waiting
+    from modelbuild.engine.kept import Kept
+    from modelbuild.engine.store import Store
+    from modelbuild.session.holdings import Holdings
+    from modelbuild.session.settings import cache_folder
+
+    if session is not None:
+        yield Holdings(session.kept)
+        return
+    store = Store(cache_folder(call.settings), lambda path: call.report.note(waiting(path)))
+    try:
+        yield Holdings(Kept(store.database))
+    finally:
+        store.close()
 
 
 def _of(order: Order, error: Error) -> Error:
