@@ -28,8 +28,8 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
 def said(models: Sequence[Finished], folder: str) -> str:
     file = f"{folder}/{name_of(models[0], models)}"
     if any(layer.parts for layer in models[0].layers):
-        return f"try it: modelbuild -f {file} run"
-    return f"try it: modelbuild -f {file} run; in Ollama: ollama create NAME -f {file}"
+        return f"try it: modelbuild run {file}"
+    return f"try it: modelbuild run {file}; in Ollama: ollama create NAME -f {file}"
 
 
 def name_of(model: Finished, models: Sequence[Finished]) -> str:

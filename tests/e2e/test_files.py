@@ -449,7 +449,7 @@ def test_an_export_is_read_back_to_the_same_model(project: Hand) -> None:
     text = project.do("export", "chat", "out/deep")
     assert (
         "written    out/deep/chat.gguf" in text
-        and "try it: modelbuild -f out/deep/Modelfile run; in Ollama: ollama create NAME -f out/deep/Modelfile" in text
+        and "try it: modelbuild run out/deep/Modelfile; in Ollama: ollama create NAME -f out/deep/Modelfile" in text
     )
     assert sorted(os.listdir(project.folder / "out/deep")) == ["Modelfile", "chat.gguf"]
     assert not project.models.exists()
