@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ class Hub:
         self.asked: list[str] = []
         self.tokens: list[str] = []
         self.tags: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        self.hold: Callable[[str], None] = lambda path: None
         self.fail: dict[str, tuple[int, dict[str, str]]] = {}
         hub = self
 
@@ -45,6 +47,8 @@ class Hub:
             def _handle(self) -> None:
                 path = self.path.partition("?")[0]
                 hub.asked.append(path)
+                if self.command == "GET":
+                    hub.hold(path)
                 hub.tokens.append(self.headers.get("Authorization", ""))
                 for part, (status, headers) in hub.fail.items():
                     if part in path:
@@ -102,7 +106,9 @@ class Hub:
                 "tags": [],
                 "downloads": 0,
                 "likes": 0,
-                "siblings": [{"rfilename": name} for name in files],
+                "siblings": [
+                    {"rfilename": name, "size": self.sizes.get(name, len(data))} for name, data in files.items()
+                ],
             }
         ).encode()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from modelbuild.errors import Error
 from modelbuild.ollama import server
-from modelbuild.ollama.library import default_folder
 from modelbuild.ollama.name import displayed
 from modelbuild.publish.writable import owner
 from modelbuild.words import listed
@@ -25,24 +25,25 @@ def by_shortest(models: Iterable[Sequence[str]], published: Mapping[str, str]) -
     return dict(sorted(found.items(), key=lambda each: not each[0].endswith("/latest")))
 
 
-def said(folder: str, built: Mapping[str, str], *, offline: bool = False) -> tuple[str, Error | None]:
+def said(
+    folder: str, built: Mapping[str, str], *, options: Sequence[str] = (), offline: bool = False
+) -> tuple[str, Error | None]:
     """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest.
 
+    options  by which another command finds the project and the folder
     offline  ask no server, not even one of this machine
     """
     first = displayed(next(iter(built))).removesuffix(":latest")
     home = os.path.expanduser("~")
-    default = default_folder(None, home)
     at = None if offline else server.address(os.environ.get("OLLAMA_HOST"))
     serves = server.listed(at) if at is not None else None
     unseen = _unseen(folder, built, at, serves) if at is not None and serves is not None else None
     shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
-    if unseen is not None:
-        return f"in {shown}", unseen
-    run = f"{'try it' if len(built) == 1 else 'try one'}: "
-    if serves is None and os.path.realpath(folder) != os.path.realpath(default):
-        return f"{run}{_serve(folder)}, then ollama run {first}", _of_another(folder)
-    return f"in {shown}; {run}ollama run {first}", None if serves is not None else _of_another(folder)
+    ways = [shlex.join(["modelbuild", *options, "run", first])]
+    if serves is not None and unseen is None:
+        ways.append(f"ollama run {first}")
+    line = f"in {shown}; {'try it' if len(built) == 1 else 'try one'}: {', or '.join(ways)}"
+    return line, unseen or (_of_another(folder) if serves is None else None)
 
 
 def _unseen(folder: str, built: Mapping[str, str], at: server.Address, serves: Mapping[str, str]) -> Error | None:
@@ -86,6 +87,4 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def _serve(folder: str) -> str:
-    import shlex
-
     return f"OLLAMA_MODELS={shlex.quote(folder)} ollama serve"

@@ -20,6 +20,10 @@ FUNCTIONS = frozenset(
 KEYWORDS = frozenset(("if", "else", "end", "range", "with", "define", "block", "template", "break", "continue"))
 
 
+WORDS = 10_000
+"""Of all actions of a template together, ten times as many as in the longest that models have: who writes more is wrong or hostile."""
+
+
 class Fault(NamedTuple):
     """What is wrong, and where in the text."""
 
@@ -128,6 +132,7 @@ class _Checker:
         self.text = text
         self.stack: list[_Open] = []
         self.variables = ["$"]
+        self.left = WORDS
 
     def run(self) -> None:
         for position, tokens in self.actions():
@@ -192,6 +197,10 @@ class _Checker:
             elif word == ".":
                 kind = "dot"
             tokens.append(Token(kind, word, offset, offset > position))
+            self.left -= 1
+            if self.left < 0:
+                hint = "texts of any length may stand between actions"
+                raise self.found(offset, f"more than {WORDS:,} words in its actions", len(word), hint)
             position = match.end()
         return tokens, end.end()
 

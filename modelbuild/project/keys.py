@@ -43,7 +43,7 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 Holds = Literal[
     "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
-    "adapters", "messages", "exports", "parameters", "metadata", "axes", "rows", "conditions", "condition",
+    "adapters", "messages", "exports", "pushes", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
 "rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
@@ -252,30 +252,24 @@ def _metadata_key(value: Any, key: str) -> None:
     metadata.check_key(key)
 
 
-def _adapters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+def _tables(
+    value: Any, mixes: Collection[str] | None, *, checks: Mapping[str, Check], alone: Check | None = None
+) -> Iterator[Part]:
+    """Of a list of tables what each key says; `alone` is for an entry that is no table."""
     for number, entry in enumerate(value):
-        yield Part((number, "mode"), entry.get("mode", "layer"), adapter_mode)
-        yield Part((number, "scale"), entry.get("scale", 1), adapter_scale)
-        yield Part((number, "allow_zero"), entry.get("allow_zero", False), adapter_zero)
+        if isinstance(entry, dict):
+            yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
+        elif alone is not None:
+            yield Part((number,), entry, alone)
 
 
 SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
+PUSHED = partial(choice, known=shapes.pushed(), noun="shape of registries")
 
-
-def _exports(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
-    checks: dict[str, Check] = {"as": SHAPE, "split": limits.limit, "link": LINK}
-    for number, entry in enumerate(value):
-        yield from (Part((number, key), entry[key], check) for key, check in checks.items() if key in entry)
-
-
-def _messages(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
-    for number, entry in enumerate(value):
-        yield Part((number, "role"), entry["role"], role)
-
-
-def _push(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
-    for number, entry in enumerate(value):
-        yield Part((number,), entry, push_name)
+_adapters = partial(_tables, checks={"mode": adapter_mode, "scale": adapter_scale, "allow_zero": adapter_zero})
+_exports = partial(_tables, checks={"as": SHAPE, "split": limits.limit, "link": LINK})
+_messages = partial(_tables, checks={"role": role})
+_push = partial(_tables, checks={"to": push_name, "as": PUSHED, "split": limits.limit}, alone=push_name)
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:
@@ -365,7 +359,7 @@ KEYS: Mapping[str, Key] = {
         partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
-        "strings", "Registry names to push to.", parts=_push, widest="glob", extended=False,
+        "pushes", "Registry names to push to, each in Ollama's form or in a shape.", parts=_push, widest="glob", extended=False,
     ),
     "link": Key(
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",

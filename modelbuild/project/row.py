@@ -15,7 +15,7 @@ from modelbuild.ollama.modelfile import doubts
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import keys, variables
+from modelbuild.project import keys, pushes, variables
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.matrix import Row
@@ -175,7 +175,7 @@ class Reader:
             adapters=read.adapters(),
             drafts=read.drafts(),
             exports=read.exports(),
-            pushes=read.pushes(self._around.namespace),
+            pushes=pushes.read(read.values, self._around.namespace),
             cleared=frozenset(cleared),
             table=self.declared.table,
             mix_table=mix.place if mix else None,
@@ -338,21 +338,6 @@ class _Reading:
                 self.values.problems.add(here.at("path").error("'path' expects a folder", value=False))
             elif shape and link:
                 found.append(ExportTo(shape, folder, split, link))
-        return tuple(found)
-
-    def pushes(self, namespace: str | None) -> tuple[Name, ...]:
-        """The names of `push`, each once."""
-        found: list[Name] = []
-        if "push" not in self.said:
-            return ()
-        entries, place = self.said["push"]
-        for number, entry in enumerate(entries or ()):
-            here = place.at(number)
-            name = self.values.checked(entry, here, partial(keys.push_name, namespace=namespace))
-            if name is not None and (fault := name.unpushable()) is not None:
-                self.values.problems.add(here.placed(fault))
-            elif name is not None and name not in found:
-                found.append(name)
         return tuple(found)
 
     def drafts(self) -> tuple[File, ...]:

@@ -132,6 +132,12 @@ class Export(_Table):
     )
 
 
+class Push(_Table):
+    to: str = Field(description="The name in a registry.")
+    as_: Annotated[str, _words(*shapes.pushed())] = Field("", alias="as", description="The shape: for which runner.")
+    split: Split = Field("", description="The largest size of a GGUF file, as '10GB', or its number of tensors.")
+
+
 class Message(_Table):
     role: Annotated[str, _words(*ROLES)] = Field(description="The role of the speaker.")
     content: Text = Field(description="The text of the message.")
@@ -143,6 +149,16 @@ TensorType = Annotated[str, _suggested(*quants.names())]
 Adapters = Annotated[Annotated[list[Adapter], Tag("\0list")] | _Empty, _one_of("a list of tables { path = … }")]
 Exports = Annotated[
     Annotated[list[Export], Tag("\0list")] | _Empty, _one_of('a list of tables { as = "…", path = "…" }')
+]
+Pushes = Annotated[
+    Annotated[
+        list[
+            Annotated[_String | Annotated[Push, Tag("\0table")], _one_of('a string or a table { to = "…", as = "…" }')]
+        ],
+        Tag("\0list"),
+    ]
+    | _Empty,
+    _one_of('a list of strings, or of tables { to = "…", as = "…" }'),
 ]
 Messages = Annotated[
     Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
@@ -163,6 +179,7 @@ _SHAPES: Mapping[Holds, tuple[Any, Any]] = {
     "adapters": (Adapters, []),
     "messages": (Messages, []),
     "exports": (Exports, []),
+    "pushes": (Pushes, []),
     "parameters": (Parameters, {}),
     "metadata": (Metadata, {}),
     "axes": (dict[str, Axis], {}),
@@ -334,6 +351,8 @@ def _known(loc: Path) -> tuple[str, ...]:
             return keys(Message)
         case (*_, "export", int(), _):
             return keys(Export)
+        case (*_, "push", int(), _):
+            return keys(Push)
     return keys(FileText)
 
 

@@ -59,6 +59,14 @@ class ExportTo:
     link: str
 
 
+class PushTo(NamedTuple):
+    """A name in a registry that a model is pushed to, as a string says it, or `{ to, as, split }`; without a shape as Ollama has it."""
+
+    name: Name
+    shape: str = ""
+    split: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """A model × one row of its matrix, ready to be planned.
@@ -72,7 +80,7 @@ class Variant:
     metadata    key -> value, of the GGUF; `default_metadata` are the keys of which [defaults] says it
     parameters  Modelfile's and TOML's, in their own types
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
-    pushes      the names in registries that it is pushed to
+    pushes      the names in registries that it is pushed to, and how
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
     cleared     keys, and `cleared_parameters` parameters, that the TOML empties: what the base gives under them goes too
     """
@@ -97,7 +105,7 @@ class Variant:
     adapters: tuple[Adapter, ...]
     drafts: tuple[File, ...]
     exports: tuple[ExportTo, ...]
-    pushes: tuple[Name, ...]
+    pushes: tuple[PushTo, ...]
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)

@@ -8,14 +8,14 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from modelbuild import digest as digests
-from modelbuild import interrupt, page_cache
-from modelbuild.digest import canonical, sha256
+from modelbuild import page_cache
+from modelbuild.digest import sha256
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.kept import Kept
-from modelbuild.engine.store import Damaged, Store
+from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST, Temporary, read_plain, reflink
+from modelbuild.publish import spliced
 from modelbuild.publish.exported import Exported, Replaces, is_gguf
 from modelbuild.publish.scratch import copy
 from modelbuild.shapes._finished import Content, Copy, Entry, Spliced, Text
@@ -133,8 +133,7 @@ class ExportedTree(Exported):
             return content.digest
         if isinstance(content, Text):
             return sha256(content.data)
-        known = self._kept.get(_key(content))
-        return known.decode() if known else None
+        return spliced.known(content, self._kept)
 
     def _made(self, stack: contextlib.ExitStack, path: str, entry: Entry) -> _Ready:
         """A temporary file beside the file to be, with its bytes."""
@@ -167,30 +166,13 @@ class ExportedTree(Exported):
     def _spliced(self, file: Temporary, content: Spliced) -> str:
         """Put a file together; returns its digest."""
         sha = hashlib.sha256()
-        with contextlib.ExitStack() as stack:
-            sources = {}
-            for piece in content.pieces:
-                if isinstance(piece, bytes):
-                    sha.update(piece)
-                    file.write(piece)
-                    continue
-                if piece.digest not in sources:
-                    source = stack.enter_context(self._store.open(piece.digest))
-                    self._store.verify(piece.digest, source)
-                    sources[piece.digest] = source.fileno()
-                at, end = piece.offset, piece.offset + piece.length
-                while at < end:
-                    interrupt.check()
-                    data = os.pread(sources[piece.digest], min(digests.CHUNK, end - at), at)
-                    if not data:
-                        raise Damaged(piece.digest)
-                    sha.update(data)
-                    file.write(data)
-                    at += len(data)
+        for data in spliced.pieces(content, self._store):
+            sha.update(data)
+            file.write(data)
         os.fsync(file.fileno())
         page_cache.forget(file.fileno())
         artifact = "sha256:" + sha.hexdigest()
-        self._kept.put(_key(content), artifact.encode())
+        spliced.note(content, self._kept, artifact)
         return artifact
 
     def _move(self, file: Temporary, path: str) -> None:
@@ -223,8 +205,3 @@ class ExportedTree(Exported):
 def path_of(root: str, entry: Entry) -> str:
     """Where a file of a tree lies."""
     return os.path.join(root, *entry.path.split("/"))
-
-
-def _key(content: Spliced) -> str:
-    pieces = [sha256(each) if isinstance(each, bytes) else list(each) for each in content.pieces]
-    return "spliced:" + sha256(canonical(pieces))

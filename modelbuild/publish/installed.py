@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 from modelbuild.digest import sha256
@@ -20,7 +20,7 @@ from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Written
-from modelbuild.words import did_you_mean
+from modelbuild.words import did_you_mean, listed
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
@@ -67,10 +67,10 @@ class InstalledModels:
         writable.check_writable(self.library)
         try:
             with self._scratch.locked():
-                if before is not None:
-                    self._note_loose(path)
+                loose = self._note_loose(path) if before is not None else set()
                 self._scratch.put(path, data)
                 self._written.forget(names=[target.path()])
+                self._written.forget(blobs=self._removal.unused(loose) or () if loose else ())
         except OSError as error:
             raise refused(self.library.root, error) from error
         return True
@@ -166,6 +166,11 @@ def absent(library: Library, text: str, otherwise: str | None = None) -> Error:
     )
 
 
-def alike(library: Library, name: Name) -> Sequence[str]:
-    """The installed names that differ from one only in case, as Ollama displays them."""
-    return [displayed(path) for path in library.alike([name.path()]).get(name.path(), ())]
+def alike(library: Library, name: Name) -> Error | None:
+    """A warning for a new name from which other installed ones differ only in case."""
+    others = [displayed(path) for path in library.alike([name.path()]).get(name.path(), ())]
+    if not others:
+        return None
+    shown = listed(f"'{each}'" for each in others)
+    what = f"'{name.display()}' differs from {shown} only in case: to Ollama they are one model"
+    return Error(what, hint=f"`modelbuild rm {name.display()}` removes the new name")

@@ -110,13 +110,17 @@ class _Pull:
     def run(self, name: str, data: bytes, blobs: Sequence[ActionResult]) -> bool:
         """Download and install; again where somebody cleared the cache meanwhile. Returns whether anything changed."""
         for _ in range(TRIES):
-            with contextlib.suppress(Damaged):
-                self.download(blobs)
+            with contextlib.suppress(Damaged), contextlib.ExitStack() as locks:
+                self.download(blobs, locks)
                 return self.install(name, data, blobs)
         raise Error("downloaded blobs keep disappearing", path=self._models.root, hint="pull again")
 
-    def download(self, blobs: Sequence[ActionResult]) -> None:
-        """Have each blob in the models folder or at hand for it. Raises Error, OSError and Stopped."""
+    def download(self, blobs: Sequence[ActionResult], locks: contextlib.ExitStack) -> None:
+        """Have each blob in the models folder or at hand for it. Raises Error, OSError and Stopped.
+
+        locks  keeps those who wait for the same blobs waiting until it ends: to another cache they are not at hand before they are
+               installed. Of more blobs than may be open at once they wait only for the download.
+        """
         missing = self._missing(blobs)
         landing = self._models.landing()
         clear_old(landing)
@@ -131,31 +135,33 @@ class _Pull:
         ordered = sorted(missing)
         for at in range(0, len(ordered), BATCH):
             batch = ordered[at : at + BATCH]
-            self._download(landing, batch, before, total)
+            with contextlib.ExitStack() as own:
+                self._download(landing, batch, before, total, locks if len(ordered) <= BATCH else own)
             before += sum(blob.size for blob in batch)
 
-    def _download(self, landing: str, blobs: Sequence[ActionResult], before: int, total: int) -> None:
+    def _download(
+        self, landing: str, blobs: Sequence[ActionResult], before: int, total: int, locks: contextlib.ExitStack
+    ) -> None:
         def hear(event: dict[str, Any]) -> None:
             self._hear({**event, "done": before + passed + event["done"], "total": total})
 
         waiting = self._store.database.waiting
-        with contextlib.ExitStack() as stack:
-            partials = [stack.enter_context(Partial(landing, Blob(*blob), waiting)) for blob in blobs]
-            # Whoever had the lock before may have finished the download.
-            wanted = [each for each in partials if not self._at_hand(ActionResult(*each.blob))]
-            passed = sum(each.blob.size for each in partials if each not in wanted)
-            # Small ones first: a few seconds show that all is well.
-            wanted.sort(key=lambda each: each.blob.size)
-            if wanted:
-                download = Download(self._repository, wanted, hear)
-                try:
-                    download.run()
-                finally:
-                    self.received += download.received
-            for each in wanted:
-                self._store.adopt(each.path, each.blob.digest, landing)
-            for each in partials:
-                each.discard()
+        partials = [locks.enter_context(Partial(landing, Blob(*blob), waiting)) for blob in blobs]
+        # Whoever had the lock before may have finished the download.
+        wanted = [each for each in partials if not self._at_hand(ActionResult(*each.blob))]
+        passed = sum(each.blob.size for each in partials if each not in wanted)
+        # Small ones first: a few seconds show that all is well.
+        wanted.sort(key=lambda each: each.blob.size)
+        if wanted:
+            download = Download(self._repository, wanted, hear)
+            try:
+                download.run()
+            finally:
+                self.received += download.received
+        for each in wanted:
+            self._store.adopt(each.path, each.blob.digest, landing)
+        for each in partials:
+            each.discard()
 
     def _missing(self, blobs: Sequence[ActionResult]) -> list[ActionResult]:
         if unchecked := self._models.unchecked(blobs):

@@ -67,7 +67,8 @@ def _of_tls(origin: Origin, error: Exception) -> Error:
         return Error(what, hint="use --insecure if this registry is meant to be reached by plain http")
     if "CERTIFICATE_VERIFY_FAILED" in spelled:
         what = f"the certificate of '{origin}' is not trusted"
-        hint = "name the certificate of its authority with --ca-file, or check the clock of this machine"
+        folder = f"/etc/docker/certs.d/{origin}"
+        hint = f"put the certificate of its authority into {folder}/ca.crt, or name it with --ca-file; or check the clock of this machine"
         return Error(what, hint=hint)
     return Error(f"no TLS connection to '{origin}'", hint="check the host and its port")
 

@@ -13,7 +13,7 @@ class Patience(NamedTuple):
     tries    of one request
     unheard  tries of one to a server that has never answered
     pause    before the second try; doubles with each, and varies by half
-    longest  pause, the longest that a server may ask for with Retry-After, and the longest that a small answer may take
+    longest  pause, the longest that a server may ask for with Retry-After, and the longest that headers or a small answer may take
     connect  until a connection stands
     silence  until a connection that says nothing is given up
     """

@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from modelbuild import interrupt
 from modelbuild.digest import sha256
@@ -19,7 +19,7 @@ from modelbuild.ollama.library import Library
 from modelbuild.ollama.manifest import MANIFEST, Layer, Manifest
 from modelbuild.ollama.name import Name
 from modelbuild.registry.faults import Unreachable
-from modelbuild.registry.local_blob import LocalBlob
+from modelbuild.registry.local_blob import Blob, LocalBlob
 from modelbuild.registry.origin import Origin
 from modelbuild.registry.refusals import refusal
 from modelbuild.registry.repository import ACCEPT, Repository
@@ -51,31 +51,49 @@ class Pushed(NamedTuple):
     mounted: int = 0
 
 
+class Remembered(Protocol):
+    """What earlier commands knew of registries. It may be wrong by now."""
+
+    def find(self, origin: Origin, digest: str) -> str | None:
+        """The repository, `namespace/model`, that had a blob."""
+
+    def note(self, origin: Origin, repository: str, digests: Iterable[str]) -> None:
+        """A repository has some blobs."""
+
+    def forget(self, origin: Origin, repository: str, digest: str) -> None:
+        """A repository has a blob no more."""
+
+
 class Pusher:
     """Pushes models of a models folder. One for all that a command does, since it knows what it has sent where."""
 
-    def __init__(self, transport: Transport, library: Library, hear: Hear) -> None:
+    def __init__(
+        self, transport: Transport, library: Library, hear: Hear, remembered: Remembered | None = None
+    ) -> None:
         self.transport = transport
+        self._remembered = remembered
         self._library = library
         self._hear = hear
         self._held: dict[tuple[Origin, str], list[str]] = {}
         self._named: Sequence[tuple[Name, frozenset[str]]] | None = None
         self._mutex = threading.Lock()
 
-    def push(self, data: bytes, name: Name) -> Pushed:
-        """Push a manifest, byte for byte, and its blobs.
+    def push(self, data: bytes, name: Name, made: Mapping[str, Blob] | None = None) -> Pushed:
+        """Push a manifest, byte for byte, and its blobs: those that were `made` for it, by digest, and files of the models folder.
 
         Raises Error, Unreachable and Stopped; then the name stands for what it did before.
         """
         manifest, digest = Manifest.parse(data), sha256(data)
         # Before any request: a model that is not whole here must not be begun there.
-        blobs = self._blobs(manifest)
+        blobs = self._blobs(manifest, made or {})
         repository = Repository(self.transport, name, "pull,push")
         if self._stands(repository, name.tag, digest):
             self._note(repository, blobs)
             return Pushed(digest, changed=False)
         sources = {layer.digest: layer.from_ for layer in manifest.layers}
-        transfer = Transfer(repository, blobs, self._hear, lambda digest: self._source(repository, digest, sources))
+        transfer = Transfer(
+            repository, blobs, self._hear, lambda digest: self._source(repository, digest, sources), self._not_there
+        )
         transfer.run([digest for digest in blobs if repository.path not in self._known(repository, digest)])
         self._note(repository, blobs)
         self._put(repository, name.tag, data)
@@ -91,7 +109,7 @@ class Pusher:
         with self.transport.request("GET", url, scope=repository.scope) as answer:
             return answer.status == 200 and answer.url == url and "Location" not in answer.headers
 
-    def _blobs(self, manifest: Manifest) -> Mapping[str, LocalBlob]:
+    def _blobs(self, manifest: Manifest, made: Mapping[str, Blob]) -> Mapping[str, Blob]:
         """Each blob once, the largest first. Raises Error where one is not there, or has another size."""
         layers: dict[str, Layer] = {}
         for layer in (manifest.config, *manifest.layers):
@@ -103,7 +121,9 @@ class Pusher:
                 )
         ordered = sorted(layers.values(), key=lambda layer: -layer.size)
         return {
-            each.digest: LocalBlob(self._library.blob_path(each.digest), each.digest, each.size) for each in ordered
+            each.digest: made.get(each.digest)
+            or LocalBlob(self._library.blob_path(each.digest), each.digest, each.size)
+            for each in ordered
         }
 
     # What is where
@@ -112,14 +132,24 @@ class Pusher:
         """The repositories of a registry that are known to have a blob."""
         return self._held.setdefault((repository.origin, digest), [])
 
-    def _note(self, repository: Repository, digests: Mapping[str, LocalBlob]) -> None:
+    def _note(self, repository: Repository, digests: Iterable[str]) -> None:
         for digest in digests:
             if repository.path not in (known := self._known(repository, digest)):
                 known.append(repository.path)
+        if self._remembered is not None:
+            self._remembered.note(repository.origin, repository.path, digests)
+
+    def _not_there(self, repository: Repository, source: str, digest: str) -> None:
+        """A blob was to be taken from another repository, and was not."""
+        if self._remembered is not None:
+            with self._mutex:
+                self._remembered.forget(repository.origin, source, digest)
 
     def _source(self, repository: Repository, digest: str, named: Mapping[str, str | None]) -> str | None:
         """Another repository of the same registry that probably has a blob: `namespace/model`."""
         candidates = list(self._known(repository, digest))
+        if self._remembered is not None and (found := self._remembered.find(repository.origin, digest)) is not None:
+            candidates.append(found)
         with suppress(Error):
             candidates += self._beside(repository, [Name.parse(named.get(digest) or "")])
         candidates += self._beside(repository, [name for name, digests in self._library_names() if digest in digests])
@@ -187,15 +217,17 @@ class Transfer:
     def __init__(
         self,
         repository: Repository,
-        blobs: Mapping[str, LocalBlob],
+        blobs: Mapping[str, Blob],
         hear: Hear,
         source: Callable[[str], str | None],
+        not_there: Callable[[Repository, str, str], None],
     ) -> None:
         self.uploaded = self.mounted = 0
         self._repository = repository
         self._blobs = blobs
         self._hear = hear
         self._source = source
+        self._not_there = not_there
         self._mutex = threading.Lock()
         self._stopped = threading.Event()
         self._fault: BaseException | None = None
@@ -222,7 +254,10 @@ class Transfer:
         upload = Upload(
             self._repository, blob, self._repository.scope, lambda count: self._count(digest, count), self._stopped
         )
-        was_sent = upload.run(self._source(digest))
+        source = self._source(digest)
+        was_sent = upload.run(source)
+        if was_sent and source is not None:
+            self._not_there(self._repository, source, digest)
         self._count(digest, blob.size)
         with self._mutex:
             self.uploaded += blob.size if was_sent else 0

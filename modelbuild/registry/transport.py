@@ -7,23 +7,22 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
 
 from modelbuild import __version__, interrupt
 from modelbuild.errors import Error, Stopped
+from modelbuild.registry import machine
 from modelbuild.registry.faults import Unreachable, fault
 from modelbuild.registry.origin import Origin, origin_of
 from modelbuild.registry.patience import Patience, retry_after
+from modelbuild.registry.pools import Pools
 from modelbuild.registry.proxies import Proxy, proxy_for
 from modelbuild.registry.rate import Rate
 from modelbuild.words import duration, size
 
 if TYPE_CHECKING:
-    import ssl
-
-    from urllib3 import BaseHTTPResponse, HTTPHeaderDict, PoolManager
+    from urllib3 import BaseHTTPResponse, HTTPHeaderDict
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""
@@ -36,6 +35,9 @@ SMALL = 1 << 20
 
 DRAINED = 16 << 10
 """Bytes of a body that is read only to use its connection again."""
+
+HUB, HUB_NAMES = "registry-1.docker.io", ("docker.io", "index.docker.io")
+"""Where Docker's registry is, and what images of it are called by: nothing there speaks the protocol (distribution/reference)."""
 
 _MOVED = (301, 302, 303, 307, 308)
 _BUSY = (429, 503)
@@ -180,26 +182,22 @@ class Transport:
         self.chunk = CHUNK if not limit_rate else max(1 << 10, min(CHUNK, int(limit_rate / 10)))
         """Bytes that are read from a connection at once."""
         self._mutex = threading.Lock()
-        self._pools: dict[tuple[str, Proxy | None], PoolManager] = {}
-        if ca_file is not None:
-            # Read now: a file that is wrong is said before any work.
-            _ = self._context
+        self._pools = Pools((ca_file,) if ca_file is not None else (), self.patience)
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
         self._stopped = threading.Event()
 
-    @cached_property
-    def _context(self) -> ssl.SSLContext:
-        from modelbuild.registry import trust
-
-        return trust.context(self._ca_file)
-
     def origin(self, host: str) -> Origin:
-        """Whom the host of a model's name means: TLS, and plain http for this machine (unless with a `ca_file`) or if insecure."""
-        found = origin_of(f"https://{host}")
-        if self._insecure or found.is_loopback and self._ca_file is None:
+        """Whom the host of a model's name means: TLS, and plain http for this machine (unless certificates are named) or if insecure."""
+        found = origin_of(f"https://{HUB if host.lower() in HUB_NAMES else host}")
+        is_plain = self._insecure or machine.is_insecure(found)
+        if is_plain or found.is_loopback and not (self._ca_file or machine.roots(found)):
             return origin_of(f"http://{host}")
         return found
+
+    def _may_be_plain(self, origin: Origin) -> bool:
+        """Whether an origin may be reached by plain http."""
+        return self._insecure or origin.is_loopback or machine.is_insecure(origin)
 
     def request(
         self,
@@ -265,8 +263,7 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
-        for pool in self._pools.values():
-            pool.clear()
+        self._pools.close()
 
     # One request
 
@@ -279,7 +276,7 @@ class Transport:
             facts = [("reason", error.what)] if isinstance(error, Error) else []
             what = f"'{answer.origin}' redirects to what is no usable URL"
             raise Error(what, facts=facts, hint="this is a fault of the registry") from None
-        if answer.origin.scheme == "https" and target.scheme == "http" and not (self._insecure or target.is_loopback):
+        if answer.origin.scheme == "https" and target.scheme == "http" and not self._may_be_plain(target):
             what = f"'{answer.origin}' redirects to '{target}' by plain http, where others can listen"
             raise Error(what, hint="use --insecure to allow plain http")
         return url
@@ -308,7 +305,7 @@ class Transport:
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         """One request and its tries, without redirects."""
         origin = origin_of(url)
-        if origin.scheme == "http" and not (self._insecure or origin.is_loopback):
+        if origin.scheme == "http" and not self._may_be_plain(origin):
             raise Error(f"'{origin}' would be reached by plain http", hint="use --insecure to allow it")
         proxy = proxy_for(origin)
         for attempt in range(1, self.patience.tries + 1):
@@ -338,7 +335,7 @@ class Transport:
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, proxy: Proxy | None
     ) -> Answer:
         sent = {"User-Agent": f"modelbuild/{__version__}", "Accept-Encoding": "identity", **headers}
-        response = self._pool(origin_of(url), proxy).urlopen(
+        response = self._pools.of(origin_of(url), proxy).urlopen(
             method,
             url,
             body=self._paced(body()) if callable(body) else body,
@@ -359,25 +356,6 @@ class Transport:
             self.check()
             yield piece
             self.pace(len(piece))
-
-    def _pool(self, origin: Origin, proxy: Proxy | None) -> PoolManager:
-        from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
-
-        with self._mutex:
-            # Reading the system's certificates takes longer than many a request.
-            made = self._pools.get((origin.scheme, proxy))
-            if made is None:
-                timeout = Timeout(connect=self.patience.connect, read=self.patience.silence)
-                is_plain = origin.scheme == "http" and (proxy is None or proxy.scheme == "http")
-                options: dict[str, Any] = {"maxsize": 32, "timeout": timeout}
-                options |= {} if is_plain else {"ssl_context": self._context}
-                if proxy is None:
-                    made = PoolManager(**options)
-                else:
-                    secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
-                    made = ProxyManager(proxy.url, proxy_headers=secret, **options)
-                self._pools[origin.scheme, proxy] = made
-            return made
 
     def _asked(self, answer: Answer) -> float | None:
         """Seconds that Retry-After asks us to wait. Raises Unreachable where that is too long."""

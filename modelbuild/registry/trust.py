@@ -1,4 +1,4 @@
-"""Which certificates are trusted: those of the system, and those of a file that the user names."""
+"""Which certificates are trusted: those of the system, and those of files that the user names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BUNDLES = (
 """Roots of systems, for a Python that was built for another one and looks elsewhere."""
 
 
-def context(ca_file: str | None) -> ssl.SSLContext:
+def context(*ca_files: str) -> ssl.SSLContext:
     """What TLS connections are checked with. Raises Error for a file without certificates."""
     made = ssl.create_default_context()
     if not _has_roots():
         for bundle in filter(os.path.isfile, BUNDLES):
             made.load_verify_locations(bundle)
             break
-    if ca_file is not None:
+    for ca_file in ca_files:
         try:
             made.load_verify_locations(ca_file)
         except ssl.SSLError:
@@ -33,7 +33,7 @@ def context(ca_file: str | None) -> ssl.SSLContext:
                 what, path=ca_file, hint="name the certificate of the authority that signed the registry's"
             ) from None
         except OSError as error:
-            raise Error(f"cannot be read: {reason(error)}", path=ca_file, hint="--ca-file names a PEM file") from None
+            raise Error(f"cannot be read: {reason(error)}", path=ca_file, hint="expected a PEM file") from None
     return made
 
 

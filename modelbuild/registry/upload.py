@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 from modelbuild.errors import Error, Stopped
 from modelbuild.ollama.name import HOST
 from modelbuild.registry.faults import Unreachable
-from modelbuild.registry.local_blob import LocalBlob
+from modelbuild.registry.local_blob import Blob
 from modelbuild.registry.origin import origin_of
 from modelbuild.registry.refusals import refusal
 from modelbuild.registry.repository import DIGEST, Repository
@@ -50,7 +50,7 @@ class Upload:
     """
 
     def __init__(
-        self, repository: Repository, blob: LocalBlob, scope: str, sent: Callable[[int], None], stopped: threading.Event
+        self, repository: Repository, blob: Blob, scope: str, sent: Callable[[int], None], stopped: threading.Event
     ) -> None:
         self._repository = repository
         self._transport = repository.transport

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.runners import Model, Piece, Timing, _llama
+from modelbuild.runners._folder import Folder
 
 WAY = "install llama.cpp (https://llama.app, or brew install llama.cpp), which brings `llama-server`"
 LONGEST_LINE = 1 << 20
@@ -64,7 +64,7 @@ class Talk:
         self._way = _llama.way(model)
         self.about, self.warnings = _llama.about(model, self._way), self._way.warnings
         self.timing = Timing()
-        self._folder = tempfile.TemporaryDirectory(prefix="modelbuild-")
+        self._folder = Folder()
         self._socket = os.path.join(self._folder.name, "s.sock")
         self._log = open(os.path.join(self._folder.name, "log"), "w+b")  # noqa: SIM115 (closed with the process)
         # Of the answer under way: HTTP forgets a connection that the server is going to close.

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.runners import Model, Piece, Timing, _llama
+from modelbuild.runners._folder import Folder
 
 WAY = "install modelbuild with the extra 'run': pip install 'modelbuild[run]'"
 LONGEST_LINE = 1 << 20
@@ -38,7 +38,7 @@ class Talk:
         self._way = _llama.way(model)
         self.about, self.warnings = _llama.about(model, self._way), self._way.warnings
         self.timing = Timing()
-        self._folder = tempfile.TemporaryDirectory(prefix="modelbuild-")
+        self._folder = Folder()
         self._log = open(os.path.join(self._folder.name, "log"), "w+b")  # noqa: SIM115 (closed with the process)
         script = os.path.join(os.path.dirname(__file__), "_child.py")
         # -P: the folder of the script has files that are named after what it imports.

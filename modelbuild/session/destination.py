@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Output
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 from modelbuild.files import expand
 from modelbuild.ollama.library import SCRATCH
@@ -78,9 +79,15 @@ class Files:
         self._changed: set[str] = set()
 
     def check(self, outputs: Sequence[Output]) -> None:
+        self.expect(outputs)
         for output in outputs:
             for error in self.misplaced(output):
                 raise error
+
+    def expect(self, outputs: Sequence[Output]) -> None:
+        """Tell the exports what is to come."""
+        for each in self._exports:
+            each.expect(outputs)
 
     def stale(self) -> Event:
         return {}
@@ -141,6 +148,11 @@ class Files:
         return found
 
     def tidy(self) -> bool:
+        try:
+            for each in self._exports:
+                each.settle()
+        except (OSError, Error, Damaged):
+            return False
         return True
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
@@ -162,6 +174,7 @@ class Everywhere:
         self.folder = session.models.root
 
     def check(self, outputs: Sequence[Output]) -> None:
+        self._files.expect(outputs)
         self._models.check_writable()
 
     def stale(self) -> Event:
@@ -190,11 +203,11 @@ class Everywhere:
         return {**models, **files} if models is not None and files is not None else None
 
     def tidy(self) -> bool:
-        swept = False
+        settled, swept = self._files.tidy(), False
         with contextlib.suppress(OSError, Error):
             self._models.sweep()
             swept = True
-        return self._models.tidy() and swept
+        return self._models.tidy() and swept and settled
 
     def events(self, output: Output, blobs: Sequence[ActionResult]) -> list[Event]:
         return self._files.events(output, blobs)

@@ -17,10 +17,11 @@ from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
 from modelbuild.project.outputs import file_name
+from modelbuild.publish import spliced
 from modelbuild.publish.exported_tree import ExportedTree, Laid, path_of
 from modelbuild.session import finishing
 from modelbuild.session.session import Selection, Session
-from modelbuild.shapes._finished import Copy, Entry, Finished
+from modelbuild.shapes._finished import AHEAD, Copy, Entry, Finished, Spliced
 from modelbuild.shapes._names import safe
 from modelbuild.tensors.formats import limit as limits
 
@@ -72,6 +73,8 @@ class Export:
         self._shape = shapes.get(wanted.shape)
         self._key = f"export:{sha256(key.encode())}"
         self._stems = stems(outputs)
+        self._awaited: set[str] = set()
+        self._put: set[str] = set()
 
     def has(self, output: Output) -> bool:
         return any(each.label == output.label for each in self.outputs)
@@ -94,21 +97,51 @@ class Export:
         """The files of a model, as far as they are known before it is made."""
         return [path_of(self.wanted.root, each) for each in self._entries_ahead if each.label == output.label]
 
+    def expect(self, outputs: Iterable[Output]) -> None:
+        """Tell which models are to be put: what is said of all models is put with the last of them, once."""
+        self._awaited = {output.label for output in outputs if self.has(output)}
+
     def put(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> list[Laid]:
-        """Put a finished model, and what is said of all of them. Raises Error and Damaged."""
+        """Put a finished model, and with the last one what is said of all of them. Raises Error and Damaged."""
+        is_last = self._awaited <= {output.label}
         with self._session.store.lock(self._key):
             ledger = self._ledger()
             model = self._finished(output, manifest, results)
+            ledger.models[output.label] = model.encode()
             entries = self._tree(self._all(ledger, model))
-            laid = self._exported.lay(self.wanted.root, _own(entries, model))
-            now = {path_of(self.wanted.root, each): each.label for each in entries}
-            old = [path for path, label in ledger.paths.items() if label == output.label and path not in now]
-            self._exported.remove_own(old)
-            paths = {path: label for path, label in ledger.paths.items() if path not in old}
-            models = ledger.models | {output.label: model.encode()}
-            mine = {each.path: now[each.path] for each in laid}
-            self._session.kept.put(self._key, Ledger(models, paths | mine).encode())
+            laid = self._lay(ledger, entries, [each for each in _own(entries, model) if each.label or is_last])
+            self._awaited.discard(output.label)
+            self._put.add(output.label)
+            if is_last:
+                self._remove_old(ledger, entries)
+            self._session.kept.put(self._key, ledger.encode())
         return laid
+
+    def settle(self) -> None:
+        """Put what is said of all models where the last one has not come, since it failed. Raises Error and Damaged."""
+        if not self._put or not self._awaited:
+            return
+        with self._session.store.lock(self._key):
+            ledger = self._ledger()
+            entries = self._tree(self._all(ledger))
+            self._lay(ledger, entries, [each for each in entries if not each.label])
+            self._remove_old(ledger, entries)
+            self._session.kept.put(self._key, ledger.encode())
+        self._awaited.clear()
+
+    def _lay(self, ledger: Ledger, entries: Iterable[Entry], chosen: Sequence[Entry]) -> list[Laid]:
+        laid = self._exported.lay(self.wanted.root, chosen)
+        labels = {path_of(self.wanted.root, each): each.label for each in entries}
+        ledger.paths.update({each.path: labels[each.path] for each in laid})
+        return laid
+
+    def _remove_old(self, ledger: Ledger, entries: Iterable[Entry]) -> None:
+        """Remove what models had that were put now and have it no more; not before what is said of all names it no more."""
+        now = {path_of(self.wanted.root, each) for each in entries}
+        old = [path for path, label in ledger.paths.items() if label in self._put and path not in now]
+        self._exported.remove_own(old)
+        for path in old:
+            del ledger.paths[path]
 
     def standing(
         self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]
@@ -120,7 +153,7 @@ class Export:
 
     def said(self, folder: str) -> str:
         """How what was exported is used; `folder` as a shell takes it."""
-        return str(self._shape.said(self._ahead, folder))
+        return str(self._shape.said(self._all(self._ledger()), folder))
 
     def stale(self) -> list[str]:
         """The files of models that are no longer declared for this export, if nobody has changed them."""
@@ -150,16 +183,19 @@ class Export:
 
     def _finished(self, output: Output, manifest: ActionResult, results: Mapping[str, ActionResult]) -> Finished:
         before = next(each for each in self._ahead if each.label == output.label)
-        return finishing.finished(self._session, output, before, manifest, results, self.wanted.limit)
+        made = finishing.finished(self._session, output, before, manifest, results, self.wanted.limit)
+        if shapes.is_pushed(self.wanted.shape):
+            made = spliced.hashed(made, self._session.kept, self._session.store)
+        return made
 
-    def _all(self, ledger: Ledger, made: Finished) -> list[Finished]:
+    def _all(self, ledger: Ledger, made: Finished | None = None) -> list[Finished]:
         """All models of the export: the one that was just made, the others as they were put before, or as they are to be."""
         found = []
         for each in self._ahead:
-            if each.label == made.label:
+            if made is not None and each.label == made.label:
                 found.append(made)
             elif each.label in ledger.models:
-                found.append(replace(Finished.decode(ledger.models[each.label]), stem=each.stem))
+                found.append(_before(Finished.decode(ledger.models[each.label]), each.stem, made))
             else:
                 found.append(each)
         return found
@@ -173,13 +209,24 @@ class Export:
         return Ledger.decode(self._session.kept.get(self._key))
 
 
+def _before(model: Finished, stem: str, made: Finished | None) -> Finished:
+    """A model as it was put before; what it shares with the one that was just made is as that has it, with its bytes."""
+    shared = {layer.digest: layer.parts for layer in made.layers} if made is not None else {}
+    layers = (
+        replace(layer, parts=parts) if (parts := shared.get(layer.digest)) and layer.parts else layer
+        for layer in model.layers
+    )
+    return replace(model, stem=stem, layers=tuple(layers))
+
+
 def _own(entries: Iterable[Entry], model: Finished) -> list[Entry]:
     """The files of a model, those that it shares with others, and what is said of all."""
-    digests = {each.digest for each in model.layers}
+    digests = {file.digest for layer in model.layers for file in (layer.copy, *layer.parts)} - {AHEAD}
     return [
         each
         for each in entries
-        if each.label in ("", model.label) or (isinstance(each.content, Copy) and each.content.digest in digests)
+        if each.label in ("", model.label)
+        or (isinstance(each.content, Copy | Spliced) and each.content.digest in digests)
     ]
 
 

@@ -84,7 +84,9 @@ def _withheld(session: Session, selection: Selection, failed: Mapping[str, Error
 def _told(each: Broken, error: Error) -> Broken:
     place = each.errors[0]
     what = f"{place.what.removesuffix(' is not pulled yet')} cannot be pulled: {error.what}"
-    return each._replace(errors=[place.replace(what=what, facts=error.facts, hint=error.hint)])
+    # The place is that of the FROM: a file of the error itself is one more fact.
+    facts = [*([("file", error.path)] if error.path else []), *error.facts]
+    return each._replace(errors=[place.replace(what=what, facts=facts, hint=error.hint)])
 
 
 def _refuse_if_locked(session: Session, found: Iterable[Outside]) -> None:

@@ -8,16 +8,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild import interrupt
 from modelbuild.checkpoint import hf_cache, shards
 from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
-from modelbuild.files import make_folder, reason
-from modelbuild.words import shown
+from modelbuild.files import free, make_folder, reason
+from modelbuild.words import shown, size
 
 if TYPE_CHECKING:
     from modelbuild.engine.store import Store
@@ -26,14 +28,18 @@ Hear = Callable[[dict[str, Any]], None]
 """Told `download` (file, number, count) before each file."""
 
 
+AT_ONCE = 4
+"""Files that are downloaded at once."""
+
 _PLAIN = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]{0,127}"?')
 
 
 class Contents(NamedTuple):
-    """What a repository holds at a revision: the commit that this is, and the names of its files."""
+    """What a repository holds at a revision: the commit that this is, the names of its files, and their sizes as far as they are said."""
 
     commit: str
     files: Sequence[str]
+    sizes: Mapping[str, int] = {}
 
     @property
     def is_checkpoint(self) -> bool:
@@ -61,8 +67,10 @@ def contents(repository: Repository, revision: str | None = None) -> Contents:
 
         api = HfApi(os.environ.get("HF_ENDPOINT"), library_name="modelbuild")
         try:
-            found = api.model_info(repository.id, revision=revision or repository.revision)
-            commit, files = found.sha or "", [str(each.rfilename) for each in found.siblings or ()]
+            found = api.model_info(repository.id, revision=revision or repository.revision, files_metadata=True)
+            commit, siblings = found.sha or "", found.siblings or ()
+            files = [str(each.rfilename) for each in siblings]
+            sizes = {name: each.size for name, each in zip(files, siblings, strict=True) if type(each.size) is int}
         except (TypeError, AttributeError, LookupError, RecursionError, json.JSONDecodeError):
             what = f"Hugging Face gave an answer for '{repository.key}' that cannot be read"
             raise Error(what, hint="check $HF_ENDPOINT and the proxies, and try again") from None
@@ -70,7 +78,7 @@ def contents(repository: Repository, revision: str | None = None) -> Contents:
         raise Error(
             f"Hugging Face names no commit for '{repository.key}', got '{shown(commit)}'", hint="try again later"
         )
-    return Contents(commit, files)
+    return Contents(commit, files, sizes)
 
 
 def download(repository: Repository, found: Contents, store: Store, hear: Hear) -> None:
@@ -92,6 +100,7 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
             weights = shards.weights([name for name in found.files if "/" not in name], index, repository.name)
         except Error as error:
             raise error.replace(what=f"'{repository.key}': {error.what}", path=None) from None
+        _check_space(home, repository, snapshot.folder, {name: found.sizes.get(name, 0) for name in weights})
         _mark(snapshot, found.files)
         _fetch(repository, found.commit, weights, home, hear)
         if not is_commit(repository.revision or ""):
@@ -112,8 +121,17 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
     _watch_etags()
     if not sys.stderr.isatty():
         disable_progress_bars()
-    for number, name in enumerate(names, 1):
-        hear({"event": "download", "file": name, "number": number, "count": len(names)})
+    numbered = iter(enumerate(names, 1))
+    mutex = threading.Lock()
+
+    def next_() -> str | None:
+        with mutex:
+            number, name = next(numbered, (0, None))
+            if name is not None:
+                hear({"event": "download", "file": name, "number": number, "count": len(names)})
+            return name
+
+    def fetch(name: str) -> None:
         path = hf_cache.snapshot_of(home, repository, commit).folder + "/" + name
         was_there = os.path.exists(path)
         hf_hub_download(
@@ -126,6 +144,46 @@ def _fetch(repository: Repository, commit: str, names: Sequence[str], home: str,
         )
         if not was_there:
             _check(path, name)
+
+    _several(fetch, next_, min(AT_ONCE, len(names)))
+
+
+def _several(fetch: Callable[[str], None], next_: Callable[[], str | None], count: int) -> None:
+    """Fetch files in so many threads, until there is no next one. Raises the first fault, and no more are begun."""
+    faults: list[BaseException] = []
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            while not ended.is_set() and (name := next_()) is not None:
+                fetch(name)
+        except BaseException as fault:
+            faults.append(fault)
+            ended.set()
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not faults:
+            interrupt.check()
+            next(thread for thread in threads if thread.is_alive() or thread is threads[-1]).join(0.1)
+    finally:
+        ended.set()
+    if faults:
+        raise faults[0]
+
+
+def _check_space(home: str, repository: Repository, snapshot: str, sizes: Mapping[str, int]) -> None:
+    """Raise an Error where the weights that are not there yet have no room; what a former download left of them counts as there."""
+    needed = sum(count for name, count in sizes.items() if not os.path.exists(os.path.join(snapshot, name)))
+    blobs = os.path.join(hf_cache.repository_folder(home, repository), "blobs")
+    with contextlib.suppress(OSError), os.scandir(blobs) as scan:
+        needed -= sum(entry.stat().st_blocks * 512 for entry in scan if entry.name.endswith(".incomplete"))
+    left = free(home)
+    if left is not None and needed > left:
+        what = f"no space for the weights: they need {size(needed)}, and {size(left)} are free"
+        raise Error(what, path=home, hint="free some space, or name another folder in $HF_HOME")
 
 
 @cache

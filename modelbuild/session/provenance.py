@@ -58,7 +58,8 @@ class Provenance:
             if value:
                 found[key] = _value(value, self._place(key), self._base())
         if variant.pushes:
-            found["push"] = _value([name.display() for name in variant.pushes], self._place("push"))
+            shown = [to.name.display() + (f" as {to.shape}" if to.shape else "") for to in variant.pushes]
+            found["push"] = _value(shown, self._place("push"))
         if variant.adapters:
             found["adapters"] = _value([each.text for each in variant.adapters], self._place("adapters"))
         return found

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild.engine.graph import Output
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name
 from modelbuild.project.broken import told
+from modelbuild.project.pushes import check_entry
+from modelbuild.project.variant import PushTo
 from modelbuild.publish.installed import absent
 from modelbuild.session.models_root import models_root
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import Settings, folder_of
 from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.registry.local_blob import Blob
 
 
 class Order(NamedTuple):
@@ -23,11 +29,27 @@ class Order(NamedTuple):
     label   what it was asked for by: a variant, or a name of the models folder
     source  the name (`host/namespace/model/tag`) that its manifest lies under
     to      the name to push to
+    shape   the shape that it is pushed in, "" for Ollama's own form; and `split`, how its files are split then
     """
 
     label: str
     source: str
     to: Name
+    shape: str = ""
+    split: str = ""
+
+
+class Asked(NamedTuple):
+    """What is asked of a push besides its words.
+
+    to     the name to push to, instead of those of `push`
+    shape  the shape to push in; without `to`, of the names of `push` those that say it
+    split  how its files are split then
+    """
+
+    to: str | None = None
+    shape: str = ""
+    split: str = ""
 
 
 class Orders(NamedTuple):
@@ -51,13 +73,13 @@ def is_project(settings: Settings) -> bool:
     return settings.file is not None or find(folder_of(settings)) is not None
 
 
-def without_project(settings: Settings, words: Sequence[str], to: str | None) -> Orders:
+def without_project(settings: Settings, words: Sequence[str], asked: Asked) -> Orders:
     """What words mean where there is no project: names of the models folder. Raises Error and Errors."""
     library = Library(models_root(settings))
-    return _addressed(Orders(library, [_installed(library, word) for word in words]), to)
+    return _addressed(Orders(library, [_installed(library, word) for word in words]), asked)
 
 
-def of_project(session: Session, words: Sequence[str], to: str | None) -> Orders:
+def of_project(session: Session, words: Sequence[str], asked: Asked) -> Orders:
     """What words mean in a project: its targets, else names of its models folder. Raises Error and Errors."""
     library, known = session.models.library, session.words()
     targets = [word for word in words if known.resolve(word) is not None]
@@ -73,12 +95,12 @@ def of_project(session: Session, words: Sequence[str], to: str | None) -> Orders
     if unknown:
         raise Errors(unknown)
     if words and not targets:
-        return _addressed(Orders(library, orders), to)
-    found = _of_targets(session, targets, to)
-    return _addressed(found._replace(orders=[*found.orders, *orders]), to)
+        return _addressed(Orders(library, orders), asked)
+    found = _of_targets(session, targets, asked)
+    return _addressed(found._replace(orders=[*found.orders, *orders]), asked)
 
 
-def _of_targets(session: Session, targets: Sequence[str], to: str | None) -> Orders:
+def _of_targets(session: Session, targets: Sequence[str], asked: Asked) -> Orders:
     """The orders for targets, each to the names that its variants say. Raises Error and Errors."""
     selection = session.select(targets)
     if selection.broken:
@@ -88,15 +110,23 @@ def _of_targets(session: Session, targets: Sequence[str], to: str | None) -> Ord
     pushes = {variant.label: variant.pushes for variant in session.project.variants}
     orders: list[Order] = []
     for output in selection.outputs:
-        own = [Name.from_path(path) for path in output.names]
-        goes = list(pushes.get(output.label, ())) or [name for name in own if name.unpushable() is None]
-        goes = goes if to is None else own[:1]
-        orders += [Order(output.label, _source(name, output.names), name) for name in goes]
+        goes = _goes(output, pushes.get(output.label, ()), asked)
+        orders += [Order(output.label, _source(to.name, output.names), *to) for to in goes]
     taken = list(dict.fromkeys(order.label for order in orders))
     skipped = [output.label for output in selection.outputs if output.label not in taken]
     # What is not pushed need not be built for it.
     chosen = session.select(taken) if taken and skipped else selection
     return Orders(session.models.library, orders, chosen if taken else None, skipped)
+
+
+def _goes(output: Output, said: Sequence[PushTo], asked: Asked) -> Sequence[PushTo]:
+    """Where a variant is pushed to."""
+    own = [Name.from_path(path) for path in output.names]
+    if asked.to is not None:
+        return [PushTo(own[0], asked.shape, asked.split)]
+    if asked.shape:
+        return [to for to in said if to.shape == asked.shape]
+    return said or [PushTo(name) for name in own if name.unpushable() is None]
 
 
 def _source(name: Name, names: Sequence[str]) -> str:
@@ -112,9 +142,14 @@ def _installed(library: Library, word: str) -> Order:
     return Order(name.display(), name.path(), name)
 
 
-def _addressed(found: Orders, to: str | None) -> Orders:
+def _addressed(found: Orders, asked: Asked) -> Orders:
     """The orders with what `--to` says. Raises Error where there is nothing to push, or a name cannot be pushed to."""
-    orders = found.orders
+    orders, to = found.orders, asked.to
+    made = found.selection.outputs if found.selection else ()
+    if asked.shape and (others := [order for order in orders if order.label not in {each.label for each in made}]):
+        name = others[0].label
+        what = f"'{name}' cannot be pushed as '{asked.shape}': it is a name of the models folder, not a target"
+        raise Error(what, hint=f'make a model of it in ModelBuild.toml: from = "{name}"')
     if to is not None:
         if len(orders) != 1:
             shown = listed(f"'{order.label}'" for order in orders)
@@ -122,7 +157,7 @@ def _addressed(found: Orders, to: str | None) -> Orders:
             raise Error(f"--to names one model, but {len(orders)} match: {shown}", hint=hint)
         orders = [orders[0]._replace(to=Name.parse(to))]
     if not orders:
-        raise _nowhere(found.skipped)
+        raise _nowhere(found.skipped, asked.shape)
     for order in orders:
         if (fault := order.to.unpushable()) is not None:
             to = f"{order.to.model}:{order.to.tag}".removesuffix(":latest")
@@ -131,6 +166,7 @@ def _addressed(found: Orders, to: str | None) -> Orders:
                 f"at another registry: --to HOST/NAMESPACE/{to}"
             )
             raise fault.replace(hint=hint)
+        check_entry(PushTo(order.to, order.shape, order.split))
     return found._replace(orders=_once(orders))
 
 
@@ -139,13 +175,27 @@ def _once(orders: Iterable[Order]) -> list[Order]:
     return list({(order.source, order.to): order for order in orders}.values())
 
 
-def _nowhere(skipped: Sequence[str]) -> Error:
+def _nowhere(skipped: Sequence[str], shape: str) -> Error:
     labels, verb = listed(f"'{label}'" for label in skipped), "has" if len(skipped) == 1 else "have"
     hint = "name where to with --to NAME, or with `push` in ModelBuild.toml"
-    return Error(f"nothing to push: {labels} {verb} {NO_NAME}", hint=hint)
+    if shape:
+        hint += f': {{ to = "HOST/NAMESPACE/MODEL", as = "{shape}" }}'
+    return Error(f"nothing to push: {labels} {verb} {why_skipped(shape)}", hint=hint)
 
 
-NO_NAME = "no `push`, and no namespace in the name"
+def why_skipped(shape: str) -> str:
+    """What a variant that is not pushed lacks."""
+    return f"no `push` as '{shape}'" if shape else "no `push`, and no namespace in the name"
+
+
+def content(session: Session | None, library: Library, order: Order) -> tuple[bytes, Mapping[str, Blob]]:
+    """The bytes of the manifest that is pushed, and by digest the blobs that are no files of the models folder. Raises Error."""
+    if session is None or not order.shape:
+        return manifest(library, order.source), {}
+    from modelbuild.session.artifacts import packed
+
+    output = next(each for each in session.graph.outputs if each.label == order.label)
+    return packed(session, output, order.shape, order.split)
 
 
 def manifest(library: Library, source: str) -> bytes:

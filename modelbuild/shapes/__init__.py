@@ -8,6 +8,7 @@ The file's name is the shape's, with `_` for `-`; each file defines the followin
 
 A shape may also define `SPLIT`, how its files are split unless somebody says otherwise, and `WANTS`, "blobs" (the model's own, as it
 is without it) or "checkpoint" (its weights as a Hugging Face folder). `SPLITS = False` is for one that has no split files.
+`artifact(model) -> Artifact` is for one that is pushed to registries, too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,17 @@ def get(name: str) -> ModuleType:
     if missing := [part for part in PARTS if not hasattr(module, part)]:
         raise TypeError(f"shape '{name}' lacks {', '.join(missing)}: {module.__file__}")
     return module
+
+
+@cache
+def pushed() -> tuple[str, ...]:
+    """The shapes that are pushed to registries."""
+    return tuple(name for name in names() if is_pushed(name))
+
+
+def is_pushed(name: str) -> bool:
+    """Whether a shape is pushed to registries: then it names its files by their digests."""
+    return hasattr(get(name), "artifact")
 
 
 def wants(name: str) -> str:

@@ -32,9 +32,10 @@ class Range(NamedTuple):
 
 
 class Spliced(NamedTuple):
-    """A file that is put together of bytes and of ranges of artifacts."""
+    """A file that is put together of bytes and of ranges of artifacts; its digest is taken for shapes that name it."""
 
     pieces: tuple[bytes | Range, ...]
+    digest: str = AHEAD
 
     @property
     def size(self) -> int:
@@ -151,7 +152,7 @@ class Finished:
         """The model as it is kept for the next export to the same folder; contents stay behind, but for their sizes."""
         found = asdict(self) | {"manifest": self.manifest.decode("utf-8", "replace"), "checkpoint": {}}
         for layer, made in zip(found["layers"], self.layers, strict=True):
-            layer["parts"] = [each.size for each in made.parts]
+            layer["parts"] = [[each.digest, each.size] for each in made.parts]
         found["checkpoint"] = {path: content.size for path, content in self.checkpoint.items()}
         return json.dumps(found, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
@@ -159,9 +160,7 @@ class Finished:
     def decode(data: bytes) -> Finished:
         """Read what `encode` wrote."""
         value = json.loads(data)
-        layers = [
-            Layer(**{**each, "parts": tuple(Copy(AHEAD, size) for size in each["parts"])}) for each in value["layers"]
-        ]
+        layers = [Layer(**{**each, "parts": tuple(Copy(*part) for part in each["parts"])}) for each in value["layers"]]
         return Finished(
             **{
                 **value,

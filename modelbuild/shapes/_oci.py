@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.digest import sha256
-from modelbuild.shapes._finished import Content, Copy, Entry, Finished, Text
+from modelbuild.shapes._finished import Content, Copy, Entry, Finished, Layer, Spliced, Text, part_names
 from modelbuild.shapes._seal import sealed_json
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,12 +23,12 @@ class Part(NamedTuple):
     """A layer of an artifact: its media type, its bytes, and what is noted of them."""
 
     media_type: str
-    content: Copy | Text
+    content: Content
     annotations: Mapping[str, str] = {}
 
     @property
     def digest(self) -> str:
-        return self.content.digest if isinstance(self.content, Copy) else sha256(self.content.data)
+        return sha256(self.content.data) if isinstance(self.content, Text) else self.content.digest
 
     def descriptor(self) -> dict[str, Any]:
         """The members that a manifest has of it."""
@@ -79,7 +79,12 @@ def layout(models: Sequence[Finished], artifact: Callable[[Finished], Artifact])
     yield Entry("index.json", Text(sealed_json(index), certain=False))
 
 
-def _late(content: Copy | Text) -> Content:
+def files(stem: str, layer: Layer) -> Iterator[tuple[str, Copy | Spliced]]:
+    """The files of a layer and their names; of a split one the first part first, since a reader opens the first that it finds."""
+    return zip(part_names(stem, layer), layer.files, strict=True)
+
+
+def _late(content: Content) -> Content:
     return content._replace(certain=False) if isinstance(content, Text) else content
 
 

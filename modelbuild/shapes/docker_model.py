@@ -11,17 +11,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modelbuild.shapes._finished import Entry, Finished, Text, numbered, refuse
-from modelbuild.shapes._oci import Artifact, Part, layout, references_of, spelled
+from modelbuild.shapes._oci import Artifact, Part, files, layout, references_of, spelled
 from modelbuild.shapes._oci import artifact as made
 
-SPLITS = False
-
 CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
+CONFIG_OF_FILES = "application/vnd.docker.ai.model.config.v0.2+json"
+"""Of a split model: with it the runner keeps the names of files and opens the first part; without it, the last one."""
 GGUF = "application/vnd.docker.ai.gguf.v3"
 LORA = "application/vnd.docker.ai.gguf.v3.lora"
 PROJECTOR = "application/vnd.docker.ai.mmproj"
 """The runner's; the specification has a name that the runner does not read."""
 LICENSE = "application/vnd.docker.ai.license"
+
+FILEPATH = "org.cncf.model.filepath"
 
 _LAYERS = {"model": (GGUF, "model"), "adapter": (LORA, "adapter"), "projector": (PROJECTOR, "mmproj")}
 
@@ -33,12 +35,14 @@ def artifact(model: Finished) -> Artifact:
     layers = []
     for layer, number in numbered(model, list(_LAYERS)):
         media_type, name = _LAYERS[layer.kind]
-        name = "-".join(filter(None, [name, number])) + ".gguf"
-        layers.append(Part(media_type, layer.copy, {"org.cncf.model.filepath": name}))
+        for path, content in files("-".join(filter(None, [name, number])), layer):
+            layers.append(Part(media_type, content, {FILEPATH: path}))
     for layer, number in numbered(model, ["license"]):
         name = "-".join(filter(None, ["LICENSE", number]))
-        layers.append(Part(LICENSE, layer.copy, {"org.cncf.model.filepath": name}))
-    config = Part(CONFIG, Text(spelled(_config(model, layers)), certain=False))
+        layers.append(Part(LICENSE, layer.copy, {FILEPATH: name}))
+    config = Part(
+        CONFIG_OF_FILES if model.model.parts else CONFIG, Text(spelled(_config(model, layers)), certain=False)
+    )
     return made(config, layers)
 
 

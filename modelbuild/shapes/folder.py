@@ -26,7 +26,10 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
 
 
 def said(models: Sequence[Finished], folder: str) -> str:
-    return f"in Ollama: ollama create NAME -f {folder}/{name_of(models[0], models)}"
+    file = f"{folder}/{name_of(models[0], models)}"
+    if any(layer.parts for layer in models[0].layers):
+        return f"try it: modelbuild run {file}"
+    return f"try it: modelbuild run {file}; in Ollama: ollama create NAME -f {file}"
 
 
 def name_of(model: Finished, models: Sequence[Finished]) -> str:

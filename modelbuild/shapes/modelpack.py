@@ -13,11 +13,9 @@ from typing import Any
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.shapes import folder as as_folder
-from modelbuild.shapes._finished import GGUFS, Copy, Entry, Finished, Text, numbered
-from modelbuild.shapes._oci import Artifact, Part, layout, references_of, spelled
+from modelbuild.shapes._finished import GGUFS, Content, Entry, Finished, Text, numbered, part_names
+from modelbuild.shapes._oci import Artifact, Part, files, layout, references_of, spelled
 from modelbuild.shapes._oci import artifact as made
-
-SPLITS = False
 
 TYPE = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG = "application/vnd.cncf.model.config.v1+json"
@@ -33,9 +31,9 @@ def artifact(model: Finished) -> Artifact:
     layers, commands = [], []
     _ = model.model
     for layer, number in numbered(model, list(GGUFS)):
-        name = "-".join(filter(None, [model.stem, GGUFS[layer.kind], number])) + ".gguf"
-        layers.append(_file(WEIGHT, name, layer.copy))
-        commands.append(Command(as_folder.INSTRUCTIONS[layer.kind], f"./{name}"))
+        stem = "-".join(filter(None, [model.stem, GGUFS[layer.kind], number]))
+        layers += [_file(WEIGHT, name, content) for name, content in files(stem, layer)]
+        commands.append(Command(as_folder.INSTRUCTIONS[layer.kind], f"./{part_names(stem, layer)[0]}"))
     text = modelfile.render([*commands, *model.commands]).encode("utf-8", "surrogatepass")
     layers.append(_file(WEIGHT_CONFIG, "Modelfile", Text(text)))
     layers += [
@@ -45,7 +43,7 @@ def artifact(model: Finished) -> Artifact:
     return made(config, layers, TYPE)
 
 
-def _file(media_type: str, name: str, content: Copy | Text) -> Part:
+def _file(media_type: str, name: str, content: Content) -> Part:
     """A file with the attributes that every layer says; those that would differ from one machine to the next are constants."""
     attributes = {"name": name, "mode": 0o644, "uid": 0, "gid": 0, "size": content.size,
                   "mtime": "1970-01-01T00:00:00Z", "typeflag": 48}  # fmt: skip

@@ -27,15 +27,16 @@ def lists(monkeypatch: pytest.MonkeyPatch, models: dict[str, str] | None) -> Non
 
 def test_no_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, None)
-    assert afterwards.said(str(home / ".ollama/models"), CHAT) == ("in ~/.ollama/models; try it: ollama run chat", None)
-    assert afterwards.said(str(home / ".ollama/models"), SEVERAL)[0] == "in ~/.ollama/models; try one: ollama run m:0"
-    line = "try it: OLLAMA_MODELS='/my models' ollama serve, then ollama run chat"
-    assert afterwards.said("/my models", CHAT) == (line, None)
+    folder = str(home / ".ollama/models")
+    assert afterwards.said(folder, CHAT) == ("in ~/.ollama/models; try it: modelbuild run chat", None)
+    assert afterwards.said(folder, SEVERAL)[0] == "in ~/.ollama/models; try one: modelbuild run m:0"
+    line = "in /my models; try it: modelbuild --models '/my models' run chat"
+    assert afterwards.said("/my models", CHAT, options=["--models", "/my models"]) == (line, None)
 
 
 def test_a_server_that_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, {"chat:latest": "11", "other:latest": "33"})
-    assert afterwards.said("/m", CHAT) == ("in /m; try it: ollama run chat", None)
+    assert afterwards.said("/m", CHAT) == ("in /m; try it: modelbuild run chat, or ollama run chat", None)
     lists(monkeypatch, {"chat:latest": ""})
     assert afterwards.said("/m", CHAT)[1] is None
 
@@ -43,7 +44,7 @@ def test_a_server_that_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_of_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, {})
     line, warning = afterwards.said("/m", CHAT)
-    assert line == "in /m" and warning is not None
+    assert line == "in /m; try it: modelbuild run chat" and warning is not None
     assert warning.what == (
         "the Ollama server at 127.0.0.1:11434 does not list 'chat:latest', so `ollama run` would try to pull it: "
         "it reads another models folder"

@@ -93,7 +93,7 @@ def test_with_k_all_else_is_built_and_the_end_says_which_failed(project: Project
     project.write("talk/Modelfile", TALK + "PARAMETER seed 2\n")
     project.run("-k", code=1)
     assert told(project)
-    assert "ollama run talk" in project.errors, "what was built can be run all the same"
+    assert " run talk" in project.errors, "what was built can be run all the same"
     last = f"1 built, {COUNT - 1} unchanged, 3 failed: missing, typo, unknown ("
     assert project.errors.splitlines()[-1].startswith(last)
     assert json.loads(project.blob("talk:latest", "params")) == {"seed": 2}

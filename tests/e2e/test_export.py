@@ -211,7 +211,8 @@ def parts(folder: Path) -> list[str]:
 
 
 def test_parts_are_read_back_as_one_and_old_parts_go(hand: Here) -> None:
-    hand.do("export", "tale:f16", "out", "--split", "5")
+    told = hand.do("export", "tale:f16", "out", "--split", "5")
+    assert told.endswith("try it: modelbuild run out/Modelfile\n"), "Ollama reads no split files"
     found = parts(hand.folder / "out")
     assert len(found) > 2 and found[0] == f"tale-f16-00001-of-{len(found):05}.gguf"
     assert "FROM ./tale-f16-00001-of-" in (hand.folder / "out/Modelfile").read_text()

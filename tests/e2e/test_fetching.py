@@ -15,9 +15,11 @@ import pytest
 from modelbuild.digest import sha256
 from modelbuild.ollama import manifest as media
 from modelbuild.ollama.manifest import params_blob
+from modelbuild.registry import machine
 from tests.e2e.in_process import InProcess
 from tests.plan.test_plan import gguf_file
 from tests.projects import check_golden
+from tests.registry import certificates
 from tests.registry.standin import Asked, Reply, Standin
 
 FABLE = Path(__file__).parents[2] / "examples/import/fable.gguf"
@@ -92,6 +94,23 @@ def test_a_base_is_fetched_once_pinned_and_used_offline_from_then_on(project: Fe
     project.write("ModelBuild.toml", f'[model.chat]\nfrom = "{project.base}"\nsystem = "Bye."\n')
     project.run("--offline", "--locked")
     assert project.blob("chat:latest", "system") == b"Bye." and project.asked == []
+
+
+def test_a_private_root_in_certs_d_is_trusted_by_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CERTS", (str(tmp_path / "certs.d"),))
+    file, context = certificates.make(tmp_path)
+    with Standin(tls=context) as registry:
+        folder = tmp_path / "certs.d" / registry.host
+        folder.mkdir(parents=True)
+        project = Fetching(tmp_path / "project", registry)
+        serve(registry)
+        (folder / "ca.crt").write_text("wrong")
+        project.run(code=1)
+        assert "contains no certificate in PEM format" in project.errors and str(folder / "ca.crt") in project.errors
+        (folder / "ca.crt").write_bytes(file.read_bytes())
+        project.run()
+        project.check()
+        assert project.lock.count(registry.host) == 1
 
 
 def test_no_other_command_downloads(project: Fetching) -> None:

@@ -443,7 +443,10 @@ def test_what_was_built_in_another_type_is_not_shown_as_the_type_to_come(hand: H
 
 def test_an_export_is_read_back_to_the_same_model(project: Hand) -> None:
     text = project.do("export", "chat", "out/deep")
-    assert "written    out/deep/chat.gguf" in text and "in Ollama: ollama create NAME -f out/deep/Modelfile" in text
+    assert (
+        "written    out/deep/chat.gguf" in text
+        and "try it: modelbuild run out/deep/Modelfile; in Ollama: ollama create NAME -f out/deep/Modelfile" in text
+    )
     assert sorted(os.listdir(project.folder / "out/deep")) == ["Modelfile", "chat.gguf"]
     assert not project.models.exists()
     project.do()
@@ -592,12 +595,12 @@ def test_a_model_with_more_files_than_one(hand: Hand) -> None:
 
 def test_the_end_of_a_build_says_how_to_run(project: Hand) -> None:
     text = project.do()
-    assert re.search(r"\ntry one: OLLAMA_MODELS=\S+/models ollama serve, then ollama run \S+\n$", text)
-    assert "ollama run" not in project.do()
+    assert re.search(r"\nin \S+/models; try one: modelbuild .*run \S+\n$", text)
+    assert " run " not in project.do()
     (project.models / "manifests/registry.ollama.ai/library/chat/latest").unlink()
-    assert "ollama run" not in project.do("--quiet")
+    assert " run " not in project.do("--quiet")
     (project.models / "manifests/registry.ollama.ai/library/chat/latest").unlink()
-    assert "ollama run" not in project.do("--json")
+    assert "try " not in project.do("--json")
 
 
 def test_a_server_that_reads_another_folder_is_told_of(project: Hand, monkeypatch: pytest.MonkeyPatch) -> None:

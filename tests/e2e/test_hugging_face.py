@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,30 @@ def test_a_download_that_ended_early_goes_on(project: InProcess, hub: Hub) -> No
     assert "pull     hf.co/org/tiny" in project.run("-n")
     project.run()
     assert project.manifest("chat:latest")
+
+
+def test_weights_that_have_no_room_are_not_begun(project: InProcess, hub: Hub, tmp_path: Path) -> None:
+    hub.sizes["model.safetensors"] = 1 << 60
+    project.run(code=1)
+    assert "no space for the weights: they need " in project.errors and " are free" in project.errors
+    assert "$HF_HOME" in project.errors and str(tmp_path / "hf") in project.errors
+    assert not [path for path in hub.asked if path.endswith("model.safetensors")]
+    hub.sizes.clear()
+    project.run()
+
+
+def test_several_files_are_downloaded_at_once(project: InProcess, hub: Hub) -> None:
+    both = threading.Barrier(2, timeout=30)
+    met: list[str] = []
+
+    def hold(path: str) -> None:
+        if "/resolve/" in path and len(met) < 2:
+            met.append(path)
+            both.wait()
+
+    hub.hold = hold
+    project.run()
+    assert len(met) == 2 and not both.broken
 
 
 def test_bytes_that_are_not_those_of_their_digest_are_removed(

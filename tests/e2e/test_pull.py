@@ -80,6 +80,14 @@ def test_what_is_printed(project: Project, registry: Standin) -> None:
     assert is_whole(project, registry)
 
 
+def test_a_name_that_differs_only_in_case_is_said(project: Project, registry: Standin) -> None:
+    registry.add("library/m", LAYERS)
+    registry.add("library/M", LAYERS)
+    for name, is_told in (("m", False), ("M", True), ("M", False)):
+        project.run("pull", f"{registry.host}/library/{name}")
+        assert ("only in case: to Ollama they are one model" in project.errors) is is_told
+
+
 def test_the_models_folder_of_the_project_is_the_place(project: Project, registry: Standin) -> None:
     registry.add("library/m", LAYERS)
     project.write("ModelBuild.toml", '[project]\nmodels = "out"\n[model.chat]\nfrom = "nothing-here"\n')

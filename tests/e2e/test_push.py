@@ -103,6 +103,56 @@ def test_what_changed_is_built_first_and_only_that_is_sent(project: Project, reg
     assert "1 model built" in told and "13 B sent" in told
 
 
+def test_what_an_earlier_push_sent_is_taken_from_there_or_sent_again(
+    registry: Uploads, project: Project, run: Run
+) -> None:
+    Models(project.models).model("you/chat:v1")
+    (project.folder / "ModelBuild.toml").unlink()
+    (project.folder / ".git").mkdir()
+    run("push", "you/chat:v1", "--to", f"{registry.host}/team/one")
+    assert "3 blobs taken from another repository" in run("push", "you/chat:v1", "--to", f"{registry.host}/team/two")
+    # The registry has lost them: they are sent, and are known to be where they are now.
+    registry.held.clear()
+    told = run("push", "you/chat:v1", "--to", f"{registry.host}/team/three")
+    assert "sent" in told and "taken" not in told
+    assert "3 blobs taken from another repository" in run("push", "you/chat:v1", "--to", f"{registry.host}/team/four")
+    assert all("from=team/three" in path for path in registry.paths("POST")[-3:])
+
+
+@pytest.mark.parametrize("shape", ["docker-model", "modelpack"])
+def test_a_shape_is_pushed_once_and_then_costs_one_request(
+    shape: str, project: Project, registry: Uploads, run: Run
+) -> None:
+    name = f"{registry.host}/team/{shape}:v1"
+    run("chat:q8_0")
+    words = ["push", "chat:q8_0", "--to", name, "--as", shape, "--split", "9"]
+    told = run(*words)
+    assert f"HOST/team/{shape}:v1  as {shape}, " in told and "ollama pull" not in told
+    data = registry.manifests[f"/v2/team/{shape}/manifests/v1"]
+    blobs = [json.loads(data)["config"], *json.loads(data)["layers"]]
+    assert {(f"team/{shape}", each["digest"]) for each in blobs} <= registry.held and len(blobs) > 3
+    run("export", "--as", shape, "--split", "9", "chat:q8_0", "out")
+    (listed,) = json.loads((project.folder / "out/index.json").read_text())["manifests"]
+    assert listed["digest"] == digest(data)
+    before = len(registry.asked)
+    assert "1 unchanged" in run(*words)
+    assert registry.methods()[before:] == ["HEAD"]
+
+
+def test_names_that_say_a_shape_are_pushed_in_it(project: Project, registry: Uploads, run: Run) -> None:
+    toml = project.folder / "ModelBuild.toml"
+    toml.write_text(toml.read_text().replace('/chat:${matrix.quantize}"]', '/chat:${matrix.quantize}", { to = '
+        f'"{registry.host}/docker/chat:${{matrix.quantize}}", as = "docker-model" }}]'))  # fmt: skip
+    run("push", "release", "-n", "--as", "docker-model", golden="push_shape_dry_run")
+    out = run("--json", "push", "chat:q4_K_M").partition("\n")[2].partition("--- stderr")[0]
+    events = [json.loads(line) for line in out.replace('"seconds": #', '"seconds": 0').splitlines()]
+    pushes = [(each["name"], each.get("as")) for each in events if each["event"] == "push"]
+    assert pushes == [("HOST/team/chat:q4_K_M", None), ("HOST/docker/chat:q4_K_M", "docker-model")]
+    # The weights are in the registry already.
+    taken = next(each for each in events if each.get("as"))
+    assert taken["mounted"] == 1 and taken["uploaded"] < 3000
+
+
 def test_json(project: Project, registry: Uploads, run: Run) -> None:
     out = run("--json", "push", "chat:q8_0").partition("\n")[2].partition("--- stderr")[0]
     events = [json.loads(line.replace('"seconds": #', '"seconds": 0')) for line in out.splitlines()]
@@ -122,6 +172,10 @@ def test_json(project: Project, registry: Uploads, run: Run) -> None:
         ("push_to_several", ["push", "chat", "--to", "you/chat"]),
         ("push_to_library", ["push", "plain", "--to", "chat:v1"]),
         ("push_to_malformed", ["push", "plain", "--to", "you/"]),
+        ("push_shape_nowhere", ["push", "chat", "--as", "modelpack"]),
+        ("push_split_alone", ["push", "chat:q8_0", "--to", "r.io/a/b", "--split", "2GB"]),
+        ("push_split_wrong", ["push", "chat:q8_0", "--to", "r.io/a/b", "--as", "modelpack", "--split", "2 GiB"]),
+        ("push_split_of_none", ["push", "chat:q8_0", "--to", "r.io/a/b", "--as", "oci", "--split", "2GB"]),
         ("push_unknown", ["push", "chatt", "other/model:v1"]),
         ("push_broken", ["push", "broken", "chat"]),
         ("push_unreachable", ["push", "plain", "--to", "127.0.0.1:1/you/chat"]),

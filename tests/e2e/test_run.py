@@ -74,7 +74,7 @@ def test_it_builds_what_is_missing_and_then_only_talks(talking: Talking, tmp_pat
     elsewhere = ("--models", str(tmp_path))
     said, told = talking.run("chat", "Tell", "me", "a", "story", *elsewhere)
     assert said == ANSWER
-    assert "built      chat:latest" in told and "ollama run" not in told
+    assert "built      chat:latest" in told and "try it" not in told
     assert talking.run("chat", "More", *elsewhere) == (
         ANSWER,
         "chat:latest, with llama-server: TEMPLATE makes the prompts\n",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
 from modelbuild.ollama.modelfile import parse
-from modelbuild.ollama.template import find_fault, placed
+from modelbuild.ollama.template import WORDS, find_fault, placed
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 
@@ -145,3 +145,20 @@ def test_any_text_is_a_template_or_has_a_fault_inside_it(text: str) -> None:
 )
 def test_hostile_templates_are_checked_in_linear_time(text: str) -> None:
     assert find_fault(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        ("", "{{ .A }}"), ("", "{{ $a := 1 }}"), ("{{ and ", "1 "), ("{{ ", "("), ("{{ .A ", "| len "), ("{{ .A", ".a"),
+        ("", "{{ if .A }}"),
+    ],
+)  # fmt: skip
+def test_more_words_than_any_model_needs_are_not_read(before: str, again: str) -> None:
+    fault = find_fault(before + again * 200_000)
+    assert fault is not None and fault.what == "more than 10,000 words in its actions"
+    assert fault.offset < len(before) + len(again) * (WORDS + 1)
+
+
+def test_texts_between_actions_may_have_any_length() -> None:
+    assert find_fault(("many words " * 500 + "{{ .Prompt }}") * 500) is None

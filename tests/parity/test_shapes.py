@@ -17,6 +17,7 @@ from modelbuild.checkpoint import ggufs
 from modelbuild.tensors.formats.gguf import decode_value, read_header
 from tests import adapters, zoo
 from tests.e2e.project import Project
+from tests.registry.docker_registry import MISSING, DockerRegistry
 
 from .peers import Process
 from .test_logits import text
@@ -95,6 +96,25 @@ def test_parts_are_those_of_llama_gguf_split(project: Project, limit: str) -> No
         assert sorted(path.name for path in ours.glob(f"{stem}*.gguf")) == names
         assert all((ours / name).read_bytes() == (theirs / name).read_bytes() for name in names)
         assert ggufs.parts(names[-1], names) == names
+
+
+@pytest.mark.parametrize(
+    "options", [["--split-max-tensors", "6"], ["--no-tensor-first-split", "--split-max-size", "1M"]]
+)
+def test_a_base_of_parts_is_the_file_that_llama_gguf_split_merges_them_to(project: Project, options: list[str]) -> None:
+    splitter = tool("llama-gguf-split")
+    project.run("export", "tale", "whole")
+    for stem in ("tale-f16", "tale-q4_K_M"):
+        theirs = project.folder / f"parts-{stem}"
+        theirs.mkdir()
+        split = [splitter, "--split", *options, project.folder / f"whole/{stem}.gguf", theirs / "x"]
+        subprocess.run(split, check=True, capture_output=True)
+        first = min(theirs.glob("x-00001-of-*.gguf"))
+        merged = project.folder / f"{stem}-merged.gguf"
+        subprocess.run([splitter, "--merge", first, merged], check=True, capture_output=True)
+        project.write("parts.toml", f'[model.parts]\nfrom = "./{first.relative_to(project.folder)}"\n')
+        project.run("-f", "parts.toml", "parts")
+        assert first.name != "x-00001-of-00001.gguf" and project.blob("parts:latest", "model") == merged.read_bytes()
 
 
 # Presets
@@ -185,6 +205,35 @@ def test_skopeo_reads_and_copies_a_layout(project: Project, shape: str) -> None:
             algorithm, _, name = each["digest"].partition(":")
             data = (copied / "blobs" / algorithm / name).read_bytes()
             assert len(data) == each["size"] and hashlib.sha256(data).hexdigest() == name
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+@pytest.mark.parametrize(
+    ("shape", "split"), [("oci", []), ("modelpack", ["--split", "9"]), ("docker-model", ["--split", "9"])]
+)
+def test_skopeo_copies_what_was_pushed_into_a_layout_as_it_was_exported(
+    project: Project, tmp_path: Path, shape: str, split: list[str]
+) -> None:
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        pytest.skip("skopeo is not installed")
+    project.run("tale:f16")
+    with DockerRegistry(tmp_path / "registry") as registry:
+        name = f"{registry.host}/team/tale:v1"
+        push = ["push", "tale:f16", "--to", name, "--as", shape, *split]
+        told = json.loads(project.run("--json", *push).splitlines()[0])
+        before = len(registry.log())
+        assert json.loads(project.run("--json", *push).splitlines()[0])["state"] == "unchanged"
+        assert ["HEAD" in line for line in registry.log()[before:]] == [True]
+        source = ["--src-tls-verify=false", "--preserve-digests", f"docker://{name}", f"oci:{tmp_path / 'copied'}:v1"]
+        subprocess.run([skopeo, "copy", "-q", *source], check=True)
+    project.run("export", "--as", shape, *split, "tale:f16", "out")
+    out, copied = project.folder / "out/blobs/sha256", tmp_path / "copied/blobs/sha256"
+    (listed,) = json.loads((project.folder / "out/index.json").read_text())["manifests"]
+    assert told["manifest"] == listed["digest"] and told["as"] == shape
+    assert {each.name: each.read_bytes() for each in out.iterdir()} == {
+        each.name: each.read_bytes() for each in copied.iterdir()
+    }
 
 
 # Weights

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.errors import Error
+from modelbuild.errors import Error, Errors
 from modelbuild.project.project import Project
 from tests.projects import load
 
@@ -14,7 +14,7 @@ MODEL = '[model.chat]\nfrom = "./x"\n'
 
 
 def names(project: Project) -> dict[str, list[str]]:
-    return {each.label: [name.display() for name in each.pushes] for each in project.variants}
+    return {each.label: [to.name.display() for to in each.pushes] for each in project.variants}
 
 
 def faults(tmp_path: Path, toml: str) -> list[Error]:
@@ -60,3 +60,40 @@ def test_two_variants_cannot_be_pushed_to_one_name(tmp_path: Path) -> None:
     assert {error.what for error in faults(tmp_path, toml)} == {
         "model 'other': 'chat' and 'other' would both be pushed to 'you/Chat:latest'"
     }
+
+
+def test_an_entry_may_say_a_shape(tmp_path: Path) -> None:
+    toml = MODEL + (
+        'push = ["you/chat", { to = "r.example.com/a/${matrix.quantize}", as = "Docker-Model", split = "2GB" },\n'
+        '{ to = "r.example.com/b/x-${matrix.quantize}", as = "oci" }]\nmatrix.quantize = ["q8_0"]\n'
+    )
+    (variant,) = load(tmp_path, toml, {}).variants
+    assert [(to.name.display(), to.shape, to.split) for to in variant.pushes] == [
+        ("you/chat:latest", "", ""),
+        ("r.example.com/a/q8_0:latest", "docker-model", "2GB"),
+        ("r.example.com/b/x-q8_0:latest", "oci", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('{ to = "r.io/a/b", as = "lm-studio" }', "unknown shape of registries 'lm-studio'"),
+        ('{ to = "r.io/a/b", as = "oci", split = "1GB" }', "the shape 'oci' has no split files"),
+        ('{ to = "r.io/a/b", split = "1GB" }', "'split' has no effect without a shape"),
+        ('{ to = "r.io/a/b", as = "modelpack", split = "1 GiB" }', "expected a size such as"),
+        ('{ to = "you/b", as = "modelpack" }', "takes only models in Ollama's form"),
+        ('{ to = "b", as = "modelpack" }', "names without a namespace are Ollama's own"),
+        ('{ as = "modelpack" }', "'push[0].to' is missing"),
+        ('{ to = "r.io/a/b", shape = "oci" }', "unknown key 'shape'"),
+        ("5", "a string or a table"),
+        ('"r.io/a/b", { to = "r.io/A/b", as = "oci" }', "in two ways"),
+    ],
+)
+def test_an_entry_that_cannot_be(tmp_path: Path, entry: str, said: str) -> None:
+    try:
+        found = faults(tmp_path, MODEL + f"push = [{entry}]\n")
+    except Errors as errors:
+        found = list(errors.errors)
+    assert [said in error.what for error in found] == [True], [error.what for error in found]
+    assert found[0].line == 3

@@ -53,6 +53,9 @@ def test_a_copy_replaces_another_model_only_if_it_may(tmp_path: Path, models: In
     assert other.read_bytes() == before
     assert models.copy(name("chat"), name("other"), replace=True)
     assert other.read_bytes() != before
+    assert "other weights" not in blobs(tmp_path) and "weights" in blobs(tmp_path), (
+        "what only the replaced model named goes"
+    )
 
 
 def test_a_model_that_is_not_whole_is_not_copied(tmp_path: Path, models: InstalledModels) -> None:
@@ -132,4 +135,6 @@ def test_a_name_of_a_project_is_known_and_forgotten(tmp_path: Path, models: Inst
 def test_names_that_differ_only_in_case(tmp_path: Path, models: InstalledModels) -> None:
     put(tmp_path, "chat", "weights")
     models.copy(name("chat"), name("CHAT"), replace=False)
-    assert alike(models.library, name("CHAT")) == ["chat:latest"]
+    warning = alike(models.library, name("CHAT"))
+    assert warning is not None and "'CHAT:latest' differs from 'chat:latest' only in case" in warning.what
+    assert alike(models.library, name("other")) is None

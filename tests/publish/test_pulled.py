@@ -283,6 +283,30 @@ def test_two_pulls_at_once_download_each_blob_once(place: Place, tmp_path: Path)
     assert len(place.downloaded()) == len(set(place.downloaded()))
 
 
+def test_two_pulls_of_different_caches_download_each_blob_once(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.registry.add("library/m", LAYERS)
+    other = Store(str(tmp_path / "other"))
+    second = threading.Thread(target=lambda: pull(place.name(), place.root, other, transport()))
+    waits = threading.Event()
+    other.database.waiting = lambda path: waits.set()
+    install = module._Pull.install
+
+    def slowly(self: Any, *given: Any) -> bool:
+        if threading.current_thread() is not second:
+            second.start()
+            assert waits.wait(30), "the second one waits until the first one has installed"
+        return install(self, *given)
+
+    monkeypatch.setattr(module._Pull, "install", slowly)
+    place.pull()
+    second.join(60)
+    other.close()
+    assert place.blobs() == place.registry.blobs
+    assert len(place.downloaded()) == len(LAYERS) + 1
+
+
 def test_many_small_blobs_are_not_open_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", 3)
     place.registry.add("library/m", [("application/vnd.ollama.image.tensor", b"%d" % number) for number in range(10)])

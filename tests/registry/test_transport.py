@@ -386,3 +386,9 @@ def test_stop_ends_a_read_in_another_thread() -> None:
         hold.set()
     with pytest.raises(Stopped):
         client.request("GET", f"{registry.url}/v2/")
+
+
+@pytest.mark.parametrize("host", ["docker.io", "Index.docker.io", "registry-1.docker.io"])
+def test_dockers_registry_is_where_it_answers(host: str) -> None:
+    assert transport().origin(host) == Origin("https", "registry-1.docker.io", 443)
+    assert transport().origin("docker.io.example.com").host == "docker.io.example.com"

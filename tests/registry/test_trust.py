@@ -42,5 +42,5 @@ def test_roots_are_found_where_the_system_has_them(tmp_path: Path, monkeypatch: 
     file, _ = certificates.make(tmp_path)
     monkeypatch.setattr(trust, "_has_roots", lambda: False)
     monkeypatch.setattr(trust, "BUNDLES", ("/nowhere/ca.pem", str(file)))
-    known = trust.context(None).get_ca_certs()
+    known = trust.context().get_ca_certs()
     assert any(each["subject"] == ((("commonName", "stand-in"),),) for each in known)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelbuild.engine.build import BuildOptions
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
+from modelbuild.publish.exported_tree import Laid
 from modelbuild.session import exports
 from modelbuild.session.building import build
 from modelbuild.session.exports import Ledger, Wanted, stems
@@ -96,6 +99,49 @@ def test_a_build_of_one_model_leaves_the_others_as_they_stand(start: Open, proje
     assert "[chat]" in presets.read_text() and "[base]" not in presets.read_text()
     assert not run(start(), "base")
     assert "[chat]" in presets.read_text() and "[base]" in presets.read_text()
+
+
+def test_what_is_said_of_all_is_written_once_with_the_last_model(start: Open, project: Project) -> None:
+    both = '[{ as = "oci", path = "o" }]'
+    declare(project, base=both, chat=both)
+    session = start()
+    events: list[dict[str, Any]] = []
+    assert not build(session, session.select(()), BuildOptions(), events.append)
+    files = [Path(each["path"]).name for each in events if each["event"] == "file"]
+    assert files.count("index.json") == 1 and files[-1] == "index.json"
+    index = json.loads((project.folder / "o/index.json").read_text())
+    assert len(index["manifests"]) == 2
+    # What the models have no more goes after that, the blobs that the new index names stay.
+    before = {path.name for path in (project.folder / "o/blobs/sha256").iterdir()}
+    toml = project.folder / "ModelBuild.toml"
+    toml.write_text(toml.read_text().replace("Hello.", "Bye."))
+    assert not run(start())
+    after = {path.name for path in (project.folder / "o/blobs/sha256").iterdir()}
+    assert len(before - after) == len(after - before) > 1
+    named = [
+        each["digest"].removeprefix("sha256:")
+        for each in json.loads((project.folder / "o/index.json").read_text())["manifests"]
+    ]
+    assert after.issuperset(named)
+
+
+def test_what_is_said_of_all_comes_also_if_the_last_model_fails(
+    start: Open, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = '[{ as = "llama-server", path = "s" }]'
+    declare(project, base=both, chat=both)
+    put = exports.Export.put
+
+    def failing(self: exports.Export, output: Output, *given: Any) -> list[Laid]:
+        if output.label == "chat":
+            raise Error("no")
+        return put(self, output, *given)
+
+    monkeypatch.setattr(exports.Export, "put", failing)
+    assert [error.what for error in run(start())] == ["no"]
+    presets = (project.folder / "s/presets.ini").read_text()
+    assert "[base]" in presets and "[chat]" not in presets
+    assert [Path(path).name for path in exports.written_files(start())] == ["base.gguf", "presets.ini"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "base-Q8_0.gguf"])

@@ -6,6 +6,7 @@ import pytest
 
 from modelbuild.errors import Error, Errors
 from modelbuild.session import pushing
+from modelbuild.session.pushing import Asked
 from modelbuild.session.settings import Settings
 from tests.e2e.project import Project
 from tests.registry.models import Models
@@ -41,7 +42,7 @@ def orders(found: pushing.Orders) -> list[tuple[str, str, str]]:
 
 
 def test_each_variant_goes_to_its_own_names_or_to_those_it_says(start: Open, project: Project) -> None:
-    found = pushing.of_project(start(), ["all"], None)
+    found = pushing.of_project(start(), ["all"], Asked())
     assert orders(found) == [
         ("base", "acme/base/latest", "acme/base:latest"),
         ("base", "acme/base/v1", "acme/base:v1"),
@@ -50,27 +51,57 @@ def test_each_variant_goes_to_its_own_names_or_to_those_it_says(start: Open, pro
     ]
     assert found.skipped == ["plain"] and found.selection is not None
     assert [output.label for output in found.selection.outputs] == ["base", "chat"]
-    assert orders(pushing.of_project(start(), [], None)) == orders(found)
+    assert orders(pushing.of_project(start(), [], Asked())) == orders(found)
 
 
 def test_to_names_one_model_which_may_have_several_names(start: Open, project: Project) -> None:
-    assert orders(pushing.of_project(start(), ["base"], "you/it")) == [("base", "acme/base/latest", "you/it:latest")]
-    assert orders(pushing.of_project(start(), ["plain"], "you/it:v3")) == [
+    assert orders(pushing.of_project(start(), ["base"], Asked("you/it"))) == [
+        ("base", "acme/base/latest", "you/it:latest")
+    ]
+    assert orders(pushing.of_project(start(), ["plain"], Asked("you/it:v3"))) == [
         ("plain", "library/plain/latest", "you/it:v3")
     ]
     for words, to in ((["all"], "you/it"), (["plain"], "it"), (["plain"], "a/b/c/d/e")):
         with pytest.raises(Error):
-            pushing.of_project(start(), words, to)
+            pushing.of_project(start(), words, Asked(to))
+
+
+def test_a_shape_goes_to_the_names_that_say_it_or_to_the_one_that_is_asked_for(start: Open, project: Project) -> None:
+    toml = TOML.replace('"you/chat:v2"]', '{ to = "r.example.com/docker/chat", as = "docker-model", split = "1GB" }]')
+    project.write("ModelBuild.toml", toml)
+
+    def shaped(found: pushing.Orders) -> list[tuple[str, str, str]]:
+        return [(order.to.display(), order.shape, order.split) for order in found.orders]
+
+    docker = ("r.example.com/docker/chat:latest", "docker-model", "1GB")
+    assert shaped(pushing.of_project(start(), ["chat"], Asked())) == [
+        ("r.example.com/team/chat:latest", "", ""),
+        docker,
+    ]
+    found = pushing.of_project(start(), ["all"], Asked(shape="docker-model"))
+    assert shaped(found) == [docker] and found.skipped == ["base", "plain"]
+    assert shaped(pushing.of_project(start(), ["plain"], Asked("r.io/a/b", "modelpack", "2GB"))) == [
+        ("r.io/a/b:latest", "modelpack", "2GB")
+    ]
+    with pytest.raises(Error, match="'chat' has no `push` as 'oci'") as nowhere:
+        pushing.of_project(start(), ["chat"], Asked(shape="oci"))
+    assert 'as = "oci"' in str(nowhere.value.hint)
+    with pytest.raises(Error, match="only models in Ollama's form"):
+        pushing.of_project(start(), ["chat"], Asked("you/chat", "oci"))
+    Models(project.models).model("acme/other:v1")
+    for asked in (Asked("r.io/a/b", "oci"), Asked(shape="oci")):
+        with pytest.raises(Error, match="not a target"):
+            pushing.of_project(start(), ["acme/other:v1"], asked)
 
 
 def test_words_are_targets_first_and_then_names_of_the_models_folder(start: Open, project: Project) -> None:
     Models(project.models).model("acme/other:v1")
-    found = pushing.of_project(start(), ["acme/other:v1", "chat", "chat"], None)
+    found = pushing.of_project(start(), ["acme/other:v1", "chat", "chat"], Asked())
     assert [order[2] for order in orders(found)] == ["r.example.com/team/chat:latest", "you/chat:v2", "acme/other:v1"]
-    found = pushing.of_project(start(), ["acme/other:v1"], None)
+    found = pushing.of_project(start(), ["acme/other:v1"], Asked())
     assert found.selection is None and [order[0] for order in orders(found)] == ["acme/other:v1"]
     with pytest.raises(Errors) as unknown:
-        pushing.of_project(start(), ["acme/othre:v1", "nothing", "chat"], None)
+        pushing.of_project(start(), ["acme/othre:v1", "nothing", "chat"], Asked())
     assert len(unknown.value.errors) == 2
 
 
@@ -78,14 +109,14 @@ def test_without_a_project_words_are_names(project: Project) -> None:
     models = Models(project.models)
     data = models.model("acme/other:v1")
     settings = Settings(models=str(project.models))
-    found = pushing.without_project(settings, ["acme/other:v1"], None)
+    found = pushing.without_project(settings, ["acme/other:v1"], Asked())
     assert orders(found) == [("acme/other:v1", "acme/other/v1", "acme/other:v1")]
     assert pushing.manifest(found.library, found.orders[0].source) == data
     with pytest.raises(Error, match="no model 'acme/othre:v1'"):
-        pushing.without_project(settings, ["acme/othre:v1"], None)
+        pushing.without_project(settings, ["acme/othre:v1"], Asked())
     models.model("other:v1")
     with pytest.raises(Error, match="Ollama's own"):
-        pushing.without_project(settings, ["other:v1"], None)
+        pushing.without_project(settings, ["other:v1"], Asked())
 
 
 def test_a_manifest_that_went_meanwhile_is_an_error(project: Project) -> None:

@@ -28,7 +28,14 @@ def layer(kind: str, data: bytes, *, parts: int = 1) -> Layer:
     digest, size = sha256(data), len(data)
     cut = [data[len(data) * n // parts : len(data) * (n + 1) // parts] for n in range(parts)]
     text = data.decode() if kind in ("system", "license") else None
-    return Layer(kind, TYPES[kind], digest, size, text, tuple(Spliced((each,)) for each in cut) if parts > 1 else ())
+    return Layer(
+        kind,
+        TYPES[kind],
+        digest,
+        size,
+        text,
+        tuple(Spliced((each,), sha256(each)) for each in cut) if parts > 1 else (),
+    )
 
 
 def finished(name: str = "tale:q4", ftype: str = "Q4_K_M", *layers: Layer, stem: str = "", **more: Any) -> Finished:

@@ -50,7 +50,7 @@ WEIGHTS = (
 CASES = {
     **{f"{name}-rows": (name, ROWS) for name in shapes.names() if name != "safetensors"},
     **{f"{name}-beside": (name, BESIDE) for name in ("folder", "llama-server", "hugging-face", "modelpack", "docker-model")},
-    **{f"{name}-split": (name, SPLIT) for name in ("folder", "lm-studio", "llama-server", "hugging-face")},
+    **{f"{name}-split": (name, SPLIT) for name in ("folder", "lm-studio", "llama-server", "hugging-face", "modelpack", "docker-model")},
     "lm-studio-projector": ("lm-studio", SEEN),
     "safetensors": ("safetensors", WEIGHTS),
     "safetensors-rows": ("safetensors", tuple(finished(each, checkpoint=WEIGHTS[0].checkpoint) for each in ("a:1", "a:2"))),

@@ -243,9 +243,11 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     if not published or report.quiet or report.as_json:
         return
     from modelbuild.cli.afterwards import by_shortest, said
+    from modelbuild.session.settings import options
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    line, warning = said(call.session.models.root, names, offline=call.settings.offline)
+    found_by = options(call.settings._replace(name=None))
+    line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
         report.warning(warning)

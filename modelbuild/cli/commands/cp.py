@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.sentences import waiting
-from modelbuild.errors import Error
-from modelbuild.words import listed
 
 if TYPE_CHECKING:
     import click
@@ -38,11 +36,9 @@ def run(call: Invocation, source: str, target: str, force: bool = False) -> int:
     with installed_models(call.settings, lambda path: report.note(waiting(path))) as models:
         old = models.find(source)
         changed = models.copy(old, new, replace=force)
-        others = alike(models.library, new)
-    if others:
-        shown = listed(f"'{each}'" for each in others)
-        what = f"'{new.display()}' differs from {shown} only in case: to Ollama they are one model"
-        report.warning(Error(what, hint=f"`modelbuild rm {new.display()}` removes the new name"))
+        warning = alike(models.library, new)
+    if warning is not None:
+        report.warning(warning)
     if report.as_json:
         report.data({"source": old.display(), "name": new.display(), "changed": changed})
     elif changed:

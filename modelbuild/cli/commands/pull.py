@@ -52,6 +52,8 @@ def run(
     limit_rate: int | None = None,
 ) -> int:
     from modelbuild.cli.transfer import Meter
+    from modelbuild.ollama.library import Library
+    from modelbuild.publish.installed import alike
     from modelbuild.publish.pulled import pull
     from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.transport import Transport
@@ -85,6 +87,8 @@ def run(
                 meter.end()
                 done.append(pulled)
                 _tell(call.report, pulled, time.perf_counter() - begun)
+                if pulled.changed and (near := alike(Library(root), name)) is not None:
+                    call.report.warning(near)
     if call.report.as_json:
         changed = sum(each.changed for each in done)
         counts = {"pulled": changed, "unchanged": len(done) - changed, "failed": len(parsed) - len(done)}

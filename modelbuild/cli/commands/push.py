@@ -2,12 +2,14 @@
 
 A TARGET of the project is built first, if it is not up to date, and pushed to the names of its `push`; without `push`, to its own names,
 if they have a host or a namespace. A name of the models folder is pushed as it is, to itself. Without a TARGET, the default targets are
-pushed, or everything. Blobs that the registry has are not sent. The registry gets exactly the bytes of the manifest.
+pushed, or everything. Blobs that the registry has are not sent. The registry gets exactly the bytes of the manifest, or with a shape
+those that `export` writes in that shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
@@ -22,17 +24,27 @@ if TYPE_CHECKING:
 
     from modelbuild.ollama.name import Name
     from modelbuild.registry.push import Pushed, Pusher
+    from modelbuild.session.holdings import Holdings
     from modelbuild.session.pushing import Order, Orders
+    from modelbuild.session.session import Session
 
 
 def parameters() -> list[click.Parameter]:
     import click
 
+    from modelbuild import shapes
     from modelbuild.cli.kinds import Size, Target
 
     return [
         click.Argument(["targets"], nargs=-1, type=Target(), metavar="[TARGET|NAME]..."),
         click.Option(["--to"], metavar="NAME", help="Push one model to this name instead."),
+        click.Option(
+            ["--as", "shape"],
+            type=click.Choice(shapes.pushed(), case_sensitive=False),
+            metavar="SHAPE",
+            help=f"With --to, push in this shape: {', '.join(shapes.pushed())}; else to the names of `push` that say it.",
+        ),
+        click.Option(["--split"], metavar="SIZE", help="With --as, split a larger GGUF into parts of at most SIZE."),
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would be pushed where; push nothing."),
         click.Option(["--insecure"], is_flag=True, help="Use plain http instead of https."),
         click.Option(["--ca-file"], type=click.Path(), metavar="FILE", help="Trust the certificates in FILE too."),
@@ -44,22 +56,25 @@ def run(
     call: Invocation,
     targets: Sequence[str] = (),
     to: str | None = None,
+    shape: str | None = None,
+    split: str | None = None,
     dry_run: bool = False,
     **connection: Any,
 ) -> int:
     from modelbuild.session import pushing
 
     report = call.report
+    asked = pushing.Asked(to, shape or "", _split(split, shape, to))
     if call.settings.offline and not dry_run:
         raise Error("--offline and push cannot be used together", hint="leave one of them out")
     if targets and not pushing.is_project(call.settings):
-        found = pushing.without_project(call.settings, targets, to)
+        found = pushing.without_project(call.settings, targets, asked)
     else:
         if not dry_run:
             _fetch(call, targets)
-        found = pushing.of_project(call.session, targets, to)
+        found = pushing.of_project(call.session, targets, asked)
     if found.skipped:
-        report.note(f"skipped    {listed(found.skipped)}: {pushing.NO_NAME}")
+        report.note(f"skipped    {listed(found.skipped)}: {pushing.why_skipped(asked.shape)}")
     if dry_run:
         return _told(call, found)
     if found.selection is not None and (code := _built(call, found)) != GOOD:
@@ -67,12 +82,36 @@ def run(
     return _pushed(call, found, **connection)
 
 
+def _split(split: str | None, shape: str | None, to: str | None) -> str:
+    """How files are to be split. Raises Error."""
+    if split is None:
+        return ""
+    from modelbuild.tensors.formats.limit import limit
+
+    if not shape or to is None:
+        hint = 'in ModelBuild.toml: push = [{ to = "…", as = "docker-model", split = "10GB" }]'
+        raise Error("--split has no effect without --as and --to", hint=hint)
+    try:
+        limit(split)
+    except Error as error:
+        raise Error(f"--split: {error.what}", hint=error.hint) from None
+    return split
+
+
 def _told(call: Invocation, found: Orders) -> int:
     if call.report.as_json:
-        call.report.data([{"label": order.label, "name": order.to.display()} for order in found.orders])
+        call.report.data([{"label": order.label, "name": order.to.display(), **_as(order)} for order in found.orders])
     else:
-        call.report.result("\n".join(f"would push  {order.label} to {order.to.display()}" for order in found.orders))
+        lines = (
+            f"would push  {order.label} to {order.to.display()}" + (f" as {order.shape}" if order.shape else "")
+            for order in found.orders
+        )
+        call.report.result("\n".join(lines))
     return GOOD
+
+
+def _as(order: Order) -> dict[str, str]:
+    return {"as": order.shape} if order.shape else {}
 
 
 def _fetch(call: Invocation, words: Sequence[str]) -> None:
@@ -104,22 +143,24 @@ def _pushed(
     from modelbuild.registry.authorization import UserAuthorization
     from modelbuild.registry.push import Pusher
     from modelbuild.registry.transport import Transport
-    from modelbuild.session.pushing import manifest
+    from modelbuild.session.pushing import content
     from modelbuild.session.settings import started_in
 
     report = call.report
     report.begin()
     file = started_in(call.settings.folder, ca_file) if ca_file else None
     transport = Transport(ca_file=file, insecure=insecure, limit_rate=limit_rate, authorization=UserAuthorization())
+    session = call.session if found.selection is not None else None
     done: list[Pushed] = []
-    with Meter(report) as meter:
-        pusher = Pusher(transport, found.library, meter.hear)
+    with Meter(report) as meter, _remembered(call, session) as remembered:
+        pusher = Pusher(transport, found.library, meter.hear, remembered)
         try:
             # Ctrl-C ends all connections; what has arrived of a blob is left to the registry.
             with interrupt.deferred(transport.stop):
                 for order in found.orders:
                     meter.begin(order.to.display())
-                    pushed = pusher.push(manifest(found.library, order.source), order.to)
+                    data, made = content(session, found.library, order)
+                    pushed = pusher.push(data, order.to, made)
                     meter.end()
                     done.append(pushed)
                     _tell(call, order, pushed)
@@ -138,6 +179,25 @@ def _pushed(
     return GOOD
 
 
+@contextlib.contextmanager
+def _remembered(call: Invocation, session: Session | None) -> Iterator[Holdings]:
+    """What earlier pushes knew of registries, in the cache."""
+    from modelbuild.cli.sentences import waiting
+    from modelbuild.engine.kept import Kept
+    from modelbuild.engine.store import Store
+    from modelbuild.session.holdings import Holdings
+    from modelbuild.session.settings import cache_folder
+
+    if session is not None:
+        yield Holdings(session.kept)
+        return
+    store = Store(cache_folder(call.settings), lambda path: call.report.note(waiting(path)))
+    try:
+        yield Holdings(Kept(store.database))
+    finally:
+        store.close()
+
+
 def _of(order: Order, error: Error) -> Error:
     """The error of one push among several, which says which it was."""
     return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {_whole(order.to)}")])
@@ -154,9 +214,10 @@ def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:
     if report.as_json:
         counts = {"uploaded": pushed.uploaded, "mounted": pushed.mounted}
         told = {"event": "push", "label": order.label, "name": name, "manifest": pushed.manifest, "state": state}
-        report.object({**told, **counts})
+        report.object({**told, **counts, **_as(order)})
         return
-    parts = [f"{size(pushed.uploaded)} sent"] if pushed.uploaded else []
+    parts = [f"as {order.shape}"] if order.shape else []
+    parts += [f"{size(pushed.uploaded)} sent"] if pushed.uploaded else []
     parts += [f"{plural(pushed.mounted, 'blob')} taken from another repository"] if pushed.mounted else []
     more = f"  {', '.join(parts)}" if parts else ""
     report.note(report.paint(f"{state:<9}", "green") + f"  {name}{more}")
@@ -183,7 +244,7 @@ def _warn_of_ollama(call: Invocation, pusher: Pusher, found: Orders, done: Seque
 
     looked: dict[str, Order] = {}
     for order, pushed in zip(found.orders, done, strict=True):
-        if pushed.changed and order.to.host.lower() != HOST:
+        if pushed.changed and not order.shape and order.to.host.lower() != HOST:
             looked.setdefault(order.to.host, order)
     for host, order in looked.items():
         try:
