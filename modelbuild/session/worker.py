@@ -6,20 +6,22 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild import steps
+from modelbuild.engine import unfinished
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
+from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import clear_temporaries, free, reason, reflink
+from modelbuild.files import Temporary, clear_temporaries, free, reason, reflink
 from modelbuild.publish.writable import named
 from modelbuild.tensors import formats
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from modelbuild.tensors.evaluate import Region
     from modelbuild.tensors.file_digest import RunningDigest
-    from modelbuild.tensors.materialize import Layout
+    from modelbuild.tensors.materialize import Layout, Span
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
@@ -88,6 +90,7 @@ class Worker:
                     self.ran = True
                     for folder in filter(None, (self.store.scratch, self.scratch())):
                         clear_temporaries(folder)
+                        unfinished.drop(folder, unfinished.KEPT)
                 made = module.run(json.loads(action.parameters), Inputs(action, step, self))
                 return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
             except FileNotFoundError as error:
@@ -98,10 +101,13 @@ class Worker:
                 raise self.failed(error) from error
         raise AssertionError
 
-    def need_space(self, size: int) -> None:
+    def need_space(self, size: int, folder: str) -> None:
         """Raise an Error before anything is computed where the result cannot fit."""
-        folder = self.scratch() or self.store.scratch
         left = free(folder)
+        if left is not None and left < size:
+            # What others left unfinished goes first: it costs only time.
+            unfinished.drop(folder)
+            left = free(folder)
         if left is not None and left < size:
             raise Error(
                 "no space left on the disk",
@@ -141,6 +147,7 @@ class Inputs:
 
     def __init__(self, action: Action, step: Step, worker: Worker) -> None:
         self._digests = dict(action.inputs)
+        self._action = action.digest
         self._step = step
         self._worker = worker
         self._leaves = Leaves(worker.sources)
@@ -250,15 +257,17 @@ class Inputs:
         from modelbuild.tensors.materialize import Resources, materialize
 
         worker = self._worker
-        worker.need_space(layout.size)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.cache, keys, blobs)
+            return {} if worker.force else _at_hand(worker.cache, keys, blobs, scratch)
 
-        resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
         while True:
-            with worker.store.temporary(scratch) as file:
+            with self._file(scratch) as file:
+                there = 512 * os.fstat(file.fileno()).st_blocks
+                worker.need_space(layout.size - there, scratch or worker.store.scratch)
+                finished = _noting(file)
+                resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress, finished)
                 try:
                     made = materialize(
                         recipe,
@@ -283,6 +292,29 @@ class Inputs:
                 )
                 result = ActionResult(made.digest, made.size)
                 return Made(result, tensors, made.computed, made.reused, made.size)
+
+    @contextmanager
+    def _file(self, scratch: str | None) -> Iterator[Temporary]:
+        """The file to make the artifact in: the one of an earlier build that was stopped, if there is one."""
+        worker = self._worker
+        try:
+            # What is forced is to be made by this build alone.
+            file = None if worker.force else Unfinished(worker.cache, self._action, scratch or worker.store.scratch)
+        except OSError:
+            file = None
+        if file is None:
+            with worker.store.temporary(scratch) as plain:
+                yield plain
+            return
+        try:
+            yield file
+        except BaseException as error:
+            # What an earlier build left stays, too, unless the disk is at fault.
+            if worker.stop.is_set() or (file.resumed and not isinstance(error, OSError)):
+                file.keep()
+            raise
+        finally:
+            file.close()
 
     def _progress(self, done: int, total: int) -> None:
         self._worker.report({"event": "progress", "step": self._step.name, "done": done, "total": total})
@@ -321,7 +353,14 @@ class Leaves:
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def _at_hand(cache: LocalCache, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
+def _noting(file: Temporary) -> Callable[[Span], None]:
+    """What hears of each tensor that is done in a file."""
+    return (lambda span: file.done(*span)) if isinstance(file, Unfinished) else (lambda span: None)
+
+
+def _at_hand(
+    cache: LocalCache, keys: Iterable[str], blobs: dict[str, str], scratch: str | None
+) -> dict[str, tuple[Region, str]]:
     """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
     from modelbuild.tensors.evaluate import Region
 
@@ -330,7 +369,7 @@ def _at_hand(cache: LocalCache, keys: Iterable[str], blobs: dict[str, str]) -> d
     found = {}
     for key, at in ranges.items():
         if at.blob not in paths:
-            paths[at.blob] = cache.store.path(at.blob)
+            paths[at.blob] = cache.store.path(at.blob) or unfinished.path(at.blob, scratch)
         path = paths[at.blob]
         if path is not None:
             blobs[path] = at.blob

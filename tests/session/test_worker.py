@@ -114,9 +114,9 @@ def test_faults_of_the_system_are_errors_that_say_where(bench: Bench, monkeypatc
     assert full.what == "no space left on the disk" and full.facts[0][0] == "free"
     monkeypatch.setattr(worker, "free", lambda path: 10)
     with pytest.raises(Error, match="no space left on the disk") as caught:
-        bench.worker.need_space(11)
+        bench.worker.need_space(11, bench.store.scratch)
     assert caught.value.facts[:2] == (("needed", "11 bytes"), ("free", "10 bytes"))
-    bench.worker.need_space(10)
+    bench.worker.need_space(10, bench.store.scratch)
 
 
 def test_a_step_is_begun_again_where_the_cache_goes_under_its_hands(

@@ -1,0 +1,121 @@
+"""Unfinished artifacts: what is done of a large file outlives a build that is stopped or killed, tensor by tensor.
+
+The file is named by the action that makes it, and the tensor index leads to it: its bytes are believed only by their hashes. The
+next run of the action writes the same bytes to the same places of the same file, so nothing takes space twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+
+from modelbuild import ownership
+from modelbuild.digest import file_name
+from modelbuild.engine.action import Range
+from modelbuild.engine.cache import LocalCache
+from modelbuild.errors import Error
+from modelbuild.files import DAY, UNFINISHED, Temporary, abandoned, create, stands
+
+KEPT = 7 * DAY
+"""Seconds after which an unfinished artifact that no build went on with is removed."""
+
+EVERY = 0.5
+"""Seconds between two notes of what is done: a killed build loses no more."""
+
+
+class Unfinished(Temporary):
+    """The file of an action in a folder, new or as an earlier build left it.
+
+    Raises BlockingIOError where a build with another cache is writing it, and other OSErrors where it cannot be used.
+    """
+
+    def __init__(self, cache: LocalCache, action: str, folder: str) -> None:
+        import fcntl
+
+        self._cache = cache
+        self._name = UNFINISHED + file_name(action)
+        self._new: list[tuple[str, Range]] = []
+        self._noted = time.monotonic()
+        self.path = os.path.join(folder, self._name)
+        while True:
+            self._descriptor = create(self.path, os.O_RDWR)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not self._is_ours():
+                    os.unlink(self.path)
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+            if stands(self.path, self._descriptor):
+                break
+            os.close(self._descriptor)
+        with contextlib.suppress(OSError):
+            os.chmod(self._descriptor, 0o644)
+        ownership.hand_over(self._descriptor, folder)
+        self.resumed = os.fstat(self._descriptor).st_size > 0
+        """Whether an earlier build has left something of it."""
+
+    def _is_ours(self) -> bool:
+        """Whether nobody has put a file of somebody else's under this name, for us to write into."""
+        info, folder = os.fstat(self._descriptor), os.stat(os.path.dirname(self.path))
+        return info.st_nlink == 1 and info.st_uid in (os.geteuid(), folder.st_uid)
+
+    def done(self, key: str, offset: int, length: int, xxh3: str) -> None:
+        """A tensor lies in the file. It is noted at once or soon."""
+        self._new.append((key, Range(self._name, offset, length, xxh3)))
+        if time.monotonic() - self._noted >= EVERY:
+            self._note()
+
+    def _note(self) -> None:
+        # What cannot be noted is computed once more, if ever.
+        with contextlib.suppress(Error):
+            self._cache.note(self._new)
+        self._new.clear()
+        self._noted = time.monotonic()
+
+    def keep(self) -> None:
+        """Leave the file for a later build, as far as it contains tensors. Never raises an OSError."""
+        self._note()
+        with contextlib.suppress(OSError, Error):
+            if end := self._cache.end(self._name):
+                os.ftruncate(self._descriptor, end)
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def close(self) -> None:
+        """Remove the file, unless it was kept or has been renamed. Never raises."""
+        if self._descriptor < 0:
+            return
+        with contextlib.suppress(OSError):
+            if stands(self.path, self._descriptor):
+                os.unlink(self.path)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def path(blob: str, folder: str | None) -> str | None:
+    """The unfinished file in a folder that a blob of the tensor index means, if there is one."""
+    if folder is None or not blob.startswith(UNFINISHED) or os.sep in blob:
+        return None
+    found = os.path.join(folder, blob)
+    return found if os.path.isfile(found) else None
+
+
+def held(folders: Iterable[str]) -> int:
+    """Bytes that unfinished files take, which a build can have: it goes on with them, or `drop` removes them."""
+    total = 0
+    for folder in folders:
+        for entry in abandoned(folder, UNFINISHED):
+            with contextlib.suppress(OSError):
+                total += 512 * entry.stat(follow_symlinks=False).st_blocks
+    return total
+
+
+def drop(folder: str, older: float = 0.0) -> None:
+    """Remove unfinished files that nobody wrote to for `older` seconds. Never raises."""
+    for entry in abandoned(folder, UNFINISHED):
+        with contextlib.suppress(OSError):
+            if entry.stat(follow_symlinks=False).st_mtime <= time.time() - older:
+                os.unlink(entry.path)
