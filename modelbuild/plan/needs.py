@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import steps
+from modelbuild import machine, steps
 from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Graph
 from modelbuild.errors import Error
@@ -109,7 +109,7 @@ def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, li
     """What the machine has too little of, by step: space in a folder that need not exist yet, memory; and room for so many files."""
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    left, available, room = free(folder), _memory(), _inodes(folder)
+    left, available, room = free(folder), machine.available(), _inodes(folder)
     disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
     no_space = Error(
         "not enough space on the disk for the new models",
@@ -148,15 +148,3 @@ def _inodes(folder: str) -> int | None:
     except OSError:
         return None
     return counted.f_favail if counted.f_files else None
-
-
-def _memory() -> int | None:
-    """Bytes that a program can still have, where the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None

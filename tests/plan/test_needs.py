@@ -41,10 +41,10 @@ def test_a_file_system_that_does_not_tell_its_size_is_not_full(tmp_path: Path, m
 
 
 def test_too_little_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "_memory", lambda: 1000)
+    monkeypatch.setattr(needs.machine, "available", lambda: 1000)
     found = needs.short_of([Need("a", 1, 999), Need("b", 1, 1001)], str(tmp_path))
     assert found.keys() == {"b"}
-    monkeypatch.setattr(needs, "_memory", lambda: None)
+    monkeypatch.setattr(needs.machine, "available", lambda: None)
     assert needs.short_of([Need("b", 1, 1001)], str(tmp_path)) == {}
 
 
