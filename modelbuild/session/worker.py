@@ -12,9 +12,10 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
-from modelbuild import steps
+from modelbuild import direct, steps
 from modelbuild.engine import unfinished
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
+from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
@@ -23,6 +24,7 @@ from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import Temporary, clear_temporaries, free, reason, reflink
 from modelbuild.publish.writable import named
+from modelbuild.session.leaves import Leaves, at_hand
 from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ def digesters() -> dict[str, Digester]:
     return {form: digester(form) for form in formats.WEIGHTS}
 
 
+_COPYING = 2 * direct.BUFFER + digests.CHUNK
+"""Bytes of memory for a file that is copied."""
+
 _SPACE = "free some space, or name other folders with --cache and --models; finished steps are cached"
 
 
@@ -56,7 +61,7 @@ TRIES = 5
 
 
 class Worker:
-    """Runs actions with the machine's means: `jobs` threads, `memory` bytes for tensors under way."""
+    """Runs actions with the machine's means: `jobs` threads, `memory` bytes for the tensors under way of all together."""
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Worker:
         self.report = report
         self.force = force
         self.stop = threading.Event()
+        self.budget = Budget(memory, self.stop)
         self.ran = False
         self._pool: ThreadPoolExecutor | None = None
 
@@ -128,6 +134,10 @@ class Worker:
                 hint=_SPACE,
             )
         return Error(reason(error), path=place)
+
+    def most(self) -> int:
+        """Bytes of memory for a step that uses every core: some are left for those beside it, which would wait for all of it."""
+        return self.memory if self.jobs == 1 else self.memory - self.memory // 4
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
@@ -194,13 +204,11 @@ class Inputs:
         """Take a source file as it is: by hard link if `link`, else by reflink where the file system can, else by a copy."""
         import hashlib
 
-        from modelbuild import direct
-
         worker, digest = self._worker, self._digests[role]
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
         done = 0
-        with worker.store.temporary(worker.scratch()) as file:
+        with worker.budget.share(_COPYING, _COPYING), worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:
                 running = _running(source)
@@ -234,8 +242,12 @@ class Inputs:
         from modelbuild.tensors.evaluate import Mismatch, Reader
 
         worker = self._worker
+        needed = x.size + x.footprint(0, prod(x.shape))
         try:
-            with Reader(worker.stop, {}, self._leaves.region, worker.memory) as reader:
+            with (
+                worker.budget.share(needed, needed) as memory,
+                Reader(worker.stop, {}, self._leaves.region, memory) as reader,
+            ):
                 return bytes(reader.evaluate(x, "values", 0, prod(x.shape)))
         except Mismatch as mismatch:
             raise self._changed(mismatch.region.path) from mismatch
@@ -260,14 +272,15 @@ class Inputs:
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.cache, keys, blobs, scratch)
+            return {} if worker.force else at_hand(worker.cache, keys, blobs, scratch)
 
+        least = max((entry.expression.footprint(0, entry.expression.unit) for entry in recipe.tensors), default=0)
         while True:
-            with self._file(scratch) as file:
+            with worker.budget.share(least, worker.most()) as memory, self._file(scratch) as file:
                 there = 512 * os.fstat(file.fileno()).st_blocks
                 worker.need_space(layout.size - there, scratch or worker.store.scratch)
                 finished = _noting(file)
-                resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress, finished)
+                resources = Resources(worker.pool(), worker.jobs, memory, worker.stop, self._progress, finished)
                 try:
                     made = materialize(
                         recipe,
@@ -324,57 +337,9 @@ class Inputs:
         return changed(path)
 
 
-class Leaves:
-    """Where the bytes of leaves lie now, by digest, in the weights files of this build."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self._regions: dict[str, Region] | None = None
-
-    def region(self, digest: str) -> Region:
-        if self._regions is None:
-            self._regions = dict(self._all())
-        try:
-            return self._regions[digest]
-        except KeyError:
-            raise Error(
-                f"no source contains the weights {digest} any more",
-                hint="put the checkpoint back, or build with --force",
-            ) from None
-
-    def _all(self) -> Iterable[tuple[str, Region]]:
-        from modelbuild.tensors.evaluate import Region
-        from modelbuild.tensors.tensor import TensorTable
-
-        for digest, path in self._sources.weights():
-            detail = self._sources.detail(digest)
-            if detail is not None:
-                for tensor in TensorTable.decode(detail).tensors.values():
-                    yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
-
-
 def _noting(file: Temporary) -> Callable[[Span], None]:
     """What hears of each tensor that is done in a file."""
     return (lambda span: file.done(*span)) if isinstance(file, Unfinished) else (lambda span: None)
-
-
-def _at_hand(
-    cache: LocalCache, keys: Iterable[str], blobs: dict[str, str], scratch: str | None
-) -> dict[str, tuple[Region, str]]:
-    """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
-    from modelbuild.tensors.evaluate import Region
-
-    ranges = cache.tensors(keys)
-    paths: dict[str, str | None] = {}
-    found = {}
-    for key, at in ranges.items():
-        if at.blob not in paths:
-            paths[at.blob] = cache.store.path(at.blob) or unfinished.path(at.blob, scratch)
-        path = paths[at.blob]
-        if path is not None:
-            blobs[path] = at.blob
-            found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
-    return found
 
 
 def _running(source: Source) -> digests.Xxh3 | RunningDigest:

@@ -18,7 +18,8 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.session import worker
-from modelbuild.session.worker import Inputs, Leaves, Worker, digesters
+from modelbuild.session.leaves import Leaves
+from modelbuild.session.worker import Inputs, Worker, digesters
 from tests import checkpoints
 
 
