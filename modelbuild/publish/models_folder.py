@@ -72,6 +72,10 @@ class ModelsFolder:
             return None
         return self.landing()
 
+    def scratch_folders(self) -> list[str]:
+        """Every folder that large artifacts may have been made in."""
+        return self._scratch.folders()
+
     def landing(self) -> str:
         """The folder for files that are to be renamed into `blobs`; it is made."""
         self._scratch.make(self.library.blobs)

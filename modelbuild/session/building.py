@@ -125,7 +125,7 @@ class _Building:
         if running:
             from modelbuild.plan import preflight
 
-            findings = preflight.refuse(graph, running, self._destination.folder)
+            findings = preflight.refuse(graph, running, self._session.room(self._destination.folder))
             faults.update(findings.errors)
             self._sizes = findings.bytes
             made = [output for output in graph.outputs if output.manifest in running]

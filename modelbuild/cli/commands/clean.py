@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
+from modelbuild.engine import unfinished
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
@@ -58,6 +59,8 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
         with interrupt.deferred(lambda: None):
             blobs: list[str] = []
             if not dry_run:
+                for folder in () if stale else models.scratch_folders():
+                    unfinished.drop(folder)
                 names, blobs = _remove(models, names)
                 files = exports.remove_files(session, files)
     except Error as error:
