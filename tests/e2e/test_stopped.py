@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.files import UNFINISHED
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project, flip
 
 TOML = '[defaults]\nquantize = "q4_K_M"\n[model.chat]\nfrom = "./weights"\n'
@@ -46,7 +47,7 @@ AFTER = 16
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path / "project")
+    project = InProcess(tmp_path / "project")
     project.write("ModelBuild.toml", TOML)
     project.checkpoint()
     return project
