@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -149,3 +150,37 @@ def test_a_step_of_every_core_takes_no_place_from_others() -> None:
     steps = [join("x", pool="cores"), join("y", pool="cores"), join("z", pool="thread")]
     run = Run(steps, jobs=2, costs={"x": 9.0, "y": 8.0, "z": 1.0})
     assert run.order == ["x", "z", "y"]
+
+
+class Quick(Run):
+    """Steps that take no time."""
+
+    def _execute(self, step: Step) -> tuple[ActionResult, bool]:
+        if step.name in self.bad:
+            raise ValueError(step.name)
+        return RESULT, True
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_keep_going_runs_all_that_needs_no_failed_step(seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"s{number}" for number in range(chance.randint(1, 25))]
+    steps = [
+        join(name, *chance.sample(names[:index], min(index, chance.randrange(4))), pool=chance.choice(["", "thread", "cores"]))
+        for index, name in enumerate(names)
+    ]  # fmt: skip
+    bad = {name for name in names if chance.random() < 0.15}
+    made = {name for name in names if name not in bad and chance.random() < 0.2}
+    costs = {name: chance.random() for name in names}
+    hurt: set[str] = set()
+    for step in steps:
+        if not hurt.isdisjoint(step.needs) or (step.name in bad and step.name not in made):
+            hurt.add(step.name)
+    run = Quick(steps, made=" ".join(made), bad=" ".join(bad), jobs=chance.randint(1, 4), keep_going=True, costs=costs)
+    assert run.states.keys() == set(names)
+    for step in steps:
+        expected = "skipped" if not hurt.isdisjoint(step.needs) else "failed" if step.name in bad else None
+        assert run.states[step.name] == (expected or ("hit" if step.name in made else "ran")), step.name
+    once = Quick(steps, made=" ".join(made), bad=" ".join(bad), jobs=2, costs=costs)
+    assert once.states.keys() == set(names)
+    assert ("failed" in once.states.values()) == ("failed" in run.states.values())
