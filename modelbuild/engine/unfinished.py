@@ -16,13 +16,16 @@ from modelbuild.digest import file_name
 from modelbuild.engine.action import Range
 from modelbuild.engine.cache import LocalCache
 from modelbuild.errors import Error
-from modelbuild.files import DAY, UNFINISHED, Temporary, abandoned, create, stands
+from modelbuild.files import DAY, UNFINISHED, Temporary, abandoned, create, remove_temporary, stands
 
 KEPT = 7 * DAY
 """Seconds after which an unfinished artifact that no build went on with is removed."""
 
 EVERY = 0.5
 """Seconds between two notes of what is done: a killed build loses no more."""
+
+TRIES = 10
+"""Looks at a lock before another build is taken to write the file."""
 
 
 class Unfinished(Temporary):
@@ -32,8 +35,6 @@ class Unfinished(Temporary):
     """
 
     def __init__(self, cache: LocalCache, action: str, folder: str) -> None:
-        import fcntl
-
         self._cache = cache
         self._name = UNFINISHED + file_name(action)
         self._new: list[tuple[str, Range]] = []
@@ -42,7 +43,7 @@ class Unfinished(Temporary):
         while True:
             self._descriptor = create(self.path, os.O_RDWR)
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(self._descriptor)
                 if not self._is_ours():
                     os.unlink(self.path)
             except BaseException:
@@ -95,6 +96,20 @@ class Unfinished(Temporary):
             os.close(self._descriptor)
 
 
+def _lock(descriptor: int) -> None:
+    """Lock a file; somebody who only looks at it, as `abandoned` does, is waited for."""
+    import fcntl
+
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.02)
+
+
 def path(blob: str, folder: str | None) -> str | None:
     """The unfinished file in a folder that a blob of the tensor index means, if there is one."""
     if folder is None or not blob.startswith(UNFINISHED) or os.sep in blob:
@@ -104,7 +119,7 @@ def path(blob: str, folder: str | None) -> str | None:
 
 
 def held(folders: Iterable[str]) -> int:
-    """Bytes that unfinished files take, which a build can have: it goes on with them, or `drop` removes them."""
+    """Bytes that unfinished files take, which a build can have: it goes on with them, or removes them."""
     total = 0
     for folder in folders:
         for entry in abandoned(folder, UNFINISHED):
@@ -113,9 +128,18 @@ def held(folders: Iterable[str]) -> int:
     return total
 
 
-def drop(folder: str, older: float = 0.0) -> None:
-    """Remove unfinished files that nobody wrote to for `older` seconds. Never raises."""
+def sweep(folder: str, limit: int) -> None:
+    """Remove what no build went on with for a week, and the oldest of the others above `limit` bytes; the newest stays. Never raises."""
+    found = []
     for entry in abandoned(folder, UNFINISHED):
         with contextlib.suppress(OSError):
-            if entry.stat(follow_symlinks=False).st_mtime <= time.time() - older:
-                os.unlink(entry.path)
+            info = entry.stat(follow_symlinks=False)
+            found.append((info.st_mtime, 512 * info.st_blocks, entry.path))
+    total, gone = 0, set()
+    for number, (written, size, path) in enumerate(sorted(found, reverse=True)):
+        total += size
+        if written < time.time() - KEPT or (number and total > limit):
+            gone.add(path)
+    for entry in abandoned(folder, UNFINISHED) if gone else ():
+        if entry.path in gone:
+            remove_temporary(entry.path)

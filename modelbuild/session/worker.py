@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,10 @@ from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import Temporary, clear_temporaries, free, reason, reflink
+from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, free, reason, reflink
 from modelbuild.publish.writable import named
 from modelbuild.session.leaves import Leaves, at_hand
+from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Worker:
                     self.ran = True
                     for folder in filter(None, (self.store.scratch, self.scratch())):
                         clear_temporaries(folder)
-                        unfinished.drop(folder, unfinished.KEPT)
+                        unfinished.sweep(folder, cache_limit())
                 made = module.run(json.loads(action.parameters), Inputs(action, step, self))
                 return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
             except FileNotFoundError as error:
@@ -112,7 +113,7 @@ class Worker:
         left = free(folder)
         if left is not None and left < size:
             # What others left unfinished goes first: it costs only time.
-            unfinished.drop(folder)
+            clear_temporaries(folder, UNFINISHED)
             left = free(folder)
         if left is not None and left < size:
             raise Error(
@@ -220,6 +221,8 @@ class Inputs:
                 direct.Growing(file.fileno()) if not cloned else nullcontext() as growing,
             ):
                 size = os.fstat(original.fileno()).st_size
+                if growing:
+                    direct.reserve(file.fileno(), size)
                 while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
                         raise Stopped
@@ -310,10 +313,12 @@ class Inputs:
     def _file(self, scratch: str | None) -> Iterator[Temporary]:
         """The file to make the artifact in: the one of an earlier build that was stopped, if there is one."""
         worker = self._worker
-        try:
-            # What is forced is to be made by this build alone.
-            file = None if worker.force else Unfinished(worker.cache, self._action, scratch or worker.store.scratch)
-        except OSError:
+        file: Unfinished | None = None
+        with suppress(OSError):
+            file = Unfinished(worker.cache, self._action, scratch or worker.store.scratch)
+        if file is not None and worker.force:
+            # What is forced is made by this build alone.
+            file.close()
             file = None
         if file is None:
             with worker.store.temporary(scratch) as plain:

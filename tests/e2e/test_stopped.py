@@ -157,5 +157,6 @@ def test_cleaning_the_cache_removes_them(project: Project) -> None:
 def test_what_is_forced_begins_anew(project: Project) -> None:
     stop(project, signal.SIGINT)
     project.build("--force")
+    assert not unfinished(project.folder)
     assert project.summary["tensors_computed"] == 21
     project.check()

@@ -76,7 +76,8 @@ def test_one_build_writes_it_at_a_time(cache: LocalCache) -> None:
     file = written(cache, 100)
     with pytest.raises(BlockingIOError):
         Unfinished(cache, ACTION, cache.store.scratch)
-    unfinished.drop(cache.store.scratch)
+    unfinished.sweep(cache.store.scratch, 0)
+    clear_temporaries(cache.store.scratch, UNFINISHED)
     assert os.path.exists(file.path) and unfinished.held([cache.store.scratch]) == 0
     file.close()
 
@@ -102,13 +103,25 @@ def test_what_nobody_goes_on_with_is_removed_in_the_end(cache: LocalCache) -> No
     file.keep()
     folder = cache.store.scratch
     clear_temporaries(folder)
-    unfinished.drop(folder, unfinished.KEPT)
+    unfinished.sweep(folder, 0)
     assert os.path.exists(file.path) and unfinished.held([folder, "/none"]) >= 100
     assert cache.store.strangers() == []
     old = time.time() - unfinished.KEPT - 1
     os.utime(file.path, (old, old))
-    unfinished.drop(folder, unfinished.KEPT)
+    unfinished.sweep(folder, 1 << 40)
     assert not os.path.exists(file.path)
     written(cache, 100).keep()
     cache.store.clear()
     assert os.listdir(folder) == []
+
+
+def test_the_oldest_above_the_limit_are_removed_and_the_newest_stays(tmp_path: Path) -> None:
+    now = time.time()
+    for age in range(4):
+        path = tmp_path / f"{UNFINISHED}{age}"
+        path.write_bytes(bytes(10_000))
+        os.utime(path, (now - age, now - age))
+    size = 512 * (tmp_path / f"{UNFINISHED}0").stat().st_blocks
+    for limit, left in ((4 * size, "0123"), (2 * size, "01"), (0, "0")):
+        unfinished.sweep(str(tmp_path), limit)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [UNFINISHED + age for age in left]
