@@ -46,7 +46,9 @@ class Unfinished(Temporary):
                 _lock(self._descriptor)
                 if not self._is_ours():
                     os.unlink(self.path)
-            except BaseException:
+            except BaseException as error:
+                if not isinstance(error, BlockingIOError) and not os.fstat(self._descriptor).st_size:
+                    remove_temporary(self.path)
                 os.close(self._descriptor)
                 raise
             if stands(self.path, self._descriptor):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -125,3 +127,14 @@ def test_the_oldest_above_the_limit_are_removed_and_the_newest_stays(tmp_path: P
     for limit, left in ((4 * size, "0123"), (2 * size, "01"), (0, "0")):
         unfinished.sweep(str(tmp_path), limit)
         assert sorted(path.name for path in tmp_path.iterdir()) == [UNFINISHED + age for age in left]
+
+
+def test_a_file_that_cannot_be_locked_is_not_left_behind(cache: LocalCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refused)
+        with pytest.raises(OSError, match="Input/output error"):
+            Unfinished(cache, ACTION, cache.store.scratch)
+    assert os.listdir(cache.store.scratch) == []
