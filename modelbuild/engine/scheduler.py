@@ -72,7 +72,7 @@ class Scheduler:
             for need in set(step.needs):
                 self._dependents[need].append(name)
         self._ready = [step for name, step in graph.steps.items() if not self._missing[name]]
-        self._paths = self._longest(costs or {})
+        self._paths = self._longest(costs) if costs else {}
         self._quick: list[Step] = []
         self._queues: dict[str, list[tuple[float, int, Step]]] = {"thread": [], "cores": []}
         self._queued = 0
@@ -127,7 +127,7 @@ class Scheduler:
             self._quick.append(step)
             return
         self._queued += 1
-        heapq.heappush(self._queues[step.pool], (-self._paths[step.name], self._queued, step))
+        heapq.heappush(self._queues[step.pool], (-self._paths.get(step.name, 0.0), self._queued, step))
 
     def _start(self) -> None:
         """Begin as many of the waiting steps as there is room for."""
@@ -145,7 +145,8 @@ class Scheduler:
         """Wait for a step in a thread, and close those that are over."""
         over = [(self._under_way.pop(future), future) for future in self._first_done()]
         interrupt.check()
-        behind = max((self._paths[name] for step, _ in over for name in self._dependents[step.name]), default=0.0)
+        after = (name for step, _ in over for name in self._dependents[step.name])
+        behind = max((self._paths.get(name, 0.0) for name in after), default=0.0)
         next_ = max((-queue[0][0] for queue in self._queues.values() if queue), default=0.0)
         if next_ >= behind and all(future.exception() is None for _, future in over):
             # What waits for a place runs already while these are published, which takes the disk's time.

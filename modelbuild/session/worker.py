@@ -245,7 +245,7 @@ class Inputs:
         from modelbuild.tensors.evaluate import Mismatch, Reader
 
         worker = self._worker
-        needed = x.size + x.footprint(0, prod(x.shape))
+        needed = x.footprint(0, prod(x.shape))
         try:
             with (
                 worker.budget.share(needed, needed) as memory,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelbuild.digest import xxh3
 from modelbuild.engine.action import Action, Made
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
@@ -20,7 +24,11 @@ from modelbuild.errors import Error
 from modelbuild.session import worker
 from modelbuild.session.leaves import Leaves
 from modelbuild.session.worker import Inputs, Worker, digesters
+from modelbuild.tensors import materialize
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from tests import checkpoints
+from tests.tensors.made import ARCHITECTURE
 
 
 class Bench:
@@ -138,3 +146,31 @@ def test_a_step_is_begun_again_where_the_cache_goes_under_its_hands(
     left[0] = worker.TRIES
     with pytest.raises(Error, match="no such file or directory"):
         bench.worker.run(bench.action(step), step)
+
+
+def test_layers_that_are_made_at_once_share_the_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.worker.jobs = 4
+    had: list[int] = []
+    most, real = [0], materialize.materialize
+
+    def counted(*args: Any, resources: materialize.Resources, **rest: Any) -> materialize.Materialized:
+        had.append(resources.memory)
+        most[0] = max(most[0], sum(had))
+        time.sleep(0.02)
+        had.remove(resources.memory)
+        return real(*args, resources=resources, **rest)
+
+    monkeypatch.setattr(materialize, "materialize", counted)
+    threads = []
+    for number in range(4):
+        data = bytes([number]) * 400_000
+        x = leaf(xxh3(data), "f32", (100_000,))
+        recipe = Recipe(ARCHITECTURE, [Entry("x", x.shape, x)], {xxh3(data): data})
+        inputs = bench.inputs(("recipe", bench.store.put(recipe.encode()).artifact))
+        threads.append(threading.Thread(target=inputs.materialize, args=(recipe,)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert 0 < most[0] <= bench.worker.memory
+    assert bench.worker.most() == bench.worker.memory * 3 // 4
