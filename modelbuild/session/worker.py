@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
-from modelbuild import direct, steps
+from modelbuild import steps
 from modelbuild.engine import unfinished
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.budget import Budget
@@ -51,9 +51,6 @@ def digesters() -> dict[str, Digester]:
     return {form: digester(form) for form in formats.WEIGHTS}
 
 
-_COPYING = 2 * direct.BUFFER + digests.CHUNK
-"""Bytes of memory for a file that is copied."""
-
 _SPACE = "free some space, or name other folders with --cache and --models; finished steps are cached"
 
 
@@ -86,6 +83,7 @@ class Worker:
         self.stop = threading.Event()
         self.budget = Budget(memory, self.stop)
         self.ran = False
+        self._swept: set[str] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, action: Action, step: Step) -> Made:
@@ -97,7 +95,6 @@ class Worker:
                     self.ran = True
                     for folder in filter(None, (self.store.scratch, self.scratch())):
                         clear_temporaries(folder)
-                        unfinished.sweep(folder, cache_limit())
                 made = module.run(json.loads(action.parameters), Inputs(action, step, self))
                 return made if isinstance(made, Made) else Made(self.store.put(made), written=len(made))
             except FileNotFoundError as error:
@@ -107,6 +104,12 @@ class Worker:
             except OSError as error:
                 raise self.failed(error) from error
         raise AssertionError
+
+    def sweep(self, folder: str) -> None:
+        """Remove the unfinished files that were left in a folder for too long, once."""
+        if folder not in self._swept:
+            self._swept.add(folder)
+            unfinished.sweep(folder, cache_limit())
 
     def need_space(self, size: int, folder: str) -> None:
         """Raise an Error before anything is computed where the result cannot fit."""
@@ -205,11 +208,14 @@ class Inputs:
         """Take a source file as it is: by hard link if `link`, else by reflink where the file system can, else by a copy."""
         import hashlib
 
+        from modelbuild import direct
+
         worker, digest = self._worker, self._digests[role]
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
         done = 0
-        with worker.budget.share(_COPYING, _COPYING), worker.store.temporary(worker.scratch()) as file:
+        memory = 2 * direct.BUFFER + digests.CHUNK
+        with worker.budget.share(memory, memory), worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:
                 running = _running(source)
@@ -271,7 +277,8 @@ class Inputs:
         from modelbuild.tensors.evaluate import Gone, Mismatch
         from modelbuild.tensors.materialize import Resources, materialize
 
-        worker = self._worker
+        worker, folder = self._worker, scratch or self._worker.store.scratch
+        worker.sweep(folder)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
@@ -279,35 +286,31 @@ class Inputs:
 
         least = max((entry.expression.footprint(0, entry.expression.unit) for entry in recipe.tensors), default=0)
         while True:
-            with worker.budget.share(least, worker.most()) as memory, self._file(scratch) as file:
-                there = 512 * os.fstat(file.fileno()).st_blocks
-                worker.need_space(layout.size - there, scratch or worker.store.scratch)
-                finished = _noting(file)
-                resources = Resources(worker.pool(), worker.jobs, memory, worker.stop, self._progress, finished)
-                try:
+            try:
+                with worker.budget.share(least, worker.most()) as memory, self._file(scratch) as file:
+                    worker.need_space(layout.size - 512 * os.fstat(file.fileno()).st_blocks, folder)
                     made = materialize(
                         recipe,
                         file.fileno(),
                         laid=layout,
                         find=find,
                         open_leaf=self._leaves.region,
-                        resources=resources,
+                        resources=Resources(
+                            worker.pool(), worker.jobs, memory, worker.stop, self._progress, _noting(file)
+                        ),
                     )
-                except Gone:
-                    # Another build moved or dropped a blob between the look-up and the reading: look again.
-                    continue
-                except Mismatch as mismatch:
-                    if mismatch.region.path not in blobs:
-                        raise self._changed(mismatch.region.path) from mismatch
-                    # A damaged blob loses its entries, and its tensors are computed.
-                    worker.store.forget(blobs[mismatch.region.path])
-                    continue
-                worker.store.adopt(file.path, made.digest, scratch)
-                tensors = tuple(
-                    (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
-                )
-                result = ActionResult(made.digest, made.size)
-                return Made(result, tensors, made.computed, made.reused, made.size)
+                    worker.store.adopt(file.path, made.digest, scratch)
+            except Gone:
+                # Another build moved or dropped a blob between the look-up and the reading: look again.
+                continue
+            except Mismatch as mismatch:
+                if mismatch.region.path not in blobs:
+                    raise self._changed(mismatch.region.path) from mismatch
+                # A damaged blob loses its entries, and its tensors are computed.
+                worker.store.forget(blobs[mismatch.region.path])
+                continue
+            tensors = tuple((span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans)
+            return Made(ActionResult(made.digest, made.size), tensors, made.computed, made.reused, made.size)
 
     @contextmanager
     def _file(self, scratch: str | None) -> Iterator[Temporary]:
@@ -327,8 +330,9 @@ class Inputs:
         try:
             yield file
         except BaseException as error:
-            # What an earlier build left stays, too, unless the disk is at fault.
-            if worker.stop.is_set() or (file.resumed and not isinstance(error, OSError)):
+            # Not where the disk is at fault, nor the model: it would take space for nothing, unless it did before.
+            faulty = isinstance(error, OSError) or (isinstance(error, Error) and not file.resumed)
+            if worker.stop.is_set() or not faulty:
                 file.keep()
             raise
         finally:
