@@ -257,7 +257,7 @@ def clear_temporaries(folder: str, mark: str = TEMPORARY) -> None:
 
 
 def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
-    """The files of a folder whose names begin with `mark` and that nobody writes; nobody begins to before the next one. Never raises."""
+    """The files of a folder whose names begin with `mark` and that nobody writes, each locked while it is looked at. Never raises."""
     import fcntl
 
     with contextlib.suppress(OSError), os.scandir(folder) as scan:

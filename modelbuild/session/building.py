@@ -102,9 +102,9 @@ class _Building:
                 build.run()
             finally:
                 worker.close()
-                self._durations.save()
                 with interrupt.put_off():
                     self.tidied = self._tidy()
+                    self._durations.save()
                 if models.taken:
                     self._report({"event": "taken", "names": models.taken, "models": models.root})
         return build

@@ -19,12 +19,15 @@ from tests.e2e.project import Project, flip
 TOML = '[defaults]\nquantize = "q4_K_M"\n[model.chat]\nfrom = "./weights"\n'
 
 STOPPED = """
-import os, sys, time
+import os, signal, sys, time
 from modelbuild.cli.main import main
 from modelbuild.engine import unfinished
 from modelbuild.tensors import materialize
 from modelbuild.tensors.materialize import _Follower
 unfinished.EVERY = 0
+# Whoever runs the tests may ignore these.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # One tensor after the other, so that none is beyond the last look at the signal.
 materialize.Resources.window = materialize._AHEAD = 1
 number, after, follow = int(sys.argv[1]), int(sys.argv[2]), _Follower.follow
