@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class LocalCache:
     def lock(self, action: str) -> AbstractContextManager[None]:
         return self.store.lock(action)
 
-    def note(self, tensors: Iterable[tuple[str, Range]]) -> None:
+    def note(self, tensors: Sequence[tuple[str, Range]]) -> None:
         """Note where tensors lie, by key."""
         self.store.database.change(
             ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in tensors])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.digest import xxh3
 from modelbuild.engine import unfinished
 from modelbuild.engine.action import Range
 from modelbuild.engine.cache import LocalCache
@@ -18,6 +19,7 @@ from modelbuild.engine.unfinished import Unfinished
 from modelbuild.files import UNFINISHED, clear_temporaries
 
 ACTION = "sha256:" + "ab" * 32
+KEYS = [xxh3(b"one"), xxh3(b"two")]
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def written(cache: LocalCache, *ends: int) -> Unfinished:
     file = Unfinished(cache, ACTION, cache.store.scratch)
     os.ftruncate(file.fileno(), 1000)
     for number, end in enumerate(ends):
-        file.done(f"key{number}", end - 10, 10, "xxh3:0")
+        file.done(KEYS[number], end - 10, 10, KEYS[number])
     return file
 
 
@@ -40,9 +42,9 @@ def test_what_is_kept_ends_with_its_last_tensor_and_is_gone_on_with(cache: Local
     file.close()
     path = Path(file.path)
     assert path.stat().st_size == 250
-    assert cache.tensors(["key0", "key1"]) == {
-        "key0": Range(path.name, 90, 10, "xxh3:0"),
-        "key1": Range(path.name, 240, 10, "xxh3:0"),
+    assert cache.tensors(KEYS) == {
+        KEYS[0]: Range(path.name, 90, 10, KEYS[0]),
+        KEYS[1]: Range(path.name, 240, 10, KEYS[1]),
     }
     # An interrupt before the first of them was read again loses none.
     again = written(cache, 100)
@@ -70,7 +72,7 @@ def test_a_finished_file_is_another_ones_business(cache: LocalCache) -> None:
 def test_tensors_are_noted_while_the_file_grows(cache: LocalCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unfinished, "EVERY", 0)
     file = written(cache, 100)
-    assert list(cache.tensors(["key0"])) == ["key0"]
+    assert list(cache.tensors(KEYS)) == [KEYS[0]]
     file.close()
 
 

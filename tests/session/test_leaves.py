@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelbuild.digest import xxh3
 from modelbuild.engine.action import Range
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.store import Store
@@ -20,11 +21,10 @@ def test_tensors_of_blobs_and_of_unfinished_files_are_at_hand_while_those_are_th
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (scratch / far).write_bytes(b"another")
-    where = {"whole": blob, "near": near, "far": far, "gone": UNFINISHED + "gone", "lie": UNFINISHED + "/../x"}
-    cache.note((key, Range(name, 2, 3, "xxh3:0")) for key, name in where.items())
+    where = {xxh3(name.encode()): name for name in (blob, near, far, UNFINISHED + "gone", UNFINISHED + "/../x")}
+    cache.note([(key, Range(name, 2, 3, key)) for key, name in where.items()])
     blobs: dict[str, str] = {}
-    found = at_hand(cache, [*where, "never"], blobs, str(scratch))
-    assert set(found) == {"whole", "near", "far"}
-    assert set(blobs.values()) == {blob, near, far}
-    assert found["far"][0][:3] == (str(scratch / far), 2, 3)
-    assert set(at_hand(cache, where, {}, None)) == {"whole", "near"}
+    found = at_hand(cache, [*where, xxh3(b"never")], blobs, str(scratch))
+    assert {where[key] for key in found} == set(blobs.values()) == {blob, near, far}
+    assert found[xxh3(far.encode())][0][:3] == (str(scratch / far), 2, 3)
+    assert {where[key] for key in at_hand(cache, where, {}, None)} == {blob, near}
