@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from modelbuild import page_cache
@@ -26,6 +27,25 @@ WINDOW = 32 << 20
 def room(size: int) -> int:
     """Bytes of a buffer that `Passing.read` can read `size` bytes into, wherever they lie."""
     return BLOCK + -(-size // BLOCK) * BLOCK
+
+
+def reserve(file: int, size: int) -> None:
+    """Have an open file be of a size, with space for all of it where the file system can promise that.
+
+    Raises OSError where there is not enough.
+    """
+    os.ftruncate(file, size)
+    if not sys.platform.startswith("linux") or not size:
+        return
+    import ctypes
+
+    # Not `posix_fallocate`: the C library writes to each block where the file system cannot reserve, which takes as long as the file.
+    call = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
+    if call is None:
+        return
+    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if call(file, 0, 0, size) and (code := ctypes.get_errno()) in (errno.ENOSPC, errno.EDQUOT):
+        raise OSError(code, os.strerror(code))
 
 
 def buffer(size: int) -> mmap.mmap:
@@ -71,6 +91,11 @@ class Growing:
                     self._writing = self._thread.submit(self._put, self._filling, 0, self._filled)
                     self._filling, self._other = self._other, self._filling
                     self._filled = 0
+
+    @property
+    def written(self) -> int:
+        """Bytes that are in the file."""
+        return self._at
 
     def finish(self) -> None:
         """Write what is left, the end of the file through the cache."""

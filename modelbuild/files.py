@@ -26,6 +26,9 @@ GUEST = ".modelbuild-tmp-"
 PARTIAL = ".partial-"
 """Begins the names of downloads that a later command goes on with."""
 
+UNFINISHED = ".unfinished-"
+"""Begins the names of artifacts that a later build goes on with."""
+
 _LINK = ".link"
 
 AGAIN = 1000
@@ -180,14 +183,14 @@ class Temporary:
 
         self.path = path
         while True:
-            self._descriptor = _create(self.path, os.O_RDWR | os.O_EXCL)
+            self._descriptor = create(self.path, os.O_RDWR | os.O_EXCL)
             # Against a strict umask: a server of another user reads what becomes of this. Some file systems refuse.
             with contextlib.suppress(OSError):
                 os.chmod(self._descriptor, 0o644)
             ownership.hand_over(self._descriptor, os.path.dirname(path))
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             # Somebody who clears up may have been quicker than the lock.
-            if _stands(self.path, self._descriptor):
+            if stands(self.path, self._descriptor):
                 return
             os.close(self._descriptor)
 
@@ -248,6 +251,13 @@ def remove_temporary(path: str) -> None:
 
 def clear_temporaries(folder: str, mark: str = TEMPORARY) -> None:
     """Remove the temporary files that killed builds left in a folder; `mark` begins their names. Never raises."""
+    for entry in abandoned(folder, mark):
+        with contextlib.suppress(OSError):
+            os.unlink(entry.path)
+
+
+def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
+    """The files of a folder whose names begin with `mark` and that nobody writes, each locked while it is looked at. Never raises."""
     import fcntl
 
     with contextlib.suppress(OSError), os.scandir(folder) as scan:
@@ -257,7 +267,7 @@ def clear_temporaries(folder: str, mark: str = TEMPORARY) -> None:
                     descriptor = os.open(entry.path, os.O_RDONLY | _PLAIN)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        os.unlink(entry.path)
+                        yield entry
                     finally:
                         os.close(descriptor)
 
@@ -284,7 +294,7 @@ def _acquire(path: str, waiting: Waiting | None, at_most: float) -> int:
             os.close(descriptor)
             raise
         # Whoever held the lock before may have removed the file: then ours is a lock on nothing.
-        if _stands(path, descriptor):
+        if stands(path, descriptor):
             return descriptor
         os.close(descriptor)
 
@@ -311,7 +321,7 @@ def _wait(path: str, descriptor: int, waiting: Waiting | None, at_most: float) -
 
 def _open_lock(path: str) -> int:
     try:
-        descriptor = _create(path, os.O_RDWR)
+        descriptor = create(path, os.O_RDWR)
     except PermissionError:
         if not os.path.lexists(path):
             raise
@@ -327,7 +337,7 @@ def _open_lock(path: str) -> int:
     return descriptor
 
 
-def _stands(path: str, descriptor: int) -> bool:
+def stands(path: str, descriptor: int) -> bool:
     """Whether an open file is the one that stands at `path`."""
     try:
         there = os.stat(path, follow_symlinks=False)
@@ -356,7 +366,8 @@ def _is_taken(path: str) -> bool:
         return os.path.islink(path)
 
 
-def _create(path: str, flags: int) -> int:
+def create(path: str, flags: int) -> int:
+    """Open a file, made with its folder where it is not there; no link is followed."""
     for _ in range(AGAIN):
         try:
             return os.open(path, flags | os.O_CREAT | _PLAIN, 0o644)
@@ -368,7 +379,7 @@ def _create(path: str, flags: int) -> int:
 
 def _release(path: str, descriptor: int) -> None:
     with contextlib.suppress(OSError):
-        if _stands(path, descriptor):
+        if stands(path, descriptor):
             os.unlink(path)
     with contextlib.suppress(OSError):
         os.close(descriptor)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,22 @@ def test_other_faults_of_reading_are_raised(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(OSError, match="Input/output"):
         file.read(direct.buffer(room(1)), 0, 1)
     file.close()
+
+
+def test_a_reserved_file_has_its_size_and_its_space(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        direct.reserve(file.fileno(), 1 << 20)
+        assert os.fstat(file.fileno()).st_size == 1 << 20
+        if sys.platform == "linux":
+            # Some file systems cannot, and then it is a hole.
+            assert os.fstat(file.fileno()).st_blocks in (0, 2048) or os.fstat(file.fileno()).st_blocks >= 2048
+        direct.reserve(file.fileno(), 0)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a file system that is not large")
+def test_what_can_never_fit_is_refused_at_once() -> None:
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        with pytest.raises(OSError, match="No space left") as caught:
+            direct.reserve(file.fileno(), 1 << 50)
+        assert caught.value.errno == errno.ENOSPC
+        assert os.fstat(file.fileno()).st_blocks == 0

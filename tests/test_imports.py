@@ -47,6 +47,7 @@ GROUND = frozenset(
         "internal_error",
         "files",
         "interrupt",
+        "machine",
         "misspelled",
         "observed",
         "ownership",

@@ -70,3 +70,29 @@ def test_a_temporary_file_that_an_interrupt_left_is_dropped(tmp_path: Path, monk
     store.drop_unfinished()
     assert not list(tmp_path.rglob(".tmp-*"))
     store.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_asks_the_process_to_end_is_heard_as_well(number: signal.Signals) -> None:
+    # Whoever runs the tests may ignore it.
+    before = signal.signal(number, signal.SIG_DFL)
+    aborted = []
+    with pytest.raises(interrupt.Ended) as caught, interrupt.deferred(lambda: aborted.append(True)):
+        os.kill(os.getpid(), number)
+        assert aborted == [True]
+        with interrupt.put_off():
+            interrupt.check()
+        interrupt.check()
+        pytest.fail("the check let it pass")
+    assert caught.value.number == number
+    assert signal.signal(number, before) is signal.SIG_DFL
+
+
+def test_a_hangup_that_is_ignored_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupt.deferred(lambda: pytest.fail("heard")):
+            os.kill(os.getpid(), signal.SIGHUP)
+            interrupt.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)

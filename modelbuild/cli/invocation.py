@@ -87,14 +87,6 @@ class Invocation:
             self._session = None
 
 
-def cores() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
-
-
 def is_command(word: str) -> bool:
     """Whether a word is a command: the name of a file in `commands/`."""
     if not word.isidentifier() or word.startswith("_"):

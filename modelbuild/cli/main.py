@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -62,9 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
             code = arguments.run(words)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; finished steps are cached\n")
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         _forget(sys.stdout)
@@ -77,6 +77,21 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         return _foreseen_by_nobody(error)
     return code
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    """Say that the work is not done. The exit code is a shell's for the signal."""
+    number, what = INTERRUPTED - 128, "interrupted"
+    if error.args:
+        import signal
+
+        number = error.args[0]
+        what = f"ended by {signal.Signals(number).name}"
+    # After a SIGHUP the terminal is gone.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{what}; finished steps are cached\n")
+        sys.stderr.flush()
+    return 128 + number
 
 
 def _foreseen_by_nobody(error: BaseException) -> int:

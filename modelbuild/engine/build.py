@@ -31,6 +31,7 @@ class ModelSide(NamedTuple):
                anything changed
     restore    put again what somebody took of an output since it was published; says whether anything was gone
     preflight  tell what is known to stand against the steps of a graph that are to run, by step
+    costs      the seconds that steps which are to run may take
     placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
     abort      have the actions under way give up
     """
@@ -39,6 +40,7 @@ class ModelSide(NamedTuple):
     publish: Publish
     restore: Publish = lambda output, manifest, blobs: False
     preflight: Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]] = lambda graph, running: {}
+    costs: Callable[[Graph, Collection[str]], Mapping[str, float]] = lambda graph, running: {}
     placed: Callable[[Error, Step], Error] = lambda error, step: error
     abort: Callable[[], None] = lambda: None
 
@@ -99,6 +101,7 @@ class Build:
                 self._outputs_of.setdefault(name, []).append(output)
         self._counts = {"ran": 0, "hit": 0, "failed": 0, "skipped": 0}
         self._tensors = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
+        self._costs: Mapping[str, float] = {}
         self._mutex = threading.Lock()
         self._changed: list[Output] = []
         self._ran: set[str] = set()
@@ -123,7 +126,7 @@ class Build:
             look_up = self._rebuilder.look_up
             calls = Calls(look_up, self._execute, self._started, self._finished, self._models.abort)
             try:
-                Scheduler(graph, self._options.jobs, self._options.keep_going, calls).run()
+                Scheduler(graph, self._options.jobs, self._options.keep_going, calls, self._costs).run()
                 self._settle()
             finally:
                 with contextlib.suppress(Error):
@@ -144,6 +147,7 @@ class Build:
         running, unread = unmade(self._graph, self._records, self._forced)
         self._unread.update(unread)
         faults = self._models.preflight(self._graph, running)
+        self._costs = self._models.costs(self._graph, running)
         if not faults:
             return self._graph
         refused = {label for name in faults for label in self._targets[name]}

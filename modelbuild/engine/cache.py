@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -57,6 +57,17 @@ class LocalCache:
 
     def lock(self, action: str) -> AbstractContextManager[None]:
         return self.store.lock(action)
+
+    def note(self, tensors: Sequence[tuple[str, Range]]) -> None:
+        """Note where tensors lie, by key."""
+        self.store.database.change(
+            ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in tensors])
+        )
+
+    def end(self, blob: str) -> int:
+        """Where the last tensor ends that lies in a blob; 0 where none does."""
+        rows = self.store.database.rows("select max(offset + length) from tensor where blob = ?", (blob,))
+        return int(rows[0][0] or 0)
 
     def tensors(self, keys: Iterable[str]) -> dict[str, Range]:
         """Where tensors lie that were made before, by key. A blob that is named may be gone."""

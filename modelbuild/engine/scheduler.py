@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from modelbuild import interrupt
@@ -50,10 +51,15 @@ _Timed = tuple[ActionResult, bool, float]
 class Scheduler:
     """Walks a graph once.
 
-    Quick steps run in the calling thread, the others in `jobs` threads; of those that use every core, one at a time.
+    Quick steps run in the calling thread, the others in `jobs` threads; of those that use every core, one at a time. Of the steps
+    that wait for a thread, the one is next behind which most is still to be done.
+
+    costs  the seconds that steps may take, as far as known
     """
 
-    def __init__(self, graph: Graph, jobs: int, keep_going: bool, calls: Calls) -> None:
+    def __init__(
+        self, graph: Graph, jobs: int, keep_going: bool, calls: Calls, costs: Mapping[str, float] | None = None
+    ) -> None:
         self._graph = graph
         self._jobs = jobs
         self._keep_going = keep_going
@@ -66,7 +72,10 @@ class Scheduler:
             for need in set(step.needs):
                 self._dependents[need].append(name)
         self._ready = [step for name, step in graph.steps.items() if not self._missing[name]]
-        self._waiting: list[Step] = []
+        self._paths = self._longest(costs) if costs else {}
+        self._quick: list[Step] = []
+        self._queues: dict[str, list[tuple[float, int, Step]]] = {"thread": [], "cores": []}
+        self._queued = 0
         self._under_way: dict[Future[_Timed], Step] = {}
         self._stopped = False
         self._over: set[str] = set()
@@ -74,7 +83,7 @@ class Scheduler:
     def run(self) -> None:
         """Finish every step, or those that a failure leaves possible."""
         try:
-            while self._ready or self._waiting or self._under_way:
+            while self._ready or self._is_waiting() or self._under_way:
                 interrupt.check()
                 while self._ready:
                     self._take_ready()
@@ -92,6 +101,16 @@ class Scheduler:
             if name not in self._over:
                 self._calls.finished(Finish(step, "skipped", None, None, 0.0))
 
+    def _longest(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """For each step, the seconds of the longest path of steps that begins with it."""
+        paths: dict[str, float] = {}
+        for name in reversed(self._graph.steps):
+            paths[name] = costs.get(name, 0.0) + max((paths[after] for after in self._dependents[name]), default=0.0)
+        return paths
+
+    def _is_waiting(self) -> bool:
+        return bool(self._quick) or any(self._queues.values())
+
     def _take_ready(self) -> None:
         """Look up the steps that need nothing any more; those that were not made before wait for a place."""
         batch, self._ready = self._ready, []
@@ -101,7 +120,14 @@ class Scheduler:
                 self._calls.finished(Finish(step, "hit", known[step.name], None, 0.0))
                 self._release(step)
             else:
-                self._waiting.append(step)
+                self._wait_for_place(step)
+
+    def _wait_for_place(self, step: Step) -> None:
+        if not step.pool:
+            self._quick.append(step)
+            return
+        self._queued += 1
+        heapq.heappush(self._queues[step.pool], (-self._paths.get(step.name, 0.0), self._queued, step))
 
     def _start(self) -> None:
         """Begin as many of the waiting steps as there is room for."""
@@ -119,7 +145,10 @@ class Scheduler:
         """Wait for a step in a thread, and close those that are over."""
         over = [(self._under_way.pop(future), future) for future in self._first_done()]
         interrupt.check()
-        if all(future.exception() is None for _, future in over):
+        after = (name for step, _ in over for name in self._dependents[step.name])
+        behind = max((self._paths.get(name, 0.0) for name in after), default=0.0)
+        next_ = max((-queue[0][0] for queue in self._queues.values() if queue), default=0.0)
+        if next_ >= behind and all(future.exception() is None for _, future in over):
             # What waits for a place runs already while these are published, which takes the disk's time.
             self._start()
         for step, future in over:
@@ -141,23 +170,24 @@ class Scheduler:
 
     def _startable(self) -> Iterable[Step]:
         """Take out of the waiting what there is room for."""
+        start: list[Step] = []
         if self._stopped:
-            self._waiting.clear()
-            return []
-        start, rest = [], []
-        used = len(self._under_way)
+            self._quick.clear()
+            for queue in self._queues.values():
+                queue.clear()
+            return start
         cores = any(step.pool == "cores" for step in self._under_way.values())
-        for step in self._waiting:
-            if step.pool and (used >= self._jobs or (step.pool == "cores" and cores)):
-                rest.append(step)
-                continue
-            if step.pool:
-                used += 1
-                cores = cores or step.pool == "cores"
+        while len(self._under_way) + len(start) < self._jobs:
+            queues = [queue for pool, queue in self._queues.items() if queue and not (cores and pool == "cores")]
+            if not queues:
+                break
+            _, _, step = heapq.heappop(min(queues, key=lambda queue: queue[0]))
+            cores = cores or step.pool == "cores"
             start.append(step)
-        self._waiting = rest
         # What runs in threads is started first, so that quick steps run beside it.
-        return sorted(start, key=lambda step: not step.pool)
+        start += self._quick
+        self._quick = []
+        return start
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:

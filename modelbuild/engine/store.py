@@ -14,7 +14,17 @@ from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.database import Database, unusable
 from modelbuild.errors import Error
-from modelbuild.files import TEMPORARY, Temporary, Waiting, lock_file, remove_temporary, signature, unwritten
+from modelbuild.files import (
+    TEMPORARY,
+    UNFINISHED,
+    Temporary,
+    Waiting,
+    clear_temporaries,
+    lock_file,
+    remove_temporary,
+    signature,
+    unwritten,
+)
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
@@ -243,7 +253,11 @@ class Store:
     def strangers(self) -> list[str]:
         """Names of what else lies among the artifacts: of a database that was lost, or somebody's own."""
         known = {os.path.basename(path) for path in self.contents()}
-        return sorted(name for name in os.listdir(self._blobs) if name not in known and not name.startswith(TEMPORARY))
+        return sorted(
+            name
+            for name in os.listdir(self._blobs)
+            if name not in known and not name.startswith((TEMPORARY, UNFINISHED))
+        )
 
     def _files(self) -> dict[str, os.stat_result]:
         found = {}
@@ -264,6 +278,7 @@ class Store:
         """
         contents = self.contents()
         self.database.clear()
+        clear_temporaries(self._blobs, UNFINISHED)
         left = 0
         for path in contents:
             try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import steps
+from modelbuild import machine, steps
 from modelbuild.digest import xxh3
-from modelbuild.engine.graph import Graph
+from modelbuild.engine import unfinished
+from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import Error
 from modelbuild.files import existing, free
 
@@ -51,11 +53,15 @@ class FileToBe(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a step takes: bytes on the disk, and bytes of memory for the largest piece that is computed at once."""
+    """What a step takes: bytes on the disk, and bytes of memory for the largest piece that is computed at once.
+
+    stored  its file stays in the cache
+    """
 
     step: str
     disk: int
     memory: int
+    stored: bool = False
 
 
 def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | None, folder: str) -> list[Need]:
@@ -66,7 +72,11 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
     seen: set[str] = set()
     found = []
     for step in graph.steps.values():
-        if steps.module(step.kind).MAKES != "layer" or (wanted is not None and step.name not in wanted):
+        if wanted is not None and step.name not in wanted:
+            continue
+        if (kind := steps.module(step.kind)).MAKES == "weights" and kind.POOL == "cores":
+            found.append(Need(step.name, _below(graph, step), 0, stored=True))
+        if kind.MAKES != "layer":
             continue
         file = files.get(next(step.needs, ""))
         if file is not None and next(step.sources, None) is None:
@@ -77,6 +87,15 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
             found.append(Need(step.name, copied, 0))
             seen.add(source.path)
     return found
+
+
+def _below(graph: Graph, step: Step) -> int:
+    """Bytes of the weights that a step is made of; a checkpoint that is written anew is as large."""
+    total = 0
+    for source in graph.up_to([step.name]).sources():
+        with contextlib.suppress(OSError):
+            total += os.stat(source.path).st_size if source.is_weights else 0
+    return total
 
 
 def _copied(path: str, folder: str, link: bool) -> int:
@@ -105,18 +124,65 @@ def _clones(path: str) -> bool:
     return form in ("btrfs", "xfs", "bcachefs", "zfs", "ocfs2", "nfs4", "overlay")
 
 
-def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, list[Error]]:
-    """What the machine has too little of, by step: space in a folder that need not exist yet, memory; and room for so many files."""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    left, available, room = free(folder), _memory(), _inodes(folder)
-    disk, memory = sum(need.disk for need in needs), max((need.memory for need in needs), default=0)
-    no_space = Error(
-        "not enough space on the disk for the new models",
-        path=folder,
-        facts=[("needed", f"{disk:,} bytes"), ("free", f"{left or 0:,} bytes")],
-        hint="free some space, name other folders with --cache and --models, or build fewer at a time",
-    )
+class Room(NamedTuple):
+    """Where a build writes: the folder of the models, and the cache for the weights of exports.
+
+    kept  folders with unfinished files: a build goes on with these, or may remove them
+    """
+
+    folder: str
+    store: str | None = None
+    kept: tuple[str, ...] = ()
+
+
+class _Disk:
+    """A file system that is written to: the bytes that it has for a build, None where it does not tell, and what is needed of it."""
+
+    def __init__(self, folder: str, kept: Sequence[str]) -> None:
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        self.folder = folder
+        self.free = free(folder)
+        if self.free is not None:
+            self.free += unfinished.held(each for each in kept if _device(each) == _device(folder))
+        self.needed = 0
+
+    def error(self) -> Error:
+        return Error(
+            "not enough space on the disk for the new models",
+            path=self.folder,
+            facts=[("needed", f"{self.needed:,} bytes"), ("free", f"{self.free or 0:,} bytes")],
+            hint="free some space, name other folders with --cache and --models, or build fewer at a time",
+        )
+
+
+def _device(folder: str) -> int:
+    try:
+        return os.stat(folder).st_dev
+    except OSError:
+        return -1
+
+
+def _full(needs: Sequence[Need], room: Room) -> dict[str, Error]:
+    """The steps whose files do not fit: in the order they are written, the first ones may."""
+    models = _Disk(room.folder, room.kept)
+    store = models if room.store is None else _Disk(room.store, room.kept)
+    if _device(store.folder) == _device(models.folder):
+        store = models
+    over = {}
+    for need in needs:
+        disk = store if need.stored else models
+        disk.needed += need.disk
+        if need.disk and disk.free is not None and disk.needed > disk.free:
+            over[need.step] = disk
+    errors = {disk: disk.error() for disk in over.values()}
+    return {step: errors[disk] for step, disk in over.items()}
+
+
+def short_of(needs: Sequence[Need], room: Room, files: int = 0) -> dict[str, list[Error]]:
+    """What the machine has too little of, by step: space in folders that need not exist yet, memory; and room for so many files."""
+    full, available, inodes = _full(needs, room), machine.available(), _inodes(existing(room.folder))
+    memory = max((need.memory for need in needs), default=0)
     no_memory = Error(
         "this machine has too little memory for the largest matrix that must be computed in one piece",
         facts=[("needed", f"{memory:,} bytes"), ("available", f"{available or 0:,} bytes")],
@@ -124,19 +190,17 @@ def short_of(needs: Sequence[Need], folder: str, files: int = 0) -> dict[str, li
     )
     no_files = Error(
         "the disk has no room for as many more files as the models need: its inodes are used up",
-        path=folder,
-        facts=[("needed", f"{files:,} files"), ("free", f"{room or 0:,} files")],
+        path=existing(room.folder),
+        facts=[("needed", f"{files:,} files"), ("free", f"{inodes or 0:,} files")],
         hint="remove files there that nobody needs, or name other folders with --cache and --models",
     )
     found: dict[str, list[Error]] = {}
     for need in needs:
-        # In the order they are written, the first ones may fit.
-        left = None if left is None else left - need.disk
-        if need.disk and left is not None and left < 0:
-            found.setdefault(need.step, []).append(no_space)
+        if need.step in full:
+            found.setdefault(need.step, []).append(full[need.step])
         if available is not None and need.memory > available:
             found.setdefault(need.step, []).append(no_memory)
-        if room is not None and room < files:
+        if inodes is not None and inodes < files:
             found.setdefault(need.step, []).append(no_files)
     return found
 
@@ -148,15 +212,3 @@ def _inodes(folder: str) -> int | None:
     except OSError:
         return None
     return counted.f_favail if counted.f_files else None
-
-
-def _memory() -> int | None:
-    """Bytes that a program can still have, where the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None

@@ -15,7 +15,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama.library import is_blob
 from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
-from modelbuild.plan.needs import FileToBe
+from modelbuild.plan.needs import FileToBe, Room
 from modelbuild.plan.placed import placed
 from modelbuild.words import listed
 
@@ -201,14 +201,14 @@ class _Look:
         return table.metadata, [(tensor.name, tensor.shape, tensor.dtype) for tensor in table.tensors.values()]
 
 
-def refuse(graph: Graph, running: Collection[str], folder: str) -> Findings:
-    """What stands against the steps that are to run; `folder` is where their files go."""
-    return short(look(graph, running), graph, running, folder)
+def refuse(graph: Graph, running: Collection[str], room: Room) -> Findings:
+    """What stands against the steps that are to run; `room` is where their files go."""
+    return short(look(graph, running), graph, running, room)
 
 
-def short(findings: Findings, graph: Graph, running: Collection[str], folder: str) -> Findings:
+def short(findings: Findings, graph: Graph, running: Collection[str], room: Room) -> Findings:
     """The findings with what the machine has too little of for the steps that are to run."""
-    needed = needs.of(graph, findings.files, running, folder)
-    lacking = needs.short_of(needed, folder, files=len(running))
+    needed = needs.of(graph, findings.files, running, room.folder)
+    lacking = needs.short_of(needed, room, files=len(running))
     errors = {step: [*findings.errors.get(step, ()), *lacking.get(step, ())] for step in {**findings.errors, **lacking}}
     return findings._replace(errors=errors, bytes={need.step: need.disk for need in needed if need.disk})

@@ -19,7 +19,7 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
-from modelbuild.files import AGAIN, LARGEST, PARTIAL, existing, read_plain, signature
+from modelbuild.files import AGAIN, LARGEST, PARTIAL, UNFINISHED, existing, read_plain, signature
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
@@ -71,6 +71,10 @@ class ModelsFolder:
         if os.stat(blobs).st_dev == os.stat(store).st_dev and ownership.heir(blobs) in (None, ownership.heir(store)):
             return None
         return self.landing()
+
+    def scratch_folders(self) -> list[str]:
+        """Every folder that large artifacts may have been made in."""
+        return self._scratch.folders()
 
     def landing(self) -> str:
         """The folder for files that are to be renamed into `blobs`; it is made."""
@@ -300,7 +304,7 @@ class ModelsFolder:
     def tidy(self) -> bool:
         """Leave nothing behind but blobs and manifests, and what a failed build made for the next one.
 
-        Never raises; returns whether nothing else is left, unfinished downloads not counted.
+        Never raises; returns whether nothing else is left, unfinished downloads and artifacts not counted.
         """
         folders = self._scratch.folders()
         if any(map(os.path.isdir, folders)):
@@ -315,8 +319,8 @@ class ModelsFolder:
 
 
 def _litter(folder: str) -> bool:
-    """Whether a folder of ours contains more than unfinished downloads, which a pull goes on with."""
+    """Whether a folder of ours contains more than what a later command goes on with: unfinished downloads and artifacts."""
     try:
-        return not (names := os.listdir(folder)) or not all(name.startswith(PARTIAL) for name in names)
+        return not (names := os.listdir(folder)) or not all(name.startswith((PARTIAL, UNFINISHED)) for name in names)
     except OSError:
         return True

@@ -14,9 +14,9 @@ from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 from modelbuild.plan import planned
+from modelbuild.session.leaves import Leaves
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
-from modelbuild.session.worker import Leaves
 from modelbuild.tensors.evaluate import Mismatch, Reader
 from modelbuild.tensors.ftypes import block_of
 from modelbuild.tensors.recipe import Expression, Recipe

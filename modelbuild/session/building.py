@@ -14,6 +14,7 @@ from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
 from modelbuild.session.destination import Destination, Everywhere, Files
+from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import take
@@ -64,7 +65,13 @@ class _Building:
         self._session = session
         self._graph = graph
         self._destination = destination
-        self._report = report
+        self._durations = Durations(session.kept, session.file)
+        self._sizes: Mapping[str, int] = {}
+        self._tell = report
+
+    def _report(self, event: Event) -> None:
+        self._durations.hear(event)
+        self._tell(event)
 
     def run(self, options: BuildOptions) -> Build:
         """Run the steps that are due and put what they make where it goes, once."""
@@ -85,6 +92,7 @@ class _Building:
             publish=self._put,
             restore=destination.restore,
             preflight=self._preflight,
+            costs=lambda graph, running: self._durations.costs(graph, running, self._sizes),
             placed=placed.placed,
             abort=worker.stop.set,
         )
@@ -96,6 +104,7 @@ class _Building:
                 worker.close()
                 with interrupt.put_off():
                     self.tidied = self._tidy()
+                    self._durations.save()
                 if models.taken:
                     self._report({"event": "taken", "names": models.taken, "models": models.root})
         return build
@@ -116,8 +125,9 @@ class _Building:
         if running:
             from modelbuild.plan import preflight
 
-            findings = preflight.refuse(graph, running, self._destination.folder)
+            findings = preflight.refuse(graph, running, self._session.room(self._destination.folder))
             faults.update(findings.errors)
+            self._sizes = findings.bytes
             made = [output for output in graph.outputs if output.manifest in running]
             for told in self._session.remarks(made):
                 self._report({"event": "remark", "remark": told.error, "minor": told.minor})

@@ -90,7 +90,7 @@ def models_ahead(session: Session, ahead: Ahead) -> Models:
     graph, running = ahead.graph, {step.name for step, _, _ in ahead.due}
     made = [out for out in graph.outputs if any(graph.steps[name].pool and name in running for name in out.blobs)]
     chosen = graph.select(made)
-    found = preflight.short(preflight.look(chosen), chosen, running, session.models.root)
+    found = preflight.short(preflight.look(chosen), chosen, running, session.room())
     forecasts = [of_output(graph, output, found.files) for output in made]
     wrong = {step: list(errors) for step, errors in found.errors.items()}
     return Models(forecasts, sum(size for step, size in found.bytes.items() if step not in wrong), wrong)

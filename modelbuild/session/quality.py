@@ -20,9 +20,9 @@ from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
 from modelbuild.session import state, variants
+from modelbuild.session.leaves import Leaves
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
-from modelbuild.session.worker import Leaves
 from modelbuild.tensors import quality
 from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources, layout

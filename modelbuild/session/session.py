@@ -25,6 +25,7 @@ from modelbuild.words import listed
 if TYPE_CHECKING:
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
+    from modelbuild.plan.needs import Room
     from modelbuild.plan.remarks import Told
     from modelbuild.project.broken import Broken
     from modelbuild.project.lock import Outside
@@ -211,6 +212,13 @@ class Session:
     @cached_property
     def graph(self) -> Graph:
         return Graph.decode(self._plan.graph)
+
+    def room(self, folder: str | None = None) -> Room:
+        """Where a build writes; `folder` is where the models go, if that is not the models folder."""
+        from modelbuild.plan.needs import Room
+
+        kept = (self.store.scratch, *self.models.scratch_folders())
+        return Room(folder or self.models.root, self.store.root, kept)
 
     def words(self) -> Words:
         """Every word that can be a target, and the labels of the outputs it means."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from modelbuild import machine
 from modelbuild.errors import Error
 
 CACHE_LIMIT = 64 << 30
@@ -79,11 +80,8 @@ def cache_limit() -> int:
 
 
 def memory_limit(settings: Settings) -> int:
-    """Bytes for tensors under way: the option, else the lesser of 512 MiB and a quarter of the machine's memory."""
+    """Bytes for tensors under way: the option, else the lesser of 512 MiB and a quarter of the machine's or the container's memory."""
     if settings.memory:
         return settings.memory
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 512 << 20
-    return min(512 << 20, total // 4)
+    total = machine.memory()
+    return 512 << 20 if total is None else min(512 << 20, total // 4)

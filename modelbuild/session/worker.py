@@ -6,21 +6,26 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from math import prod
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild import steps
+from modelbuild.engine import unfinished
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
+from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
+from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import clear_temporaries, free, reason, reflink
+from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, free, reason, reflink
 from modelbuild.publish.writable import named
+from modelbuild.session.leaves import Leaves, at_hand
+from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
     from modelbuild.tensors.evaluate import Region
     from modelbuild.tensors.file_digest import RunningDigest
-    from modelbuild.tensors.materialize import Layout
+    from modelbuild.tensors.materialize import Layout, Span
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
@@ -54,7 +59,7 @@ TRIES = 5
 
 
 class Worker:
-    """Runs actions with the machine's means: `jobs` threads, `memory` bytes for tensors under way."""
+    """Runs actions with the machine's means: `jobs` threads, `memory` bytes for the tensors under way of all together."""
 
     def __init__(
         self,
@@ -76,7 +81,9 @@ class Worker:
         self.report = report
         self.force = force
         self.stop = threading.Event()
+        self.budget = Budget(memory, self.stop)
         self.ran = False
+        self._swept: set[str] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, action: Action, step: Step) -> Made:
@@ -98,10 +105,19 @@ class Worker:
                 raise self.failed(error) from error
         raise AssertionError
 
-    def need_space(self, size: int) -> None:
+    def sweep(self, folder: str) -> None:
+        """Remove the unfinished files that were left in a folder for too long, once."""
+        if folder not in self._swept:
+            self._swept.add(folder)
+            unfinished.sweep(folder, cache_limit())
+
+    def need_space(self, size: int, folder: str) -> None:
         """Raise an Error before anything is computed where the result cannot fit."""
-        folder = self.scratch() or self.store.scratch
         left = free(folder)
+        if left is not None and left < size:
+            # What others left unfinished goes first: it costs only time.
+            clear_temporaries(folder, UNFINISHED)
+            left = free(folder)
         if left is not None and left < size:
             raise Error(
                 "no space left on the disk",
@@ -123,6 +139,10 @@ class Worker:
             )
         return Error(reason(error), path=place)
 
+    def most(self) -> int:
+        """Bytes of memory for a step that uses every core: some are left for those beside it, which would wait for all of it."""
+        return self.memory if self.jobs == 1 else self.memory - self.memory // 4
+
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +161,7 @@ class Inputs:
 
     def __init__(self, action: Action, step: Step, worker: Worker) -> None:
         self._digests = dict(action.inputs)
+        self._action = action.digest
         self._step = step
         self._worker = worker
         self._leaves = Leaves(worker.sources)
@@ -193,7 +214,8 @@ class Inputs:
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
         done = 0
-        with worker.store.temporary(worker.scratch()) as file:
+        memory = 2 * direct.BUFFER + digests.CHUNK
+        with worker.budget.share(memory, memory), worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:
                 running = _running(source)
@@ -205,6 +227,8 @@ class Inputs:
                 direct.Growing(file.fileno()) if not cloned else nullcontext() as growing,
             ):
                 size = os.fstat(original.fileno()).st_size
+                if growing:
+                    direct.reserve(file.fileno(), size)
                 while data := original.read(digests.CHUNK):
                     if worker.stop.is_set():
                         raise Stopped
@@ -227,8 +251,12 @@ class Inputs:
         from modelbuild.tensors.evaluate import Mismatch, Reader
 
         worker = self._worker
+        needed = x.footprint(0, prod(x.shape))
         try:
-            with Reader(worker.stop, {}, self._leaves.region, worker.memory) as reader:
+            with (
+                worker.budget.share(needed, needed) as memory,
+                Reader(worker.stop, {}, self._leaves.region, memory) as reader,
+            ):
                 return bytes(reader.evaluate(x, "values", 0, prod(x.shape)))
         except Mismatch as mismatch:
             raise self._changed(mismatch.region.path) from mismatch
@@ -249,40 +277,66 @@ class Inputs:
         from modelbuild.tensors.evaluate import Gone, Mismatch
         from modelbuild.tensors.materialize import Resources, materialize
 
-        worker = self._worker
-        worker.need_space(layout.size)
+        worker, folder = self._worker, scratch or self._worker.store.scratch
+        worker.sweep(folder)
         blobs: dict[str, str] = {}
 
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
-            return {} if worker.force else _at_hand(worker.cache, keys, blobs)
+            return {} if worker.force else at_hand(worker.cache, keys, blobs, scratch)
 
-        resources = Resources(worker.pool(), worker.jobs, worker.memory, worker.stop, self._progress)
+        least = max((entry.expression.footprint(0, entry.expression.unit) for entry in recipe.tensors), default=0)
         while True:
-            with worker.store.temporary(scratch) as file:
-                try:
+            try:
+                with worker.budget.share(least, worker.most()) as memory, self._file(scratch) as file:
+                    worker.need_space(layout.size - 512 * os.fstat(file.fileno()).st_blocks, folder)
                     made = materialize(
                         recipe,
                         file.fileno(),
                         laid=layout,
                         find=find,
                         open_leaf=self._leaves.region,
-                        resources=resources,
+                        resources=Resources(
+                            worker.pool(), worker.jobs, memory, worker.stop, self._progress, _noting(file)
+                        ),
                     )
-                except Gone:
-                    # Another build moved or dropped a blob between the look-up and the reading: look again.
-                    continue
-                except Mismatch as mismatch:
-                    if mismatch.region.path not in blobs:
-                        raise self._changed(mismatch.region.path) from mismatch
-                    # A damaged blob loses its entries, and its tensors are computed.
-                    worker.store.forget(blobs[mismatch.region.path])
-                    continue
-                worker.store.adopt(file.path, made.digest, scratch)
-                tensors = tuple(
-                    (span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans
-                )
-                result = ActionResult(made.digest, made.size)
-                return Made(result, tensors, made.computed, made.reused, made.size)
+                    worker.store.adopt(file.path, made.digest, scratch)
+            except Gone:
+                # Another build moved or dropped a blob between the look-up and the reading: look again.
+                continue
+            except Mismatch as mismatch:
+                if mismatch.region.path not in blobs:
+                    raise self._changed(mismatch.region.path) from mismatch
+                # A damaged blob loses its entries, and its tensors are computed.
+                worker.store.forget(blobs[mismatch.region.path])
+                continue
+            tensors = tuple((span.key, Range(made.digest, span.offset, span.length, span.xxh3)) for span in made.spans)
+            return Made(ActionResult(made.digest, made.size), tensors, made.computed, made.reused, made.size)
+
+    @contextmanager
+    def _file(self, scratch: str | None) -> Iterator[Temporary]:
+        """The file to make the artifact in: the one of an earlier build that was stopped, if there is one."""
+        worker = self._worker
+        file: Unfinished | None = None
+        with suppress(OSError):
+            file = Unfinished(worker.cache, self._action, scratch or worker.store.scratch)
+        if file is not None and worker.force:
+            # What is forced is made by this build alone.
+            file.close()
+            file = None
+        if file is None:
+            with worker.store.temporary(scratch) as plain:
+                yield plain
+            return
+        try:
+            yield file
+        except BaseException as error:
+            # Not where the disk is at fault, nor the model: it would take space for nothing, unless it did before.
+            faulty = isinstance(error, OSError) or (isinstance(error, Error) and not file.resumed)
+            if worker.stop.is_set() or not faulty:
+                file.keep()
+            raise
+        finally:
+            file.close()
 
     def _progress(self, done: int, total: int) -> None:
         self._worker.report({"event": "progress", "step": self._step.name, "done": done, "total": total})
@@ -292,50 +346,9 @@ class Inputs:
         return changed(path)
 
 
-class Leaves:
-    """Where the bytes of leaves lie now, by digest, in the weights files of this build."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self._regions: dict[str, Region] | None = None
-
-    def region(self, digest: str) -> Region:
-        if self._regions is None:
-            self._regions = dict(self._all())
-        try:
-            return self._regions[digest]
-        except KeyError:
-            raise Error(
-                f"no source contains the weights {digest} any more",
-                hint="put the checkpoint back, or build with --force",
-            ) from None
-
-    def _all(self) -> Iterable[tuple[str, Region]]:
-        from modelbuild.tensors.evaluate import Region
-        from modelbuild.tensors.tensor import TensorTable
-
-        for digest, path in self._sources.weights():
-            detail = self._sources.detail(digest)
-            if detail is not None:
-                for tensor in TensorTable.decode(detail).tensors.values():
-                    yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
-
-
-def _at_hand(cache: LocalCache, keys: Iterable[str], blobs: dict[str, str]) -> dict[str, tuple[Region, str]]:
-    """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
-    from modelbuild.tensors.evaluate import Region
-
-    ranges = cache.tensors(keys)
-    paths: dict[str, str | None] = {}
-    found = {}
-    for key, at in ranges.items():
-        if at.blob not in paths:
-            paths[at.blob] = cache.store.path(at.blob)
-        path = paths[at.blob]
-        if path is not None:
-            blobs[path] = at.blob
-            found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
-    return found
+def _noting(file: Temporary) -> Callable[[Span], None]:
+    """What hears of each tensor that is done in a file."""
+    return (lambda span: file.done(*span)) if isinstance(file, Unfinished) else (lambda span: None)
 
 
 def _running(source: Source) -> digests.Xxh3 | RunningDigest:

@@ -6,9 +6,9 @@ thread follows in file order with sha256, and one more thread writes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,6 +66,8 @@ class Resources:
     stop: threading.Event
     progress: Callable[[int, int], None] = field(default=lambda done, total: None)
     """Called in file order with bytes done and bytes in all."""
+    finished: Callable[[Span], None] = field(default=lambda span: None)
+    """Called in file order for each tensor that was computed, once its bytes are in the file; also if the rest cannot be made."""
 
     @property
     def window(self) -> int:
@@ -120,7 +122,7 @@ def materialize(
     Raises Mismatch where bytes are not what their digest says, Error for values that cannot be stored.
     """
     header, offsets, size = laid or layout(recipe)
-    os.ftruncate(file, size)
+    direct.reserve(file, size)
     found = find([entry.expression.key for entry in recipe.tensors])
     # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
     # whole matrices at a time, have fewer chunks under way.
@@ -132,8 +134,12 @@ def materialize(
         direct.Growing(file, buffer) as growing,
         Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader,
     ):
-        follower = _Follower(growing, header, recipe, resources.progress)
-        _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, resources.memory - 2 * buffer)
+        follower = _Follower(growing, header, recipe, resources)
+        try:
+            _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, resources.memory - 2 * buffer)
+        except BaseException:
+            follower.give_up()
+            raise
         digest = follower.finish(size)
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
     return Materialized(digest, size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
@@ -178,15 +184,15 @@ def _footprint(task: Chunk) -> int:
 class _Follower:
     """Follows what is made, in file order: writes it, and takes the digests of the file and of each tensor."""
 
-    def __init__(
-        self, growing: direct.Growing, header: bytes, recipe: Recipe, progress: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, growing: direct.Growing, header: bytes, recipe: Recipe, resources: Resources) -> None:
         self.spans: list[Span] = []
+        self._unwritten: deque[Span] = deque()
         self._growing = growing
         self._sha = hashlib.sha256()
         self._xxh3 = Xxh3()
         self._end = 0
-        self._progress = progress
+        self._progress = resources.progress
+        self._finished = resources.finished
         self._done, self._total = 0, sum(entry.expression.size for entry in recipe.tensors)
         self._append(header)
 
@@ -201,7 +207,11 @@ class _Follower:
             self._xxh3.update(data)
         if task.first + task.elements == math.prod(expression.shape):
             xxh3 = self._xxh3.digest() if task.copy_from is None else task.xxh3
-            self.spans.append(Span(expression.key, self._end - expression.size, expression.size, xxh3))
+            span = Span(expression.key, self._end - expression.size, expression.size, xxh3)
+            self.spans.append(span)
+            if task.copy_from is None:
+                self._unwritten.append(span)
+        self._tell()
         self._done += len(data)
         self._progress(self._done, self._total)
 
@@ -209,6 +219,16 @@ class _Follower:
         self._growing.write(data)
         self._sha.update(data)
         self._end += len(data)
+
+    def _tell(self) -> None:
+        while self._unwritten and self._unwritten[0].offset + self._unwritten[0].length <= self._growing.written:
+            self._finished(self._unwritten.popleft())
+
+    def give_up(self) -> None:
+        """Have the file contain all that was followed so far, as far as the disk takes it."""
+        with contextlib.suppress(OSError):
+            self._growing.finish()
+            self._tell()
 
     def finish(self, size: int) -> str:
         """The sha256 of the whole file, up to the padding of its last tensor."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.engine.graph import Source
+from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from tests.engine.toy import Toy, chain, join, model
 
 
@@ -164,3 +164,47 @@ def test_explain_tells_what_changed(toy: Toy) -> None:
     toy.build(model([join("m/layer", text="b", final=True)], ["m/layer"]), explain=True)
     because = next(event["because"] for event in toy.events if event["event"] == "start")
     assert because == [{"field": "parameter 'text'", "before": "a", "after": "b"}]
+
+
+def three(toy: Toy, bad: str = "") -> Graph:
+    """Three outputs over two sources, with steps that only one, two or all of them need; `bad` fails."""
+    a, b = toy.write("a.txt", "a"), toy.write("b.txt", "b")
+    pools = iter(["thread", "", "cores", "thread", "", "cores", "", "thread", "cores"])
+
+    def step(name: str, *inputs: Source | str) -> Step:
+        return join(name, *inputs, pool=next(pools), fail=name == bad, text=name, final=name[0] in "xyz")
+
+    steps = [
+        step("all", a),
+        step("two", "all"),
+        step("own", b),
+        step("x1", "two"),
+        step("x2", "all"),
+        step("y1", "two", "own"),
+    ]
+    steps += [step("y2", "all"), step("z1", "own"), step("z2", b)]
+    of = {"x": ("x1", "x2"), "y": ("y1", "y2"), "z": ("z1", "z2")}
+    for name, blobs in of.items():
+        values = {"text": "{}" + name, "cut": 3, "fail": bad == name}
+        steps.append(Step(name, "join", 1, parameters(values), tuple((blob, blob) for blob in blobs)))
+    return Graph(steps, [Output(name, (f"h/n/{name}/latest",), name, blobs) for name, blobs in of.items()])
+
+
+NEEDED_BY = {
+    "all": "xy", "two": "xy", "own": "yz", "x1": "x", "x2": "x", "y1": "y", "y2": "y", "z1": "z", "z2": "z",
+    "x": "x", "y": "y", "z": "z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", NEEDED_BY)
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_keep_going_publishes_every_output_that_needs_no_failed_step(tmp_path: Path, bad: str, jobs: int) -> None:
+    toy = Toy(tmp_path)
+    toy.build(three(toy, bad), jobs=jobs, keep_going=True)
+    published = {event["label"] for event in toy.events if event["event"] == "variant"}
+    assert published == set("xyz") - set(NEEDED_BY[bad])
+    assert [toy.states()[bad], len(toy.errors)] == ["failed", 1]
+    before = set(toy.ran) - {bad}
+    assert before.isdisjoint(toy.build(three(toy), jobs=jobs))
+    published = {event["label"] for event in toy.events if event["event"] == "variant"}
+    assert published == set("xyz") and not toy.errors

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -20,7 +21,14 @@ class Run:
     """One walk over steps, of which some are made and some fail; writes down what happens."""
 
     def __init__(
-        self, steps: Iterable[Step], *, made: str = "", bad: str = "", jobs: int = 2, keep_going: bool = False
+        self,
+        steps: Iterable[Step],
+        *,
+        made: str = "",
+        bad: str = "",
+        jobs: int = 2,
+        keep_going: bool = False,
+        costs: Mapping[str, float] | None = None,
     ) -> None:
         self.made, self.bad = made.split(), bad.split()
         self.order: list[str] = []
@@ -30,7 +38,7 @@ class Run:
         self._mutex = threading.Lock()
         self.aborted = False
         calls = Calls(self._look_up, self._execute, self._started, self._finished, self._abort)
-        Scheduler(Graph(steps), jobs, keep_going, calls).run()
+        Scheduler(Graph(steps), jobs, keep_going, calls, costs).run()
 
     def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:
         return {step.name: RESULT for step in steps if step.name in self.made}
@@ -112,3 +120,67 @@ def test_an_interrupt_tells_the_steps_under_way() -> None:
     with pytest.raises(KeyboardInterrupt):
         Noted([join("a", pool="thread"), join("b", pool="thread")])
     assert runs[0].aborted
+
+
+LONG = [
+    *(join(f"leaf{number}", pool="thread") for number in range(4)),
+    join("a", pool="thread"),
+    join("b", "a", pool="thread"),
+    join("c", "b", pool="thread"),
+]
+"""Four steps alone, and a chain that is declared after them."""
+
+
+def test_the_step_with_the_longest_path_behind_it_is_first() -> None:
+    costs = {"a": 0.1, "b": 0.1, "c": 5.0, "leaf1": 1.0, "leaf3": 2.0}
+    run = Run(LONG, jobs=1, costs=costs)
+    assert run.order == ["a", "b", "c", "leaf3", "leaf1", "leaf0", "leaf2"]
+    assert Run(LONG, jobs=1).order == ["leaf0", "leaf1", "leaf2", "leaf3", "a", "b", "c"]
+
+
+def test_the_last_step_does_not_begin_alone_at_the_end() -> None:
+    """Two places, four steps alone, and a chain that ends with a long step: begun in order, that would begin when all others are over."""
+    costs = {**dict.fromkeys((step.name for step in LONG), 0.01), "c": 0.05}
+    run = Run(LONG, costs=costs)
+    assert run.order[0] == "a" and run.order.index("c") < len(LONG) - 1
+    assert Run(LONG).order[-1] == "c"
+
+
+def test_a_step_of_every_core_takes_no_place_from_others() -> None:
+    steps = [join("x", pool="cores"), join("y", pool="cores"), join("z", pool="thread")]
+    run = Run(steps, jobs=2, costs={"x": 9.0, "y": 8.0, "z": 1.0})
+    assert run.order == ["x", "z", "y"]
+
+
+class Quick(Run):
+    """Steps that take no time."""
+
+    def _execute(self, step: Step) -> tuple[ActionResult, bool]:
+        if step.name in self.bad:
+            raise ValueError(step.name)
+        return RESULT, True
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_keep_going_runs_all_that_needs_no_failed_step(seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"s{number}" for number in range(chance.randint(1, 25))]
+    steps = [
+        join(name, *chance.sample(names[:index], min(index, chance.randrange(4))), pool=chance.choice(["", "thread", "cores"]))
+        for index, name in enumerate(names)
+    ]  # fmt: skip
+    bad = {name for name in names if chance.random() < 0.15}
+    made = {name for name in names if name not in bad and chance.random() < 0.2}
+    costs = {name: chance.random() for name in names}
+    hurt: set[str] = set()
+    for step in steps:
+        if not hurt.isdisjoint(step.needs) or (step.name in bad and step.name not in made):
+            hurt.add(step.name)
+    run = Quick(steps, made=" ".join(made), bad=" ".join(bad), jobs=chance.randint(1, 4), keep_going=True, costs=costs)
+    assert run.states.keys() == set(names)
+    for step in steps:
+        expected = "skipped" if not hurt.isdisjoint(step.needs) else "failed" if step.name in bad else None
+        assert run.states[step.name] == (expected or ("hit" if step.name in made else "ran")), step.name
+    once = Quick(steps, made=" ".join(made), bad=" ".join(bad), jobs=2, costs=costs)
+    assert once.states.keys() == set(names)
+    assert ("failed" in once.states.values()) == ("failed" in run.states.values())

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelbuild.digest import xxh3
 from modelbuild.engine.action import Action, Made
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
@@ -18,8 +22,13 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.session import worker
-from modelbuild.session.worker import Inputs, Leaves, Worker, digesters
+from modelbuild.session.leaves import Leaves
+from modelbuild.session.worker import Inputs, Worker, digesters
+from modelbuild.tensors import materialize
+from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Entry, Recipe
 from tests import checkpoints
+from tests.tensors.made import ARCHITECTURE
 
 
 class Bench:
@@ -114,9 +123,9 @@ def test_faults_of_the_system_are_errors_that_say_where(bench: Bench, monkeypatc
     assert full.what == "no space left on the disk" and full.facts[0][0] == "free"
     monkeypatch.setattr(worker, "free", lambda path: 10)
     with pytest.raises(Error, match="no space left on the disk") as caught:
-        bench.worker.need_space(11)
+        bench.worker.need_space(11, bench.store.scratch)
     assert caught.value.facts[:2] == (("needed", "11 bytes"), ("free", "10 bytes"))
-    bench.worker.need_space(10)
+    bench.worker.need_space(10, bench.store.scratch)
 
 
 def test_a_step_is_begun_again_where_the_cache_goes_under_its_hands(
@@ -137,3 +146,31 @@ def test_a_step_is_begun_again_where_the_cache_goes_under_its_hands(
     left[0] = worker.TRIES
     with pytest.raises(Error, match="no such file or directory"):
         bench.worker.run(bench.action(step), step)
+
+
+def test_layers_that_are_made_at_once_share_the_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.worker.jobs = 4
+    had: list[int] = []
+    most, real = [0], materialize.materialize
+
+    def counted(*args: Any, resources: materialize.Resources, **rest: Any) -> materialize.Materialized:
+        had.append(resources.memory)
+        most[0] = max(most[0], sum(had))
+        time.sleep(0.02)
+        had.remove(resources.memory)
+        return real(*args, resources=resources, **rest)
+
+    monkeypatch.setattr(materialize, "materialize", counted)
+    threads = []
+    for number in range(4):
+        data = bytes([number]) * 400_000
+        x = leaf(xxh3(data), "f32", (100_000,))
+        recipe = Recipe(ARCHITECTURE, [Entry("x", x.shape, x)], {xxh3(data): data})
+        inputs = bench.inputs(("recipe", bench.store.put(recipe.encode()).artifact))
+        threads.append(threading.Thread(target=inputs.materialize, args=(recipe,)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert 0 < most[0] <= bench.worker.memory
+    assert bench.worker.most() == bench.worker.memory * 3 // 4

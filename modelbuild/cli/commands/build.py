@@ -15,10 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.cli.fetched import fetch, wrong
-from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands, cores
+from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
+from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
 from modelbuild.words import listed, nearest, plural
 

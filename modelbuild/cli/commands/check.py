@@ -38,7 +38,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = session.select(targets) if targets else session.everything()
     outputs = selection.outputs
     graph = session.graph.select(outputs)
-    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.models.root)
+    found = preflight.short(preflight.look(graph), graph, session.unmade(graph), session.room())
     remarks = session.remarks(outputs)
     warnings = [
         *session.warnings,

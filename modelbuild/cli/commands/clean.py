@@ -16,6 +16,7 @@ from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.errors import Error, Errors
+from modelbuild.files import UNFINISHED, clear_temporaries
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import told
 from modelbuild.words import listed, plural, size
@@ -62,6 +63,8 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
         with interrupt.deferred(lambda: None):
             blobs: list[str] = []
             if not dry_run:
+                for folder in () if stale else models.scratch_folders():
+                    clear_temporaries(folder, UNFINISHED)
                 names, blobs = _remove(models, names)
                 files = exports.remove_files(session, files)
     except Error as error:

@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild.cli.invocation import FAILED, GOOD, Invocation, cores
+from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
+from modelbuild.machine import cores
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:

@@ -1,0 +1,62 @@
+"""Where the bytes of tensors lie: those of leaves in the weights of this build, and those that were made before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from modelbuild.engine import unfinished
+from modelbuild.engine.cache import LocalCache
+from modelbuild.engine.sources import Sources
+from modelbuild.errors import Error
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.evaluate import Region
+
+
+class Leaves:
+    """Where the bytes of leaves lie now, by digest, in the weights files of this build."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._regions: dict[str, Region] | None = None
+
+    def region(self, digest: str) -> Region:
+        if self._regions is None:
+            self._regions = dict(self._all())
+        try:
+            return self._regions[digest]
+        except KeyError:
+            raise Error(
+                f"no source contains the weights {digest} any more",
+                hint="put the checkpoint back, or build with --force",
+            ) from None
+
+    def _all(self) -> Iterable[tuple[str, Region]]:
+        from modelbuild.tensors.evaluate import Region
+        from modelbuild.tensors.tensor import TensorTable
+
+        for digest, path in self._sources.weights():
+            detail = self._sources.detail(digest)
+            if detail is not None:
+                for tensor in TensorTable.decode(detail).tensors.values():
+                    yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
+
+
+def at_hand(
+    cache: LocalCache, keys: Iterable[str], blobs: dict[str, str], scratch: str | None
+) -> dict[str, tuple[Region, str]]:
+    """The tensors of the index whose blobs are there; `blobs` learns which artifact each path is."""
+    from modelbuild.tensors.evaluate import Region
+
+    ranges = cache.tensors(keys)
+    paths: dict[str, str | None] = {}
+    found = {}
+    for key, at in ranges.items():
+        if at.blob not in paths:
+            paths[at.blob] = cache.store.path(at.blob) or unfinished.path(at.blob, scratch)
+        path = paths[at.blob]
+        if path is not None:
+            blobs[path] = at.blob
+            found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
+    return found
