@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from modelbuild.engine.action import ActionResult, Made, Range
 from modelbuild.engine.store import ARTIFACT, Store
+from modelbuild.engine.tensor_index import TensorIndex, noting
+
+_COST = "insert or replace into cost values (?, ?, ?)"
 
 
 class Cache(Protocol):
@@ -34,8 +39,11 @@ class LocalCache:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.index = TensorIndex(store.database)
+        self._is_recalled = False
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
+        self._recall()
         rows = self.store.database.rows_in("select digest, artifact, size from action where digest in ({})", actions)
         return {
             action: ActionResult(artifact, size)
@@ -44,9 +52,11 @@ class LocalCache:
         }
 
     def record(self, action: str, made: Made) -> None:
+        self.store.notes.write(action, made)
         self.store.database.change(
             ("insert or replace into action values (?, ?, ?)", [(action, *made.result)]),
-            ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in made.tensors]),
+            (_COST, [(made.result.artifact, made.seconds, time.time())]),
+            *noting(made.tensors),
         )
 
     def has(self, result: ActionResult) -> bool:
@@ -60,9 +70,25 @@ class LocalCache:
 
     def tensors(self, keys: Iterable[str]) -> dict[str, Range]:
         """Where tensors lie that were made before, by key. A blob that is named may be gone."""
-        query = "select key, blob, offset, length, xxh3 from tensor where key in ({})"
-        return {
-            key: Range(blob, offset, length, xxh3)
-            for key, blob, offset, length, xxh3 in self.store.database.rows_in(query, keys)
-            if isinstance(offset, int) and isinstance(length, int) and min(offset, length) >= 0
-        }
+        self._recall()
+        return self.index.find(keys)
+
+    def _recall(self) -> None:
+        """Enter what the notes beside artifacts say into a database that is new: what lies there need not be made again."""
+        if self._is_recalled:
+            return
+        self._is_recalled = True
+        database = self.store.database
+        if database.rows("select 1 from recalled limit 1"):
+            return
+        for note in self.store.notes.all():
+            artifact = note.result.artifact
+            if self.store.path(artifact) is None and not any(map(os.path.isfile, note.places)):
+                continue
+            # No stat is noted with a place: what lies there is hashed before it is believed.
+            database.change(
+                ("insert or ignore into action values (?, ?, ?)", [(note.action, *note.result)]),
+                ("insert or ignore into place values (?, ?, '')", [(artifact, place) for place in note.places]),
+                *noting(note.tensors, "ignore"),
+            )
+        database.change(("insert into recalled values (?)", [(time.time(),)]))

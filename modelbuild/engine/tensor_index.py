@@ -1,0 +1,64 @@
+"""The tensor index: where the bytes of each tensor that was made lie. It may forget anything: only time is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from modelbuild.engine.action import Range
+from modelbuild.engine.database import Database, Statement
+
+_SCHEME = "xxh3:"
+
+_HOLDER = "insert or ignore into holder (blob) values (?)"
+_TENSOR = "insert or {} into tensor select ?, id, ?, ?, ? from holder where blob = ?"
+
+
+class TensorIndex:
+    """Finds tensors by key. Digests are kept as bytes and blobs as numbers: an entry takes 60 bytes of the disk, not 330."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, keys: Iterable[str]) -> dict[str, Range]:
+        """Where tensors lie that were made before, by key. A blob that is named may be gone."""
+        query = (
+            "select tensor.key, holder.blob, offset, length, xxh3 from tensor join holder on holder.id = tensor.blob "
+            "where tensor.key in ({})"
+        )
+        return {
+            _unpacked(key): Range(blob, offset, length, _unpacked(xxh3))
+            for key, blob, offset, length, xxh3 in self._database.rows_in(query, map(packed, keys))
+            if isinstance(offset, int)
+            and isinstance(length, int)
+            and isinstance(xxh3, bytes)
+            and min(offset, length) >= 0
+        }
+
+    def holders(self) -> list[str]:
+        """The blobs that entries name."""
+        return [blob for (blob,) in self._database.rows("select blob from holder")]
+
+    def sweep(self) -> None:
+        """Drop the entries of blobs that were forgotten: one walk over the index."""
+        self._database.change(("delete from tensor where blob not in (select id from holder)", [()]))
+
+
+def noting(tensors: Sequence[tuple[str, Range]], otherwise: str = "replace") -> list[Statement]:
+    """The statements that enter tensors; `otherwise` is what becomes of an entry that is there: `replace` or `ignore` the new one."""
+    blobs = dict.fromkeys(at.blob for _, at in tensors)
+    rows = [(packed(key), at.offset, at.length, packed(at.xxh3), at.blob) for key, at in tensors]
+    return [(_HOLDER, [(blob,) for blob in blobs]), (_TENSOR.format(otherwise), rows)] if tensors else []
+
+
+def forgetting(blobs: Collection[str]) -> Statement:
+    """The statement that forgets blobs. No number is given twice, so entries that name one find nothing until they are swept."""
+    return "delete from holder where blob = ?", [(blob,) for blob in blobs]
+
+
+def packed(digest: str) -> bytes:
+    """The 16 bytes of an `xxh3:<hex>`."""
+    return bytes.fromhex(digest.removeprefix(_SCHEME))
+
+
+def _unpacked(data: bytes) -> str:
+    return _SCHEME + data.hex()
