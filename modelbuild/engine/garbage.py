@@ -142,7 +142,9 @@ def tidy(store: Store) -> None:
     """Forget the tensors of all that is gone, whoever removed it; and what killed builds left."""
     clear_temporaries(store.scratch)
     index, notes = TensorIndex(store.database), store.notes
-    gone = [blob for blob in {*index.holders(), *notes.names()} if store.path(blob) is None and not _is_placed(store, blob)]
+    gone = [
+        blob for blob in {*index.holders(), *notes.names()} if store.path(blob) is None and not _is_placed(store, blob)
+    ]
     store.forget_all(gone)
     index.sweep()
     _shrink(store)

@@ -39,9 +39,7 @@ class History:
         """Forget the steps that the project no longer has."""
         gone = {step: digest for step, digest in self._known().items() if step not in steps}
         rows = ((self._project, step) for step in gone)
-        self._database.change(
-            self._used(gone.values()), ("delete from last where project = ? and step = ?", rows)
-        )
+        self._database.change(self._used(gone.values()), ("delete from last where project = ? and step = ?", rows))
 
     def _known(self) -> dict[str, str]:
         """step -> the digest of its action"""
