@@ -54,10 +54,14 @@ class Collected(NamedTuple):
 
 def needed_by_projects(store: Store) -> set[str]:
     """What the last builds of projects that are still there made or used."""
-    projects = [project for (project,) in store.database.rows("select distinct project from last")]
-    there = [project for project in projects if os.path.exists(project)]
     query = "select artifact from action where digest in (select digest from last where project in ({}))"
-    return {artifact for (artifact,) in store.database.rows_in(query, there)}
+    return {artifact for (artifact,) in store.database.rows_in(query, projects(store))}
+
+
+def projects(store: Store) -> list[str]:
+    """The files of the projects that were built and are still there."""
+    rows = store.database.rows("select distinct project from last")
+    return [project for (project,) in rows if os.path.exists(project)]
 
 
 def held(store: Store) -> list[Held]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from modelbuild.engine import garbage
 from modelbuild.engine.garbage import Collected, Limits
@@ -40,16 +41,25 @@ def collect(store: Store, asked: Limits, dry_run: bool) -> Collected:
 
 
 def retain(settings: Settings, store: Store) -> None:
-    """Forget the steps that the project around has no longer, if it can tell them all: what they made is needed no more."""
+    """Forget the steps that projects have no longer, of each that can tell all it has: what they made is needed no more."""
     from modelbuild.project.discovery import find
     from modelbuild.session.settings import folder_of
 
+    here = None
     with contextlib.suppress(Error, Errors):
-        if settings.file is None and find(folder_of(settings)) is None:
-            return
-        session = Session(settings)
-        try:
-            if not session.broken:
-                History(store.database, session.file).retain(session.graph.steps)
-        finally:
-            session.close()
+        if settings.file is not None or find(folder_of(settings)) is not None:
+            here = _retain(settings, store)
+    for project in garbage.projects(store):
+        if project != here:
+            with contextlib.suppress(Error, Errors):
+                _retain(Settings(os.path.dirname(project), project, cache=store.root), store)
+
+
+def _retain(settings: Settings, store: Store) -> str:
+    session = Session(settings)
+    try:
+        if not session.broken:
+            History(store.database, session.file).retain(session.graph.steps)
+        return session.file
+    finally:
+        session.close()

@@ -15,7 +15,7 @@ from modelbuild.digest import CHUNK
 from modelbuild.engine.kept import Kept
 from modelbuild.engine.store import ARTIFACT, Store
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import open_plain, reason, signature
+from modelbuild.files import open_plain, reason
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.survey import survey
 from modelbuild.publish.aside import Aside
@@ -37,6 +37,7 @@ class Wrong(NamedTuple):
 
     paths   where it lies, or would lie
     models  the names that need it (`host/namespace/model/tag`)
+    seen    its stat before it was read
     why     `damaged`, `missing`, `another size`, or why it cannot be read
     action  what becomes of it: `set aside` (the next build makes it again), `not ours`, or nothing
     """
@@ -45,6 +46,7 @@ class Wrong(NamedTuple):
     paths: tuple[str, ...]
     models: tuple[str, ...]
     why: str
+    seen: os.stat_result | None = None
     action: str = ""
 
 
@@ -63,11 +65,11 @@ def verify(store: Store, library: Library, jobs: int, progress: Progress, mend: 
     found = survey(library)
     users = _users(library)
     damaged = _hashed(blobs, jobs, progress)
-    wrong = []
+    wrong: list[Wrong] = []
     for blob in blobs:
         models = tuple(users.get(blob.digest, {}))
         if why := damaged.get(blob):
-            wrong.append(Wrong(blob.digest, blob.paths, models, why))
+            wrong.append(Wrong(blob.digest, blob.paths, models, why, blob.info))
         elif others := tuple(name for name, size in users.get(blob.digest, {}).items() if size != blob.info.st_size):
             wrong.append(Wrong(blob.digest, blob.paths, others, "another size"))
     wrong += [
@@ -76,19 +78,14 @@ def verify(store: Store, library: Library, jobs: int, progress: Progress, mend: 
         if library.size(digest) is None
     ]
     if mend and damaged:
-        # Nobody may take it from a stat that there is nothing to do: bytes that rot on the disk change none.
-        Kept(store.database).drop("stamp:")
-        mended = {
-            blob.digest: _mended(store, library, blob, users) for blob, why in damaged.items() if why == "damaged"
-        }
-        wrong = [each._replace(action=mended.get(each.digest, "")) if each.why == "damaged" else each for each in wrong]
+        wrong = _mended(store, library, wrong, users)
     faults = [fault for fault in found.faults if not any(label == "missing" for label, _ in fault.facts)]
     return Verified(len(blobs), sum(blob.info.st_size for blob in blobs), wrong, faults)
 
 
 def _blobs(store: Store, library: Library) -> Iterator[Blob]:
     found: dict[tuple[int, int, str], Blob] = {}
-    for path, info in [*store.contents().items(), *_of_folder(library)]:
+    for path, info in [*_of_folder(library), *store.contents().items()]:
         digest = os.path.basename(path).replace("-", ":", 1)
         known = found.get((info.st_dev, info.st_ino, digest))
         paths = (*known.paths, path) if known else (path,)
@@ -168,22 +165,35 @@ def _fault(blob: Blob, read: Callable[[int], None]) -> str | None:
     return None if "sha256:" + sha.hexdigest() == blob.digest else "damaged"
 
 
-def _mended(store: Store, library: Library, blob: Blob, users: Mapping[str, Mapping[str, int]]) -> str:
-    """Take a damaged blob out of the way, as far as it is ours; returns what was done."""
+def _mended(
+    store: Store, library: Library, wrong: Sequence[Wrong], users: Mapping[str, Mapping[str, int]]
+) -> list[Wrong]:
+    """Take the damaged blobs out of the way, as far as they are ours."""
+    # Nobody may take it from a stat that there is nothing to do: bytes that rot on the disk change none.
+    Kept(store.database).drop("stamp:")
     aside = Aside(library.root, store)
-    seen = signature(blob.info)
-    installed = [path for path in blob.paths if os.path.dirname(path) == library.blobs]
+    found = []
     try:
-        for path in installed:
-            if not aside.may_take(blob.digest, users.get(blob.digest, {})):
-                aside.distrust(blob.digest, path)
-                return "not ours"
-            aside.take(blob.digest, path, seen)
-        for path in blob.paths:
-            if path not in installed:
-                aside.take_own(blob.digest, path, signature(os.stat(path)) if installed else seen)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise Error(f"a damaged blob cannot be set aside: {reason(error)}", path=blob.paths[0]) from error
+        for each in wrong:
+            try:
+                found.append(each._replace(action=_taken(aside, each)) if each.why == "damaged" else each)
+            except OSError as error:
+                what = f"a damaged blob cannot be set aside: {reason(error)}"
+                raise Error(what, path=each.paths[0]) from error
+    finally:
+        aside.tidy()
+    return found
+
+
+def _taken(aside: Aside, wrong: Wrong) -> str:
+    """Take one damaged blob out of the way; returns what was done."""
+    assert wrong.seen is not None
+    for path in wrong.paths:
+        if os.path.dirname(path) != aside.library.blobs:
+            aside.take_own(wrong.digest, path, wrong.seen)
+        elif aside.may_take(wrong.digest, wrong.models):
+            aside.take(wrong.digest, path, wrong.seen)
+        else:
+            aside.distrust(wrong.digest, path)
+            return "not ours"
     return "set aside"

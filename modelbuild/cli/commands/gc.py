@@ -59,8 +59,7 @@ def run(call: Invocation, max_size: int | None = None, older_than: float | None 
         return GOOD
     store = Store(folder, lambda path: report.note(waiting(path)))
     try:
-        if not dry_run:
-            collecting.retain(call.settings, store)
+        collecting.retain(call.settings, store)
         kinds = {each.path: artifacts.kind(each.path) for each in garbage.held(store)}
         # Ctrl-C is heard when what is gone is forgotten.
         with interrupt.deferred(lambda: None):
