@@ -107,7 +107,7 @@ class Age(ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", value.strip())
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])", value.strip())
         if not match:
             self.fail(f"expected a time such as 30d, 12h or 90m, got '{value}'", param, ctx)
         return float(match[1]) * _SECONDS[match[2]]

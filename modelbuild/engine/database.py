@@ -30,10 +30,11 @@ create table if not exists action (digest text primary key, artifact text not nu
 create table if not exists last (
     project text, step text, digest text not null, action text not null, primary key (project, step)
 ) without rowid;
-create table if not exists holder (id integer primary key autoincrement, blob text not null unique);
+create table if not exists holder (id integer primary key, blob text not null unique);
 create table if not exists tensor (
     key blob primary key, blob integer not null, offset integer not null, length integer not null, xxh3 blob not null
 ) without rowid;
+create index if not exists tensor_blob on tensor (blob);
 create table if not exists cost (artifact text primary key, seconds real not null, used real not null) without rowid;
 create table if not exists recalled (at real not null);
 create table if not exists file (

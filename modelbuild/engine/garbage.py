@@ -130,7 +130,6 @@ def _forget(store: Store, artifacts: Sequence[str]) -> None:
     gone = [artifact for artifact in artifacts if store.path(artifact) is None]
     if gone:
         store.forget_all(gone)
-        TensorIndex(store.database).sweep()
 
 
 def evict(store: Store, limit: int) -> int:

@@ -225,7 +225,7 @@ class Store:
         self.notes.remove(artifacts)
         rows = [(artifact,) for artifact in artifacts]
         self.database.change(
-            forgetting(artifacts),
+            *forgetting(artifacts),
             ("delete from place where blob = ?", rows),
             ("delete from cost where artifact = ?", rows),
         )

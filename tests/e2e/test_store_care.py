@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project, flip, old
 from tests.faults.folder import Theirs, look
 from tests.faults.scenarios import other_file_system
@@ -33,7 +34,7 @@ system = "You are there."
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path / "project")
+    project = InProcess(tmp_path / "project")
     project.write("ModelBuild.toml", TOML)
     project.checkpoint()
     project.build()
@@ -192,7 +193,7 @@ def test_gc_spares_by_default_what_was_of_use_lately_and_forgets_models_that_are
 
 
 def test_gc_without_a_cache_makes_none(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     assert json.loads(project.run("--json", "gc"))["bytes"] == 0
     assert "there is no cache" in project.errors
     assert not project.cache.exists()
@@ -280,7 +281,7 @@ def test_reverts_branches_and_a_second_project_compute_no_tensor(project: Projec
         project.write("ModelBuild.toml", TOML.replace('"q8_0"', f'"{quant}"'))
         project.build()
         assert project.summary["tensors_computed"] == 0
-    second = Project(tmp_path / "second")
+    second = InProcess(tmp_path / "second")
     second.cache = project.cache
     shutil.copytree(project.folder / "weights", second.folder / "weights")
     for path in (second.folder / "weights").iterdir():

@@ -65,7 +65,7 @@ def test_a_new_database_appears_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "replace", replace)
     made = Database(str(tmp_path))
-    assert seen == [(False, 16, database.SCHEMA)]
+    assert seen == [(False, 15, database.SCHEMA)]
     assert made.rows("pragma journal_mode") == [("wal",)]
     made.close()
 
@@ -154,7 +154,7 @@ def test_tensors_of_an_older_database_are_kept(tmp_path: Path) -> None:
     opened = Database(str(tmp_path))
     assert TensorIndex(opened).find([*ours, "xxh3:" + "f" * 32]) == ours
     assert opened.rows("select count(*) from tensor") == [(50,)]
-    assert opened.rows("select name from sqlite_master where name in ('entry', 'tensor_blob')") == []
+    assert opened.rows("select name from sqlite_master where name = 'entry'") == []
 
 
 def test_failed_change_changes_nothing_and_keeps_its_reason(opened: Database) -> None:

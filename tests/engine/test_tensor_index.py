@@ -45,16 +45,23 @@ def test_the_latest_place_of_a_tensor_counts_unless_it_is_ignored(database: Data
     assert [found[key(number)].blob for number in range(3)] == [TWO, ONE, ONE]
 
 
-def test_what_is_forgotten_is_not_found_and_no_later_blob_takes_its_entries(database: Database) -> None:
+def test_what_is_forgotten_is_not_found_and_takes_no_space(database: Database) -> None:
     index = TensorIndex(database)
     database.change(*noting(entries(ONE, range(3))))
-    database.change(forgetting([ONE]))
-    database.change(*noting(entries(TWO, range(5, 6))))
-    assert index.find(map(key, range(5))) == {}
+    database.change(*noting(entries(TWO, range(2, 6))))
+    database.change(*forgetting([ONE, "sha256:unknown"]))
+    assert set(index.find(map(key, range(9)))) == {key(number) for number in range(2, 6)}
     assert database.rows("select count(*) from tensor") == [(4,)]
+    assert index.holders() == [TWO]
+
+
+def test_a_blob_whose_tensors_are_all_found_elsewhere_holds_none(database: Database) -> None:
+    index = TensorIndex(database)
+    database.change(*noting(entries(ONE, range(3))))
+    database.change(*noting(entries(TWO, range(3))))
+    assert index.holders() == [TWO]
     index.sweep()
-    assert database.rows("select count(*) from tensor") == [(1,)]
-    assert set(index.find(map(key, range(9)))) == {key(5)}
+    assert database.rows("select blob from holder") == [(TWO,)]
 
 
 def test_altered_rows_are_none(database: Database) -> None:

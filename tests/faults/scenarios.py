@@ -63,6 +63,8 @@ class Scenario(NamedTuple):
     text: str
     apart: bool = False
     """The models folder lies on another file system than the cache."""
+    damaged: bool = False
+    """The largest blob of the models folder, and what is linked to it, is damaged: the command finds it, and ends with 1."""
 
 
 _CALM = WEIGHTS.format(mood="calm")
@@ -78,6 +80,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "output": Scenario((), (OUTPUT.format(mood="calm"),), OUTPUT.replace('"q8_0"', '"q4_0"').format(mood="calm")),
     "hard": Scenario((), (), _HARD),
     "stale": Scenario(("clean", "--stale"), (_CALM + STALE, _CALM), _CALM),
+    "gc": Scenario(("gc", "--older-than", "0d"), (_CALM, EDITED.format(mood="quick")), EDITED.format(mood="quick")),
+    "verify": Scenario(("verify",), (_CALM,), _CALM, damaged=True),
 }
 
 
@@ -175,6 +179,11 @@ class Place:
             if done.code:
                 raise RuntimeError(f"the build before failed: {done.text}")
         self.write(self.scenario.text)
+        if self.scenario.damaged:
+            blob = max((self.models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+            with open(blob, "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"\xa5")
 
     def end(self) -> None:
         shutil.rmtree(self.models, ignore_errors=True)
