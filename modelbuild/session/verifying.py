@@ -62,21 +62,15 @@ class Verified(NamedTuple):
 def verify(store: Store, library: Library, jobs: int, progress: Progress, mend: bool = True) -> Verified:
     """Hash every blob, and hold the manifests against them. Damaged blobs of ours are set aside. Raises Error."""
     blobs = list(_blobs(store, library))
-    found = survey(library)
-    users = _users(library)
     damaged = _hashed(blobs, jobs, progress)
-    wrong: list[Wrong] = []
-    for blob in blobs:
-        models = tuple(users.get(blob.digest, {}))
-        if why := damaged.get(blob):
-            wrong.append(Wrong(blob.digest, blob.paths, models, why, blob.info))
-        elif others := tuple(name for name, size in users.get(blob.digest, {}).items() if size != blob.info.st_size):
-            wrong.append(Wrong(blob.digest, blob.paths, others, "another size"))
-    wrong += [
-        Wrong(digest, (library.blob_path(digest),), tuple(names), "missing")
-        for digest, names in sorted(users.items())
-        if library.size(digest) is None
+    found, users = survey(library), _users(library)
+    wrong = [
+        Wrong(blob.digest, blob.paths, tuple(users.get(blob.digest, {})), damaged[blob], blob.info)
+        for blob in blobs
+        if blob in damaged
     ]
+    rotten = {blob.digest for blob in damaged}
+    wrong += [each for each in _unfit(library, users) if each.digest not in rotten]
     if mend and damaged:
         wrong = _mended(store, library, wrong, users)
     faults = [fault for fault in found.faults if not any(label == "missing" for label, _ in fault.facts)]
@@ -119,6 +113,28 @@ def _users(library: Library) -> dict[str, dict[str, int]]:
             for layer in served.layers:
                 found.setdefault(layer.digest, {})[name.path()] = layer.size
     return found
+
+
+def _unfit(library: Library, users: Mapping[str, Mapping[str, int]]) -> list[Wrong]:
+    """The blobs that are not there, or not as large as a manifest says."""
+
+    def look(users: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, str], str]:
+        found = {}
+        for digest, names in users.items():
+            there = library.size(digest)
+            for name, size in names.items():
+                if there != size:
+                    found[digest, name] = "missing" if there is None else "another size"
+        return found
+
+    # A build may have replaced a manifest, and removed what it named, while we looked: what is wrong is so twice.
+    first = look(users)
+    again = look(_users(library)) if first else {}
+    wrong: dict[tuple[str, str], list[str]] = {}
+    for (digest, name), why in sorted(first.items()):
+        if again.get((digest, name)) == why:
+            wrong.setdefault((digest, why), []).append(name)
+    return [Wrong(digest, (library.blob_path(digest),), tuple(names), why) for (digest, why), names in wrong.items()]
 
 
 def _hashed(blobs: Sequence[Blob], jobs: int, progress: Progress) -> Mapping[Blob, str]:

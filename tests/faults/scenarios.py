@@ -105,6 +105,8 @@ class Place:
         self._fresh_models = (elsewhere or folder) / "clean"
         self.output = folder / "output"
         self.dist = self.project / "dist"
+        self.damaged: str | None = None
+        """The blob that is damaged before the command: until the next build it may be wrong, or missing."""
         self.project.mkdir(parents=True)
         checkpoints.write(self.project / "weights", **CHECKPOINT)
         self.write(WEIGHTS.format(mood="warm"))
@@ -181,6 +183,7 @@ class Place:
         self.write(self.scenario.text)
         if self.scenario.damaged:
             blob = max((self.models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+            self.damaged = blob.name
             with open(blob, "r+b") as file:
                 file.seek(-1, os.SEEK_END)
                 file.write(b"\xa5")
