@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from modelbuild.engine.action import ActionResult, Made, Range
+from modelbuild.engine.notes import Note
 from modelbuild.engine.store import ARTIFACT, Store
 from modelbuild.engine.tensor_index import TensorIndex, noting
+
+BATCH = 20_000
+"""Tensors of notes that are entered at once."""
 
 _COST = "insert or replace into cost values (?, ?, ?)"
 
@@ -81,14 +85,23 @@ class LocalCache:
         database = self.store.database
         if database.rows("select 1 from recalled limit 1"):
             return
+        batch: list[Note] = []
         for note in self.store.notes.all():
-            artifact = note.result.artifact
-            if self.store.path(artifact) is None and not any(map(os.path.isfile, note.places)):
-                continue
-            # No stat is noted with a place: what lies there is hashed before it is believed.
-            database.change(
-                ("insert or ignore into action values (?, ?, ?)", [(note.action, *note.result)]),
-                ("insert or ignore into place values (?, ?, '')", [(artifact, place) for place in note.places]),
-                *noting(note.tensors, "ignore"),
-            )
+            if self.store.path(note.result.artifact) is not None or any(map(os.path.isfile, note.places)):
+                batch.append(note)
+            if sum(len(each.tensors) for each in batch) >= BATCH:
+                self._learn(batch)
+                batch = []
+        self._learn(batch)
         database.change(("insert into recalled values (?)", [(time.time(),)]))
+
+    def _learn(self, notes: Sequence[Note]) -> None:
+        """Enter what notes say, where nothing newer is known. A place comes without a stat: it is hashed before it is believed."""
+        self.store.database.change(
+            ("insert or ignore into action values (?, ?, ?)", [(note.action, *note.result) for note in notes]),
+            (
+                "insert or ignore into place values (?, ?, '')",
+                [(note.result.artifact, place) for note in notes for place in note.places],
+            ),
+            *noting([entry for note in notes for entry in note.tensors], "ignore"),
+        )

@@ -49,7 +49,8 @@ class TensorIndex:
 def noting(tensors: Sequence[tuple[str, Range]], otherwise: str = "replace") -> list[Statement]:
     """The statements that enter tensors; `otherwise` is what becomes of an entry that is there: `replace` or `ignore` the new one."""
     blobs = dict.fromkeys(at.blob for _, at in tensors)
-    rows = [(packed(key), at.offset, at.length, packed(at.xxh3), at.blob) for key, at in tensors]
+    # In the order of the index, so that what is near is written together.
+    rows = sorted((packed(key), at.offset, at.length, packed(at.xxh3), at.blob) for key, at in tensors)
     return [(_HOLDER, [(blob,) for blob in blobs]), (_TENSOR.format(otherwise), rows)] if tensors else []
 
 

@@ -72,7 +72,9 @@ def verify(store: Store, library: Library, jobs: int, progress: Progress, mend: 
     rotten = {blob.digest for blob in damaged}
     wrong += [each for each in _unfit(library, users) if each.digest not in rotten]
     if mend and damaged:
-        wrong = _mended(store, library, wrong, users)
+        # Ctrl-C is heard when nothing is half set aside.
+        with interrupt.deferred(lambda: None):
+            wrong = _mended(store, library, wrong)
     faults = [fault for fault in found.faults if not any(label == "missing" for label, _ in fault.facts)]
     return Verified(len(blobs), sum(blob.info.st_size for blob in blobs), wrong, faults)
 
@@ -181,9 +183,7 @@ def _fault(blob: Blob, read: Callable[[int], None]) -> str | None:
     return None if "sha256:" + sha.hexdigest() == blob.digest else "damaged"
 
 
-def _mended(
-    store: Store, library: Library, wrong: Sequence[Wrong], users: Mapping[str, Mapping[str, int]]
-) -> list[Wrong]:
+def _mended(store: Store, library: Library, wrong: Sequence[Wrong]) -> list[Wrong]:
     """Take the damaged blobs out of the way, as far as they are ours."""
     # Nobody may take it from a stat that there is nothing to do: bytes that rot on the disk change none.
     Kept(store.database).drop("stamp:")

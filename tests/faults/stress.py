@@ -4,8 +4,9 @@
 
 Run from the root of the repository. Two loops edit and build a project each, which share weights and texts; a third cleans,
 collects garbage and verifies; a fourth kills commands, or stops them for a while. Every few seconds all of them rest: then no
-manifest may name a missing or wrong blob, nothing foreign may lie there, the models of others stand as they stood, and one more build of each project
-leaves what clean builds leave. A command that nobody killed must have ended well. The exit code is 1 where that did not hold.
+manifest may name a missing or wrong blob, nothing foreign may lie there, the models of others stand as they stood, and one more
+build of each project leaves what clean builds leave. A command that nobody killed must have ended well. The exit code is 1 where
+that did not hold.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _show(call: Invocation, collected: Collected, asked: Limits, kinds: dict[str
         report.note(f"nothing to remove: installed models and projects need all {left} of the cache")
     else:
         unneeded = size(collected.left - collected.needed)
-        report.note(f"nothing to remove: {unneeded} of {left} are not needed, and not old enough")
+        report.note(f"nothing to remove: {unneeded} of {left} are not needed, but not old enough")
     if asked.size is not None and collected.left > asked.size:
         what = f"the cache stays above {size(asked.size)}: installed models and projects need {size(collected.needed)} of it"
         report.note(what)

@@ -78,10 +78,11 @@ def _remade(call: Invocation, count: int) -> Sequence[Remade]:
 
 
 def _summary(found: Verified, remade: Sequence[Remade]) -> str:
-    read = f"{plural(found.files, 'file')}, {size(found.bytes)}"
-    wrong = f"{plural(len(found.wrong), 'blob')} wrong" if found.wrong else "none damaged"
-    again = f"; {plural(len(remade), 'step')} built again" if remade else ""
-    return f"read {read}: {wrong}{again}"
+    whys = [each.why if each.why in ("damaged", "missing") else "not as it should be" for each in found.wrong]
+    counts = [f"{plural(whys.count(why), 'blob')} {why}" for why in dict.fromkeys(whys)]
+    again = [f"{plural(len(remade), 'step')} built again"] if remade else []
+    result = ", ".join([*(counts or ["no blob damaged or missing"]), *again])
+    return f"read {plural(found.files, 'file')}, {size(found.bytes)}: {result}"
 
 
 def _error(wrong: Wrong) -> Error:
@@ -98,11 +99,13 @@ def _error(wrong: Wrong) -> Error:
 
 def _hint(wrong: Wrong, names: Sequence[str]) -> str:
     if wrong.action == "set aside":
-        build = "the next build makes it again" if names else "it is made again when a build needs it"
-        return f"it was set aside in the cache; {build}, or `modelbuild pull` if it was pulled"
+        again = "build these models again, or pull them if they were pulled" if names else "a build makes it again"
+        return f"it was set aside in the cache: {again}"
     if wrong.action == "not ours":
-        return "others use it too, so it stays: pull or build these models again"
-    return "pull or build these models again" if names else "`modelbuild verify` without -n sets it aside"
+        return "others use it too, so it stays: build or pull these models again"
+    if wrong.why == "damaged":
+        return "`modelbuild verify` sets it aside, so that the next build makes it again"
+    return "build or pull these models again" if names else "a build makes it again"
 
 
 def _differs(remade: Remade) -> Error:
