@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -17,9 +16,6 @@ COPIED = 500e6
 
 FREE_PAGES = 16 << 20
 """Bytes of the database that are free from which on it is written anew without them."""
-
-DAMAGED = "damaged"
-"""The folder of blobs that were set aside because their bytes were wrong."""
 
 
 class Held(NamedTuple):
@@ -73,17 +69,8 @@ def held(store: Store) -> list[Held]:
             artifact = os.path.basename(path).replace("-", ":", 1)
             seconds, used = costs.get(artifact, (0.0, 0.0))
             found.append(Held(path, artifact, info.st_size, seconds, max(used, info.st_mtime)))
-    return sorted([*found, *_set_aside(store)], key=_worth)
-
-
-def _set_aside(store: Store) -> list[Held]:
-    found = []
-    with contextlib.suppress(OSError), os.scandir(os.path.join(store.root, DAMAGED)) as scan:
-        for entry in scan:
-            if entry.is_file(follow_symlinks=False):
-                info = entry.stat(follow_symlinks=False)
-                found.append(Held(entry.path, None, info.st_size, 0.0, info.st_ctime))
-    return found
+    found += [Held(path, None, info.st_size, 0.0, info.st_ctime) for path, info in store.aside().items()]
+    return sorted(found, key=_worth)
 
 
 def _worth(each: Held) -> tuple[float, str]:
@@ -134,6 +121,8 @@ def _forget(store: Store, artifacts: Sequence[str]) -> None:
 
 def evict(store: Store, limit: int) -> int:
     """Bring the store under `limit` bytes, with what projects need last. Returns the bytes freed."""
+    if store.own_size <= limit:
+        return 0
     first = collect(store, Limits(size=limit), needed_by_projects(store))
     freed = sum(each.size for each in first.removed)
     if first.left > limit:

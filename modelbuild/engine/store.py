@@ -21,6 +21,9 @@ from modelbuild.files import TEMPORARY, Temporary, Waiting, lock_file, remove_te
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
 
+DAMAGED = "damaged"
+"""The folder of blobs that were set aside because their bytes were wrong."""
+
 ARTIFACT = re.compile("sha256[:-][0-9a-f]{64}")
 
 
@@ -240,6 +243,19 @@ class Store:
         known = {os.path.basename(path) for path in self.contents()}
         return sorted(name for name in os.listdir(self._blobs) if name not in known and not name.startswith(TEMPORARY))
 
+    @property
+    def own_size(self) -> int:
+        """Bytes of the artifacts that take space of their own. With a second link they are a models folder's as well."""
+        return sum(info.st_size for info in self._files().values() if info.st_nlink == 1)
+
+    def aside(self) -> dict[str, os.stat_result]:
+        """The files that were set aside because they were damaged."""
+        with contextlib.suppress(OSError), os.scandir(os.path.join(self.root, DAMAGED)) as scan:
+            return {
+                entry.path: entry.stat(follow_symlinks=False) for entry in scan if entry.is_file(follow_symlinks=False)
+            }
+        return {}
+
     def _files(self) -> dict[str, os.stat_result]:
         found = {}
         with contextlib.suppress(FileNotFoundError), os.scandir(self._blobs) as scan:
@@ -261,7 +277,7 @@ class Store:
         self.notes.remove(self.notes.names())
         self.database.clear()
         left = 0
-        for path in contents:
+        for path in (*contents, *self.aside()):
             try:
                 os.unlink(path)
             except FileNotFoundError:

@@ -8,8 +8,7 @@ import os
 from collections.abc import Collection
 
 from modelbuild.digest import file_name
-from modelbuild.engine.garbage import DAMAGED
-from modelbuild.engine.store import Store
+from modelbuild.engine.store import DAMAGED, Store
 from modelbuild.files import make_folder, unwritten
 from modelbuild.ollama.library import Library
 from modelbuild.publish.scratch import Scratch, copy

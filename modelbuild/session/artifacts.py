@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from modelbuild.engine.garbage import DAMAGED
+from modelbuild.engine.store import DAMAGED
 from modelbuild.files import first_bytes
 from modelbuild.tensors.recipe import MAGIC
 

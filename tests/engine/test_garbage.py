@@ -13,7 +13,7 @@ from modelbuild.engine.action import Action, ActionResult, Made, Range
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.garbage import Limits, collect, held, needed_by_projects, tidy
 from modelbuild.engine.history import History
-from modelbuild.engine.store import Store
+from modelbuild.engine.store import DAMAGED, Store
 from modelbuild.engine.tensor_index import TensorIndex
 
 DAY = 86400.0
@@ -144,18 +144,22 @@ def test_what_a_project_needs_no_more_was_of_use_until_now(store: Store, tmp_pat
 
 def test_what_was_set_aside_goes_first(store: Store) -> None:
     keep(store, b"n" * 1000, days=50)
-    aside = Path(store.root, garbage.DAMAGED)
+    aside = Path(store.root, DAMAGED)
     aside.mkdir()
     (aside / "sha256-0").write_bytes(b"x" * 100)
     collected = collect(store, Limits(size=1000))
     assert [each.path for each in collected.removed] == [str(aside / "sha256-0")]
     assert not (aside / "sha256-0").exists()
+    (aside / "sha256-1").write_bytes(b"x")
+    store.clear()
+    assert not (aside / "sha256-1").exists()
 
 
 def test_a_build_evicts_what_projects_need_last(store: Store, tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text("")
     needed, other = keep(store, b"one" * 1000, days=90), keep(store, b"two" * 100)
     History(store.database, str(tmp_path / "p.toml")).remember({"a": action("oneoneone")})
+    assert garbage.evict(store, 3300) == 0
     assert garbage.evict(store, 3000) == other.size
     assert garbage.evict(store, 10) == needed.size
     assert names(store) == set()

@@ -1,6 +1,6 @@
-"""Read all blobs of the cache and the models folder, and find those that are damaged or missing.
+"""Find damaged and missing blobs, and the models that they break.
 
-The models that need such a blob are named. A damaged blob that modelbuild wrote is set aside, so that the next build of
+All blobs of the cache and of the models folder are read. A damaged blob that modelbuild wrote is set aside, so that the next build of
 these models makes it again; files of others are never touched. The exit code is 1 if anything is wrong. --rebuild also
 makes some results of the project once more and compares them.
 """
