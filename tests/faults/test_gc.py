@@ -5,13 +5,18 @@ By default a few builds run at once; `pytest -m peer tests/faults/test_gc.py` ru
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from modelbuild.engine.garbage import Limits
+from modelbuild.engine.store import Store
+from modelbuild.session import collecting
 from tests import checkpoints
 from tests.faults import folder as models_folder
 from tests.faults.scenarios import CHECKPOINT, SHARED, make_old
@@ -53,23 +58,22 @@ class Builds:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def run(self) -> None:
-        """Build all at once, and collect garbage until the last one has ended."""
+        """Build all at once, and collect garbage without a pause until the last one has ended; and by the command once."""
         running = [self.start("build", "-j2", at=number) for number in range(self.count)]
-        collecting = self.start(*GC)
-        while any(build.poll() is None for build in running):
-            if collecting.poll() is not None:
-                ended(collecting)
-                self.collected += 1
-                collecting = self.start(*GC)
-            for build in running:
-                if build.poll() is None:
-                    try:
-                        build.wait(0.02)
-                    except subprocess.TimeoutExpired:
-                        break
-        ended(collecting)
-        for build in running:
-            ended(build)
+        running.append(self.start(*GC))
+        with ThreadPoolExecutor(1) as pool:
+            collected = pool.submit(self._collect, running)
+            for process in running:
+                ended(process)
+            self.collected += collected.result()
+
+    def _collect(self, running: list[subprocess.Popen[str]]) -> int:
+        """Collect while any process is running; returns how often something went."""
+        times = 0
+        while any(process.returncode is None for process in running):
+            with contextlib.closing(Store(str(self.folder / "cache"))) as store:
+                times += bool(collecting.collect(store, Limits(0, 0.0), dry_run=False).removed)
+        return times
 
     def tree(self, places: str = "") -> dict[str, bytes]:
         return models_folder.tree(self.folder / f"{places}models")
@@ -96,6 +100,7 @@ def collect_beside(builds: Builds, rounds: int) -> None:
         builds.run()
         assert models_folder.examine(builds.folder / "models") == []
         assert models_folder.scratch(builds.folder / "models") == []
+    print(f"{rounds * builds.count} builds, {builds.collected} collections that removed something")
     assert builds.collected >= rounds
     assert builds.tree() == builds.clean()
     # What is needed is still there: the same builds once more find all of it.
