@@ -228,6 +228,13 @@ def test_links_are_counted_once(project: Project) -> None:
     assert [each["name"] for each in json.loads(project.run("--json", "du", "oth*"))["models"]] == ["other:latest"]
 
 
+def test_du_without_a_cache_makes_none(tmp_path: Path) -> None:
+    project = InProcess(tmp_path)
+    found = json.loads(project.run("--json", "du"))
+    assert (found["models"], found["bytes"] < 500_000, found["cache"]["path"]) == ([], True, str(project.cache))
+    assert not project.cache.exists()
+
+
 # Nothing is computed twice
 
 

@@ -6,7 +6,6 @@ counted once. With NAMEs, names or globs, only those models are shown. Works wit
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from modelbuild.words import size
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.engine.store import Store
     from modelbuild.ollama.library import Library
     from modelbuild.session.usage import ModelUse, Usage
 
@@ -59,15 +57,16 @@ def run(call: Invocation, names: Sequence[str] = ()) -> int:
             store.close()
         is_shown = [each for each in found.models if not names or any(is_named(each.name, text) for text in names)]
         models = sorted(is_shown, key=lambda each: (-each.size, each.name))
+        cache = cache_folder(call.settings)
         if call.report.as_json:
-            call.report.data(_data(found, models, store, library))
+            call.report.data(_data(found, models, cache, library))
         else:
-            _show(call, found, models, store, library, whole=not names)
+            _show(call, found, models, cache, library, whole=not names)
     return GOOD
 
 
 def _show(
-    call: Invocation, found: Usage, models: Sequence[ModelUse], store: Store, library: Library, *, whole: bool
+    call: Invocation, found: Usage, models: Sequence[ModelUse], cache: str, library: Library, *, whole: bool
 ) -> None:
     report = call.report
     if models:
@@ -82,7 +81,7 @@ def _show(
     report.result(("\n" if models else "") + table(_CACHE, kinds, report.width))
     named = [
         ["models folder", size(found.blobs), shown_path(library.root, here())],
-        ["cache", size(_cached(found)), shown_path(store.root, here())],
+        ["cache", size(_cached(found)), shown_path(cache, here())],
         ["both", size(found.total), ""],
     ]
     report.result("\n" + table([Column("FOLDER"), Column("SIZE", right=True), Column("PATH", wrap=True)], named))
@@ -96,7 +95,7 @@ def _cached(found: Usage) -> int:
     return sum(each.size for each in found.kinds) + found.database
 
 
-def _data(found: Usage, models: Sequence[ModelUse], store: Store, library: Library) -> dict[str, Any]:
+def _data(found: Usage, models: Sequence[ModelUse], cache: str, library: Library) -> dict[str, Any]:
     return {
         "models": [
             {"name": each.name.display(), "bytes": each.size, "own_bytes": each.own, "shared_bytes": each.shared}
@@ -104,7 +103,7 @@ def _data(found: Usage, models: Sequence[ModelUse], store: Store, library: Libra
         ],
         "models_folder": {"path": library.root, "bytes": found.blobs, "unused_bytes": found.unused},
         "cache": {
-            "path": os.path.abspath(store.root),
+            "path": cache,
             "bytes": _cached(found),
             "kinds": [
                 {"kind": each.kind, "files": each.files, "bytes": each.size, "linked_bytes": each.linked}
