@@ -49,10 +49,11 @@ VERBS = {
     "info": "did you mean the command 'show'?",
     "inspect": "did you mean the command 'show'?",
     "validate": "did you mean the command 'check'?",
-    "verify": "did you mean the command 'check'?",
     "lint": "did you mean the command 'check'?",
     "test": "did you mean the command 'check'?",
-    "gc": "`modelbuild clean --stale` removes models that are no longer declared, `modelbuild clean --cache` empties the cache",
+    "fsck": "did you mean the command 'verify'?",
+    "df": "did you mean the command 'du'?",
+    "prune": "`modelbuild gc` removes from the cache what nothing needs, `modelbuild clean --stale` models that are no longer declared",
     # a shell's
     "completion": 'a line in ~/.bashrc switches it on: eval "$(_MODELBUILD_COMPLETE=bash_source modelbuild)"; '
     "zsh and fish have their own, zsh_source and fish_source",
@@ -63,7 +64,7 @@ VERBS = {
 SAME = {
     "start": "serve", "delete": "remove", "uninstall": "remove", "llama-quantize": "quantize",
     "convert_hf_to_gguf.py": "convert", "convert-hf-to-gguf": "convert", "convert_hf_to_gguf": "convert", "import": "convert",
-    "llama-imatrix": "imatrix", "prune": "gc", "refresh": "repro", "download": "fetch", "images": "ls", "upload": "publish",
+    "llama-imatrix": "imatrix", "refresh": "repro", "download": "fetch", "images": "ls", "upload": "publish",
     "login": "signin", "rename": "mv", "completions": "completion", "everything": "all", "tree": "dag", "describe": "info",
 }  # fmt: skip
 """Other words for the same."""

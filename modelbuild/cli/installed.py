@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.tables import Column, table
 from modelbuild.ollama.library import Library
+from modelbuild.ollama.name import Name
 from modelbuild.ollama.survey import Installed, survey
 from modelbuild.words import size
 
@@ -22,7 +23,7 @@ def listing(call: Invocation, patterns: Sequence[str]) -> int:
 
     library = Library(models_root(call.settings))
     found = survey(library)
-    models = [each for each in found.models if not patterns or any(_matches(each, text) for text in patterns)]
+    models = [each for each in found.models if not patterns or any(is_named(each.name, text) for text in patterns)]
     if call.report.as_json:
         call.report.data([_entry(each) for each in models])
     elif models:
@@ -41,9 +42,9 @@ def listing(call: Invocation, patterns: Sequence[str]) -> int:
     return GOOD
 
 
-def _matches(model: Installed, text: str) -> bool:
-    """As a glob, or as the whole name, with or without its tag."""
-    name = model.name.display()
+def is_named(model: Name, text: str) -> bool:
+    """Whether a text means a model: as a glob, or as the whole name, with or without its tag."""
+    name = model.display()
     return fnmatchcase(name, text) or name == f"{text}:latest" or name.rpartition(":")[0] == text
 
 

@@ -24,6 +24,9 @@ else:
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
 _FTYPE_LIKE = re.compile(r"(?:i?q|tq)\d\w*|b?f(?:16|32)|mxfp\w+|none", re.IGNORECASE)
 
 
@@ -94,6 +97,23 @@ class Size(ParamType):
         if not match:
             self.fail(f"expected a size such as 512M or 2GiB, got '{value}'", param, ctx)
         return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+class Age(ParamType):
+    """A time: 30d, 12h, 90m, 45s or 2w, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw])", value.strip())
+        if not match:
+            self.fail(f"expected a time such as 30d, 12h or 90m, got '{value}'", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return _starting(("0d", "1d", "7d", "30d", "90d"), incomplete)
 
 
 class Pair(ParamType):

@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "Look": ("list", "show", "check", "explain", "graph", "quality"),
     "Registries": ("pull", "push", "whoami"),
     "Installed models": ("cp", "rm"),
-    "Start and tidy up": ("init", "clean"),
+    "Start and tidy up": ("init", "clean", "du", "gc", "verify"),
 }
 """Title -> commands; any other command is in the last group."""
 

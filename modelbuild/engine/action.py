@@ -58,13 +58,17 @@ class Range(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What running an action gave: its result, where in that which tensors lie (by key), and how much work it was."""
+    """What running an action gave: its result, where in that which tensors lie (by key), and how much work it was.
+
+    seconds  how long it took, where that was measured
+    """
 
     result: ActionResult
     tensors: tuple[tuple[str, Range], ...] = ()
     computed: int = 0
     reused: int = 0
     written: int = 0
+    seconds: float = 0.0
 
 
 def differences(old: Action, new: Action) -> list[tuple[str, str, str]]:

@@ -204,8 +204,10 @@ class Build:
             for name in step.needs:
                 if not self._cache.fetch(self._rebuilder.results[name]):
                     self._remake(name)
+            begun = time.perf_counter()
             try:
-                return self._models.work(action, step)
+                made = self._models.work(action, step)
+                return made._replace(seconds=time.perf_counter() - begun)
             except Damaged as damage:
                 names = [name for name in step.needs if self._rebuilder.results[name].artifact == damage.artifact]
                 if not names:

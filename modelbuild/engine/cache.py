@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from modelbuild.engine.action import ActionResult, Made, Range
+from modelbuild.engine.notes import Note
 from modelbuild.engine.store import ARTIFACT, Store
+from modelbuild.engine.tensor_index import TensorIndex, noting
+
+BATCH = 20_000
+"""Tensors of notes that are entered at once."""
+
+_COST = "insert or replace into cost values (?, ?, ?)"
 
 
 class Cache(Protocol):
@@ -34,8 +43,11 @@ class LocalCache:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.index = TensorIndex(store.database)
+        self._is_recalled = False
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
+        self._recall()
         rows = self.store.database.rows_in("select digest, artifact, size from action where digest in ({})", actions)
         return {
             action: ActionResult(artifact, size)
@@ -44,9 +56,11 @@ class LocalCache:
         }
 
     def record(self, action: str, made: Made) -> None:
+        self.store.notes.write(action, made)
         self.store.database.change(
             ("insert or replace into action values (?, ?, ?)", [(action, *made.result)]),
-            ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in made.tensors]),
+            (_COST, [(made.result.artifact, made.seconds, time.time())]),
+            *noting(made.tensors),
         )
 
     def has(self, result: ActionResult) -> bool:
@@ -60,20 +74,38 @@ class LocalCache:
 
     def note(self, tensors: Sequence[tuple[str, Range]]) -> None:
         """Note where tensors lie, by key."""
-        self.store.database.change(
-            ("insert or replace into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in tensors])
-        )
-
-    def end(self, blob: str) -> int:
-        """Where the last tensor ends that lies in a blob; 0 where none does."""
-        rows = self.store.database.rows("select max(offset + length) from tensor where blob = ?", (blob,))
-        return int(rows[0][0] or 0)
+        self.store.database.change(*noting(tensors))
 
     def tensors(self, keys: Iterable[str]) -> dict[str, Range]:
         """Where tensors lie that were made before, by key. A blob that is named may be gone."""
-        query = "select key, blob, offset, length, xxh3 from tensor where key in ({})"
-        return {
-            key: Range(blob, offset, length, xxh3)
-            for key, blob, offset, length, xxh3 in self.store.database.rows_in(query, keys)
-            if isinstance(offset, int) and isinstance(length, int) and min(offset, length) >= 0
-        }
+        self._recall()
+        return self.index.find(keys)
+
+    def _recall(self) -> None:
+        """Enter what the notes beside artifacts say into a database that is new: what lies there need not be made again."""
+        if self._is_recalled:
+            return
+        self._is_recalled = True
+        database = self.store.database
+        if database.rows("select 1 from recalled limit 1"):
+            return
+        batch: list[Note] = []
+        for note in self.store.notes.all():
+            if self.store.path(note.result.artifact) is not None or any(map(os.path.isfile, note.places)):
+                batch.append(note)
+            if sum(len(each.tensors) for each in batch) >= BATCH:
+                self._learn(batch)
+                batch = []
+        self._learn(batch)
+        database.change(("insert into recalled values (?)", [(time.time(),)]))
+
+    def _learn(self, notes: Sequence[Note]) -> None:
+        """Enter what notes say, where nothing newer is known. A place comes without a stat: it is hashed before it is believed."""
+        self.store.database.change(
+            ("insert or ignore into action values (?, ?, ?)", [(note.action, *note.result) for note in notes]),
+            (
+                "insert or ignore into place values (?, ?, '')",
+                [(note.result.artifact, place) for note in notes for place in note.places],
+            ),
+            *noting([entry for note in notes for entry in note.tensors], "ignore"),
+        )

@@ -18,7 +18,7 @@ from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder
 T = TypeVar("T")
 
 NAME = "state.sqlite"
-SCHEMA = 5
+SCHEMA = 6
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -30,10 +30,13 @@ create table if not exists action (digest text primary key, artifact text not nu
 create table if not exists last (
     project text, step text, digest text not null, action text not null, primary key (project, step)
 ) without rowid;
+create table if not exists holder (id integer primary key, blob text not null unique);
 create table if not exists tensor (
-    key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
+    key blob primary key, blob integer not null, offset integer not null, length integer not null, xxh3 blob not null
 ) without rowid;
 create index if not exists tensor_blob on tensor (blob);
+create table if not exists cost (artifact text primary key, seconds real not null, used real not null) without rowid;
+create table if not exists recalled (at real not null);
 create table if not exists file (
     path text, form text, stat text not null, digest text not null, primary key (path, form)
 ) without rowid;
@@ -50,11 +53,19 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
+_CLEARED = ("action", "last", "tensor", "holder", "cost", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3, 4)
-"""Older schemas that lack tables alone."""
+_MIGRATED = (2, 3, 4, 5)
+"""Older schemas. They lack tables, and have digests and blobs in the tensor index as text."""
+
+_BEFORE_6 = "alter table tensor rename to entry; drop index if exists tensor_blob;"
+_SINCE_6 = """
+insert into holder (blob) select distinct blob from entry;
+insert or ignore into tensor select packed(key), id, offset, length, packed(xxh3) from entry join holder using (blob)
+    where packed(key) is not null and packed(xxh3) is not null order by key;
+drop table entry;
+"""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
 """What SQLite says of a file that is no longer what we wrote."""
@@ -114,8 +125,7 @@ class Database:
             db.execute("pragma synchronous = normal")
             version = db.execute("pragma user_version").fetchone()[0]
             if version in _MIGRATED:
-                db.executescript(f"begin immediate; {_TABLES} pragma user_version = {SCHEMA}; commit;")
-                version = SCHEMA
+                version = _migrated(db)
             if version == SCHEMA:
                 return db
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -163,7 +173,7 @@ class Database:
 
         self._use(apply)
 
-    def rows(self, query: str, values: Sequence[str | int] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[str | int | bytes] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
         return self._use(lambda db: db.execute(query, values).fetchall())
 
@@ -208,7 +218,7 @@ class Database:
         except OSError as error:
             raise unusable(self.root, error) from error
 
-    def rows_in(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    def rows_in(self, query: str, values: Iterable[str | bytes]) -> Iterator[tuple[Any, ...]]:
         """The rows of a query with `in ({})`, for any number of values."""
         wanted = list(values)
         for start in range(0, len(wanted), 900):
@@ -241,6 +251,31 @@ def unusable(root: str, error: Exception) -> Error:
         path=root,
         hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )
+
+
+def _migrated(db: sqlite3.Connection) -> int:
+    """Bring an older database to the schema of now. Another process may have done so since its version was read."""
+    db.create_function("packed", 1, _packed, deterministic=True)
+    db.execute("begin immediate")
+    try:
+        if db.execute("pragma user_version").fetchone()[0] in _MIGRATED:
+            for statement in f"{_BEFORE_6} {_TABLES} {_SINCE_6} pragma user_version = {SCHEMA}".split(";"):
+                db.execute(statement)
+        db.execute("commit")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("rollback")
+        raise
+    return int(db.execute("pragma user_version").fetchone()[0])
+
+
+def _packed(digest: object) -> bytes | None:
+    """The bytes of an xxh3 that was kept as text; None for what is none."""
+    try:
+        data = bytes.fromhex(str(digest).removeprefix("xxh3:"))
+    except ValueError:
+        return None
+    return data if len(data) == 16 else None
 
 
 def _database(path: str) -> sqlite3.Connection:

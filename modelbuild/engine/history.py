@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Container, Iterable, Mapping
 
 from modelbuild.engine.action import Action
-from modelbuild.engine.database import Database
+from modelbuild.engine.database import Database, Statement
 
 
 class History:
@@ -25,8 +26,31 @@ class History:
 
     def remember(self, actions: Mapping[str, Action]) -> None:
         """Note what steps are now, by name."""
-        known = dict(self._database.rows("select step, digest from last where project = ?", (self._project,)))
+        known = self._known()
         new = [(step, action) for step, action in actions.items() if known.get(step) != action.digest]
         if new:
             rows = ((self._project, step, action.digest, action.encode()) for step, action in new)
-            self._database.change(("insert or replace into last values (?, ?, ?, ?)", rows))
+            self._database.change(
+                self._used(known[step] for step, _ in new if step in known),
+                ("insert or replace into last values (?, ?, ?, ?)", rows),
+            )
+
+    def retain(self, steps: Container[str]) -> None:
+        """Forget the steps that the project no longer has."""
+        gone = {step: digest for step, digest in self._known().items() if step not in steps}
+        rows = ((self._project, step) for step in gone)
+        self._database.change(self._used(gone.values()), ("delete from last where project = ? and step = ?", rows))
+
+    def _known(self) -> dict[str, str]:
+        """step -> the digest of its action"""
+        return dict(self._database.rows("select step, digest from last where project = ?", (self._project,)))
+
+    @staticmethod
+    def _used(actions: Iterable[str]) -> Statement:
+        """Note when the artifacts of actions that are no step's any more were last of use."""
+        now = time.time()
+        query = (
+            "insert into cost select artifact, 0, ? from action where digest = ? "
+            "on conflict (artifact) do update set used = excluded.used"
+        )
+        return query, ((now, digest) for digest in actions)

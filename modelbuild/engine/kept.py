@@ -25,6 +25,10 @@ class Kept:
         kept = checked(self._head(key) + b"\n" + value)
         self._database.change(("insert or replace into kept values (?, ?)", [(key, kept)]))
 
+    def drop(self, prefix: str) -> None:
+        """Forget the values of all keys that begin so."""
+        self._database.change(("delete from kept where substr(key, 1, ?) = ?", [(len(prefix), prefix)]))
+
     @staticmethod
     def _head(key: str) -> bytes:
         """What stands before a value: whose it is, and by which code."""

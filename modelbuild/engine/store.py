@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from modelbuild import digest as digests
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.database import Database, unusable
+from modelbuild.engine.notes import Notes
+from modelbuild.engine.tensor_index import forgetting
 from modelbuild.errors import Error
 from modelbuild.files import (
     TEMPORARY,
@@ -28,6 +30,9 @@ from modelbuild.files import (
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
+
+DAMAGED = "damaged"
+"""The folder of blobs that were set aside because their bytes were wrong."""
 
 ARTIFACT = re.compile("sha256[:-][0-9a-f]{64}")
 
@@ -49,7 +54,8 @@ class Store:
         self._made: dict[str, str] = {}
         self._unfinished: set[str] = set()
         self._refuse_models()
-        self.database = Database(root, [self._blobs], waiting)
+        self.notes = Notes(os.path.join(root, "notes"), self.temporary)
+        self.database = Database(root, [self._blobs, self.notes.folder], waiting)
 
     def _refuse_models(self) -> None:
         """Raise an Error where the cache would lie in a models folder: its blobs are somebody's models, not ours to drop."""
@@ -210,6 +216,8 @@ class Store:
         except FileNotFoundError:  # another build has moved it on, and noted where to
             return ""
         self._note(artifact, path, seen)
+        if not os.path.isfile(self._own_path(artifact)):
+            self.notes.placed(artifact, path)
         return seen
 
     def _note(self, artifact: str, path: str, seen: str) -> None:
@@ -223,27 +231,17 @@ class Store:
         with contextlib.suppress(OSError):
             os.unlink(self._own_path(artifact))
         self._made.pop(artifact, None)
-        self.database.change(
-            ("delete from tensor where blob = ?", [(artifact,)]), ("delete from place where blob = ?", [(artifact,)])
-        )
+        self.forget_all([artifact])
 
-    def evict(self, limit: int) -> int:
-        """Bring the store under `limit` bytes, least recently used artifacts first. Returns the bytes freed."""
-        # With a second link the bytes are a models folder's as well: dropping ours would free nothing.
-        own = {path: info for path, info in self._files().items() if info.st_nlink == 1}
-        total = sum(info.st_size for info in own.values())
-        if total <= limit:
-            return 0
-        known = self._known()
-        used = {path: max(own[path].st_atime, own[path].st_mtime) for path in own if _artifact(path) in known}
-        freed = 0
-        for path in sorted(used, key=used.__getitem__):
-            if total - freed <= limit:
-                break
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                freed += own[path].st_size
-        return freed
+    def forget_all(self, artifacts: Sequence[str]) -> None:
+        """Drop what is looked up through artifacts that are gone."""
+        self.notes.remove(artifacts)
+        rows = [(artifact,) for artifact in artifacts]
+        self.database.change(
+            *forgetting(artifacts),
+            ("delete from place where blob = ?", rows),
+            ("delete from cost where artifact = ?", rows),
+        )
 
     def contents(self) -> dict[str, os.stat_result]:
         """The files of the store's artifacts. A file that we do not know is not one of them, whatever its name."""
@@ -258,6 +256,19 @@ class Store:
             for name in os.listdir(self._blobs)
             if name not in known and not name.startswith((TEMPORARY, UNFINISHED))
         )
+
+    @property
+    def own_size(self) -> int:
+        """Bytes of the artifacts that take space of their own. With a second link they are a models folder's as well."""
+        return sum(info.st_size for info in self._files().values() if info.st_nlink == 1)
+
+    def aside(self) -> dict[str, os.stat_result]:
+        """The files that were set aside because they were damaged."""
+        with contextlib.suppress(OSError), os.scandir(os.path.join(self.root, DAMAGED)) as scan:
+            return {
+                entry.path: entry.stat(follow_symlinks=False) for entry in scan if entry.is_file(follow_symlinks=False)
+            }
+        return {}
 
     def _files(self) -> dict[str, os.stat_result]:
         found = {}
@@ -277,10 +288,11 @@ class Store:
         Returns how many artifacts could not be removed.
         """
         contents = self.contents()
+        self.notes.remove(self.notes.names())
         self.database.clear()
         clear_temporaries(self._blobs, UNFINISHED)
         left = 0
-        for path in contents:
+        for path in (*contents, *self.aside()):
             try:
                 os.unlink(path)
             except FileNotFoundError:

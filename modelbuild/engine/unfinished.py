@@ -82,7 +82,7 @@ class Unfinished(Temporary):
         """Leave the file for a later build, as far as it contains tensors. Never raises an OSError."""
         self._note()
         with contextlib.suppress(OSError, Error):
-            if end := self._cache.end(self._name):
+            if end := self._cache.index.end(self._name):
                 os.ftruncate(self._descriptor, end)
                 os.close(self._descriptor)
                 self._descriptor = -1

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelbuild import interrupt
+from modelbuild.engine import garbage
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
 from modelbuild.engine.graph import Graph, Output
@@ -53,7 +54,7 @@ def build(
             building.stamp(selection, done)
     if done.ran:
         with contextlib.suppress(OSError, Error):
-            session.store.evict(limit)
+            garbage.evict(session.store, limit)
     return done.errors
 
 

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from modelbuild.cli.arguments import common
-from modelbuild.cli.kinds import Count, Ftype, Pair, Size, Target, names, offered, targets
+from modelbuild.cli.kinds import Age, Count, Ftype, Pair, Size, Target, names, offered, targets
 from tests import checkpoints
 
 
@@ -72,3 +72,16 @@ def test_targets_of_the_project_are_offered_and_faults_stay_unseen(
     assert offered(ctx) == ["chat"]
     assert names(ctx, "group") == []
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30d", 2592000), ("12h", 43200), ("1.5h", 5400), ("90m", 5400), ("2w", 1209600), ("0s", 0)]
+)
+def test_ages(text: str, seconds: float) -> None:
+    assert Age()(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "30", "30 days", "-1d", "1e9d", "9" * 40 + "d", "٣d"])
+def test_what_is_no_age(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected a time such as 30d"):
+        Age()(text)

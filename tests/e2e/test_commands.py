@@ -108,6 +108,7 @@ def plain(text: str, project: Project) -> str:
     text = re.sub(r"xxh3:[0-9a-f]{32}", "xxh3:<digest>", text)
     text = re.sub(r"((?:sha256|xxh3):)[0-9a-f]{12}\b", r"\1<digest>", text)
     text = re.sub(r"  [0-9a-f]{12}  ", "  <model's id>  ", text)
+    text = re.sub(r"^(database|cache|both)  +[0-9.]+ [kM]B", r"\1  #", text, flags=re.MULTILINE)
     lines = text.split("\n")
     first = next((n for n, line in enumerate(lines) if line.startswith("run  ")), 0)
     last = first + next((n for n, line in enumerate(lines[first:]) if not line.startswith(("run  ", "built  "))), 0)
@@ -154,6 +155,15 @@ def golden(name: str, project: Project, *words: str, **env: str) -> None:
         ("clean_dry_run", ["clean", "-n"]),
         ("clean_stale_nothing", ["clean", "--stale"]),
         ("clean_cache_dry_run", ["clean", "--cache", "-n"]),
+        ("du", ["du"]),
+        ("du_one", ["du", "chat"]),
+        ("du_no_such_name", ["du", "cht"]),
+        ("gc_dry_run", ["gc", "-n"]),
+        ("gc_json", ["gc", "--json", "--dry-run", "--older-than", "0d"]),
+        ("gc_malformed_age", ["gc", "--older-than", "a month"]),
+        ("verify", ["verify"]),
+        ("verify_json", ["verify", "--json", "--dry-run"]),
+        ("foreign_prune", ["prune"]),
         ("unknown_target", ["chatt"]),
         ("unknown_targets", ["list", "x", "bose"]),
         ("unknown_row", ["base:q9"]),
@@ -249,6 +259,33 @@ def test_clean_cache_empties_the_cache_and_forgets_nothing_it_wrote(project: Pro
     code, _, err = run(project)
     assert code == 0 and "cached" not in err.splitlines()[-1]
     assert {path: path.read_bytes() for path in (project.folder / "out").rglob("*") if path.is_file()} == before
+
+
+def test_what_nothing_needs_is_removed_from_the_cache(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    assert run(project)[0] == 0
+    golden("gc_all_needed", project, "gc")
+    project.write("ModelBuild.toml", TOML.replace('["q8_0", "q4_K_M"]', '["q4_K_M"]'))
+    run(project, "clean", "--stale")
+    golden("gc_too_young", project, "gc")
+    golden("gc_would", project, "gc", "-n", "--older-than", "0d")
+    golden("gc", project, "gc", "--older-than", "0d")
+    golden("gc_above", project, "gc", "--max-size", "10kB")
+    golden("du_after_gc", project, "du")
+
+
+def test_a_damaged_blob_is_told_of_and_made_again(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    assert run(project)[0] == 0
+    blob = max((project.folder / "out/blobs").iterdir(), key=lambda path: path.stat().st_size)
+    with blob.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xa5")
+    golden("verify_damaged_dry_run", project, "verify", "-n")
+    golden("verify_damaged", project, "verify")
+    golden("verify_missing", project, "verify")
+    assert run(project)[0] == 0
+    golden("verify_rebuild", project, "verify", "--rebuild", "3")
 
 
 def test_an_installed_model_gets_another_name_and_is_removed(project: Project) -> None:
@@ -629,6 +666,10 @@ def test_commands_and_targets_complete(built: Project) -> None:
     assert complete(built, "--quantize", "q4_K_M", "graph", "--format", "") == ["text", "dot", "mermaid", "json"]
     assert complete(built, "--quantize", "Q4_k_m") == ["q4_K_M"]
     assert "--dry-run" in complete(built, "clean", "--")
+    assert complete(built, "ver") == ["verify"]
+    assert complete(built, "gc", "--older-than", "3") == ["30d"]
+    assert "--max-size" in complete(built, "gc", "--m")
+    assert "--rebuild" in complete(built, "verify", "--re")
     assert complete(built, "-C", "/nowhere", "show", "x") == []
     assert complete(built, "--vers") == ["--version"]
     assert complete(built, "--version") == ["--version"]

@@ -13,16 +13,17 @@ from modelbuild.engine.store import Store
 from tests.engine.toy import Toy, join, model
 
 ACTION = "sha256:" + "a" * 64
+KEY = "xxh3:" + "b" * 32
 
 
 def test_what_was_recorded_is_found(tmp_path: Path) -> None:
     cache = LocalCache(Store(str(tmp_path)))
     result = cache.store.put(b"one")
-    at = Range(result.artifact, 1, 2, "xxh3:0")
-    cache.record(ACTION, Made(result, (("key", at),)))
+    at = Range(result.artifact, 1, 2, "xxh3:" + "0" * 32)
+    cache.record(ACTION, Made(result, ((KEY, at),)))
     again = LocalCache(Store(str(tmp_path)))
     assert again.results([ACTION, "sha256:" + "b" * 64]) == {ACTION: result}
-    assert again.tensors(["key", "other"]) == {"key": at}
+    assert again.tensors([KEY, "xxh3:" + "c" * 32]) == {KEY: at}
 
 
 def test_an_artifact_that_went_is_not_at_hand_and_its_result_is_still_known(tmp_path: Path) -> None:
@@ -39,13 +40,13 @@ def test_an_artifact_that_went_is_not_at_hand_and_its_result_is_still_known(tmp_
 def test_altered_rows_are_none(tmp_path: Path) -> None:
     cache = LocalCache(Store(str(tmp_path)))
     result = cache.store.put(b"one")
-    cache.record(ACTION, Made(result, (("key", Range(result.artifact, 0, 3, "x")),)))
+    cache.record(ACTION, Made(result, ((KEY, Range(result.artifact, 0, 3, KEY)),)))
     cache.store.database.change(
         ("update action set size = 'many'", [()]),
         ("update tensor set offset = 'far'", [()]),
     )
     assert cache.results([ACTION]) == {}
-    assert cache.tensors(["key"]) == {}
+    assert cache.tensors([KEY]) == {}
 
 
 class Shared:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine import database
+from modelbuild.engine.action import Range
 from modelbuild.engine.database import Database
+from modelbuild.engine.tensor_index import TensorIndex
 from modelbuild.errors import Error
 
 KEEP = "insert or replace into kept values (?, ?)"
@@ -63,7 +65,7 @@ def test_a_new_database_appears_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "replace", replace)
     made = Database(str(tmp_path))
-    assert seen == [(False, 12, database.SCHEMA)]
+    assert seen == [(False, 15, database.SCHEMA)]
     assert made.rows("pragma journal_mode") == [("wal",)]
     made.close()
 
@@ -126,6 +128,33 @@ def test_older_database_loses_nothing(tmp_path: Path) -> None:
     opened = Database(str(tmp_path))
     assert values(opened) == [b"one"]
     assert opened.rows("select * from loose") == []
+
+
+OLD = """
+drop table tensor; drop table holder; drop table cost; drop table recalled;
+create table tensor (
+    key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
+) without rowid;
+create index tensor_blob on tensor (blob);
+pragma user_version = 5;
+"""
+
+
+def test_tensors_of_an_older_database_are_kept(tmp_path: Path) -> None:
+    Database(str(tmp_path)).close()
+    ours = {
+        f"xxh3:{number:032x}": Range(f"sha256:{number % 3:064x}", number, 7, f"xxh3:{number:032x}")
+        for number in range(50)
+    }
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+        db.executescript(OLD)
+        db.executemany("insert into tensor values (?, ?, ?, ?, ?)", [(key, *at) for key, at in ours.items()])
+        db.execute("insert into tensor values ('odd', 'sha256:0', 1, 2, 'x')")
+        db.commit()
+    opened = Database(str(tmp_path))
+    assert TensorIndex(opened).find([*ours, "xxh3:" + "f" * 32]) == ours
+    assert opened.rows("select count(*) from tensor") == [(50,)]
+    assert opened.rows("select name from sqlite_master where name = 'entry'") == []
 
 
 def test_failed_change_changes_nothing_and_keeps_its_reason(opened: Database) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild import files
-from modelbuild.engine import store
+from modelbuild.engine import garbage, store
 from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.store import Damaged, Store
@@ -46,7 +46,7 @@ def large(cache: Store) -> tuple[ActionResult, Path]:
 
 def test_contents_of_a_deleted_cache_are_none(cache: Store) -> None:
     shutil.rmtree(cache.root)
-    assert cache.evict(0) == 0
+    assert garbage.evict(cache, 0) == 0
     cache.clear()
     cache.drop_unfinished()
 
@@ -78,7 +78,7 @@ def test_only_what_the_database_knows_is_dropped(cache: Store) -> None:
     for name in theirs:
         (blobs / name).write_text("theirs")
     (blobs / "circle").symlink_to("circle")
-    assert cache.evict(0) == ours.size
+    assert garbage.evict(cache, 0) == ours.size
     assert {path.name for path in blobs.iterdir()} == {*theirs, "circle"}
     keep(cache, b"ours")
     assert len(cache.contents()) == 1
@@ -89,7 +89,7 @@ def test_only_what_the_database_knows_is_dropped(cache: Store) -> None:
 
 def test_what_a_killed_build_placed_is_known(cache: Store) -> None:
     result, path = large(cache)
-    assert cache.evict(0) == result.size
+    assert garbage.evict(cache, 0) == result.size
     assert not path.exists()
 
 

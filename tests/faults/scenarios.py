@@ -63,6 +63,8 @@ class Scenario(NamedTuple):
     text: str
     apart: bool = False
     """The models folder lies on another file system than the cache."""
+    damaged: bool = False
+    """The largest blob of the models folder, and what is linked to it, is damaged: the command finds it, and ends with 1."""
 
 
 _CALM = WEIGHTS.format(mood="calm")
@@ -78,6 +80,8 @@ SCENARIOS: Mapping[str, Scenario] = {
     "output": Scenario((), (OUTPUT.format(mood="calm"),), OUTPUT.replace('"q8_0"', '"q4_0"').format(mood="calm")),
     "hard": Scenario((), (), _HARD),
     "stale": Scenario(("clean", "--stale"), (_CALM + STALE, _CALM), _CALM),
+    "gc": Scenario(("gc", "--older-than", "0d"), (_CALM, EDITED.format(mood="quick")), EDITED.format(mood="quick")),
+    "verify": Scenario(("verify",), (_CALM,), _CALM, damaged=True),
 }
 
 
@@ -101,6 +105,8 @@ class Place:
         self._fresh_models = (elsewhere or folder) / "clean"
         self.output = folder / "output"
         self.dist = self.project / "dist"
+        self.damaged: str | None = None
+        """The blob that is damaged before the command: until the next build it may be wrong, or missing."""
         self.project.mkdir(parents=True)
         checkpoints.write(self.project / "weights", **CHECKPOINT)
         self.write(WEIGHTS.format(mood="warm"))
@@ -175,6 +181,12 @@ class Place:
             if done.code:
                 raise RuntimeError(f"the build before failed: {done.text}")
         self.write(self.scenario.text)
+        if self.scenario.damaged:
+            blob = max((self.models / "blobs").iterdir(), key=lambda path: path.stat().st_size)
+            self.damaged = blob.name
+            with open(blob, "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"\xa5")
 
     def end(self) -> None:
         shutil.rmtree(self.models, ignore_errors=True)

@@ -2,10 +2,11 @@
 
     python -m tests.faults.stress --seconds 600 --seed 3
 
-Run from the root of the repository. Two loops edit and build a project each, which share weights and texts; a third cleans;
-a fourth kills commands, or stops them for a while. Every few seconds all of them rest: then no manifest may name a missing
-or wrong blob, nothing foreign may lie there, the models of others stand as they stood, and one more build of each project
-leaves what clean builds leave. A command that nobody killed must have ended well. The exit code is 1 where that did not hold.
+Run from the root of the repository. Two loops edit and build a project each, which share weights and texts; a third cleans,
+collects garbage and verifies; a fourth kills commands, or stops them for a while. Every few seconds all of them rest: then no
+manifest may name a missing or wrong blob, nothing foreign may lie there, the models of others stand as they stood, and one more
+build of each project leaves what clean builds leave. A command that nobody killed must have ended well. The exit code is 1 where
+that did not hold.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ system = "{shared}"
 
 QUANTIZE = ("q8_0", "q4_0", "q5_0")
 SYSTEM = (SHARED, "You are stressed.")
+CARE = (
+    ("clean",),
+    ("clean", "--stale"),
+    ("clean", "--cache"),
+    ("gc", "--older-than", "0d", "--max-size", "0"),
+    ("verify",),
+)
 QUIET = 4.0
 """Seconds from one quiet moment to the next."""
 
@@ -125,7 +133,7 @@ class Stress:
                     self._edit(project)
                 self._command(project, self._words(project, "build", f"-j{self.random.choice((1, 2))}"))
         if "clean" not in self.running and self.random.random() < 0.05:
-            command = self.random.choices([("clean",), ("clean", "--stale"), ("clean", "--cache")], (5, 4, 1))[0]
+            command = self.random.choices(CARE, (5, 4, 1, 5, 5))[0]
             self._command("clean", self._words(self.random.choice(self.projects), *command))
 
     def _command(self, loop: str, words: list[str]) -> None:

@@ -36,7 +36,7 @@ def hold(tally: Tally, least: int) -> None:
 
 
 def test_a_sample_of_faults_loses_nothing(fast: Path) -> None:
-    hold(inject.run(Asked(("cold", "warm", "stale"), every=997), fast, jobs=1), least=len(FAULTS))
+    hold(inject.run(Asked(("cold", "warm", "stale", "gc", "verify"), every=997), fast, jobs=1), least=len(FAULTS))
 
 
 @pytest.mark.peer
