@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild import interrupt
 from modelbuild.cli.invocation import Invocation
+from modelbuild.cli.rounds import Teller
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
-from modelbuild.project.broken import Broken, told
-from modelbuild.session.watcher import Watcher, concerns
-from modelbuild.words import plural
+from modelbuild.observed import unchanged
+from modelbuild.project import lock
+from modelbuild.project.broken import told
+from modelbuild.session.obsolete import Obsolete, digest
+from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns
 
 if TYPE_CHECKING:
+    from modelbuild.cli.commands.build import Rebuild
     from modelbuild.engine.graph import Graph
     from modelbuild.session.file_events import Concern
-    from modelbuild.session.session import Session
+    from modelbuild.session.session import Selection, Session
     from modelbuild.session.settings import Settings
 
 
 PLANS = 3
-"""How often in a row to plan where each plan looks at something new."""
+"""How often in a row to plan where what a plan newly looked at has changed since."""
 
 
-def until_interrupted(
-    call: Invocation, targets: Sequence[str], build: Callable[[Invocation], object], poll: bool = False
-) -> int:
-    """Call `build` now and again whenever something that the targets are made of changes."""
+def until_interrupted(call: Invocation, rebuild: Rebuild, poll: bool = False) -> int:
+    """Build now, and again whenever something that the targets are made of changes."""
     settings = _settled(call.settings, call.session)
-    _refuse_unknown(call.session, targets)
+    _refuse_unknown(call.session, rebuild.targets)
     call.close()
     watcher = Watcher(poll=poll)
-    rounds = _Rounds(settings, call, watcher, targets, build)
-    try:
-        changed: set[str] = set()
-        while True:
-            rounds.build(changed)
-            rounds.tell()
-            changed = watcher.wait()
-    finally:
-        watcher.close()
+    with Teller(call.report) as teller:
+        rounds = _Rounds(settings, teller, watcher, rebuild)
+        try:
+            changed: set[str] = set()
+            while True:
+                rounds.build(changed)
+                teller.waiting(watcher.watched, watcher.polling, watcher.period)
+                changed = watcher.wait()
+        finally:
+            watcher.close()
 
 
 def _refuse_unknown(session: Session, targets: Sequence[str]) -> None:
@@ -60,27 +66,29 @@ def _settled(settings: Settings, session: Session) -> Settings:
     return settings._replace(folder=folder, file=file)
 
 
+class _Planned(NamedTuple):
+    """What the targets mean, and all that decides what a build of them makes and says."""
+
+    selection: Selection
+    graph: Graph
+    decides: Sequence[Any]
+    faults: Sequence[str]
+
+
 class _Rounds:
     """Builds of one project, one after the other."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        call: Invocation,
-        watcher: Watcher,
-        targets: Sequence[str],
-        build: Callable[[Invocation], object],
-    ) -> None:
+    def __init__(self, settings: Settings, teller: Teller, watcher: Watcher, rebuild: Rebuild) -> None:
         self._settings = settings
-        self._report = call.report
+        self._teller = teller
+        self._report = teller.report
         self._watcher = watcher
-        self._targets = targets
-        self._build = build
+        self._rebuild = rebuild
         self._started_in = os.getcwd()
         self._last: object = None
         self._faults: Sequence[str] = ()
         self._concerns: dict[str, Concern] = {}
-        self._told: str | None = None
+        self._superseded: float | None = None
 
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
@@ -88,22 +96,71 @@ class _Rounds:
         given = self._report.options
         call = Invocation(self._settings, self._report)
         self._report.options = given
+        self._report.begin()
+        begun = time.monotonic()
         try:
-            graph, broken = self._plan(call)
-            plan, faults = graph.encode(), [str(error) for error in told(broken)]
-            if plan != self._last or any(source.path in changed for source in graph.sources()):
-                self._last = plan
-                self._report.begin()
-                self._build(call)
-            elif faults != self._faults:
-                self._report.errors(told(broken))
-            self._faults = faults
+            self._build(call, changed)
+        except interrupt.Superseded:
+            # What was under way is not made; nor is what changed just now.
+            self._last = None
+            self._teller.superseded()
+            if self._superseded is None or time.monotonic() - begun > PATIENCE:
+                self._superseded = begun
         except (Error, Errors) as error:
-            if str(error) != self._last:
-                self._last = str(error)
-                self._report.errors(error.errors)
+            if str(error) == self._last or self._goes_on(changed):
+                return
+            self._last = str(error)
+            self._begin()
+            self._report.errors(error.errors)
+        else:
+            self._superseded = None
         finally:
             call.close()
+
+    def _build(self, call: Invocation, changed: Collection[str]) -> None:
+        planned = self._plan(call)
+        if planned.decides == self._last and not any(source.path in changed for source in planned.graph.sources()):
+            if planned.faults != self._faults and not self._goes_on(changed):
+                self._faults = planned.faults
+                self._begin()
+                self._report.errors(told(planned.selection.broken))
+            elif any(self._concerns.get(path) == "file" for path in changed):
+                self._begin(nothing=True)
+            return
+        if planned.faults != self._faults and self._goes_on(changed):
+            return
+        first = self._last is None and not changed
+        self._begin()
+        if first and self._rebuild.is_done(call):
+            self._last = planned.decides
+            return
+        if call.session.outside or any(each.wanted for each in planned.selection.broken):
+            planned = self._fetched(call)
+        with self._guarded(call.session):
+            self._rebuild.build(call, planned.selection)
+        self._last, self._faults = planned.decides, planned.faults
+
+    def _begin(self, *, nothing: bool = False) -> None:
+        self._teller.begin(self._watcher.told, nothing=nothing)
+
+    def _goes_on(self, changed: Collection[str]) -> bool:
+        """Whether more changes: half of a change is likely to be a fault that is over with the other half."""
+        return bool(changed) and bool(self._watcher.look(QUIET) - self._watcher.restless)
+
+    def _guarded(self, session: Session, *passing: str) -> AbstractContextManager[object]:
+        """What ends a build that is obsolete; not one that follows others which were ended, for as long as patience lasts."""
+        if self._superseded is not None and time.monotonic() - self._superseded > PATIENCE:
+            return nullcontext()
+        return Obsolete(self._watcher, session.looks(), self._watcher.restless.union(passing))
+
+    def _fetched(self, call: Invocation) -> _Planned:
+        """Bring here what is needed of elsewhere. Then the plan is another one."""
+        session = call.session
+        with self._guarded(session, *filter(None, [lock.path(session.file)])):
+            self._rebuild.fetch(call)
+        planned = self._planned(call)
+        self._watch(session, planned.graph)
+        return planned
 
     def _stand(self) -> None:
         """Stand in the folder that the command was started in: it may have been removed, and made again."""
@@ -114,16 +171,12 @@ class _Rounds:
             except OSError:
                 folder = os.path.dirname(folder)
 
-    def _plan(self, call: Invocation) -> tuple[Graph, Sequence[Broken]]:
-        """What the targets need, and what of them is broken.
-
-        Planned again until all that was looked at is watched: what changed in between would be missed.
-        """
+    def _plan(self, call: Invocation) -> _Planned:
+        """Plan until all that was looked at is watched and was not changed before it was: that would be missed."""
         file = os.path.join(self._settings.folder, str(self._settings.file))
         for _ in range(PLANS):
             call.close()
-            graph: Graph | None = None
-            broken: Sequence[Broken] = ()
+            planned: _Planned | None = None
             fault: Error | Errors | None = None
             session: Session | None = None
             try:
@@ -133,39 +186,42 @@ class _Rounds:
                         "the project file was removed", path=path, hint="the next build starts when it exists again"
                     )
                 session = call.session
-                selection = session.select(self._targets)
-                graph, broken = session.graph.select(selection.outputs), selection.broken
+                planned = self._planned(call)
             except (Error, Errors) as error:
                 fault = error
             except OSError as error:
                 if error.filename is None:  # a stream's
                     raise
                 fault = Error(reason(error), path=str(error.filename))
-            looks = session.looks() if session is not None else ()
-            sources = [source.path for source in graph.sources()] if graph is not None else ()
-            found: dict[str, Concern] = {file: "file", **concerns(looks, sources)}
-            if fault is None:
-                self._concerns = found
-            else:
-                # A plan that failed need not have come to what it hangs on.
-                found = self._concerns | found
-            if not self._watcher.watch(found):
+            if not self._watch(session, planned.graph if planned is not None else None, {file: "file"}):
                 break
         if fault is not None:
             raise fault
-        assert graph is not None
-        return graph, broken
+        assert planned is not None
+        return planned
 
-    def tell(self) -> None:
-        """Say how changes are noticed: once, and again where that changes."""
-        watcher = self._watcher
-        if watcher.polling is None:
-            how = f"watching {plural(watcher.watched, 'folder')}"
+    def _planned(self, call: Invocation) -> _Planned:
+        session = call.session
+        selection = self._rebuild.select(call)
+        graph = session.graph.select(selection.outputs)
+        faults = [str(error) for error in told(selection.broken)]
+        decides = [graph.steps, graph.outputs, session.libraries()[0].root, list(map(str, session.warnings))]
+        return _Planned(selection, graph, decides, faults)
+
+    def _watch(self, session: Session | None, graph: Graph | None, more: Mapping[str, Concern] = {}) -> bool:
+        """Watch what a plan looked at, and what its graph reads. Returns whether it may have changed before it was watched."""
+        looks = session.looks() if session is not None else ()
+        found = {**more, **concerns(looks, [source.path for source in graph.sources()] if graph is not None else ())}
+        if graph is not None:
+            self._concerns = found
         else:
-            how = f"watching by polling every {watcher.period:.0f} s"
-            how += f": {watcher.polling}" if watcher.polling else ""
-        if self._told is None:
-            self._report.note(f"{how}; Ctrl-C ends it")
-        elif watcher.polling is not None and watcher.polling != self._told:
-            self._report.note(how)
-        self._told = watcher.polling or ""
+            # A plan that failed need not have come to what it hangs on.
+            found = self._concerns | found
+        new = set(self._watcher.watch(found))
+        if not new or session is None:
+            return bool(new)
+        if not unchanged((look for look in looks if look[1] in new), digest):
+            return True
+        texts = [each for each in graph.sources() if each.path in new and not each.is_weights] if graph else []
+        fresh = session.new_sources()
+        return any(fresh.digest(source) != session.sources.digest(source) for source in texts)

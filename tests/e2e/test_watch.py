@@ -234,15 +234,14 @@ def test_the_target_of_a_link_is_watched_also_another_one(tmp_path: Path) -> Non
 
 WITHOUT_EVENTS = """
 import errno, os, sys
-import watchdog.observers
-
-class Observer(watchdog.observers.Observer):
-    def schedule(self, *args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-watchdog.observers.Observer = Observer
-from modelbuild.session import watcher
 from modelbuild.cli.main import main
+from modelbuild.session import watcher
+from modelbuild.session.inotify import INotify
+
+def refuse(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+INotify.add_watch = refuse
 watcher.PERIOD = 1.0
 sys.exit(main(sys.argv[1:]))
 """

@@ -98,16 +98,36 @@ def run(call: Invocation, **given: Any) -> int:
         return _watch(call, asked)
     with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
         try:
-            return _run(used, asked, despite_broken=asked.keep_going)
+            return _run(used, asked)
         except (Error, Errors) as fault:
             if asked.targets and (misplaced := _foreign(used, asked.targets)):
                 raise misplaced from None
             raise fault
 
 
-def rebuild(call: Invocation, **given: Any) -> int:
-    """Build for a watch: broken models are shown below, and do not stop the others."""
-    return _run(call, Request(**given), despite_broken=True)
+class Rebuild:
+    """What a watch does in each of its rounds. Broken models do not stop the others."""
+
+    def __init__(self, asked: Request) -> None:
+        self.targets = asked.targets
+        self._asked = asked
+
+    def select(self, call: Invocation) -> Selection:
+        """What the targets mean now."""
+        return _select(call, self.targets, _into(call, self._asked.output))
+
+    def is_done(self, call: Invocation) -> bool:
+        """Say that there is nothing to do where a stat of everything tells so."""
+        return not self._asked.force and _is_done(call, self._asked, _into(call, self._asked.output))
+
+    def fetch(self, call: Invocation) -> None:
+        """Bring here what is needed of elsewhere."""
+        fetch(call, partial(_select, call, self.targets), force=self._asked.force)
+
+    def build(self, call: Invocation, selection: Selection) -> None:
+        """Build what was selected."""
+        _warn(call, selection)
+        built(call, selection, self._asked.options())
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -125,30 +145,22 @@ def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
         return Errors([error, *faults.errors])
 
 
-def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
-    session, report = call.session, call.report
+def _run(call: Invocation, asked: Request) -> int:
     into = _into(call, asked.output)
-    if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets, into)
-        if stamp is not None:
-            report.note(nothing_to_do(stamp.models, report.seconds))
-            return GOOD
-    from modelbuild.session import naming
+    if not (asked.dry_run or asked.force) and _is_done(call, asked, into):
+        return GOOD
 
     verb = "would be" if asked.dry_run else "was"
     chosen = _select(call, asked.targets)
-    if wrong(chosen.broken) and not despite_broken:
+    if wrong(chosen.broken) and not asked.keep_going:
         # Before anything is fetched.
         return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
     if not asked.dry_run:
         fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets, into)
-    if selection.broken and not (despite_broken or asked.dry_run):
+    if selection.broken and not (asked.keep_going or asked.dry_run):
         return _refuse(call, selection, verb)
-    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
-        report.warning(warning)
-    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
-        report.note(f"broken, and not needed here: {listed(others)}")
+    _warn(call, selection)
     if asked.dry_run:
         from modelbuild.cli import dry_run
 
@@ -156,12 +168,31 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     return built(call, selection, asked.options())
 
 
+def _is_done(call: Invocation, asked: Request, into: str | None) -> bool:
+    """Whether a stat of everything tells that there is nothing to do; then that is said."""
+    report = call.report
+    stamp = None if report.as_json or report.verbose else call.session.up_to_date(asked.targets, into)
+    if stamp is not None:
+        report.note(nothing_to_do(stamp.models, report.seconds))
+    return stamp is not None
+
+
+def _warn(call: Invocation, selection: Selection) -> None:
+    from modelbuild.session import naming
+
+    session, report = call.session, call.report
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
+        report.warning(warning)
+    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
+        report.note(f"broken, and not needed here: {listed(others)}")
+
+
 def _watch(call: Invocation, asked: Request) -> int:
     if asked.dry_run:
         raise Error("--dry-run and --watch cannot be used together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
-    return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
+    return until_interrupted(call, Rebuild(asked))
 
 
 def _send(call: Invocation, asked: Request) -> int:
