@@ -100,13 +100,17 @@ class _Planner:
         self._open: list[Variant] = []
         self.prompts = Prompts()
         self.outside: dict[str, Outside] = {}
-        self._used: set[tuple[str, str]] = set()
+        self._used: dict[str, set[str]] = {}
 
     @cached_property
     def _adapters(self) -> Adapters:
         from modelbuild.plan.adapters import Adapters
 
         return Adapters(self._observed, self._weights, self._declared)
+
+    @cached_property
+    def _operations(self) -> dict[str, int] | None:
+        return operations.versions() or None
 
     @property
     def warnings(self) -> list[Error]:
@@ -189,7 +193,7 @@ class _Planner:
             }
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
-        self._bases.warnings += unused.keys(variant, {key for label, key in self._used if label == variant.label})
+        self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
         said = "template" in variant.cleared or variant.string("template") is not None
         base = base._replace(bare=None, derived=None) if said else base
         return base._replace(layers=tuple(layers), parameters=merged, config=given)
@@ -221,7 +225,7 @@ class _Planner:
 
     def _as_it_is(self, variant: Variant, media_type: str, what: str, path: str, checked: Refs = ()) -> LayerStep:
         """The layer of a file; what is wrong with it is found by the step whose recipe is `checked`."""
-        self._used.add((variant.label, "link"))
+        self._used.setdefault(variant.label, set()).add("link")
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
         inputs = [("file", Source(path, "gguf")), *checked]
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
@@ -231,7 +235,7 @@ class _Planner:
 
     def _of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=operations.versions() or None)
+        values = layer.Parameters(operations=self._operations)
         return self._declared.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
@@ -249,7 +253,7 @@ class _Planner:
         recipe, file = self._adapters.layer(variant, base, adapter)
         if file is not None:
             return self._as_it_is(variant, media.ADAPTER, "adapter", file.path, [("recipe", recipe)])
-        self._used.add((variant.label, "outtype"))
+        self._used.setdefault(variant.label, set()).add("outtype")
         return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", recipe))
 
     # What is done to the weights
@@ -318,7 +322,7 @@ class _Planner:
                 return self._imported(variant, files)
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
-        self._used.add((variant.label, "outtype"))
+        self._used.setdefault(variant.label, set()).add("outtype")
         values = convert.Parameters(
             folder=folder.name,
             outtype=variant.string("outtype") or "source",
