@@ -51,7 +51,8 @@ def table(what: str, variant: Variant) -> str:
 
 def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
     """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique."""
-    wishes = {key: _wishes(key, declared, asked) for key in declared}
+    said: dict[str, str | None] = {}
+    wishes = {key: _wishes(key, declared, asked, said) for key in declared}
     found: dict[str, str] = {}
     rest = list(declared)
     while rest:
@@ -74,12 +75,14 @@ def _numbered(name: str, taken: Collection[str]) -> str:
     return name if name not in taken else next(f"{name}-{n}" for n in count(2) if f"{name}-{n}" not in taken)
 
 
-def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> list[str]:
-    """What a step may be called, the best first."""
+def _wishes(
+    key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked], types: dict[str, str | None]
+) -> list[str]:
+    """What a step may be called, the best first; `types` keeps what `type_of` has told."""
     what, variants = asked[key].what, _first(asked[key].variants)
     labels = list(dict.fromkeys(variant.label for variant in variants))
     models = list(dict.fromkeys(variant.model for variant in variants))
-    quant = _type(key, declared, asked) if what in _OF_ROWS else None
+    quant = type_of(key, declared, asked, types) if what in _OF_ROWS and len(labels) > 1 else None
     if len(labels) == 1:
         owners = labels if what in _OF_ROWS else [*models, *labels]
     elif len(models) == 1:
@@ -92,23 +95,32 @@ def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) 
 
 def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
     """The variants without those that are based on another of them."""
+    if len(variants) == 1:
+        return variants
     own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
     return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
 
 
-def _type(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> str | None:
-    """The type or mix that the recipe of a step is quantized to; None where nobody asked for one."""
-    kind = steps.kind_of(quantize)
-    while declared[key].kind != kind:
+def type_of(
+    key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked], known: dict[str, str | None]
+) -> str | None:
+    """The type or mix that the recipe of a step is quantized to; None where nobody asked for one. `known` keeps the answers."""
+    kind, passed = steps.kind_of(quantize), []
+    while key not in known and declared[key].kind != kind:
+        passed.append(key)
         before = next(
             (ref for role, ref in declared[key].inputs if role in ("recipe", "config") and isinstance(ref, str)), None
         )
         if before is None:
-            return None
+            known[key] = None
+            break
         key = before
-    said = {variant.quantize for variant in asked[key].variants}
-    values: quantize.Parameters = json.loads(declared[key].parameters)
-    return said.pop() if len(said) == 1 else values["ftype"]
+    if key not in known:
+        said = {variant.quantize for variant in asked[key].variants}
+        values: quantize.Parameters = json.loads(declared[key].parameters)
+        known[key] = said.pop() if len(said) == 1 else values["ftype"]
+    known.update(dict.fromkeys(passed, known[key]))
+    return known[key]
 
 
 def _base(variants: Sequence[Variant]) -> str:
