@@ -49,12 +49,21 @@ def table(what: str, variant: Variant) -> str:
     return variant.model
 
 
-def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
-    """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique."""
-    said: dict[str, str | None] = {}
-    wishes = {key: _wishes(key, declared, asked, said) for key in declared}
+def names(
+    declared: Mapping[str, Step],
+    asked: Mapping[str, Asked],
+    only: Collection[str] | None = None,
+    types: Mapping[str, str | None] | None = None,
+) -> dict[str, str]:
+    """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique.
+
+    only   the steps to be named, where the others have their names
+    types  what `type_of` told of these
+    """
+    said = dict(types or {})
+    wishes = {key: _wishes(key, declared, asked, said) for key in (declared if only is None else only)}
     found: dict[str, str] = {}
-    rest = list(declared)
+    rest = list(wishes)
     while rest:
         wanted = Counter(wishes[key][0] for key in rest)
         taken, again = set(found.values()), []
@@ -88,9 +97,14 @@ def _wishes(
     elif len(models) == 1:
         owners = [f"{models[0]}:{quant}", *models] if quant else models
     else:
-        base = asked[key].table or _base(variants)
+        base = owner(key, asked)
         owners = [f"{base}:{quant}" if quant else base]
     return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
+
+
+def owner(key: str, asked: Mapping[str, Asked]) -> str:
+    """The table or base that a step of several models is named after."""
+    return asked[key].table or _base(_first(asked[key].variants))
 
 
 def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
