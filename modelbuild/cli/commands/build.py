@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from modelbuild.engine.build import BuildOptions, Event
     from modelbuild.session.session import Selection
+    from modelbuild.session.stamp import Changes, Stamp
 
 
 MOST_JOBS = 256
@@ -129,10 +130,14 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     session, report = call.session, call.report
     into = _into(call, asked.output)
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets, into)
-        if stamp is not None:
-            report.note(nothing_to_do(stamp.models, report.seconds))
-            return GOOD
+        stamp = session.last_stamp(asked.targets, into)
+        changes = stamp.changes() if stamp is not None else None
+        if stamp is not None and changes is not None:
+            if not any(changes):
+                report.note(nothing_to_do(stamp.models, report.seconds))
+                return GOOD
+            if into is None and (code := _edited(call, asked, stamp, changes)) is not None:
+                return code
     from modelbuild.session import naming
 
     verb = "would be" if asked.dry_run else "was"
@@ -153,6 +158,19 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
         from modelbuild.cli import dry_run
 
         return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
+    return built(call, selection, asked.options())
+
+
+def _edited(call: Invocation, asked: Request, stamp: Stamp, changes: Changes) -> int | None:
+    """Build only what changes since the last build reach; None where that cannot be told."""
+    from modelbuild.session import edited, naming
+
+    session = call.session
+    selection = edited.selection(session, asked.targets, stamp, changes)
+    if selection is None:
+        return None
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
+        call.report.warning(warning)
     return built(call, selection, asked.options())
 
 
@@ -271,7 +289,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
+    others = selection.edit.stamp.models - len(names) if selection.edit else 0
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
