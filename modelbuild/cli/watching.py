@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import Invocation
 from modelbuild.cli.rounds import Teller
+from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
 from modelbuild.observed import unchanged
@@ -85,10 +86,13 @@ class _Rounds:
         self._watcher = watcher
         self._rebuild = rebuild
         self._started_in = os.getcwd()
+        self._file = os.path.join(settings.folder, str(settings.file))
         self._last: object = None
         self._faults: Sequence[str] = ()
         self._concerns: dict[str, Concern] = {}
         self._superseded: float | None = None
+        self._is_sound = False
+        """Whether all that was asked for stands as the last build left it."""
 
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
@@ -102,7 +106,7 @@ class _Rounds:
             self._build(call, changed)
         except interrupt.Superseded:
             # What was under way is not made; nor is what changed just now.
-            self._last = None
+            self._last, self._is_sound = None, False
             self._teller.superseded()
             if self._superseded is None or time.monotonic() - begun > PATIENCE:
                 self._superseded = begun
@@ -118,6 +122,9 @@ class _Rounds:
             call.close()
 
     def _build(self, call: Invocation, changed: Collection[str]) -> None:
+        if changed and self._is_sound and self._edited(call):
+            return
+        self._is_sound = False
         planned = self._plan(call)
         if planned.decides == self._last and not any(source.path in changed for source in planned.graph.sources()):
             if planned.faults != self._faults and not self._goes_on(changed):
@@ -129,16 +136,37 @@ class _Rounds:
             return
         if planned.faults != self._faults and self._goes_on(changed):
             return
-        first = self._last is None and not changed
         self._begin()
-        if first and self._rebuild.is_done(call):
-            self._last = planned.decides
-            return
-        if call.session.outside or any(each.wanted for each in planned.selection.broken):
-            planned = self._fetched(call)
-        with self._guarded(call.session):
-            self._rebuild.build(call, planned.selection)
+        edit = self._rebuild.edit(call) if not changed and self._last is None else None
+        if edit is not None and edit.edit is not None and not edit.outputs:
+            self._report.note(nothing_to_do(edit.edit.others, self._report.seconds))
+            self._is_sound = True
+        else:
+            if call.session.outside or any(each.wanted for each in planned.selection.broken):
+                planned = self._fetched(call)
+            with self._guarded(call.session):
+                self._is_sound = self._rebuild.build(call, planned.selection)
         self._last, self._faults = planned.decides, planned.faults
+
+    def _edited(self, call: Invocation) -> bool:
+        """Build what an edit reaches, of a project that was whole before it; False where all is to be planned."""
+        if not os.path.lexists(self._file):
+            return False
+        edit, session = self._rebuild.edit(call), call.session
+        if edit is None:
+            return False
+        sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
+        new = concerns(session.looks() if edit.outputs else (), sources)
+        self._concerns |= new
+        if self._may_differ(session, self._watcher.watch_more(new)):
+            return False
+        self._begin(nothing=not edit.outputs)
+        if edit.outputs:
+            # All is compared with the last plan again when all is planned again.
+            self._last = None
+            with self._guarded(session):
+                self._is_sound = self._rebuild.build(call, edit)
+        return True
 
     def _begin(self, *, nothing: bool = False) -> None:
         self._teller.begin(self._watcher.told, nothing=nothing)
@@ -173,15 +201,14 @@ class _Rounds:
 
     def _plan(self, call: Invocation) -> _Planned:
         """Plan until all that was looked at is watched and was not changed before it was: that would be missed."""
-        file = os.path.join(self._settings.folder, str(self._settings.file))
         for _ in range(PLANS):
             call.close()
             planned: _Planned | None = None
             fault: Error | Errors | None = None
             session: Session | None = None
             try:
-                if not os.path.lexists(file):
-                    path = os.path.realpath(file)
+                if not os.path.lexists(self._file):
+                    path = os.path.realpath(self._file)
                     raise Error(
                         "the project file was removed", path=path, hint="the next build starts when it exists again"
                     )
@@ -193,7 +220,7 @@ class _Rounds:
                 if error.filename is None:  # a stream's
                     raise
                 fault = Error(reason(error), path=str(error.filename))
-            if not self._watch(session, planned.graph if planned is not None else None, {file: "file"}):
+            if not self._watch(session, planned.graph if planned is not None else None):
                 break
         if fault is not None:
             raise fault
@@ -208,20 +235,26 @@ class _Rounds:
         decides = [graph.steps, graph.outputs, session.libraries()[0].root, list(map(str, session.warnings))]
         return _Planned(selection, graph, decides, faults)
 
-    def _watch(self, session: Session | None, graph: Graph | None, more: Mapping[str, Concern] = {}) -> bool:
+    def _watch(self, session: Session | None, graph: Graph | None) -> bool:
         """Watch what a plan looked at, and what its graph reads. Returns whether it may have changed before it was watched."""
         looks = session.looks() if session is not None else ()
-        found = {**more, **concerns(looks, [source.path for source in graph.sources()] if graph is not None else ())}
+        sources = [source.path for source in graph.sources()] if graph is not None else ()
+        found: dict[str, Concern] = {self._file: "file", **concerns(looks, sources)}
         if graph is not None:
             self._concerns = found
         else:
             # A plan that failed need not have come to what it hangs on.
             found = self._concerns | found
-        new = set(self._watcher.watch(found))
-        if not new or session is None:
-            return bool(new)
-        if not unchanged((look for look in looks if look[1] in new), digest):
+        new = self._watcher.watch(found)
+        return bool(new) if session is None else self._may_differ(session, new, graph)
+
+    def _may_differ(self, session: Session, new: Sequence[str], graph: Graph | None = None) -> bool:
+        """Whether some paths, which are watched from now on, are not as they were when they were looked at."""
+        paths = set(new)
+        if not paths:
+            return False
+        if not unchanged((look for look in session.looks() if look[1] in paths), digest):
             return True
-        texts = [each for each in graph.sources() if each.path in new and not each.is_weights] if graph else []
+        texts = [each for each in graph.sources() if each.path in paths and not each.is_weights] if graph else []
         fresh = session.new_sources()
         return any(fresh.digest(source) != session.sources.digest(source) for source in texts)

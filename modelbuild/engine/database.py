@@ -18,7 +18,7 @@ from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder
 T = TypeVar("T")
 
 NAME = "state.sqlite"
-SCHEMA = 5
+SCHEMA = 6
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -40,6 +40,8 @@ create table if not exists file (
 create table if not exists survey (digest text primary key, detail blob not null);
 create table if not exists place (blob text, path text, stat text not null, primary key (blob, path)) without rowid;
 create table if not exists kept (key text primary key, value blob not null);
+create table if not exists part (key text, name text, value blob not null, primary key (key, name));
+create table if not exists mark (key text, mark text, name text, primary key (key, mark, name)) without rowid;
 create table if not exists wrote (
     folder text, name text, project text not null, manifest text not null, primary key (folder, name)
 ) without rowid;
@@ -50,10 +52,10 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
+_CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "part", "mark", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3, 4)
+_MIGRATED = (2, 3, 4, 5)
 """Older schemas that lack tables alone."""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")

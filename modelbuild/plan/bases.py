@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error
@@ -15,7 +15,7 @@ from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside
-from modelbuild.project.project import Project, is_shared
+from modelbuild.project.project import is_shared
 from modelbuild.project.variant import From, Variant
 
 
@@ -26,11 +26,19 @@ class Candidates(NamedTuple):
     variants: tuple[Variant | Broken, ...]
 
 
+class Names(Protocol):
+    """Knows the names of a project, as `Project` does."""
+
+    def candidates(self, text: str) -> tuple[Variant | Broken, ...]: ...
+
+    def misspelled(self, text: str) -> str | None: ...
+
+
 class Bases:
     """Says what the FROM lines of a variant mean. `warnings` are of lines that count for nothing."""
 
     def __init__(
-        self, project: Project, observed: Observed, weights: WeightsReader, models: PulledModels, hub: Hub
+        self, project: Names, observed: Observed, weights: WeightsReader, models: PulledModels, hub: Hub
     ) -> None:
         self._project = project
         self._observed = observed
@@ -38,6 +46,8 @@ class Bases:
         self._models = models
         self._hub = hub
         self.warnings: list[Error] = []
+        self.meant: dict[str, tuple[Variant | Broken, ...]] = {}
+        """What texts of FROM were found to mean in this project."""
 
     def base(self, variant: Variant) -> Weights | Candidates | Pulled | Downloaded:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
@@ -79,7 +89,7 @@ class Bases:
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")
-        if bare and self._project.candidates(line.text):
+        if bare and self._candidates(line.text):
             raise line.place.error(
                 f"'{line.text}' is both a {kind} here and a model of this project",
                 hint=f"write FROM ./{line.text} for the {kind}; to use the model, rename one of them",
@@ -88,7 +98,7 @@ class Bases:
 
     def _is_model(self, text: str) -> bool:
         name = _name(text)
-        return bool(self._project.candidates(text)) or (name is not None and self._models.knows(name))
+        return bool(self._candidates(text)) or (name is not None and self._models.knows(name))
 
     def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
@@ -101,7 +111,7 @@ class Bases:
                 f"'pre' is for weights, but '{variant.label}' is FROM a model",
                 hint=f"set it where '{line.text}' is declared",
             )
-        candidates = self._project.candidates(line.text)
+        candidates = self._candidates(line.text)
         others = tuple(each for each in candidates if each.label != variant.label)
         if others:
             return Candidates(line, others)
@@ -111,6 +121,10 @@ class Bases:
                 hint="FROM must name a folder of weights, a GGUF file or another model",
             )
         return self._outside(line)
+
+    def _candidates(self, text: str) -> tuple[Variant | Broken, ...]:
+        found = self.meant[text] = self._project.candidates(text)
+        return found
 
     def _outside(self, line: From) -> Pulled | Downloaded:
         """A model or a checkpoint that is not of this project. Raises NotPulled for one that a build has to fetch."""

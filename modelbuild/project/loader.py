@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
@@ -20,7 +20,7 @@ from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place, part
 from modelbuild.project.models import Laid, Models
 from modelbuild.project.overrides import Overrides
-from modelbuild.project.project import Project
+from modelbuild.project.project import Origin, Project
 from modelbuild.project.row import Surroundings
 from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
@@ -56,14 +56,79 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
     models = Models(declared, found, texts)
-    variants, guessed = _variants(models, declared, given, namespace, texts)
+    variants, guessed, origins = _variants(models, declared, given, namespace, texts)
     targets = _targets(declared, _sorted_out(models, variants, guessed, declared))
     name = declared.string(declared.table("project"), "name", top.at("project"))
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
-    return Project(texts.root, file, name or None, namespace, folder, targets, warnings)
+    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, origins)
+
+
+class Part(NamedTuple):
+    """Some models of a project that are right in themselves: their variants, and of each model what decides them."""
+
+    variants: Sequence[Variant]
+    origins: Mapping[str, Origin]
+
+
+def load_part(
+    file: str,
+    wanted: Collection[str],
+    found: Mapping[str, str],
+    *,
+    observed: Observed,
+    keep: Keep,
+    given: Overrides,
+) -> Part | None:
+    """Some models of a ModelBuild.toml that was loaded before; None where anything is wrong with it, or with them.
+
+    found  model -> Modelfile that was found for it: of the wanted models, and of those that they extend
+    """
+    problems = Problems()
+    texts = Texts(os.path.dirname(file), observed, problems)
+    data, shown = texts.read(file), texts.shown(file)
+    top = Place(shown, _decoded(data, shown))
+    declared = toml.read(top, given, observed, keep, problems)
+    if declared is None:
+        return None
+    texts.parse_all(found.values(), top.at("project"))
+    models = Models(declared, found, texts)
+    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, problems)
+    around = Surroundings(texts, declared.vars, _namespace(declared), custom, {})
+    expanded = [*_expanded(models, around, given, problems, wanted)]
+    if problems or not all(each.laid.is_all and each.variants for each in expanded):
+        return None
+    origins = {each.laid.model: _origin(each, models, texts) for each in expanded}
+    return Part([variant for each in expanded for variant in each.variants], origins)
+
+
+class _Expanded(NamedTuple):
+    """A model, its variants, and what was said of it while they were made."""
+
+    laid: Laid
+    variants: Sequence[Variant]
+    warnings: Sequence[Error]
+
+
+def _expanded(
+    models: Models, around: Surroundings, given: Overrides, problems: Problems, only: Collection[str] | None = None
+) -> Iterator[_Expanded]:
+    before = len(problems.warnings)
+    for laid in models.laid(given, problems, only):
+        made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+        yield _Expanded(laid, made, problems.warnings[before:])
+        before = len(problems.warnings)
+
+
+def _origin(expanded: _Expanded, models: Models, texts: Texts) -> Origin:
+    model = expanded.laid.model
+    found = {each: models.found[each] for each in models.chain(model) if each in models.found}
+    modelfiles = {each.modelfile.path: each.modelfile for each in expanded.variants if each.modelfile}
+    files = [os.path.normpath(os.path.join(texts.root, path)) for path in modelfiles]
+    said = (*expanded.warnings, *chain.from_iterable(each.warnings for each in modelfiles.values()))
+    return Origin(found, [path for path in files if path not in texts.plain()], once(said))
 
 
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
@@ -110,8 +175,8 @@ def _namespace(declared: Toml) -> str | None:
 
 def _variants(
     models: Models, declared: Toml, given: Overrides, namespace: str | None, texts: Texts
-) -> tuple[list[Variant], dict[str, set[str]]]:
-    """All variants, and what the models may be called whose variants cannot be told."""
+) -> tuple[list[Variant], dict[str, set[str]], dict[str, Origin]]:
+    """All variants, what the models may be called whose variants cannot be told, and what decides the others."""
     problems = declared.problems
     wrong = Problems()
     custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, wrong)
@@ -121,10 +186,12 @@ def _variants(
     around = Surroundings(texts, declared.vars, namespace, custom, faults)
     variants: list[Variant] = []
     guessed: dict[str, set[str]] = {}
-    for laid in models.laid(given, problems):
-        made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+    whole: list[_Expanded] = []
+    for each in _expanded(models, around, given, problems):
+        laid, made, _ = each
         if laid.is_all:
             variants += made
+            whole.append(each)
         if not made or not laid.is_all:
             # Whatever else is FROM it by one of these words must not find what was built of it before.
             guessed[laid.model] = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
@@ -139,7 +206,7 @@ def _variants(
     expansion.check_names(variants, problems)
     outputs.check(variants, problems)
     pushes.check(variants, problems)
-    return variants, guessed
+    return variants, guessed, {each.laid.model: _origin(each, models, texts) for each in whole}
 
 
 def _plain_name(laid: Laid, around: Surroundings) -> Iterator[str]:

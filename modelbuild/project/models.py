@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.errors import Error, Problems
@@ -48,8 +48,8 @@ class Models:
         self._tables: Mapping[str, Mapping[str, Any]] = toml.table("model")
         self.names = dict.fromkeys([*(name for name in self._tables if not GLOB.search(name)), *found])
 
-    def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
-        """Merge the tables of each model. Errors go to the model's part of `problems`.
+    def laid(self, given: Overrides, problems: Problems, only: Collection[str] | None = None) -> Iterator[Laid]:
+        """Merge the tables of each model, or of `only` some. Errors go to the model's part of `problems`.
 
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         """
@@ -59,7 +59,7 @@ class Models:
         unset = {each.option: each for each in self._toml.sets}
         defaults = Table(self._toml.table("defaults"), self._toml.top.at("defaults"))
         common: dict[tuple[str, ...], Mapping[str, Said]] = {}
-        for model in self.names:
+        for model in self.names if only is None else filter(only.__contains__, self.names):
             refining = {name: table for matches, name, table in globs if matches(model)}
             if (matched := tuple(refining)) not in common:
                 unmatched.difference_update(matched)
@@ -82,6 +82,8 @@ class Models:
             tables = [each.table for each in on_top]
             said = lay([*chain, *tables, *given.tables()], common[matched])
             yield Laid(model, self._place(model), own_table, said, tables, is_all)
+        if only is not None:
+            return
         for name in sorted(unmatched - self._toml.malformed):
             hint = did_you_mean(name.rstrip("*"), self.names)
             problems.warn(self._toml.top.at("model", name).error("matches no model", hint=hint, value=False))
@@ -97,6 +99,10 @@ class Models:
         if model in self._tables:
             return self._toml.top.at("model", model)
         return Place(self._texts.shown(self.found[model]))
+
+    def chain(self, model: str) -> list[str]:
+        """A model and those that it extends."""
+        return self._chain(model, Problems())[1]
 
     def _own(self, model: str) -> list[Table]:
         """What a model says itself: the Modelfile found by its name, then its table."""

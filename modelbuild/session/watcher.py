@@ -83,7 +83,7 @@ class Watcher:
         self.period = PERIOD
         self.restless: set[str] = set()
         self.told: dict[str, str] = {}
-        self._concerns: Mapping[str, Concern] = {}
+        self._concerns: dict[str, Concern] = {}
         self._seen: dict[str, _Seen | None] = {}
         self._listings: dict[str, Listing | None] = {}
         self._unsure: set[str] = set()
@@ -109,12 +109,17 @@ class Watcher:
 
     def watch(self, concerns: Mapping[str, Concern]) -> list[str]:
         """Watch these paths and no others; returns those of which something counts that was not watched before."""
-        new = [path for path, concern in concerns.items() if self._concerns.get(path) != concern]
-        self._concerns = dict(concerns)
-        for gone in self._seen.keys() - concerns.keys():
-            del self._seen[gone]
+        for gone in self._concerns.keys() - concerns.keys():
+            del self._concerns[gone]
+            self._seen.pop(gone, None)
             self._listings.pop(gone, None)
-        self._unsure &= concerns.keys()
+            self._unsure.discard(gone)
+        return self.watch_more(concerns)
+
+    def watch_more(self, concerns: Mapping[str, Concern]) -> list[str]:
+        """Watch these paths as well; returns those of which something counts that was not watched before."""
+        new = [path for path, concern in concerns.items() if self._concerns.get(path) != concern]
+        self._concerns.update(concerns)
         self._events.follow(self._concerns, new)
         if new:
             self._remember(new)

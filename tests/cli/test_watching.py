@@ -99,14 +99,15 @@ class Counted(Rebuild):
         super().__init__(Request(project.targets))
         self.project = project
 
-    def is_done(self, call: Invocation) -> bool:
-        return False
+    def edit(self, call: Invocation) -> Selection | None:
+        return None
 
-    def build(self, call: Invocation, selection: Selection) -> None:
+    def build(self, call: Invocation, selection: Selection) -> bool:
         self.project.built += 1
         for act in self.project.meanwhile[:1]:
             del self.project.meanwhile[0]
             act()
+        return True
 
 
 @pytest.fixture

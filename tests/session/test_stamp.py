@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from modelbuild.session.stamp import Stamp, take
+from modelbuild.engine.kept import Kept
+from modelbuild.engine.parts import Parts
+from modelbuild.engine.store import Store
+from modelbuild.session.stamp import Stamp, signed, take
 
 
 def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> None:
@@ -24,9 +27,36 @@ def test_stamp_is_not_taken_for_what_is_younger_than_a_tick(tmp_path: Path) -> N
     assert not stamp.holds()
 
 
-def test_kept_stamp_is_the_same_stamp() -> None:
-    stamp = Stamp(2, 9, {"/a": "1:2:3", "/none": ""}, {"HOME": "/h", "UNSET": None})
-    assert Stamp.decode(stamp.encode()) == stamp
+def test_kept_stamp_is_the_same_stamp(tmp_path: Path) -> None:
+    for name in ("look", "shared", "one", "two\n"):
+        (tmp_path / name).write_text("x")
+    paths = {name: str(tmp_path / name) for name in ("look", "shared", "one", "two\n")}
+    time.sleep(0.05)
+    stats = {name: os.stat(path) for name, path in paths.items()}
+    outputs = {label: {paths[name]: stats[name] for name in (label, "shared")} for label in ("one", "two\n")}
+    made = take(2, 9, [("env", "SOME_VARIABLE", "")], [paths["look"]], outputs, "p")
+    assert made is not None
+    store = Store(str(tmp_path / "cache"))
+    kept, parts = Kept(store.database), Parts(store.database, "stamp")
+    made.keep("stamp", kept, parts)
+    stamp = Stamp.read("stamp", kept, parts)
+    assert stamp is not None and (stamp.models, stamp.steps, stamp.plan) == (2, 9, "p")
+    assert stamp.changes() == ([], [])
+    (tmp_path / "look").write_text("y")
+    (tmp_path / "two\n").unlink()
+    assert stamp.changes() == ([paths["look"]], ["two\n"])
+    (tmp_path / "new").write_text("x")
+    time.sleep(0.05)
+    changed = signed([paths["look"], str(tmp_path / "new")])
+    assert changed is not None
+    new = str(tmp_path / "new")
+    stamp.change(parts, {paths["look"]: changed[paths["look"]]}, {"two\n": {new: changed[new]}})
+    for again in (stamp, Stamp.read("stamp", kept, parts)):
+        assert again is not None and again.changes() == ([], [])
+    (tmp_path / "shared").unlink()
+    (tmp_path / "new").unlink()
+    assert again.changes() == ([paths["shared"]], ["two\n"])
+    store.close()
 
 
 def test_a_stamp_hangs_on_files_folders_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,18 +116,18 @@ class Rebuild:
         """What the targets mean now."""
         return _select(call, self.targets, _into(call, self._asked.output))
 
-    def is_done(self, call: Invocation) -> bool:
-        """Say that there is nothing to do where a stat of everything tells so."""
-        return not self._asked.force and _is_done(call, self._asked, _into(call, self._asked.output))
+    def edit(self, call: Invocation) -> Selection | None:
+        """What changes since the last build reach, which may be nothing; None where that cannot be told."""
+        return None if self._asked.force else _edit(call, self.targets, _into(call, self._asked.output))
 
     def fetch(self, call: Invocation) -> None:
         """Bring here what is needed of elsewhere."""
         fetch(call, partial(_select, call, self.targets), force=self._asked.force)
 
-    def build(self, call: Invocation, selection: Selection) -> None:
-        """Build what was selected."""
+    def build(self, call: Invocation, selection: Selection) -> bool:
+        """Build what was selected. Returns whether all went well."""
         _warn(call, selection)
-        built(call, selection, self._asked.options())
+        return built(call, selection, self._asked.options()) == GOOD
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -147,8 +147,15 @@ def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
 
 def _run(call: Invocation, asked: Request) -> int:
     into = _into(call, asked.output)
-    if not (asked.dry_run or asked.force) and _is_done(call, asked, into):
-        return GOOD
+    report = call.report
+    if not (asked.dry_run or asked.force or report.as_json or report.verbose):
+        edit = _edit(call, asked.targets, into)
+        if edit is not None and edit.outputs:
+            _warn(call, edit)
+            return built(call, edit, asked.options())
+        if edit is not None and edit.edit is not None:
+            report.note(nothing_to_do(edit.edit.others, report.seconds))
+            return GOOD
 
     verb = "would be" if asked.dry_run else "was"
     chosen = _select(call, asked.targets)
@@ -168,13 +175,19 @@ def _run(call: Invocation, asked: Request) -> int:
     return built(call, selection, asked.options())
 
 
-def _is_done(call: Invocation, asked: Request, into: str | None) -> bool:
-    """Whether a stat of everything tells that there is nothing to do; then that is said."""
-    report = call.report
-    stamp = None if report.as_json or report.verbose else call.session.up_to_date(asked.targets, into)
-    if stamp is not None:
-        report.note(nothing_to_do(stamp.models, report.seconds))
-    return stamp is not None
+def _edit(call: Invocation, targets: Sequence[str], into: str | None) -> Selection | None:
+    """What changes since the last build of the targets reach, which may be nothing; None where that cannot be told."""
+    session = call.session
+    stamp = session.last_stamp(targets, into)
+    changes = stamp.changes() if stamp is not None else None
+    if stamp is None or changes is None:
+        return None
+    from modelbuild.session import edited
+    from modelbuild.session.session import Selection
+
+    if not any(changes):
+        return Selection(tuple(targets), (), into=into, edit=edited.Edit(stamp, changes))
+    return edited.selection(session, targets, stamp, changes) if into is None else None
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
@@ -302,7 +315,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
+    others = selection.edit.stamp.models - len(names) if selection.edit else 0
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
