@@ -91,8 +91,6 @@ class _Rounds:
         self._faults: Sequence[str] = ()
         self._concerns: dict[str, Concern] = {}
         self._superseded: float | None = None
-        self._is_sound = False
-        """Whether all that was asked for stands as the last build left it."""
 
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
@@ -106,7 +104,7 @@ class _Rounds:
             self._build(call, changed)
         except interrupt.Superseded:
             # What was under way is not made; nor is what changed just now.
-            self._last, self._is_sound = None, False
+            self._last = None
             self._teller.superseded()
             if self._superseded is None or time.monotonic() - begun > PATIENCE:
                 self._superseded = begun
@@ -122,9 +120,8 @@ class _Rounds:
             call.close()
 
     def _build(self, call: Invocation, changed: Collection[str]) -> None:
-        if changed and self._is_sound and self._edited(call):
+        if changed and self._edited(call):
             return
-        self._is_sound = False
         planned = self._plan(call)
         if planned.decides == self._last and not any(source.path in changed for source in planned.graph.sources()):
             if planned.faults != self._faults and not self._goes_on(changed):
@@ -140,19 +137,19 @@ class _Rounds:
         edit = self._rebuild.edit(call) if not changed and self._last is None else None
         if edit is not None and edit.edit is not None and not edit.outputs:
             self._report.note(nothing_to_do(edit.edit.others, self._report.seconds))
-            self._is_sound = True
         else:
             if call.session.outside or any(each.wanted for each in planned.selection.broken):
                 planned = self._fetched(call)
             with self._guarded(call.session):
-                self._is_sound = self._rebuild.build(call, planned.selection)
+                self._rebuild.build(call, planned.selection)
         self._last, self._faults = planned.decides, planned.faults
 
     def _edited(self, call: Invocation) -> bool:
-        """Build what an edit reaches, of a project that was whole before it; False where all is to be planned."""
+        """Build what an edit since the last whole build reaches; False where that cannot be told."""
         if not os.path.lexists(self._file):
             return False
         edit, session = self._rebuild.edit(call), call.session
+        session.patient = True
         if edit is None:
             return False
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
@@ -161,11 +158,11 @@ class _Rounds:
         if self._may_differ(session, self._watcher.watch_more(new)):
             return False
         self._begin(nothing=not edit.outputs)
+        # Whatever is planned next is built: it is compared with no other.
+        self._last, self._faults = None, ()
         if edit.outputs:
-            # All is compared with the last plan again when all is planned again.
-            self._last = None
             with self._guarded(session):
-                self._is_sound = self._rebuild.build(call, edit)
+                self._rebuild.build(call, edit)
         return True
 
     def _begin(self, *, nothing: bool = False) -> None:
@@ -213,6 +210,7 @@ class _Rounds:
                         "the project file was removed", path=path, hint="the next build starts when it exists again"
                     )
                 session = call.session
+                session.patient = True
                 planned = self._planned(call)
             except (Error, Errors) as error:
                 fault = error

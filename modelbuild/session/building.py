@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelbuild import interrupt
@@ -11,6 +12,7 @@ from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untru
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
+from modelbuild.files import TICK
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
 from modelbuild.session.destination import Destination, Everywhere, Files, Stats
@@ -49,6 +51,9 @@ def build(
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale or selection.broken):
+        if session.patient:
+            # What was written within a tick of the clock cannot be stamped.
+            time.sleep(TICK)
         with contextlib.suppress(Error):
             building.stamp(selection, done)
     if done.ran:

@@ -79,6 +79,8 @@ class Session:
         self.kept = Kept(self.store.database)
         self.withheld: Mapping[str, Broken] = {}
         """By label, what cannot be built since what it needs could not be fetched."""
+        self.patient = False
+        """Whether a build may take a moment more, so that less is left for the next one."""
         self._project: Project | None = None
         self._observed = Observed()
 

@@ -102,12 +102,11 @@ class Counted(Rebuild):
     def edit(self, call: Invocation) -> Selection | None:
         return None
 
-    def build(self, call: Invocation, selection: Selection) -> bool:
+    def build(self, call: Invocation, selection: Selection) -> None:
         self.project.built += 1
         for act in self.project.meanwhile[:1]:
             del self.project.meanwhile[0]
             act()
-        return True
 
 
 @pytest.fixture

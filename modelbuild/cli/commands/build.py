@@ -124,10 +124,10 @@ class Rebuild:
         """Bring here what is needed of elsewhere."""
         fetch(call, partial(_select, call, self.targets), force=self._asked.force)
 
-    def build(self, call: Invocation, selection: Selection) -> bool:
-        """Build what was selected. Returns whether all went well."""
+    def build(self, call: Invocation, selection: Selection) -> None:
+        """Build what was selected."""
         _warn(call, selection)
-        return built(call, selection, self._asked.options()) == GOOD
+        built(call, selection, self._asked.options())
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
