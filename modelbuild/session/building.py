@@ -10,6 +10,7 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.parts import Parts
+from modelbuild.engine.store import SMALL
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
@@ -51,7 +52,8 @@ def build(
     if building.tidied and not (done.errors or stale or selection.broken):
         with contextlib.suppress(Error):
             building.stamp(selection, done)
-    if done.ran:
+    # A few texts do not fill a cache; the next build of more looks through it.
+    if done.ran and not (selection.edit and done.written < SMALL):
         with contextlib.suppress(OSError, Error):
             session.store.evict(limit)
     return done.errors

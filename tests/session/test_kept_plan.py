@@ -20,7 +20,8 @@ def read(session: Session) -> KeptPlan:
 def test_kept_plan_is_the_same_plan(start: Open) -> None:
     made = start()._plan
     again = read(start())
-    assert (again.values, again.head, again.divided) == (made.values, made.head, made.divided)
+    assert (again.values, again.head) == (made.values, made.head)
+    assert {model: part.encode() for model, part in again.divided.parts.items()}.items() <= made.values.items()
     assert again.graph.encode() == made.graph.encode()
     assert again.remarks == made.remarks
     assert sorted(again.looks) == sorted(made.looks)
