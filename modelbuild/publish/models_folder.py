@@ -131,13 +131,11 @@ class ModelsFolder:
             return False
         other = self._other_file(name, path, manifest)
 
-        named = {blob.artifact for blob in blobs}
-
         def put() -> None:
             with self._scratch.locked():
                 self._blobs.put_missing(blobs)
                 self.written.note_putting(name, self._owner, manifest.artifact)
-                self._replace(path, manifest, named)
+                self._replace(path, manifest)
                 self._note(name, manifest)
                 # A server may have taken one away between our look and the manifest; from now on it does not.
                 self._blobs.put_missing(blobs)
@@ -221,17 +219,18 @@ class ModelsFolder:
         self._published[path] = signature(info)
         return True
 
-    def _replace(self, path: str, manifest: ActionResult, named: Collection[str]) -> None:
-        """Put a manifest, which names these blobs, in place of what is there."""
-        self._note_loose(path, named)
-        info = self._scratch.put(path, self._store.read(manifest.artifact))
+    def _replace(self, path: str, manifest: ActionResult) -> None:
+        data = self._store.read(manifest.artifact)
+        self._note_loose(path, data)
+        info = self._scratch.put(path, data)
         if info.st_nlink and os.path.exists(path) and os.path.samestat(info, os.stat(path)):
             self._published[path] = signature(info)
 
-    def _note_loose(self, path: str, but: Collection[str] = ()) -> None:
-        """Note what a manifest names before it goes: an end of ours between that and the sweep leaks nothing."""
+    def _note_loose(self, path: str, new: bytes | None = None) -> None:
+        """Note what a manifest names, and the new one does not, before it goes: an end of ours between that and the sweep leaks nothing."""
         with contextlib.suppress(OSError, ValueError):
-            if loose := named_blobs(read_plain(path, LARGEST)[0]).difference(but):
+            kept = named_blobs(new) if new is not None else set()
+            if loose := named_blobs(read_plain(path, LARGEST)[0]) - kept:
                 self.written.note_loose(loose)
 
     # Tidying
