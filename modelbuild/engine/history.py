@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from modelbuild.engine.action import Action
 from modelbuild.engine.database import Database
 
+FEW = 100
+"""Steps that are asked for one by one."""
+
 
 class History:
     """The last actions of one project's steps; `project` is its file."""
@@ -25,7 +28,11 @@ class History:
 
     def remember(self, actions: Mapping[str, Action]) -> None:
         """Note what steps are now, by name."""
-        known = dict(self._database.rows("select step, digest from last where project = ?", (self._project,)))
+        if len(actions) > FEW:
+            known = dict(self._database.rows("select step, digest from last where project = ?", (self._project,)))
+        else:
+            query = "select step, digest from last where project = ? and step = ?"
+            known = dict(row for step in actions for row in self._database.rows(query, (self._project, step)))
         new = [(step, action) for step, action in actions.items() if known.get(step) != action.digest]
         if new:
             rows = ((self._project, step, action.digest, action.encode()) for step, action in new)

@@ -104,14 +104,17 @@ def decode_shared(value: bytes) -> dict[str, Shared]:
 
 
 def graph(divided: Divided) -> Graph:
-    """The graph of some parts, or of all; with the steps of others that they need."""
-    placed: dict[str, Placed] = {each.step.name: Placed(each.order, each.step) for each in divided.shared.values()}
-    for part in divided.parts.values():
-        placed.update((each.step.name, each) for each in part.steps.values())
+    """The graph of all parts, or of some with those that they are based on."""
+    placed = [Placed(each.order, each.step) for each in divided.shared.values()]
+    placed += [each for part in divided.parts.values() for each in part.steps.values()]
+    steps: dict[str, Step] = {}
+    for _, step in sorted(placed, key=lambda each: each.order):
+        # What several others ask for may need a step of theirs.
+        if all(name in steps for name in step.needs):
+            steps[step.name] = step
     outputs = [pair for part in divided.parts.values() for pair in zip(part.order, part.outputs, strict=True)]
     outputs.sort(key=lambda pair: pair[0])
-    steps = (each.step for each in sorted(placed.values(), key=lambda each: each.order))
-    return Graph(steps, (output for _, output in outputs))
+    return Graph(steps.values(), (output for _, output in outputs))
 
 
 def remarks(parts: Iterable[Part]) -> Sequence[Remark]:

@@ -11,6 +11,7 @@ from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.parts import Parts
+from modelbuild.engine.store import SMALL
 from modelbuild.errors import Error
 from modelbuild.files import TICK
 from modelbuild.observed import unchanged
@@ -56,7 +57,8 @@ def build(
             time.sleep(TICK)
         with contextlib.suppress(Error):
             building.stamp(selection, done)
-    if done.ran:
+    # A few texts do not fill a cache; the next build of more looks through it.
+    if done.ran and not (selection.edit and done.written < SMALL):
         with contextlib.suppress(OSError, Error):
             session.store.evict(limit)
     return done.errors

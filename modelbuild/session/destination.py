@@ -192,7 +192,7 @@ class Everywhere:
     def tidy(self) -> bool:
         swept = False
         with contextlib.suppress(OSError, Error):
-            self._models.sweep()
+            self._models.sweep_when_due()
             swept = True
         return self._models.tidy() and swept
 

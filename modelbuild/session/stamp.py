@@ -22,8 +22,11 @@ CHUNK = 256
 MOST = 100
 """Files that have changed, of which each is looked for; where more have, all is planned and looked up."""
 
+SEVERAL = 4
+"""Outputs that may have a file together and each keep it as its own: it may go when they change."""
+
 COMMON = ""
-"""Owns the files that are of no output alone."""
+"""Owns the files that are of no output."""
 
 Files = dict[str, str]
 """path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing"""
@@ -86,7 +89,7 @@ class Stamp:
         return {owner for name in self._chunks for owner, _ in self._owners[name]} - {COMMON}
 
     def common(self) -> set[str]:
-        """The files that are of no output alone."""
+        """The files that are of no output."""
         owned = (name for name in self._chunks if any(owner == COMMON for owner, _ in self._owners[name]))
         return {path for name in owned for path in self._chunks[name][::2]}
 
@@ -210,7 +213,7 @@ def take(
         files = settled(found, now)
         if files is None:
             return None
-        common.update((path, files.pop(path)) for path in found if uses[path] > 1 or path in common)
+        common.update((path, files.pop(path)) for path in found if uses[path] > SEVERAL or path in common)
         own[label] = files
     chunks: dict[str, Sequence[str]] = {}
     owners: dict[str, Sequence[tuple[str, int]]] = {}

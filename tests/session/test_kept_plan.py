@@ -20,9 +20,12 @@ def read(session: Session) -> KeptPlan:
 def test_kept_plan_is_the_same_plan(start: Open) -> None:
     made = start()._plan
     again = read(start())
-    assert (again.values, again.head, again.divided) == (made.values, made.head, made.divided)
+    assert (again.values, again.head) == (made.values, made.head)
+    assert {model: part.encode() for model, part in again.divided.parts.items()}.items() <= made.values.items()
     assert again.graph.encode() == made.graph.encode()
-    assert again.remarks == made.remarks
+    assert [(each.labels, str(each.error), each.minor) for each in again.remarks] == [
+        (each.labels, str(each.error), each.minor) for each in made.remarks
+    ]
     assert sorted(again.looks) == sorted(made.looks)
     assert again.words.select(["chat"]) == made.words.select(["chat"])
     assert unchanged(again.looks, start().sources.file_digest)
