@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import Invocation
 from modelbuild.cli.rounds import Teller
 from modelbuild.cli.sentences import nothing_to_do
+from modelbuild.digest import xxh3
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
 from modelbuild.observed import unchanged
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Selection, Session
     from modelbuild.session.settings import Settings
 
+
+IDLE = 0.3
+"""Seconds without a change after which all that stands is looked at."""
 
 PLANS = 3
 """How often in a row to plan where what a plan newly looked at has changed since."""
@@ -45,7 +49,10 @@ def until_interrupted(call: Invocation, rebuild: Rebuild, poll: bool = False) ->
             while True:
                 rounds.build(changed)
                 teller.waiting(watcher.watched, watcher.polling, watcher.period)
-                changed = watcher.wait()
+                changed = watcher.wait(IDLE)
+                if not changed:
+                    rounds.rest()
+                    changed = watcher.wait()
         finally:
             watcher.close()
 
@@ -72,7 +79,7 @@ class _Planned(NamedTuple):
 
     selection: Selection
     graph: Graph
-    decides: Sequence[Any]
+    decides: tuple[str, ...]
     faults: Sequence[str]
 
 
@@ -91,10 +98,13 @@ class _Rounds:
         self._faults: Sequence[str] = ()
         self._concerns: dict[str, Concern] = {}
         self._superseded: float | None = None
+        self._changed: set[str] = set()
+        """What has changed since all was found to stand."""
 
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
         self._stand()
+        self._changed.update(changed)
         given = self._report.options
         call = Invocation(self._settings, self._report)
         self._report.options = given
@@ -119,8 +129,24 @@ class _Rounds:
         finally:
             call.close()
 
+    def rest(self) -> None:
+        """Nothing is to be done for now: look at all that stands, and make what somebody took of it."""
+        call = Invocation(self._settings, self._report)
+        try:
+            edit = self._rebuild.edit(call)
+            if edit is not None and not edit.outputs:
+                self._changed.clear()
+            elif edit is not None:
+                call.session.patient = True
+                self._rebuild.build(call, edit)
+        except (Error, Errors):
+            # The next round comes to it, and tells.
+            pass
+        finally:
+            call.close()
+
     def _build(self, call: Invocation, changed: Collection[str]) -> None:
-        if changed and self._edited(call):
+        if changed and self._edited(call, changed):
             return
         planned = self._plan(call)
         if planned.decides == self._last and not any(source.path in changed for source in planned.graph.sources()):
@@ -144,12 +170,13 @@ class _Rounds:
                 self._rebuild.build(call, planned.selection)
         self._last, self._faults = planned.decides, planned.faults
 
-    def _edited(self, call: Invocation) -> bool:
+    def _edited(self, call: Invocation, changed: Collection[str]) -> bool:
         """Build what an edit since the last whole build reaches; False where that cannot be told."""
         if not os.path.lexists(self._file):
             return False
-        edit, session = self._rebuild.edit(call), call.session
+        session = call.session
         session.patient = True
+        edit = self._rebuild.edit(call, self._changed)
         if edit is None:
             return False
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
@@ -157,12 +184,14 @@ class _Rounds:
         self._concerns |= new
         if self._may_differ(session, self._watcher.watch_more(new)):
             return False
-        self._begin(nothing=not edit.outputs)
-        # Whatever is planned next is built: it is compared with no other.
-        self._last, self._faults = None, ()
         if edit.outputs:
+            # What is planned next is compared with no other plan.
+            self._last, self._faults = None, ()
+            self._begin()
             with self._guarded(session):
                 self._rebuild.build(call, edit)
+        elif any(self._concerns.get(path) == "file" for path in changed):
+            self._begin(nothing=True)
         return True
 
     def _begin(self, *, nothing: bool = False) -> None:
@@ -230,7 +259,8 @@ class _Rounds:
         selection = self._rebuild.select(call)
         graph = session.graph.select(selection.outputs)
         faults = [str(error) for error in told(selection.broken)]
-        decides = [graph.steps, graph.outputs, session.libraries()[0].root, list(map(str, session.warnings))]
+        warnings = "\0".join(map(str, session.warnings))
+        decides = xxh3(graph.encode()), session.libraries()[0].root, warnings
         return _Planned(selection, graph, decides, faults)
 
     def _watch(self, session: Session | None, graph: Graph | None) -> bool:

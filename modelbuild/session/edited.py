@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.engine.graph import Graph
+from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed, unchanged
 from modelbuild.plan import parts
 from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, KeptPlan, file_mark, marks_of
 from modelbuild.session.session import Selection, Session
-from modelbuild.session.stamp import Changes, Stamp
+from modelbuild.session.stamp import Changes, Stamp, signed
 
 if TYPE_CHECKING:
     from modelbuild.observed import Look
@@ -51,6 +52,11 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     if touched is None:
         return None
     models, planned = touched
+    if not models:
+        # Folders and files in which the plan sees the same as before: nobody need ask that again.
+        if (common := signed(changes.paths)) is not None:
+            stamp.change(Parts(session.store.database, session.stamp_key(targets)), common, {})
+        return Selection(tuple(targets), (), edit=Edit(stamp, changes))
     known = _read(session, id_, models)
     if known is None or not all(known.parts[model].whole for model in models):
         return None

@@ -76,31 +76,40 @@ class FileEvents:
 
     # Where to listen
 
-    def follow(self, concerns: Mapping[str, Concern], again: Iterable[str] = ()) -> None:
+    def follow(self, concerns: Mapping[str, Concern], new: Iterable[str] = (), gone: Iterable[str] = ()) -> None:
         """Listen in the folders where a change would change one of these paths, and in no others.
 
-        again  paths of which another thing counts than before
+        new   those of the paths that were none before, or of which another thing counts
+        gone  those that are none any more
         """
         if self._given_up:
             return
-        turned = (self._moved | set(again)) & self._ways.keys()
+        wanted = {path for path in self._moved.union(new) if path in concerns}
         self._moved = set()
-        for path in [*(self._ways.keys() - concerns.keys()), *turned]:
+        for path in {*gone, *wanted} & self._ways.keys():
             self._leave(path)
-        new = [path for path in concerns if path not in self._ways]
-        for path, way in ways(new):
+        folders: dict[str, None] = {}
+        for path, way in ways(wanted):
             self._ways[path] = way
             for entry in way:
                 self._by_entry.setdefault(entry, set()).add(path)
+                folders[os.path.dirname(entry)] = None
             if concerns[path] == "entries":
                 self._by_folder.setdefault(way[-1], set()).add(path)
-        if new:
-            self._listen()
+                if os.path.isdir(way[-1]):
+                    folders[way[-1]] = None
+        try:
+            self._listen(folders)
+        except Missing as missing:
+            self.give_up(str(missing))
+        if gone:
+            self._drop_others()
 
     def follow_anew(self, concerns: Mapping[str, Concern]) -> None:
         """The same, whatever was known of the folders."""
         self.lost = False
-        self.follow(concerns, concerns)
+        self.follow(concerns, concerns, self._ways.keys() - concerns.keys())
+        self._drop_others()
 
     def _leave(self, path: str) -> None:
         for entry in self._ways.pop(path):
@@ -114,33 +123,45 @@ class FileEvents:
         """Whether a folder is no longer the one whose events are asked for."""
         return any(_identity(folder) != identity for folder, (identity, _) in self.folders.items())
 
-    def _listen(self) -> None:
-        try:
+    def _listen(self, folders: Iterable[str]) -> None:
+        """Listen in these folders, as they are now."""
+        new = []
+        for folder in folders:
+            identity = _identity(folder)
+            known, handle = self.folders.get(folder, (None, None))
+            if identity == known or (identity is not None and self._is_full()):
+                continue
             if self._listener is None:
                 self._listener = listener()
-            wanted = dict.fromkeys(map(os.path.dirname, self._by_entry))
-            wanted.update(dict.fromkeys(each for each in self._by_folder if os.path.isdir(each)))
-            self._listen_in(self._listener, list(wanted)[: self._listener.most])
-        except Missing as missing:
-            self.give_up(str(missing))
-
-    def _listen_in(self, ears: Listener, wanted: list[str]) -> None:
-        now = {folder: identity for folder in wanted if (identity := _identity(folder)) is not None}
-        for folder, (identity, handle) in list(self.folders.items()):
-            if now.get(folder) != identity:
-                del self.folders[folder]
-                if handle is not None:
-                    ears.drop(handle)
-        new = [folder for folder in now if folder not in self.folders]
-        for folder in new:
-            try:
-                handle = ears.listen(folder)
-            except OSError:
-                # It has just gone (then it is displaced), or its events are not for us.
-                handle = None
-            self.folders[folder] = now[folder], handle
+            if known is not None:
+                self._drop(folder, handle)
+            if identity is not None:
+                new.append(folder)
+                self.folders[folder] = identity, self._handle(self._listener, folder)
         if self.missing is None and (found := silent(new)):
             self.missing = f"{found[1]} ({found[0]}) does not report every change"
+
+    def _is_full(self) -> bool:
+        return self._listener is not None and len(self.folders) >= self._listener.most
+
+    def _handle(self, ears: Listener, folder: str) -> Any:
+        try:
+            return ears.listen(folder)
+        except OSError:
+            # It has just gone (then it is displaced), or its events are not for us.
+            return None
+
+    def _drop(self, folder: str, handle: Any) -> None:
+        del self.folders[folder]
+        if handle is not None and self._listener is not None:
+            self._listener.drop(handle)
+
+    def _drop_others(self) -> None:
+        """Listen no more where nothing counts any more."""
+        wanted = {os.path.dirname(entry) for entry in self._by_entry} | self._by_folder.keys()
+        for folder, (_, handle) in list(self.folders.items()):
+            if folder not in wanted:
+                self._drop(folder, handle)
 
     def give_up(self, why: str) -> None:
         """Ask for no more events, and drop those asked for."""

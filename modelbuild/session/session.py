@@ -293,10 +293,12 @@ class Session:
         stamp = self.last_stamp(targets, into)
         return stamp if stamp is not None and stamp.holds() else None
 
-    def last_stamp(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
-        """The stamp of the last build of these targets, whether it holds or not."""
+    def last_stamp(
+        self, targets: Sequence[str], into: str | None = None, known: Stamp | None = None
+    ) -> Stamp | None:
+        """The stamp of the last build of these targets, whether it holds or not; it may be the one that is known."""
         key = self.stamp_key(targets, into)
-        return Stamp.read(key, self.kept, Parts(self.store.database, key))
+        return Stamp.read(key, self.kept, Parts(self.store.database, key), known)
 
     def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""

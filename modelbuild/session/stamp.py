@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.files import signature, young
@@ -68,13 +68,13 @@ class Stamp:
         """Whether all is as it was: then there is nothing to do."""
         return self._as_started() and next(self._changed(), None) is None
 
-    def changes(self) -> Changes | None:
-        """What is not as it was; None where that is too much to be told file by file."""
+    def changes(self, among: Collection[str] | None = None) -> Changes | None:
+        """What is not as it was, of all files or `among` some; None where that is too much to be told file by file."""
         if not self._as_started():
             return None
         paths: list[str] = []
         labels: dict[str, None] = {}
-        for number, (name, at) in enumerate(self._changed()):
+        for number, (name, at) in enumerate(self._changed(among)):
             owner = self._owner(name, at)
             if number >= MOST:
                 return None
@@ -100,12 +100,17 @@ class Stamp:
     def _as_started(self) -> bool:
         return all(os.environ.get(name) == value for name, value in self._environment.items())
 
-    def _changed(self) -> Iterator[tuple[str, int]]:
+    def _changed(self, among: Collection[str] | None = None) -> Iterator[tuple[str, int]]:
         """The chunk, and the place in it, of each file that is not as it was."""
         stat = os.stat
+        some = None if among is None else set(among)
         for name, chunk in self._chunks.items():
+            if some is not None and some.isdisjoint(chunk):
+                continue
             for at in range(0, len(chunk), 2):
                 path, seen = chunk[at], chunk[at + 1]
+                if some is not None and path not in some:
+                    continue
                 try:
                     info = stat(path)
                     if f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}" != seen:
@@ -128,11 +133,13 @@ class Stamp:
         kept.put(key, json.dumps([self._id, self.models, self.steps, self.plan, self._environment]).encode())
 
     @staticmethod
-    def read(key: str, kept: Kept, parts: Parts) -> Stamp | None:
-        """The stamp that is kept; None where there is none that is whole."""
+    def read(key: str, kept: Kept, parts: Parts, known: Stamp | None = None) -> Stamp | None:
+        """The stamp that is kept, which may be one that is known; None where there is none that is whole."""
         if (value := kept.get(key)) is None:
             return None
         id_, models, steps, plan, environment = json.loads(value)
+        if known is not None and known._id == id_:
+            return known
         chunks: dict[str, Sequence[str]] = {}
         owners = _Owners()
         for name, value in (parts.all(id_) or {}).items():

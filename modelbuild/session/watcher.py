@@ -109,18 +109,19 @@ class Watcher:
 
     def watch(self, concerns: Mapping[str, Concern]) -> list[str]:
         """Watch these paths and no others; returns those of which something counts that was not watched before."""
-        for gone in self._concerns.keys() - concerns.keys():
-            del self._concerns[gone]
-            self._seen.pop(gone, None)
-            self._listings.pop(gone, None)
-            self._unsure.discard(gone)
-        return self.watch_more(concerns)
+        gone = self._concerns.keys() - concerns.keys()
+        for path in gone:
+            del self._concerns[path]
+            self._seen.pop(path, None)
+            self._listings.pop(path, None)
+            self._unsure.discard(path)
+        return self.watch_more(concerns, gone)
 
-    def watch_more(self, concerns: Mapping[str, Concern]) -> list[str]:
+    def watch_more(self, concerns: Mapping[str, Concern], gone: Collection[str] = ()) -> list[str]:
         """Watch these paths as well; returns those of which something counts that was not watched before."""
         new = [path for path, concern in concerns.items() if self._concerns.get(path) != concern]
         self._concerns.update(concerns)
-        self._events.follow(self._concerns, new)
+        self._events.follow(self._concerns, new, gone)
         if new:
             self._remember(new)
             if self.polling is not None and not self._unsure.isdisjoint(new):

@@ -42,7 +42,7 @@ class Scripted:
     def look(self, seconds: float = 0.0) -> set[str]:
         return set()
 
-    def wait(self) -> set[str]:
+    def wait(self, seconds: float = 0.0) -> set[str]:
         if not self.script:
             raise KeyboardInterrupt
         found = [str(path) for path in self.script.pop(0)()]
@@ -99,7 +99,7 @@ class Counted(Rebuild):
         super().__init__(Request(project.targets))
         self.project = project
 
-    def edit(self, call: Invocation) -> Selection | None:
+    def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
         return None
 
     def build(self, call: Invocation, selection: Selection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from modelbuild.engine.build import BuildOptions, Event
     from modelbuild.session.session import Selection
+    from modelbuild.session.stamp import Stamp
 
 
 MOST_JOBS = 256
@@ -111,14 +112,19 @@ class Rebuild:
     def __init__(self, asked: Request) -> None:
         self.targets = asked.targets
         self._asked = asked
+        self._stamp: Stamp | None = None
 
     def select(self, call: Invocation) -> Selection:
         """What the targets mean now."""
         return _select(call, self.targets, _into(call, self._asked.output))
 
-    def edit(self, call: Invocation) -> Selection | None:
-        """What changes since the last build reach, which may be nothing; None where that cannot be told."""
-        return None if self._asked.force else _edit(call, self.targets, _into(call, self._asked.output))
+    def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
+        """What changes since the last whole build reach, of all files or `among` some; None where that cannot be told."""
+        if self._asked.force:
+            return None
+        into = _into(call, self._asked.output)
+        self._stamp = call.session.last_stamp(self.targets, into, self._stamp)
+        return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
 
     def fetch(self, call: Invocation) -> None:
         """Bring here what is needed of elsewhere."""
@@ -177,17 +183,23 @@ def _run(call: Invocation, asked: Request) -> int:
 
 def _edit(call: Invocation, targets: Sequence[str], into: str | None) -> Selection | None:
     """What changes since the last build of the targets reach, which may be nothing; None where that cannot be told."""
-    session = call.session
-    stamp = session.last_stamp(targets, into)
-    changes = stamp.changes() if stamp is not None else None
-    if stamp is None or changes is None:
-        return None
+    stamp = call.session.last_stamp(targets, into)
+    return None if stamp is None else _since(call, targets, into, stamp)
+
+
+def _since(
+    call: Invocation, targets: Sequence[str], into: str | None, stamp: Stamp, among: Collection[str] | None = None
+) -> Selection | None:
+    """What changes of files, or of some of them, since a build reach."""
     from modelbuild.session import edited
     from modelbuild.session.session import Selection
 
+    changes = stamp.changes(among)
+    if changes is None:
+        return None
     if not any(changes):
         return Selection(tuple(targets), (), into=into, edit=edited.Edit(stamp, changes))
-    return edited.selection(session, targets, stamp, changes) if into is None else None
+    return edited.selection(call.session, targets, stamp, changes) if into is None else None
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
