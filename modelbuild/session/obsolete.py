@@ -19,7 +19,7 @@ STEP = 0.02
 class Obsolete:
     """While it is entered, another thread uses the watcher.
 
-    looks    of the plan; what they see the same of need not be built anew
+    looks    of the plan; what they see the same of need not be built anew, nor what is added to a folder
     passing  what may change: it changes all the time
     """
 
@@ -52,14 +52,14 @@ class Obsolete:
             pass
 
     def _differs(self, path: str) -> bool:
-        """Whether a path is not what the plan saw. Weights, which it has only seen the head of, are taken to differ."""
+        """Whether a path is not what the plan saw, and so what is made of it. Weights, of which it saw the head, are taken to differ."""
         if not self._looks:
             found: dict[str, list[Look]] = {}
             for look in self._all:
                 found.setdefault(look[1], []).append(look)
             self._looks = found
         looks = self._looks.get(path)
-        return not looks or not unchanged(looks, digest)
+        return looks is None or not unchanged((look for look in looks if look[0] != "entries"), digest)
 
 
 def digest(path: str) -> str:

@@ -82,7 +82,7 @@ class Session:
         self.patient = False
         """Whether a build may take a moment more, so that less is left for the next one."""
         self._project: Project | None = None
-        self._observed = Observed()
+        self._observed = self._new_looks()
 
     def _find(self) -> str:
         from modelbuild.project.discovery import find, is_checkpoint, is_weights
@@ -130,8 +130,12 @@ class Session:
     def project(self) -> Project:
         """The project, loaded and validated."""
         if self._project is None:
-            self._project = self._load(Observed())
+            self._project = self._load(self._new_looks())
         return self._project
+
+    def _new_looks(self) -> Observed:
+        """No looks yet. The store and the models folder that the command line names may lie in the project."""
+        return Observed(map(os.path.realpath, filter(None, [self.store.root, self._models_option()])))
 
     def _load(self, observed: Observed) -> Project:
         from modelbuild.project import loader
@@ -218,7 +222,7 @@ class Session:
         for name in ("_plan", "graph", "records"):
             vars(self).pop(name, None)
         self._project = None
-        self._observed = Observed()
+        self._observed = self._new_looks()
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -293,9 +297,7 @@ class Session:
         stamp = self.last_stamp(targets, into)
         return stamp if stamp is not None and stamp.holds() else None
 
-    def last_stamp(
-        self, targets: Sequence[str], into: str | None = None, known: Stamp | None = None
-    ) -> Stamp | None:
+    def last_stamp(self, targets: Sequence[str], into: str | None = None, known: Stamp | None = None) -> Stamp | None:
         """The stamp of the last build of these targets, whether it holds or not; it may be the one that is known."""
         key = self.stamp_key(targets, into)
         return Stamp.read(key, self.kept, Parts(self.store.database, key), known)
