@@ -20,6 +20,7 @@ class Teller:
         self.report = report
         self._told: str | None = None
         self._again = False
+        self._is_drawn = False
         self._screen: Redrawn | None = None
 
     def __enter__(self) -> Teller:
@@ -41,6 +42,7 @@ class Teller:
         again, self._again = self._again, False
         if self._screen is not None:
             self._screen.clear()
+            self._is_drawn = True
         if self.report.as_json:
             at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             self.report.object({"event": "round", "time": at, "changed": told, "restarted": again})
@@ -61,11 +63,11 @@ class Teller:
         else:
             how = f"watching by polling every {period:.0f} s"
             how += f": {polling}" if polling else ""
-        if self._told is None or self._screen is not None:
+        if self._told is None or (self._screen is not None and self._is_drawn):
             self.report.note(f"{how}; Ctrl-C ends it")
         elif polling is not None and polling != self._told:
             self.report.note(how)
-        self._told = polling or ""
+        self._told, self._is_drawn = polling or "", False
 
 
 def _said(told: Mapping[str, str]) -> str:

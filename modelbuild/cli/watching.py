@@ -174,6 +174,7 @@ class _Rounds:
         """Build what an edit since the last whole build reaches; False where that cannot be told."""
         if not os.path.lexists(self._file):
             return False
+        self._watcher.begin()
         session = call.session
         session.patient = True
         edit = self._rebuild.edit(call, self._changed)
@@ -182,7 +183,7 @@ class _Rounds:
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
         new = concerns(session.looks() if edit.outputs else (), sources)
         self._concerns |= new
-        if self._may_differ(session, self._watcher.watch_more(new)):
+        if self._may_differ(session, {*self._watcher.watch_more(new), *self._watcher.stirred()}):
             return False
         if edit.outputs:
             # What is planned next is compared with no other plan.
@@ -229,6 +230,7 @@ class _Rounds:
         """Plan until all that was looked at is watched and was not changed before it was: that would be missed."""
         for _ in range(PLANS):
             call.close()
+            self._watcher.begin()
             planned: _Planned | None = None
             fault: Error | Errors | None = None
             session: Session | None = None
@@ -249,6 +251,9 @@ class _Rounds:
                 fault = Error(reason(error), path=str(error.filename))
             if not self._watch(session, planned.graph if planned is not None else None):
                 break
+        else:
+            # It still changes: the next round plans once more.
+            self._watcher.again(self._file)
         if fault is not None:
             raise fault
         assert planned is not None
@@ -273,12 +278,11 @@ class _Rounds:
         else:
             # A plan that failed need not have come to what it hangs on.
             found = self._concerns | found
-        new = self._watcher.watch(found)
+        new = {*self._watcher.watch(found), *self._watcher.stirred()}
         return bool(new) if session is None else self._may_differ(session, new, graph)
 
-    def _may_differ(self, session: Session, new: Sequence[str], graph: Graph | None = None) -> bool:
-        """Whether some paths, which are watched from now on, are not as they were when they were looked at."""
-        paths = set(new)
+    def _may_differ(self, session: Session, paths: Collection[str], graph: Graph | None = None) -> bool:
+        """Whether some paths, which were not watched before or stirred since, are not as they were when they were looked at."""
         if not paths:
             return False
         if not unchanged((look for look in session.looks() if look[1] in paths), digest):

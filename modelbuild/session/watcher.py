@@ -88,6 +88,7 @@ class Watcher:
         self._listings: dict[str, Listing | None] = {}
         self._unsure: set[str] = set()
         self._found: set[str] = set()
+        self._stirred: set[str] = set()
         self._verbs: dict[str, str] = {}
         self._patience = PATIENCE
         self._quiet = SHORTEST
@@ -144,6 +145,21 @@ class Watcher:
         else:
             self._unsure.discard(path)
 
+    def begin(self) -> None:
+        """A plan begins: from now on it counts, for `stirred`, what is heard of."""
+        self._stirred.clear()
+
+    def stirred(self) -> set[str]:
+        """What may have changed since, also if it was changed back: a plan may have seen it otherwise than it looks now."""
+        self.look()
+        if self.polling is not None:
+            self._stirred.update(path for path, concern in self._concerns.items() if concern != "file")
+        return self._stirred & self._concerns.keys()
+
+    def again(self, path: str) -> None:
+        """Take a path as changed."""
+        self._found.add(path)
+
     def wait(self, seconds: float = math.inf) -> set[str]:
         """Block until something that counts has changed and come to rest, or for the longest time; returns the paths.
 
@@ -161,6 +177,7 @@ class Watcher:
         """What has changed since the last wait; where that is nothing, what is heard of first, within so many seconds."""
         heard = self._events.read(0.0 if self._found else max(0.0, seconds))
         if heard:
+            self._stirred |= heard
             self._found |= self._changed(heard, heard)
             self._events.follow(self._concerns)
         if self._events.lost or time.monotonic() >= self._looked + self.period:
@@ -174,6 +191,7 @@ class Watcher:
         """Look at everything."""
         begun = time.thread_time()
         if self._events.lost or self._events.displaced():
+            self._stirred.update(path for path, concern in self._concerns.items() if concern != "file")
             self._events.follow_anew(self._concerns)
         changed = self._changed(self._concerns)
         self.period = max(PERIOD, (time.thread_time() - begun) / SHARE)

@@ -39,6 +39,15 @@ class Scripted:
         self.seen |= new
         return sorted(new)
 
+    def begin(self) -> None:
+        pass
+
+    def again(self, path: str) -> None:
+        raise AssertionError(path)
+
+    def stirred(self) -> set[str]:
+        return set()
+
     def look(self, seconds: float = 0.0) -> set[str]:
         return set()
 

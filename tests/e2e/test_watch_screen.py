@@ -14,26 +14,38 @@ from tests.cli.screen import run  # noqa: E402
 from tests.e2e.project import Project  # noqa: E402
 
 PROGRAM = """
-import os, re, signal, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 from modelbuild.cli.main import main
-from modelbuild.cli.rounds import Teller
+from modelbuild.cli.redrawn import Redrawn
 
-rounds, waiting = [], Teller.waiting
+text, write = [], Redrawn.write
 
-def waited(self, *args):
-    waiting(self, *args)
-    rounds.append(True)
+def written(self, more):
+    text.append(more)
+    return write(self, more)
 
-Teller.waiting = waited
+Redrawn.write = written
+
+def follows(*parts):
+    'Wait until these were written, one after the other, since the last time.'
+    while True:
+        all_, at = "".join(text), 0
+        for part in parts:
+            at = all_.find(part, at) + len(part) if part in all_[at:] else -1
+            if at < 0:
+                break
+        else:
+            del text[:]
+            return
+        time.sleep(0.02)
 
 def edit():
-    for number, text in enumerate(["FROM base\\nSYSTEM two\\n", "FROM bass\\n", "FROM base\\nSYSTEM three\\n"], 1):
-        while len(rounds) < number:
-            time.sleep(0.02)
-        Path("chat/Modelfile").write_text(text)
-    while len(rounds) < 4:
-        time.sleep(0.02)
+    follows("Ctrl-C ends it")
+    for words, part in [("base\\nSYSTEM two", "built"), ("bass", "'bass'"), ("base\\nSYSTEM three", "built")]:
+        Path("saved").write_text(f"FROM {words}\\n")
+        Path("saved").replace("chat/Modelfile")
+        follows(part, "Ctrl-C ends it")
     os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=edit, daemon=True).start()
