@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import Invocation
@@ -22,7 +22,6 @@ from modelbuild.session.obsolete import Obsolete, digest
 from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns
 
 if TYPE_CHECKING:
-    from modelbuild.cli.commands.build import Rebuild
     from modelbuild.engine.graph import Graph
     from modelbuild.session.file_events import Concern
     from modelbuild.session.session import Selection, Session
@@ -34,6 +33,24 @@ IDLE = 0.3
 
 PLANS = 3
 """How often in a row to plan where what a plan newly looked at has changed since."""
+
+
+class Rebuild(Protocol):
+    """What is done in each round."""
+
+    targets: Sequence[str]
+
+    def select(self, call: Invocation) -> Selection:
+        """What the targets mean now."""
+
+    def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
+        """What changes since the last whole build reach, of all files or `among` some; None where that cannot be told."""
+
+    def fetch(self, call: Invocation) -> None:
+        """Bring here what is needed of elsewhere."""
+
+    def build(self, call: Invocation, selection: Selection) -> None:
+        """Build what was selected."""
 
 
 def until_interrupted(call: Invocation, rebuild: Rebuild, poll: bool = False) -> int:

@@ -115,11 +115,9 @@ class Rebuild:
         self._stamp: Stamp | None = None
 
     def select(self, call: Invocation) -> Selection:
-        """What the targets mean now."""
         return _select(call, self.targets, _into(call, self._asked.output))
 
     def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
-        """What changes since the last whole build reach, of all files or `among` some; None where that cannot be told."""
         if self._asked.force:
             return None
         into = _into(call, self._asked.output)
@@ -127,11 +125,9 @@ class Rebuild:
         return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
 
     def fetch(self, call: Invocation) -> None:
-        """Bring here what is needed of elsewhere."""
         fetch(call, partial(_select, call, self.targets), force=self._asked.force)
 
     def build(self, call: Invocation, selection: Selection) -> None:
-        """Build what was selected."""
         _warn(call, selection)
         built(call, selection, self._asked.options())
 
