@@ -181,8 +181,17 @@ class _Owners(dict[str, Sequence[tuple[str, int]]]):
         return found
 
 
+class Edit(NamedTuple):
+    """What was changed since a build was finished."""
+
+    stamp: Stamp
+    changes: Changes
+
+
 def _encoded(owners: Sequence[tuple[str, int]], chunk: Sequence[str]) -> bytes:
-    return json.dumps(owners, separators=(",", ":")).encode() + b"\n" + "\0".join(chunk).encode("utf-8", "surrogateescape")
+    return (
+        json.dumps(owners, separators=(",", ":")).encode() + b"\n" + "\0".join(chunk).encode("utf-8", "surrogateescape")
+    )
 
 
 def _flat(files: Files) -> list[str]:

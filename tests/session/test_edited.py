@@ -142,13 +142,17 @@ class Edits:
 
     def text(self) -> str:
         pick = self.random.choice
-        lines = [f"FROM {pick(['../../w0', '../../w0', '../../w0', '../../w1', 'a', 'q-b', 'q-b:q8_0', 'c', 'nothing'])}"]
+        lines = [
+            f"FROM {pick(['../../w0', '../../w0', '../../w0', '../../w1', 'a', 'q-b', 'q-b:q8_0', 'c', 'nothing'])}"
+        ]
         if pick([True, True, False]):
             lines.append(f"SYSTEM I am {pick(['x', 'y', 'z'])}.")
         for name, values in (("seed", [1, 2]), ("stop", ["a", "b"]), ("mirostat", [1]), ("num_gqa", [1])):
             if pick([True, False, False]):
                 lines.append(f"PARAMETER {name} {pick(values)}")
-        lines += [pick(["", "", "TEMPLATE {{ .Prompt }}", "LICENSE mine", "MESSAGE user hi", "SISTEM x", "ADAPTER ./no"])]
+        lines += [
+            pick(["", "", "TEMPLATE {{ .Prompt }}", "LICENSE mine", "MESSAGE user hi", "SISTEM x", "ADAPTER ./no"])
+        ]
         return "\n".join(lines) + "\n"
 
     def any(self) -> Path:
@@ -183,7 +187,9 @@ class Edits:
         pick = self.random.choice
         toml = toml.replace('["q8_0", "f16"]', pick(['["q8_0", "f16"]', '["f16"]', '["f16", "q4_0", "q8_0"]']))
         toml = toml.replace('extends = "a"', pick(['extends = "a"', 'extends = "c"', 'from = "./w0"', 'from = "q-b"']))
-        toml = toml.replace("[defaults]\n", pick(["[defaults]\n", '[defaults]\nsystem = "d"\n', "[defaults]\nrenderer = \"r\"\n"]))
+        toml = toml.replace(
+            "[defaults]\n", pick(["[defaults]\n", '[defaults]\nsystem = "d"\n', '[defaults]\nrenderer = "r"\n'])
+        )
         self.project.write("ModelBuild.toml", toml)
 
     def weights(self) -> None:
