@@ -29,7 +29,9 @@ def test_the_graph_is_that_of_all_parts(tmp_path: Path) -> None:
     made = planned(tmp_path, TOML, CHECKPOINT)
     assert parts.graph(made.divided).encode() == made.graph.encode()
     remarks = parts.remarks(made.divided.parts.values())
-    assert [(each.labels, str(each.error)) for each in remarks] == [(each.labels, str(each.error)) for each in made.remarks]
+    assert [(each.labels, str(each.error)) for each in remarks] == [
+        (each.labels, str(each.error)) for each in made.remarks
+    ]
     assert remarks
 
 
