@@ -179,7 +179,7 @@ class _Rounds:
         self._begin()
         edit = self._rebuild.edit(call) if not changed and self._last is None else None
         if edit is not None and edit.edit is not None and not edit.outputs:
-            self._report.note(nothing_to_do(edit.edit.others, self._report.seconds))
+            self._report.note(nothing_to_do(edit.edit.stamp.models, self._report.seconds))
         else:
             if call.session.outside or any(each.wanted for each in planned.selection.broken):
                 planned = self._fetched(call)

@@ -72,10 +72,10 @@ class Declared:
     def digests(self) -> dict[str, str]:
         """Key -> what tells a step from all others, in this plan and in others of the project."""
         found: dict[str, str] = {}
-        for (kind, text, refs, table), key in self._same.items():
+        for (kind, text, refs, asker), key in self._same.items():
             named = [found[ref] if isinstance(ref, str) else list(ref) for _, ref in refs]
             version = self._steps[key].version
-            told = json.dumps([kind, version, text, [role for role, _ in refs], named, table], separators=(",", ":"))
+            told = json.dumps([kind, version, text, [role for role, _ in refs], named, asker], separators=(",", ":"))
             found[key] = xxh3(told.encode("utf-8", "surrogatepass")).removeprefix("xxh3:")
         return found
 

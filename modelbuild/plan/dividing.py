@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from modelbuild.engine.graph import Output
+from modelbuild.engine.graph import Graph
 from modelbuild.errors import Error
-from modelbuild.plan.declared import renamed
 from modelbuild.plan.naming import owner, type_of
 from modelbuild.plan.parts import Divided, Part, Placed, Shared
 from modelbuild.plan.planner import Planner
@@ -18,18 +17,18 @@ def divided(
     project: Project,
     planner: Planner,
     named: Mapping[str, str],
-    outputs: Sequence[Output],
+    graph: Graph,
     said: Mapping[str, Sequence[Error]],
 ) -> Divided:
-    """Divide a plan. `said` are the warnings of each model from planning it."""
+    """Divide a plan with this graph, whose steps are `named` by their keys. `said` are the warnings of each model from planning it."""
     declared, digests = planner.declared, planner.declared.digests()
     own: dict[str, dict[str, Placed]] = {}
     asks: dict[str, dict[str, dict[str, None]]] = {}
     shared: dict[str, Shared] = {}
     types: dict[str, str | None] = {}
-    for number, (key, step) in enumerate(declared.steps.items()):
+    for number, key in enumerate(declared.steps):
         variants = declared.asked[key].variants
-        placed = Placed(number, renamed(step, named))
+        placed = Placed(number, graph.steps[named[key]])
         if len(models := {each.model for each in variants}) == 1:
             own.setdefault(models.pop(), {})[digests[key]] = placed
             continue
@@ -37,7 +36,7 @@ def divided(
         shared[digests[key]] = Shared(*placed, type_, owner(key, declared.asked))
         for each in variants:
             asks.setdefault(each.model, {}).setdefault(each.label, {})[digests[key]] = None
-    made = {output.label: output for output in outputs}
+    made = {output.label: output for output in graph.outputs}
     rows: dict[str, list[tuple[int, Variant]]] = {}
     whole: dict[str, bool] = {}
     for number, called in enumerate(project.targets.called):

@@ -67,18 +67,17 @@ class Part(NamedTuple):
     def encode(self) -> bytes:
         steps = [[digest, order, graphs.spelled(step)] for digest, (order, step) in self.steps.items()]
         warnings = [error.spelled() for error in self.warnings]
-        return _json(self._replace(steps=steps, warnings=warnings))  # type: ignore[arg-type]
+        return _json([*self[:3], steps, *self[4:10], warnings, *self[11:]])
 
     @staticmethod
     def decode(value: bytes) -> Part:
-        found = Part(*json.loads(value))
-        return found._replace(
-            order=tuple(found.order),
-            outputs=tuple(map(graphs.output_recalled, found.outputs)),  # type: ignore[arg-type]
-            steps={digest: Placed(order, graphs.recalled(step)) for digest, order, step in found.steps},  # type: ignore[misc]
-            warnings=[Error.recalled(error) for error in found.warnings],  # type: ignore[arg-type]
-            prompts=[(label, Bare(*bare), said) for label, bare, said in found.prompts],
-        )
+        whole, order, outputs, steps, *others, warnings, prompts, looks = json.loads(value)
+        found = [Error.recalled(error) for error in warnings]
+        bare = [(label, Bare(*spelled), said) for label, spelled, said in prompts]
+        outputs = tuple(map(graphs.output_recalled, outputs))
+        placed = {digest: Placed(order, graphs.recalled(step)) for digest, order, step in steps}
+        seen = [(verb, subject, what) for verb, subject, what in looks]
+        return Part._make([whole, tuple(order), outputs, placed, *others, found, bare, seen])
 
 
 class Divided(NamedTuple):

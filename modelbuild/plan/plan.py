@@ -68,8 +68,8 @@ def plan(
         said[called.model] = [*said.get(called.model, ()), *planner.warned_since(before)]
     declared = planner.declared
     named = names(declared.steps, declared.asked)
-    outputs = [output_renamed(output, named) for output in made]
-    graph = Graph((renamed(step, named) for step in declared.steps.values()), outputs)
-    divided = dividing.divided(project, planner, named, outputs, said)
+    steps = (renamed(step, named) for step in declared.steps.values())
+    graph = Graph(steps, (output_renamed(output, named) for output in made))
+    divided = dividing.divided(project, planner, named, graph, said)
     part = graph.select(graph.outputs) if broken else graph
     return Plan(part, broken, planner.warnings, parts.remarks(divided.parts.values()), planner.outside, divided)

@@ -1,7 +1,8 @@
 """Some models of a project planned again, after an edit of their Modelfiles; all else stays as it was planned.
 
-Names of steps depend on all who ask for them, and warnings on all that is declared. So what an edit may change is bounded: the models stay
-based on what they were, ask for the same steps together with others, and are warned of the same. Any other edit has everything planned anew.
+Names of steps depend on all who ask for them, and warnings on all that is declared. So what an edit may change is bounded: the models
+stay based on what they were, ask for the same steps together with others, and are warned of the same. Any other edit has everything
+planned anew.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def replanned(
     own, asks = _divided(planner, rows, kept, owners)
     named = _named(planner, own, kept)
     steps = _placed(planner, own, named, kept)
+    # What other models read of theirs is in their own parts.
+    others = {file for part in kept.parts.values() for file in (*part.files, *part.found.values())}
     outputs = {output.label: output_renamed(output, named) for output in made}
     found = {}
     for model, variants in rows.items():
@@ -99,7 +102,7 @@ def replanned(
             files=before_.files,
             warnings=[*loaded.origins[model].warnings, *said[model]],
             prompts=_prompts(variants, planner),
-            looks=observed.looks(),
+            looks=[look for look in observed.looks() if look[1] not in others or look[1] in before_.files],
         )
         _check(before_, part, loaded.origins[model])
         found[model] = part
@@ -189,7 +192,9 @@ def _check(before: Part, now: Part, origin: Origin) -> None:
 
     if (asked(before), told(before)) != (asked(now), told(now)):
         raise Otherwise
-    if {label: [*texts] for label, texts in before.froms.items()} != {label: [*texts] for label, texts in now.froms.items()}:
+    if {label: [*texts] for label, texts in before.froms.items()} != {
+        label: [*texts] for label, texts in now.froms.items()
+    }:
         raise Otherwise
     if [*before.bases] != [*now.bases] or before.found != origin.found:
         raise Otherwise

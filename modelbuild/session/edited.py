@@ -1,42 +1,26 @@
 """An edit of a few Modelfiles: what it reaches is planned again and built, and nothing else is looked at.
 
-The stamp of the last build tells which files are not as they were. What they decide is read from the kept plan, planned again and kept; where
-an edit reaches further than that, all is planned anew.
+The stamp of the last build tells which files are not as they were. What they decide is read from the kept plan, planned again and kept;
+where an edit reaches further than that, all is planned anew.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.engine.graph import Graph
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error, Errors
-from modelbuild.observed import Observed, unchanged
+from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.plan import parts
 from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, KeptPlan, file_mark, marks_of
 from modelbuild.session.session import Selection, Session
-from modelbuild.session.stamp import Changes, Stamp, signed
-
-if TYPE_CHECKING:
-    from modelbuild.observed import Look
+from modelbuild.session.stamp import Changes, Edit, Stamp, signed
 
 MOST = 100
 """Models that are planned again alone."""
-
-
-class Edit(NamedTuple):
-    """What an edit reaches, of a build that was finished as `stamp` says."""
-
-    stamp: Stamp
-    changes: Changes
-
-    @property
-    def others(self) -> int:
-        """The models of that build."""
-        return self.stamp.models
 
 
 def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: Changes) -> Selection | None:
@@ -76,15 +60,14 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     if not outputs:
         return None
     plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)
-    plan.graph = _part(graph, [each for part in reached.values() for each in part.outputs])
+    plan.graph = _part(graph, [each.label for part in reached.values() for each in part.outputs])
     plan.remarks, plan.looks = parts.remarks(reached.values()), looks
     session.take(plan)
     return Selection(tuple(targets), outputs, edit=Edit(stamp, changes))
 
 
-def _part(graph: Graph, outputs: Iterable[parts.Output]) -> Graph:
-    wanted = {each.label for each in outputs}
-    return graph.select(each for each in graph.outputs if each.label in wanted)
+def _part(graph: Graph, labels: Collection[str]) -> Graph:
+    return graph.select(each for each in graph.outputs if each.label in labels)
 
 
 def _touched(session: Session, id_: str, changes: Changes) -> tuple[Collection[str], Sequence[str]] | None:

@@ -19,7 +19,7 @@ from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
-from modelbuild.session.stamp import Stamp
+from modelbuild.session.stamp import Edit, Stamp
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
-    from modelbuild.session.edited import Edit
 
 
 class Selection(NamedTuple):

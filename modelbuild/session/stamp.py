@@ -7,7 +7,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.files import signature, young
 from modelbuild.observed import Look
@@ -15,6 +16,12 @@ from modelbuild.observed import Look
 if TYPE_CHECKING:
     from modelbuild.engine.kept import Kept
     from modelbuild.engine.parts import Parts
+
+try:
+    _stats: Any = import_module("modelbuild._stats")
+except ImportError:
+    # Not built here: Python takes twice as long.
+    _stats = None
 
 CHUNK = 256
 """Files that are kept together, and the outputs whose files are."""
@@ -28,6 +35,8 @@ SEVERAL = 4
 COMMON = ""
 """Owns the files that are of no output."""
 
+_COMMON = "common "
+
 Files = dict[str, str]
 """path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing"""
 
@@ -39,34 +48,61 @@ class Changes(NamedTuple):
     labels: Sequence[str]
 
 
+class Chunk(NamedTuple):
+    """Files that are kept together.
+
+    owners  as JSON: [[an output, how many of the files are its own], …]
+    files   path and signature of each in turn, with a NUL between
+    """
+
+    owners: bytes
+    files: bytes
+
+    @staticmethod
+    def of(files: Iterable[tuple[str, Files]]) -> Chunk:
+        listed = [*files]
+        owners = [[owner, len(found)] for owner, found in listed]
+        texts = (text for _, found in listed for pair in found.items() for text in pair)
+        return Chunk(json.dumps(owners, separators=(",", ":")).encode(), "\0".join(texts).encode(*_UTF8))
+
+    def taken_apart(self) -> Iterator[tuple[str, Files]]:
+        """Each owner, and its files."""
+        texts = iter(self.files.decode(*_UTF8).split("\0"))
+        for owner, count in json.loads(self.owners):
+            yield owner, {next(texts): next(texts) for _ in range(count)}
+
+    def owner(self, number: int) -> str:
+        """Whose file the one of this number is."""
+        for owner, count in json.loads(self.owners):
+            number -= count
+            if number < 0:
+                return str(owner)
+        raise AssertionError(number)
+
+
+_UTF8 = ("utf-8", "surrogateescape")
+
+
 class Stamp:
     """How many models and steps are finished, and all that they hang on.
 
     plan         the id of the plan that was built
     environment  variable -> value; None for one that must not be set
-    chunks       the files: of each owner in a row, a path and its signature in turn
     """
 
     def __init__(
-        self,
-        models: int,
-        steps: int,
-        plan: str,
-        environment: Mapping[str, str | None],
-        chunks: Mapping[str, Sequence[str]],
-        owners: Mapping[str, Sequence[tuple[str, int]]],
+        self, models: int, steps: int, plan: str, environment: Mapping[str, str | None], chunks: Mapping[str, Chunk]
     ) -> None:
         self.models = models
         self.steps = steps
         self.plan = plan
         self._environment = environment
-        self._chunks = {name: [*chunk] for name, chunk in chunks.items()}
-        self._owners = owners
+        self._chunks = dict(chunks)
         self._id = ""
 
     def holds(self) -> bool:
         """Whether all is as it was: then there is nothing to do."""
-        return self._as_started() and next(self._changed(), None) is None
+        return self._as_started() and not any(changed(chunk.files) for chunk in self._chunks.values())
 
     def changes(self, among: Collection[str] | None = None) -> Changes | None:
         """What is not as it was, of all files or `among` some; None where that is too much to be told file by file."""
@@ -74,24 +110,30 @@ class Stamp:
             return None
         paths: list[str] = []
         labels: dict[str, None] = {}
-        for number, (name, at) in enumerate(self._changed(among)):
-            owner = self._owner(name, at)
-            if number >= MOST:
-                return None
-            if owner == COMMON:
-                paths.append(self._chunks[name][at])
-            else:
-                labels[owner] = None
+        some = None if among is None else [path.encode(*_UTF8) for path in among]
+        for chunk in self._chunks.values():
+            if some is not None and not any(path in chunk.files for path in some):
+                continue
+            for number in changed(chunk.files):
+                owner = chunk.owner(number)
+                if owner == COMMON:
+                    path = chunk.files.split(b"\0")[2 * number].decode(*_UTF8)
+                    if among is None or path in among:
+                        paths.append(path)
+                else:
+                    labels[owner] = None
+                if len(paths) + len(labels) > MOST:
+                    return None
         return Changes(paths, [*labels])
 
     def labels(self) -> set[str]:
         """The outputs that were built."""
-        return {owner for name in self._chunks for owner, _ in self._owners[name]} - {COMMON}
+        return {owner for chunk in self._chunks.values() for owner, _ in json.loads(chunk.owners)} - {COMMON}
 
     def common(self) -> set[str]:
         """The files that are of no output."""
-        owned = (name for name in self._chunks if any(owner == COMMON for owner, _ in self._owners[name]))
-        return {path for name in owned for path in self._chunks[name][::2]}
+        chunks = (chunk for name, chunk in self._chunks.items() if name.startswith(_COMMON))
+        return {path for chunk in chunks for _, files in chunk.taken_apart() for path in files}
 
     def asks(self, looks: Iterable[Look]) -> bool:
         """Whether the variables of the environment at which these looks were are among its own."""
@@ -100,36 +142,10 @@ class Stamp:
     def _as_started(self) -> bool:
         return all(os.environ.get(name) == value for name, value in self._environment.items())
 
-    def _changed(self, among: Collection[str] | None = None) -> Iterator[tuple[str, int]]:
-        """The chunk, and the place in it, of each file that is not as it was."""
-        stat = os.stat
-        some = None if among is None else set(among)
-        for name, chunk in self._chunks.items():
-            if some is not None and some.isdisjoint(chunk):
-                continue
-            for at in range(0, len(chunk), 2):
-                path, seen = chunk[at], chunk[at + 1]
-                if some is not None and path not in some:
-                    continue
-                try:
-                    info = stat(path)
-                    if f"{info.st_dev}:{info.st_ino}:{info.st_size}:{info.st_mtime_ns}:{info.st_ctime_ns}" != seen:
-                        yield name, at
-                except OSError:
-                    if seen or os.path.lexists(path):
-                        yield name, at
-
-    def _owner(self, name: str, at: int) -> str:
-        for owner, files in self._owners[name]:
-            at -= 2 * files
-            if at < 0:
-                return owner
-        raise AssertionError(name)
-
     # In the cache
 
     def keep(self, key: str, kept: Kept, parts: Parts) -> None:
-        self._id = parts.replace({name: self._encoded(name) for name in self._chunks})
+        self._id = parts.replace({name: b"\n".join(chunk) for name, chunk in self._chunks.items()})
         kept.put(key, json.dumps([self._id, self.models, self.steps, self.plan, self._environment]).encode())
 
     @staticmethod
@@ -140,60 +156,55 @@ class Stamp:
         id_, models, steps, plan, environment = json.loads(value)
         if known is not None and known._id == id_:
             return known
-        chunks: dict[str, Sequence[str]] = {}
-        owners = _Owners()
-        for name, value in (parts.all(id_) or {}).items():
-            head, _, files = value.partition(b"\n")
-            chunks[name] = files.decode("utf-8", "surrogateescape").split("\0") if files else []
-            owners.heads[name] = head
+        chunks = {name: Chunk(*value.split(b"\n", 1)) for name, value in (parts.all(id_) or {}).items()}
         if not chunks:
             return None
-        stamp = Stamp(models, steps, plan, environment, {}, owners)
-        stamp._chunks, stamp._id = chunks, id_  # type: ignore[assignment]
+        stamp = Stamp(models, steps, plan, environment, chunks)
+        stamp._id = id_
         return stamp
 
     def change(self, parts: Parts, common: Files, outputs: Mapping[str, Files]) -> None:
         """Keep other signatures of some common files, and other files of some outputs."""
-        touched: dict[str, bytes] = {}
+        touched: dict[str, Chunk] = {}
         for name, chunk in self._chunks.items():
-            owners = [*self._owners[name]]
-            if not any(owner in outputs for owner, _ in owners) and common.keys().isdisjoint(chunk[::2]):
-                continue
-            new: list[str] = []
-            counts: list[tuple[str, int]] = []
-            at = 0
-            for owner, files in owners:
-                before = dict(zip(chunk[at : at + 2 * files : 2], chunk[at + 1 : at + 2 * files : 2], strict=True))
-                at += 2 * files
-                after = outputs.get(owner, {path: common.get(path, seen) for path, seen in before.items()})
-                new += _flat(after)
-                counts.append((owner, len(after)))
-            self._chunks[name] = new
-            touched[name] = _encoded(counts, new)
-        parts.change(self._id, touched)
-
-    def _encoded(self, name: str) -> bytes:
-        return _encoded(self._owners[name], self._chunks[name])
+            if name.startswith(_COMMON):
+                is_touched = any(path.encode(*_UTF8) in chunk.files for path in common)
+            else:
+                is_touched = any(owner in outputs for owner, _ in json.loads(chunk.owners))
+            if is_touched:
+                apart = [(owner, outputs.get(owner, files)) for owner, files in chunk.taken_apart()]
+                touched[name] = Chunk.of(
+                    (
+                        owner,
+                        {path: common.get(path, seen) for path, seen in files.items()} if owner == COMMON else files,
+                    )
+                    for owner, files in apart
+                )
+        parts.change(self._id, {name: b"\n".join(chunk) for name, chunk in touched.items()})
+        self._chunks.update(touched)
 
 
-class _Owners(dict[str, Sequence[tuple[str, int]]]):
-    """The owners of each chunk, taken apart where they are asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heads: dict[str, bytes] = {}
-
-    def __missing__(self, name: str) -> Sequence[tuple[str, int]]:
-        found = self[name] = [(owner, files) for owner, files in json.loads(self.heads[name])]
+def changed(files: bytes) -> Sequence[int]:
+    """The numbers of the files that are not as they were: paths and signatures in turn, with a NUL between."""
+    if _stats is not None:
+        found: Sequence[int] = _stats.changed(files)
         return found
+    texts = files.decode(*_UTF8).split("\0") if files else []
+    return [number for number in range(len(texts) // 2) if not _is_same(texts[2 * number], texts[2 * number + 1])]
 
 
-def _encoded(owners: Sequence[tuple[str, int]], chunk: Sequence[str]) -> bytes:
-    return json.dumps(owners, separators=(",", ":")).encode() + b"\n" + "\0".join(chunk).encode("utf-8", "surrogateescape")
+def _is_same(path: str, seen: str) -> bool:
+    try:
+        return signature(os.stat(path)) == seen
+    except OSError:
+        return not seen and not os.path.lexists(path)
 
 
-def _flat(files: Files) -> list[str]:
-    return [text for pair in files.items() for text in pair]
+class Edit(NamedTuple):
+    """What was changed since a build was finished."""
+
+    stamp: Stamp
+    changes: Changes
 
 
 def take(
@@ -222,19 +233,14 @@ def take(
             return None
         common.update((path, files.pop(path)) for path in found if uses[path] > SEVERAL or path in common)
         own[label] = files
-    chunks: dict[str, Sequence[str]] = {}
-    owners: dict[str, Sequence[tuple[str, int]]] = {}
+    chunks: dict[str, Chunk] = {}
     listed = [*common.items()]
     for start in range(0, max(1, len(listed)), CHUNK):
-        some = dict(listed[start : start + CHUNK])
-        name = f"common {start // CHUNK:06}"
-        chunks[name], owners[name] = _flat(some), [(COMMON, len(some))]
-    labels = [*own]
+        chunks[f"{_COMMON}{start // CHUNK:06}"] = Chunk.of([(COMMON, dict(listed[start : start + CHUNK]))])
+    labels = [*own.items()]
     for start in range(0, len(labels), CHUNK):
-        name = f"own {start // CHUNK:06}"
-        chunks[name] = [text for label in labels[start : start + CHUNK] for text in _flat(own[label])]
-        owners[name] = [(label, len(own[label])) for label in labels[start : start + CHUNK]]
-    return Stamp(models, steps, plan, environment, chunks, owners)
+        chunks[f"own {start // CHUNK:06}"] = Chunk.of(labels[start : start + CHUNK])
+    return Stamp(models, steps, plan, environment, chunks)
 
 
 def again(

@@ -11,6 +11,8 @@ import pytest
 from modelbuild.engine.kept import Kept
 from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import Store
+from modelbuild.files import signature
+from modelbuild.session import stamp as stamps
 from modelbuild.session.stamp import Stamp, signed, take
 
 
@@ -70,3 +72,34 @@ def test_a_stamp_hangs_on_files_folders_and_the_environment(tmp_path: Path, monk
     monkeypatch.setenv("SOME_VARIABLE", "x")
     (tmp_path / "folder/new").touch()
     assert not stamp.holds()
+
+
+@pytest.mark.parametrize("is_native", [False, True])
+def test_each_file_that_is_not_as_it_was_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_native: bool
+) -> None:
+    if not is_native:
+        monkeypatch.setattr(stamps, "_stats", None)
+    elif stamps._stats is None:
+        pytest.skip("not built here")
+    names = [b"same", b"new\n", b"odd \xff", b"gone", b"none", b"came", b"link"]
+    paths = [os.fsencode(tmp_path) + b"/" + name for name in names]
+    for path in paths[:4]:
+        with open(path, "wb") as file:
+            file.write(b"x")
+    seen = [signature(os.stat(path)).encode() if os.path.exists(path) else b"" for path in paths]
+    files = b"\0".join(part for pair in zip(paths, seen, strict=True) for part in pair)
+    assert stamps.changed(files) == [] == stamps.changed(b"")
+    with open(paths[1], "wb") as file:
+        file.write(b"other")
+    os.unlink(paths[2])
+    os.unlink(paths[3])
+    with open(paths[2], "wb") as file:
+        file.write(b"x")
+    with open(paths[5], "wb") as file:
+        file.write(b"x")
+    os.symlink(b"nowhere", paths[6])
+    os.utime(paths[2], ns=(-1, -1_500_000_001))
+    assert stamps.changed(files) == [1, 2, 3, 5, 6]
+    odd = os.fsencode(paths[2]) + b"\0" + signature(os.stat(paths[2])).encode()
+    assert stamps.changed(odd) == []

@@ -156,7 +156,7 @@ def _run(call: Invocation, asked: Request) -> int:
             _warn(call, edit)
             return built(call, edit, asked.options())
         if edit is not None and edit.edit is not None:
-            report.note(nothing_to_do(edit.edit.others, report.seconds))
+            report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
             return GOOD
 
     verb = "would be" if asked.dry_run else "was"
@@ -189,12 +189,13 @@ def _since(
     """What changes of files, or of some of them, since a build reach."""
     from modelbuild.session import edited
     from modelbuild.session.session import Selection
+    from modelbuild.session.stamp import Edit
 
     changes = stamp.changes(among)
     if changes is None:
         return None
     if not any(changes):
-        return Selection(tuple(targets), (), into=into, edit=edited.Edit(stamp, changes))
+        return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
     return edited.selection(call.session, targets, stamp, changes) if into is None else None
 
 
