@@ -38,8 +38,8 @@ class Listener(Protocol):
     def listen(self, folder: str) -> Any:
         """Listen in a folder; returns what `drop` takes. Raises Missing, or another OSError where only this folder is at fault."""
 
-    def drop(self, handle: Any) -> None:
-        """Listen there no more."""
+    def drop(self, folder: str, handle: Any) -> None:
+        """Listen in a folder no more."""
 
     def read(self, seconds: float) -> list[Event]:
         """What was heard; where that is nothing, what is heard first, after at most so many seconds."""

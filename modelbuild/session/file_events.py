@@ -154,7 +154,7 @@ class FileEvents:
     def _drop(self, folder: str, handle: Any) -> None:
         del self.folders[folder]
         if handle is not None and self._listener is not None:
-            self._listener.drop(handle)
+            self._listener.drop(folder, handle)
 
     def _drop_others(self) -> None:
         """Listen no more where nothing counts any more."""

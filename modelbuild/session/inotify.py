@@ -43,8 +43,10 @@ class Inotify:
         self._folders[handle] = folder
         return handle
 
-    def drop(self, handle: int) -> None:
-        if self._folders.pop(handle, None) is not None:
+    def drop(self, folder: str, handle: int) -> None:
+        # A folder that got another name has the same handle as before, and is listened in by that name.
+        if self._folders.get(handle) == folder:
+            del self._folders[handle]
             # The system drops those of folders that are gone by itself.
             try:
                 self._inotify.rm_watch(handle)

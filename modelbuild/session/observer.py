@@ -45,7 +45,7 @@ class Observer:
         except (OSError, RuntimeError) as fault:
             raise Missing(why(fault)) from fault
 
-    def drop(self, handle: Any) -> None:
+    def drop(self, folder: str, handle: Any) -> None:
         self._threads.unschedule(handle)
 
     def dispatch(self, event: FileSystemEvent) -> None:

@@ -56,14 +56,26 @@ def test_a_folder_that_goes_and_one_that_is_not_listened_in(tmp_path: Path, list
     for folder in folders:
         folder.mkdir()
     handles = [listener.listen(str(folder)) for folder in folders]
-    listener.drop(handles[1])
+    listener.drop(str(folders[1]), handles[1])
     (folders[1] / "file").touch()
     assert heard(listener) == []
     folders[0].rename(tmp_path / "away")
     assert Event(None) in heard(listener)
     (tmp_path / "away").rmdir()
     assert Event(None) in heard(listener)
-    listener.drop(handles[0])
+    listener.drop(str(folders[0]), handles[0])
+
+
+def test_a_folder_that_gets_another_name_is_still_listened_in_by_that(tmp_path: Path, listener: Inotify) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    handle = listener.listen(str(old))
+    old.rename(new)
+    listener.listen(str(new))
+    listener.drop(str(old), handle)
+    heard(listener)
+    (new / "link").symlink_to("nothing")
+    assert heard(listener) == [Event(str(new / "link"))]
 
 
 def test_nothing_is_waited_for_after_the_time_is_up(tmp_path: Path, listener: Inotify) -> None:

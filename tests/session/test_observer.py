@@ -38,7 +38,7 @@ def test_saves_renames_and_what_goes_are_heard(tmp_path: Path, listener: Observe
     assert Event(str(tmp_path / "other")) in found
     (tmp_path / "other").unlink()
     assert Event(str(tmp_path / "other"), "gone") in heard(listener)
-    listener.drop(handle)
+    listener.drop(str(tmp_path), handle)
     path.write_text("two")
     begun = time.monotonic()
     assert listener.read(0.2) == []
