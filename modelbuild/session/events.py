@@ -48,21 +48,6 @@ class Listener(Protocol):
         """Listen nowhere any more."""
 
 
-def listener() -> Listener:
-    """The one of this system. Raises Missing."""
-    try:
-        try:
-            from modelbuild.session.inotify import Inotify
-
-            return Inotify()
-        except ImportError:
-            from modelbuild.session.observer import Observer
-
-            return Observer()
-    except (ImportError, OSError, RuntimeError) as fault:
-        raise Missing(why(fault)) from fault
-
-
 def why(fault: Exception) -> str:
     """Why there are no events, and what to do about it."""
     number = fault.errno if isinstance(fault, OSError) else None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from modelbuild.session.events import Event, Listener, Missing, listener
+from modelbuild.session.events import Event, Listener, Missing, why
 from modelbuild.session.file_systems import silent
 
 Concern = Literal["kind", "entries", "file"]
@@ -173,6 +173,21 @@ class FileEvents:
         found, self._listener = self._listener, None
         if found is not None:
             found.close()
+
+
+def listener() -> Listener:
+    """The one of this system. Raises Missing."""
+    try:
+        try:
+            from modelbuild.session.inotify import Inotify
+
+            return Inotify()
+        except ImportError:
+            from modelbuild.session.observer import Observer
+
+            return Observer()
+    except (ImportError, OSError, RuntimeError) as fault:
+        raise Missing(why(fault)) from fault
 
 
 def ways(paths: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

@@ -1,28 +1,12 @@
-"""Which listener a system has, and why it has none."""
+"""Why there are no events."""
 
 from __future__ import annotations
 
 import errno
-import sys
 
 import pytest
 
-from modelbuild.session import events, inotify
-from modelbuild.session.events import Missing, why
-from modelbuild.session.observer import Observer
-
-
-def test_without_inotify_there_is_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = events.listener()
-    assert isinstance(found, inotify.Inotify)
-    found.close()
-    monkeypatch.setitem(sys.modules, "modelbuild.session.inotify", None)
-    found = events.listener()
-    assert isinstance(found, Observer)
-    found.close()
-    monkeypatch.setitem(sys.modules, "modelbuild.session.observer", None)
-    with pytest.raises(Missing, match="the system reports no changes"):
-        events.listener()
+from modelbuild.session.events import why
 
 
 @pytest.mark.parametrize(

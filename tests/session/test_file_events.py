@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from modelbuild.session import events, file_events, file_systems, watcher
+from modelbuild.session import file_events, file_systems, watcher
 from modelbuild.session.events import Missing
 from modelbuild.session.file_events import ways
 from modelbuild.session.inotify import Inotify
@@ -20,6 +21,19 @@ from tests.session.watching import changed, watching
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at everything often, so that tests without events are quick."""
     monkeypatch.setattr(watcher, "PERIOD", 0.2)
+
+
+def test_without_inotify_there_is_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = file_events.listener()
+    assert isinstance(found, Inotify)
+    found.close()
+    monkeypatch.setitem(sys.modules, "modelbuild.session.inotify", None)
+    found = file_events.listener()
+    assert isinstance(found, Observer)
+    found.close()
+    monkeypatch.setitem(sys.modules, "modelbuild.session.observer", None)
+    with pytest.raises(Missing, match="the system reports no changes"):
+        file_events.listener()
 
 
 def test_ways_name_links_and_the_first_that_is_missing(tmp_path: Path) -> None:
@@ -67,8 +81,7 @@ def test_where_no_events_are_to_be_had_files_are_polled(
 
 
 def test_folders_beyond_the_limit_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "listener", lambda: Observer(most=3))
-    monkeypatch.setattr(file_events, "listener", events.listener)
+    monkeypatch.setattr(file_events, "listener", lambda: Observer(most=3))
     files = [tmp_path / str(number) / "file" for number in range(8)]
     for file in files:
         file.parent.mkdir()
