@@ -117,7 +117,7 @@ def measured(folder: Path, variants: int, rounds: int) -> None:
                 time.sleep(0.001)
             took.append((at, time.monotonic()))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait()
     seconds = sorted(end - at for at, end in took)
     print(f"{variants:>7,} variants  median {1000 * statistics.median(seconds):.0f} ms  ", end="")
