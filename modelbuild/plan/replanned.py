@@ -7,6 +7,7 @@ planned anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from modelbuild.errors import Error, Errors, once
@@ -187,8 +188,8 @@ def _check(before: Part, now: Part, origin: Origin) -> None:
     def asked(part: Part) -> dict[str, set[str]]:
         return {label: set(digests) for label, digests in part.shared.items()}
 
-    def told(part: Part) -> set[tuple[object, ...]]:
-        return {(error.key, error.facts, error.hint) for error in once(part.warnings)}
+    def told(part: Part) -> set[str]:
+        return {json.dumps(error.spelled()) for error in once(part.warnings)}
 
     if (asked(before), told(before)) != (asked(now), told(now)):
         raise Otherwise

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from modelbuild.engine.graph import Graph
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error, Errors
-from modelbuild.observed import Look, Observed, unchanged
+from modelbuild.observed import Observed, unchanged
 from modelbuild.plan import parts
 from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, KeptPlan, file_mark, marks_of
@@ -32,27 +32,25 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     if found is None or found[0] != stamp.plan or not found[1].editable:
         return None
     id_, head = found
-    touched = _touched(session, id_, changes)
-    if touched is None:
+    # Before they are looked at: what changes meanwhile must not have the signature of what was seen.
+    common = signed(changes.paths)
+    models = _touched(session, id_, changes)
+    if models is None:
         return None
-    models, planned = touched
     if not models:
         # Folders and files in which the plan sees the same as before: nobody need ask that again.
-        if (common := signed(changes.paths)) is not None:
+        if common is not None:
             stamp.change(Parts(session.store.database, session.stamp_key(targets)), common, {})
         return Selection(tuple(targets), (), edit=Edit(stamp, changes))
     known = _read(session, id_, models)
     if known is None or not all(known.parts[model].whole for model in models):
         return None
-    looks: Sequence[Look] = ()
-    if planned:
-        observed = Observed()
-        new = _replanned(session, id_, head.models, planned, known, observed)
-        if new is None:
-            return None
-        _keep(session, id_, known.parts, new)
-        known = known._replace(parts={**known.parts, **new})
-        looks = observed.looks()
+    observed = Observed()
+    new = _replanned(session, id_, head.models, [*models], known, observed)
+    if new is None:
+        return None
+    _keep(session, id_, known.parts, new)
+    known = known._replace(parts={**known.parts, **new})
     reached = {model: known.parts[model] for model in models}
     labels = stamp.labels()
     graph = parts.graph(known)
@@ -61,7 +59,7 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
         return None
     plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)
     plan.graph = _part(graph, [each.label for part in reached.values() for each in part.outputs])
-    plan.remarks, plan.looks = parts.remarks(reached.values()), looks
+    plan.remarks, plan.looks = parts.remarks(reached.values()), observed.looks()
     session.take(plan)
     return Selection(tuple(targets), outputs, edit=Edit(stamp, changes))
 
@@ -70,27 +68,29 @@ def _part(graph: Graph, labels: Collection[str]) -> Graph:
     return graph.select(each for each in graph.outputs if each.label in labels)
 
 
-def _touched(session: Session, id_: str, changes: Changes) -> tuple[Collection[str], Sequence[str]] | None:
-    """The models that changes reach, and those of them that have to be planned; None where they may reach any."""
+def _touched(session: Session, id_: str, changes: Changes) -> Collection[str] | None:
+    """The models that changes reach; None where they may reach any.
+
+    Of an output may be a file that it is made of, and that the plan saw, too: so its model is planned again as well.
+    """
     found = session.parts.marked(id_, map(file_mark, changes.paths))
     others = {path for path in changes.paths if file_mark(path) not in found}
     if others and not _same(session, id_, others):
         return None
-    planned = dict.fromkeys(model for models in found.values() for model in models)
-    if planned:
-        value = session.parts.get(id_, [BASED]).get(BASED)
-        if value is None:
+    touched = dict.fromkeys(model for models in found.values() for model in models)
+    touched.update(dict.fromkeys(label.partition(":")[0] for label in changes.labels))
+    value = session.parts.get(id_, [BASED]).get(BASED)
+    if value is None:
+        return None
+    based: Mapping[str, Sequence[str]] = json.loads(value)
+    todo = [*touched]
+    while todo:
+        more = [each for each in based.get(todo.pop(), ()) if each not in touched]
+        touched.update(dict.fromkeys(more))
+        todo += more
+        if len(touched) > MOST:
             return None
-        based: Mapping[str, Sequence[str]] = json.loads(value)
-        todo = [*planned]
-        while todo:
-            more = [each for each in based.get(todo.pop(), ()) if each not in planned]
-            planned.update(dict.fromkeys(more))
-            todo += more
-            if len(planned) > MOST:
-                return None
-    models = {**planned, **dict.fromkeys(label.partition(":")[0] for label in changes.labels)}
-    return models, [*planned]
+    return touched
 
 
 def _same(session: Session, id_: str, paths: Collection[str]) -> bool:
