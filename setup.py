@@ -1,7 +1,11 @@
-"""The native kernels: an optional extension for the stable ABI. Without a C compiler the install goes through and numpy does their work."""
+"""The native kernels, and the stats of many files: optional extensions for the stable ABI.
+
+Without a C compiler the install goes through: numpy and Python do their work.
+"""
 
 import sysconfig
 from glob import glob
+from typing import Any
 
 from setuptools import Extension, setup
 
@@ -12,6 +16,12 @@ FLAGS = ["-std=gnu11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fno-math-
 
 # Free-threaded interpreters have no stable ABI.
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")
+ABI: dict[str, Any] = {
+    "define_macros": [("Py_LIMITED_API", "0x030B0000")] if limited else [],
+    "extra_compile_args": FLAGS,
+    "py_limited_api": limited,
+    "optional": True,
+}
 
 setup(
     ext_modules=[
@@ -19,11 +29,9 @@ setup(
             "modelbuild.tensors.quants._native",
             sources=[f"{FOLDER}/{name}.c" for name in ("module", "avx512", "avx2", "portable")],
             depends=[*glob(f"{FOLDER}/*.h"), "setup.py"],
-            define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
-            extra_compile_args=FLAGS,
-            py_limited_api=limited,
-            optional=True,
-        )
+            **ABI,
+        ),
+        Extension("modelbuild._stats", sources=["modelbuild/_stats.c"], depends=["setup.py"], **ABI),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {},
 )

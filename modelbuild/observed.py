@@ -50,9 +50,13 @@ def entries(path: str) -> Listing:
 
 
 class Observed:
-    """Looks at files for the planner. Paths are absolute; OSError comes through as it is."""
+    """Looks at files for the planner. Paths are absolute; OSError comes through as it is.
 
-    def __init__(self) -> None:
+    ours  folders that builds write: nothing of a project is looked for in them
+    """
+
+    def __init__(self, ours: Iterable[str] = ()) -> None:
+        self.ours = frozenset(ours)
         self._looks: dict[tuple[str, str], str] = {}
 
     def read(self, path: str) -> bytes:

@@ -16,6 +16,9 @@ TESTS = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 ELSEWHERE = {
+    "plan.dividing": "plan/test_parts.py",
+    "plan.planner": "plan/test_plan.py",
+    "session.missing": "session/test_session.py",
     "__main__": "cli/test_main.py",
     "cli.commands.*": "cli/test_commands.py",
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",

@@ -123,7 +123,7 @@ OUTSIDE = {
 
 def outside(command: str, error: Error) -> Error:
     """An error of a command; one that there is no project says what the command does without."""
-    from modelbuild.session.session import NO_PROJECT
+    from modelbuild.session.missing import NO_PROJECT
 
     hint = OUTSIDE.get(command) if error.what == NO_PROJECT else None
     return error.replace(hint=hint.replace("{init}", error.hint or "")) if hint else error

@@ -29,11 +29,13 @@ class Work(NamedTuple):
     steps  how many there are
     names  of each variant, by its label
     size   tells what the model of a manifest takes, in bytes
+    others how many models are known to be as they were
     """
 
     steps: int
     names: Mapping[str, Sequence[str]] = {}
     size: Callable[[str], int | None] = lambda manifest: None
+    others: int = 0
 
 
 def broken_events(broken: Iterable[Broken]) -> Iterator[Event]:
@@ -199,5 +201,5 @@ class Lines(Progress):
         built = [label for label, changed in self.built.items() if changed]
         unchanged = [label for label, changed in self.built.items() if not changed]
         skipped = [label for label in self.skipped if label not in self.failed and label not in self.built]
-        outcome = Outcome(built, unchanged, list(self.failed), skipped)
+        outcome = Outcome(built, unchanged, list(self.failed), skipped, self.work.others)
         self.line(summed_up(summary, outcome, self.report.seconds, failed))

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TextIO
 
@@ -16,6 +17,9 @@ from modelbuild.errors import Error, render
 from modelbuild.words import harmless, harmless_json
 
 Color = Literal["auto", "always", "never"]
+
+NOTED = 64
+"""Notes that are remembered, so that a watch does not repeat them."""
 
 _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
@@ -41,7 +45,7 @@ class Report:
         self.color = _colored(color, self.err)
         self.base: str | None = None
         self.options: Sequence[str] = ()
-        self._noted: set[str] = set()
+        self._noted: deque[str] = deque(maxlen=NOTED)
         self.begin()
 
     def begin(self) -> None:
@@ -99,7 +103,7 @@ class Report:
     def note_once(self, text: str) -> None:
         """The same, unless a build before, of the same watch, has said it."""
         if text not in self._noted:
-            self._noted.add(text)
+            self._noted.append(text)
             self.note(text)
 
     def error(self, error: Error, *, told: bool = False) -> None:

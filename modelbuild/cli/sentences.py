@@ -54,31 +54,35 @@ def nothing_to_do(models: int, seconds: float) -> str:
 
 
 class Outcome(NamedTuple):
-    """The result of each model of a build, by its label."""
+    """The result of each model of a build, by its label; `others` were not looked at, since they are as they were."""
 
     built: Collection[str] = ()
     unchanged: Collection[str] = ()
     failed: Collection[str] = ()
     skipped: Collection[str] = ()
+    others: int = 0
+
+    @property
+    def same(self) -> int:
+        return len(self.unchanged) + self.others
 
     def __str__(self) -> str:
         if self.failed or self.skipped:
             parts = [f"{len(self.built)} built"]
-            parts += [f"{len(self.unchanged)} unchanged"] if self.unchanged else []
+            parts += [f"{self.same} unchanged"] if self.same else []
             parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
             parts += [f"{len(self.failed)} failed: {listed(map(in_line, self.failed))}"] if self.failed else []
             return ", ".join(parts)
         if self.built:
-            more = f", {len(self.unchanged)} unchanged" if self.unchanged else ""
+            more = f", {self.same} unchanged" if self.same else ""
             return f"{plural(len(self.built), 'model')} built{more}"
-        same = "none changed" if len(self.unchanged) > 1 else "unchanged"
-        return f"{plural(len(self.unchanged), 'model')} rebuilt, {same}"
+        return f"{plural(self.same, 'model')} rebuilt, {'none changed' if self.same > 1 else 'unchanged'}"
 
 
 def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = False) -> str:
     """A build in one line."""
     if not (summary["ran"] or failed or summary["failed"] or outcome.built):
-        return nothing_to_do(len(outcome.unchanged), seconds)
+        return nothing_to_do(outcome.same, seconds)
     parts = [f"{plural(summary['ran'], 'step')} run"]
     parts += [f"{summary[state]} {word}" for state, word in STATES.items() if state != "ran" and summary[state]]
     if tensors := summary["tensors_computed"] + summary["tensors_reused"]:

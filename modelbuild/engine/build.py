@@ -117,6 +117,11 @@ class Build:
         """Whether anything was made."""
         return bool(self._ran)
 
+    @property
+    def written(self) -> int:
+        """Bytes of what was made."""
+        return self._tensors["bytes_written"]
+
     def run(self) -> bool:
         """Build everything; True when nothing failed. A failed step's error is in `errors` and in its event."""
         begun = time.perf_counter()

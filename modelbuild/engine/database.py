@@ -18,7 +18,7 @@ from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder
 T = TypeVar("T")
 
 NAME = "state.sqlite"
-SCHEMA = 6
+SCHEMA = 7
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -43,6 +43,8 @@ create table if not exists file (
 create table if not exists survey (digest text primary key, detail blob not null);
 create table if not exists place (blob text, path text, stat text not null, primary key (blob, path)) without rowid;
 create table if not exists kept (key text primary key, value blob not null);
+create table if not exists part (key text, name text, value blob not null, primary key (key, name));
+create table if not exists mark (key text, mark text, name text, primary key (key, mark, name)) without rowid;
 create table if not exists wrote (
     folder text, name text, project text not null, manifest text not null, primary key (folder, name)
 ) without rowid;
@@ -53,11 +55,11 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "tensor", "holder", "cost", "file", "survey", "kept", "place")
+_CLEARED = ("action", "last", "tensor", "holder", "cost", "file", "survey", "kept", "part", "mark", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3, 4, 5)
-"""Older schemas. They lack tables, and have digests and blobs in the tensor index as text."""
+_MIGRATED = (2, 3, 4, 5, 6)
+"""Older schemas, which lack tables alone, but for the tensor index: before 6 it has digests and blobs as text."""
 
 _BEFORE_6 = "alter table tensor rename to entry; drop index if exists tensor_blob;"
 _SINCE_6 = """
@@ -258,8 +260,9 @@ def _migrated(db: sqlite3.Connection) -> int:
     db.create_function("packed", 1, _packed, deterministic=True)
     db.execute("begin immediate")
     try:
-        if db.execute("pragma user_version").fetchone()[0] in _MIGRATED:
-            for statement in f"{_BEFORE_6} {_TABLES} {_SINCE_6} pragma user_version = {SCHEMA}".split(";"):
+        if (version := db.execute("pragma user_version").fetchone()[0]) in _MIGRATED:
+            changes = f"{_BEFORE_6} {_TABLES} {_SINCE_6}" if version < 6 else _TABLES
+            for statement in f"{changes} pragma user_version = {SCHEMA}".split(";"):
                 db.execute(statement)
         db.execute("commit")
     except BaseException:

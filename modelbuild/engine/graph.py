@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.digest import canonical
@@ -134,37 +134,44 @@ class Graph:
         return found
 
     def encode(self) -> bytes:
-        steps = [
-            [step.name, step.kind, step.version, step.parameters, *_encoded(step), step.pool, step.final, *step.places]
-            for step in self.steps.values()
-        ]
+        steps = [spelled(step) for step in self.steps.values()]
         return json.dumps([steps, self.outputs], separators=(",", ":")).encode()
 
     @staticmethod
     def decode(data: bytes) -> Graph:
         steps, outputs = json.loads(data)
         graph = Graph(())
-        for name, kind, version, parameters, inputs, pool, final, *places in steps:
-            refs = tuple((role, ref if isinstance(ref, str) else Source(*ref)) for role, ref in inputs)
-            said = tuple((parameter, place) for parameter, place in places)
-            graph.steps[name] = Step(name, kind, version, parameters, refs, pool, final, said)
-        graph.outputs = tuple(
-            Output(
-                label,
-                tuple(names),
-                manifest,
-                tuple(blobs),
-                tuple((path, blob) for path, blob in files),
-                tuple(map(tuple, exports)),
-                tuple(beside),
-            )
-            for label, names, manifest, blobs, files, exports, beside in outputs
-        )
+        for step in map(recalled, steps):
+            graph.steps[step.name] = step
+        graph.outputs = tuple(map(output_recalled, outputs))
         return graph
 
 
-def _encoded(step: Step) -> Iterator[Any]:
-    yield [[role, ref] for role, ref in step.inputs]
+def spelled(step: Step) -> list[Any]:
+    """A step as JSON has it, to be read by `recalled`."""
+    inputs = [[role, ref] for role, ref in step.inputs]
+    return [step.name, step.kind, step.version, step.parameters, inputs, step.pool, step.final, *step.places]
+
+
+def recalled(spelled: Sequence[Any]) -> Step:
+    name, kind, version, parameters, inputs, pool, final, *places = spelled
+    refs = tuple((role, ref if isinstance(ref, str) else Source(*ref)) for role, ref in inputs)
+    said = tuple((parameter, place) for parameter, place in places)
+    return Step(name, kind, version, parameters, refs, pool, final, said)
+
+
+def output_recalled(spelled: Sequence[Any]) -> Output:
+    """An output that JSON has as it is."""
+    label, names, manifest, blobs, files, exports, beside = spelled
+    return Output(
+        label,
+        tuple(names),
+        manifest,
+        tuple(blobs),
+        tuple((path, blob) for path, blob in files),
+        tuple(map(tuple, exports)),
+        tuple(beside),
+    )
 
 
 def parameters(values: Mapping[str, Any]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from modelbuild.engine.action import Action
 from modelbuild.engine.database import Database, Statement
+
+FEW = 100
+"""Steps that are asked for one by one."""
 
 
 class History:
@@ -26,7 +29,7 @@ class History:
 
     def remember(self, actions: Mapping[str, Action]) -> None:
         """Note what steps are now, by name."""
-        known = self._known()
+        known = self._known(actions)
         new = [(step, action) for step, action in actions.items() if known.get(step) != action.digest]
         if new:
             rows = ((self._project, step, action.digest, action.encode()) for step, action in new)
@@ -41,9 +44,13 @@ class History:
         rows = ((self._project, step) for step in gone)
         self._database.change(self._used(gone.values()), ("delete from last where project = ? and step = ?", rows))
 
-    def _known(self) -> dict[str, str]:
-        """step -> the digest of its action"""
-        return dict(self._database.rows("select step, digest from last where project = ?", (self._project,)))
+    def _known(self, steps: Collection[str] | None = None) -> dict[str, str]:
+        """step -> the digest of its action; of all steps, or of those that are asked for at least."""
+        query = "select step, digest from last where project = ?"
+        if steps is None or len(steps) > FEW:
+            return dict(self._database.rows(query, (self._project,)))
+        query += " and step = ?"
+        return dict(row for step in steps for row in self._database.rows(query, (self._project, step)))
 
     @staticmethod
     def _used(actions: Iterable[str]) -> Statement:

@@ -19,6 +19,9 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.errors import Error
 from modelbuild.files import TICK, reason, remedy, signature, unwritten, young
 
+SHORT = 1 << 20
+"""Bytes of a file that is read at once, and once more by the next build, where it was written just now."""
+
 LINKED = 3
 """Times that a file is read that other builds make links to meanwhile."""
 
@@ -146,10 +149,10 @@ class Sources:
         if not (stat.S_ISREG(before.st_mode) or stat.S_ISDIR(before.st_mode)):
             # A pipe would be waited for without end.
             raise OSError(errno.EINVAL, "not a regular file", path)
-        # A file changed again within a tick of the clock would look the same: let the tick pass first.
+        # A file changed again within a tick of the clock would look the same: let the tick pass first. A text is read sooner again.
         now = time.time()
         left = max((at + TICK - now for at in (before.st_mtime, before.st_ctime) if at <= now), default=0.0)
-        if left > 0:
+        if left > 0 and (source.is_weights or before.st_size > SHORT):
             time.sleep(left)
             before = os.stat(path)
         started = time.time()

@@ -209,6 +209,11 @@ class Store:
         )
         return {blob: stat for blob, path, stat in rows if os.path.dirname(path) == folder and isinstance(stat, str)}
 
+    def located_at(self, artifact: str, path: str) -> str | None:
+        """The signature that was noted of an artifact that lies whole at a path."""
+        rows = self.database.rows("select stat from place where blob = ? and path = ?", (artifact, path))
+        return rows[0][0] if rows and isinstance(rows[0][0], str) else None
+
     def note_location(self, artifact: str, path: str) -> str:
         """Note that an artifact lies whole at `path` too; returns the signature that was noted."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error
@@ -15,7 +15,7 @@ from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside
-from modelbuild.project.project import Project, is_shared
+from modelbuild.project.project import is_shared
 from modelbuild.project.variant import From, Variant
 
 
@@ -26,11 +26,21 @@ class Candidates(NamedTuple):
     variants: tuple[Variant | Broken, ...]
 
 
+class Names(Protocol):
+    """Knows the names of a project, as `Project` does."""
+
+    def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]: ...
+
+    def names_part(self, line: From) -> bool: ...
+
+    def misspelled(self, text: str, part: str = "") -> str | None: ...
+
+
 class Bases:
     """Says what the FROM lines of a variant mean. `warnings` are of lines that count for nothing."""
 
     def __init__(
-        self, project: Project, observed: Observed, weights: WeightsReader, models: PulledModels, hub: Hub
+        self, project: Names, observed: Observed, weights: WeightsReader, models: PulledModels, hub: Hub
     ) -> None:
         self._project = project
         self._observed = observed
@@ -38,6 +48,8 @@ class Bases:
         self._models = models
         self._hub = hub
         self.warnings: list[Error] = []
+        self.meant: dict[tuple[str, str], tuple[Variant | Broken, ...]] = {}
+        """What texts of FROM were found to mean in this project, by the text and the part that says it."""
 
     def base(self, variant: Variant) -> Weights | Candidates | Pulled | Downloaded:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
@@ -80,7 +92,7 @@ class Bases:
                 return self._existing(line, path, kind)
             return None
         bare = not any(mark in line.text for mark in "/\\.~")
-        if (bare and self._project.candidates(line.text, line.part)) or self._project.names_part(line):
+        if (bare and self._candidates(line)) or self._project.names_part(line):
             raise line.place.error(
                 f"'{line.text}' is both a {kind} here and a model of this project",
                 hint=f"write FROM ./{line.text} for the {kind}; to use the model, rename one of them",
@@ -89,7 +101,7 @@ class Bases:
 
     def _is_model(self, line: From) -> bool:
         name = _name(line.text)
-        return bool(self._project.candidates(line.text, line.part)) or (name is not None and self._models.knows(name))
+        return bool(self._candidates(line)) or (name is not None and self._models.knows(name))
 
     def _existing(self, line: From, path: str, kind: str | None) -> str:
         if kind is None:
@@ -102,7 +114,7 @@ class Bases:
                 f"'pre' is for weights, but '{variant.label}' is FROM a model",
                 hint=f"set it where '{line.text}' is declared",
             )
-        candidates = self._project.candidates(line.text, line.part)
+        candidates = self._candidates(line)
         others = tuple(each for each in candidates if each.label != variant.label)
         if others:
             return Candidates(line, others)
@@ -112,6 +124,10 @@ class Bases:
                 hint="FROM must name a folder of weights, a GGUF file or another model",
             )
         return self._outside(line)
+
+    def _candidates(self, line: From) -> tuple[Variant | Broken, ...]:
+        found = self.meant[line.text, line.part] = self._project.candidates(line.text, line.part)
+        return found
 
     def _outside(self, line: From) -> Pulled | Downloaded:
         """A model or a checkpoint that is not of this project. Raises NotPulled for one that a build has to fetch."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from modelbuild import steps
+from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.plan.naming import Asked, names, table
 from modelbuild.project.locate import Place
@@ -57,23 +59,44 @@ class Declared:
         self._asked[key] = Asked(what or named, [variant], same[-1])
         return key
 
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """By key, those that they need by keys too."""
+        return self._steps
+
+    @property
+    def asked(self) -> Mapping[str, Asked]:
+        """By key."""
+        return self._asked
+
+    def digests(self) -> dict[str, str]:
+        """Key -> what tells a step from all others, in this plan and in others of the project."""
+        found: dict[str, str] = {}
+        for (kind, text, refs, asker), key in self._same.items():
+            named = [found[ref] if isinstance(ref, str) else list(ref) for _, ref in refs]
+            version = self._steps[key].version
+            told = json.dumps([kind, version, text, [role for role, _ in refs], named, asker], separators=(",", ":"))
+            found[key] = xxh3(told.encode("utf-8", "surrogatepass")).removeprefix("xxh3:")
+        return found
+
     def graph(self, outputs: Iterable[Output]) -> Graph:
         """All steps and the outputs they lead to, by their names."""
         named = names(self._steps, self._asked)
+        steps = (renamed(step, named) for step in self._steps.values())
+        return Graph(steps, (output_renamed(output, named) for output in outputs))
 
-        def renamed(step: Step) -> Step:
-            inputs = tuple((role, named[ref] if isinstance(ref, str) else ref) for role, ref in step.inputs)
-            return step._replace(name=named[step.name], inputs=inputs)
 
-        return Graph(
-            map(renamed, self._steps.values()),
-            (
-                output._replace(
-                    manifest=named[output.manifest],
-                    blobs=tuple(named[blob] for blob in output.blobs),
-                    files=tuple((path, named[blob]) for path, blob in output.files),
-                    beside=tuple(named[each] for each in output.beside),
-                )
-                for output in outputs
-            ),
-        )
+def renamed(step: Step, named: Mapping[str, str]) -> Step:
+    """A step by its name, and those that it needs by theirs."""
+    inputs = tuple((role, named[ref] if isinstance(ref, str) else ref) for role, ref in step.inputs)
+    return step._replace(name=named[step.name], inputs=inputs)
+
+
+def output_renamed(output: Output, named: Mapping[str, str]) -> Output:
+    """An output, its steps by their names."""
+    return output._replace(
+        manifest=named[output.manifest],
+        blobs=tuple(named[blob] for blob in output.blobs),
+        files=tuple((path, named[blob]) for path, blob in output.files),
+        beside=tuple(named[each] for each in output.beside),
+    )

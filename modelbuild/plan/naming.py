@@ -49,11 +49,21 @@ def table(what: str, variant: Variant) -> str:
     return variant.model
 
 
-def names(declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> dict[str, str]:
-    """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique."""
-    wishes = {key: _wishes(key, declared, asked) for key in declared}
+def names(
+    declared: Mapping[str, Step],
+    asked: Mapping[str, Asked],
+    only: Collection[str] | None = None,
+    types: Mapping[str, str | None] | None = None,
+) -> dict[str, str]:
+    """The name of each step. It depends on all declarations, but not on their order, except for a number that makes it unique.
+
+    only   the steps to be named, where the others have their names
+    types  what `type_of` told of these
+    """
+    said = dict(types or {})
+    wishes = {key: _wishes(key, declared, asked, said) for key in (declared if only is None else only)}
     found: dict[str, str] = {}
-    rest = list(declared)
+    rest = list(wishes)
     while rest:
         wanted = Counter(wishes[key][0] for key in rest)
         taken, again = set(found.values()), []
@@ -74,41 +84,57 @@ def _numbered(name: str, taken: Collection[str]) -> str:
     return name if name not in taken else next(f"{name}-{n}" for n in count(2) if f"{name}-{n}" not in taken)
 
 
-def _wishes(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> list[str]:
-    """What a step may be called, the best first."""
+def _wishes(
+    key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked], types: dict[str, str | None]
+) -> list[str]:
+    """What a step may be called, the best first; `types` keeps what `type_of` has told."""
     what, variants = asked[key].what, _first(asked[key].variants)
     labels = list(dict.fromkeys(variant.label for variant in variants))
     models = list(dict.fromkeys(variant.model for variant in variants))
-    quant = _type(key, declared, asked) if what in _OF_ROWS else None
+    quant = type_of(key, declared, asked, types) if what in _OF_ROWS and len(labels) > 1 else None
     if len(labels) == 1:
         owners = labels if what in _OF_ROWS else [*models, *labels]
     elif len(models) == 1:
         owners = [f"{models[0]}:{quant}", *models] if quant else models
     else:
-        base = asked[key].table or _base(variants)
+        base = owner(key, asked)
         owners = [f"{base}:{quant}" if quant else base]
     return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
 
 
+def owner(key: str, asked: Mapping[str, Asked]) -> str:
+    """The table or base that a step of several models is named after."""
+    return asked[key].table or _base(_first(asked[key].variants))
+
+
 def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
     """The variants without those that are based on another of them."""
+    if len(variants) == 1:
+        return variants
     own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
     return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
 
 
-def _type(key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked]) -> str | None:
-    """The type or mix that the recipe of a step is quantized to; None where nobody asked for one."""
-    kind = steps.kind_of(quantize)
-    while declared[key].kind != kind:
+def type_of(
+    key: str, declared: Mapping[str, Step], asked: Mapping[str, Asked], known: dict[str, str | None]
+) -> str | None:
+    """The type or mix that the recipe of a step is quantized to; None where nobody asked for one. `known` keeps the answers."""
+    kind, passed = steps.kind_of(quantize), []
+    while key not in known and declared[key].kind != kind:
+        passed.append(key)
         before = next(
             (ref for role, ref in declared[key].inputs if role in ("recipe", "config") and isinstance(ref, str)), None
         )
         if before is None:
-            return None
+            known[key] = None
+            break
         key = before
-    said = {variant.quantize for variant in asked[key].variants}
-    values: quantize.Parameters = json.loads(declared[key].parameters)
-    return said.pop() if len(said) == 1 else values["ftype"]
+    if key not in known:
+        said = {variant.quantize for variant in asked[key].variants}
+        values: quantize.Parameters = json.loads(declared[key].parameters)
+        known[key] = said.pop() if len(said) == 1 else values["ftype"]
+    known.update(dict.fromkeys(passed, known[key]))
+    return known[key]
 
 
 def _base(variants: Sequence[Variant]) -> str:

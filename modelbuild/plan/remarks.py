@@ -58,6 +58,10 @@ class Prompts:
         if bare.template or bare.talks or said:
             self._found.setdefault((bare, said and not bare.template), []).append(label)
 
+    def by_label(self) -> dict[str, tuple[Bare, bool]]:
+        """What was added of each variant."""
+        return {label: key for key, labels in self._found.items() for label in labels}
+
     def remarks(self) -> Sequence[Remark]:
         return [Remark(tuple(labels), _remark(*key), bool(key[0].template)) for key, labels in self._found.items()]
 

@@ -67,6 +67,8 @@ class WeightsReader:
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._chats: dict[str, Chat | None] = {}
+        self._known: dict[str, Weights] = {}
+        self._contents: dict[str, Contents] = {}
 
     def read(self, paths: Sequence[tuple[From, str]]) -> Weights:
         """What FROM lines and the absolute paths that they mean give together. Raises Error."""
@@ -76,7 +78,11 @@ class WeightsReader:
                 "several FROM, and one of them is a folder", hint="name one folder, or only GGUF files"
             )
         if folders:
-            return self._folder(*folders[0])
+            line, path = folders[0]
+            # What is wrong is said anew at each line that names it.
+            if path not in self._known:
+                self._known[path] = self._folder(line, path)
+            return self._known[path]
         for line, path in paths:
             if path.endswith(".safetensors"):
                 raise line.place.error(
@@ -89,9 +95,12 @@ class WeightsReader:
         """What a GGUF file holds, from its head."""
         from modelbuild.checkpoint import ggufs
 
+        if path in self._contents:
+            return self._contents[path]
         try:
             self._observed.stat(path)
-            return ggufs.classify(path)
+            found = self._contents[path] = ggufs.classify(path)
+            return found
         except Error as error:
             raise in_named(error.replace(path=None), named, path) from error
         except OSError as error:

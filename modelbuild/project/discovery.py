@@ -75,7 +75,7 @@ def is_weights(path: str) -> bool:
 class Finder:
     """Looks for files below a project's root; each folder is listed once.
 
-    Where a glob leaves the choice open, links, dot folders, the models folder and other projects are passed over; what it
+    Where a glob leaves the choice open, links, dot folders, the models folder, the cache and other projects are passed over; what it
     spells out is followed.
     """
 
@@ -139,7 +139,9 @@ class Finder:
         ]
 
     def _is_passed_over(self, folder: str) -> bool:
-        return folder != self.root and (folder == self.models or PROJECT_FILE in self._listing(folder))
+        if folder == self.root:
+            return False
+        return folder == self.models or folder in self.observed.ours or PROJECT_FILE in self._listing(folder)
 
     def _listing(self, folder: str) -> dict[str, tuple[Kind, bool]]:
         if folder not in self._listings:

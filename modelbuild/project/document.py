@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild import words
@@ -75,8 +75,10 @@ def check(text: str, file: str, keep: Keep, inherited: Inherited = NONE) -> Chec
         _prune(document, loc)
     values = _Values((*mixes.names(document), *inherited.mixes), shapes, problems)
     values.document(document, root, inherited.vars)
+    # A key that is an axis somewhere may name a label of it elsewhere.
+    axes = {axis for each in document.get("model", {}).values() for axis in each.get("matrix", {})}
     for name in document.get("model", {}):
-        found = values.rows(name, document, root)
+        found = values.rows(name, document["model"][name], axes, root)
         if found:
             problems.of(name).take(found)
             malformed.append(("model", name))
@@ -288,15 +290,13 @@ class _Values:
             what = f"'{name}' cannot name a model: expected letters, digits, '_', '-' and '.'"
             self.problems.add(here.error(what, value=False))
 
-    def rows(self, name: str, document: Mapping[str, Any], root: Place) -> Problems:
-        """What is wrong with the values of a model's axes, and with keys that `include` adds to rows."""
+    def rows(self, name: str, table: Mapping[str, Any], axes: Collection[str], root: Place) -> Problems:
+        """What is wrong with the values of a model's axes, and with keys that `include` adds to rows; `axes` are all models'."""
         values = _Values(self._mixes, self._shapes, Problems())
-        table, here = document["model"][name], root.at("model", name)
+        here = root.at("model", name)
         for axis, of_axis in table.get("matrix", {}).items():
             for label, value in of_axis.items() if isinstance(of_axis, dict) else enumerate(of_axis):
                 values._axis(axis, value, here.at("matrix", axis, label))
-        # A key that is an axis somewhere may name a label of it here.
-        axes = {axis for each in document["model"].values() for axis in each.get("matrix", {})}
         for number, entry in enumerate(table.get("include", ())):
             extra = {key: value for key, value in entry.items() if key in KEYS and key not in axes}
             values.whole(extra, here.at("include", number).at)

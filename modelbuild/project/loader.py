@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
@@ -33,7 +34,7 @@ from modelbuild.project.models import Laid, Models
 from modelbuild.project.overlay import Said
 from modelbuild.project.overrides import Overrides
 from modelbuild.project.parts import Included, Part
-from modelbuild.project.project import Project
+from modelbuild.project.project import Origin, Project
 from modelbuild.project.row import Surroundings
 from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
@@ -73,13 +74,82 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     else:
         found = modelfiles.adopt(file, data, texts, is_named=given.name is not None)
     every = [Part("", declared, found, namespace), *others.parts]
-    targets = _Loaded(every, others, given, texts, problems).targets()
+    loaded = _Loaded(every, others, given, texts, problems)
+    targets = loaded.targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
-    return Project(texts.root, file, name or None, namespace, folder, targets, warnings)
+    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins())
+
+
+class LoadedModels(NamedTuple):
+    """Some models of a project that are right in themselves: their variants, and of each model what decides them."""
+
+    variants: Sequence[Variant]
+    origins: Mapping[str, Origin]
+
+
+def load_models(
+    file: str,
+    wanted: Collection[str],
+    found: Mapping[str, str],
+    *,
+    observed: Observed,
+    keep: Keep,
+    given: Overrides,
+) -> LoadedModels | None:
+    """Some models of a ModelBuild.toml that was loaded before, without parts; None where anything is wrong with it, or with them.
+
+    found  model -> Modelfile that was found for it: of the wanted models, and of those that they extend
+    """
+    problems = Problems()
+    texts = Texts(os.path.dirname(file), observed, problems)
+    data, shown = texts.read(file), texts.shown(file)
+    top = Place(shown, toml.decoded(data, shown))
+    declared = toml.read(top, given, observed, keep, problems)
+    if declared is None:
+        return None
+    texts.parse_all(found.values(), top.at("project"))
+    models = Models(declared, found, texts)
+    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, problems)
+    around = Surroundings(texts, declared.vars, parts.namespace(declared), custom, {})
+    expanded = [*_expanded(models, lambda laid: around, given, problems, wanted)]
+    if problems or not all(each.laid.is_all and each.variants for each in expanded):
+        return None
+    origins = {each.laid.model: _origin(each, models, texts) for each in expanded}
+    return LoadedModels([variant for each in expanded for variant in each.variants], origins)
+
+
+class _Expanded(NamedTuple):
+    """A model, its variants, and what was said of it while they were made."""
+
+    laid: Laid
+    variants: Sequence[Variant]
+    warnings: Sequence[Error]
+
+
+def _expanded(
+    models: Models,
+    around: Callable[[Laid], Surroundings],
+    given: Overrides,
+    problems: Problems,
+    only: Collection[str] | None = None,
+) -> Iterator[_Expanded]:
+    before = len(problems.warnings)
+    for laid in models.laid(given, problems, only):
+        made = expansion.expand(laid, around(laid), models.found, problems if laid.is_all else Problems())
+        yield _Expanded(laid, made, problems.warnings[before:])
+        before = len(problems.warnings)
+
+
+def _origin(expanded: _Expanded, models: Models, texts: Texts) -> Origin:
+    modelfiles = {each.modelfile.path: each.modelfile for each in expanded.variants if each.modelfile}
+    files = [os.path.normpath(os.path.join(texts.root, path)) for path in modelfiles]
+    said = (*expanded.warnings, *chain.from_iterable(each.warnings for each in modelfiles.values()))
+    found = models.modelfiles(expanded.laid.model)
+    return Origin(found, [path for path in files if path not in texts.plain()], once(said))
 
 
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
@@ -120,6 +190,7 @@ class _Loaded:
         self._problems = problems
         self._top = every[0].top
         self._guessed: dict[str, set[str]] = {}
+        self._whole: list[tuple[Models, _Expanded]] = []
         self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
         self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
         self._family: dict[str, Models] = {}
@@ -174,15 +245,16 @@ class _Loaded:
         """The variants of a part's models; what the models may be called whose variants cannot be told is guessed."""
         problems = part.toml.problems
         models = self._family[part.name]
-        for laid in models.laid(self._given, problems):
-            around = self._around_of(part, laid)
+        for expanded in _expanded(models, partial(self._around_of, part), self._given, problems):
+            laid = expanded.laid
             self._extended[part.name].update(laid.parts)
-            made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
-            made = [part.addressed(each, self._folders) for each in made]
+            made = [part.addressed(each, self._folders) for each in expanded.variants]
             if laid.is_all:
+                self._whole.append((models, expanded))
                 yield from made
             if not made or not laid.is_all:
                 # Whatever else is FROM it by one of these words must not find what was built of it before.
+                around = self._around_of(part, laid)
                 words = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
                 self._guessed[models.address(laid.model)] = words
 
@@ -226,6 +298,10 @@ class _Loaded:
                 label = f'[model."{name}"]' if GLOB.search(name) and not name.startswith("[") else name
                 # After a file a model may have been named before.
                 yield Broken("", label, tuple(errors), None if name.startswith("./") else ())
+
+    def origins(self) -> dict[str, Origin]:
+        """Of each model that is right in itself what decides it."""
+        return {models.address(each.laid.model): _origin(each, models, self._texts) for models, each in self._whole}
 
     def targets(self) -> Targets:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""

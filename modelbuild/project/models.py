@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -81,8 +81,8 @@ class Models:
         """Those of the project's own text."""
         return next(iter(self._family.values()))
 
-    def laid(self, given: Overrides, problems: Problems) -> Iterator[Laid]:
-        """Merge the tables of each model. Errors go to the model's part of `problems`.
+    def laid(self, given: Overrides, problems: Problems, only: Collection[str] | None = None) -> Iterator[Laid]:
+        """Merge the tables of each model, or of `only` some. Errors go to the model's part of `problems`.
 
         From the bottom: [defaults], tables of globs, the models that it extends, its Modelfile, its table, the command line.
         Those of the project's own text lie below those of a part.
@@ -90,7 +90,7 @@ class Models:
         around = list(dict.fromkeys((self._above, self)))
         defaults = [Table(each._toml.table("defaults"), each._toml.top.at("defaults")) for each in around]
         common: dict[tuple[_Link, ...], Mapping[str, Said]] = {}
-        for model in self.names:
+        for model in self.names if only is None else filter(only.__contains__, self.names):
             address = self.address(model)
             names = {each: model if each is self else address for each in around}
             matched = tuple(
@@ -145,6 +145,15 @@ class Models:
         if model in self._tables:
             return self._toml.top.at("model", model)
         return Place(self._texts.shown(self.found[model]))
+
+    def modelfiles(self, model: str) -> dict[str, str]:
+        """The Modelfiles that were found for a model and for those that it extends, as the whole project calls them."""
+        _, links, _ = self._chain(model, Problems())
+        return {
+            link.models.address(link.name): link.models.found[link.name]
+            for link in links
+            if link.name in link.models.found
+        }
 
     def _table(self, name: str) -> Table:
         return Table(self._tables[name], self._toml.top.at("model", name))

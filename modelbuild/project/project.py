@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.project.broken import Broken
@@ -17,6 +18,19 @@ DEPTH_LIMIT = 100
 """How many models extend one another, or derive from one another."""
 
 
+class Origin(NamedTuple):
+    """What decides the variants of one model, besides the ModelBuild.toml.
+
+    found     model -> Modelfile that was found for it: of the model, and of those that it extends
+    files     the Modelfiles of its rows, which decide nothing else
+    warnings  what was said of it alone
+    """
+
+    found: Mapping[str, str]
+    files: Sequence[str]
+    warnings: Sequence[Error]
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with a ModelBuild.toml (or one Modelfile).
@@ -25,6 +39,7 @@ class Project:
     models    the models folder that the TOML names, absolute; None where it names none
     targets   what may be built, and all the words for it
     warnings  errors that nobody need act on
+    origins   of each model that is right in itself
     """
 
     root: str
@@ -34,6 +49,7 @@ class Project:
     models: str | None
     targets: Targets
     warnings: tuple[Error, ...] = field(default=(), compare=False)
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def variants(self) -> tuple[Variant, ...]:

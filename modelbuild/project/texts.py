@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from modelbuild.errors import Error, Problems
 from modelbuild.files import reason, remedy
@@ -65,6 +65,10 @@ class Texts:
             except UnicodeDecodeError:
                 raise place.error(f"'{self.shown(path)}' is not UTF-8", hint="save the file as UTF-8") from None
         return self._texts[path]
+
+    def plain(self) -> Collection[str]:
+        """The paths of the texts that were read."""
+        return self._texts.keys()
 
     def has_parsed(self, path: str) -> bool:
         """Whether a Modelfile was read already, or was tried to."""

@@ -15,6 +15,7 @@ from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.files import AGAIN, remove_temporary, signature, sync_folder
 from modelbuild.ollama.library import Library
+from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.scratch import Scratch, copy
 from modelbuild.publish.written import Written
 
@@ -32,18 +33,15 @@ class Blobs:
         self._store = store
         self._written = written
         self._scratch = scratch
-        self._noted: dict[str, str] | None = None
-
-    @property
-    def noted(self) -> dict[str, str]:
+        self.noted = OneByOne(self._location, lambda: store.located(self._folder))
         """Digest -> signature, as it was noted, of each blob that is known to be whole."""
-        if self._noted is None:
-            self._noted = self._store.located(self._folder)
-        return self._noted
+
+    def _location(self, artifact: str) -> str | None:
+        return self._store.located_at(artifact, self._library.blob_path(artifact))
 
     def doubt(self) -> None:
         """Believe no blob unhashed, however untouched it looks."""
-        self._noted = {}
+        self.noted.forget()
 
     def has(self, blob: ActionResult) -> bool:
         """Whether the blob stands here now, whole. One that is not as we put it is hashed before it is believed."""
@@ -54,9 +52,9 @@ class Blobs:
                 return False
             if signature(info) != self.noted.get(blob.artifact):
                 if not stat.S_ISREG(info.st_mode) or sha256_of(path) != blob.artifact:
-                    self.noted.pop(blob.artifact, None)
+                    self.noted.set(blob.artifact, None)
                     return False
-                self.noted[blob.artifact] = self._store.note_location(blob.artifact, path)
+                self.noted.set(blob.artifact, self._store.note_location(blob.artifact, path))
         except OSError:
             return False
         return True
@@ -101,7 +99,7 @@ class Blobs:
                 self._link(source, target, blob)
             self._store.touched(blob.artifact, source.fileno(), before)
         sync_folder(self._folder)
-        self.noted[blob.artifact] = self._store.note_location(blob.artifact, target)
+        self.noted.set(blob.artifact, self._store.note_location(blob.artifact, target))
 
     def _persist(self, blob: ActionResult, source: BinaryIO) -> None:
         try:
@@ -130,7 +128,7 @@ class Blobs:
         """Remove large artifacts that were made once more, though they stand among the blobs already."""
         for name in os.listdir(folder):
             artifact, path = name.replace("-", ":", 1), os.path.join(folder, name)
-            if artifact in self.noted and self.has(ActionResult(artifact, os.stat(path).st_size)):
+            if self.noted.get(artifact) is not None and self.has(ActionResult(artifact, os.stat(path).st_size)):
                 os.unlink(path)
                 self._store.forget_location(artifact, path)
 

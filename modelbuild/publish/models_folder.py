@@ -17,18 +17,22 @@ from modelbuild import digest as digests
 from modelbuild import ownership
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
-from modelbuild.engine.store import Store
+from modelbuild.engine.store import SMALL, Store
 from modelbuild.errors import Error
 from modelbuild.files import AGAIN, LARGEST, PARTIAL, UNFINISHED, existing, read_plain, signature
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
+from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Owner, Written
 
 T = TypeVar("T")
+
+SHARE = 100
+"""Names for each of which a small blob that nobody needs may stay a while."""
 
 TIDYING = 0.5
 """Seconds that we wait for another build's lock only to tidy up."""
@@ -52,14 +56,14 @@ class ModelsFolder:
         """Names that another project wrote last and that now say something else -> that project's file."""
 
     @cached_property
-    def _names(self) -> dict[str, tuple[Owner, str]]:
+    def _names(self) -> OneByOne[tuple[Owner, str]]:
         """name -> (who wrote it, manifest digest) of every manifest we wrote into this folder."""
-        return self._noted()
+        return OneByOne(lambda name: self._noted(name).get(name), self._noted)
 
-    def _noted(self) -> dict[str, tuple[Owner, str]]:
-        """What is noted of names; of one whose writer died in the middle, what it says."""
-        found = self.written.names()
-        for name, (owner, manifest) in self.written.putting().items():
+    def _noted(self, only: str | None = None) -> dict[str, tuple[Owner, str]]:
+        """What is noted of names, or `only` of one; of one whose writer died in the middle, what it says."""
+        found = self.written.names(only)
+        for name, (owner, manifest) in self.written.putting(only).items():
             if self._same(self.library.manifest_path(name), ActionResult(manifest, 0)):
                 found[name] = owner, manifest
         return found
@@ -196,7 +200,7 @@ class ModelsFolder:
 
     def _other_file(self, name: str, path: str, new: ActionResult) -> str | None:
         """The file of another project, still there, whose manifest stands under a name and says something else."""
-        owner, manifest = self._names.get(name, (self._owner, ""))
+        owner, manifest = self._names.get(name) or (self._owner, "")
         file = owner.file
         if file == self._owner.file or manifest == new.artifact or not os.path.exists(file):
             return None
@@ -207,7 +211,7 @@ class ModelsFolder:
 
     def _note(self, name: str, manifest: ActionResult) -> None:
         self.written.note(name, self._owner, manifest.artifact)
-        self._names[name] = (self._owner, manifest.artifact)
+        self._names.set(name, (self._owner, manifest.artifact))
 
     def _same(self, path: str, manifest: ActionResult) -> bool:
         try:
@@ -220,15 +224,17 @@ class ModelsFolder:
         return True
 
     def _replace(self, path: str, manifest: ActionResult) -> None:
-        self._note_loose(path)
-        info = self._scratch.put(path, self._store.read(manifest.artifact))
+        data = self._store.read(manifest.artifact)
+        self._note_loose(path, data)
+        info = self._scratch.put(path, data)
         if info.st_nlink and os.path.exists(path) and os.path.samestat(info, os.stat(path)):
             self._published[path] = signature(info)
 
-    def _note_loose(self, path: str) -> None:
-        """Note what a manifest names before it goes: an end of ours between that and the sweep leaks nothing."""
+    def _note_loose(self, path: str, new: bytes | None = None) -> None:
+        """Note what a manifest names, and the new one does not, before it goes: an end of ours between that and the sweep leaks nothing."""
         with contextlib.suppress(OSError, ValueError):
-            if loose := named_blobs(read_plain(path, LARGEST)[0]):
+            kept = named_blobs(new) if new is not None else set()
+            if loose := named_blobs(read_plain(path, LARGEST)[0]) - kept:
                 self.written.note_loose(loose)
 
     # Tidying
@@ -239,6 +245,22 @@ class ModelsFolder:
         Raises Error, and OSError also where another build keeps the lock: the next build sweeps the same.
         """
         return self._sweep(self.written.loose(), TIDYING)
+
+    def sweep_when_due(self) -> list[str]:
+        """Sweep, where what goes is worth its cost: each manifest is looked at. A large blob is; so are many small ones.
+
+        Raises as `sweep` does.
+        """
+        loose = self.written.loose()
+        if len(loose) < self.written.count() // SHARE and not any(map(self._is_large, loose)):
+            return []
+        return self.sweep()
+
+    def _is_large(self, blob: str) -> bool:
+        try:
+            return os.stat(self.library.blob_path(blob)).st_size > SMALL
+        except OSError:
+            return False
 
     def release(self, blobs: Collection[str]) -> list[str]:
         """Remove those of a replaced model's blobs that no manifest names any more, whoever put them; returns their digests.
@@ -252,12 +274,12 @@ class ModelsFolder:
         return self.sweep()
 
     def _sweep(self, candidates: Collection[str], at_most: float = math.inf) -> list[str]:
-        ours = self.written.blobs() if candidates else set()
-        if ours.isdisjoint(candidates):
+        ours = self.written.ours(candidates)
+        if not ours:
             self.written.forget_loose(candidates)
             return []
         with self._scratch.locked(at_most):
-            removed = self._removal.unused(ours.intersection(candidates))
+            removed = self._removal.unused(ours)
             if removed is None:
                 return []
             self.written.forget(blobs=removed)
@@ -266,13 +288,13 @@ class ModelsFolder:
 
     def wrote(self, name: str) -> bool:
         """Whether a build of ours, of any project, wrote this name last."""
-        return name in self._names
+        return self._names.get(name) is not None
 
     def stale(self, declared: Collection[str]) -> list[str]:
         """Names that this project wrote, has not declared, and that nobody has changed since."""
         return [
             name
-            for name, (owner, manifest) in sorted(self._names.items())
+            for name, (owner, manifest) in sorted(self._names.whole().items())
             if owner == self._owner
             and name not in declared
             and self._same(self.library.manifest_path(name), ActionResult(manifest, 0))
@@ -296,7 +318,7 @@ class ModelsFolder:
                         removed.append(name)
                 self.written.forget(names=removed)
             for name in removed:
-                self._names.pop(name, None)
+                self._names.set(name, None)
             return removed, self._sweep(self.written.blobs()) if removed else []
         except OSError as error:
             raise refused(self.root, error) from error

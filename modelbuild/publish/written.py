@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from modelbuild.engine.database import Database
+from modelbuild.publish.one_by_one import FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +36,34 @@ class Written:
         self._database = database
         self._folder = folder
 
-    def names(self) -> dict[str, tuple[Owner, str]]:
-        """name -> (who wrote it, manifest digest)"""
-        return self._owned("select name, project, manifest from wrote where folder = ?")
+    def names(self, only: str | None = None) -> dict[str, tuple[Owner, str]]:
+        """name -> (who wrote it, manifest digest), of all or of `only` one"""
+        return self._owned("select name, project, manifest from wrote where folder = ?", only)
 
-    def putting(self) -> dict[str, tuple[Owner, str]]:
+    def count(self) -> int:
+        """How many names there are."""
+        return int(self._database.rows("select count(*) from wrote where folder = ?", (self._folder,))[0][0])
+
+    def putting(self, only: str | None = None) -> dict[str, tuple[Owner, str]]:
         """Names that were about to be written and were not noted since: they are ours if they say that manifest."""
-        return self._owned("select name, project, manifest from putting where folder = ?")
+        return self._owned("select name, project, manifest from putting where folder = ?", only)
 
-    def _owned(self, query: str) -> dict[str, tuple[Owner, str]]:
-        rows = self._database.rows(query, (self._folder,))
+    def _owned(self, query: str, only: str | None) -> dict[str, tuple[Owner, str]]:
+        if only is None:
+            rows = self._database.rows(query, (self._folder,))
+        else:
+            rows = self._database.rows(f"{query} and name = ?", (self._folder, only))
         return {name: (Owner(project), manifest) for name, project, manifest in rows}
 
     def blobs(self) -> set[str]:
         return {blob for (blob,) in self._rows("select blob from wrote_blob where folder = ?")}
+
+    def ours(self, blobs: Collection[str]) -> set[str]:
+        """Those of some blobs that builds of ours wrote."""
+        if len(blobs) > FEW:
+            return self.blobs().intersection(blobs)
+        query = "select 1 from wrote_blob where folder = ? and blob = ?"
+        return {blob for blob in blobs if self._database.rows(query, (self._folder, blob))}
 
     def loose(self) -> set[str]:
         """The blobs that no manifest may name any more, or yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelbuild import interrupt
@@ -11,14 +11,17 @@ from modelbuild.engine import garbage
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
 from modelbuild.engine.graph import Graph, Output
+from modelbuild.engine.parts import Parts
+from modelbuild.engine.store import SMALL
 from modelbuild.errors import Error
+from modelbuild.files import TICK
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
-from modelbuild.session.destination import Destination, Everywhere, Files
+from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
-from modelbuild.session.stamp import take
+from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
 
 
@@ -37,7 +40,8 @@ def build(
         outputs = [output._replace(names=()) for output in selection.outputs]
     destination.check(outputs)
     session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
-    if stale := destination.stale():
+    # An edit of Modelfiles declares the same names and files as before.
+    if stale := {} if selection.edit else destination.stale():
         report({"event": "stale", **stale})
     building = _Building(session, session.graph.select(outputs), destination, report)
     try:
@@ -50,9 +54,13 @@ def build(
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale or selection.broken):
+        if session.patient:
+            # What was written within a tick of the clock cannot be stamped.
+            time.sleep(TICK)
         with contextlib.suppress(Error):
             building.stamp(selection, done)
-    if done.ran:
+    # A few texts do not fill a cache; the next build of more looks through it.
+    if done.ran and not (selection.edit and done.written < SMALL):
         with contextlib.suppress(OSError, Error):
             garbage.evict(session.store, limit)
     return done.errors
@@ -144,19 +152,27 @@ class _Building:
 
     def stamp(self, selection: Selection, build: Build) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
-        graph, results = self._graph, build.results
-        outputs: dict[str, os.stat_result] = {}
+        session, graph, results = self._session, self._graph, build.results
+        outputs: dict[str, Stats] = {}
         for output in graph.outputs:
             found = self._destination.finished(
                 output, results[output.manifest], [results[name] for name in output.made]
             )
             if found is None:
                 return
-            outputs.update(found)
+            outputs[output.label] = found
         sources = {source.path for source in graph.sources()}
-        stamp = take(len(graph.outputs), len(graph.steps), self._session.looks(), sources, outputs)
+        key = session.stamp_key(selection.targets, selection.into)
+        parts, looks = Parts(session.store.database, key), session.looks()
+        if selection.edit is not None:
+            before, changes = selection.edit
+            changed = again(before, changes, looks, sources, outputs)
+            if changed is not None and self._is_current():
+                before.change(parts, *changed)
+            return
+        stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id)
         if stamp is not None and self._is_current():
-            self._session.kept.put(self._session.stamp_key(selection.targets, selection.into), stamp.encode())
+            stamp.keep(key, session.kept, parts)
 
     def _is_current(self) -> bool:
         """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""

@@ -205,7 +205,7 @@ class Everywhere:
     def tidy(self) -> bool:
         settled, swept = self._files.tidy(), False
         with contextlib.suppress(OSError, Error):
-            self._models.sweep()
+            self._models.sweep_when_due()
             swept = True
         return self._models.tidy() and swept and settled
 

@@ -2,160 +2,166 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
-import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
-from modelbuild.files import reason
-
-if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent, FileSystemEventHandler
-
-EVENTS = 256
-"""Folders whose events are asked for, a thread each. Files in others are looked at every `PERIOD` alone."""
-
-SILENT = {
-    "9p",
-    "afs",
-    "ceph",
-    "cifs",
-    "drvfs",
-    "glusterfs",
-    "lustre",
-    "ncpfs",
-    "nfs",
-    "nfs4",
-    "prl_fs",
-    "smb3",
-    "smbfs",
-} | {
-    "vboxsf",
-    "virtiofs",
-    "vmhgfs",
-}
-"""File systems that somebody else may write to without an event here; those named `fuse.…` as well."""
+from modelbuild.session.events import Event, Listener, Missing, why
+from modelbuild.session.file_systems import silent
 
 Concern = Literal["kind", "entries", "file"]
 """What of a path counts: whether it is a file, a folder or nothing; a folder's listing; all that a stat tells of a file."""
 
-
-class _Missing(Exception):
-    """No events are to be had."""
+COMING = 0.1
+"""Seconds that a write may pause before we no longer wait for the file to be closed."""
 
 
 class FileEvents:
     """Hears, where the system tells, of changes on the way to the paths that count.
 
-    folders  the folders whose events are asked for: (device, inode) when that was done, and what watchdog calls the watch
+    folders  the folders whose events are asked for: (device, inode) when that was done, and what the listener calls that
     missing  why events cannot be relied on, None where they can
+    lost     whether anything may have changed without an event
     """
 
     def __init__(self) -> None:
         self.folders: dict[str, tuple[tuple[int, int], Any]] = {}
         self.missing: str | None = None
-        self._observer: Any = None
+        self.lost = False
+        self._listener: Listener | None = None
         self._given_up = False
-        self._by_entry: dict[str, list[str]] = {}
-        self._by_folder: dict[str, list[str]] = {}
-        self._lock = threading.Lock()
-        self._heard: set[str] = set()
-        self._rang = threading.Event()
+        self._ways: dict[str, list[str]] = {}
+        self._by_entry: dict[str, set[str]] = {}
+        self._by_folder: dict[str, set[str]] = {}
+        self._moved: set[str] = set()
+        self._unfinished: dict[str, float] = {}
 
     # What was heard
 
-    def wait(self, seconds: float) -> set[str]:
-        """The paths that count and may have changed; none after so many seconds."""
-        self._rang.wait(seconds)
-        return self.take()
+    def read(self, seconds: float) -> set[str]:
+        """The paths that count and may have changed; where there are none, those of the next events, after at most so long."""
+        if self._listener is None:
+            time.sleep(seconds)
+            return set()
+        heard: set[str] = set()
+        end = time.monotonic() + seconds
+        while True:
+            for event in self._listener.read(seconds):
+                heard |= self._heard(event)
+            seconds = end - time.monotonic()
+            if heard or self.lost or seconds <= 0:
+                return heard
 
-    def take(self) -> set[str]:
-        """The same, at once."""
-        with self._lock:
-            self._rang.clear()
-            heard, self._heard = self._heard, set()
-        return heard
+    def _heard(self, event: Event) -> set[str]:
+        path = event.path
+        if path is None:
+            self.lost = True
+            return set()
+        counts = set(self._by_entry.get(path, ()))
+        pending = self._unfinished.pop(path, None)
+        if event.listing:
+            # What leads there may be a link now, or no link any more.
+            self._moved |= counts
+            counts |= self._by_folder.get(os.path.dirname(path), set())
+        if event.state == "coming" and (counts or pending):
+            self._unfinished[path] = time.monotonic() + COMING
+        return counts
 
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """Hear an event; called by watchdog, in a thread of its own."""
-        for name in (event.src_path, event.dest_path):
-            path = os.fsdecode(name)
-            counts = [self._by_entry.get(path, ())]
-            if event.event_type != "modified":
-                counts.append(self._by_folder.get(os.path.dirname(path), ()))
-            if any(counts):
-                with self._lock:
-                    self._heard.update(*counts)
-                    self._rang.set()
+    def unfinished(self) -> float:
+        """Until when files that were not closed yet are likely to be written to; 0 where all are closed."""
+        now = time.monotonic()
+        self._unfinished = {path: end for path, end in self._unfinished.items() if end > now}
+        return max(self._unfinished.values(), default=0.0)
 
     # Where to listen
 
-    def follow(self, concerns: Mapping[str, Concern]) -> None:
-        """Listen in the folders where a change would change one of these paths, and in no others."""
+    def follow(self, concerns: Mapping[str, Concern], new: Iterable[str] = (), gone: Iterable[str] = ()) -> None:
+        """Listen in the folders where a change would change one of these paths, and in no others.
+
+        new   those of the paths that were none before, or of which another thing counts
+        gone  those that are none any more
+        """
         if self._given_up:
             return
-        by_entry: dict[str, list[str]] = {}
-        by_folder: dict[str, list[str]] = {}
-        for path, way in ways(concerns):
+        wanted = {path for path in self._moved.union(new) if path in concerns}
+        self._moved = set()
+        for path in {*gone, *wanted} & self._ways.keys():
+            self._leave(path)
+        folders: dict[str, None] = {}
+        for path, way in ways(wanted):
+            self._ways[path] = way
             for entry in way:
-                by_entry.setdefault(entry, []).append(path)
+                self._by_entry.setdefault(entry, set()).add(path)
+                folders[os.path.dirname(entry)] = None
             if concerns[path] == "entries":
-                by_folder.setdefault(way[-1], []).append(path)
-        self._by_entry, self._by_folder = by_entry, by_folder
-        wanted = dict.fromkeys([*map(os.path.dirname, by_entry), *(each for each in by_folder if os.path.isdir(each))])
+                self._by_folder.setdefault(way[-1], set()).add(path)
+                if os.path.isdir(way[-1]):
+                    folders[way[-1]] = None
         try:
-            self._listen(list(wanted)[:EVENTS])
-        except _Missing as missing:
+            self._listen(folders)
+        except Missing as missing:
             self.give_up(str(missing))
+        if gone:
+            self._drop_others()
+
+    def follow_anew(self, concerns: Mapping[str, Concern]) -> None:
+        """The same, whatever was known of the folders."""
+        self.lost = False
+        self.follow(concerns, concerns, self._ways.keys() - concerns.keys())
+        self._drop_others()
+
+    def _leave(self, path: str) -> None:
+        for entry in self._ways.pop(path):
+            for by in (self._by_entry, self._by_folder):
+                if entry in by:
+                    by[entry].discard(path)
+                    if not by[entry]:
+                        del by[entry]
 
     def displaced(self) -> bool:
         """Whether a folder is no longer the one whose events are asked for."""
         return any(_identity(folder) != identity for folder, (identity, _) in self.folders.items())
 
-    def _listen(self, wanted: list[str]) -> None:
-        now = {folder: identity for folder in wanted if (identity := _identity(folder)) is not None}
-        for folder, (identity, watch) in list(self.folders.items()):
-            if now.get(folder) != identity:
-                del self.folders[folder]
-                if watch is not None:
-                    self._observer.unschedule(watch)
-        new = [folder for folder in now if folder not in self.folders]
-        if not new:
-            return
-        self._open()
-        for folder in new:
-            self.folders[folder] = now[folder], self._schedule(folder)
-        if self.missing is None and (silent := _silent(new)):
-            self.missing = f"{silent[1]} ({silent[0]}) does not report every change"
+    def _listen(self, folders: Iterable[str]) -> None:
+        """Listen in these folders, as they are now."""
+        new = []
+        for folder in folders:
+            identity = _identity(folder)
+            known, handle = self.folders.get(folder, (None, None))
+            if identity == known or (identity is not None and self._is_full()):
+                continue
+            if self._listener is None:
+                self._listener = listener()
+            if known is not None:
+                self._drop(folder, handle)
+            if identity is not None:
+                new.append(folder)
+                self.folders[folder] = identity, self._handle(self._listener, folder)
+        if self.missing is None and (found := silent(new)):
+            self.missing = f"{found[1]} ({found[0]}) does not report every change"
 
-    def _open(self) -> None:
-        if self._observer is not None:
-            return
-        # Lost events are found by looking; nobody needs to read of them.
-        logging.getLogger("watchdog").addHandler(logging.NullHandler())
-        logging.getLogger("watchdog").propagate = False
+    def _is_full(self) -> bool:
+        return self._listener is not None and len(self.folders) >= self._listener.most
+
+    def _handle(self, ears: Listener, folder: str) -> Any:
         try:
-            from watchdog.observers import Observer
-
-            self._observer = Observer()
-            self._observer.start()
-        except (ImportError, OSError, RuntimeError) as fault:
-            raise _Missing(_reason(fault)) from fault
-
-    def _schedule(self, folder: str) -> Any:
-        from watchdog import events
-
-        kinds = [events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent]
-        kinds += [events.DirCreatedEvent, events.DirMovedEvent, events.DirDeletedEvent]
-        try:
-            return self._observer.schedule(cast("FileSystemEventHandler", self), folder, event_filter=kinds)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return ears.listen(folder)
+        except OSError:
             # It has just gone (then it is displaced), or its events are not for us.
             return None
-        except (OSError, RuntimeError) as fault:
-            raise _Missing(_reason(fault)) from fault
+
+    def _drop(self, folder: str, handle: Any) -> None:
+        del self.folders[folder]
+        if handle is not None and self._listener is not None:
+            self._listener.drop(folder, handle)
+
+    def _drop_others(self) -> None:
+        """Listen no more where nothing counts any more."""
+        wanted = {os.path.dirname(entry) for entry in self._by_entry} | self._by_folder.keys()
+        for folder, (_, handle) in list(self.folders.items()):
+            if folder not in wanted:
+                self._drop(folder, handle)
 
     def give_up(self, why: str) -> None:
         """Ask for no more events, and drop those asked for."""
@@ -164,9 +170,24 @@ class FileEvents:
 
     def close(self) -> None:
         self.folders.clear()
-        observer, self._observer = self._observer, None
-        if observer is not None and observer.is_alive():
-            observer.stop()
+        found, self._listener = self._listener, None
+        if found is not None:
+            found.close()
+
+
+def listener() -> Listener:
+    """The one of this system. Raises Missing."""
+    try:
+        try:
+            from modelbuild.session.inotify import Inotify
+
+            return Inotify()
+        except ImportError:
+            from modelbuild.session.observer import Observer
+
+            return Observer()
+    except (ImportError, OSError, RuntimeError) as fault:
+        raise Missing(why(fault)) from fault
 
 
 def ways(paths: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -222,42 +243,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return info.st_dev, info.st_ino
-
-
-def _reason(fault: Exception) -> str:
-    number = fault.errno if isinstance(fault, OSError) else None
-    if number == errno.ENOSPC:
-        return "the inotify limit is reached; raise fs.inotify.max_user_watches"
-    if number == errno.EMFILE:
-        return "the inotify limit is reached; raise fs.inotify.max_user_instances"
-    return f"the system reports no changes ({reason(fault) if isinstance(fault, OSError) else str(fault).lower()})"
-
-
-def _silent(folders: Iterable[str]) -> tuple[str, str] | None:
-    """(mount point, type) of a file system that one of the folders lies on and whose events cannot be relied on."""
-    mounts = _mounts()
-    for folder in folders:
-        on = max((point for point in mounts if _lies_in(folder, point)), key=len, default=None)
-        if on is not None and (mounts[on] in SILENT or mounts[on].startswith("fuse.")):
-            return on, mounts[on]
-    return None
-
-
-def _lies_in(folder: str, point: str) -> bool:
-    return folder == point or folder.startswith(point.rstrip(os.sep) + os.sep)
-
-
-def _mounts() -> dict[str, str]:
-    """The type of the file system at each mount point, where the system tells."""
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line.split(" ") for line in file]
-    except OSError:
-        return {}
-    escapes = {r"\040": " ", r"\011": "\t", r"\012": "\n", r"\134": "\\"}
-    found = {}
-    for _, point, kind, *_ in lines:
-        for escape, char in escapes.items():
-            point = point.replace(escape, char)
-        found[point] = kind
-    return found

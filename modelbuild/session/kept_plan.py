@@ -1,41 +1,48 @@
-"""The part of a project that is kept between runs: its graph, the words that mean targets, and all looks of the planner."""
+"""The plan of a project as it is kept between runs: what each model decides apart, so that an edit reads and replaces only that."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.digest import xxh3
+from modelbuild.engine.kept import Kept
+from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
 from modelbuild.observed import Look
 
 if TYPE_CHECKING:
+    from modelbuild.engine.graph import Graph
+    from modelbuild.plan.parts import Divided, Part
+    from modelbuild.plan.plan import Plan
     from modelbuild.plan.remarks import Remark
     from modelbuild.project.broken import Broken
     from modelbuild.project.lock import Outside
+    from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
 
+WORDS, LOOKS, SHARED, BASED = ":words", ":looks", ":shared", ":based"
+"""The parts that are of no model."""
 
-class KeptPlan(NamedTuple):
-    """The plan of a project, good for as long as each of its looks sees the same again.
 
-    root     the project's folder
-    models   the models folder to write
-    broken   what is not in the graph, and why
-    remarks  on the models that it makes
-    outside  by label, what of elsewhere a variant is based on
-    graph    encoded: a build with nothing to do does not take it apart
+class Head(NamedTuple):
+    """What of a plan is about all of it, and small.
+
+    root      the project's folder
+    models    the models folder to write
+    broken    what is not in the graph, and why
+    outside   by label, what of elsewhere a variant is based on
+    editable  whether an edit of a Modelfile can be planned alone
     """
 
     root: str
     models: str
-    words: Words
     warnings: Sequence[Error]
     broken: Sequence[Broken]
-    remarks: Sequence[Remark]
-    looks: Sequence[Look]
     outside: Mapping[str, Outside]
-    graph: bytes
+    editable: bool
 
     def encode(self) -> bytes:
         errors = {error.key: error for each in self.broken for error in each.errors}
@@ -52,35 +59,164 @@ class KeptPlan(NamedTuple):
             ]
             for each in self.broken
         ]
-        faults = [error.spelled() for error in errors.values()]
-        head = [
-            self.root,
-            self.models,
-            self.words,
-            [error.spelled() for error in self.warnings],
-            faults,
-            broken,
-            [[remark.labels, remark.error.spelled(), remark.minor] for remark in self.remarks],
-            self.looks,
-            self.outside,
-        ]
-        return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.graph
+        warnings, faults = ([error.spelled() for error in some] for some in (self.warnings, errors.values()))
+        return _json([self.root, self.models, warnings, faults, broken, self.outside, self.editable])
 
     @staticmethod
-    def decode(value: bytes) -> KeptPlan:
-        head, _, graph = value.partition(b"\n")
+    def decode(value: bytes) -> Head:
+        root, models, warnings, faults, broken, outside, editable = json.loads(value)
+        errors = [*map(Error.recalled, faults)]
+        found = [_broken(each, errors) for each in broken]
+        based = {label: _outside(each) for label, each in outside.items()}
+        return Head(root, models, [*map(Error.recalled, warnings)], found, based, editable)
+
+
+class KeptPlan:
+    """A plan, good for as long as each of its looks sees the same again.
+
+    read  gives the parts: of each model by its name, and the ones above
+    """
+
+    def __init__(self, head: Head, read: Callable[[], Mapping[str, bytes]], id: str = "") -> None:
+        self.head = head
+        self.id = id
+        self._read = read
+
+    @staticmethod
+    def of(project: Project, plan: Plan, models: str, looks: Sequence[Look], editable: bool) -> KeptPlan:
+        """A plan that was just made, from these looks."""
+        from modelbuild.plan import parts
+
+        warnings = [*project.warnings, *plan.warnings]
+        owners: dict[str, list[str]] = {}
+        for model, part in plan.divided.parts.items():
+            for file in part.files:
+                owners.setdefault(file, []).append(model)
+        odd = {project.file, *(subject for verb, subject, _ in looks if verb == "stat")}
+        own: dict[str, list[Look]] = {}
+        others: list[Look] = []
+        for look in looks:
+            verb, subject, _ = look
+            if verb == "read" and subject in owners and subject not in odd:
+                for model in owners[subject]:
+                    own.setdefault(model, []).append(look)
+            else:
+                others.append(look)
+        values: dict[str, bytes] = {}
+        based: dict[str, list[str]] = {}
+        divided: dict[str, Part] = {}
+        for model, part in plan.divided.parts.items():
+            read = {subject for _, subject, _ in own.get(model, ())}
+            part = part._replace(looks=own.get(model, ()), files=[file for file in part.files if file in read])
+            divided[model], values[model] = part, part.encode()
+            for base in part.bases:
+                based.setdefault(base, []).append(model)
+        values |= {WORDS: _json(project.targets.words), LOOKS: _json(others), BASED: _json(based)}
+        values[SHARED] = parts.encode_shared(plan.divided.shared)
+        head = Head(project.root, models, warnings, plan.broken, plan.outside, editable)
+        made = KeptPlan(head, lambda: values)
+        made.divided = plan.divided._replace(parts=divided)
+        made.words, made.graph, made.remarks = project.targets.words, plan.graph, plan.remarks
+        return made
+
+    # In the cache
+
+    def keep(self, key: str, kept: Kept, parts: Parts) -> None:
+        marks = [mark for model, part in self.divided.parts.items() for mark in marks_of(model, part)]
+        self.id = parts.replace(self.values, marks)
+        kept.put(key, self.id.encode() + b"\n" + self.head.encode())
+
+    @staticmethod
+    def kept_head(key: str, kept: Kept) -> tuple[str, Head] | None:
+        """The id and the head of the plan that is kept."""
+        value = kept.get(key)
+        if value is None:
+            return None
+        made, _, head = value.partition(b"\n")
+        return made.decode(), Head.decode(head)
+
+    @staticmethod
+    def read(key: str, kept: Kept, parts: Parts) -> KeptPlan | None:
+        """The plan that is kept; None where there is none that is whole."""
+        found = KeptPlan.kept_head(key, kept)
+        values = parts.all(found[0]) if found else None
+        if found is None or not values or not {WORDS, LOOKS, SHARED, BASED} <= values.keys():
+            return None
+        return KeptPlan(found[1], lambda: values, found[0])
+
+    # What it says
+
+    @property
+    def root(self) -> str:
+        return self.head.root
+
+    @property
+    def models(self) -> str:
+        return self.head.models
+
+    @property
+    def warnings(self) -> Sequence[Error]:
+        return self.head.warnings
+
+    @property
+    def broken(self) -> Sequence[Broken]:
+        return self.head.broken
+
+    @property
+    def outside(self) -> Mapping[str, Outside]:
+        return self.head.outside
+
+    @cached_property
+    def values(self) -> Mapping[str, bytes]:
+        return self._read()
+
+    @cached_property
+    def words(self) -> Words:
         from modelbuild.project.targets import Words
 
-        root, models, words, warnings, faults, broken, remarks, looks, outside = json.loads(head)
-        warned, errors = [*map(Error.recalled, warnings)], [*map(Error.recalled, faults)]
-        found = [_broken(each, errors) for each in broken]
-        remarked: list[Remark] = []
-        if remarks:
-            from modelbuild.plan.remarks import Remark
+        return Words(*json.loads(self.values[WORDS]))
 
-            remarked = [Remark(tuple(labels), Error.recalled(error), minor) for labels, error, minor in remarks]
-        based = {label: _outside(each) for label, each in outside.items()}
-        return KeptPlan(root, models, Words(*words), warned, found, remarked, looks, based, graph)
+    @cached_property
+    def divided(self) -> Divided:
+        from modelbuild.plan import parts
+
+        models = (name for name in self.values if not name.startswith(":"))
+        found = {model: parts.Part.decode(self.values[model]) for model in models}
+        return parts.Divided(found, parts.decode_shared(self.values[SHARED]))
+
+    @cached_property
+    def looks(self) -> Sequence[Look]:
+        """Every look that it was made by."""
+        looks = [(verb, subject, seen) for verb, subject, seen in json.loads(self.values[LOOKS])]
+        own = [(verb, subject, seen) for part in self.divided.parts.values() for verb, subject, seen in part.looks]
+        return list(dict.fromkeys([*looks, *own]))
+
+    @cached_property
+    def remarks(self) -> Sequence[Remark]:
+        from modelbuild.plan import parts
+
+        return parts.remarks(self.divided.parts.values())
+
+    @cached_property
+    def graph(self) -> Graph:
+        from modelbuild.plan import parts
+
+        graph = parts.graph(self.divided)
+        return graph.select(graph.outputs) if self.broken else graph
+
+
+def marks_of(model: str, part: Part) -> Iterable[tuple[str, str]]:
+    """By what a part is found: each Modelfile that decides it, and each step that is its own."""
+    return [*((file_mark(file), model) for file in part.files), *((f"step:{digest}", model) for digest in part.steps)]
+
+
+def file_mark(path: str) -> str:
+    # A name that is not UTF-8 is none for SQLite.
+    return "file:" + xxh3(path.encode("utf-8", "surrogateescape"))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _outside(spelled: Sequence[Any]) -> Outside:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.kept import Kept
+from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
@@ -19,16 +19,19 @@ from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
-from modelbuild.session.stamp import Stamp
+from modelbuild.session.stamp import Edit, Stamp
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
+    from modelbuild.engine.graph import Graph, Output
     from modelbuild.engine.sources import Sources
     from modelbuild.engine.standing import Records, Standing
     from modelbuild.plan.needs import Room
+    from modelbuild.plan.planner import Elsewhere
     from modelbuild.plan.remarks import Told
     from modelbuild.project.broken import Broken
     from modelbuild.project.lock import Outside
+    from modelbuild.project.overrides import Overrides
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
@@ -41,6 +44,7 @@ class Selection(NamedTuple):
     exported  who writes the files of the outputs, where these alone are wanted; None where models go into the models folder
     wanted    the shape and the folder that they alone are put into, as session/exports reads it
     into      what was asked for them
+    edit      what was changed since all that was asked for was built, where the outputs are only what this reaches
     """
 
     targets: tuple[str, ...]
@@ -49,6 +53,7 @@ class Selection(NamedTuple):
     exported: Exported | None = None
     into: str | None = None
     wanted: tuple[str, ...] = ()
+    edit: Edit | None = None
 
     @property
     def named(self) -> Sequence[Output]:
@@ -75,8 +80,10 @@ class Session:
         self.kept = Kept(self.store.database)
         self.withheld: Mapping[str, Broken] = {}
         """By label, what cannot be built since what it needs could not be fetched."""
+        self.patient = False
+        """Whether a build may take a moment more, so that less is left for the next one."""
         self._project: Project | None = None
-        self._observed = Observed()
+        self._observed = self._new_looks()
 
     def _find(self) -> tuple[str, str | None]:
         from modelbuild.project.included import project_of
@@ -87,13 +94,14 @@ class Session:
 
     def _nearest(self) -> str:
         from modelbuild.project.discovery import find, is_checkpoint, is_weights
+        from modelbuild.session import missing
 
         folder = folder_of(self.settings)
         if self.settings.file is not None:
             file = _whole(os.path.join(folder, self.settings.file))
             is_odd = os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file))
             if is_odd or not (os.path.isfile(file) or is_weights(file)):
-                raise _no_file(self.settings.file, folder)
+                raise missing.no_file(self.settings.file, folder)
             return file
 
         found = find(folder)
@@ -101,7 +109,7 @@ class Session:
             # Options for one model: the project around it takes none of them.
             found = folder if is_checkpoint(folder) else found
         if found is None:
-            raise _no_project(folder)
+            raise missing.no_project(folder)
         return found
 
     @cached_property
@@ -130,23 +138,29 @@ class Session:
     def project(self) -> Project:
         """The project, loaded and validated."""
         if self._project is None:
-            self._project = self._load(Observed())
+            self._project = self._load(self._new_looks())
         return self._project
+
+    def _new_looks(self) -> Observed:
+        """No looks yet. The store and the models folder that the command line names may lie in the project."""
+        return Observed(map(os.path.realpath, filter(None, [self.store.root, self._models_option()])))
 
     def _load(self, observed: Observed) -> Project:
         from modelbuild.project import loader
+
+        return loader.load(self.file, observed=observed, keep=self.kept, given=self.overrides)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What the command line says of the project."""
         from modelbuild.project.overrides import Overrides
 
-        given = Overrides(
-            vars=dict(self.settings.vars),
-            sets=self.settings.sets,
-            name=self.settings.name,
-            quantize=self.settings.quantize,
-        )
-        return loader.load(self.file, observed=observed, keep=self.kept, given=given)
+        settings = self.settings
+        return Overrides(dict(settings.vars), settings.sets, settings.name, settings.quantize)
 
     @cached_property
-    def _key(self) -> str:
+    def key(self) -> str:
+        """What all that is kept of this project is kept under, with these settings."""
         settings = self.settings
         asked = [
             sys.prefix,
@@ -174,36 +188,50 @@ class Session:
 
     @cached_property
     def _plan(self) -> KeptPlan:
-        value = self.kept.get("plan:" + self._key)
-        plan = KeptPlan.decode(value) if value is not None else None
+        plan = KeptPlan.read("plan:" + self.key, self.kept, self.parts)
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
         plan = self._make(self._observed)
-        self.kept.put("plan:" + self._key, plan.encode())
+        plan.keep("plan:" + self.key, self.kept, self.parts)
         return plan
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Where the plan is kept, in parts."""
+        return Parts(self.store.database, "plan:" + self.key)
 
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
-        from modelbuild.project import lock
 
         self._project = project = self._load(observed)
-        home = self._home(observed.env("OLLAMA_MODELS"))
-        models = self._models_option() or project.models or home
-        pins = lock.observe(self.file, observed)
-        libraries = list(dict.fromkeys([models, home]))
-        made = plan(project, observed, libraries, pins, self.store.root, wanted=self.settings.wanted)
-        warnings = [*project.warnings, *made.warnings]
-        words, graph, looks = project.targets.words, made.graph.encode(), observed.looks()
-        return KeptPlan(project.root, models, words, warnings, made.broken, made.remarks, looks, made.outside, graph)
+        models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
+        made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
+        # What one part declares may decide models of others.
+        plain = self.settings.wanted is None and self.file.endswith(".toml") and not project.targets.parts
+        editable = plain and not any(each.exports or each.file("output") for each in project.variants)
+        return KeptPlan.of(project, made, models, observed.looks(), editable)
+
+    def elsewhere(self, observed: Observed, models: str) -> Elsewhere:
+        """What a plan sees besides the project; `models` is the models folder to write."""
+        from modelbuild.plan.planner import Elsewhere
+        from modelbuild.project import lock
+
+        libraries = dict.fromkeys([models, self._home(observed.env("OLLAMA_MODELS"))])
+        return Elsewhere([*libraries], lock.observe(self.file, observed), self.store.root)
+
+    def take(self, plan: KeptPlan) -> None:
+        """Go on with a part of the plan."""
+        self.replan()
+        vars(self)["_plan"] = plan
 
     def replan(self) -> None:
         """Look at everything again, after something was fetched or pinned."""
         for name in ("_plan", "graph", "records"):
             vars(self).pop(name, None)
         self._project = None
-        self._observed = Observed()
+        self._observed = self._new_looks()
 
     def looks(self) -> Sequence[Look]:
         """Every look that the plan was made by; of one that failed, those before it did."""
@@ -211,7 +239,7 @@ class Session:
 
     @cached_property
     def graph(self) -> Graph:
-        return Graph.decode(self._plan.graph)
+        return self._plan.graph
 
     def room(self, folder: str | None = None) -> Room:
         """Where a build writes; `folder` is where the models go, if that is not the models folder."""
@@ -229,6 +257,11 @@ class Session:
         """The part of the project in whose folder the command works; "" for the whole project."""
         file = self.part_file and os.path.relpath(self.part_file, self.root).replace(os.sep, "/")
         return self._plan.words.parts.get(file, "") if file else ""
+
+    @property
+    def plan_id(self) -> str:
+        """What tells the plan that is kept from those before it."""
+        return self._plan.id
 
     @property
     def broken(self) -> Sequence[Broken]:
@@ -283,13 +316,17 @@ class Session:
 
     def up_to_date(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
         """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        value = self.kept.get(self.stamp_key(targets, into))
-        stamp = Stamp.decode(value) if value is not None else None
+        stamp = self.last_stamp(targets, into)
         return stamp if stamp is not None and stamp.holds() else None
+
+    def last_stamp(self, targets: Sequence[str], into: str | None = None, known: Stamp | None = None) -> Stamp | None:
+        """The stamp of the last build of these targets, whether it holds or not; it may be the one that is known."""
+        key = self.stamp_key(targets, into)
+        return Stamp.read(key, self.kept, Parts(self.store.database, key), known)
 
     def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self._key, self.part_file, sorted(targets), into]))
+        return "stamp:" + sha256(canonical([self.key, self.part_file, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""
@@ -351,49 +388,3 @@ def _whole(path: str) -> str:
     """A path without links but in its last name, after which models are named."""
     above, name = os.path.split(path.rstrip(os.sep))
     return os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)
-
-
-def _no_project(folder: str) -> Error:
-    import shlex
-
-    from modelbuild import misspelled
-    from modelbuild.project.discovery import PROJECT_FILE, name_after
-
-    all_of_them = "`modelbuild init` writes a ModelBuild.toml for all Modelfiles and weights here"
-    hint = "`modelbuild init` writes one for the Modelfiles and weights of this folder; `modelbuild ./WEIGHTS` builds weights alone"
-    for name in (PROJECT_FILE, "Modelfile"):
-        if near := misspelled.path(name, folder, misspelled.FILE._replace(loosely=False)):
-            if os.path.basename(near) == name:
-                hint = f"name one: -f {near}; or {all_of_them}"
-            elif "." in os.path.basename(near) or not os.path.dirname(near):
-                hint = f"'{near}' is here: rename it to {name}, or name it: -f {near}"
-            break
-    else:
-        names = sorted(os.listdir(folder))
-        if near := next((name for name in names if name_after(name)), None):
-            hint = f"name one: -f {near}; or {all_of_them}"
-        elif near := next((name for name in names if name.endswith(".gguf") and "mmproj" not in name), None):
-            hint = f"`modelbuild {shlex.quote('./' + near)}` builds that file; {all_of_them}"
-    return Error(NO_PROJECT, facts=[("looked in", folder)], hint=hint)
-
-
-NO_PROJECT = "no ModelBuild.toml here or above, and no Modelfile here"
-
-
-def _no_file(named: str, folder: str) -> Error:
-    """The error for a `-f` that names no file; `folder` is where it starts from."""
-    from modelbuild import misspelled
-    from modelbuild.project.discovery import PROJECT_FILE
-
-    within = [os.path.join(named, name) for name in (PROJECT_FILE, "Modelfile")]
-    inside = next((path for path in within if os.path.isfile(os.path.join(folder, path))), None)
-    if inside is not None:
-        return Error("is a folder", path=named, hint=f"did you mean '{inside}'?")
-    path = os.path.join(folder, named)
-    if os.path.exists(path) and not os.path.isdir(path):
-        return Error(
-            "is not a regular file", path=named, hint="-f reads its file more than once: write the text to a file"
-        )
-    what = "is a folder" if os.path.isdir(path) else "no such file"
-    hint = misspelled.hint(named, folder) or "-f takes a ModelBuild.toml or a Modelfile"
-    return Error(what, path=named, hint=hint)

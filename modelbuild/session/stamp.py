@@ -5,75 +5,297 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.files import signature, young
 from modelbuild.observed import Look
 
+if TYPE_CHECKING:
+    from modelbuild.engine.kept import Kept
+    from modelbuild.engine.parts import Parts
 
-class Stamp(NamedTuple):
+try:
+    _stats: Any = import_module("modelbuild._stats")
+except ImportError:
+    # Not built here: Python takes twice as long.
+    _stats = None
+
+CHUNK = 256
+"""Files that are kept together, and the outputs whose files are."""
+
+MOST = 100
+"""Files that have changed, of which each is looked for; where more have, all is planned and looked up."""
+
+SEVERAL = 4
+"""Outputs that may have a file together and each keep it as its own: it may go when they change."""
+
+COMMON = ""
+"""Owns the files that are of no output."""
+
+_COMMON = "common "
+
+Files = dict[str, str]
+"""path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing"""
+
+
+class Changes(NamedTuple):
+    """What is not as it was: paths that are common, and outputs of which a file is not."""
+
+    paths: Sequence[str]
+    labels: Sequence[str]
+
+
+class Chunk(NamedTuple):
+    """Files that are kept together.
+
+    owners  as JSON: [[an output, how many of the files are its own], …]
+    files   path and signature of each in turn, with a NUL between
+    """
+
+    owners: bytes
+    files: bytes
+
+    @staticmethod
+    def of(files: Iterable[tuple[str, Files]]) -> Chunk:
+        listed = [*files]
+        owners = [[owner, len(found)] for owner, found in listed]
+        texts = (text for _, found in listed for pair in found.items() for text in pair)
+        return Chunk(json.dumps(owners, separators=(",", ":")).encode(), "\0".join(texts).encode(*_UTF8))
+
+    def taken_apart(self) -> Iterator[tuple[str, Files]]:
+        """Each owner, and its files."""
+        texts = iter(self.files.decode(*_UTF8).split("\0"))
+        for owner, count in json.loads(self.owners):
+            yield owner, {next(texts): next(texts) for _ in range(count)}
+
+    def owner(self, number: int) -> str:
+        """Whose file the one of this number is."""
+        for owner, count in json.loads(self.owners):
+            number -= count
+            if number < 0:
+                return str(owner)
+        raise AssertionError(number)
+
+
+_UTF8 = ("utf-8", "surrogateescape")
+
+
+class Stamp:
     """How many models and steps are finished, and all that they hang on.
 
-    files        path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing
+    plan         the id of the plan that was built
     environment  variable -> value; None for one that must not be set
     """
 
-    models: int
-    steps: int
-    files: dict[str, str]
-    environment: dict[str, str | None]
+    def __init__(
+        self, models: int, steps: int, plan: str, environment: Mapping[str, str | None], chunks: Mapping[str, Chunk]
+    ) -> None:
+        self.models = models
+        self.steps = steps
+        self.plan = plan
+        self._environment = environment
+        self._chunks = dict(chunks)
+        self._id = ""
 
     def holds(self) -> bool:
         """Whether all is as it was: then there is nothing to do."""
-        if any(os.environ.get(name) != value for name, value in self.environment.items()):
-            return False
-        stat = os.stat
-        try:
-            for path, seen in self.files.items():
-                if seen:
-                    if signature(stat(path)) != seen:
-                        return False
-                elif os.path.lexists(path):
-                    return False
-        except OSError:
-            return False
-        return True
+        return self._as_started() and not any(changed(chunk.files) for chunk in self._chunks.values())
 
-    def encode(self) -> bytes:
-        return json.dumps(self, separators=(",", ":")).encode()
+    def changes(self, among: Collection[str] | None = None) -> Changes | None:
+        """What is not as it was, of all files or `among` some; None where that is too much to be told file by file."""
+        if not self._as_started():
+            return None
+        paths: list[str] = []
+        labels: dict[str, None] = {}
+        some = None if among is None else [path.encode(*_UTF8) for path in among]
+        for chunk in self._chunks.values():
+            if some is not None and not any(path in chunk.files for path in some):
+                continue
+            for number in changed(chunk.files):
+                owner = chunk.owner(number)
+                if owner == COMMON:
+                    path = chunk.files.split(b"\0")[2 * number].decode(*_UTF8)
+                    if among is None or path in among:
+                        paths.append(path)
+                else:
+                    labels[owner] = None
+                if len(paths) + len(labels) > MOST:
+                    return None
+        return Changes(paths, [*labels])
+
+    def labels(self) -> set[str]:
+        """The outputs that were built."""
+        return {owner for chunk in self._chunks.values() for owner, _ in json.loads(chunk.owners)} - {COMMON}
+
+    def common(self) -> set[str]:
+        """The files that are of no output."""
+        chunks = (chunk for name, chunk in self._chunks.items() if name.startswith(_COMMON))
+        return {path for chunk in chunks for _, files in chunk.taken_apart() for path in files}
+
+    def asks(self, looks: Iterable[Look]) -> bool:
+        """Whether the variables of the environment at which these looks were are among its own."""
+        return all(subject in self._environment for verb, subject, _ in looks if verb == "env")
+
+    def _as_started(self) -> bool:
+        return all(os.environ.get(name) == value for name, value in self._environment.items())
+
+    # In the cache
+
+    def keep(self, key: str, kept: Kept, parts: Parts) -> None:
+        self._id = parts.replace({name: b"\n".join(chunk) for name, chunk in self._chunks.items()})
+        kept.put(key, json.dumps([self._id, self.models, self.steps, self.plan, self._environment]).encode())
 
     @staticmethod
-    def decode(data: bytes) -> Stamp:
-        return Stamp(*json.loads(data))
+    def read(key: str, kept: Kept, parts: Parts, known: Stamp | None = None) -> Stamp | None:
+        """The stamp that is kept, which may be one that is known; None where there is none that is whole."""
+        if (value := kept.get(key)) is None:
+            return None
+        id_, models, steps, plan, environment = json.loads(value)
+        if known is not None and known._id == id_:
+            return known
+        chunks = {name: Chunk(*value.split(b"\n", 1)) for name, value in (parts.all(id_) or {}).items()}
+        if not chunks:
+            return None
+        stamp = Stamp(models, steps, plan, environment, chunks)
+        stamp._id = id_
+        return stamp
+
+    def change(self, parts: Parts, common: Files, outputs: Mapping[str, Files]) -> None:
+        """Keep other signatures of some common files, and other files of some outputs."""
+        touched: dict[str, Chunk] = {}
+        for name, chunk in self._chunks.items():
+            if name.startswith(_COMMON):
+                is_touched = any(path.encode(*_UTF8) in chunk.files for path in common)
+            else:
+                is_touched = any(owner in outputs for owner, _ in json.loads(chunk.owners))
+            if is_touched:
+                apart = [(owner, outputs.get(owner, files)) for owner, files in chunk.taken_apart()]
+                touched[name] = Chunk.of(
+                    (
+                        owner,
+                        {path: common.get(path, seen) for path, seen in files.items()} if owner == COMMON else files,
+                    )
+                    for owner, files in apart
+                )
+        parts.change(self._id, {name: b"\n".join(chunk) for name, chunk in touched.items()})
+        self._chunks.update(touched)
+
+
+def changed(files: bytes) -> Sequence[int]:
+    """The numbers of the files that are not as they were: paths and signatures in turn, with a NUL between."""
+    if _stats is not None:
+        found: Sequence[int] = _stats.changed(files)
+        return found
+    texts = files.decode(*_UTF8).split("\0") if files else []
+    return [number for number in range(len(texts) // 2) if not _is_same(texts[2 * number], texts[2 * number + 1])]
+
+
+def _is_same(path: str, seen: str) -> bool:
+    try:
+        return signature(os.stat(path)) == seen
+    except OSError:
+        return not seen and not os.path.lexists(path)
+
+
+class Edit(NamedTuple):
+    """What was changed since a build was finished."""
+
+    stamp: Stamp
+    changes: Changes
 
 
 def take(
-    models: int, steps: int, looks: Iterable[Look], sources: Iterable[str], outputs: Mapping[str, os.stat_result]
+    models: int,
+    steps: int,
+    looks: Iterable[Look],
+    sources: Iterable[str],
+    outputs: Mapping[str, Mapping[str, os.stat_result]],
+    plan: str = "",
 ) -> Stamp | None:
-    """Stamp the files that a plan looked at and those that a build read and wrote; the last with the stats they were left with.
+    """Stamp the files that a plan looked at and those that a build read and wrote; the last by outputs, with the stats they were left with.
 
     None where one is so young that a change right now would not show in its times.
     """
-    now = time.time()
-    environment: dict[str, str | None] = {}
-    files: dict[str, str] = {}
-    stats: dict[str, os.stat_result] = {}
-    wanted = set(sources)
-    for verb, subject, seen in looks:
-        if verb == "env":
-            environment[subject] = seen[1:] if seen else None
-        else:
-            wanted.add(subject)
-    for path in wanted:
+    looks, now = [*looks], time.time()
+    environment = {subject: seen[1:] if seen else None for verb, subject, seen in looks if verb == "env"}
+    wanted = {*sources, *(subject for verb, subject, _ in looks if verb != "env")}
+    common = signed(wanted)
+    uses = Counter(path for found in outputs.values() for path in found)
+    own: dict[str, Files] = {}
+    if common is None:
+        return None
+    for label, found in _once(outputs).items():
+        files = settled(found, now)
+        if files is None:
+            return None
+        common.update((path, files.pop(path)) for path in found if uses[path] > SEVERAL or path in common)
+        own[label] = files
+    chunks: dict[str, Chunk] = {}
+    listed = [*common.items()]
+    for start in range(0, max(1, len(listed)), CHUNK):
+        chunks[f"{_COMMON}{start // CHUNK:06}"] = Chunk.of([(COMMON, dict(listed[start : start + CHUNK]))])
+    labels = [*own.items()]
+    for start in range(0, len(labels), CHUNK):
+        chunks[f"own {start // CHUNK:06}"] = Chunk.of(labels[start : start + CHUNK])
+    return Stamp(models, steps, plan, environment, chunks)
+
+
+def again(
+    stamp: Stamp,
+    changes: Changes,
+    looks: Sequence[Look],
+    sources: Iterable[str],
+    outputs: Mapping[str, Mapping[str, os.stat_result]],
+) -> tuple[Files, dict[str, Files]] | None:
+    """What a stamp says otherwise after the outputs that changes reach were built: of common files, and of these outputs.
+
+    None where that cannot be told.
+    """
+    now, known = time.time(), stamp.common()
+    read = {*sources, *(subject for verb, subject, _ in looks if verb != "env")} - known
+    common, more = signed(changes.paths), signed(read)
+    if common is None or more is None or not stamp.asks(looks):
+        return None
+    own: dict[str, Files] = {}
+    for label, found in _once(outputs).items():
+        files = settled({path: info for path, info in found.items() if path not in known}, now)
+        if files is None:
+            return None
+        own[label] = {**more, **files}
+    return common, own
+
+
+def _once(outputs: Mapping[str, Mapping[str, os.stat_result]]) -> dict[str, dict[str, os.stat_result]]:
+    """Each file only for the first output of a model: all of a model are planned and built together."""
+    found: dict[str, dict[str, os.stat_result]] = {}
+    known: dict[str, set[str]] = {}
+    for label, stats in outputs.items():
+        before = known.setdefault(label.partition(":")[0], set())
+        found[label] = {path: info for path, info in stats.items() if path not in before}
+        before.update(stats)
+    return found
+
+
+def signed(paths: Iterable[str]) -> Files | None:
+    """The signatures of files as they are; None where one is too young, or cannot be told."""
+    now, stats = time.time(), dict[str, os.stat_result]()
+    files: Files = {}
+    for path in paths:
         try:
             stats[path] = os.stat(path)
         except OSError:
             if os.path.lexists(path):
                 return None
             files[path] = ""
-    stats.update(outputs)
+    found = settled(stats, now)
+    return None if found is None else {**files, **found}
+
+
+def settled(stats: Mapping[str, os.stat_result], now: float) -> Files | None:
+    """The signatures of files by their stats; None where one was too young at that time."""
     if any(young(info, now) for info in stats.values()):
         return None
-    files.update((path, signature(info)) for path, info in stats.items())
-    return Stamp(models, steps, files, environment)
+    return {path: signature(info) for path, info in stats.items()}

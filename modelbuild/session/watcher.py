@@ -6,6 +6,7 @@ are not to be had everywhere: a limit may be reached, and network file systems d
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import time
@@ -16,11 +17,20 @@ from modelbuild.files import TICK
 from modelbuild.observed import Listing, Look, entries
 from modelbuild.session.file_events import Concern, FileEvents
 
+SHORTEST = 0.002
+"""Seconds without a change after which a wait ends, where events tell that a file is whole."""
+
 QUIET = 0.1
-"""Seconds without a change after which a wait ends: editors and downloads write in several steps."""
+"""The same at most, in a burst of changes, and where no events tell: editors and downloads write in several steps."""
+
+RETURN = 0.03
+"""The same at least where a file is missing: editors rename the old one before they write the new one."""
+
+SOON = 0.5
+"""Seconds after a wait within which another change belongs to the same burst."""
 
 STEP = QUIET / 16
-"""Seconds between two looks at what is changing."""
+"""Seconds between two looks at what is changing, without events."""
 
 PATIENCE = 2.0
 """Seconds after which a wait ends although changes go on."""
@@ -64,16 +74,26 @@ class _Seen(NamedTuple):
 class Watcher:
     """Knows how everything that counts looked when it was looked at last.
 
-    poll  ask for no events
+    poll      ask for no events
+    restless  what went on changing when the last wait ended
+    told      what has changed by the last wait, path -> "changed", "added" or "removed"; of a folder, the entries
     """
 
     def __init__(self, *, poll: bool = False) -> None:
         self.period = PERIOD
-        self._concerns: Mapping[str, Concern] = {}
+        self.restless: set[str] = set()
+        self.told: dict[str, str] = {}
+        self._concerns: dict[str, Concern] = {}
         self._seen: dict[str, _Seen | None] = {}
         self._listings: dict[str, Listing | None] = {}
-        self._restless: set[str] = set()
+        self._unsure: set[str] = set()
+        self._found: set[str] = set()
+        self._stirred: set[str] = set()
+        self._verbs: dict[str, str] = {}
         self._patience = PATIENCE
+        self._quiet = SHORTEST
+        self._settled = -math.inf
+        self._looked = time.monotonic()
         self._events = FileEvents()
         if poll:
             self._events.give_up("")
@@ -88,39 +108,81 @@ class Watcher:
         """Why files are polled: '' where that was asked for, None where events suffice."""
         return self._events.missing
 
-    def watch(self, concerns: Mapping[str, Concern]) -> bool:
-        """Watch these paths and no others; True where some were not watched before."""
+    def watch(self, concerns: Mapping[str, Concern]) -> list[str]:
+        """Watch these paths and no others; returns those of which something counts that was not watched before."""
+        gone = self._concerns.keys() - concerns.keys()
+        for path in gone:
+            del self._concerns[path]
+            self._seen.pop(path, None)
+            self._listings.pop(path, None)
+            self._unsure.discard(path)
+        return self.watch_more(concerns, gone)
+
+    def watch_more(self, concerns: Mapping[str, Concern], gone: Collection[str] = ()) -> list[str]:
+        """Watch these paths as well; returns those of which something counts that was not watched before."""
         new = [path for path, concern in concerns.items() if self._concerns.get(path) != concern]
-        self._concerns = dict(concerns)
-        for gone in self._seen.keys() - concerns.keys():
-            del self._seen[gone]
-            self._listings.pop(gone, None)
+        self._concerns.update(concerns)
+        self._events.follow(self._concerns, new, gone)
         if new:
             self._remember(new)
-            now = time.time_ns()
-            if any(seen is not None and abs(now - seen.mtime) < TICK * 1e9 for seen in map(self._seen.get, new)):
+            if self.polling is not None and not self._unsure.isdisjoint(new):
                 # Written again within a tick of the clock, they would look the same.
                 time.sleep(TICK)
                 self._remember(new)
-            self._follow()
-        return bool(new)
+        return new
 
     def _remember(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self._seen[path] = _see(path)
+            self._note(path, _see(path))
             if self._concerns[path] == "entries":
                 self._listings[path] = _listing(path)
 
-    def wait(self) -> set[str]:
-        """Block until something that counts has changed and come to rest, or for the longest time; returns the paths."""
-        self._follow()
-        while True:
-            heard = self._events.wait(self.period)
-            changed = self._changed(heard) if heard else self._patrol()
-            if changed:
-                return self._settle(changed)
-            if heard or self._events.displaced():
-                self._follow()
+    def _note(self, path: str, seen: _Seen | None) -> None:
+        """Remember how a path looks. A young one may look the same after another write."""
+        self._seen[path] = seen
+        if seen is not None and abs(time.time_ns() - max(seen.mtime, seen.ctime)) < TICK * 1e9:
+            self._unsure.add(path)
+        else:
+            self._unsure.discard(path)
+
+    def begin(self) -> None:
+        """A plan begins: from now on it counts, for `stirred`, what is heard of."""
+        self._stirred.clear()
+
+    def stirred(self) -> set[str]:
+        """What may have changed since, also if it was changed back: a plan may have seen it otherwise than it looks now."""
+        self.look()
+        if self.polling is not None:
+            self._stirred.update(path for path, concern in self._concerns.items() if concern != "file")
+        return self._stirred & self._concerns.keys()
+
+    def again(self, path: str) -> None:
+        """Take a path as changed."""
+        self._found.add(path)
+
+    def wait(self, seconds: float = math.inf) -> set[str]:
+        """Block until something that counts has changed and come to rest, or for the longest time; returns the paths.
+
+        None after so many seconds without a change.
+        """
+        end = time.monotonic() + seconds
+        while not self.look(min(end, self._looked + self.period) - time.monotonic()):
+            if time.monotonic() >= end:
+                return set()
+        changed = self._settle()
+        self.told, self._verbs, self._found = self._verbs, {}, set()
+        return changed
+
+    def look(self, seconds: float = 0.0) -> set[str]:
+        """What has changed since the last wait; where that is nothing, what is heard of first, within so many seconds."""
+        heard = self._events.read(0.0 if self._found else max(0.0, seconds))
+        if heard:
+            self._stirred |= heard
+            self._found |= self._changed(heard, heard)
+            self._events.follow(self._concerns)
+        if self._events.lost or time.monotonic() >= self._looked + self.period:
+            self._found |= self._patrol()
+        return set(self._found)
 
     def close(self) -> None:
         self._events.close()
@@ -128,51 +190,96 @@ class Watcher:
     def _patrol(self) -> set[str]:
         """Look at everything."""
         begun = time.thread_time()
+        if self._events.lost or self._events.displaced():
+            self._stirred.update(path for path, concern in self._concerns.items() if concern != "file")
+            self._events.follow_anew(self._concerns)
         changed = self._changed(self._concerns)
         self.period = max(PERIOD, (time.thread_time() - begun) / SHARE)
+        self._looked = time.monotonic()
         return changed
 
-    def _settle(self, changed: set[str]) -> set[str]:
-        """Wait until nothing changes any more, or patience is at its end. Returns everything that has changed."""
-        begun = time.monotonic()
-        latest = dict.fromkeys(changed, begun)
+    def _settle(self) -> set[str]:
+        """Wait until nothing changes any more, or patience is at its end. Returns everything that has changed.
+
+        A save is over when its file is closed or has its name, so the first quiet time is short. Each change that comes after it,
+        or soon after the wait before, doubles it.
+        """
+        begun = last = time.monotonic()
+        latest = dict.fromkeys(self._found, begun)
+        self._quiet = self._longer() if begun < self._settled + SOON else SHORTEST
         while True:
-            time.sleep(max(0, min(STEP, max(latest.values()) + QUIET - time.monotonic())))
+            quiet = QUIET if self.polling is not None else self._quiet
+            if any(self._seen.get(path) is None for path in latest):
+                quiet = max(quiet, RETURN)
+            rest = max(last + quiet, self._events.unfinished())
+            heard = self._events.read(
+                max(0.0, min(STEP if self.polling is not None else quiet, rest - time.monotonic()))
+            )
+            changed = self._changed(heard if self.polling is None else latest.keys() | heard, heard)
             now = time.monotonic()
-            latest.update(dict.fromkeys(self._changed(latest.keys() | self._events.take()), now))
-            restless = {path for path, changed_at in latest.items() if now < changed_at + QUIET}
-            if not restless:
-                self._restless, self._patience = restless, PATIENCE
-                return set(latest)
-            patience = self._patience if latest.keys() <= self._restless else PATIENCE
+            if changed:
+                last = now
+                latest.update(dict.fromkeys(changed, now))
+                self._quiet = self._longer()
+            elif now >= rest and now >= self._events.unfinished():
+                self.restless, self._patience = set(), PATIENCE
+                break
+            patience = self._patience if latest.keys() <= self.restless else PATIENCE
             if now - begun >= patience:
-                self._restless, self._patience = restless, min(2 * patience, LONGEST_PATIENCE)
-                for path in restless:
+                self.restless = {path for path, changed_at in latest.items() if now < changed_at + QUIET}
+                self._patience = min(2 * patience, LONGEST_PATIENCE)
+                for path in self.restless:
                     # The next write may leave the same times: it must not look as if it were this one.
                     self._seen.pop(path, None)
-                return set(latest)
+                break
+        self._events.follow(self._concerns)
+        self._settled = time.monotonic()
+        return latest.keys() | (self._patrol() if self._events.lost else set())
 
-    def _changed(self, paths: Collection[str]) -> set[str]:
-        """Those of the paths that look otherwise than before; how they look now is remembered."""
+    def _longer(self) -> float:
+        return min(2 * self._quiet, QUIET)
+
+    def _changed(self, paths: Collection[str], heard: Collection[str] = ()) -> set[str]:
+        """Those of the paths that look otherwise than before, or may be so; how they look now is remembered.
+
+        heard  the paths of events: one that was young when it was looked at may have been written to since
+        """
         found = set()
-        known, concerns = self._seen, self._concerns
+        seen, concerns = self._seen, self._concerns
         for path in paths:
-            now, is_known = _see(path), path in known
-            if path not in concerns or (is_known and known[path] == now):
+            concern = concerns.get(path)
+            if concern is None:
                 continue
-            if concerns[path] == "entries":
-                before, self._listings[path] = self._listings.get(path), _listing(path)
-                same = self._listings[path] == before
+            now, is_known = _see(path), path in seen
+            before = seen.get(path)
+            if is_known and before == now:
+                if concern != "file" or path not in self._unsure or path not in heard:
+                    continue
+                same = False
+            elif concern == "entries":
+                same = self._is_listed_alike(path)
             else:
-                same = is_known and _alike(concerns[path], known[path], now)
-            known[path] = now
+                same = is_known and _alike(concern, before, now)
+            self._note(path, now)
             if not same:
                 found.add(path)
+                if concern != "entries":
+                    self._say(path, "added" if before is None and is_known else "removed" if now is None else "changed")
         return found
 
-    def _follow(self) -> None:
-        """Ask for events where what counts lies now."""
-        self._events.follow(self._concerns)
+    def _is_listed_alike(self, path: str) -> bool:
+        """Whether a folder has the same entries as before; those that differ are told."""
+        before, now = self._listings.get(path) or (), _listing(path)
+        same = now == self._listings.get(path)
+        self._listings[path] = now
+        names, names_now = {entry[0] for entry in before}, {entry[0] for entry in now or ()}
+        for name in names ^ names_now:
+            self._say(os.path.join(path, name), "added" if name in names_now else "removed")
+        return same
+
+    def _say(self, path: str, verb: str) -> None:
+        before = self._verbs.get(path, verb)
+        self._verbs[path] = verb if verb in (before, "removed") else "changed" if before == "removed" else before
 
 
 def _see(path: str) -> _Seen | None:

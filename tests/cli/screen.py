@@ -54,6 +54,11 @@ class Screen:
             assert number == "2", number
             self.drawn.append(self.text())
             self.lines[self._row] = []
+        elif letter == "J":
+            assert number == "", number
+            self.drawn.append(self.text())
+            del self.lines[self._row + 1 :]
+            self.lines[self._row] = self.lines[self._row][: self._column]
         else:
             assert letter in "mhl", f"unknown sequence {number}{letter}"
 

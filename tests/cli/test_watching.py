@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
+from modelbuild import interrupt
 from modelbuild.cli import watching
+from modelbuild.cli.commands.build import Rebuild, Request
 from modelbuild.cli.invocation import Invocation
+from modelbuild.session.session import Selection
 from modelbuild.session.settings import Settings
 from tests import checkpoints
 from tests.cli.streams import Streams
@@ -26,17 +30,33 @@ class Scripted:
     def __init__(self, script: list[Callable[[], Collection[Path]]]) -> None:
         self.script = script
         self.seen: set[str] = set()
+        self.restless: set[str] = set()
+        self.told: dict[str, str] = {}
         self.closed = False
 
-    def watch(self, found: Collection[str]) -> bool:
+    def watch(self, found: Collection[str]) -> list[str]:
         new = set(found) - self.seen
         self.seen |= new
-        return bool(new)
+        return sorted(new)
 
-    def wait(self) -> set[str]:
+    def begin(self) -> None:
+        pass
+
+    def again(self, path: str) -> None:
+        raise AssertionError(path)
+
+    def stirred(self) -> set[str]:
+        return set()
+
+    def look(self, seconds: float = 0.0) -> set[str]:
+        return set()
+
+    def wait(self, seconds: float = 0.0) -> set[str]:
         if not self.script:
             raise KeyboardInterrupt
-        return {str(path) for path in self.script.pop(0)()}
+        found = [str(path) for path in self.script.pop(0)()]
+        self.told = dict.fromkeys(found, "changed")
+        return set(found)
 
     def close(self) -> None:
         self.closed = True
@@ -49,11 +69,14 @@ class Followed:
         self.file = folder / "ModelBuild.toml"
         self.file.write_text(TOML.format("one"))
         checkpoints.write(folder / "weights")
+        monkeypatch.chdir(folder)
         self.folder = folder
         self.monkeypatch = monkeypatch
         self.targets = ["chat"]
         self.built = 0
         self.said: list[str] = []
+        self.meanwhile: list[Callable[[], object]] = []
+        """What happens in the next builds."""
 
     def run(self, *script: Callable[[], Collection[Path]], polling: str | None = None) -> Scripted:
         streams = Streams()
@@ -62,13 +85,10 @@ class Followed:
         watcher.polling = polling
         self.monkeypatch.setattr(watching, "Watcher", lambda poll: watcher)
         with pytest.raises(KeyboardInterrupt):
-            watching.until_interrupted(call, self.targets, self._build)
+            watching.until_interrupted(call, Counted(self))
         self.said = streams.err.splitlines()
         assert watcher.closed
         return watcher
-
-    def _build(self, call: Invocation) -> None:
-        self.built += 1
 
     def write(self, text: str) -> Callable[[], Collection[Path]]:
         def act() -> Collection[Path]:
@@ -79,6 +99,23 @@ class Followed:
 
     def change(self, name: str) -> Callable[[], Collection[Path]]:
         return lambda: [self.folder / name]
+
+
+class Counted(Rebuild):
+    """Builds nothing and counts."""
+
+    def __init__(self, project: Followed) -> None:
+        super().__init__(Request(project.targets))
+        self.project = project
+
+    def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
+        return None
+
+    def build(self, call: Invocation, selection: Selection) -> None:
+        self.project.built += 1
+        for act in self.project.meanwhile[:1]:
+            del self.project.meanwhile[0]
+            act()
 
 
 @pytest.fixture
@@ -97,7 +134,12 @@ def test_only_another_plan_or_a_source_of_it_is_built_again(project: Followed) -
         project.write(TOML.format("two")),
     )
     assert project.built == 1 + 3
-    assert project.said == ["watching 3 folders; Ctrl-C ends it"]
+    assert re.sub(r"\d\d:\d\d:\d\d  ", "", "\n".join(project.said)).splitlines() == [
+        "watching 3 folders; Ctrl-C ends it",
+        "ModelBuild.toml changed; nothing to build",
+        "weights/model.safetensors changed",
+        "ModelBuild.toml changed",
+    ]
 
 
 def test_the_same_error_is_shown_once_and_the_next_change_is_built(project: Followed) -> None:
@@ -135,8 +177,23 @@ def test_a_project_file_that_is_gone_is_waited_for(project: Followed) -> None:
     project.run(remove, project.write(TOML.format("two")))
     assert project.built == 2
     assert [line for line in project.said if "removed" in line] == [
-        f"error: {project.file}: the project file was removed"
+        "error: ModelBuild.toml: the project file was removed"
     ]
+
+
+def test_a_build_that_is_superseded_is_made_again_and_that_is_said(project: Followed) -> None:
+    def supersede() -> None:
+        raise interrupt.Superseded
+
+    project.meanwhile = [supersede]
+    project.run(project.change("notes.txt"))
+    assert project.built == 2
+    assert project.said[-1].endswith("  notes.txt changed; the build starts again")
+
+
+def test_the_models_folder_of_the_project_counts(project: Followed) -> None:
+    project.run(project.write('[project]\nmodels = "elsewhere"\n' + TOML.format("one")))
+    assert project.built == 2
 
 
 def test_it_is_said_that_files_are_polled_and_why(project: Followed) -> None:

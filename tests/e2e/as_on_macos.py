@@ -58,8 +58,9 @@ def become() -> None:
     builtins.open = hidden(builtins.open)
     os.open, os.stat, os.scandir = hidden(os.open), hidden(os.stat), hidden(os.scandir)
     fcntl.ioctl, os.sysconf = no_ioctl, no_sysconf  # type: ignore[assignment]
-    # The library for events of inotify.
-    sys.modules["watchdog.observers.inotify"] = None  # type: ignore[assignment]
+    # The libraries for events of inotify.
+    for name in ("inotify_simple", "watchdog.observers.inotify"):
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

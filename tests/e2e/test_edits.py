@@ -387,4 +387,5 @@ def test_edited_text_loads_only_what_it_needs(project: Project) -> None:
     code, *loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split(" ")
     assert code == "0"
     assert sorted(UNNEEDED & set(loaded)) == []
-    assert "modelbuild.plan.plan" in loaded, "the edit was not planned anew"
+    assert "modelbuild.plan.replanned" in loaded, "the edit was not planned anew"
+    assert "modelbuild.plan.plan" not in loaded, "all was planned anew"

@@ -20,6 +20,7 @@ TOML = '[defaults]\nquantize = "q4_K_M"\n[model.chat]\nfrom = "./weights"\n'
 
 STOPPED = """
 import os, signal, sys, time
+from modelbuild import interrupt
 from modelbuild.cli.main import main
 from modelbuild.engine import unfinished
 from modelbuild.tensors import materialize
@@ -38,12 +39,12 @@ def followed(self, task, data):
         # A killed process loses what is in its buffers.
         self._growing.finish() if number == 9 else None
         self._tell()
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number) if number else interrupt.supersede()
         time.sleep(0.2)
 _Follower.follow = followed
 sys.exit(main(sys.argv[3:]))
 """
-"""Builds, and is sent a signal after so many tensors."""
+"""Builds, and is sent a signal after so many tensors; 0 is the news that the build is obsolete."""
 
 AFTER = 16
 
@@ -97,6 +98,14 @@ def test_what_was_finished_is_not_computed_again(project: Project, name: str) ->
     project.build(cache=project.folder / "other", models=project.folder / "clean")
     assert project.summary["tensors_computed"] == 21
     assert tree == project.tree(project.folder / "clean")
+
+
+def test_a_build_that_is_superseded_keeps_what_was_finished(project: Project) -> None:
+    stop(project, 0)
+    assert len(unfinished(project.folder)) == 1
+    project.build()
+    assert project.summary["tensors_reused"] >= AFTER
+    project.check()
 
 
 def test_it_may_be_stopped_again_and_loses_nothing(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -64,12 +65,12 @@ class Watch:
             yield
 
     @contextmanager
-    def started(self, command: list[str]) -> Iterator[None]:
+    def started(self, command: list[str], when: str = "Ctrl-C ends it") -> Iterator[None]:
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with self.log.open("w") as out:
             process = subprocess.Popen(command, cwd=self.project.folder, env=env, stdout=out, stderr=out)
         try:
-            self.until(lambda: "Ctrl-C ends it" in self.text)
+            self.until(lambda: when in self.text)
             yield
             assert process.poll() is None, self.text
         finally:
@@ -92,10 +93,10 @@ class Watch:
             assert time.monotonic() < end, self.text
             time.sleep(0.02)
 
-    def says(self, text: str) -> bool:
+    def says(self, text: str, name: str = "chat") -> bool:
         """Whether the model in the models folder has this system prompt."""
         try:
-            return self.project.blob("chat:latest", "system") == text.encode()
+            return self.project.blob(f"{name}:latest", "system") == text.encode()
         except (OSError, ValueError):
             return False
 
@@ -234,15 +235,14 @@ def test_the_target_of_a_link_is_watched_also_another_one(tmp_path: Path) -> Non
 
 WITHOUT_EVENTS = """
 import errno, os, sys
-import watchdog.observers
-
-class Observer(watchdog.observers.Observer):
-    def schedule(self, *args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-watchdog.observers.Observer = Observer
-from modelbuild.session import watcher
 from modelbuild.cli.main import main
+from modelbuild.session import watcher
+from modelbuild.session.inotify import INotify
+
+def refuse(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+INotify.add_watch = refuse
 watcher.PERIOD = 1.0
 sys.exit(main(sys.argv[1:]))
 """
@@ -316,3 +316,145 @@ def test_an_output_starts_no_build_and_is_made_again_with_the_next(tmp_path: Pat
         file.unlink()
         watch.edit("two")
         watch.until(file.exists)
+
+
+SLOW = """
+import sys, time
+from modelbuild.cli.main import main
+from modelbuild.errors import Stopped
+from modelbuild.session import watcher, worker
+
+run, slow = worker.Worker.run, []
+
+def held(self, action, step):
+    if step.name == "base/model" and not slow:
+        slow.append(True)
+        sys.stderr.write("held\\n")
+        sys.stderr.flush()
+        if self.stop.wait({seconds}):
+            raise Stopped
+    return run(self, action, step)
+
+worker.Worker.run = held
+sys.exit(main(sys.argv[1:]))
+"""
+"""A program whose first heavy step takes long, and is stopped as others are."""
+
+
+def test_a_build_that_an_edit_makes_obsolete_is_ended_at_once(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    command = watch.command("-v", program=SLOW.format(seconds=300))
+    with watch.started(command, "held"):
+        begun = time.monotonic()
+        watch.edit("instead")
+        assert time.monotonic() - begun < LIMIT / 2
+        assert "chat/Modelfile changed; the build starts again" in watch.text
+        assert "says: one" not in watch.text and "error" not in watch.text
+        watch.until(lambda: "1 model" in watch.text or "2 models" in watch.text)
+        assert re.search(r"cached +base/convert", watch.text), "what was finished is kept"
+
+
+def test_a_build_goes_on_whatever_changes_nothing_of_it(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.started(watch.command(program=SLOW.format(seconds=1)), "held"):
+        os.utime(watch.project.folder / "chat" / "Modelfile")
+        watch.project.write("chat/notes.txt", "")
+        watch.until(lambda: watch.says("one"))
+        assert "again" not in watch.text
+
+
+def test_two_hundred_edits_in_two_seconds_end_in_the_last(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.running():
+        begun = time.monotonic()
+        for number in range(200):
+            watch.save(number)
+            time.sleep(max(0.0, begun + (number + 1) * 0.01 - time.monotonic()))
+        watch.until(lambda: watch.says("take 199"))
+        time.sleep(1)
+        builds = watch.builds
+        time.sleep(1)
+        assert watch.builds == builds < 100
+        assert "error" not in watch.text
+        watch.edit("at rest")
+
+
+def test_a_project_file_that_is_broken_at_the_start_is_built_when_it_is_mended(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    text = (watch.project.folder / "ModelBuild.toml").read_text()
+    watch.project.write("ModelBuild.toml", text + "[model.chat")
+    with watch.running():
+        assert watch.text.count("error:") == 1
+        watch.project.write("ModelBuild.toml", text)
+        watch.until(lambda: watch.says("one"))
+        watch.project.write("ModelBuild.toml", text.replace("[model.base]", "[model.base]\nfrm = 1"))
+        watch.until(lambda: "unknown key 'frm'" in watch.text)
+        watch.project.write("ModelBuild.toml", text)
+        watch.edit("two")
+
+
+def test_the_cache_and_the_models_folder_may_lie_where_a_glob_looks(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    watch.project.cache, watch.project.models = (watch.project.folder / name for name in ("cache", "models"))
+    watch.project.write("ModelBuild.toml", (TOML % "./weights").replace("*/Modelfile", "**/Modelfile"))
+    with watch.running():
+        watch.until(lambda: watch.says("one"))
+        watch.edit("two")
+        time.sleep(1)
+        text = watch.text
+        time.sleep(1)
+        assert watch.text == text, "what a build writes starts no other"
+        assert watch.builds == 2, text
+
+
+def test_files_outside_the_project_and_texts_are_watched(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    watch.project.checkpoint("../outside/weights")
+    (outside / "system.txt").write_text("from a file")
+    watch.project.write(
+        "ModelBuild.toml",
+        TOML % "./weights"
+        + '[model.other]\nfrom = "../outside/weights"\nsystem = { file = "../outside/system.txt" }\n',
+    )
+    with watch.running():
+        watch.until(lambda: watch.says("from a file", "other"))
+        (outside / "system.txt").write_text("edited")
+        watch.until(lambda: watch.says("edited", "other"))
+        before = watch.project.manifest("other:latest")
+        shutil.rmtree(outside / "weights")
+        watch.until(lambda: "no such file or folder" in watch.text)
+        watch.project.checkpoint("../outside/weights", layers=1)
+        watch.until(lambda: watch.project.manifest("other:latest") != before)
+        watch.edit("and the project too")
+
+
+def test_each_round_says_when_and_what(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.running():
+        watch.edit("two")
+        watch.project.write("chat/Modelfile", "# a comment\n" + CHAT % "two")
+        watch.until(lambda: watch.text.count("chat/Modelfile changed") == 2)
+        watch.project.write("more/Modelfile", "FROM base\n")
+        watch.until(lambda: re.search(r"^\d\d:\d\d:\d\d  more added$", watch.text, re.MULTILINE) is not None)
+
+
+def test_rounds_are_objects_with_json(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    watch.project.checkpoint()
+    with watch.running("--json"):
+        watch.edit("two")
+        watch.until(lambda: watch.text.count('"event": "summary"') == 2)
+    events = [json.loads(line) for line in watch.text.splitlines() if line.startswith("{")]
+    rounds = [each for each in events if each["event"] == "round"]
+    assert [each["changed"] for each in rounds] == [{}, {str(watch.project.folder / "chat/Modelfile"): "changed"}]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", each["time"]) for each in rounds)
+    assert not any(each["restarted"] for each in rounds)

@@ -15,7 +15,7 @@ import pytest
 from modelbuild.engine import database
 from modelbuild.engine.action import Range
 from modelbuild.engine.database import Database
-from modelbuild.engine.tensor_index import TensorIndex
+from modelbuild.engine.tensor_index import TensorIndex, noting
 from modelbuild.errors import Error
 
 KEEP = "insert or replace into kept values (?, ?)"
@@ -65,7 +65,7 @@ def test_a_new_database_appears_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "replace", replace)
     made = Database(str(tmp_path))
-    assert seen == [(False, 15, database.SCHEMA)]
+    assert seen == [(False, 17, database.SCHEMA)]
     assert made.rows("pragma journal_mode") == [("wal",)]
     made.close()
 
@@ -155,6 +155,18 @@ def test_tensors_of_an_older_database_are_kept(tmp_path: Path) -> None:
     assert TensorIndex(opened).find([*ours, "xxh3:" + "f" * 32]) == ours
     assert opened.rows("select count(*) from tensor") == [(50,)]
     assert opened.rows("select name from sqlite_master where name = 'entry'") == []
+
+
+def test_a_database_without_parts_keeps_its_tensors_as_they_are(tmp_path: Path) -> None:
+    ours = {f"xxh3:{7:032x}": Range(f"sha256:{1:064x}", 7, 7, f"xxh3:{7:032x}")}
+    before = Database(str(tmp_path))
+    before.change(*noting([*ours.items()]))
+    before.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as db:
+        db.executescript("drop table part; drop table mark; pragma user_version = 6;")
+    opened = Database(str(tmp_path))
+    assert TensorIndex(opened).find(ours) == ours
+    assert opened.rows("select * from part") == opened.rows("select * from mark") == []
 
 
 def test_failed_change_changes_nothing_and_keeps_its_reason(opened: Database) -> None:

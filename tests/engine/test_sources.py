@@ -12,6 +12,7 @@ from modelbuild import digest as digests
 from modelbuild.engine.graph import Source
 from modelbuild.engine.sources import BUILD, FileDigest, Limit, Sources
 from modelbuild.errors import Error
+from modelbuild.files import TICK
 from tests.engine.toy import Toy
 
 
@@ -41,11 +42,20 @@ def test_a_file_is_hashed_once_also_one_from_the_future(toy: Toy, ahead: int) ->
     assert prepared(toy, source).unhashed([source]) == [(source, 7)]
 
 
-def test_a_copy_with_the_times_of_its_original_is_hashed_once(toy: Toy) -> None:
+def test_a_copy_with_the_times_of_its_original_is_hashed_once(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelbuild.engine.sources.SHORT", 0)
     source = toy.write("a.txt", "weights")
     os.utime(source.path, (1e9 + 0.5,) * 2)
     assert prepared(toy, source).digest(source) == digests.xxh3(b"weights")
     assert prepared(toy, source).unhashed([source]) == []
+
+
+def test_a_text_that_was_written_just_now_is_read_at_once_and_once_more(toy: Toy) -> None:
+    source = toy.write("a.txt", "weights")
+    begun = time.monotonic()
+    assert prepared(toy, source).digest(source) == digests.xxh3(b"weights")
+    if time.monotonic() < begun + TICK:
+        assert prepared(toy, source).unhashed([source]) == [(source, 7)]
 
 
 def test_absence_is_a_digest(toy: Toy) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from watchdog.observers import Observer
 
-from modelbuild.session import file_events, watcher
+from modelbuild.session import file_events, file_systems, watcher
+from modelbuild.session.events import Missing
 from modelbuild.session.file_events import ways
+from modelbuild.session.inotify import Inotify
+from modelbuild.session.observer import Observer
 from tests.session.watching import changed, watching
 
 
@@ -18,6 +21,19 @@ from tests.session.watching import changed, watching
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at everything often, so that tests without events are quick."""
     monkeypatch.setattr(watcher, "PERIOD", 0.2)
+
+
+def test_without_inotify_there_is_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = file_events.listener()
+    assert isinstance(found, Inotify)
+    found.close()
+    monkeypatch.setitem(sys.modules, "modelbuild.session.inotify", None)
+    found = file_events.listener()
+    assert isinstance(found, Observer)
+    found.close()
+    monkeypatch.setitem(sys.modules, "modelbuild.session.observer", None)
+    with pytest.raises(Missing, match="the system reports no changes"):
+        file_events.listener()
 
 
 def test_ways_name_links_and_the_first_that_is_missing(tmp_path: Path) -> None:
@@ -45,9 +61,8 @@ def test_ways_name_links_and_the_first_that_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "fault", "why"),
     [
-        ("start", OSError(errno.EMFILE, ""), "the inotify limit is reached; raise fs.inotify.max_user_instances"),
-        ("schedule", OSError(errno.ENOSPC, ""), "the inotify limit is reached; raise fs.inotify.max_user_watches"),
-        ("schedule", RuntimeError("can't start new thread"), "the system reports no changes (can't start new thread)"),
+        ("__init__", OSError(errno.EMFILE, ""), "the inotify limit is reached; raise fs.inotify.max_user_instances"),
+        ("listen", Missing("the inotify limit is reached"), "the inotify limit is reached"),
         ("__init__", OSError(errno.ENOSYS, "No inotify"), "the system reports no changes (no inotify)"),
     ],
 )
@@ -57,7 +72,7 @@ def test_where_no_events_are_to_be_had_files_are_polled(
     def fail(*args: object, **kwargs: object) -> None:
         raise fault
 
-    monkeypatch.setattr(Observer, method, fail)
+    monkeypatch.setattr(Inotify, method, fail)
     file = tmp_path / "file"
     with watching({str(file): "file"}) as found:
         assert (found.watched, found.polling) == (0, why)
@@ -66,7 +81,7 @@ def test_where_no_events_are_to_be_had_files_are_polled(
 
 
 def test_folders_beyond_the_limit_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_events, "EVENTS", 3)
+    monkeypatch.setattr(file_events, "listener", lambda: Observer(most=3))
     files = [tmp_path / str(number) / "file" for number in range(8)]
     for file in files:
         file.parent.mkdir()
@@ -81,7 +96,7 @@ def test_file_systems_that_do_not_report_every_change_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = {"/": "ext4", os.path.dirname(tmp_path): "fuse.sshfs", str(tmp_path / "local"): "tmpfs"}
-    monkeypatch.setattr(file_events, "_mounts", lambda: mounts)
+    monkeypatch.setattr(file_systems, "_mounts", lambda: mounts)
     (tmp_path / "local").mkdir()
     with watching({str(tmp_path / "local" / "file"): "file"}) as found:
         assert found.polling is None

@@ -5,16 +5,28 @@ from __future__ import annotations
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.project.lock import Outside
-from modelbuild.session.kept_plan import KeptPlan
+from modelbuild.session.kept_plan import Head, KeptPlan
+from modelbuild.session.session import Session
 from tests.e2e.project import Project
 from tests.session.conftest import Open
 
 
+def read(session: Session) -> KeptPlan:
+    found = KeptPlan.read("plan:" + session.key, session.kept, session.parts)
+    assert found is not None
+    return found
+
+
 def test_kept_plan_is_the_same_plan(start: Open) -> None:
     made = start()._plan
-    again = KeptPlan.decode(made.encode())
-    assert again.encode() == made.encode()
-    assert (again.root, again.models, again.graph) == (made.root, made.models, made.graph)
+    again = read(start())
+    assert (again.values, again.head) == (made.values, made.head)
+    assert {model: part.encode() for model, part in again.divided.parts.items()}.items() <= made.values.items()
+    assert again.graph.encode() == made.graph.encode()
+    assert [(each.labels, str(each.error), each.minor) for each in again.remarks] == [
+        (each.labels, str(each.error), each.minor) for each in made.remarks
+    ]
+    assert sorted(again.looks) == sorted(made.looks)
     assert again.words.select(["chat"]) == made.words.select(["chat"])
     assert unchanged(again.looks, start().sources.file_digest)
 
@@ -23,8 +35,8 @@ def test_kept_warnings_read_the_same(start: Open, project: Project) -> None:
     error = Error(
         "odd", path="Modelfile", line=2, column=7, source="FROM x", width=1, facts=[("got", "x")], hint="do otherwise"
     )
-    plan = start()._plan._replace(warnings=[error])
-    assert str(KeptPlan.decode(plan.encode()).warnings[0]) == str(error)
+    head = start()._plan.head._replace(warnings=[error])
+    assert str(Head.decode(head.encode()).warnings[0]) == str(error)
 
 
 def test_kept_broken_models_are_the_same(start: Open, project: Project) -> None:
@@ -34,7 +46,7 @@ def test_kept_broken_models_are_the_same(start: Open, project: Project) -> None:
         'default = { system = "a" }\n[model.two]\nfrom = "one:a-f16"\nfrm = 1\n[group]\ng = ["nope"]\n',
     )
     made = start()._plan
-    again = KeptPlan.decode(made.encode())
+    again = read(start())
     assert [(each.model, each.label) for each in again.broken] == [
         ("one", "one:a-f16"), ("one", "one:b-f16"), ("two", "two"), ("", "[group.g]"),
     ]  # fmt: skip
@@ -43,13 +55,13 @@ def test_kept_broken_models_are_the_same(start: Open, project: Project) -> None:
         assert [str(error) for error in each.errors] == [str(error) for error in before.errors]
     assert again.words.untold == made.words.untold and again.words.resolve("two:x") == {"two"}
     assert list(again.words.default) == list(made.words.default)
-    assert again.encode() == made.encode()
+    assert again.graph.encode() == made.graph.encode()
 
 
 def test_what_is_of_elsewhere_is_kept(start: Open, project: Project) -> None:
     project.write("ModelBuild.toml", '[model.one]\nfrom = "llama3.2"\n[model.two]\nfrom = "./weights"\n')
     made = start()._plan
-    plan = made._replace(outside={"two": Outside("hf.co/org/repo", "c" * 40)})
-    again = KeptPlan.decode(plan.encode())
-    assert again.outside == plan.outside
+    head = made.head._replace(outside={"two": Outside("hf.co/org/repo", "c" * 40)})
+    again = Head.decode(head.encode())
+    assert again.outside == head.outside
     assert [(each.label, each.wanted) for each in again.broken] == [("one", Outside("llama3.2:latest", None))]

@@ -81,6 +81,20 @@ def test_a_change_between_two_calls_of_watch_is_not_forgotten(tmp_path: Path) ->
         assert changed(found) == {str(file)}
 
 
+@pytest.mark.parametrize("poll", [False, True])
+def test_what_was_changed_and_changed_back_has_stirred(tmp_path: Path, poll: bool) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with watching({str(folder): "kind", str(tmp_path): "entries"}, poll) as found:
+        found.begin()
+        assert poll or found.stirred() == set()
+        folder.rename(tmp_path / "away")
+        # Now a plan looks.
+        (tmp_path / "away").rename(folder)
+        assert found.stirred() == {str(folder), str(tmp_path)}
+        assert changed(found, 0.3) is None
+
+
 def test_patience_ends_and_grows_only_for_what_goes_on_changing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +126,7 @@ def test_nothing_piles_up_while_folders_are_replaced(tmp_path: Path) -> None:
             other.rename(folder)
             assert changed(found) == {str(folder / "file")}
             found.watch({str(folder / "file"): "file"})
-        found._follow()
+        assert changed(found, 0.3) is None
         assert found.watched == 1
         assert threading.active_count() <= threads
         begun = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,9 +20,5 @@ def watching(paths: Mapping[str, Concern], poll: bool = False) -> Iterator[Watch
 
 
 def changed(found: Watcher, seconds: float = 30.0) -> set[str] | None:
-    """What a wait returns; None where it goes on for so long."""
-    got: list[set[str]] = []
-    thread = threading.Thread(target=lambda: got.append(found.wait()), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return got[0] if got else None
+    """What a wait returns; None where there is no change for so long."""
+    return found.wait(seconds) or None

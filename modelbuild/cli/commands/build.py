@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from modelbuild.engine.build import BuildOptions, Event
     from modelbuild.session.session import Selection
+    from modelbuild.session.stamp import Stamp
 
 
 MOST_JOBS = 256
@@ -99,16 +100,37 @@ def run(call: Invocation, **given: Any) -> int:
         return _watch(call, asked)
     with call.writing_nothing() if asked.dry_run else nullcontext(call) as used:
         try:
-            return _run(used, asked, despite_broken=asked.keep_going)
+            return _run(used, asked)
         except (Error, Errors) as fault:
             if asked.targets and (misplaced := _foreign(used, asked.targets)):
                 raise misplaced from None
             raise fault
 
 
-def rebuild(call: Invocation, **given: Any) -> int:
-    """Build for a watch: broken models are shown below, and do not stop the others."""
-    return _run(call, Request(**given), despite_broken=True)
+class Rebuild:
+    """What a watch does in each of its rounds. Broken models do not stop the others."""
+
+    def __init__(self, asked: Request) -> None:
+        self.targets = asked.targets
+        self._asked = asked
+        self._stamp: Stamp | None = None
+
+    def select(self, call: Invocation) -> Selection:
+        return _select(call, self.targets, _into(call, self._asked.output))
+
+    def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
+        if self._asked.force:
+            return None
+        into = _into(call, self._asked.output)
+        self._stamp = call.session.last_stamp(self.targets, into, self._stamp)
+        return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
+
+    def fetch(self, call: Invocation) -> None:
+        fetch(call, partial(_select, call, self.targets), force=self._asked.force)
+
+    def build(self, call: Invocation, selection: Selection) -> None:
+        _warn(call, selection)
+        built(call, selection, self._asked.options())
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -126,30 +148,29 @@ def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
         return Errors([error, *faults.errors])
 
 
-def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
-    session, report = call.session, call.report
+def _run(call: Invocation, asked: Request) -> int:
     into = _into(call, asked.output)
+    report = call.report
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
-        stamp = session.up_to_date(asked.targets, into)
-        if stamp is not None:
-            report.note(nothing_to_do(stamp.models, report.seconds))
+        edit = _edit(call, asked.targets, into)
+        if edit is not None and edit.outputs:
+            _warn(call, edit)
+            return built(call, edit, asked.options())
+        if edit is not None and edit.edit is not None:
+            report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
             return GOOD
-    from modelbuild.session import naming
 
     verb = "would be" if asked.dry_run else "was"
     chosen = _select(call, asked.targets)
-    if wrong(chosen.broken) and not despite_broken:
+    if wrong(chosen.broken) and not asked.keep_going:
         # Before anything is fetched.
         return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
     if not asked.dry_run:
         fetch(call, partial(_select, call, asked.targets), force=asked.force)
     selection = _select(call, asked.targets, into)
-    if selection.broken and not (despite_broken or asked.dry_run):
+    if selection.broken and not (asked.keep_going or asked.dry_run):
         return _refuse(call, selection, verb)
-    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
-        report.warning(warning)
-    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
-        report.note(f"broken, and not needed here: {listed(others)}")
+    _warn(call, selection)
     if asked.dry_run:
         from modelbuild.cli import dry_run
 
@@ -157,12 +178,44 @@ def _run(call: Invocation, asked: Request, *, despite_broken: bool) -> int:
     return built(call, selection, asked.options())
 
 
+def _edit(call: Invocation, targets: Sequence[str], into: str | None) -> Selection | None:
+    """What changes since the last build of the targets reach, which may be nothing; None where that cannot be told."""
+    stamp = call.session.last_stamp(targets, into)
+    return None if stamp is None else _since(call, targets, into, stamp)
+
+
+def _since(
+    call: Invocation, targets: Sequence[str], into: str | None, stamp: Stamp, among: Collection[str] | None = None
+) -> Selection | None:
+    """What changes of files, or of some of them, since a build reach."""
+    from modelbuild.session import edited
+    from modelbuild.session.session import Selection
+    from modelbuild.session.stamp import Edit
+
+    changes = stamp.changes(among)
+    if changes is None:
+        return None
+    if not any(changes):
+        return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
+    return edited.selection(call.session, targets, stamp, changes) if into is None else None
+
+
+def _warn(call: Invocation, selection: Selection) -> None:
+    from modelbuild.session import naming
+
+    session, report = call.session, call.report
+    for warning in (*session.warnings, *naming.of_build(session, selection.named)):
+        report.warning(warning)
+    if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
+        report.note(f"broken, and not needed here: {listed(others)}")
+
+
 def _watch(call: Invocation, asked: Request) -> int:
     if asked.dry_run:
         raise Error("--dry-run and --watch cannot be used together", hint="leave one of them out")
     from modelbuild.cli.watching import until_interrupted
 
-    return until_interrupted(call, asked.targets, partial(rebuild, **asked._replace(watch=False)._asdict()))
+    return until_interrupted(call, Rebuild(asked))
 
 
 def _send(call: Invocation, asked: Request) -> int:
@@ -274,7 +327,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
+    others = selection.edit.stamp.models - len(names) if selection.edit else 0
+    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:

@@ -5,7 +5,6 @@ Goes on until it is interrupted. If a build fails, its error is shown, and the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.commands import build
@@ -23,5 +22,5 @@ def parameters() -> list[click.Parameter]:
     return [*given, click.Option(["--poll"], is_flag=True, help="Poll files; for disks that report no changes.")]
 
 
-def run(call: Invocation, targets: Sequence[str] = (), poll: bool = False, **options: Any) -> int:
-    return until_interrupted(call, targets, lambda again: build.rebuild(again, targets=targets, **options), poll)
+def run(call: Invocation, poll: bool = False, **options: Any) -> int:
+    return until_interrupted(call, build.Rebuild(build.Request(**options)), poll)

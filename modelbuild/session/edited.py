@@ -1,0 +1,145 @@
+"""An edit of a few Modelfiles: what it reaches is planned again and built, and nothing else is looked at.
+
+The stamp of the last build tells which files are not as they were. What they decide is read from the kept plan, planned again and kept;
+where an edit reaches further than that, all is planned anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from modelbuild.engine.graph import Graph
+from modelbuild.engine.parts import Parts
+from modelbuild.errors import Error, Errors
+from modelbuild.observed import Observed, unchanged
+from modelbuild.plan import parts
+from modelbuild.plan.parts import Divided, Part
+from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, Head, KeptPlan, file_mark, marks_of
+from modelbuild.session.session import Selection, Session
+from modelbuild.session.stamp import Changes, Edit, Stamp, signed
+
+MOST = 100
+"""Models that are planned again alone."""
+
+
+def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: Changes) -> Selection | None:
+    """The outputs that changes since the last build of these targets reach, with the session's graph cut down to what they need.
+
+    None where all has to be planned and looked up.
+    """
+    found = KeptPlan.kept_head("plan:" + session.key, session.kept)
+    if found is None or found[0] != stamp.plan or not found[1].editable:
+        return None
+    id_, head = found
+    # Before they are looked at: what changes meanwhile must not have the signature of what was seen.
+    common = signed(changes.paths)
+    models = _touched(session, id_, changes)
+    if models is None:
+        return None
+    if not models:
+        # Folders and files in which the plan sees the same as before: nobody need ask that again.
+        if common is not None:
+            stamp.change(Parts(session.store.database, session.stamp_key(targets)), common, {})
+        return Selection(tuple(targets), (), edit=Edit(stamp, changes))
+    known = _read(session, id_, models)
+    if known is None or not all(known.parts[model].whole for model in models):
+        return None
+    observed = Observed()
+    new = _replanned(session, id_, head, [*models], known, observed)
+    if new is None:
+        return None
+    _keep(session, id_, known.parts, new)
+    known = known._replace(parts={**known.parts, **new})
+    reached = {model: known.parts[model] for model in models}
+    labels = stamp.labels()
+    graph = parts.graph(known)
+    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and each.label in labels]
+    if not outputs:
+        return None
+    plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)
+    plan.graph = _part(graph, [each.label for part in reached.values() for each in part.outputs])
+    plan.remarks, plan.looks = parts.remarks(reached.values()), observed.looks()
+    session.take(plan)
+    return Selection(tuple(targets), outputs, edit=Edit(stamp, changes))
+
+
+def _part(graph: Graph, labels: Collection[str]) -> Graph:
+    return graph.select(each for each in graph.outputs if each.label in labels)
+
+
+def _touched(session: Session, id_: str, changes: Changes) -> Collection[str] | None:
+    """The models that changes reach; None where they may reach any.
+
+    Of an output may be a file that it is made of, and that the plan saw, too: so its model is planned again as well.
+    """
+    found = session.parts.marked(id_, map(file_mark, changes.paths))
+    others = {path for path in changes.paths if file_mark(path) not in found}
+    if others and not _same(session, id_, others):
+        return None
+    touched = dict.fromkeys(model for models in found.values() for model in models)
+    touched.update(dict.fromkeys(label.partition(":")[0] for label in changes.labels))
+    value = session.parts.get(id_, [BASED]).get(BASED)
+    if value is None:
+        return None
+    based: Mapping[str, Sequence[str]] = json.loads(value)
+    todo = [*touched]
+    while todo:
+        more = [each for each in based.get(todo.pop(), ()) if each not in touched]
+        touched.update(dict.fromkeys(more))
+        todo += more
+        if len(touched) > MOST:
+            return None
+    return touched
+
+
+def _same(session: Session, id_: str, paths: Collection[str]) -> bool:
+    """Whether all that the plan saw of some paths is still there, as in the folder of a file that was replaced."""
+    value = session.parts.get(id_, [LOOKS]).get(LOOKS)
+    looks = [(verb, path, seen) for verb, path, seen in json.loads(value or b"[]") if path in paths]
+    session.sources.prepare_paths(path for verb, path, _ in looks if verb == "read")
+    return {path for _, path, _ in looks} == paths and unchanged(looks, session.sources.file_digest)
+
+
+def _read(session: Session, id_: str, models: Iterable[str]) -> Divided | None:
+    """The parts of models and of all that they are based on; None where one is not there."""
+    found: dict[str, Part] = {}
+    todo = {*models}
+    while todo:
+        values = session.parts.get(id_, todo)
+        if values.keys() != todo:
+            return None
+        new = {model: Part.decode(value) for model, value in values.items()}
+        found |= new
+        todo = {base for part in new.values() for base in part.bases} - found.keys()
+    shared = session.parts.get(id_, [SHARED]).get(SHARED)
+    return None if shared is None else Divided(found, parts.decode_shared(shared))
+
+
+def _replanned(
+    session: Session, id_: str, head: Head, planned: Sequence[str], known: Divided, observed: Observed
+) -> dict[str, Part] | None:
+    from modelbuild.plan.replanned import Otherwise, replanned
+    from modelbuild.project import loader
+
+    found = {model: path for part in known.parts.values() for model, path in part.found.items()}
+
+    def owners(digests: Iterable[str]) -> Mapping[str, Collection[str]]:
+        marks = session.parts.marked(id_, (f"step:{digest}" for digest in digests))
+        return {mark.removeprefix("step:"): models for mark, models in marks.items()}
+
+    try:
+        loaded = loader.load_models(
+            session.file, known.parts.keys(), found, observed=observed, keep=session.kept, given=session.overrides
+        )
+        if loaded is None:
+            return None
+        return replanned(loaded, planned, known, owners, head.root, observed, session.elsewhere(observed, head.models))
+    except (Error, Errors, Otherwise):
+        return None
+
+
+def _keep(session: Session, id_: str, before: Mapping[str, Part], now: Mapping[str, Part]) -> None:
+    gone = {mark for model in now for mark in marks_of(model, before[model])}
+    new = {mark for model, part in now.items() for mark in marks_of(model, part)}
+    session.parts.change(id_, {model: part.encode() for model, part in now.items()}, gone - new, new - gone)

@@ -1,0 +1,281 @@
+"""An edit of a few Modelfiles is planned and built alone, and whatever is edited: the plan is that of a session that knows nothing yet."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelbuild.session.kept_plan import KeptPlan
+from modelbuild.session.session import Session
+from modelbuild.session.settings import Settings
+from tests.e2e.in_process import InProcess
+from tests.e2e.project import flip
+
+SIZE = {"layers": 1, "hidden": 64, "intermediate": 64, "vocabulary": 270}
+TOML = """
+[project]
+modelfiles = ["src/*/Modelfile"]
+[defaults]
+quantize = "q8_0"
+[model."q-*".matrix]
+quantize = ["q8_0", "f16"]
+[model."q-*".default]
+quantize = "f16"
+[model.table]
+extends = "a"
+parameters = { top_k = 7 }
+"""
+
+
+def plan_of(project: InProcess, cache: Path) -> KeptPlan:
+    places = {"folder": str(project.folder), "models": str(project.models), "cache": str(cache)}
+    session = Session(Settings(**places))  # type: ignore[arg-type]
+    try:
+        plan = session._plan
+        plan.values  # noqa: B018 (read while the database is open)
+        return plan
+    finally:
+        session.close()
+
+
+def described(plan: KeptPlan) -> dict[str, object]:
+    """All of a plan but the order of steps that need one another not."""
+    errors = [(each.model, each.label, each.names, each.row, [*map(str, each.errors)]) for each in plan.broken]
+    return {
+        "steps": plan.graph.steps,
+        "outputs": plan.graph.outputs,
+        "broken": errors,
+        "warnings": [*map(str, plan.warnings)],
+        "remarks": [(each.labels, str(each.error), each.minor) for each in plan.remarks],
+        "words": {word: [*labels] for word, labels in plan.words.labels.items()},
+        "default": [*plan.words.default],
+        "outside": plan.outside,
+        "models": (plan.root, plan.models),
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> InProcess:
+    found = InProcess(tmp_path / "project")
+    found.checkpoint("w0", **SIZE)
+    found.write("ModelBuild.toml", TOML)
+    for name in ("a", "q-b", "c"):
+        found.write(f"src/{name}/Modelfile", f"FROM ../../w0\nSYSTEM I am {name}.\nPARAMETER seed 1\n")
+    found.write("src/on/Modelfile", "FROM q-b\nSYSTEM I am on it.\n")
+    return found
+
+
+def settled(project: InProcess) -> None:
+    """Build until a stamp stands."""
+    project.run()
+    time.sleep(0.03)
+    project.run()
+    assert "nothing to do" in project.errors or not project.errors or project.run() == ""
+
+
+def planned(*args: object) -> None:
+    raise AssertionError("all was planned anew")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "steps"),
+    [
+        ("a", "FROM ../../w0\nSYSTEM I am new.\nPARAMETER seed 1\n", 2),
+        ("q-b", "FROM ../../w0\nSYSTEM I am new.\nLICENSE mine\nPARAMETER stop x\n", 5),
+        ("on", "FROM q-b\n", 1),
+        ("c", "FROM ../../w0\nTEMPLATE {{ .Prompt }}\nPARAMETER seed 2\nMESSAGE user hi\n", 4),
+    ],
+)
+@pytest.mark.parametrize("save", ["write", "replace"])
+def test_an_edit_of_a_modelfile_is_planned_alone(
+    project: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, steps: int, save: str
+) -> None:
+    settled(project)
+    file = project.folder / f"src/{name}/Modelfile"
+    if save == "write":
+        file.write_text(text)
+    else:
+        project.write(f"src/{name}/new", text).replace(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_make", planned)
+        project.run()
+        assert "built" in project.errors
+        time.sleep(0.03)
+        project.run()
+        project.run()
+        assert "nothing to do: 6 models unchanged" in project.errors
+    assert described(plan_of(project, project.cache)) == described(plan_of(project, tmp_path / "clean"))
+    project.check()
+
+
+def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(project)
+    before = project.tree()
+    (project.models / "manifests/registry.ollama.ai/library/c/latest").unlink()
+    monkeypatch.setattr(Session, "_make", planned)
+    project.run()
+    assert "1 model built, 5 unchanged" in project.errors
+    assert project.tree() == before
+
+
+def test_a_change_of_weights_reaches_all(project: InProcess) -> None:
+    settled(project)
+    path = project.folder / "w0/model.safetensors"
+    flip(path, path.stat().st_size - 10)
+    project.run()
+    assert "6 models built" in project.errors
+
+
+class Edits:
+    """A project that is edited at random."""
+
+    files = ("src/*/Modelfile",)
+    bases = ("../../w0", "../../w0", "../../w0", "../../w1", "a", "q-b", "q-b:q8_0", "c", "nothing")
+
+    def __init__(self, project: InProcess, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.project = project
+        self.models = project.folder / "src"
+
+    def text(self) -> str:
+        pick = self.random.choice
+        lines = [f"FROM {pick(self.bases)}"]
+        if pick([True, True, False]):
+            lines.append(f"SYSTEM I am {pick(['x', 'y', 'z'])}.")
+        for name, values in (("seed", [1, 2]), ("stop", ["a", "b"]), ("mirostat", [1]), ("num_gqa", [1])):
+            if pick([True, False, False]):
+                lines.append(f"PARAMETER {name} {pick(values)}")
+        lines += [
+            pick(["", "", "TEMPLATE {{ .Prompt }}", "LICENSE mine", "MESSAGE user hi", "SISTEM x", "ADAPTER ./no"])
+        ]
+        return "\n".join(lines) + "\n"
+
+    def any(self) -> Path:
+        return self.random.choice(sorted(path for glob in self.files for path in self.project.folder.glob(glob)))
+
+    def rewrite(self) -> None:
+        self.any().write_text(self.text())
+
+    def reword(self) -> None:
+        file = self.any()
+        lines = file.read_text().splitlines()
+        kept = [line for line in lines if not line.startswith("SYSTEM")]
+        new = file.with_name("new")
+        new.write_text("\n".join([*kept, f"SYSTEM {self.random.random()}"]) + "\n")
+        new.replace(file)
+
+    def add(self) -> None:
+        self.project.write(f"src/{self.random.choice(['d', 'q-e', 'f', 'Q-E'])}/Modelfile", self.text())
+
+    def delete(self) -> None:
+        if len(list(self.models.glob("*/Modelfile"))) > 2:
+            shutil.rmtree(self.any().parent)
+
+    def rename(self) -> None:
+        folder = self.any().parent
+        target = self.models / self.random.choice(["g", "q-h", "a", "c"])
+        if not target.exists():
+            folder.rename(target)
+
+    def tables(self) -> None:
+        toml = TOML.replace("top_k = 7", f"top_k = {self.random.randint(1, 3)}")
+        pick = self.random.choice
+        toml = toml.replace('["q8_0", "f16"]', pick(['["q8_0", "f16"]', '["f16"]', '["f16", "q4_0", "q8_0"]']))
+        toml = toml.replace('extends = "a"', pick(['extends = "a"', 'extends = "c"', 'from = "./w0"', 'from = "q-b"']))
+        toml = toml.replace(
+            "[defaults]\n", pick(["[defaults]\n", '[defaults]\nsystem = "d"\n', '[defaults]\nrenderer = "r"\n'])
+        )
+        self.project.write("ModelBuild.toml", toml)
+
+    def weights(self) -> None:
+        path = self.project.folder / "w0/model.safetensors"
+        flip(path, path.stat().st_size - 2 * self.random.randrange(1, 500), self.random.choice([1, 2]))
+
+    def more_weights(self) -> None:
+        other = self.project.folder / "w1"
+        if other.exists():
+            shutil.rmtree(other)
+        else:
+            shutil.copytree(self.project.folder / "w0", other)
+
+    def edit(self) -> None:
+        often: list[Callable[[], None]] = [self.rewrite, self.reword, self.reword]
+        rarely = [self.add, self.delete, self.rename, self.tables, self.weights, self.more_weights]
+        self.random.choice([*often, *often, *often, *rarely])()
+
+
+class EditsOfParts(Edits):
+    """A project with a part is edited at random: models of either extend, and are FROM, models of the other."""
+
+    files = ("src/*/Modelfile", "p/*/Modelfile")
+    bases = (*Edits.bases, "p/a", "p/b", "b")
+
+    def __init__(self, project: InProcess, seed: int) -> None:
+        super().__init__(project, seed)
+        self.tables()
+        self.part()
+        for name in ("a", "b"):
+            project.write(f"p/{name}/Modelfile", f"FROM {self.bases[0]}\nSYSTEM I am p/{name}.\n")
+
+    def tables(self) -> None:
+        super().tables()
+        file = self.project.folder / "ModelBuild.toml"
+        include = self.random.choice(['["p/ModelBuild.toml"]'] * 3 + ['["*/ModelBuild.toml"]', "[]"])
+        file.write_text(file.read_text().replace("[project]\n", f"[project]\ninclude = {include}\n"))
+
+    def part(self) -> None:
+        pick = self.random.choice
+        table = pick(['extends = "a"', 'extends = "b"', 'extends = "c"', 'from = "c"', 'from = "../w0"'])
+        project = pick(["", "", 'name = "p"\n', 'name = "other"\n'])
+        top_k = self.random.randint(1, 3)
+        self.project.write(
+            "p/ModelBuild.toml",
+            f"[project]\n{project}modelfiles = ['*/Modelfile']\n[model.t]\n{table}\nparameters = {{ top_k = {top_k} }}\n",
+        )
+
+    def edit(self) -> None:
+        self.part() if self.random.random() < 0.15 else super().edit()
+
+
+def sequence(project: InProcess, tmp_path: Path, edits: Edits, seed: int, count: int) -> None:
+    project.run("-k", code=None)
+    for number in range(count):
+        for _ in range(edits.random.choice([1, 1, 1, 2, 3])):
+            edits.edit()
+        if edits.random.random() < 0.5:
+            time.sleep(0.03)
+        project.run(*edits.random.choice([(), ("-k",), ()]), code=None)
+        clean = tmp_path / f"clean{number}"
+        now, fresh = plan_of(project, project.cache), plan_of(project, clean / "cache")
+        assert described(now) == described(fresh), (seed, number)
+        project.run("-k", code=None)
+        project.run("-k", models=clean / "models", cache=clean / "cache", code=None)
+        for output in fresh.graph.outputs:
+            for name in output.names:
+                built, wanted = (folder / "manifests" / name for folder in (project.models, clean / "models"))
+                # A name that the project does not declare any more is still a base, where it was built.
+                assert not wanted.exists() or built.read_bytes() == wanted.read_bytes(), (seed, number, name)
+        project.check()
+        shutil.rmtree(clean)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_is_edited_the_plan_is_that_of_an_empty_cache(project: InProcess, tmp_path: Path, seed: int) -> None:
+    sequence(project, tmp_path, Edits(project, seed), seed, 8)
+
+
+def test_whatever_is_edited_in_a_project_with_parts(project: InProcess, tmp_path: Path) -> None:
+    sequence(project, tmp_path, EditsOfParts(project, 3), 3, 6)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MODELBUILD_SEEDS", "10"))))
+@pytest.mark.parametrize("kind", [Edits, EditsOfParts])
+def test_long_sequences_of_edits(project: InProcess, tmp_path: Path, seed: int, kind: type[Edits]) -> None:
+    sequence(project, tmp_path, kind(project, 100 + seed), 100 + seed, 40)
