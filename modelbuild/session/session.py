@@ -208,8 +208,7 @@ class Session:
         self._project = project = self._load(observed)
         models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
         made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
-        # What one part declares may decide models of others.
-        plain = self.settings.wanted is None and self.file.endswith(".toml") and not project.targets.parts
+        plain = self.settings.wanted is None and self.file.endswith(".toml")
         editable = plain and not any(each.exports or each.file("output") for each in project.variants)
         return KeptPlan.of(project, made, models, observed.looks(), editable)
 
