@@ -99,8 +99,7 @@ def replanned(
     found = {}
     for model, variants in rows.items():
         before_ = kept.parts[model]
-        part = dividing.of_model(variants, planner, asks.get(model, {}))
-        part = part._replace(
+        part = dividing.of_model(variants, planner, asks.get(model, {}))._replace(
             order=before_.order,
             outputs=tuple(outputs[output.label] for output in before_.outputs),
             steps=steps.get(model, {}),

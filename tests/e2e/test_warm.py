@@ -72,7 +72,7 @@ from tests.e2e import warm
 warm.import_everything()
 gc.unfreeze()
 kept = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper) and each.cache_info().currsize]
-print(*sorted(each.__qualname__ for each in kept if each.__module__.startswith("modelbuild.")))
+print(*sorted({each.__qualname__ for each in kept if each.__module__.startswith("modelbuild.")}))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=warm.ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("get names pushed\n", "")
