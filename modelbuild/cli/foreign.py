@@ -43,7 +43,6 @@ VERBS = {
     "new": "did you mean the command 'init'?",
     "plan": "`modelbuild -n` prints what would run, `modelbuild graph --steps` the steps",
     "dag": "did you mean the command 'graph'?",
-    "diff": "did you mean the command 'explain'?",
     "copy": "did you mean the command 'cp'?",
     "why": "did you mean the command 'explain'?",
     "info": "did you mean the command 'show'?",

@@ -66,3 +66,9 @@ class LocalCache:
             for key, blob, offset, length, xxh3 in self.store.database.rows_in(query, keys)
             if isinstance(offset, int) and isinstance(length, int) and min(offset, length) >= 0
         }
+
+    def ranges(self, blob: str) -> dict[int, Range]:
+        """Where tensors lie in a blob, by offset, as far as the index names this blob for them."""
+        query = "select offset, length, xxh3 from tensor where blob = ?"
+        rows = self.store.database.rows(query, (blob,))
+        return {offset: Range(blob, offset, length, str(xxh3)) for offset, length, xxh3 in rows}
