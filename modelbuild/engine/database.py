@@ -18,7 +18,7 @@ from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder
 T = TypeVar("T")
 
 NAME = "state.sqlite"
-SCHEMA = 5
+SCHEMA = 6
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
 
@@ -29,6 +29,9 @@ _TABLES = """
 create table if not exists action (digest text primary key, artifact text not null, size integer not null) without rowid;
 create table if not exists last (
     project text, step text, digest text not null, action text not null, primary key (project, step)
+) without rowid;
+create table if not exists earlier (
+    project text, step text, at real not null, action text not null, primary key (project, step)
 ) without rowid;
 create table if not exists tensor (
     key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
@@ -50,10 +53,10 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "tensor", "file", "survey", "kept", "place")
+_CLEARED = ("action", "last", "earlier", "tensor", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
-_MIGRATED = (2, 3, 4)
+_MIGRATED = (2, 3, 4, 5)
 """Older schemas that lack tables alone."""
 
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "has no column", "could not decode")
@@ -208,12 +211,12 @@ class Database:
         except OSError as error:
             raise unusable(self.root, error) from error
 
-    def rows_in(self, query: str, values: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query with `in ({})`, for any number of values."""
+    def rows_in(self, query: str, values: Iterable[str], before: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query with `in ({})`, for any number of values; `before` are those of the `?` before it."""
         wanted = list(values)
         for start in range(0, len(wanted), 900):
             part = wanted[start : start + 900]
-            yield from self.rows(query.format(",".join("?" * len(part))), part)
+            yield from self.rows(query.format(",".join("?" * len(part))), [*before, *part])
 
 
 def unusable(root: str, error: Exception) -> Error:

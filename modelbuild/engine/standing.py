@@ -122,3 +122,31 @@ def reasons(step: Step, before: Action | None, now: Action, forced: Container[st
         {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
         for field, old, new in changed
     ]
+
+
+def changed(standing: Standing, records: Records) -> dict[str, list[Reason]]:
+    """By name, how steps differ from the last build's, whether they are due or were made before."""
+    last = records.history.all(standing.actions)
+    found = {}
+    for name, now in standing.actions.items():
+        before = last.get(name)
+        if before is None or before.digest != now.digest:
+            found[name] = reasons(standing.graph.steps[name], before, now)
+    return found
+
+
+def changed_before(standing: Standing, records: Records) -> tuple[float, dict[str, list[Reason]]]:
+    """When a step of the graph changed last, and by name, how the steps that changed then differ from what they were.
+
+    0 and nothing where all of them are as they were first built, and for steps that are others than in the last build.
+    """
+    history = records.history
+    last = {
+        name: each
+        for name, each in history.all(standing.actions).items()
+        if each.digest == standing.actions[name].digest
+    }
+    earlier = history.earlier(last)
+    at = max((each.at for each in earlier.values()), default=0.0)
+    steps = standing.graph.steps
+    return at, {name: reasons(steps[name], each.action, last[name]) for name, each in earlier.items() if each.at == at}

@@ -271,12 +271,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
+    explained = _explained(call, selection) if options.explain else lambda event: event
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest))) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(event)
+            progress(explained(event))
 
         for event in broken_events(selection.broken):
             progress(event)
@@ -303,6 +304,22 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         report.note(naming.untagged_note(untagged))
     end(call, selection, published)
     return GOOD
+
+
+def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Event]:
+    """Put what the reasons of a step come to, in the words of the project, into the events that have them."""
+    from modelbuild.session.why import Why
+
+    graph = call.session.graph.select(selection.outputs)
+    why = Why(call.session, graph, reasons := {})
+
+    def explained(event: Event) -> Event:
+        if "because" not in event:
+            return event
+        reasons[event["step"]] = event["because"]
+        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
+
+    return explained
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
