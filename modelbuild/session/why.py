@@ -51,14 +51,23 @@ _OF_ADAPTERS = ("merge", "adapt", "graft")
 
 
 class Why:
-    """Tells the causes of the steps of a graph from the `reasons` that the engine has for them, by name."""
+    """Tells the causes of the steps of a graph from the `reasons` that the engine has for them, by name.
 
-    def __init__(self, session: Session, graph: Graph, reasons: Mapping[str, Sequence[Reason]]) -> None:
+    known  whether steps were something before, where the history is not to be asked
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        graph: Graph,
+        reasons: Mapping[str, Sequence[Reason]],
+        known: Mapping[str, bool] | None = None,
+    ) -> None:
         self.reasons = reasons
         self._session = session
         self._graph = graph
         self._targets = graph.targets()
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, bool] = dict(known or {})
 
     @cached_property
     def _lineage(self) -> Lineage:
