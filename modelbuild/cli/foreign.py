@@ -38,7 +38,6 @@ VERBS = {
     "rebuild": "`modelbuild` builds what has changed, `modelbuild --force` everything",
     "install": "`modelbuild` builds and puts the models into the models folder",
     "repro": "`modelbuild` builds what has changed",
-    "status": "`modelbuild list` says what is built, `modelbuild -n` what would run",
     "add": "add a table [model.NAME] to ModelBuild.toml; `modelbuild init` writes one for the models in this folder",
     "new": "did you mean the command 'init'?",
     "plan": "`modelbuild -n` prints what would run, `modelbuild graph --steps` the steps",

@@ -33,6 +33,9 @@ create table if not exists last (
 create table if not exists earlier (
     project text, step text, at real not null, action text not null, primary key (project, step)
 ) without rowid;
+create table if not exists built (
+    project text, at real, record text not null, primary key (project, at)
+) without rowid;
 create table if not exists tensor (
     key text primary key, blob text not null, offset integer not null, length integer not null, xxh3 text not null
 ) without rowid;
@@ -53,7 +56,7 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "earlier", "tensor", "file", "survey", "kept", "place")
+_CLEARED = ("action", "last", "earlier", "built", "tensor", "file", "survey", "kept", "place")
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
 _MIGRATED = (2, 3, 4, 5)

@@ -135,7 +135,10 @@ def test_an_unknown_revision_is_an_error(repo: Path, store: Store, name: str) ->
 def test_a_shallow_clone_is_told_how_to_get_more(repo: Path, store: Store, tmp_path: Path) -> None:
     git(repo, "commit", "-qm", "two", "--allow-empty")
     git(tmp_path, "clone", "-q", "--depth=1", "--no-tags", f"file://{repo}", "shallow")
-    with pytest.raises(Error, match="no revision 'HEAD~1'") as error, revision.of("HEAD~1", str(tmp_path / "shallow/m"), store):
+    with (
+        pytest.raises(Error, match="no revision 'HEAD~1'") as error,
+        revision.of("HEAD~1", str(tmp_path / "shallow/m"), store),
+    ):
         pass
     assert "--unshallow" in str(error.value)
 

@@ -1,4 +1,4 @@
-"""List the variants whose result may differ from that of a git revision.
+"""List the variants that may differ from those of a git revision.
 
 Plans the project as it is and as it was at the revision, and compares the two. Nothing is built, and the checkout stays as
 it is. Prints sizes and tensor types before and after, and what changed. --markdown prints a table for a review comment.
