@@ -52,6 +52,7 @@ GROUND = frozenset(
         "ownership",
         "page_cache",
         "plugins",
+        "trace",
     }
     | {"words"}
 )
