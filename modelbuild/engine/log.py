@@ -14,7 +14,7 @@ KEPT = 500
 """Builds of a project that are kept."""
 NAMED = 1000
 """Models of a build that are named; of more their number is kept."""
-SLOWEST = 20
+SLOWEST = 50
 """Steps of a build whose times are kept."""
 SHOWN = 2000
 """Characters of an error that are kept."""
