@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import synthetic
+from tests import events
 
 TINY = {"layers": 2, "hidden": 256, "intermediate": 256, "vocabulary": 300}
 
@@ -48,6 +49,7 @@ class Project:
         self.errors = done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        events.check_lines(done.stdout)
         return done.stdout
 
     def build(self, *words: str, code: int | None = 0, **places: Path) -> dict[str, str]:

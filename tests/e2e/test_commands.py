@@ -426,6 +426,8 @@ def test_the_schema_is_printed(built: Project) -> None:
     schema = json.loads(out)
     assert schema["title"] == "ModelBuild.toml"
     assert "model" in schema["properties"]
+    code, out, err = run(built, "schema", "--events")
+    assert (code, err) == (0, "") and json.loads(out)["title"] == "An event of modelbuild"
 
 
 def test_check_shows_every_problem_and_reads_no_weights(tmp_path: Path) -> None:
