@@ -156,7 +156,8 @@ class Conversation:
 
 
 def _input(report: Report, prompt: str) -> str:
-    if report.width:
+    if report.on_terminal:
+        # A prompt that stood there before readline has the terminal would invite keys that readline then loses.
         return input(prompt)
     # stdout goes elsewhere, and `input` would put the prompt there.
     report.aside(prompt)

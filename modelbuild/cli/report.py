@@ -61,7 +61,7 @@ class Report:
 
     def stream(self, text: str) -> None:
         """A part of what the command was asked for, at once; a terminal gets nothing that it would obey."""
-        self._out(harmless(text) if self.width else text)
+        self._out(harmless(text) if self.on_terminal else text)
         self.out.flush()
 
     def aside(self, text: str) -> None:
@@ -166,6 +166,11 @@ class Report:
         """An error for programs."""
         near = self._near(error)
         return {"message": near.what, "place": near.place or None, "text": render(near, severity)}
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether stdout is a terminal, which need not have a width."""
+        return self.out.isatty()
 
     @property
     def width(self) -> int | None:

@@ -89,3 +89,21 @@ def test_the_lines_of_the_times() -> None:
         "eval rate:            3.00 tokens/s",
     ]
     assert len(timing_lines(Timing(), 3, 0.25)) == 2
+
+
+def test_where_stdout_is_a_terminal_without_a_width_the_prompt_is_readlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask(prompt: str = "") -> str:
+        asked.append(prompt)
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ask)
+    streams = Streams()
+    Conversation(streams.report, Scripted(), 0.1).chat()
+    assert (asked, streams.err) == ([""], ">>> ")
+    monkeypatch.setattr(streams.stdout, "isatty", lambda: True)
+    Conversation(streams.report, Scripted(["\x1b[2J"]), 0.1).chat()
+    assert (asked, streams.err) == (["", ">>> "], ">>> ")
+    Conversation(streams.report, Scripted(["\x1b[2J"]), 0.1).ask("Tell")
+    assert "\x1b" not in streams.out
