@@ -82,7 +82,7 @@ def explore(session: Session, selection: Selection) -> Explored:
         edges.append((number[output.manifest], len(nodes)))
         nodes.append(_model(session, output, standing, changed.get(output.label)))
     nodes += _broken(selection)
-    return Explored(os.path.basename(session.file if session.file == session.root else session.root), nodes, edges)
+    return Explored(os.path.basename(session.root), nodes, edges)
 
 
 def _declared(session: Session, graph: Graph) -> dict[str, dict[str, None]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import click
 import pytest
 
 from modelbuild.cli.arguments import common
-from modelbuild.cli.kinds import Count, Ftype, Pair, Size, Target, names, offered, targets
+from modelbuild.cli.kinds import Count, Ftype, Pair, Revision, Size, Target, names, offered, targets
 from tests import checkpoints
 
 
@@ -72,3 +73,17 @@ def test_targets_of_the_project_are_offered_and_faults_stay_unseen(
     assert offered(ctx) == ["chat"]
     assert names(ctx, "group") == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_branches_and_tags_of_git_are_offered(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["commit", "-qm", "x", "--allow-empty"],
+        ["tag", "v1"],
+        ["branch", "more"],
+    ):
+        subprocess.run([*git, *words], check=True)
+    ctx = context(tmp_path)
+    assert [item.value for item in Revision().shell_complete(ctx, targets(), "")] == ["main", "more", "v1"]
+    assert [item.value for item in Revision().shell_complete(ctx, targets(), "m")] == ["main", "more"]

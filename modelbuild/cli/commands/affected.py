@@ -26,12 +26,16 @@ TYPES = 6
 def parameters() -> list[click.Parameter]:
     import click
 
-    from modelbuild.cli.kinds import targets
+    from modelbuild.cli.kinds import Revision, targets
 
     return [
         targets(),
         click.Option(
-            ["--since"], metavar="REF", required=True, help="The revision to compare with: a branch, tag or commit."
+            ["--since"],
+            type=Revision(),
+            metavar="REF",
+            required=True,
+            help="The revision to compare with: a branch, tag or commit.",
         ),
         click.Option(["--markdown"], is_flag=True, help="Print a table in Markdown, for a review comment."),
     ]

@@ -41,9 +41,9 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, targets: Sequence[str] = ()) -> int:
     selection = call.session.select(targets)
     if call.report.as_json or call.report.verbose:
-        code = forecast(call, selection, explain=True, models=False)
-        if call.report.as_json and not selection.broken:
+        if call.report.as_json:
             _events(call, selection)
+        code = forecast(call, selection, explain=True, models=False)
         return FAILED if wrong(selection.broken) else code
     return _models(call, selection)
 
