@@ -53,7 +53,8 @@ class History:
         project, now = self._project, time.time()
         changed = [(now, project, step) for step, _ in new if step in known]
         # In a first build every step is new, which needs no saying.
-        added = [(project, step, now) for step, _ in new if known and step not in known]
+        is_first = not self._database.rows("select 1 from last where project = ? limit 1", (project,))
+        added = [(project, step, now) for step, _ in new if not is_first and step not in known]
         self._database.change(
             (
                 "insert or replace into earlier select project, step, ?, action from last where project = ? and step = ?",
