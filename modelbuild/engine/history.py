@@ -37,6 +37,11 @@ class History:
         )
         return {step: action for step, text in rows if (action := _decoded(text)) is not None}
 
+    def knows(self, digests: Iterable[str]) -> set[str]:
+        """Those of some actions that a step of the last build was, whatever it was called."""
+        query = "select digest from last where project = ? and digest in ({})"
+        return {digest for (digest,) in self._database.rows_in(query, digests, [self._project])}
+
     def earlier(self, steps: Iterable[str]) -> dict[str, Earlier]:
         """What steps were before they became what they are, without those that are as in the first build."""
         rows = self._database.rows_in(

@@ -127,12 +127,22 @@ def reasons(step: Step, before: Action | None, now: Action, forced: Container[st
 def changed(standing: Standing, records: Records) -> dict[str, list[Reason]]:
     """By name, how steps differ from the last build's, whether they are due or were made before."""
     last = records.history.all(standing.actions)
-    found = {}
-    for name, now in standing.actions.items():
-        before = last.get(name)
-        if before is None or before.digest != now.digest:
-            found[name] = reasons(standing.graph.steps[name], before, now)
-    return found
+    others = {
+        name: now for name, now in standing.actions.items() if name not in last or last[name].digest != now.digest
+    }
+    # An output whose step only has another name is as it was.
+    new = {
+        output.manifest
+        for output in standing.graph.outputs
+        if output.manifest in others and output.manifest not in last
+    }
+    same = records.history.knows(others[name].digest for name in new)
+    steps = standing.graph.steps
+    return {
+        name: reasons(steps[name], last.get(name), now)
+        for name, now in others.items()
+        if not (name in new and now.digest in same)
+    }
 
 
 def changed_before(standing: Standing, records: Records) -> tuple[float, dict[str, list[Reason]]]:

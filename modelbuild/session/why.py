@@ -104,7 +104,7 @@ class Why:
                     found[cause] = None
         # What a step makes says nothing where something below it is known.
         known = [cause for cause in found if not cause.step]
-        return known or list(found)
+        return known or list(found) or [Cause("what it is made of", CHANGED)]
 
     def causes(self, step: Step) -> list[Cause]:
         """Why one step runs."""
@@ -114,17 +114,19 @@ class Why:
         layers = next((each for each in reasons if each["field"] == "parameter 'layers'"), None)
         if layers is not None:
             return list(dict.fromkeys(self._of_layers(step, layers, reasons)))
-        return list(dict.fromkeys(self._cause(step, each) for each in reasons))
+        found = list(dict.fromkeys(self._cause(step, each) for each in reasons))
+        # In another folder the files are others.
+        return [each for each in found if each.what == "from"] or found
 
     def _of_new(self, step: Step, reasons: Sequence[Reason]) -> list[Cause]:
         """What a step that was never built was declared by; and what it waits for."""
+        if step.kind in _OF_ADAPTERS:
+            return [Cause("adapter", NEW, self._place(step, "adapters"))]
         found = []
         for name, value in _flat(json.loads(step.parameters)):
             cause = self._parameter(step, name, "(none)", value)
-            if cause.place:
+            if cause.place and name != "folder":
                 found.append(cause)
-        if not found and step.kind in _OF_ADAPTERS:
-            found.append(Cause("adapters", CHANGED, self._place(step, "adapters")))
         awaited = {each["field"] for each in reasons if each["after"] == "to be made"}
         for role, ref in step.inputs:
             if isinstance(ref, str) and ref in self.reasons:
@@ -182,9 +184,10 @@ class Why:
             gone, come = (Counter(each for each in side if each[0] == kind) for side in (old, new))
             if gone == come:
                 continue
-            key = KEY_OF_TEXT.get(what := kind.rpartition(".")[2], what)
-            if not come:
-                yield Cause(key, REMOVED, self._file(step))
+            what = kind.rpartition(".")[2]
+            key = {**KEY_OF_TEXT, "adapter": "adapters"}.get(what, what)
+            if not come - gone:
+                yield Cause(what, REMOVED, self._file(step))
                 continue
             for number, each in enumerate(new):
                 ref = refs.get(str(number))
@@ -212,6 +215,8 @@ class Why:
             key = "pre" if rest == "tokenizer.ggml.pre" and not self._place(step, head, rest) else head
             what = key if key == "pre" else f"{head.removesuffix('s') if head == 'parameters' else head} {rest}"
             return Cause(what, verb, self._place(step, key, rest if key == head else None), *values)
+        if step.kind == "convert" and head == "folder":
+            return Cause("from", verb, self._place(step, "from"), *values)
         if step.kind in _OF_ADAPTERS:
             return Cause(f"adapter {name}", verb, self._place(step, "adapters"), *values)
         if name == "mix.tensors" and verb == CHANGED:

@@ -25,6 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
     project.write(MODELFILE, PIRATE)
     project.write(".gitignore", "/cache\n/models\n")
     project.checkpoint()
+    project.checkpoint("others", vocabulary=310)
     git(project.folder, "init", "-q")
     git(project.folder, "add", "-A")
     git(project.folder, "commit", "-qm", "one")

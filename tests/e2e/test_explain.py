@@ -110,6 +110,7 @@ EDITS: dict[str, Edit] = {
     "from": edit("FROM base", "FROM base:q8_0", MODELFILE),
     "variant added": edit("[model.pirate]", '[model.new]\nfrom = "base"\nsystem = "new"\n[model.pirate]'),
     "quantize added": edit('[model.plain]\nfrom = "base"', '[model.plain]\nfrom = "base"\nquantize = "q5_0"'),
+    "folder of the weights": edit('from = "./weights"', 'from = "./others"'),
     "outtype": edit('from = "./weights"', 'from = "./weights"\nouttype = "f32"'),
     "weights": change_a_weight,
     "readme": lambda project: project.write("weights/README.md", "---\nlicense: mit\n---\n"),
@@ -128,6 +129,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.write("ModelBuild.toml", TOML)
     project.write(MODELFILE, PIRATE)
     project.checkpoint()
+    project.checkpoint("others", vocabulary=310)
     project.run()
     return project.folder
 

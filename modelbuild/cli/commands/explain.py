@@ -129,7 +129,7 @@ def _uninstalled(session: Session, output: Output, ahead: Ahead) -> list[str]:
 def _before(call: Invocation, ahead: Ahead) -> None:
     """Why the models were built that the last build has changed."""
     from modelbuild.engine.standing import changed_before
-    from modelbuild.session.why import Why
+    from modelbuild.session.why import NEVER, Why
 
     at, reasons = changed_before(ahead.standing, call.session.records)
     outputs = ahead.graph.outputs
@@ -139,7 +139,7 @@ def _before(call: Invocation, ahead: Ahead) -> None:
         needed = ahead.graph.targets()
         labels = {label for name in reasons for label in needed[name]}
         built = [each for each in outputs if each.manifest in reasons]
-        same = [each for each in outputs if each.label in labels and each not in built]
+        same = [each for each in outputs if each.label in labels and each not in built and why.roots(each) != [NEVER]]
         _say(call, built, why.roots, f"was built {when}")
         _say(call, same, why.roots, f"was looked at {when}, and came out the same,")
     call.report.note(
