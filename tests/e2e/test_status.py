@@ -22,7 +22,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_a_project_before_and_after_its_builds(project: Project) -> None:
     golden("status_first", project, "status")
     golden("log_none", project, "log")
-    assert run(project)[0] == 0
+    assert run(project, "-j", "1")[0] == 0
     golden("status_built", project, "status")
     project.write("models/chat/Modelfile", CHAT.replace("a test", "another"))
     more = '[model.bad]\nfrom = "./none"\n[model.far]\nfrom = "llama3.2"\n'
