@@ -162,7 +162,9 @@ EVENTS: dict[str, Kind] = {
             "state": _words("pushed", "unchanged"),
             "uploaded": COUNT,
             "mounted": COUNT,
+            "as": {**TEXT, "description": "The shape, if it is another than Ollama's."},
         },
+        ("as",),
     ),
     "pushed": Kind(
         "`push` is over.", dict.fromkeys(("pushed", "unchanged", "bytes_sent"), COUNT) | {"seconds": SECONDS}

@@ -125,7 +125,10 @@ def test_what_the_index_knows_is_not_read(tmp_path: Path, monkeypatch: pytest.Mo
         data = Path(side.weights).read_bytes()
         spans = [(name, at.offset, at.length) for name, at in gguf.table(side.weights).tensors.items()]
         ranges = tuple(
-            (f"{side.title} {name}", Range(side.blob, offset, length, xxh3(data[offset : offset + length])))
+            (
+                xxh3(f"{side.title} {name}".encode()),
+                Range(side.blob, offset, length, xxh3(data[offset : offset + length])),
+            )
             for name, offset, length in spans
         )
         LocalCache(store).record(side.title, Made(ActionResult(side.blob, len(data)), ranges))
