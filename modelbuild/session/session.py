@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild import trace
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.kept import Kept
@@ -193,7 +194,8 @@ class Session:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
-        plan = self._make(self._observed)
+        with trace.span("plan", "plan", project=self.file):
+            plan = self._make(self._observed)
         plan.keep("plan:" + self.key, self.kept, self.parts)
         return plan
 

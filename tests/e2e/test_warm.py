@@ -65,7 +65,7 @@ def test_every_exit_code_is_told(code: int, tmp_path: Path) -> None:
     assert warm.run(["check", "./weights"], tmp_path, PYTHONPATH=f"{warm.ROOT}:{tmp_path}").code == code
 
 
-def test_imports_decide_nothing_but_the_names_of_files() -> None:
+def test_imports_decide_nothing_but_the_names_of_files_and_what_is_in_them() -> None:
     code = """
 import functools, gc
 from tests.e2e import warm
