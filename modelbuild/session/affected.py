@@ -81,13 +81,13 @@ def open_before(session: Session, revision: Revision) -> Session | None:
     return before
 
 
-def affected(session: Session, selection: Selection, before: Session | None, changed: frozenset[str]) -> Found:
+def affected(session: Session, selection: Selection, before: Session | None, revision: Revision) -> Found:
     """Compare the variants of a selection with those of a plan before; without targets also tell which are gone.
 
-    changed  the files of the plan before that are not what they were then
+    revision  what the plan before was made of
     """
-    now = _Plan(session, frozenset())
-    then = _Plan(before, changed) if before is not None else None
+    now = _Plan(session, None)
+    then = _Plan(before, revision) if before is not None else None
     outputs = {output.label: output for output in selection.outputs}
     old = then.outputs if then else {}
     reasoned = _reasons(then, now)
@@ -120,13 +120,13 @@ def affected(session: Session, selection: Selection, before: Session | None, cha
 class _Plan:
     """A graph whose steps are actions as far as they can be told without running: an input that is made is the action that makes it."""
 
-    def __init__(self, session: Session, changed: frozenset[str]) -> None:
+    def __init__(self, session: Session, revision: Revision | None) -> None:
         self.graph: Graph = session.graph
         self.outputs: dict[str, Output] = {output.label: output for output in self.graph.outputs}
         self.broken = {each.label for each in session.broken}
         self.actions: dict[str, Action] = {}
         self._session = session
-        self._changed = changed
+        self._revision = revision
         self._digests: dict[Source, str] = {}
         for step in self.graph.steps.values():
             inputs = tuple(
@@ -147,14 +147,15 @@ class _Plan:
             info = os.stat(real)
         except OSError:
             return source.known or ABSENT
-        if source.path in self._changed:
+        if self._revision is not None and self._revision.differs(real):
             return f"as before {real}"
         if info.st_size > SMALL:
             return f"{real} {signature(info)}"
         try:
             return self._session.sources.digest(source)
         except Error as error:
-            return str(error)
+            # Not where: the two plans have the same file in two places.
+            return error.what
 
 
 def _reasons(then: _Plan | None, now: _Plan) -> dict[str, list[Reason]]:

@@ -1,7 +1,7 @@
 """The files of a project as they were at a git revision, in a folder of their own; the checkout and its index stay as they are.
 
-Small files are copies of what git has. Large ones (weights) are links to those of today, and what git does not know, such as
-ignored weights, is linked too: nothing large is copied, and nothing is fetched.
+Small files are copies. Large ones (weights) are links to those of today, and what git does not know, such as ignored weights, is
+linked too: nothing large is copied, and nothing is fetched. Submodules are repositories like the one around them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from modelbuild.digest import xxh3
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
+from modelbuild.files import read_plain
 from modelbuild.project.discovery import PROJECT_FILE
 from modelbuild.words import cut
 
@@ -24,6 +25,8 @@ SMALL = 1 << 20
 POINTER = b"version https://git-lfs.github.com/spec/"
 _BATCH = 32 << 20
 """Bytes that git is asked for at once."""
+_SUBMODULES = "--ignore-submodules=untracked"
+"""What a user has set might hide that they have changed."""
 _FOLDER, _FILE, _LINK, _SUBMODULE = "040000", "100", "120000", "160000"
 
 
@@ -32,7 +35,7 @@ class Revision(NamedTuple):
 
     root     the folder of the checkout
     folder   where the files of the revision lie
-    changed  the paths, below `folder`, of files that stand for others: theirs of today, since git alone has the old ones
+    changed  the real paths of today's files, and of folders of submodules, that are not what they were
     """
 
     name: str
@@ -44,6 +47,15 @@ class Revision(NamedTuple):
     def path(self, path: str) -> str:
         """Where a path of the checkout lies in the revision."""
         return os.path.join(self.folder, os.path.relpath(path, self.root))
+
+    def differs(self, real: str) -> bool:
+        """Whether a file of today, by its real path, is not what it was."""
+        while real not in self.changed:
+            above = os.path.dirname(real)
+            if above == real:
+                return False
+            real = above
+        return True
 
 
 class _Entry(NamedTuple):
@@ -62,11 +74,12 @@ def of(name: str, file: str, store: Store) -> Iterator[Revision]:
     home = os.path.join(store.root, "revisions", xxh3(os.fsencode(git.root)).removeprefix("xxh3:"))
     with store.lock(f"revision-{os.path.basename(home)}"):
         shutil.rmtree(home, ignore_errors=True)
-        folder = os.path.join(home, os.path.basename(git.root) or "root")
+        folder = os.path.join(home, git.root.lstrip(os.sep) or "root")
         try:
             os.makedirs(folder)
+            _surround(home, git.root)
             changed = _write(git, commit, folder, os.path.realpath(store.root))
-            yield Revision(name, commit, git.root, folder, frozenset(changed))
+            yield Revision(name, commit, git.root, folder, _real(changed))
         except OSError as error:
             raise Error(
                 f"the files of {name} cannot be written: {error.strerror}", path=error.filename or home
@@ -75,14 +88,33 @@ def of(name: str, file: str, store: Store) -> Iterator[Revision]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _write(git: _Git, commit: str, folder: str, cache: str) -> list[str]:
-    """Put the files of a commit into a folder; returns the paths of those that are not what they were."""
+def _real(paths: set[str]) -> frozenset[str]:
+    # A link to a folder is another link, which is told without this; the files in that folder are what they were.
+    return frozenset(os.path.realpath(path) for path in paths if not (os.path.islink(path) and os.path.isdir(path)))
+
+
+def _surround(home: str, root: str) -> None:
+    """Link what lies around the checkout, for paths that lead out of it by `..`."""
+    above, inner = os.path.split(root)
+    while inner:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(above):
+                if name != inner:
+                    _link(home, os.path.join(above, name).lstrip(os.sep), os.path.join(above, name))
+        above, inner = os.path.split(above)
+
+
+def _write(git: _Git, commit: str, folder: str, cache: str) -> set[str]:
+    """Put the files of a commit into a folder; returns the paths of today's files and submodules that are not what they were."""
     entries = list(git.entries(commit))
     changed_since = git.changed_since(commit)
-    small = [each for each in entries if each.mode.startswith(_FILE) and each.size <= SMALL]
-    large = [each for each in entries if each.mode.startswith(_FILE) and each.size > SMALL]
+    changed = {os.path.join(git.root, path) for path in changed_since}
+    files = [each for each in entries if each.mode.startswith(_FILE)]
     links = [each for each in entries if each.mode == _LINK]
-    others: list[str] = []
+    small, large = [], [each for each in files if each.size > SMALL]
+    for entry in files:
+        if entry.size <= SMALL and (entry.path in changed_since or not _copied(git.root, folder, entry.path)):
+            small.append(entry)
     for entry, data in git.contents(small):
         if data.startswith(POINTER):
             large.append(entry)
@@ -90,24 +122,56 @@ def _write(git: _Git, commit: str, folder: str, cache: str) -> list[str]:
             _put(folder, entry.path, data)
     for entry in large:
         today = os.path.join(git.root, entry.path)
-        if os.path.lexists(today):
+        if os.path.isfile(today):
             _link(folder, entry.path, today)
-            others += [os.path.join(folder, entry.path)] if entry.path in changed_since else []
         elif entry.size > SMALL:
             for _, data in git.contents([entry]):
                 _put(folder, entry.path, data)
     for entry in entries:
         if entry.mode == _SUBMODULE:
-            _link(folder, entry.path, os.path.join(git.root, entry.path))
+            changed = _write_submodule(git, entry, folder, cache, changed)
     for path in _untracked(git, cache):
         _link(folder, path, os.path.join(git.root, path))
     # Last, so that nothing is written through one.
     for entry, data in git.contents(links):
-        target = os.fsdecode(data)
-        with contextlib.suppress(FileExistsError):
-            _folder_of(folder, entry.path)
-            os.symlink(target, os.path.join(folder, entry.path))
-    return others
+        _link(folder, entry.path, os.fsdecode(data))
+    return changed
+
+
+def _copied(root: str, folder: str, path: str) -> bool:
+    """Put a file that git says is unchanged: as it lies in the checkout, which git's filters may have made of what git has.
+
+    False where it is not there. A large one was made of a pointer of git-lfs: it is linked.
+    """
+    today = os.path.join(root, path)
+    try:
+        if os.path.islink(today) or not os.path.isfile(today):
+            return False
+        if os.path.getsize(today) > SMALL:
+            _link(folder, path, today)
+        else:
+            _put(folder, path, read_plain(today, SMALL)[0])
+    except OSError:
+        return False
+    return True
+
+
+def _write_submodule(around: _Git, entry: _Entry, folder: str, cache: str, changed: set[str]) -> set[str]:
+    """Put the files of a submodule; returns what is changed with it.
+
+    Where its own repository lacks the commit, today's files stand for them: all count as changed if the submodule is another.
+    """
+    today, then = os.path.join(around.root, entry.path), os.path.join(folder, entry.path)
+    if os.path.lexists(os.path.join(today, ".git")):
+        try:
+            git = _Git(today)
+            commit = git.commit(entry.digest)
+            os.makedirs(then, exist_ok=True)
+            return (changed - {today}) | _write(git, commit, then, cache)
+        except Error:
+            shutil.rmtree(then, ignore_errors=True)
+    _link(folder, entry.path, today)
+    return changed
 
 
 def _put(folder: str, path: str, data: bytes) -> None:
@@ -117,8 +181,9 @@ def _put(folder: str, path: str, data: bytes) -> None:
 
 
 def _link(folder: str, path: str, target: str) -> None:
-    _folder_of(folder, path)
-    with contextlib.suppress(FileExistsError):
+    # What is a folder today may have been a file.
+    with contextlib.suppress(FileExistsError, NotADirectoryError):
+        _folder_of(folder, path)
         os.symlink(target, os.path.join(folder, path))
 
 
@@ -160,6 +225,10 @@ class _Git:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._local: set[str] = set()
+        # Git itself sets these for its hooks: they name a repository, which need not be the one of this folder.
+        local = self._run("rev-parse", "--local-env-vars").stdout.decode().split()
+        self._local = {name for name in local if not name.startswith("GIT_CONFIG")}
         done = self._run("rev-parse", "--show-toplevel")
         if done.returncode:
             reason = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ").split("\n")[0]
@@ -171,7 +240,8 @@ class _Git:
 
     def _run(self, *words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         # Git refreshes its index on the side, which would change the checkout; and it would fetch what a partial clone lacks.
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+        inherited = {name: value for name, value in os.environ.items() if name not in self._local}
+        environment = {**inherited, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
         command = ["git", "-C", self._folder, "-c", "core.quotePath=false", *words]
         try:
             return subprocess.run(command, input=given, capture_output=True, env=environment, check=False)
@@ -189,7 +259,7 @@ class _Git:
 
     def commit(self, name: str) -> str:
         """The commit that a name of a revision means."""
-        wrong = not name or name.startswith("-") or "\0" in name
+        wrong = not name or name.startswith(("-", "^")) or "\0" in name
         done = None if wrong else self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         if done is not None and done.returncode == 0:
             return done.stdout.decode().strip()
@@ -211,7 +281,7 @@ class _Git:
 
     def changed_since(self, commit: str) -> set[str]:
         """The files of the checkout that are others than in a commit."""
-        listed = self._asked("diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", commit, "--")
+        listed = self._asked("diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", _SUBMODULES, commit, "--")
         return {os.fsdecode(path) for path in listed.split(b"\0") if path}
 
     def untracked(self, *options: str) -> list[str]:

@@ -29,7 +29,7 @@ def since(session: Session, *targets: str, name: str = "HEAD") -> Found:
     with revision.of(name, session.file, session.store) as before:
         earlier = affected.open_before(session, before)
         try:
-            return affected.affected(session, selection, earlier, before.changed)
+            return affected.affected(session, selection, earlier, before)
         finally:
             if earlier is not None:
                 earlier.close()
@@ -92,6 +92,39 @@ def test_weights_that_git_has_are_compared(repo: Project, start: Open, monkeypat
     found = since(start())
     assert changes(found) == {"base": "changed", "chat": "changed"}
     assert [cause.what for cause in found.variants[0].causes] == [str(weights)]
+
+
+def test_weights_behind_a_link_are_compared(repo: Project, start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (revision, affected):
+        monkeypatch.setattr(module, "SMALL", 1 << 16)
+    (repo.folder / "lw").symlink_to("weights")
+    rewrite(repo, '"./weights"', '"./lw"')
+    git(repo.folder, "add", "-A")
+    git(repo.folder, "commit", "-qm", "link")
+    assert changes(since(start())) == {}
+    with (repo.folder / "weights/model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    assert changes(since(start())) == {"base": "changed", "chat": "changed"}
+
+
+def test_weights_beside_the_checkout_are_the_same(repo: Project, start: Open) -> None:
+    beside = repo.folder.parent / "beside"
+    (repo.folder / "weights").rename(beside)
+    rewrite(repo, '"./weights"', '"../beside"')
+    git(repo.folder, "add", "-A")
+    git(repo.folder, "commit", "-qm", "beside")
+    found = since(start())
+    assert found.variants == [] and found.unchanged == 2
+
+
+def test_pointers_of_git_lfs_are_equal_to_themselves(repo: Project, start: Open) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 9\n"
+    repo.write("weights/model.safetensors", pointer)
+    git(repo.folder, "commit", "-qam", "pointers")
+    assert since(start()).variants == []
 
 
 def test_a_project_that_was_not_there_is_added_whole(repo: Project, start: Open) -> None:

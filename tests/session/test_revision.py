@@ -72,7 +72,8 @@ def test_small_files_are_copied_and_large_ones_linked(repo: Path, store: Store) 
         assert (folder / "ModelBuild.toml").read_text() == "# one\n"
         assert (folder / "old/Modelfile").read_text() == "FROM x\n"
         assert (folder / "big.bin").resolve() == repo / "big.bin"
-        assert found.changed == {str(folder / "big.bin")}
+        assert str(repo / "big.bin") in found.changed and found.differs(str(repo / "big.bin"))
+        assert not found.differs(str(repo / "weights/config.json"))
         assert (folder / "gone.bin").read_bytes() == LARGE, "only git has it"
         assert (folder / "weights/config.json").read_text() == "{}"
         assert (folder / "a.gguf").resolve() == repo / "a.gguf"
@@ -100,7 +101,7 @@ def test_a_pointer_of_git_lfs_stands_for_the_file_of_today(repo: Path, store: St
     (repo / "w/absent.safetensors").unlink()
     with revision.of("HEAD", str(repo / "ModelBuild.toml"), store) as found:
         assert (Path(found.folder) / "w/model.safetensors").read_bytes() == b"real data"
-        assert found.changed == {os.path.join(found.folder, "w/model.safetensors")}
+        assert found.differs(str(repo / "w/model.safetensors"))
         assert not (Path(found.folder) / "w/absent.safetensors").exists()
 
 
@@ -114,18 +115,77 @@ def test_links_are_links_and_nothing_is_written_through_one(repo: Path, store: S
     assert not (tmp_path / "outside").exists()
 
 
-def test_submodules_are_those_of_today(repo: Path, store: Store, tmp_path: Path) -> None:
-    write(tmp_path / "sub", {"x.txt": "x"})
+@pytest.fixture
+def submodule(repo: Path, tmp_path: Path) -> Path:
+    write(tmp_path / "sub", {"x.txt": "x", "y.txt": "y", "w.bin": LARGE})
     git(tmp_path / "sub", "init", "-q")
     git(tmp_path / "sub", "add", "-A")
     git(tmp_path / "sub", "commit", "-qm", "x")
     git(repo, "submodule", "add", "-q", str(tmp_path / "sub"), "sub")
     git(repo, "commit", "-qm", "sub")
+    return repo / "sub"
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_submodules_are_as_they_were(repo: Path, submodule: Path, store: Store, committed: bool) -> None:
+    write(submodule, {"x.txt": "new", "w.bin": LARGE + b"!"})
+    if committed:
+        git(submodule, "commit", "-qam", "new")
     with revision.of("HEAD", str(repo / "ModelBuild.toml"), store) as found:
         assert (Path(found.folder) / "sub/x.txt").read_text() == "x"
+        assert found.differs(str(submodule / "w.bin"))
+        assert not found.differs(str(submodule / "y.txt"))
 
 
-@pytest.mark.parametrize("name", ["nope", "", "-x", "--exec=ls", "v1\nv2", "v1:ModelBuild.toml"])
+def test_all_of_a_submodule_has_changed_whose_commit_is_not_there(repo: Path, submodule: Path, store: Store) -> None:
+    git(submodule, "checkout", "-q", "--orphan", "other")
+    git(submodule, "commit", "-qam", "other")
+    head = "160000,0123456789012345678901234567890123456789,sub"
+    git(repo, "update-index", "--cacheinfo", head)
+    git(repo, "commit", "-qm", "gone")
+    git(repo, "add", "sub")
+    with revision.of("HEAD", str(repo / "ModelBuild.toml"), store) as found:
+        assert (Path(found.folder) / "sub/y.txt").read_text() == "y"
+        assert found.differs(str(submodule / "y.txt"))
+
+
+def test_a_file_that_is_a_folder_today_is_the_file(repo: Path, store: Store) -> None:
+    for name in ("big.bin", "ModelBuild.toml"):
+        (repo / name).unlink()
+        write(repo, {f"{name}/inner.gguf": "x"})
+    with revision.of("v1", str(repo / "m"), store) as found:
+        assert (Path(found.folder) / "big.bin").read_bytes() == LARGE
+        assert (Path(found.folder) / "ModelBuild.toml").read_text() == "# one\n"
+
+
+def test_a_path_out_of_the_checkout_leads_to_the_same_file(repo: Path, store: Store, tmp_path: Path) -> None:
+    write(tmp_path, {"beside/a": "a"})
+    with revision.of("v1", str(repo / "m"), store) as found:
+        for path in ("../beside/a", f"../../{tmp_path.name}/beside/a"):
+            assert os.path.realpath(os.path.normpath(os.path.join(found.folder, path))) == str(tmp_path / "beside/a")
+
+
+def test_what_a_hook_is_given_names_no_other_repository(
+    repo: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q", "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index.lock")
+    monkeypatch.setenv("GIT_PREFIX", "old/")
+    with revision.of("v1", str(repo / "m"), store) as found:
+        assert found.root == str(repo) and not found.changed
+
+
+def test_files_that_git_converts_are_as_in_the_checkout(repo: Path, store: Store) -> None:
+    write(repo, {".gitattributes": "*.txt eol=crlf\n", "a.txt": "a\r\nb\r\n"})
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "crlf")
+    with revision.of("HEAD", str(repo / "m"), store) as found:
+        assert (Path(found.folder) / "a.txt").read_bytes() == b"a\r\nb\r\n" and not found.changed
+
+
+@pytest.mark.parametrize("name", ["nope", "", "^HEAD", "-x", "--exec=ls", "v1\nv2", "v1:ModelBuild.toml"])
 def test_an_unknown_revision_is_an_error(repo: Path, store: Store, name: str) -> None:
     with pytest.raises(Error, match="git knows no revision") as error, revision.of(name, str(repo / "m"), store):
         pass

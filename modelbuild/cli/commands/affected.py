@@ -50,7 +50,7 @@ def run(call: Invocation, targets: Sequence[str] = (), since: str = "", markdown
     with revision.of(since, session.file, session.store) as before:
         earlier = compared.open_before(session, before)
         try:
-            found = compared.affected(session, selection, earlier, before.changed)
+            found = compared.affected(session, selection, earlier, before)
         finally:
             if earlier is not None:
                 earlier.close()
