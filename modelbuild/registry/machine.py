@@ -5,6 +5,7 @@ Sources: Docker, "Use certificates with Docker registries"; containers/image, co
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from collections.abc import Iterator
@@ -20,15 +21,21 @@ CERTS = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "~/.docker/c
 CONF = ("~/.config/containers/registries.conf", "/etc/containers/registries.conf")
 """The first that is there counts, and what lies in the folder `registries.conf.d` beside each."""
 
+_MENDED = "podman and skopeo read it too: correct it, or move it away"
+
 
 def roots(origin: Origin) -> tuple[str, ...]:
-    """The files of certificates that are trusted for a host, besides those of the system."""
+    """The files of certificates that are trusted for a host, besides those of the system. Raises Error for what is not a file."""
     found = []
     for folder in CERTS:
         for name in _spellings(origin):
             path = os.path.join(os.path.expanduser(folder), name)
             if os.path.isdir(path):
                 found += [os.path.join(path, each) for each in sorted(os.listdir(path)) if each.endswith(".crt")]
+    for file in found:
+        # OpenSSL would wait for a pipe.
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise Error("cannot be read: not a regular file", path=file, hint="expected a PEM file")
     return tuple(found)
 
 
@@ -62,10 +69,10 @@ def _insecure(path: str) -> frozenset[str]:
     try:
         value = tomllib.loads(read_plain(path, LARGEST)[0].decode())
     except OSError as error:
-        raise Error(f"cannot be read: {reason(error)}", path=path, hint="make it readable for your user") from None
+        hint = _MENDED if error.errno in (errno.EFBIG, errno.EINVAL) else "make it readable for your user"
+        raise Error(f"cannot be read: {reason(error)}", path=path, hint=hint) from None
     except (ValueError, RecursionError) as error:
-        hint = "podman and skopeo read it too: correct it, or move it away"
-        raise Error(f"is not TOML: {str(error)[:200]}", path=path, hint=hint) from None
+        raise Error(f"is not TOML: {str(error)[:200]}", path=path, hint=_MENDED) from None
     tables = value.get("registry")
     found = set()
     for table in tables if isinstance(tables, list) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,19 @@ def test_a_file_that_is_odd(home: Path, text: bytes) -> None:
         assert found.value.path == str(home / "registries.conf")
     else:
         assert insecure("a.io") == [False]
+
+
+def test_a_pipe_in_certs_d_is_an_error(home: Path) -> None:
+    folder = home / "certs.d/r.io:5000"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "a.crt")
+    with pytest.raises(Error, match="not a regular file"):
+        machine.roots(Origin("https", "r.io", 5000))
+
+
+def test_a_file_that_is_too_large_is_to_be_moved_away(home: Path) -> None:
+    with (home / "registries.conf").open("wb") as file:
+        file.truncate(machine.LARGEST + 1)
+    with pytest.raises(Error, match="file too large") as caught:
+        insecure("r.io")
+    assert "move it away" in str(caught.value)
