@@ -16,7 +16,9 @@ class StatCache:
 
     def digests(self, paths: Iterable[str]) -> dict[tuple[str, str], tuple[str, str]]:
         """(path, form) -> (signature of the file when it was hashed, digest)"""
-        rows = self._database.rows_in("select path, form, stat, digest from file where path in ({})", paths)
+        rows = self._database.rows_in(
+            "select path, form, stat, digest from file where path in ({})", filter(_is_text, paths)
+        )
         return {(path, form): (stat, digest) for path, form, stat, digest in rows}
 
     def detail(self, digest: str) -> bytes | None:
@@ -28,9 +30,21 @@ class StatCache:
         """Note a file's digest; an empty signature fits no file, and only the detail is of use then."""
         found = [] if detail is None else [(digest, checked(detail))]
         self._database.change(
-            ("insert or replace into file values (?, ?, ?, ?)", [(path, form, signature, digest)]),
+            (
+                "insert or replace into file values (?, ?, ?, ?)",
+                [(path, form, signature, digest)] if _is_text(path) else [],
+            ),
             ("insert or replace into survey values (?, ?)", found),
         )
 
     def forget(self, paths: Iterable[str]) -> None:
-        self._database.change(("delete from file where path = ?", [(path,) for path in paths]))
+        self._database.change(("delete from file where path = ?", [(path,) for path in paths if _is_text(path)]))
+
+
+def _is_text(path: str) -> bool:
+    """Whether SQLite can have a path as text. A file whose path is not UTF-8 is read each time."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -47,7 +47,7 @@ def folder_of(settings: Settings) -> str:
     """The folder that a command works in, without links. Raises Error where there is none."""
     folder = os.path.realpath(settings.folder)
     if os.path.isdir(folder):
-        return folder
+        return _text(folder)
     from modelbuild import misspelled
 
     if os.path.isfile(folder):
@@ -67,7 +67,17 @@ def cache_folder(settings: Settings) -> str:
 
 def started_in(folder: str, path: str) -> str:
     """A path of the command line or the environment, absolute; `-C FOLDER` is where it starts."""
-    return os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path)))
+    return _text(os.path.abspath(os.path.join(os.path.realpath(folder), os.path.expanduser(path))))
+
+
+def _text(path: str) -> str:
+    """A path that keys, the database and JSON can have. Raises Error for one that is not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise Error(f"path '{shown}' is not UTF-8", hint="rename the folder, or set a UTF-8 locale") from None
+    return path
 
 
 def cache_limit() -> int:

@@ -20,6 +20,16 @@ def test_digests_are_known_by_path_and_form(tmp_path: Path) -> None:
     assert cache.digests(["/w"]) == {}
 
 
+def test_a_path_that_is_not_utf_8_is_not_kept(tmp_path: Path) -> None:
+    cache = StatCache(Database(str(tmp_path)))
+    cache.remember("/w\udcff", "bytes", "1", "xxh3:1", b"detail")
+    cache.remember("/w", "bytes", "1", "xxh3:2", None)
+    assert cache.digests(["/w\udcff", "/w"]) == {("/w", "bytes"): ("1", "xxh3:2")}
+    assert cache.detail("xxh3:1") == b"detail"
+    cache.forget(["/w\udcff", "/w"])
+    assert cache.digests(["/w"]) == {}
+
+
 @pytest.mark.parametrize("damage", ["cast(replace(detail, 'detail', 'detaiL') as blob)", "'text'"])
 def test_what_was_found_in_a_weights_file_is_checked_when_it_is_read(tmp_path: Path, damage: str) -> None:
     database = Database(str(tmp_path))

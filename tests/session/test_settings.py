@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Error
-from modelbuild.session.settings import CACHE_LIMIT, Settings, cache_folder, cache_limit, memory_limit
+from modelbuild.session.settings import CACHE_LIMIT, Settings, cache_folder, cache_limit, folder_of, memory_limit
 
 
 def test_the_cache_lies_where_it_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +41,18 @@ def test_memory_is_the_option_or_a_part_of_the_machines(monkeypatch: pytest.Monk
     assert memory_limit(Settings()) == 256 << 20
     pages["SC_PHYS_PAGES"] = 1 << 24
     assert memory_limit(Settings()) == 512 << 20
+
+
+def test_a_folder_that_is_not_utf_8_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = os.fsencode(tmp_path) + b"/o\xff"
+    try:
+        os.mkdir(odd)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    monkeypatch.chdir(os.fsdecode(odd))
+    with pytest.raises(Error, match=r"o\\xff' is not UTF-8"):
+        folder_of(Settings())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELBUILD_CACHE", os.fsdecode(odd))
+    with pytest.raises(Error, match="is not UTF-8"):
+        cache_folder(Settings())
