@@ -134,13 +134,17 @@ def free(path: str) -> int | None:
     return usage.free if usage.total else None
 
 
-def open_plain(path: str) -> BinaryIO:
+def open_plain(path: str, buffering: int = -1) -> BinaryIO:
     """A regular file, links followed, open for reading. Raises OSError, also for a pipe, which would be waited for, or a device."""
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 (closed by its user)
+    file = open(path, "rb", buffering, opener=_at_once)  # noqa: SIM115 (closed by its user)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", path)
     return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def first_bytes(path: str, count: int) -> bytes:

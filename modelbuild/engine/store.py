@@ -23,6 +23,8 @@ from modelbuild.files import (
     Waiting,
     clear_temporaries,
     lock_file,
+    open_plain,
+    read_plain,
     remove_temporary,
     signature,
     unwritten,
@@ -149,7 +151,7 @@ class Store:
                 break
             # Between the look and the opening another build may move it into its models folder.
             with contextlib.suppress(FileNotFoundError):
-                return open(path, "rb", buffering=0)
+                return open_plain(path, buffering=0)
         raise Damaged(artifact)
 
     def read(self, artifact: str) -> bytes:
@@ -168,7 +170,7 @@ class Store:
         if not _holds(own, data):
             with self.temporary() as file:
                 file.write(data)
-                os.replace(file.path, own)
+                self._place(file.path, own)
         return ActionResult(artifact, len(data))
 
     @property
@@ -198,8 +200,20 @@ class Store:
         target = self._own_path(artifact) if folder is None else os.path.join(folder, digests.file_name(artifact))
         # Noted first: what a build leaves that is killed now is still known as ours.
         self._note(artifact, target, signature(os.stat(path)))
-        os.replace(path, target)
+        self._place(path, target)
         self._made[artifact] = signature(os.stat(target))
+
+    def _place(self, path: str, target: str) -> None:
+        """Rename a file to an artifact's place. A folder that somebody put into the cache instead is set aside."""
+        try:
+            os.replace(path, target)
+        except IsADirectoryError:
+            if os.path.dirname(target) != self._blobs:
+                raise
+            aside = os.path.join(self.root, DAMAGED)
+            os.makedirs(aside, exist_ok=True)
+            os.rename(target, os.path.join(aside, f"{os.path.basename(target)}.{os.urandom(4).hex()}"))
+            os.replace(path, target)
 
     def located(self, folder: str) -> dict[str, str]:
         """artifact -> signature, as it was noted, of those known to be whole directly in `folder`."""
@@ -309,8 +323,7 @@ class Store:
 
 def _holds(path: str, data: bytes) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read() == data
+        return read_plain(path, len(data))[0] == data
     except OSError:
         return False
 

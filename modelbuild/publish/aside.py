@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from modelbuild.digest import file_name
 from modelbuild.engine.store import DAMAGED, Store
-from modelbuild.files import make_folder, unwritten
+from modelbuild.files import make_folder, open_plain, unwritten
 from modelbuild.ollama.library import Library
 from modelbuild.publish.scratch import Scratch, copy
 from modelbuild.publish.written import Written
@@ -66,7 +66,7 @@ class Aside:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with self._store.temporary(self.folder) as file, open(path, "rb") as source:
+            with self._store.temporary(self.folder) as file, open_plain(path) as source:
                 copy(source, file)
                 os.replace(file.path, target)
         # One name of a file that is renamed to another of its names stays, and so does what was copied.

@@ -13,7 +13,7 @@ from modelbuild import page_cache
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.files import AGAIN, remove_temporary, signature, sync_folder
+from modelbuild.files import AGAIN, open_plain, remove_temporary, signature, sync_folder
 from modelbuild.ollama.library import Library
 from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.scratch import Scratch, copy
@@ -137,5 +137,5 @@ def sha256_of(path: str) -> str:
     """The digest of a file."""
     import hashlib
 
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

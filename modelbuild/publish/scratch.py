@@ -12,7 +12,16 @@ from typing import BinaryIO
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
-from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder, sync_folder
+from modelbuild.files import (
+    AGAIN,
+    TEMPORARY,
+    Temporary,
+    clear_temporaries,
+    lock_file,
+    make_folder,
+    open_plain,
+    sync_folder,
+)
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.publish.writable import check_links, refused
 
@@ -95,7 +104,7 @@ class Scratch:
                 break
         # Two mounts of one file system: no stat tells them apart.
         self._nearer[folder] = os.path.join(folder, SCRATCH)
-        with open(path, "rb", buffering=0) as source, self.temporary(folder) as file:
+        with open_plain(path, buffering=0) as source, self.temporary(folder) as file:
             copy(source, file)
             os.replace(file.path, target)
 

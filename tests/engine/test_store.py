@@ -41,6 +41,31 @@ def large(cache: Store) -> tuple[ActionResult, Path]:
     return result, Path(cache.root) / "blobs" / result.artifact.replace(":", "-")
 
 
+def replaced(path: Path, kind: str) -> None:
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        (path / "inner").mkdir(parents=True)
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_what_stands_in_place_of_an_artifact_is_replaced(cache: Store, kind: str) -> None:
+    result = keep(cache, b"text")
+    path = Path(cache.root) / "blobs" / result.artifact.replace(":", "-")
+    replaced(path, kind)
+    assert not cache.has(result)
+    with pytest.raises(Damaged):
+        cache.read(result.artifact)
+    replace = cache.put(b"text")
+    assert replace == result and cache.read(result.artifact) == b"text"
+    made, place = large(cache)
+    replaced(place, kind)
+    assert large(cache)[0] == made and cache.has(made)
+
+
 # A cache that goes
 
 
