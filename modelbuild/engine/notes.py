@@ -19,6 +19,9 @@ VERSION = 1
 PLACES = 16
 """Paths of one artifact that are noted, the latest first."""
 
+_SIZES = 1 << 63
+"""Beyond every number of SQLite's."""
+
 _ARTIFACT = re.compile("sha256:[0-9a-f]{64}")
 _TENSOR = re.compile("xxh3:[0-9a-f]{32}")
 
@@ -47,12 +50,19 @@ class Note(NamedTuple):
             version, action, artifact, size, places, ranges = json.loads(value or b"")
             if version != VERSION or not _ARTIFACT.fullmatch(action) or not _ARTIFACT.fullmatch(artifact):
                 return None
+            if type(size) is not int or not 0 <= size < _SIZES or not all(map(_is_path, places)):
+                return None
             tensors = tuple(_tensor(artifact, size, *each) for each in ranges)
             named = file_name(artifact)
             known = tuple(path for path in places if os.path.isabs(path) and os.path.basename(path) == named)
             return Note(action, ActionResult(artifact, size), tensors, known[:PLACES])
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return None
+
+
+def _is_path(place: str) -> bool:
+    """Whether a text can be a path that SQLite has as text. Raises UnicodeEncodeError, a ValueError, for a surrogate."""
+    return b"\0" not in place.encode()
 
 
 def _tensor(artifact: str, size: Any, key: Any, offset: Any, length: Any, xxh3: Any) -> tuple[str, Range]:

@@ -88,6 +88,7 @@ LIES: dict[str, Callable[[list[Any]], object]] = {
     "another artifact": lambda value: value.__setitem__(2, "sha256:" + "0" * 64),
     "an artifact that is no digest": lambda value: value.__setitem__(2, 7),
     "a size that is no number": lambda value: value.__setitem__(3, "big"),
+    "a size beyond all": lambda value: value.__setitem__(3, 1 << 63),
     "a range past the end": lambda value: value[5][0].__setitem__(2, 1000),
     "a range before the beginning": lambda value: value[5][0].__setitem__(1, -1),
     "a range of true": lambda value: value[5][0].__setitem__(1, True),
@@ -96,6 +97,8 @@ LIES: dict[str, Callable[[list[Any]], object]] = {
     "a range of five": lambda value: value[5][0].append(1),
     "ranges that are none": lambda value: value.__setitem__(5, 3),
     "places that are none": lambda value: value.__setitem__(4, [None]),
+    "a place with a NUL": lambda value: value.__setitem__(4, ["/a\0b"]),
+    "a place that is no text": lambda value: value.__setitem__(4, ["/\ud800"]),
     "a value too many": lambda value: value.append(1),
 }
 
