@@ -73,7 +73,7 @@ def parse(glob: str) -> Include:
     if "${" in glob:
         raise Error(f"'include' takes no variables, got '{glob}'", hint="use wildcards: teams/*/ModelBuild.toml")
     if last != PROJECT_FILE:
-        whole = "/".join([*folders, *([last] if last not in ("", "**") else []), PROJECT_FILE])
+        whole = "/".join([*folders, *([last] if last else []), PROJECT_FILE])
         raise Error(f"'include' expects files named {PROJECT_FILE}, got '{glob}'", hint=f"did you mean '{whole}'?")
     if len(folders) > _SEGMENTS:
         raise Error(f"a glob of 'include' has {len(folders)} folders, expected at most {_SEGMENTS}")

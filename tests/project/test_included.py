@@ -171,3 +171,10 @@ def test_the_file_of_somebody_else_takes_nothing_in(root: Path, monkeypatch: pyt
     assert above(root, "teams/x/ModelBuild.toml", text)
     monkeypatch.setattr("modelbuild.project.included.os.stat", of_others)
     assert above(root, "teams/x/ModelBuild.toml", text) is None
+
+
+@pytest.mark.parametrize(("glob", "meant"), [("**", "**/ModelBuild.toml"), ("teams/**", "teams/**/ModelBuild.toml")])
+def test_a_glob_of_folders_is_completed(glob: str, meant: str) -> None:
+    with pytest.raises(Error) as caught:
+        included.parse(glob)
+    assert caught.value.hint == f"did you mean '{meant}'?"
