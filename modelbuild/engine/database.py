@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from modelbuild import interrupt, ownership
 from modelbuild.errors import Error
-from modelbuild.files import PATIENCE, Waiting, existing, lock_file, make_folder, reason
+from modelbuild.files import PATIENCE, Waiting, existing, free, lock_file, make_folder, reason
 
 T = TypeVar("T")
 
@@ -21,6 +21,11 @@ NAME = "state.sqlite"
 SCHEMA = 7
 BUSY = 60.0
 """Seconds for which another process may hold the database before we give up."""
+
+NO_SPACE = "no space left for the cache"
+
+_NEEDED = 1 << 20
+"""Bytes that are free where SQLite has what it needs beside a database."""
 
 TRIES = 5
 """Times that the cache is opened while somebody deletes it."""
@@ -240,12 +245,11 @@ class Database:
 
 def unusable(root: str, error: Exception) -> Error:
     """Say why the store cannot be used; an OSError or sqlite3 error in, an Error out."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "disk is full" in str(error):
+    if is_full(root, error):
         return Error(
-            "no space left for the cache",
+            NO_SPACE,
             path=root,
-            hint="free some space, or name another folder with --cache or $MODELBUILD_CACHE",
+            hint="free some space: `modelbuild clean --cache` empties the cache; or name another folder with --cache or $MODELBUILD_CACHE",
         )
     if isinstance(error, sqlite3.Error) and _is_held(error):
         return Error(
@@ -263,6 +267,14 @@ def unusable(root: str, error: Exception) -> Error:
         path=root,
         hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )
+
+
+def is_full(root: str, error: Exception) -> bool:
+    """Whether an error comes of a full disk. SQLite speaks of I/O where it cannot make the files beside a database larger."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error):
+        return True
+    left = free(root) if isinstance(error, sqlite3.Error) and _is_gone(error) else None
+    return left is not None and left < _NEEDED
 
 
 def _migrated(db: sqlite3.Connection) -> int:

@@ -17,7 +17,7 @@ class StatCache:
     def digests(self, paths: Iterable[str]) -> dict[tuple[str, str], tuple[str, str]]:
         """(path, form) -> (signature of the file when it was hashed, digest)"""
         rows = self._database.rows_in(
-            "select path, form, stat, digest from file where path in ({})", filter(_is_text, paths)
+            "select path, form, stat, digest from file where path in ({})", [path for path in paths if _is_text(path)]
         )
         return {(path, form): (stat, digest) for path, form, stat, digest in rows}
 

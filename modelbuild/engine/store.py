@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -13,10 +14,11 @@ from modelbuild import digest as digests
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.database import Database, unusable
-from modelbuild.engine.notes import Notes
+from modelbuild.engine.notes import Note, Notes
 from modelbuild.engine.tensor_index import forgetting
 from modelbuild.errors import Error
 from modelbuild.files import (
+    LARGEST,
     TEMPORARY,
     UNFINISHED,
     Temporary,
@@ -319,6 +321,29 @@ class Store:
             except OSError:
                 left += 1
         return left
+
+
+def make_room(root: str) -> tuple[int, int]:
+    """Remove the artifacts that notes tell of, and what killed builds left, for a disk so full that the database cannot be used.
+
+    Returns how many artifacts those were, and their bytes.
+    """
+    blobs, notes = os.path.join(root, "blobs"), os.path.join(root, "notes")
+    count = freed = 0
+    with contextlib.suppress(OSError):
+        clear_temporaries(blobs, UNFINISHED)
+        clear_temporaries(blobs)
+    for name in os.listdir(notes) if os.path.isdir(notes) else ():
+        with contextlib.suppress(OSError):
+            note = Note.decode(read_plain(os.path.join(notes, name), LARGEST)[0])
+            if note is None or digests.file_name(note.result.artifact) != name:
+                continue
+            path = os.path.join(blobs, name)
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode) and info.st_size == note.result.size:
+                os.unlink(path)
+                count, freed = count + 1, freed + (info.st_size if info.st_nlink == 1 else 0)
+    return count, freed
 
 
 def _holds(path: str, data: bytes) -> bool:

@@ -138,4 +138,4 @@ def sha256_of(path: str) -> str:
     import hashlib
 
     with open_plain(path) as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a buffered reader

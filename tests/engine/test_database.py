@@ -169,6 +169,16 @@ def test_a_database_without_parts_keeps_its_tensors_as_they_are(tmp_path: Path) 
     assert opened.rows("select * from part") == opened.rows("select * from mark") == []
 
 
+def test_a_fault_of_a_full_disk_is_said_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = sqlite3.OperationalError("disk I/O error")
+    monkeypatch.setattr(database, "free", lambda path: 4096)
+    told = database.unusable(str(tmp_path), fault)
+    assert told.what == "no space left for the cache" and "clean --cache" in str(told)
+    assert "NOT NULL" in database.unusable(str(tmp_path), sqlite3.IntegrityError("NOT NULL")).what
+    monkeypatch.setattr(database, "free", lambda path: 1 << 30)
+    assert "disk I/O error" in database.unusable(str(tmp_path), fault).what
+
+
 def test_failed_change_changes_nothing_and_keeps_its_reason(opened: Database) -> None:
     keep(opened, b"one")
     with pytest.raises(Error, match="NOT NULL"):

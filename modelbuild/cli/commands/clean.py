@@ -24,6 +24,7 @@ from modelbuild.words import listed, plural, size
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.engine.store import Store
     from modelbuild.publish.models_folder import ModelsFolder
 
 
@@ -99,8 +100,26 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list
             models.tidy()
 
 
+def _opened(folder: str, dry_run: bool) -> tuple[Store, int, int]:
+    """The cache, and the artifacts and bytes that had to go first: where the disk is full, not even the database can be read."""
+    from modelbuild.engine.database import NO_SPACE
+    from modelbuild.engine.store import Store, make_room
+
+    store = None
+    try:
+        store = Store(folder)
+        store.contents()
+        return store, 0, 0
+    except Error as error:
+        if store is not None:
+            store.close()
+        if error.what != NO_SPACE or dry_run:
+            raise
+        count, freed = make_room(folder)
+        return Store(folder), count, freed
+
+
 def _cache(call: Invocation, dry_run: bool) -> int:
-    from modelbuild.engine.store import Store
     from modelbuild.session.settings import cache_folder
 
     report = call.report
@@ -110,10 +129,12 @@ def _cache(call: Invocation, dry_run: bool) -> int:
             report.data({"cache": folder, "artifacts": 0, "bytes": 0, "dry_run": dry_run})
         report.note(f"nothing to remove: there is no cache in {folder}")
         return GOOD
-    store = Store(folder)
+    store, count, total = None, 0, 0
     try:
+        store, count, total = _opened(folder, dry_run)
         contents = store.contents()
-        total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
+        count += len(contents)
+        total += sum(info.st_size for info in contents.values() if info.st_nlink == 1)
         strangers = store.strangers()
         if not dry_run and (left := store.clear()):
             raise Error(
@@ -125,12 +146,13 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.errors([error])
         return FAILED
     finally:
-        store.close()
+        if store is not None:
+            store.close()
     if report.as_json:
-        report.data({"cache": store.root, "artifacts": len(contents), "bytes": total, "dry_run": dry_run})
+        report.data({"cache": store.root, "artifacts": count, "bytes": total, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
-        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
+        report.result(f"{verb}  {plural(count, 'artifact')}, {size(total)}, from {store.root}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
             known = "are unknown to the cache and stay; delete the folder if it contains only a cache"
