@@ -249,7 +249,7 @@ def unusable(root: str, error: Exception) -> Error:
         return Error(
             NO_SPACE,
             path=root,
-            hint="free some space: `modelbuild clean --cache` empties the cache; or name another folder with --cache or $MODELBUILD_CACHE",
+            hint="free some space (`clean --cache` empties the cache), or name another folder with --cache or $MODELBUILD_CACHE",
         )
     if isinstance(error, sqlite3.Error) and _is_held(error):
         return Error(
@@ -267,6 +267,18 @@ def unusable(root: str, error: Exception) -> Error:
         path=root,
         hint="delete this folder, make it writable, or name another one with --cache or $MODELBUILD_CACHE",
     )
+
+
+def at_rest(root: str, query: str) -> list[tuple[Any, ...]]:
+    """The rows of a query as far as they stand in the database's own file: SQLite needs no file beside it for that, so no space."""
+    from urllib.parse import quote
+
+    place = f"file:{quote(os.path.join(root, NAME))}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(place, uri=True)) as db:
+            return db.execute(query).fetchall()
+    except (sqlite3.Error, UnicodeDecodeError):
+        return []
 
 
 def is_full(root: str, error: Exception) -> bool:

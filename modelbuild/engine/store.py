@@ -13,7 +13,7 @@ from typing import BinaryIO
 from modelbuild import digest as digests
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.database import Database, unusable
+from modelbuild.engine.database import Database, at_rest, unusable
 from modelbuild.engine.notes import Note, Notes
 from modelbuild.engine.tensor_index import forgetting
 from modelbuild.errors import Error
@@ -37,6 +37,9 @@ SMALL = 1 << 20
 
 DAMAGED = "damaged"
 """The folder of blobs that were set aside because their bytes were wrong."""
+
+_KNOWN = "select artifact from action union select blob from place"
+"""The artifacts that are ours. A file that we do not know is not one of them."""
 
 ARTIFACT = re.compile("sha256[:-][0-9a-f]{64}")
 
@@ -301,7 +304,7 @@ class Store:
         return found
 
     def _known(self) -> set[str]:
-        return {blob for (blob,) in self.database.rows("select artifact from action union select blob from place")}
+        return {blob for (blob,) in self.database.rows(_KNOWN)}
 
     def clear(self) -> int:
         """Forget everything but what was written into models folders: else a later clean-up would not know its own.
@@ -324,26 +327,32 @@ class Store:
 
 
 def make_room(root: str) -> tuple[int, int]:
-    """Remove the artifacts that notes tell of, and what killed builds left, for a disk so full that the database cannot be used.
+    """Remove the artifacts that are known without changing anything, for a disk so full that the database cannot be used.
 
     Returns how many artifacts those were, and their bytes.
     """
     blobs, notes = os.path.join(root, "blobs"), os.path.join(root, "notes")
-    count = freed = 0
     with contextlib.suppress(OSError):
         clear_temporaries(blobs, UNFINISHED)
         clear_temporaries(blobs)
-    for name in os.listdir(notes) if os.path.isdir(notes) else ():
+    known = {digests.file_name(artifact) for (artifact,) in at_rest(root, _KNOWN) if isinstance(artifact, str)}
+    count = freed = 0
+    for name in os.listdir(blobs) if os.path.isdir(blobs) else ():
+        path, beside = os.path.join(blobs, name), os.path.join(notes, name)
         with contextlib.suppress(OSError):
-            note = Note.decode(read_plain(os.path.join(notes, name), LARGEST)[0])
-            if note is None or digests.file_name(note.result.artifact) != name:
+            if not ARTIFACT.fullmatch(name) or not (name in known or _is_noted(beside, name)):
                 continue
-            path = os.path.join(blobs, name)
             info = os.lstat(path)
-            if stat.S_ISREG(info.st_mode) and info.st_size == note.result.size:
+            if stat.S_ISREG(info.st_mode):
                 os.unlink(path)
                 count, freed = count + 1, freed + (info.st_size if info.st_nlink == 1 else 0)
+                os.unlink(beside)
     return count, freed
+
+
+def _is_noted(path: str, name: str) -> bool:
+    note = Note.decode(read_plain(path, LARGEST)[0])
+    return note is not None and digests.file_name(note.result.artifact) == name
 
 
 def _holds(path: str, data: bytes) -> bool:
