@@ -130,19 +130,14 @@ def materialize(
         max(256, min(CHUNK, resources.memory // (12 * resources.window))), min(COPIED, resources.memory // _SHARE)
     )
     buffer = _buffer(size, resources.memory)
+    left = resources.memory - direct.BUFFERS * buffer
     with (
         direct.Growing(file, buffer) as growing,
         Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader,
     ):
         follower = _Follower(growing, header, recipe, resources)
         try:
-            _run(
-                _tasks(recipe, offsets, found, limits),
-                reader,
-                follower,
-                resources,
-                resources.memory - direct.BUFFERS * buffer,
-            )
+            _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, left)
         except BaseException:
             follower.give_up()
             raise
