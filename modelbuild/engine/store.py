@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from modelbuild import digest as digests
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.database import Database, unusable
 from modelbuild.engine.notes import Notes
@@ -138,6 +139,17 @@ class Store:
                 return str(known)
         return None
 
+    def linkable(self, artifact: str, folder: str) -> str | None:
+        """The store's own file of an artifact, if it can have another name in `folder`."""
+        path = self._own_path(artifact)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if info.st_dev != os.stat(folder).st_dev or not stat.S_ISREG(info.st_mode):
+            return None
+        return path if ownership.may_link(info, folder) else None
+
     def _own_path(self, artifact: str) -> str:
         return os.path.join(self._blobs, digests.file_name(artifact))
 
@@ -227,6 +239,15 @@ class Store:
 
     def _note(self, artifact: str, path: str, seen: str) -> None:
         self.database.change(("insert or replace into place values (?, ?, ?)", [(artifact, path, seen)]))
+
+    def note_links(self, links: Sequence[tuple[str, str, os.stat_result, os.stat_result]]) -> None:
+        """Note files of the store that have just got another name: artifact, path, and the stats before and after."""
+        moved = [(signature(after), artifact, signature(before)) for artifact, _, before, after in links]
+        places = [(artifact, path, signature(after)) for artifact, path, _, after in links]
+        self.database.change(
+            ("update place set stat = ? where blob = ? and stat = ?", moved),
+            ("insert or replace into place values (?, ?, ?)", places),
+        )
 
     def forget_location(self, artifact: str, path: str) -> None:
         self.database.change(("delete from place where blob = ? and path = ?", [(artifact, path)]))

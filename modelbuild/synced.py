@@ -1,0 +1,65 @@
+"""Files and folders brought to the disk, many at once: the system writes them together, and the disk is waited for as for one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from modelbuild import interrupt, ownership
+from modelbuild.files import sync_folder
+
+THREADS = 16
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Write a new small file. Raises OSError, where something is there already as well."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        # Against a strict umask: a server of another user reads what becomes of this. Some file systems refuse.
+        with contextlib.suppress(OSError):
+            os.chmod(descriptor, 0o644)
+        ownership.hand_over(descriptor, os.path.dirname(path))
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    """Have the bytes of a file on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_files(paths: Collection[str]) -> dict[str, OSError]:
+    """Have the bytes of files on the disk; returns what went wrong, by path."""
+    wrong: dict[str, OSError] = {}
+
+    def sync(path: str) -> None:
+        try:
+            sync_file(path)
+        except OSError as error:
+            wrong[path] = error
+
+    _each(sync, paths)
+    return wrong
+
+
+def sync_folders(paths: Collection[str]) -> None:
+    """Have the entries of folders on the disk. Raises the OSError of one that cannot be."""
+    _each(sync_folder, paths)
+
+
+def _each(call: Callable[[str], None], paths: Collection[str]) -> None:
+    threads = ThreadPoolExecutor(min(THREADS, len(paths) or 1), thread_name_prefix="sync")
+    try:
+        for _ in threads.map(call, paths):
+            interrupt.check()
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
