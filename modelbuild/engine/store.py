@@ -24,13 +24,18 @@ from modelbuild.files import (
     Waiting,
     clear_temporaries,
     lock_file,
+    make_folder,
     remove_temporary,
     signature,
     unwritten,
 )
+from modelbuild.synced import write_new
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
+
+TRIES = 3
+"""Times that a small artifact is written whose file somebody removes meanwhile."""
 
 DAMAGED = "damaged"
 """The folder of blobs that were set aside because their bytes were wrong."""
@@ -177,10 +182,22 @@ class Store:
         """Store a small artifact."""
         artifact = digests.sha256(data)
         own = self._own_path(artifact)
-        if not _holds(own, data):
-            with self.temporary() as file:
-                file.write(data)
-                os.replace(file.path, own)
+        for left in reversed(range(TRIES)):
+            if _holds(own, data):
+                break
+            new = os.path.join(self._blobs, TEMPORARY + os.urandom(8).hex())
+            try:
+                write_new(new, data)
+                os.rename(new, own)
+                break
+            except FileNotFoundError:
+                # Another build that has just begun takes it for what a killed one left: this file has no lock.
+                if not left:
+                    raise
+                make_folder(self._blobs)
+            except BaseException:
+                remove_temporary(new)
+                raise
         return ActionResult(artifact, len(data))
 
     @property

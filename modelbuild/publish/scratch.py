@@ -93,12 +93,15 @@ class Scratch:
     def put_together(self, files: Mapping[str, bytes]) -> Iterator[tuple[str, os.stat_result]]:
         """Write many small files as `put` does. Each is told of, with its stat, where it stands; the last when all are on the disk."""
         staged: dict[str, str] = {}
+        made: set[str] = set()
         try:
             for path, data in files.items():
                 folder = os.path.dirname(path)
                 self.make(folder)
                 near = self.near(folder)
-                self.make(near)
+                if near not in made:
+                    made.add(near)
+                    self.make(near)
                 staged[path] = os.path.join(near, TEMPORARY + os.urandom(8).hex())
                 write_new(staged[path], data)
             for error in sync_files(staged.values()).values():

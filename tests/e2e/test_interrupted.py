@@ -177,7 +177,7 @@ def test_folder_without_write_permission_is_an_error(project: Project, closed: s
     assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize("closed", ["models/blobs", "models/manifests", "cache/blobs", "cache/locks"])
+@pytest.mark.parametrize("closed", ["models/blobs", "models/manifests", "cache/blobs"])
 def test_folder_closed_after_a_build_is_an_error(project: Project, closed: str) -> None:
     project.build()
     before = project.tree()

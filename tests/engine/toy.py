@@ -113,14 +113,14 @@ def model(graph_steps: list[Step], blobs: list[str]) -> Graph:
     return Graph([*graph_steps, manifest], [Output("m", ("h/n/m/latest",), "m/manifest", tuple(blobs))])
 
 
-def chain(toy: Toy, text: str = "weights", cut: int = 1000) -> Graph:
+def chain(toy: Toy, text: str = "weights", cut: int = 1000, pool: str = "") -> Graph:
     """Three steps, one after the other, the first of which reads `a.txt` and keeps `cut` characters of it."""
     source = toy.write("a.txt", text)
     return model(
         [
-            join("m/first", source, cut=cut),
-            join("m/second", "m/first", text="2"),
-            join("m/layer", "m/second", text="3", final=True),
+            join("m/first", source, pool=pool, cut=cut),
+            join("m/second", "m/first", pool=pool, text="2"),
+            join("m/layer", "m/second", pool=pool, text="3", final=True),
         ],
         ["m/layer"],
     )
