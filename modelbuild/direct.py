@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from modelbuild import page_cache
+from modelbuild import page_cache, trace
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -109,10 +109,11 @@ class Growing:
 
     def _wait(self) -> None:
         if self._writing is not None:
-            self._writing.result()
+            with trace.span("wait for the disk", "wait"):
+                self._writing.result()
 
     def _put(self, data: mmap.mmap, first: int, end: int) -> None:
-        with memoryview(data) as view:
+        with trace.span("write", "io", bytes=end - first), memoryview(data) as view:
             while first < end:
                 try:
                     count = os.pwrite(self._file, view[first:end], self._at)

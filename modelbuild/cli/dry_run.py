@@ -15,6 +15,7 @@ from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
 from modelbuild.session import state
 from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
+from modelbuild.session.why import Why
 from modelbuild.words import plural
 
 if TYPE_CHECKING:
@@ -34,13 +35,15 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
     # To say why, a build's digests are needed; to say what, no weights are read.
     ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
     needed_by = ahead.graph.targets()
+    why = Why(session, ahead.graph, {step.name: reasons for step, _, reasons in ahead.due})
     for step, sure, reasons in ahead.due:
         if report.as_json:
             event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
             event |= {"state": "would-run" if sure else "would-maybe"}
-            report.object(event | ({"because": reasons} if explain else {}))
+            causes = [cause.data() for cause in why.causes(step)] if explain else []
+            report.object(event | ({"because": reasons, "causes": causes} if explain else {}))
         elif explain:
-            lines = because(step.name, reasons, "would run" if sure else "may run")
+            lines = because(step.name, why.causes(step), "would run" if sure else "may run")
             report.result("\n".join(hanging(line, report.width, 4) for line in lines))
         else:
             report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))

@@ -222,6 +222,23 @@ class Target(ParamType):
         return _starting(offered(ctx), incomplete)
 
 
+class Revision(ParamType):
+    """A revision of git: whether there is such a one is for git to say."""
+
+    name = "revision"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        import subprocess
+
+        folder = os.path.expanduser(_settings(ctx).folder)
+        command = ["git", "-C", folder, "for-each-ref", "--format=%(refname:short)"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5)
+        return _starting(done.stdout.split(), incomplete)
+
+
 class Command(ParamType):
     """The name of a command."""
 

@@ -155,8 +155,10 @@ class Lines(Progress):
                 if event["model"]:
                     self.failed[event["label"]] = None
             case "start":
-                if reasons := event.get("because"):
-                    self.line("\n".join(because(event["step"], reasons)))
+                if "causes" in event:
+                    from modelbuild.session.why import Cause
+
+                    self.line("\n".join(because(event["step"], [Cause(**each) for each in event["causes"]])))
             case "step":
                 self.step(event)
             case "variant":

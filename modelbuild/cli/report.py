@@ -16,6 +16,9 @@ from modelbuild.cli.tables import GAP, hanging
 from modelbuild.errors import Error, render
 from modelbuild.words import harmless, harmless_json
 
+VERSION = 1
+"""`v` of every event; it is raised if a member goes, or means something else."""
+
 Color = Literal["auto", "always", "never"]
 
 NOTED = 64
@@ -82,7 +85,7 @@ class Report:
 
     def object(self, event: Mapping[str, Any]) -> None:
         """One line of a stream of JSON objects."""
-        self._out(harmless_json(json.dumps({"v": 1, **event}, ensure_ascii=False)) + "\n")
+        self._out(harmless_json(json.dumps({"v": VERSION, **event}, ensure_ascii=False)) + "\n")
         self.out.flush()
 
     def _out(self, text: str) -> None:

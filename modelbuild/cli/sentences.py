@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.tables import Column, indented, inner, table
-from modelbuild.engine.standing import FORCED
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, duration, in_line, listed, plural, size
@@ -17,6 +16,7 @@ from modelbuild.words import cut, duration, in_line, listed, plural, size
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event
     from modelbuild.session.forecast import Forecast
+    from modelbuild.session.why import Cause
 
 STATES = {"ran": "run", "hit": "cached", "failed": "failed", "skipped": "skipped"}
 """The states of steps, in words."""
@@ -124,45 +124,23 @@ def forecasts(models: Sequence[Forecast], verbose: bool, width: int | None) -> l
     return found
 
 
-def because(step: str, reasons: Iterable[Mapping[str, str]], doing: str = "runs") -> list[str]:
-    """Why a step runs: each reason a sentence."""
-    return [f"{step} {doing} because", *dict.fromkeys(f"  {_reason(reason)}" for reason in reasons)]
+def because(step: str, causes: Iterable[Cause], doing: str = "runs") -> list[str]:
+    """Why a step runs: each cause a sentence."""
+    return [f"{step} {doing} because", *dict.fromkeys(f"  {caused(cause)}" for cause in causes)]
 
 
-_INPUT = re.compile(r"input '(?P<role>.*?)'(?: \((?P<ref>.*)\))?", re.DOTALL)
-
-
-def _reason(reason: Mapping[str, str]) -> str:
-    """One field of an action that differs from the last build's."""
-    field, before, after = (reason[key] for key in ("field", "before", "after"))
-    if field == "step" or before == "none":
-        return "it was never built"
-    if field == "artifact":
-        return after if after == FORCED else f"its result is {after}"
-    if field == "weights":
-        return "the weights have not been read yet"
-    if field == "version":
-        return f"this version of modelbuild makes it differently ({before} -> {after})"
-    if found := _INPUT.fullmatch(field):
-        return _input(found["ref"] or found["role"], before, after)
-    name = field.removeprefix("parameter ")
-    if before == "(none)":
-        return f"{name} is new: {_short(after)}"
-    return f"{name} was removed" if after == "(none)" else f"{name} changed: {_short(before)} -> {_short(after)}"
-
-
-def _input(ref: str, before: str, after: str) -> str:
-    """What happened to an input: a file by its path, or what a step makes."""
-    is_file = os.path.isabs(ref)
-    name = shown_path(ref, here()) if is_file else _MADE.get(re.sub(r"-\d+$", "", ref.rpartition("/")[2]), ref)
-    verb = "changed"
-    if after == "to be made":
-        verb = "may change"
-    elif before in ("absent", "(none)"):
-        verb = "is new"
-    elif after in ("absent", "(none)"):
-        verb = "was removed"
-    return f"{name} {verb}" if not name.endswith("s") or is_file else f"{name} {_PLURAL.get(verb, verb)}"
+def caused(cause: Cause) -> str:
+    """What changed, and where, in one line."""
+    is_file = os.path.isabs(cause.what)
+    name = shown_path(cause.what, here()) if is_file else cause.what
+    if cause.step:
+        name = _MADE.get(re.sub(r"-\d+$", "", cause.step.rpartition("/")[2]), cause.step)
+    verb = _PLURAL.get(cause.verb, cause.verb) if name.endswith("s") and cause.step else cause.verb
+    text = f"{name} {verb}".rstrip()
+    if cause.place and not is_file:
+        text += f": {shown_path(cause.place, here())}"
+    values = [_short(value) for value in (cause.before, cause.after) if value]
+    return text + (f" ({' -> '.join(values)})" if values else "")
 
 
 _PLURAL = {"is new": "are new", "was removed": "were removed"}
@@ -188,8 +166,5 @@ _MADE = {
 
 
 def _short(text: str) -> str:
-    """A value in one line: digests and long texts cut."""
-    algorithm, mark, digest = text.partition(":")
-    if mark and algorithm in ("sha256", "xxh3"):
-        return f"{algorithm}:{digest[:12]}"
+    """A value in one line: long texts cut."""
     return cut(" ".join(text.split()), 60)

@@ -16,7 +16,7 @@ EXAMPLES = (
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "Build": ("build", "run", "export", "watch"),
-    "Look": ("list", "show", "check", "explain", "graph", "quality"),
+    "Look": ("status", "list", "show", "check", "log", "explain", "affected", "diff", "graph", "quality"),
     "Registries": ("pull", "push", "whoami"),
     "Installed models": ("cp", "rm"),
     "Start and tidy up": ("init", "clean", "du", "gc", "verify"),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modelbuild import interrupt
+from modelbuild import interrupt, trace
 from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.engine.batch import Batch
 from modelbuild.engine.graph import Graph, Output, Source, Step
@@ -130,9 +130,11 @@ class Build:
 
     def _passed(self) -> Graph:
         """The part of the graph that nothing stands against, as far as can be told before any work; the rest is over."""
-        running, unread = unmade(self._graph, self._records, self._forced)
+        with trace.span("look up what is made", "plan", steps=len(self._graph.steps)):
+            running, unread = unmade(self._graph, self._records, self._forced)
         self._unread.update(unread)
-        faults = self._models.preflight(self._graph, running)
+        with trace.span("check before the build", "plan", steps=len(running)):
+            faults = self._models.preflight(self._graph, running)
         self._costs = self._models.costs(self._graph, running)
         if not faults:
             return self._graph
@@ -161,7 +163,8 @@ class Build:
         large = sum(size for _, size in unread)
         if large > LARGE:
             self._report({"event": "hashing", "files": len(unread), "bytes": large})
-        self._unread.update(sources.read(source for source, _ in unread))
+        with trace.span("read new and changed sources", "io", files=len(unread), bytes=large):
+            self._unread.update(sources.read(source for source, _ in unread))
 
     def _execute(self, step: Step, again: bool = False) -> tuple[ActionResult, bool]:
         for source in step.sources:
@@ -169,8 +172,11 @@ class Build:
                 raise self._unread[source]
         action = self._rebuilder.actions[step.name]
         if not step.pool and not again:
-            return self._execute_quick(step, action)
-        with self._cache.lock(action.digest):
+            with trace.span(step.name, "step", kind=step.kind, action=action.digest):
+                return self._execute_quick(step, action)
+        with trace.span(step.name, "step", kind=step.kind, action=action.digest), contextlib.ExitStack() as held:
+            with trace.span("wait for other builds", "wait"):
+                held.enter_context(self._cache.lock(action.digest))
             # Two builds at once: the other one may have made it while we waited for the lock.
             fresh = again or step.name in self._forced
             before = None if fresh else self._rebuilder.made_meanwhile(step)
@@ -293,7 +299,8 @@ class Build:
 
     def _finish_output(self, output: Output) -> None:
         try:
-            changed = self._put(self._models.publish, output)
+            with trace.span(f"publish {output.label}", "publish", bytes=self._size(output)):
+                changed = self._put(self._models.publish, output)
         except Error as error:
             if not self._options.keep_going:
                 raise
@@ -311,6 +318,9 @@ class Build:
                     "changed": changed,
                 }
             )
+
+    def _size(self, output: Output) -> int:
+        return sum(self.results[name].size for name in (output.manifest, *output.made))
 
     def _put(self, publish: Publish, output: Output) -> bool:
         """Publish an output, or see that it stands; what turns out to be damaged or gone is made again."""

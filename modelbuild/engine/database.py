@@ -31,6 +31,12 @@ create table if not exists last (
     project text, step text, digest text not null, action text not null, primary key (project, step)
 ) without rowid;
 create table if not exists holder (id integer primary key, blob text not null unique);
+create table if not exists earlier (
+    project text, step text, at real not null, action text not null, primary key (project, step)
+) without rowid;
+create table if not exists built (
+    project text, at real, record text not null, primary key (project, at)
+) without rowid;
 create table if not exists tensor (
     key blob primary key, blob integer not null, offset integer not null, length integer not null, xxh3 blob not null
 ) without rowid;
@@ -55,7 +61,9 @@ create table if not exists wrote_blob (folder text, blob text, primary key (fold
 create table if not exists loose (folder text, blob text, primary key (folder, blob)) without rowid;
 create table if not exists exported (path text primary key, owner text not null, blob text not null, stat text not null);
 """
-_CLEARED = ("action", "last", "tensor", "holder", "cost", "file", "survey", "kept", "part", "mark", "place")
+_CLEARED = (
+    "action", "last", "earlier", "built", "tensor", "holder", "cost", "file", "survey", "kept", "part", "mark", "place",
+)  # fmt: skip
 """The tables that cost only time to lose. Without the others a later clean-up would not know what is ours."""
 
 _MIGRATED = (2, 3, 4, 5, 6)
@@ -220,12 +228,14 @@ class Database:
         except OSError as error:
             raise unusable(self.root, error) from error
 
-    def rows_in(self, query: str, values: Iterable[str | bytes]) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query with `in ({})`, for any number of values."""
+    def rows_in(
+        self, query: str, values: Iterable[str | bytes], before: Sequence[str] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query with `in ({})`, for any number of values; `before` are those of the `?` before it."""
         wanted = list(values)
         for start in range(0, len(wanted), 900):
             part = wanted[start : start + 900]
-            yield from self.rows(query.format(",".join("?" * len(part))), part)
+            yield from self.rows(query.format(",".join("?" * len(part))), [*before, *part])
 
 
 def unusable(root: str, error: Exception) -> Error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from modelbuild import digest as digests
+from modelbuild import trace
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import StatCache
@@ -156,9 +157,10 @@ class Sources:
             time.sleep(left)
             before = os.stat(path)
         started = time.time()
-        if source.form == "bytes":
-            return started, before, FileDigest(digests.file_xxh3(path), None)
-        return started, before, self._digesters[source.form](path)
+        with trace.span(f"hash {os.path.basename(path)}", "io", path=path, bytes=before.st_size):
+            if source.form == "bytes":
+                return started, before, FileDigest(digests.file_xxh3(path), None)
+            return started, before, self._digesters[source.form](path)
 
     def _know(self, source: Source, digest: str) -> str:
         with self._mutex:

@@ -122,3 +122,41 @@ def reasons(step: Step, before: Action | None, now: Action, forced: Container[st
         {"field": f"{field} ({inputs[field]})" if field in inputs else field, "before": old, "after": new}
         for field, old, new in changed
     ]
+
+
+def changed(standing: Standing, records: Records) -> dict[str, list[Reason]]:
+    """By name, how steps differ from the last build's, whether they are due or were made before."""
+    last = records.history.all(standing.actions)
+    others = {
+        name: now for name, now in standing.actions.items() if name not in last or last[name].digest != now.digest
+    }
+    # An output whose step only has another name is as it was.
+    new = {
+        output.manifest
+        for output in standing.graph.outputs
+        if output.manifest in others and output.manifest not in last
+    }
+    same = records.history.knows(others[name].digest for name in new)
+    steps = standing.graph.steps
+    return {
+        name: reasons(steps[name], last.get(name), now)
+        for name, now in others.items()
+        if not (name in new and now.digest in same)
+    }
+
+
+def changed_before(standing: Standing, records: Records) -> tuple[float, dict[str, list[Reason]]]:
+    """When a step of the graph changed last, and by name, how the steps that changed then differ from what they were.
+
+    0 and nothing where all of them are as they were first built, and for steps that are others than in the last build.
+    """
+    history = records.history
+    last = {
+        name: each
+        for name, each in history.all(standing.actions).items()
+        if each.digest == standing.actions[name].digest
+    }
+    earlier = history.earlier(last)
+    at = max((each.at for each in earlier.values()), default=0.0)
+    steps = standing.graph.steps
+    return at, {name: reasons(steps[name], each.action, last[name]) for name, each in earlier.items() if each.at == at}

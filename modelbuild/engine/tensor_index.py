@@ -39,6 +39,12 @@ class TensorIndex:
         """The blobs that entries name."""
         return [blob for (blob,) in self._database.rows(f"select blob from holder where {_USED}")]
 
+    def ranges(self, blob: str) -> dict[int, Range]:
+        """Where tensors lie in a blob, by offset, as far as the index names this blob for them."""
+        query = "select offset, length, xxh3 from tensor join holder on holder.id = tensor.blob where holder.blob = ?"
+        rows = self._database.rows(query, (blob,))
+        return {offset: Range(blob, offset, length, _unpacked(xxh3)) for offset, length, xxh3 in rows}
+
     def end(self, blob: str) -> int:
         """Where the last tensor ends that lies in a blob; 0 where none does."""
         query = "select max(offset + length) from tensor join holder on holder.id = tensor.blob where holder.blob = ?"

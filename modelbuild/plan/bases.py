@@ -16,7 +16,7 @@ from modelbuild.plan.weights import Weights, WeightsReader
 from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside
 from modelbuild.project.project import is_shared
-from modelbuild.project.variant import From, Variant
+from modelbuild.project.variant import From, Variant, within
 
 
 class Candidates(NamedTuple):
@@ -48,8 +48,8 @@ class Bases:
         self._models = models
         self._hub = hub
         self.warnings: list[Error] = []
-        self.meant: dict[tuple[str, str], tuple[Variant | Broken, ...]] = {}
-        """What texts of FROM were found to mean in this project, by the text and the part that says it."""
+        self.meant: dict[str, tuple[Variant | Broken, ...]] = {}
+        """What FROM lines were found to mean in this project, by what they ask `within` it."""
 
     def base(self, variant: Variant) -> Weights | Candidates | Pulled | Downloaded:
         """What a variant derives from. Raises Error where that is nothing, or several things at once."""
@@ -126,7 +126,7 @@ class Bases:
         return self._outside(line)
 
     def _candidates(self, line: From) -> tuple[Variant | Broken, ...]:
-        found = self.meant[line.text, line.part] = self._project.candidates(line.text, line.part)
+        found = self.meant[within(line.text, line.part)] = self._project.candidates(line.text, line.part)
         return found
 
     def _outside(self, line: From) -> Pulled | Downloaded:

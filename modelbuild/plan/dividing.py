@@ -10,7 +10,7 @@ from modelbuild.plan.naming import owner, type_of
 from modelbuild.plan.parts import Divided, Part, Placed, Shared
 from modelbuild.plan.planner import Planner
 from modelbuild.project.project import Project
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Variant, within
 
 
 def divided(
@@ -57,6 +57,7 @@ def divided(
             steps=own.get(model, {}),
             found=origin.found,
             files=origin.files,
+            parts=origin.parts,
             warnings=[*origin.warnings, *said.get(model, ())],
             prompts=[(each.label, *prompts[each.label]) for each in variants if each.label in prompts],
         )
@@ -65,8 +66,8 @@ def divided(
 
 def of_model(variants: Sequence[Variant], planner: Planner, shared: Mapping[str, Sequence[str]]) -> Part:
     """What the planner knows of a model's variants, without their steps."""
-    froms = {each.label: [line.text for line in each.froms] for each in variants}
-    said = [(line.text, line.part) for each in variants for line in each.froms]
-    meant = {key[0]: [each.label for each in planner.meant[key]] for key in said if key in planner.meant}
+    froms = {each.label: [within(line.text, line.part) for line in each.froms] for each in variants}
+    said = [text for lines in froms.values() for text in lines]
+    meant = {text: [each.label for each in planner.meant[text]] for text in said if text in planner.meant}
     bases = dict.fromkeys(base for each in variants for base in planner.based.get(each.label, ()))
-    return Part(True, (), (), {}, shared, froms, meant, [*bases], {}, [], [], [])
+    return Part(True, (), (), {}, shared, froms, meant, [*bases], {}, [], [], [], [])

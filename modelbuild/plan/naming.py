@@ -16,7 +16,7 @@ from modelbuild.steps import quantize
 _OF_ROWS = ("quantize", "model", "config", "manifest")
 """What follows from the row's own values is named after the row, what rows tend to share after the model."""
 
-_KEYS = {
+KEY_OF_TEXT = {
     "template": "template",
     "system": "system",
     "license": "license",
@@ -39,9 +39,9 @@ def table(what: str, variant: Variant) -> str:
 
     Texts of several tables are steps of their own, even if they are equal by chance: an edit of one renames no other.
     """
-    if what not in _KEYS:
+    if what not in KEY_OF_TEXT:
         return ""
-    match variant.place(_KEYS[what]).key:
+    match variant.place(KEY_OF_TEXT[what]).key:
         case ("model", str(name), *_):
             return name
         case ("defaults", *_):

@@ -40,11 +40,12 @@ class Part(NamedTuple):
     order     of its outputs among all
     steps     digest -> a step that no other model asks for
     shared    label -> digests of the steps that others ask for too
-    froms     label -> the texts of FROM
-    meant     such a text -> labels of the variants that it means; none where it is no name of the project
+    froms     label -> what its FROM lines ask
+    meant     such a FROM -> labels of the variants that it means; none where it is no name of the project
     bases     the models that it is based on
     found     model -> Modelfile that was found for it: of this one, and of those that it extends
     files     the Modelfiles that decide it, and no other look
+    parts     the parts of the project in which it is, and those that it extends
     warnings  that concern it alone
     prompts   (label, weights, whether it has texts) where these give no TEMPLATE
     looks     that only it was planned by
@@ -60,6 +61,7 @@ class Part(NamedTuple):
     bases: Sequence[str]
     found: Mapping[str, str]
     files: Sequence[str]
+    parts: Sequence[str]
     warnings: Sequence[Error]
     prompts: Sequence[tuple[str, Bare, bool]]
     looks: Sequence[Look] = ()
@@ -67,7 +69,7 @@ class Part(NamedTuple):
     def encode(self) -> bytes:
         steps = [[digest, order, graphs.spelled(step)] for digest, (order, step) in self.steps.items()]
         warnings = [error.spelled() for error in self.warnings]
-        return _json([*self[:3], steps, *self[4:10], warnings, *self[11:]])
+        return _json([*self[:3], steps, *self[4:11], warnings, *self[12:]])
 
     @staticmethod
     def decode(value: bytes) -> Part:

@@ -21,7 +21,7 @@ from modelbuild.plan.remarks import Bare
 from modelbuild.project.broken import Broken
 from modelbuild.project.loader import LoadedModels
 from modelbuild.project.project import Origin
-from modelbuild.project.variant import From, Variant
+from modelbuild.project.variant import From, Variant, within
 
 Owners = Callable[[Iterable[str]], Mapping[str, Collection[str]]]
 """Digests of steps -> the models that asked for them alone."""
@@ -32,20 +32,22 @@ class Otherwise(Exception):
 
 
 class _Known:
-    """The names of a project without parts, as far as they were asked for before."""
+    """The names of a project, as far as they were asked for before."""
 
-    def __init__(self, variants: Iterable[Variant], kept: Mapping[str, Part]) -> None:
-        self._variants = {each.label: each for each in variants}
+    def __init__(self, loaded: LoadedModels, kept: Mapping[str, Part]) -> None:
+        self._variants = {each.label: each for each in loaded.variants}
+        self._parts = loaded.parts
         self._meant = {text: labels for part in kept.values() for text, labels in part.meant.items()}
 
     def candidates(self, text: str, part: str = "") -> tuple[Variant | Broken, ...]:
         try:
-            return tuple(self._variants[label] for label in self._meant[text])
+            return tuple(self._variants[label] for label in self._meant[within(text, part)])
         except KeyError:
             raise Otherwise from None
 
     def names_part(self, line: From) -> bool:
-        return False
+        part, slash, _ = line.text.partition("/")
+        return bool(slash) and part in self._parts and bool(self.candidates(line.text, line.part))
 
     def misspelled(self, text: str, part: str = "") -> str | None:
         raise Otherwise
@@ -65,7 +67,7 @@ def replanned(
     loaded  these models and all that they are based on, directly or not
     kept    the parts of all of these, as they were planned before
     """
-    planner = Planner(_Known(loaded.variants, kept.parts), loaded.variants, root, observed, elsewhere)
+    planner = Planner(_Known(loaded, kept.parts), loaded.variants, root, observed, elsewhere)
     rows: dict[str, list[Variant]] = {model: [] for model in edited}
     said: dict[str, list[Error]] = {}
     made = []
@@ -97,13 +99,13 @@ def replanned(
     found = {}
     for model, variants in rows.items():
         before_ = kept.parts[model]
-        part = dividing.of_model(variants, planner, asks.get(model, {}))
-        part = part._replace(
+        part = dividing.of_model(variants, planner, asks.get(model, {}))._replace(
             order=before_.order,
             outputs=tuple(outputs[output.label] for output in before_.outputs),
             steps=steps.get(model, {}),
             found=before_.found,
             files=before_.files,
+            parts=before_.parts,
             warnings=[*loaded.origins[model].warnings, *said[model]],
             prompts=_prompts(variants, planner),
             looks=[look for look in observed.looks() if look[1] not in others or look[1] in before_.files],
@@ -200,5 +202,5 @@ def _check(before: Part, now: Part, origin: Origin) -> None:
         label: [*texts] for label, texts in now.froms.items()
     }:
         raise Otherwise
-    if [*before.bases] != [*now.bases] or before.found != origin.found:
+    if [*before.bases] != [*now.bases] or before.found != origin.found or [*before.parts] != origin.parts:
         raise Otherwise

@@ -264,12 +264,16 @@ def _tables(
 
 
 SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
-PUSHED = partial(choice, known=shapes.pushed(), noun="shape of registries")
+
+
+def pushed_shape(value: Any) -> str:
+    return choice(value, shapes.pushed(), "shape of registries")
+
 
 _adapters = partial(_tables, checks={"mode": adapter_mode, "scale": adapter_scale, "allow_zero": adapter_zero})
 _exports = partial(_tables, checks={"as": SHAPE, "split": limits.limit, "link": LINK})
 _messages = partial(_tables, checks={"role": role})
-_push = partial(_tables, checks={"to": push_name, "as": PUSHED, "split": limits.limit}, alone=push_name)
+_push = partial(_tables, checks={"to": push_name, "as": pushed_shape, "split": limits.limit}, alone=push_name)
 
 
 def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, Any, Path]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.errors import Error, Errors, Problems, once
@@ -84,72 +84,69 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     return Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins())
 
 
+class Wanted(NamedTuple):
+    """Some models of a project that was loaded before.
+
+    models  as the whole project calls them
+    found   model -> Modelfile that was found for it: of these models, and of those that they extend
+    parts   the parts in which these are
+    names   the file of each part of the project -> its name
+    """
+
+    models: Collection[str]
+    found: Mapping[str, str]
+    parts: Collection[str] = ()
+    names: Mapping[str, str] = MappingProxyType({})
+
+    def models_of(self, part: str) -> set[str]:
+        """Those of one part, as it calls them."""
+        return {model for name, model in map(self._divided, self.models) if name == part}
+
+    def found_of(self, part: str) -> dict[str, str]:
+        divided = ((*self._divided(each), path) for each, path in self.found.items())
+        return {model: path for name, model, path in divided if name == part}
+
+    def _divided(self, address: str) -> tuple[str, str]:
+        name, slash, model = address.partition("/")
+        return (name, model) if slash and name in self.parts else ("", address)
+
+
 class LoadedModels(NamedTuple):
-    """Some models of a project that are right in themselves: their variants, and of each model what decides them."""
+    """Some models of a project that are right in themselves: their variants, and of each model what decides them.
+
+    parts  the names of all parts of the project
+    """
 
     variants: Sequence[Variant]
     origins: Mapping[str, Origin]
+    parts: Collection[str] = ()
 
 
-def load_models(
-    file: str,
-    wanted: Collection[str],
-    found: Mapping[str, str],
-    *,
-    observed: Observed,
-    keep: Keep,
-    given: Overrides,
-) -> LoadedModels | None:
-    """Some models of a ModelBuild.toml that was loaded before, without parts; None where anything is wrong with it, or with them.
-
-    found  model -> Modelfile that was found for it: of the wanted models, and of those that they extend
-    """
+def load_models(file: str, wanted: Wanted, *, observed: Observed, keep: Keep, given: Overrides) -> LoadedModels | None:
+    """Load models of a ModelBuild.toml again; None where anything is wrong with it, or with them."""
     problems = Problems()
     texts = Texts(os.path.dirname(file), observed, problems)
     data, shown = texts.read(file), texts.shown(file)
-    top = Place(shown, toml.decoded(data, shown))
-    declared = toml.read(top, given, observed, keep, problems)
+    declared = toml.read(Place(shown, toml.decoded(data, shown)), given, observed, keep, problems)
     if declared is None:
         return None
-    texts.parse_all(found.values(), top.at("project"))
-    models = Models(declared, found, texts)
-    custom = mixes.read(declared.table("ftype"), declared.top, declared.vars, problems)
-    around = Surroundings(texts, declared.vars, parts.namespace(declared), custom, {})
-    expanded = [*_expanded(models, lambda laid: around, given, problems, wanted)]
-    if problems or not all(each.laid.is_all and each.variants for each in expanded):
+    texts.parse_all(wanted.found.values(), declared.top.at("project"))
+    namespace = parts.namespace(declared)
+    every = [Part("", declared, wanted.found_of(""), namespace)]
+    reading = parts.Reading(declared, namespace, None, given, texts, keep)
+    for shown, name in wanted.names.items():
+        if name in wanted.parts:
+            _, part = reading.text(os.path.join(texts.root, shown), Problems())
+            if part is None:
+                return None
+            every.append(replace(part, found=wanted.found_of(name)))
+    family = _Family(every, Included((), (), wanted.names), given, texts)
+    expanded = [(part, each) for part in every for each in family.expanded(part, wanted.models_of(part.name))]
+    if any(part.toml.problems for part in every) or not all(each.laid.is_all and each.variants for _, each in expanded):
         return None
-    origins = {each.laid.model: _origin(each, models, texts) for each in expanded}
-    return LoadedModels([variant for each in expanded for variant in each.variants], origins)
-
-
-class _Expanded(NamedTuple):
-    """A model, its variants, and what was said of it while they were made."""
-
-    laid: Laid
-    variants: Sequence[Variant]
-    warnings: Sequence[Error]
-
-
-def _expanded(
-    models: Models,
-    around: Callable[[Laid], Surroundings],
-    given: Overrides,
-    problems: Problems,
-    only: Collection[str] | None = None,
-) -> Iterator[_Expanded]:
-    before = len(problems.warnings)
-    for laid in models.laid(given, problems, only):
-        made = expansion.expand(laid, around(laid), models.found, problems if laid.is_all else Problems())
-        yield _Expanded(laid, made, problems.warnings[before:])
-        before = len(problems.warnings)
-
-
-def _origin(expanded: _Expanded, models: Models, texts: Texts) -> Origin:
-    modelfiles = {each.modelfile.path: each.modelfile for each in expanded.variants if each.modelfile}
-    files = [os.path.normpath(os.path.join(texts.root, path)) for path in modelfiles]
-    said = (*expanded.warnings, *chain.from_iterable(each.warnings for each in modelfiles.values()))
-    found = models.modelfiles(expanded.laid.model)
-    return Origin(found, [path for path in files if path not in texts.plain()], once(said))
+    origins = {part.address(each.laid.model): family.origin(part, each) for part, each in expanded}
+    variants = [variant for _, each in expanded for variant in each.variants]
+    return LoadedModels(variants, origins, {*wanted.names.values()})
 
 
 def _refuse_options_of_modelfiles(given: Overrides, shown: str) -> None:
@@ -175,51 +172,34 @@ def _models_folder(declared: Toml, texts: Texts) -> str | None:
     return None
 
 
-class _Loaded:
-    """The models of all parts of a project, together; `others` are those besides its own text."""
+class _Expanded(NamedTuple):
+    """A model, its variants, and what was said of it while they were made."""
 
-    def __init__(
-        self, every: Sequence[Part], others: Included, given: Overrides, texts: Texts, problems: Problems
-    ) -> None:
-        is_whole = not others.broken
-        self._every = every
-        self._others = others
+    laid: Laid
+    variants: Sequence[Variant]
+    warnings: Sequence[Error]
+
+
+class _Family:
+    """The models of some parts of a project, which extend one another; the first part is the project's own text."""
+
+    def __init__(self, every: Sequence[Part], others: Included, given: Overrides, texts: Texts) -> None:
+        self.every = every
+        self.models: dict[str, Models] = {}
+        """By the names of the parts."""
         self._folders = others.folders
         self._given = given
         self._texts = texts
-        self._problems = problems
-        self._top = every[0].top
-        self._guessed: dict[str, set[str]] = {}
-        self._whole: list[tuple[Models, _Expanded]] = []
-        self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
-        self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
-        self._family: dict[str, Models] = {}
         broken = {each.label: each.errors for each in others.broken if each.model}
         for part in every:
-            Models(part.toml, part.found, texts, part.name, self._family, broken)
+            Models(part.toml, part.found, texts, part.name, self.models, broken)
         self._around = dict(self._surroundings())
-        self._variants = [each for part in every for each in self._of_part(part)]
-        self._lists = [each for part in every for each in grouping.lists(part)]
-        for part in every:
-            self._family[part.name].tell_unmatched(part.toml.problems)
-            _take(problems, part)
-        self._names = [models.address(name) for models in self._family.values() for name in models.names]
-        for part in every if not problems else ():
-            if not self._family[part.name].names and (part.name or (is_whole and len(every) == 1)):
-                what = "no model: neither a [model.NAME] nor a Modelfile"
-                problems.warn(Error(what, path=part.top.file))
-        if is_whole and not problems and {each.model for each in self._variants} == set(self._names):
-            # A model of which something is wrong may be what uses them.
-            self._warn_of_unused()
-        expansion.check_names(self._variants, problems)
-        outputs.check(self._variants, problems)
-        pushes.check(self._variants, problems)
 
     def _surroundings(self) -> Iterator[tuple[str, Surroundings]]:
         """What the rows of each part have in common. A part has the mixes of the project's own text, and its own in their place."""
         mixes_around: dict[str, Said] = {}
         faults_around: dict[str, Sequence[Error]] = {}
-        for part in self._every:
+        for part in self.every:
             declared, wrong = part.toml, Problems()
             custom = mixes.read(declared.table("ftype"), part.top, declared.vars, wrong)
             faults = {name: [*declared.faults.get(f"[ftype.{name}]", ()), *wrong.of(name).errors] for name in custom}
@@ -230,7 +210,7 @@ class _Loaded:
                 mixes_around, faults_around = whole, wholly
             yield part.name, Surroundings(self._texts, declared.vars, part.namespace, whole, wholly)
 
-    def _around_of(self, part: Part, laid: Laid) -> Surroundings:
+    def around(self, part: Part, laid: Laid) -> Surroundings:
         """What a model may name: what its part does, and behind that what other parts do whose tables it extends."""
         around = self._around[part.name]
         for each in map(self._around.__getitem__, laid.parts):
@@ -241,22 +221,77 @@ class _Loaded:
             )
         return around
 
+    def expanded(self, part: Part, only: Collection[str] | None = None) -> Iterator[_Expanded]:
+        """The models of a part, or `only` some of them, and their variants, as the whole project calls these."""
+        models, problems = self.models[part.name], part.toml.problems
+        before = len(problems.warnings)
+        for laid in models.laid(self._given, problems, only):
+            around = self.around(part, laid)
+            made = expansion.expand(laid, around, models.found, problems if laid.is_all else Problems())
+            made = [part.addressed(each, self._folders) for each in made]
+            yield _Expanded(laid, made, problems.warnings[before:])
+            before = len(problems.warnings)
+
+    def origin(self, part: Part, expanded: _Expanded) -> Origin:
+        """What decides a model that is right in itself."""
+        laid, variants, warnings = expanded
+        modelfiles = {each.modelfile.path: each.modelfile for each in variants if each.modelfile}
+        files = [os.path.normpath(os.path.join(self._texts.root, path)) for path in modelfiles]
+        said = (*warnings, *chain.from_iterable(each.warnings for each in modelfiles.values()))
+        return Origin(
+            self.models[part.name].modelfiles(laid.model),
+            [path for path in files if path not in self._texts.plain()],
+            [name for name in (part.name, *laid.parts) if name],
+            once(said),
+        )
+
+
+class _Loaded:
+    """The models of all parts of a project, together; `others` are those besides its own text."""
+
+    def __init__(
+        self, every: Sequence[Part], others: Included, given: Overrides, texts: Texts, problems: Problems
+    ) -> None:
+        is_whole = not others.broken
+        self._every = every
+        self._others = others
+        self._problems = problems
+        self._top = every[0].top
+        self._guessed: dict[str, set[str]] = {}
+        self._whole: list[tuple[Part, _Expanded]] = []
+        self._extended: dict[str, set[str]] = {part.name: {part.name, ""} for part in every}
+        self._faults = {part.address(name): found for part in every for name, found in part.toml.faults.items()}
+        self._family = family = _Family(every, others, given, texts)
+        self._variants = [each for part in every for each in self._of_part(part)]
+        self._lists = [each for part in every for each in grouping.lists(part)]
+        for part in every:
+            family.models[part.name].tell_unmatched(part.toml.problems)
+            _take(problems, part)
+        self._names = [models.address(name) for models in family.models.values() for name in models.names]
+        for part in every if not problems else ():
+            if not family.models[part.name].names and (part.name or (is_whole and len(every) == 1)):
+                what = "no model: neither a [model.NAME] nor a Modelfile"
+                problems.warn(Error(what, path=part.top.file))
+        if is_whole and not problems and {each.model for each in self._variants} == set(self._names):
+            # A model of which something is wrong may be what uses them.
+            self._warn_of_unused()
+        expansion.check_names(self._variants, problems)
+        outputs.check(self._variants, problems)
+        pushes.check(self._variants, problems)
+
     def _of_part(self, part: Part) -> Iterator[Variant]:
         """The variants of a part's models; what the models may be called whose variants cannot be told is guessed."""
-        problems = part.toml.problems
-        models = self._family[part.name]
-        for expanded in _expanded(models, partial(self._around_of, part), self._given, problems):
-            laid = expanded.laid
+        for expanded in self._family.expanded(part):
+            laid, made, _ = expanded
             self._extended[part.name].update(laid.parts)
-            made = [part.addressed(each, self._folders) for each in expanded.variants]
             if laid.is_all:
-                self._whole.append((models, expanded))
+                self._whole.append((part, expanded))
                 yield from made
             if not made or not laid.is_all:
                 # Whatever else is FROM it by one of these words must not find what was built of it before.
-                around = self._around_of(part, laid)
+                around = self._family.around(part, laid)
                 words = {*_plain_name(laid, around), *(word for each in made for word in spelled(each))}
-                self._guessed[models.address(laid.model)] = words
+                self._guessed[part.address(laid.model)] = words
 
     def _warn_of_unused(self) -> None:
         mixed = {(each.mix_table.file, each.quantize) for each in self._variants if each.mix_table}
@@ -301,7 +336,7 @@ class _Loaded:
 
     def origins(self) -> dict[str, Origin]:
         """Of each model that is right in itself what decides it."""
-        return {models.address(each.laid.model): _origin(each, models, self._texts) for models, each in self._whole}
+        return {part.address(each.laid.model): self._family.origin(part, each) for part, each in self._whole}
 
     def targets(self) -> Targets:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""

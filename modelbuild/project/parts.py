@@ -173,6 +173,14 @@ class Reading:
         return sorted(found)
 
     def _read(self, file: str, problems: Problems) -> tuple[str, Part | None]:
+        """The same with the Modelfiles that the part finds."""
+        name, part = self.text(file, problems)
+        if part is None:
+            return name, None
+        finder = Finder(os.path.dirname(file), self._models, self._observed)
+        return name, replace(part, found=modelfiles.discover(part.toml, finder, self._texts, problems))
+
+    def text(self, file: str, problems: Problems) -> tuple[str, Part | None]:
         """The name of a part, which is that of its folder where it says none; and the part, None where it cannot be read."""
         shown, folder = self._texts.shown(file), os.path.dirname(file)
         name, declared = os.path.basename(folder), None
@@ -196,10 +204,7 @@ class Reading:
         if not can_be("namespace", said) and WORD.fullmatch(name):
             what = f"'{name}' cannot be the namespace of the part's names: expected letters, digits, '_' and '-'"
             problems.add(Place(shown).error(what, hint=f'set another one: [project] namespace = "…" in {shown}'))
-        if problems.errors:
-            return name, None
-        found = modelfiles.discover(declared, Finder(folder, self._models, self._observed), self._texts, problems)
-        return name, Part(name, declared, found, said)
+        return name, None if problems.errors else Part(name, declared, {}, said)
 
     def _taken(self) -> dict[str, str]:
         """How words of the project's own text begin, with one of them: 'acme' of the model 'acme/chat'."""

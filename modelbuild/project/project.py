@@ -23,11 +23,13 @@ class Origin(NamedTuple):
 
     found     model -> Modelfile that was found for it: of the model, and of those that it extends
     files     the Modelfiles of its rows, which decide nothing else
+    parts     the parts of the project in which it is, and those that it extends
     warnings  what was said of it alone
     """
 
     found: Mapping[str, str]
     files: Sequence[str]
+    parts: Sequence[str]
     warnings: Sequence[Error]
 
 

@@ -24,7 +24,7 @@ def read(values: Values, namespace: str | None) -> tuple[PushTo, ...]:
         here = place.at(number)
         table, at = (entry, here.at("to")) if isinstance(entry, dict) else ({"to": entry}, here)
         name = values.checked(table["to"], at, partial(keys.push_name, namespace=namespace))
-        shape = values.checked(table["as"], here.at("as"), keys.PUSHED) if "as" in table else ""
+        shape = values.checked(table["as"], here.at("as"), keys.pushed_shape) if "as" in table else ""
         split = as_text(values.filled(table.get("split", ""), here.at("split")))
         is_size = not split or values.checked(split, here.at("split"), limits.limit) is not None
         if name is None or shape is None or not is_size:

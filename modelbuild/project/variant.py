@@ -28,6 +28,11 @@ class From(NamedTuple):
     part: str = ""
 
 
+def within(text: str, part: str) -> str:
+    """What a FROM asks the project: a name that is looked for in a part first."""
+    return f"{part}\t{text}" if part else text
+
+
 class File(NamedTuple):
     """A file or folder that is named, not yet looked at: its absolute path, the text that named it, and what that starts from."""
 

@@ -11,6 +11,7 @@ from modelbuild.engine import garbage
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.build import Build, BuildOptions, Event, Untrue
 from modelbuild.engine.graph import Graph, Output
+from modelbuild.engine.log import Log, Recorder
 from modelbuild.engine.model_side import ModelSide
 from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import SMALL
@@ -30,6 +31,27 @@ def build(
     session: Session, selection: Selection, options: BuildOptions, report: Callable[[Event], None]
 ) -> list[Error]:
     """Build what was selected and publish it. Returns what went wrong; nothing is lost of what went well."""
+    asked = [f"--{name.replace('_', '-')}" for name in ("force", "keep_going") if getattr(options, name)]
+    recorder = Recorder(selection.targets, asked, report)
+    errors: list[Error] = []
+    interrupted = True
+    try:
+        errors = _build(session, selection, options, recorder)
+        interrupted = False
+    except Error as error:
+        errors, interrupted = [error], False
+        raise
+    finally:
+        record = recorder.record([error.what for error in errors], interrupted=interrupted)
+        if record is not None:
+            with contextlib.suppress(Error):
+                Log(session.store.database, session.file).add(record)
+    return errors
+
+
+def _build(
+    session: Session, selection: Selection, options: BuildOptions, report: Callable[[Event], None]
+) -> list[Error]:
     limit = cache_limit()
     destination: Destination
     if selection.exported is None:

@@ -129,9 +129,9 @@ def _replanned(
         return {mark.removeprefix("step:"): models for mark, models in marks.items()}
 
     try:
-        loaded = loader.load_models(
-            session.file, known.parts.keys(), found, observed=observed, keep=session.kept, given=session.overrides
-        )
+        within = {name for part in known.parts.values() for name in part.parts}
+        wanted = loader.Wanted(known.parts.keys(), found, within, head.parts)
+        loaded = loader.load_models(session.file, wanted, observed=observed, keep=session.kept, given=session.overrides)
         if loaded is None:
             return None
         return replanned(loaded, planned, known, owners, head.root, observed, session.elsewhere(observed, head.models))

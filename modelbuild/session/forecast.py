@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.sources import Limit
-from modelbuild.engine.standing import Due, due, look_up
+from modelbuild.engine.standing import Due, Standing, due, look_up
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
 from modelbuild.words import listed
@@ -52,6 +52,7 @@ class Ahead(NamedTuple):
     graph: Graph
     due: list[Due]
     wrong: dict[str, list[Error]]
+    standing: Standing
 
 
 def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[str] = ()) -> Ahead:
@@ -72,7 +73,8 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
                 against.setdefault(step.name, []).append(wrong[source])
     refused = {label for name in against for label in needed_by[name]}
     part = graph.select(output for output in graph.outputs if output.label not in refused)
-    return Ahead(part, due(look_up(part, session.records, unread), session.records, forced), against)
+    standing = look_up(part, session.records, unread)
+    return Ahead(part, due(standing, session.records, forced), against, standing)
 
 
 class Models(NamedTuple):

@@ -35,6 +35,7 @@ class Head(NamedTuple):
     broken    what is not in the graph, and why
     outside   by label, what of elsewhere a variant is based on
     editable  whether an edit of a Modelfile can be planned alone
+    parts     the file of each part of the project -> its name
     """
 
     root: str
@@ -43,6 +44,7 @@ class Head(NamedTuple):
     broken: Sequence[Broken]
     outside: Mapping[str, Outside]
     editable: bool
+    parts: Mapping[str, str]
 
     def encode(self) -> bytes:
         errors = {error.key: error for each in self.broken for error in each.errors}
@@ -60,15 +62,15 @@ class Head(NamedTuple):
             for each in self.broken
         ]
         warnings, faults = ([error.spelled() for error in some] for some in (self.warnings, errors.values()))
-        return _json([self.root, self.models, warnings, faults, broken, self.outside, self.editable])
+        return _json([self.root, self.models, warnings, faults, broken, self.outside, self.editable, self.parts])
 
     @staticmethod
     def decode(value: bytes) -> Head:
-        root, models, warnings, faults, broken, outside, editable = json.loads(value)
+        root, models, warnings, faults, broken, outside, editable, parts = json.loads(value)
         errors = [*map(Error.recalled, faults)]
         found = [_broken(each, errors) for each in broken]
         based = {label: _outside(each) for label, each in outside.items()}
-        return Head(root, models, [*map(Error.recalled, warnings)], found, based, editable)
+        return Head(root, models, [*map(Error.recalled, warnings)], found, based, editable, parts)
 
 
 class KeptPlan:
@@ -113,7 +115,7 @@ class KeptPlan:
                 based.setdefault(base, []).append(model)
         values |= {WORDS: _json(project.targets.words), LOOKS: _json(others), BASED: _json(based)}
         values[SHARED] = parts.encode_shared(plan.divided.shared)
-        head = Head(project.root, models, warnings, plan.broken, plan.outside, editable)
+        head = Head(project.root, models, warnings, plan.broken, plan.outside, editable, project.targets.parts)
         made = KeptPlan(head, lambda: values)
         made.divided = plan.divided._replace(parts=divided)
         made.words, made.graph, made.remarks = project.targets.words, plan.graph, plan.remarks

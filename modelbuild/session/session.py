@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelbuild import trace
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.kept import Kept
@@ -193,7 +194,8 @@ class Session:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
             if unchanged(plan.looks, self.sources.file_digest):
                 return plan
-        plan = self._make(self._observed)
+        with trace.span("plan", "plan", project=self.file):
+            plan = self._make(self._observed)
         plan.keep("plan:" + self.key, self.kept, self.parts)
         return plan
 
@@ -208,8 +210,7 @@ class Session:
         self._project = project = self._load(observed)
         models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
         made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
-        # What one part declares may decide models of others.
-        plain = self.settings.wanted is None and self.file.endswith(".toml") and not project.targets.parts
+        plain = self.settings.wanted is None and self.file.endswith(".toml")
         editable = plain and not any(each.exports or each.file("output") for each in project.variants)
         return KeptPlan.of(project, made, models, observed.looks(), editable)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelbuild import interrupt
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Error
+from modelbuild.files import reason
 from modelbuild.tensors.tensor import Tensor, TensorTable
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ def digest_all(path: str, head: Head, table: TensorTable, size: int, executor: E
     known = {t.name: replace(t, digest=digests[t.offset, t.length]) for t in table.tensors.values()}
     parts = [head.digest, *(digests[region] for region in regions)]
     return Digested(xxh3(canonical(parts)), TensorTable(table.metadata, known))
+
+
+def of_tensors(path: str, tensors: Iterable[Tensor]) -> dict[tuple[int, int], str]:
+    """The digests of some tensors of a file, by offset and length. Raises Error where the file ends early, or cannot be read."""
+    regions = sorted({(tensor.offset, tensor.length) for tensor in tensors})
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return _hash(path, file.fileno(), regions)
+    except OSError as error:
+        raise Error(f"cannot be read: {reason(error)}", path=path) from None
 
 
 class RunningDigest:

@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from modelbuild import direct
+from modelbuild import direct, trace
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
 from modelbuild.tensors import quants
@@ -256,7 +256,7 @@ class _Pending:
         """Begin a chunk; before that, follow those that have to be finished first."""
         size, copied = _footprint(task), task.copy_from is not None
         while self._chunks and (self._full(copied) or self._held + size > self._memory):
-            self.drain()
+            self.drain("threads" if self._full(copied) else "memory")
         self._held += size
         self._copies += copied
         pool, make = (self._copying, self._reader.copy) if copied else (self._resources.pool, self._reader.chunk)
@@ -267,10 +267,13 @@ class _Pending:
             return self._copies >= _AHEAD
         return len(self._chunks) - self._copies >= self._resources.window
 
-    def drain(self) -> None:
+    def drain(self, room: str = "chunks") -> None:
+        """Follow the first chunk, once it is made; `room` is what is missing for more to begin."""
         task, size, future = self._chunks.popleft()
-        data = future.result()
-        self._follower.follow(task, data)
+        with trace.span(f"wait for {room}", "wait", held=self._held):
+            data = future.result()
+        with trace.span("hash", "hash", bytes=len(data)):
+            self._follower.follow(task, data)
         self._reader.give_back(data)
         self._held -= size
         self._copies -= task.copy_from is not None
@@ -305,7 +308,10 @@ def _run(tasks: Iterable[Chunk], reader: Reader, follower: _Follower, resources:
 
 def _make(make: Callable[[Chunk], Buffer], task: Chunk, reader: Reader) -> Buffer:
     try:
-        return make(task)
+        doing = "copy" if task.copy_from is not None else "compute"
+        size = task.entry.expression.bytes_of(task.elements)
+        with trace.span(task.entry.name, doing, type=task.entry.expression.dtype, bytes=size):
+            return make(task)
     except BaseException as error:
         reader.abort(error)
         raise

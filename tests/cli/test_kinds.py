@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import click
 import pytest
 
 from modelbuild.cli.arguments import common
-from modelbuild.cli.kinds import Age, Count, Ftype, Pair, Size, Target, names, offered, targets
+from modelbuild.cli.kinds import Age, Count, Ftype, Pair, Revision, Size, Target, names, offered, targets
 from tests import checkpoints
 
 
@@ -85,3 +86,17 @@ def test_ages(text: str, seconds: float) -> None:
 def test_what_is_no_age(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected a time such as 30d"):
         Age()(text)
+
+
+def test_branches_and_tags_of_git_are_offered(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["commit", "-qm", "x", "--allow-empty"],
+        ["tag", "v1"],
+        ["branch", "more"],
+    ):
+        subprocess.run([*git, *words], check=True)
+    ctx = context(tmp_path)
+    assert [item.value for item in Revision().shell_complete(ctx, targets(), "")] == ["main", "more", "v1"]
+    assert [item.value for item in Revision().shell_complete(ctx, targets(), "m")] == ["main", "more"]

@@ -129,19 +129,23 @@ def test_json_is_one_versioned_object_a_line_and_the_summary_is_the_last() -> No
     assert streams.err == "error: x.toml:3: bad\n"
 
 
-def test_explained_steps_say_what_changed_with_digests_and_texts_cut() -> None:
+def test_explained_steps_say_what_changed_with_texts_cut() -> None:
     streams = Streams()
-    reasons = [
-        {"field": "parameter 'text'", "before": "You are\na friend. " + "x" * 80, "after": "short"},
-        {"field": "input 'recipe' (chat/convert)", "before": "sha256:" + "a" * 64, "after": "sha256:" + "b" * 64},
-        {"field": "parameter 'digest'", "before": "sha256:" + "a" * 64, "after": "sha256:" + "b" * 64},
+    causes = [
+        {
+            "what": "system",
+            "verb": "changed",
+            "place": "a:1",
+            "before": "You are\na friend. " + "x" * 80,
+            "after": "short",
+        },
+        {"what": "chat/convert", "verb": "changed", "step": "chat/convert"},
     ]
-    streams.build([start(because=reasons)])
+    streams.build([start(because=[], causes=causes)])
     assert streams.err.splitlines() == [
         "chat/model runs because",
-        f"  'text' changed: You are a friend. {'x' * 41}… -> short",
+        f"  system changed: a:1 (You are a friend. {'x' * 41}… -> short)",
         "  the converted weights changed",
-        "  'digest' changed: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb",
     ]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from modelbuild.cli.sentences import Outcome, because, forecasts, nothing_to_do, summed_up, taken
+from modelbuild.cli.sentences import Outcome, because, caused, forecasts, nothing_to_do, summed_up, taken
 from modelbuild.engine.standing import FORCED
 from modelbuild.plan.needs import FileToBe
 from modelbuild.session.forecast import Forecast
+from modelbuild.session.why import NEVER, Cause
 
 NOTHING = {
     "ran": 0,
@@ -48,31 +49,27 @@ def test_nothing_to_do_counts_the_models() -> None:
     assert nothing_to_do(1200, 0.5) == "nothing to do: 1,200 models unchanged (0.50 s)"
 
 
-def test_reasons_of_a_step_are_sentences() -> None:
-    def reason(field: str, before: str = "1", after: str = "2") -> str:
-        return because("a/convert", [{"field": field, "before": before, "after": after}])[1].strip()
-
-    assert reason("step", "never built", "new") == "it was never built"
-    assert reason("artifact", "built", FORCED) == "--force asks for it"
-    assert reason("artifact", "built", "no longer in the cache") == "its result is no longer in the cache"
-    assert reason("weights", "unknown", "not read yet") == "the weights have not been read yet"
-    assert reason("version") == "this version of modelbuild makes it differently (1 -> 2)"
-    assert reason("parameter 'ftype'", "q8_0", "q4_K_M") == "'ftype' changed: q8_0 -> q4_K_M"
-    assert reason("parameter 'pure'", "(none)", "true") == "'pure' is new: true"
-    assert reason("parameter 'pure'", "true", "(none)") == "'pure' was removed"
-    assert reason("input '2' (chat/system)") == "the system text changed"
-    assert reason("input '2' (chat:small/license-2)", after="to be made") == "the license may change"
-    assert reason("input '2' (chat/params)", "(none)") == "the parameters are new"
-    assert reason("input '2' (chat/messages)", after="(none)") == "the messages were removed"
-    assert reason("input 'x' (some/step)") == "some/step changed"
-    assert reason("input 'config.json' (/w/config.json)") == "/w/config.json changed"
-    assert reason("input 'README.md' (/w/README.md)", "absent") == "/w/README.md is new"
-    assert reason("input 'README.md' (/w/(a) b/README.md)", after="absent") == "/w/(a) b/README.md was removed"
+def test_causes_are_sentences() -> None:
+    assert caused(NEVER) == "it was never built"
+    assert caused(Cause(FORCED, "")) == "--force asks for it"
+    assert caused(Cause("the weights", "have not been read yet")) == "the weights have not been read yet"
+    assert (
+        caused(Cause("quantize", "changed", "m.toml:3:1", "q8_0", "q4_K_M"))
+        == "quantize changed: m.toml:3:1 (q8_0 -> q4_K_M)"
+    )
+    assert caused(Cause("renderer", "is new", "", "", "x")) == "renderer is new (x)"
+    assert caused(Cause("system", "was removed", "Modelfile")) == "system was removed: Modelfile"
+    assert caused(Cause("chat/system", "changed", step="chat/system")) == "the system text changed"
+    assert caused(Cause("a", "may change", step="chat:small/license-2")) == "the license may change"
+    assert caused(Cause("a", "is new", step="chat/params")) == "the parameters are new"
+    assert caused(Cause("a", "was removed", step="chat/messages")) == "the messages were removed"
+    assert caused(Cause("a", "changed", step="some/step")) == "some/step changed"
+    assert caused(Cause("/w/(a) b/README.md", "is new", "/w/(a) b/README.md")) == "/w/(a) b/README.md is new"
+    assert caused(Cause("/w/x", "changed", "/w/x", after="1 of 2 tensors: a")) == "/w/x changed (1 of 2 tensors: a)"
 
 
-def test_a_reason_that_comes_twice_is_said_once() -> None:
-    inputs = [{"field": f"input '{role}' (a/model)", "before": "none", "after": "to be made"} for role in "ab"]
-    assert because("a/manifest", inputs, "may run") == ["a/manifest may run because", "  it was never built"]
+def test_a_cause_that_comes_twice_is_said_once() -> None:
+    assert because("a/manifest", [NEVER, NEVER], "may run") == ["a/manifest may run because", "  it was never built"]
 
 
 def test_names_that_another_project_wrote_are_one_warning_a_project() -> None:

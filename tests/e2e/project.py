@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import synthetic
+from tests import events
 from tests.e2e import warm
 
 TINY = {"layers": 2, "hidden": 256, "intermediate": 256, "vocabulary": 300}
@@ -48,6 +49,7 @@ class Project:
         self.errors = done.err
         assert "Traceback" not in done.err, done.err
         assert code is None or done.code == code, done
+        events.check_lines(done.out)
         return done.out
 
     def build(self, *words: str, code: int | None = 0, **places: Path) -> dict[str, str]:

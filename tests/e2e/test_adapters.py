@@ -254,3 +254,19 @@ def test_a_base_with_another_name_is_a_warning(project: Project) -> None:
         "two/adapter_config.json: the adapter was trained on 'acme/Other-1B', and the model is 'Tiny 1B'"
         in project.errors
     )
+
+
+def test_what_changes_an_adapter_is_explained(project: Project) -> None:
+    project.run()
+    edits = {
+        'mode = "merge" }': (
+            'mode = "merge", scale = 0.5 }',
+            "adapter scale changed: ModelBuild.toml:6:1 (1.0 -> 0.5)",
+        ),
+        ', { path = "mlx", scale = 0.5 }]': ("]", "adapter was removed: ModelBuild.toml"),
+        '"merge" }]': ('"merge" }, { path = "mlx", mode = "merge" }]', "adapter is new: ModelBuild.toml:6:1"),
+    }
+    for old, (new, cause) in edits.items():
+        assert old in TOML
+        project.write("ModelBuild.toml", TOML.replace(old, new))
+        assert f"  {cause}\n" in project.run("explain"), new

@@ -102,6 +102,7 @@ def plain(text: str, project: Project) -> str:
     """Without what differs from run to run: times, digests, the folder, the order of what ran at once."""
     text = text.replace(str(project.folder), "<project>")
     text = re.sub(r"\d+\.\d\d s\b", "# s", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>", text)
     text = re.sub(r'"seconds": [0-9.]+', '"seconds": #', text)
     text = re.sub(r"sha256:[0-9a-f]{64}", "sha256:<digest>", text)
     text = re.sub(r"sha256-[0-9a-f]{64}", "sha256-<digest>", text)
@@ -462,6 +463,8 @@ def test_the_schema_is_printed(built: Project) -> None:
     schema = json.loads(out)
     assert schema["title"] == "ModelBuild.toml"
     assert "model" in schema["properties"]
+    code, out, err = run(built, "schema", "--events")
+    assert (code, err) == (0, "") and json.loads(out)["title"] == "An event of modelbuild"
 
 
 def test_check_shows_every_problem_and_reads_no_weights(tmp_path: Path) -> None:

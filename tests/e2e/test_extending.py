@@ -106,7 +106,7 @@ def test_a_new_version_of_the_package_converts_again(project: Project, installed
     assert "a/convert" in project.ran()
     assert project.ran() == []
     installed.install("0.2")
-    assert "'plugin' changed: modelbuild-starling 0.1 -> modelbuild-starling 0.2" in project.run("explain")
+    assert "plugin changed (modelbuild-starling 0.1 -> modelbuild-starling 0.2)" in project.run("explain")
     assert project.ran() == ["a/convert"]
     installed.install()
     assert project.ran() == []

@@ -112,7 +112,7 @@ def test_part_of_the_folder_lies_on_another_disk(project: Project, disk: Path, p
 
 def test_a_disk_that_is_full_is_said_without_a_name_of_ours(project: Project) -> None:
     """A limit of file sizes stands for any fault of the system on a temporary file."""
-    command = ["bash", "-c", 'ulimit -f 100; trap "" XFSZ; exec "$@"', "bash", *project.command()]
+    command = ["bash", "-c", 'ulimit -f 150; trap "" XFSZ; exec "$@"', "bash", *project.command()]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "file too large" in done.stderr

@@ -65,7 +65,7 @@ def test_a_new_database_appears_whole(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "replace", replace)
     made = Database(str(tmp_path))
-    assert seen == [(False, 17, database.SCHEMA)]
+    assert seen == [(False, 19, database.SCHEMA)]
     assert made.rows("pragma journal_mode") == [("wal",)]
     made.close()
 

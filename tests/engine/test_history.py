@@ -21,6 +21,23 @@ def test_the_last_action_of_each_project_is_known(tmp_path: Path) -> None:
     assert (found := one.last("step")) is not None and found.version == 2
 
 
+def test_what_a_step_was_before_its_last_change_is_kept(tmp_path: Path) -> None:
+    history = History(Database(str(tmp_path)), "p")
+    first, second, third = (Action("join", version, "{}", ()) for version in (1, 2, 3))
+    history.remember({"a": first, "b": first})
+    assert history.earlier(["a", "b"]) == {}, "a first build says nothing"
+    history.remember({"a": second, "b": first, "new": third})
+    found = history.earlier(["a", "b", "new"])
+    assert sorted(found) == ["a", "new"]
+    assert found["a"].action is not None and found["a"].action.digest == first.digest
+    assert found["new"].action is None and found["new"].at == found["a"].at
+    history.remember({"a": second})
+    assert history.earlier(["a"])["a"] == found["a"] or history.earlier(["a"])["a"].at == found["a"].at
+    assert {step: action.version for step, action in history.all(["a", "b", "new", "none"]).items()} == {
+        "a": 2, "b": 1, "new": 3,
+    }  # fmt: skip
+
+
 def test_a_damaged_action_is_none(tmp_path: Path) -> None:
     database = Database(str(tmp_path))
     database.change(("insert into last values ('p', 's', 'd', '[1')", [()]))

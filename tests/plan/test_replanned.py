@@ -51,7 +51,9 @@ def again(root: Path, before: Plan, *edited: str) -> dict[str, Part]:
         own = [(digest, model) for model, part in known.parts.items() for digest in part.steps]
         return {digest: [model for each, model in own if each == digest] for digest in digests}
 
-    loaded = loader.load_models(file, [*known.parts], found, observed=observed, keep=Kept(), given=Overrides())
+    loaded = loader.load_models(
+        file, loader.Wanted([*known.parts], found), observed=observed, keep=Kept(), given=Overrides()
+    )
     assert loaded is not None
     return replanned(loaded, edited, known, owners, str(root), observed, Elsewhere([str(root / "models")]))
 

@@ -62,6 +62,12 @@ def parameters() -> list[click.Parameter]:
         click.Option(["-n", "--dry-run"], is_flag=True, help="Print what would run; run nothing."),
         click.Option(["--force"], is_flag=True, help="Run every step, even if it is cached."),
         click.Option(["--explain"], is_flag=True, help="Say why each step runs."),
+        click.Option(
+            ["--profile"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write a trace of the build to FILE, for Perfetto or chrome://tracing.",
+        ),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
         click.Option(
             ["--ollama"],
@@ -83,6 +89,7 @@ class Request(NamedTuple):
     watch: bool = False
     output: str | None = None
     ollama: str | None = None
+    profile: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
@@ -94,6 +101,8 @@ class Request(NamedTuple):
 
 def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
+    if asked.profile is not None:
+        return _profiled(call, asked)
     if asked.ollama is not None:
         return _send(call, asked)
     if asked.watch:
@@ -131,6 +140,22 @@ class Rebuild:
     def build(self, call: Invocation, selection: Selection) -> None:
         _warn(call, selection)
         built(call, selection, self._asked.options())
+
+
+def _profiled(call: Invocation, asked: Request) -> int:
+    """Build, and write down what each thread did when; also of a build that failed or was interrupted."""
+    from modelbuild import trace
+    from modelbuild.cli.written import checked, write
+
+    if asked.watch:
+        raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
+    file = checked(started_in(call.settings.folder, str(asked.profile)), "--profile", "profile.json")
+    with trace.recording() as found:
+        try:
+            return run(call, **asked._replace(profile=None)._asdict())
+        finally:
+            write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
+            call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
 
 
 def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
@@ -328,12 +353,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
+    explained = _explained(call, selection) if options.explain else lambda event: event
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(event)
+            progress(explained(event))
 
         for event in broken_events(selection.broken):
             progress(event)
@@ -360,6 +386,22 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         report.note(naming.untagged_note(untagged))
     end(call, selection, published)
     return GOOD
+
+
+def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Event]:
+    """Put what the reasons of a step come to, in the words of the project, into the events that have them."""
+    from modelbuild.session.why import Why
+
+    graph = call.session.graph.select(selection.outputs)
+    why = Why(call.session, graph, reasons := {})
+
+    def explained(event: Event) -> Event:
+        if "because" not in event:
+            return event
+        reasons[event["step"]] = event["because"]
+        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
+
+    return explained
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:

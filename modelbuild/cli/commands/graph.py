@@ -2,7 +2,7 @@
 
 In text, each model comes before its bases: 'chat -> narrator -> ./weights'. --steps prints the steps, each above those
 it needs. dot is for Graphviz, mermaid for Markdown pages, json for programs. json has all steps, and also the files that
-a step looks for and that do not exist.
+a step looks for and that do not exist. --html writes a page to explore: states, sizes, times, and what a file reaches.
 """
 
 from __future__ import annotations
@@ -38,12 +38,26 @@ def parameters() -> list[click.Parameter]:
         targets(),
         click.Option(["--format", "form"], type=click.Choice(FORMATS), help="How to print it; default: text."),
         click.Option(["--steps", "of_steps"], is_flag=True, help="Print steps and files, not only models."),
+        click.Option(
+            ["--html"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Write a page to explore, one file that needs no network.",
+        ),
     ]
 
 
-def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, of_steps: bool = False) -> int:
+def run(
+    call: Invocation,
+    targets: Sequence[str] = (),
+    form: str | None = None,
+    of_steps: bool = False,
+    html: str | None = None,
+) -> int:
     from modelbuild.session.lineage import Lineage
 
+    if html is not None:
+        return _write_page(call, targets, html)
     session, width = call.session, call.report.width
     selection = session.select(targets)
     graph, broken = session.graph.select(selection.outputs), selection.broken
@@ -61,6 +75,19 @@ def run(call: Invocation, targets: Sequence[str] = (), form: str | None = None, 
         )
         nodes += [Node("broken", each.label, f"{_names(each)}\n{_why(each)}") for each in broken]
         call.report.result("\n".join((_dot if form == "dot" else _mermaid)(nodes)))
+    return GOOD
+
+
+def _write_page(call: Invocation, targets: Sequence[str], html: str) -> int:
+    from modelbuild.cli.pages.graph import page
+    from modelbuild.cli.written import checked, write
+    from modelbuild.session.explored import explore
+
+    file = checked(os.path.join(call.settings.folder, html), "--html", "graph.html")
+    session = call.session
+    selection = session.select(targets) if targets else session.everything()
+    write(file, page(explore(session, selection).data()), "--html")
+    call.report.note(f"wrote {html}")
     return GOOD
 
 

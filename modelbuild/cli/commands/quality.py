@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.tables import Column, indented, inner, table
+from modelbuild.cli.written import checked, write
 from modelbuild.errors import Error, Errors
-from modelbuild.files import reason
 from modelbuild.machine import cores
 from modelbuild.words import plural, size
 
@@ -50,7 +50,7 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, html: str | None = None) -> int:
     session, report = call.session, call.report
-    file = _page_file(os.path.join(call.settings.folder, html)) if html is not None else None
+    file = checked(os.path.join(call.settings.folder, html), "--html", "quality.html") if html is not None else None
     selection = session.select(targets) if targets else session.everything()
     from modelbuild.project.broken import told
     from modelbuild.session import quality
@@ -69,7 +69,9 @@ def run(call: Invocation, targets: Sequence[str] = (), jobs: int | None = None, 
     elif data:
         report.result(_text(data, every=report.verbose, width=report.width))
     if file is not None:
-        _write(file, data)
+        from modelbuild.cli.pages.quality import page
+
+        write(file, page(data), "--html")
         report.note(f"wrote {html}")
     report.errors(told(selection.broken), told=True)
     return FAILED if selection.broken else GOOD
@@ -129,31 +131,3 @@ def _figures(values: Mapping[str, Any]) -> list[str]:
     from modelbuild.tensors.quality import shown
 
     return [shown(values, measure) for measure in _HEAD]
-
-
-def _page_file(path: str) -> str:
-    """Where a page is to be written. Raises Error, before anything is computed, where it cannot be."""
-    from modelbuild import misspelled
-
-    file = os.path.realpath(path)
-    folder = os.path.dirname(file)
-    if not os.path.isdir(folder):
-        raise Error("no such folder", path=folder, hint=misspelled.hint(folder, os.getcwd(), misspelled.FOLDER))
-    if os.path.exists(file) and not os.path.isfile(file):
-        raise Error("expected a file to write", path=path, hint="name a file with --html, such as quality.html")
-    return file
-
-
-def _write(file: str, data: Sequence[Mapping[str, Any]]) -> None:
-    from modelbuild.cli.pages.quality import page
-
-    temporary = f"{file}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as made:
-            made.write(page(data))
-        os.replace(temporary, file)
-    except OSError as error:
-        raise Error(f"cannot be written: {reason(error)}", path=file, hint="name another file with --html") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)

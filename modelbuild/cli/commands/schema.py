@@ -1,4 +1,7 @@
-"""Print the JSON Schema of ModelBuild.toml, for editors."""
+"""Print the JSON Schema of ModelBuild.toml, for editors.
+
+--events prints that of the events of `--json`, for programs that read them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,17 @@ if TYPE_CHECKING:
 
 
 def parameters() -> list[click.Parameter]:
-    return []
+    import click
+
+    return [click.Option(["--events"], is_flag=True, help="Print the schema of the events of --json.")]
 
 
-def run(call: Invocation) -> int:
+def run(call: Invocation, events: bool = False) -> int:
+    if events:
+        from modelbuild.cli import events as told
+
+        call.report.data(told.json_schema())
+        return GOOD
     from modelbuild.project.schema import json_schema
 
     call.report.data(json_schema())

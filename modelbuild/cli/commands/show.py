@@ -3,7 +3,8 @@
 Prints its names, its values and its layers. Each value comes with the file and line that set it; 'inherited' names the
 model that it comes from. Digests and sizes are those of the model as it is built now. --modelfile prints one Modelfile
 instead, without bases, matrix and variables. A project of one model needs no TARGET. A TARGET may also be any model in
-the models folder, as for `ollama show`.
+the models folder, as for `ollama show`. --all shows every variant of the project, or of TARGET: with --json the project
+as it is resolved.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.one_target import one
 from modelbuild.cli.tables import laid_out
 from modelbuild.engine.graph import Output, Source
+from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
 from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, listed, plural, size
@@ -25,6 +27,7 @@ from modelbuild.words import cut, listed, plural, size
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.engine.standing import Standing
     from modelbuild.plan.planned import PlannedLayer
     from modelbuild.session.applied import Applied
     from modelbuild.session.provenance import Value
@@ -42,10 +45,13 @@ def parameters() -> list[click.Parameter]:
     return [
         click.Argument(["target"], type=Target(), metavar="[TARGET]", required=False),
         click.Option(["--modelfile", "as_modelfile"], is_flag=True, help="Print everything as one Modelfile."),
+        click.Option(["--all", "every"], is_flag=True, help="Show every variant of the project, or of TARGET."),
     ]
 
 
-def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int:
+def run(call: Invocation, target: str | None, as_modelfile: bool = False, every: bool = False) -> int:
+    if every:
+        return _all(call, target, as_modelfile)
     if (installed := one_installed.meant(call, target)) is not None:
         return one_installed.show(call, *installed, as_modelfile=as_modelfile)
     session, report = call.session, call.report
@@ -61,10 +67,42 @@ def run(call: Invocation, target: str | None, as_modelfile: bool = False) -> int
     return GOOD
 
 
+def _all(call: Invocation, target: str | None, as_modelfile: bool) -> int:
+    """Show every variant that a target means; with --json as one object, with what is broken."""
+    from modelbuild.project.broken import told
+
+    session, report = call.session, call.report
+    if as_modelfile:
+        raise Error("--all and --modelfile cannot be used together", hint="leave one of them out")
+    selection = session.select([target]) if target else session.everything()
+    standing = session.standing(session.graph.select(selection.outputs))
+    shown = [_Shown(session, output, standing) for output in selection.outputs]
+    if not report.as_json:
+        report.result("\n\n".join(each.text(report.width) for each in shown) or selection.empty().what)
+        report.errors(told(selection.broken))
+        return GOOD
+    broken = [
+        {"label": each.label, "model": each.model or None, "error": "\n\n".join(map(str, each.errors))}
+        for each in selection.broken
+    ]
+    words = session.words()
+    report.data(
+        {
+            "project": session.file,
+            "models": session.models.root,
+            "targets": {word: sorted(labels) for word, labels in words.labels.items()},
+            "variants": [each.data() for each in shown],
+            "broken": broken,
+        }
+    )
+    report.errors(told(selection.broken), told=True)
+    return GOOD
+
+
 class _Shown:
     """Everything that is shown of a variant, gathered once for all forms."""
 
-    def __init__(self, session: Session, output: Output) -> None:
+    def __init__(self, session: Session, output: Output, standing: Standing | None = None) -> None:
         from modelbuild.session import state, variants
         from modelbuild.session.provenance import Provenance
 
@@ -72,7 +110,7 @@ class _Shown:
         self._library = session.models.library
         self.provenance = Provenance(session, output)
         self.served = session.models.library.served(output.names[0])
-        standing = session.standing(session.graph.select([output]))
+        standing = standing or session.standing(session.graph.select([output]))
         self.made = standing.results
         self.state = state.state(session, output, standing)
         # What stands in the models folder says nothing of what a build would change.

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def parameters() -> list[click.Parameter]:
     import click
 
-    given = [parameter for parameter in build.parameters() if parameter.name not in ("dry_run", "watch", "ollama")]
+    given = [
+        parameter for parameter in build.parameters() if parameter.name not in ("dry_run", "watch", "ollama", "profile")
+    ]
     return [*given, click.Option(["--poll"], is_flag=True, help="Poll files; for disks that report no changes.")]
 
 

@@ -1,0 +1,189 @@
+"""The variants whose result may differ between two plans of a project: as it is, and as it was at a revision. Nothing is built."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from modelbuild.engine.action import ABSENT, Action
+from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.standing import Reason, reasons
+from modelbuild.errors import Error, Errors
+from modelbuild.files import signature
+from modelbuild.ollama.name import displayed
+from modelbuild.session.forecast import Forecast, of_output
+from modelbuild.session.revision import SMALL, Revision
+from modelbuild.session.session import Selection, Session
+from modelbuild.session.why import Cause, Why
+
+Change = Literal["changed", "added", "removed", "broken", "fixed"]
+
+
+class Side(NamedTuple):
+    """What the model of a variant is, before or after: bytes of its file, and how many of its tensors have which type."""
+
+    bytes: int | None
+    types: Mapping[str, int]
+
+    def data(self) -> dict[str, Any]:
+        return {"model_bytes": self.bytes, "types": dict(self.types)}
+
+
+class Affected(NamedTuple):
+    """A variant that may come out otherwise. `error` says why it is broken, now or before."""
+
+    label: str
+    change: Change
+    names: Sequence[str]
+    before: Side | None = None
+    after: Side | None = None
+    causes: Sequence[Cause] = ()
+    error: str = ""
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "change": self.change,
+            "names": list(self.names),
+            "before": self.before.data() if self.before else None,
+            "after": self.after.data() if self.after else None,
+            "causes": [cause.data() for cause in self.causes],
+            "error": self.error or None,
+        }
+
+
+class Found(NamedTuple):
+    """The variants that may differ, and how many do not."""
+
+    variants: Sequence[Affected]
+    unchanged: int
+
+
+def open_before(session: Session, revision: Revision) -> Session | None:
+    """The project as it was; None where there was none. Raises Error."""
+    file = revision.path(session.file)
+    if not os.path.lexists(file):
+        return None
+    settings = session.settings._replace(folder=revision.folder, file=file, cache=session.store.root)
+    if session.settings.models:
+        settings = settings._replace(models=session.models.root)
+    before = Session(settings)
+    try:
+        before.words()
+    except (Error, Errors) as fault:
+        before.close()
+        first = fault.errors[0]
+        place = f"{first.place.removeprefix(revision.folder + os.sep)}: " if first.place else ""
+        what = f"the project cannot be read as it was at {revision.name}: {place}{first.what}"
+        raise Error(what, hint="name another revision with --since") from None
+    return before
+
+
+def affected(session: Session, selection: Selection, before: Session | None, changed: frozenset[str]) -> Found:
+    """Compare the variants of a selection with those of a plan before; without targets also tell which are gone.
+
+    changed  the files of the plan before that are not what they were then
+    """
+    now = _Plan(session, frozenset())
+    then = _Plan(before, changed) if before is not None else None
+    outputs = {output.label: output for output in selection.outputs}
+    old = then.outputs if then else {}
+    reasoned = _reasons(then, now)
+    why = Why(session, now.graph, reasoned, {name: bool(then and name in then.actions) for name in reasoned})
+    found: list[Affected] = []
+    for label, output in outputs.items():
+        if label not in old or then is None:
+            was_broken = then is not None and label in then.broken
+            found.append(Affected(label, "fixed" if was_broken else "added", _names(output), after=None))
+        elif now.actions[output.manifest].digest != then.actions[old[label].manifest].digest:
+            found.append(Affected(label, "changed", _names(output), causes=why.roots(output)))
+        elif output.names != old[label].names:
+            cause = Cause("names", "changed", "", ", ".join(_names(old[label])), ", ".join(_names(output)))
+            found.append(Affected(label, "changed", _names(output), causes=[cause]))
+    for each in selection.broken:
+        if each.model and each.label not in (then.broken if then else {}):
+            names = [name.display() for name in each.names or ()]
+            found.append(Affected(each.label, "broken", names, error="; ".join(error.what for error in each.errors)))
+    unchanged = len(outputs) - sum(each.label in outputs for each in found)
+    if not selection.targets:
+        kept = {*outputs, *(each.label for each in selection.broken)}
+        found += [Affected(label, "removed", _names(output)) for label, output in old.items() if label not in kept]
+    after = _sides(session, [outputs[each.label] for each in found if each.label in outputs])
+    earlier = _sides(before, [old[each.label] for each in found if each.label in old]) if before else {}
+    return Found(
+        [each._replace(before=earlier.get(each.label), after=after.get(each.label)) for each in found], unchanged
+    )
+
+
+class _Plan:
+    """A graph whose steps are actions as far as they can be told without running: an input that is made is the action that makes it."""
+
+    def __init__(self, session: Session, changed: frozenset[str]) -> None:
+        self.graph: Graph = session.graph
+        self.outputs: dict[str, Output] = {output.label: output for output in self.graph.outputs}
+        self.broken = {each.label for each in session.broken}
+        self.actions: dict[str, Action] = {}
+        self._session = session
+        self._changed = changed
+        self._digests: dict[Source, str] = {}
+        for step in self.graph.steps.values():
+            inputs = tuple(
+                (role, self.actions[ref].digest if isinstance(ref, str) else self._digest(ref))
+                for role, ref in step.inputs
+            )
+            self.actions[step.name] = Action(step.kind, step.version, step.parameters, inputs)
+
+    def _digest(self, source: Source) -> str:
+        if source not in self._digests:
+            self._digests[source] = self._look(source)
+        return self._digests[source]
+
+    def _look(self, source: Source) -> str:
+        """What stands for the digest of a source. Of a large file its place and its stat: both plans see the same file."""
+        real = os.path.realpath(source.path)
+        try:
+            info = os.stat(real)
+        except OSError:
+            return source.known or ABSENT
+        if source.path in self._changed:
+            return f"as before {real}"
+        if info.st_size > SMALL:
+            return f"{real} {signature(info)}"
+        try:
+            return self._session.sources.digest(source)
+        except Error as error:
+            return str(error)
+
+
+def _reasons(then: _Plan | None, now: _Plan) -> dict[str, list[Reason]]:
+    """By name, how the steps of now differ from those before."""
+    found = {}
+    before = then.actions if then else {}
+    for name, action in now.actions.items():
+        old = before.get(name)
+        if old is None or old.digest != action.digest:
+            found[name] = reasons(now.graph.steps[name], old, action)
+    return found
+
+
+def _names(output: Output) -> list[str]:
+    return [displayed(name) for name in output.names]
+
+
+def _sides(session: Session, outputs: Sequence[Output]) -> dict[str, Side]:
+    """By label, what the models of outputs are, from the heads of their files."""
+    from modelbuild.plan import preflight
+
+    graph = session.graph.select(outputs)
+    files = preflight.look(graph).files
+    found = {}
+    for output in outputs:
+        try:
+            forecast: Forecast = of_output(graph, output, files)
+        except OSError:
+            continue
+        types = Counter(forecast.file.types if forecast.file else ())
+        found[output.label] = Side(forecast.size, dict(types.most_common()))
+    return found

@@ -1,0 +1,65 @@
+"""How all of a project stands: what is built, what a build would change, what is broken, and what waits for a download."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from modelbuild.engine.graph import Output
+from modelbuild.engine.log import Log, Record
+from modelbuild.engine.standing import due
+from modelbuild.project.broken import Broken
+from modelbuild.session import state
+from modelbuild.session.session import Session
+
+
+class Overview(NamedTuple):
+    """The variants by how they stand.
+
+    steps       that a build would run for those that are not built
+    stale       names in the models folder, and files, that are no longer declared
+    last        the last build that did something
+    """
+
+    built: list[Output]
+    changed: list[Output]
+    missing: list[Output]
+    awaited: list[Broken]
+    broken: list[Broken]
+    steps: int
+    stale: tuple[list[str], list[str]]
+    last: Record | None
+
+    def data(self) -> dict[str, Any]:
+        from modelbuild.ollama.name import displayed
+
+        return {
+            "built": [output.label for output in self.built],
+            "changed": [output.label for output in self.changed],
+            "not_built": [output.label for output in self.missing],
+            "not_pulled": [each.label for each in self.awaited],
+            "broken": [{"label": each.label, "error": "\n\n".join(map(str, each.errors))} for each in self.broken],
+            "steps": self.steps,
+            "stale": {"names": [*map(displayed, self.stale[0])], "files": self.stale[1]},
+            "last_build": self.last,
+        }
+
+
+def look(session: Session) -> Overview:
+    """See how everything stands. No weights are read. Raises Error."""
+    from modelbuild.session import exports
+
+    selection = session.everything()
+    graph = session.graph.select(selection.outputs)
+    standing = session.standing(graph)
+    found: dict[str, list[Output]] = {"yes": [], "changed": [], "no": []}
+    for output in selection.outputs:
+        found[state.state(session, output, standing)].append(output)
+    # The broken variants of a group or a model that cannot be told are faults too.
+    awaited = [each for each in selection.broken if each.wanted is not None]
+    broken = [each for each in selection.broken if each.wanted is None]
+    rest = [*found["changed"], *found["no"]]
+    part = standing._replace(graph=graph.select(rest)) if rest else None
+    steps = len(due(part, session.records)) if part is not None else 0
+    stale = session.stale(), exports.stale_files(session)
+    last = next(iter(Log(session.store.database, session.file).last(1)), None)
+    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, steps, stale, last)

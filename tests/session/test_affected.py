@@ -1,0 +1,114 @@
+"""Variants that may differ between two plans; tests/e2e/test_affected.py has the whole table of edits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelbuild.errors import Error
+from modelbuild.session import affected, revision
+from modelbuild.session.affected import Found
+from modelbuild.session.session import Session
+from tests.e2e.project import Project
+from tests.session.conftest import Open
+from tests.session.test_revision import git
+
+
+@pytest.fixture
+def repo(project: Project) -> Project:
+    project.write(".gitignore", "/cache\n/models\n")
+    git(project.folder, "init", "-q")
+    git(project.folder, "add", "-A")
+    git(project.folder, "commit", "-qm", "one")
+    return project
+
+
+def since(session: Session, *targets: str, name: str = "HEAD") -> Found:
+    selection = session.select(targets) if targets else session.everything()
+    with revision.of(name, session.file, session.store) as before:
+        earlier = affected.open_before(session, before)
+        try:
+            return affected.affected(session, selection, earlier, before.changed)
+        finally:
+            if earlier is not None:
+                earlier.close()
+
+
+def changes(found: Found) -> dict[str, str]:
+    return {each.label: each.change for each in found.variants}
+
+
+def rewrite(project: Project, old: str, new: str) -> None:
+    path = project.folder / "ModelBuild.toml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_nothing_differs_from_itself(repo: Project, start: Open) -> None:
+    found = since(start())
+    assert found.variants == [] and found.unchanged == 2
+
+
+def test_sizes_and_types_are_those_of_both_sides(repo: Project, start: Open) -> None:
+    rewrite(repo, "q8_0", "q4_0")
+    found = since(start())
+    assert changes(found) == {"base": "changed", "chat": "changed"}
+    base = found.variants[0]
+    assert base.before is not None and base.after is not None
+    assert base.before.types == {"q8_0": 16, "f32": 5} and set(base.after.types) == {"q4_0", "q6_k", "f32"}
+    assert (base.before.bytes or 0) > (base.after.bytes or 0) > 0
+    assert [(cause.what, cause.before, cause.after) for cause in base.causes] == [("quantize", "q8_0", "q4_0")]
+
+
+def test_added_removed_broken_and_fixed_variants_are_told(repo: Project, start: Open) -> None:
+    rewrite(
+        repo,
+        "[model.chat]",
+        '[model.bad]\nfrom = "./nothing"\n[model.more]\nfrom = "base"\nsystem = "x"\n[model.other]',
+    )
+    found = since(start())
+    assert changes(found) == {"other": "added", "more": "added", "bad": "broken", "chat": "removed"}
+    assert found.unchanged == 1
+    assert "nothing" in next(each.error for each in found.variants if each.label == "bad")
+    git(repo.folder, "commit", "-qam", "two")
+    rewrite(repo, "./nothing", "base")
+    assert changes(since(start())) == {"bad": "fixed"}
+
+
+def test_targets_are_all_that_is_compared(repo: Project, start: Open) -> None:
+    rewrite(repo, "Hello.", "Bye.")
+    assert changes(since(start(), "base")) == {}
+    assert changes(since(start(), "chat")) == {"chat": "changed"}
+
+
+def test_weights_that_git_has_are_compared(repo: Project, start: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (revision, affected):
+        monkeypatch.setattr(module, "SMALL", 1 << 16)
+    assert changes(since(start())) == {}
+    weights = repo.folder / "weights/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    found = since(start())
+    assert changes(found) == {"base": "changed", "chat": "changed"}
+    assert [cause.what for cause in found.variants[0].causes] == [str(weights)]
+
+
+def test_a_project_that_was_not_there_is_added_whole(repo: Project, start: Open) -> None:
+    repo.write("sub/ModelBuild.toml", '[model.new]\nfrom = "../weights"\n')
+    session = start(folder=str(repo.folder / "sub"))
+    assert changes(since(session)) == {"new": "added"}
+
+
+def test_a_project_that_could_not_be_read_is_an_error(repo: Project, start: Open) -> None:
+    whole = Path(repo.folder / "ModelBuild.toml").read_text()
+    repo.write("ModelBuild.toml", "[model")
+    git(repo.folder, "commit", "-qam", "bad")
+    repo.write("ModelBuild.toml", whole)
+    with pytest.raises(Error, match=r"cannot be read as it was at HEAD: ModelBuild.toml:1"):
+        since(start())
+
+
+def test_the_store_keeps_no_trace_of_the_other_tree(repo: Project, start: Open) -> None:
+    since(start())
+    assert list((repo.cache / "revisions").iterdir()) == []
