@@ -1,11 +1,12 @@
-"""Files and folders brought to the disk, many at once: the system writes them together, and the disk is waited for as for one."""
+"""Small files are written, and many files and folders brought to the disk at once: the disk is waited for as for a few."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from modelbuild import interrupt, ownership
 from modelbuild.files import sync_folder
@@ -57,9 +58,20 @@ def sync_folders(paths: Collection[str]) -> None:
 
 
 def _each(call: Callable[[str], None], paths: Collection[str]) -> None:
-    threads = ThreadPoolExecutor(min(THREADS, len(paths) or 1), thread_name_prefix="sync")
+    """Call with each path in a few threads, each of which takes the next path that is left."""
+    left = deque(paths)
+
+    def some() -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                call(left.popleft())
+
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sync")
     try:
-        for _ in threads.map(call, paths):
-            interrupt.check()
+        for done in [threads.submit(some) for _ in range(min(THREADS, len(paths)))]:
+            while not wait([done], timeout=0.1).done:
+                interrupt.check()
+            done.result()
     finally:
+        left.clear()
         threads.shutdown(wait=True, cancel_futures=True)
