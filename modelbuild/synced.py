@@ -6,12 +6,11 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor, wait
 
 from modelbuild import interrupt, ownership
 from modelbuild.files import sync_folder
 
-THREADS = 16
+THREADS = 8
 
 
 def write_new(path: str, data: bytes) -> None:
@@ -59,6 +58,8 @@ def sync_folders(paths: Collection[str]) -> None:
 
 def _each(call: Callable[[str], None], paths: Collection[str]) -> None:
     """Call with each path in a few threads, each of which takes the next path that is left."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
     left = deque(paths)
 
     def some() -> None:
