@@ -343,6 +343,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.project.broken import told
     from modelbuild.session import naming
     from modelbuild.session.building import build
+    from modelbuild.session.why import explained
 
     session, report = call.session, call.report
     if selection.exported is None:
@@ -353,13 +354,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    explained = _explained(call, selection) if options.explain else lambda event: event
+    told_why = explained(session, session.graph.select(selection.outputs)) if options.explain else lambda event: event
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(explained(event))
+            progress(told_why(event))
 
         for event in broken_events(selection.broken):
             progress(event)
@@ -386,22 +387,6 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         report.note(naming.untagged_note(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Event]:
-    """Put what the reasons of a step come to, in the words of the project, into the events that have them."""
-    from modelbuild.session.why import Why
-
-    graph = call.session.graph.select(selection.outputs)
-    why = Why(call.session, graph, reasons := {})
-
-    def explained(event: Event) -> Event:
-        if "because" not in event:
-            return event
-        reasons[event["step"]] = event["because"]
-        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
-
-    return explained
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
