@@ -211,7 +211,7 @@ class Temporary:
 
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not ownership.may_link(descriptor, os.path.dirname(self.path)):
+            if not ownership.may_link(os.fstat(descriptor), os.path.dirname(self.path)):
                 os.close(descriptor)
                 return False
             fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from modelbuild import digest as digests
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.database import Database, unusable
 from modelbuild.engine.notes import Notes
@@ -23,13 +24,18 @@ from modelbuild.files import (
     Waiting,
     clear_temporaries,
     lock_file,
+    make_folder,
     remove_temporary,
     signature,
     unwritten,
 )
+from modelbuild.synced import write_new
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
+
+TRIES = 3
+"""Times that a small artifact is written whose file somebody removes meanwhile."""
 
 DAMAGED = "damaged"
 """The folder of blobs that were set aside because their bytes were wrong."""
@@ -138,6 +144,17 @@ class Store:
                 return str(known)
         return None
 
+    def linkable(self, artifact: str, folder: str) -> str | None:
+        """The store's own file of an artifact, if it can have another name in `folder`."""
+        path = self._own_path(artifact)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if info.st_dev != os.stat(folder).st_dev or not stat.S_ISREG(info.st_mode):
+            return None
+        return path if ownership.may_link(info, folder) else None
+
     def _own_path(self, artifact: str) -> str:
         return os.path.join(self._blobs, digests.file_name(artifact))
 
@@ -165,10 +182,22 @@ class Store:
         """Store a small artifact."""
         artifact = digests.sha256(data)
         own = self._own_path(artifact)
-        if not _holds(own, data):
-            with self.temporary() as file:
-                file.write(data)
-                os.replace(file.path, own)
+        for left in reversed(range(TRIES)):
+            if _holds(own, data):
+                break
+            new = os.path.join(self._blobs, TEMPORARY + os.urandom(8).hex())
+            try:
+                write_new(new, data)
+                os.rename(new, own)
+                break
+            except FileNotFoundError:
+                # Another build that has just begun takes it for what a killed one left: this file has no lock.
+                if not left:
+                    raise
+                make_folder(self._blobs)
+            except BaseException:
+                remove_temporary(new)
+                raise
         return ActionResult(artifact, len(data))
 
     @property
@@ -227,6 +256,15 @@ class Store:
 
     def _note(self, artifact: str, path: str, seen: str) -> None:
         self.database.change(("insert or replace into place values (?, ?, ?)", [(artifact, path, seen)]))
+
+    def note_links(self, links: Sequence[tuple[str, str, os.stat_result, os.stat_result]]) -> None:
+        """Note files of the store that have just got another name: artifact, path, and the stats before and after."""
+        moved = [(signature(after), artifact, signature(before)) for artifact, _, before, after in links]
+        places = [(artifact, path, signature(after)) for artifact, path, _, after in links]
+        self.database.change(
+            ("update place set stat = ? where blob = ? and stat = ?", moved),
+            ("insert or replace into place values (?, ?, ?)", places),
+        )
 
     def forget_location(self, artifact: str, path: str) -> None:
         self.database.change(("delete from place where blob = ? and path = ?", [(artifact, path)]))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from modelbuild import interrupt
 from modelbuild.engine import garbage
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
+from modelbuild.engine.build import Build, BuildOptions, Event, Untrue
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.log import Log, Recorder
+from modelbuild.engine.model_side import ModelSide
 from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import SMALL
 from modelbuild.errors import Error
@@ -121,6 +122,7 @@ class _Building:
         side = ModelSide(
             work=worker.run,
             publish=self._put,
+            together=destination.together,
             restore=destination.restore,
             preflight=self._preflight,
             costs=lambda graph, running: self._durations.costs(graph, running, self._sizes),
