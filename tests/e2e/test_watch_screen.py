@@ -67,6 +67,7 @@ def test_a_round_replaces_the_one_before(tmp_path: Path) -> None:
     assert shown[1].startswith("built      chat:latest"), text
     assert [line for line in shown if line.startswith("watching ")] == ["watching 4 folders; Ctrl-C ends it"], text
     assert len([line for line in shown if line.startswith("1 model")]) == 1, text
+    assert "modelbuild -C" in text and "modelbuild -f" not in text and " -f ModelBuild.toml" not in text, text
     before = ["\n".join(picture) for picture in screen.drawn]
     assert any("'bass'" in picture and "base:latest" not in picture for picture in before), "the fault has stood there"
     assert "'bass'" not in text, "and is over"

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.build import BuildOptions, Event
+    from modelbuild.engine.graph import Graph
     from modelbuild.session.session import Selection
     from modelbuild.session.stamp import Stamp
+    from modelbuild.session.why import Cause
 
 
 MOST_JOBS = 256
@@ -322,10 +324,11 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     if not published or report.quiet or report.as_json:
         return
     from modelbuild.cli.afterwards import by_shortest, said
-    from modelbuild.session.settings import options
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    found_by = options(call.settings._replace(name=None))
+    # As they were given: a watch goes by absolute paths.
+    given = zip(report.options[::2], report.options[1::2], strict=True)
+    found_by = [word for option in given if option[0] != "-t" for word in option]
     line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
@@ -394,14 +397,33 @@ def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Even
 
     graph = call.session.graph.select(selection.outputs)
     why = Why(call.session, graph, reasons := {})
+    made = _made_before(call, graph)
 
     def explained(event: Event) -> Event:
+        if event["event"] == "variant" and event["changed"] and (causes := made.pop(event["label"], ())):
+            return {**event, "causes": [cause.data() for cause in causes]}
         if "because" not in event:
             return event
+        for label in event["targets"]:
+            made.pop(label, None)
         reasons[event["step"]] = event["because"]
         return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
 
     return explained
+
+
+def _made_before(call: Invocation, graph: Graph) -> dict[str, Sequence[Cause]]:
+    """Why models change of which no step need run, as after a revert: by label."""
+    from modelbuild.engine.standing import changed
+    from modelbuild.session.why import Why
+
+    try:
+        reasons = changed(call.session.standing(graph), call.session.records)
+    except Error:
+        # The build comes to it, and tells.
+        return {}
+    why = Why(call.session, graph, reasons)
+    return {output.label: why.roots(output) for output in graph.outputs if output.manifest in reasons}
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:

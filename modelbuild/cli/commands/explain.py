@@ -142,6 +142,9 @@ def _before(call: Invocation, ahead: Ahead) -> None:
         same = [each for each in outputs if each.label in labels and each not in built and why.roots(each) != [NEVER]]
         _say(call, built, why.roots, f"was built {when}")
         _say(call, same, why.roots, f"was looked at {when}, and came out the same,")
+    if not outputs:
+        # All of them wait for what is not pulled.
+        return
     call.report.note(
         f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged" + ("" if at else " since the first build")
     )
