@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.build import BuildOptions, Event
-    from modelbuild.engine.graph import Graph
     from modelbuild.session.session import Selection
     from modelbuild.session.stamp import Stamp
-    from modelbuild.session.why import Cause
 
 
 MOST_JOBS = 256
@@ -327,8 +325,8 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
 
     names = by_shortest((each.names for each in selection.outputs), published)
     # As they were given: a watch goes by absolute paths.
-    given = zip(report.options[::2], report.options[1::2], strict=True)
-    found_by = [word for option in given if option[0] != "-t" for word in option]
+    given = report.options
+    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
     line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
@@ -351,13 +349,19 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if selection.exported is None:
         session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.named)
-    steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    explained = _explained(call, selection) if options.explain else lambda event: event
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
+    explained: Callable[[Event], Event] = lambda event: event
+    graph = session.graph.select(selection.outputs)
+    if options.explain:
+        from modelbuild.cli.explained import with_causes
+
+        explained = with_causes(session, selection)
+    with follow(
+        report, Work(len(graph.steps), names, lambda manifest: _model_size(call, manifest), others)
+    ) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
@@ -386,44 +390,9 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if failures:
         return FAILED
     if untagged and not report.as_json:
-        report.note(naming.untagged_note(untagged))
+        report.warning(naming.untagged_warning(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Event]:
-    """Put what the reasons of a step come to, in the words of the project, into the events that have them."""
-    from modelbuild.session.why import Why
-
-    graph = call.session.graph.select(selection.outputs)
-    why = Why(call.session, graph, reasons := {})
-    made = _made_before(call, graph)
-
-    def explained(event: Event) -> Event:
-        if event["event"] == "variant" and event["changed"] and (causes := made.pop(event["label"], ())):
-            return {**event, "causes": [cause.data() for cause in causes]}
-        if "because" not in event:
-            return event
-        for label in event["targets"]:
-            made.pop(label, None)
-        reasons[event["step"]] = event["because"]
-        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
-
-    return explained
-
-
-def _made_before(call: Invocation, graph: Graph) -> dict[str, Sequence[Cause]]:
-    """Why models change of which no step need run, as after a revert: by label."""
-    from modelbuild.engine.standing import changed
-    from modelbuild.session.why import Why
-
-    try:
-        reasons = changed(call.session.standing(graph), call.session.records)
-    except Error:
-        # The build comes to it, and tells.
-        return {}
-    why = Why(call.session, graph, reasons)
-    return {output.label: why.roots(output) for output in graph.outputs if output.manifest in reasons}
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:

@@ -130,7 +130,10 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.data({"cache": store.root, "artifacts": len(contents), "bytes": total, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
-        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
+        # Their bytes stay where they are installed.
+        is_shared = any(info.st_nlink > 1 for info in contents.values())
+        shared = ", not counting what it shares with models folders" if is_shared else ""
+        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}{shared}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
             known = "are unknown to the cache and stay; delete the folder if it contains only a cache"

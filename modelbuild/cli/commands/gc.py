@@ -94,7 +94,9 @@ def _show(call: Invocation, collected: Collected, asked: Limits, kinds: dict[str
     if collected.removed:
         freed = sum(each.size for each in collected.removed)
         report.result("\n".join(_lines(collected.removed, kinds, verb)))
-        report.note(f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache")
+        report.note(
+            f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache, not counting what it shares with models folders"
+        )
     elif collected.needed == collected.left:
         report.note(f"nothing to remove: installed models and projects need all {left} of the cache")
     else:

@@ -46,8 +46,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
         from modelbuild.cli.installed import listing
 
         return listing(call, targets)
-    from modelbuild.session import naming
-
     session = call.session
     selection = session.select(targets) if targets else session.everything()
     standing = session.standing(session.graph.select(selection.outputs))
@@ -67,8 +65,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
             Column("BUILT"),
         ]
         call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
-        if untagged := naming.untagged(session, selection.outputs):
-            call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
         call.report.note(selection.empty().what)
     call.report.errors(told(wrong(selection.broken)), told=True)
