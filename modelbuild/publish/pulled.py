@@ -37,6 +37,9 @@ LARGEST_BLOB = 1 << 44
 LAYERS = "application/vnd.ollama.image."
 """Begins the types of the layers of Ollama's models."""
 
+OTHERS = ("application/vnd.docker.ai.", "application/vnd.cncf.model.")
+"""Begin the types of the layers of other runners' models."""
+
 TRIES = 3
 """Of a pull whose blobs somebody keeps removing from the cache."""
 
@@ -231,14 +234,22 @@ def checked(data: bytes, name: Name) -> list[ActionResult]:
             _check_layer(layer, spelled["digest"])
         types = [layer.media_type for layer in manifest.layers]
         if types and not any(each.startswith(LAYERS) for each in types):
-            raise Error(f"its layers are of the type '{shown(types[0])}'")
+            raise Error(f"its layers are of the type '{shown(types[0])}'", hint=_for_others(types[0]))
         sizes = {layer.digest: layer.size for layer in layers}
         if any(sizes[layer.digest] != layer.size for layer in layers):
             raise Error("it gives one blob two sizes")
     except Error as error:
         what = f"{subject} on '{name.host}' is not a model for Ollama: {error.what}"
-        raise Error(what, facts=error.facts, hint="check the name, or ask its owner to push it again") from None
+        hint = error.hint or "check the name, or ask its owner to push it again"
+        raise Error(what, facts=error.facts, hint=hint) from None
     return [ActionResult(digest, size) for digest, size in sizes.items()]
+
+
+def _for_others(media_type: str) -> str | None:
+    """A hint for a model in the form of another runner."""
+    if not media_type.startswith(OTHERS):
+        return None
+    return "it was pushed for another runner, as with `push --as`; push it without --as to pull it"
 
 
 def _check_layer(layer: Layer, spelled: str) -> None:

@@ -25,7 +25,6 @@ from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
 
-
 KEPT = "finished steps are cached, and finished tensors of unfinished layers"
 """What an interrupted build loses nothing of."""
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
@@ -342,7 +341,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
-    from modelbuild.session import naming
+    from modelbuild.session import naming, variants
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
@@ -353,20 +352,18 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    explained: Callable[[Event], Event] = lambda event: event
     graph = session.graph.select(selection.outputs)
+    explained: Callable[[Event], Event] | None = None
     if options.explain:
         from modelbuild.cli.explained import with_causes
 
         explained = with_causes(session, selection)
-    with follow(
-        report, Work(len(graph.steps), names, lambda manifest: _model_size(call, manifest), others)
-    ) as progress:
+    with follow(report, Work(len(graph.steps), names, partial(variants.model_size, session), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(explained(event))
+            progress(explained(event) if explained else event)
 
         for event in broken_events(selection.broken):
             progress(event)
@@ -393,12 +390,3 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         report.warning(naming.untagged_warning(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _model_size(call: Invocation, manifest: str) -> int | None:
-    """Bytes of everything that a manifest names."""
-    try:
-        value = json.loads(call.session.store.read(manifest))
-        return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
-    except (Damaged, OSError, ValueError):
-        return None

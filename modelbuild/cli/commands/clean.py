@@ -47,9 +47,13 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     from modelbuild.session import exports
 
     session, report = call.session, call.report
-    if session.part_file is not None and not stale:
-        hint = f"`modelbuild -C {shlex.quote(session.root)} clean` removes all of it; `clean --stale` works here too"
-        raise Error("clean removes what the whole project wrote, and this is the folder of a part", hint=hint)
+    if session.part_file is not None:
+        what = "what the whole project wrote"
+        if stale:
+            what += " and no longer declares"
+        command = f"modelbuild -C {shlex.quote(session.root)} clean{' --stale' if stale else ''}"
+        hint = f"`{command}` removes all of it"
+        raise Error(f"clean removes {what}, and this is the folder of a part", hint=hint)
     models = session.models
     if stale and (untold := [each for each in session.broken if each.names is None]):
         labels = listed(f"'{each.label}'" for each in untold)

@@ -110,6 +110,8 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
 
 def _cells(row: dict[str, Any]) -> list[str]:
     names = [Name.parse(name).path() for name in row["names"]]
-    bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
+    # TYPE is that of the model to come, whose size only a build or `check` can tell.
+    is_known = row["size_bytes"] is not None and row["built"] != "changed"
+    bytes_ = size(row["size_bytes"]) if is_known else "-"
     name = titled(names) if names else row["name"]
     return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]
