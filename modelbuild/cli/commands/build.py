@@ -343,6 +343,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.project.broken import told
     from modelbuild.session import naming, variants
     from modelbuild.session.building import build
+    from modelbuild.session.why import explained
 
     session, report = call.session, call.report
     if selection.exported is None:
@@ -353,17 +354,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
     graph = session.graph.select(selection.outputs)
-    explained: Callable[[Event], Event] | None = None
-    if options.explain:
-        from modelbuild.cli.explained import with_causes
-
-        explained = with_causes(session, selection)
+    told_why = explained(session, graph) if options.explain else lambda event: event
     with follow(report, Work(len(graph.steps), names, partial(variants.model_size, session), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(explained(event) if explained else event)
+            progress(told_why(event))
 
         for event in broken_events(selection.broken):
             progress(event)
