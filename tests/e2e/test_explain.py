@@ -191,6 +191,8 @@ def test_another_build_of_nothing_keeps_the_explanation(project: InProcess) -> N
     EDITS["parameter"](project)
     project.run()
     before = said(project)
+    began = project.run("log").splitlines()[1][:19]
+    assert f"was built on {began}" in project.run("explain")
     project.run("--force")
     assert said(project) == before
 
