@@ -150,4 +150,7 @@ def test_where_there_is_no_project_two_ways_out_are_told() -> None:
     from modelbuild.session.missing import NO_PROJECT
 
     error = foreign.outside("list", Error(NO_PROJECT, hint="`modelbuild init` writes one; `modelbuild ./WEIGHTS` too"))
-    assert error.hint == "`modelbuild list --installed` lists the models of the models folder; `modelbuild init` writes one"
+    assert (
+        error.hint
+        == "`modelbuild list --installed` lists the models of the models folder; `modelbuild init` writes one"
+    )
