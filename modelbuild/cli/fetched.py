@@ -25,7 +25,11 @@ def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = Fa
         from modelbuild.session import fetching
 
         with Meter(call.report) as meter:
-            fetching.ready(session, select, Heard(call.report, meter), force=force)
+            try:
+                fetching.ready(session, select, Heard(call.report, meter), force=force)
+            except KeyboardInterrupt as error:
+                error.add_note("the next build goes on with what was downloaded")
+                raise
 
 
 class Heard:

@@ -124,7 +124,9 @@ def outside(command: str, error: Error) -> Error:
     from modelbuild.session.missing import NO_PROJECT
 
     hint = OUTSIDE.get(command) if error.what == NO_PROJECT else None
-    return error.replace(hint=hint.replace("{init}", error.hint or "")) if hint else error
+    # Two ways out are enough.
+    first = (error.hint or "").partition("; ")[0]
+    return error.replace(hint=hint.replace("{init}", first)) if hint else error
 
 
 def verb(words: Sequence[str]) -> Error | None:

@@ -39,6 +39,8 @@ class Blobs:
         self._scratch = scratch
         self.noted = OneByOne(self._location, lambda: store.located(self._folder))
         """Digest -> signature, as it was noted, of each blob that is known to be whole."""
+        self.replaced: dict[str, None] = {}
+        """Digests of blobs that stood here with other bytes, and were put again."""
 
     def _location(self, artifact: str) -> str | None:
         return self._store.located_at(artifact, self._library.blob_path(artifact))
@@ -130,6 +132,7 @@ class Blobs:
         target = self._library.blob_path(blob.artifact)
         # Noted first: what a killed build leaves is still known as ours.
         self._written.note_loose([blob.artifact], ours=True)
+        was_there = os.path.lexists(target)
         with self._store.open(blob.artifact) as source:
             self._store.verify(blob.artifact, source)
             self._persist(blob, source)
@@ -142,6 +145,8 @@ class Blobs:
             else:
                 self._link(source, target, blob)
             self._store.touched(blob.artifact, source.fileno(), before)
+        if was_there:
+            self.replaced[blob.artifact] = None
         sync_folder(self._folder)
         self.noted.set(blob.artifact, self._store.note_location(blob.artifact, target))
 

@@ -98,6 +98,11 @@ class ModelsFolder:
         """Whether a blob stands here, whole. One that is not as we put it is hashed before it is believed."""
         return self._blobs.has(blob)
 
+    @property
+    def replaced(self) -> list[str]:
+        """Digests of damaged blobs that were put again."""
+        return list(self._blobs.replaced)
+
     def unchecked(self, blobs: Iterable[ActionResult]) -> list[ActionResult]:
         """Those of some blobs that `has` is going to hash."""
         return self._blobs.unchecked(blobs)

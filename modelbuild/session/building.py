@@ -26,6 +26,9 @@ from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
 
+KEPT = "finished steps are cached, and finished tensors of unfinished layers"
+"""What an interrupted build loses nothing of."""
+
 
 def build(
     session: Session, selection: Selection, options: BuildOptions, report: Callable[[Event], None]
@@ -40,6 +43,9 @@ def build(
         interrupted = False
     except Error as error:
         errors, interrupted = [error], False
+        raise
+    except KeyboardInterrupt as error:
+        error.add_note(KEPT)
         raise
     finally:
         record = recorder.record([error.what for error in errors], interrupted=interrupted)
@@ -138,6 +144,8 @@ class _Building:
                 with interrupt.put_off():
                     self.tidied = self._tidy()
                     self._durations.save()
+                if models.replaced:
+                    self._report({"event": "replaced", "blobs": models.replaced, "models": models.root})
                 if models.taken:
                     self._report({"event": "taken", "names": models.taken, "models": models.root})
         return build

@@ -200,8 +200,10 @@ class Everywhere:
         return [*self._models.misplaced(output), *self._files.misplaced(output)]
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        # Files have events of their own.
         changed = self._models.publish_all(output, manifest, blobs[: len(output.blobs)])
-        return self._files.put(output, manifest, blobs) or changed
+        self._files.put(output, manifest, blobs)
+        return changed
 
     def together(self, outputs: Sequence[Finished]) -> None:
         self._models.publish_together(

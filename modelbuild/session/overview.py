@@ -16,6 +16,7 @@ class Overview(NamedTuple):
     """The variants by how they stand.
 
     steps       that a build would run for those that are not built
+    maybe       those of them that run only if what they need comes out otherwise than before
     stale       names in the models folder, and files, that are no longer declared
     last        the last build that did something
     """
@@ -26,6 +27,7 @@ class Overview(NamedTuple):
     awaited: list[Broken]
     broken: list[Broken]
     steps: int
+    maybe: int
     stale: tuple[list[str], list[str]]
     last: Record | None
 
@@ -59,7 +61,8 @@ def look(session: Session) -> Overview:
     broken = [each for each in selection.broken if each.wanted is None]
     rest = [*found["changed"], *found["no"]]
     part = standing._replace(graph=graph.select(rest)) if rest else None
-    steps = len(due(part, session.records)) if part is not None else 0
+    steps = due(part, session.records) if part is not None else []
+    maybe = sum(not each.sure for each in steps)
     stale = session.stale(), exports.stale_files(session)
     last = next(iter(Log(session.store.database, session.file).last(1)), None)
-    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, steps, stale, last)
+    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, len(steps), maybe, stale, last)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Graph, Output, Source, Step
-from modelbuild.engine.standing import FORCED, Reason
+from modelbuild.engine.standing import FORCED, Reason, changed
+from modelbuild.errors import Error
 from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
 
@@ -303,13 +304,32 @@ def _bytes(tensor: Any) -> object:
 
 
 def explained(session: Session, graph: Graph) -> Callable[[Event], Event]:
-    """Puts what the reasons of a step come to, in the words of the project, into the events that have them."""
+    """Puts what the reasons of a step come to, in the words of the project, into the events that have them.
+
+    A model that changes though none of its steps runs, as after a revert, gets them in its own event.
+    """
     why = Why(session, graph, reasons := {})
+    made = _made_before(session, graph)
 
     def added(event: Event) -> Event:
+        if event["event"] == "variant" and event["changed"] and (causes := made.pop(event["label"], ())):
+            return {**event, "causes": [cause.data() for cause in causes]}
         if "because" not in event:
             return event
+        for label in event["targets"]:
+            made.pop(label, None)
         reasons[event["step"]] = event["because"]
         return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
 
     return added
+
+
+def _made_before(session: Session, graph: Graph) -> dict[str, Sequence[Cause]]:
+    """Why models differ from those of the last build, by label, as far as that is known before a step runs."""
+    try:
+        reasons = changed(session.standing(graph), session.records)
+    except Error:
+        # The build comes to it, and tells.
+        return {}
+    why = Why(session, graph, reasons)
+    return {output.label: why.roots(output) for output in graph.outputs if output.manifest in reasons}

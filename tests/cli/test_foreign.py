@@ -9,6 +9,7 @@ import pytest
 
 from modelbuild.cli import arguments, foreign, main
 from modelbuild.cli.invocation import commands
+from modelbuild.errors import Error
 from tests import checkpoints
 from tests.projects import write
 
@@ -143,3 +144,13 @@ def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Ollama stops models" in capsys.readouterr().err
     assert main.main(["help", "lst"]) == 2
     assert "did you mean 'list'?" in capsys.readouterr().err
+
+
+def test_where_there_is_no_project_two_ways_out_are_told() -> None:
+    from modelbuild.session.missing import NO_PROJECT
+
+    error = foreign.outside("list", Error(NO_PROJECT, hint="`modelbuild init` writes one; `modelbuild ./WEIGHTS` too"))
+    assert (
+        error.hint
+        == "`modelbuild list --installed` lists the models of the models folder; `modelbuild init` writes one"
+    )

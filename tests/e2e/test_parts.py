@@ -197,6 +197,9 @@ def test_parts_come_and_go(mono: Mono) -> None:
     mono.within = "teams/vision"
     mono.run("clean", code=2)
     assert "clean removes what the whole project wrote" in mono.errors
+    mono.run("clean", "--stale", code=2)
+    assert "clean --stale` removes all of it" in mono.errors
+    mono.within = ""
     mono.run("clean", "--stale")
     assert mono.names() == EVERYTHING - {"operations/chat:latest"}
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
@@ -322,10 +321,11 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     if not published or report.quiet or report.as_json:
         return
     from modelbuild.cli.afterwards import by_shortest, said
-    from modelbuild.session.settings import options
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    found_by = options(call.settings._replace(name=None))
+    # As they were given: a watch goes by absolute paths.
+    given = report.options
+    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
     line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
@@ -341,7 +341,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
-    from modelbuild.session import naming
+    from modelbuild.session import naming, variants
     from modelbuild.session.building import build
     from modelbuild.session.why import explained
 
@@ -349,13 +349,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if selection.exported is None:
         session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.named)
-    steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    told_why = explained(session, session.graph.select(selection.outputs)) if options.explain else lambda event: event
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
+    graph = session.graph.select(selection.outputs)
+    told_why = explained(session, graph) if options.explain else lambda event: event
+    with follow(report, Work(len(graph.steps), names, partial(variants.model_size, session), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
@@ -384,15 +384,6 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if failures:
         return FAILED
     if untagged and not report.as_json:
-        report.note(naming.untagged_note(untagged))
+        report.warning(naming.untagged_warning(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _model_size(call: Invocation, manifest: str) -> int | None:
-    """Bytes of everything that a manifest names."""
-    try:
-        value = json.loads(call.session.store.read(manifest))
-        return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
-    except (Damaged, OSError, ValueError):
-        return None

@@ -47,9 +47,13 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     from modelbuild.session import exports
 
     session, report = call.session, call.report
-    if session.part_file is not None and not stale:
-        hint = f"`modelbuild -C {shlex.quote(session.root)} clean` removes all of it; `clean --stale` works here too"
-        raise Error("clean removes what the whole project wrote, and this is the folder of a part", hint=hint)
+    if session.part_file is not None:
+        what = "what the whole project wrote"
+        if stale:
+            what += " and no longer declares"
+        command = f"modelbuild -C {shlex.quote(session.root)} clean{' --stale' if stale else ''}"
+        hint = f"`{command}` removes all of it"
+        raise Error(f"clean removes {what}, and this is the folder of a part", hint=hint)
     models = session.models
     if stale and (untold := [each for each in session.broken if each.names is None]):
         labels = listed(f"'{each.label}'" for each in untold)
@@ -130,7 +134,10 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.data({"cache": store.root, "artifacts": len(contents), "bytes": total, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
-        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}")
+        # Their bytes stay where they are installed.
+        is_shared = any(info.st_nlink > 1 for info in contents.values())
+        shared = ", not counting what it shares with models folders" if is_shared else ""
+        report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}{shared}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
             known = "are unknown to the cache and stay; delete the folder if it contains only a cache"

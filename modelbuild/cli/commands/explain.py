@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Selection, Session
     from modelbuild.session.why import Cause
 
+SLACK = 0.1
+"""Seconds between two clocks."""
 NAMED = 4
 """Models of one cause that are named."""
 
@@ -132,6 +134,7 @@ def _before(call: Invocation, ahead: Ahead) -> None:
     from modelbuild.session.why import NEVER, Why
 
     at, reasons = changed_before(ahead.standing, call.session.records)
+    at = _began(call.session, at)
     outputs = ahead.graph.outputs
     if at:
         why = Why(call.session, ahead.graph, reasons)
@@ -142,9 +145,21 @@ def _before(call: Invocation, ahead: Ahead) -> None:
         same = [each for each in outputs if each.label in labels and each not in built and why.roots(each) != [NEVER]]
         _say(call, built, why.roots, f"was built {when}")
         _say(call, same, why.roots, f"was looked at {when}, and came out the same,")
+    if not outputs:
+        # All of them wait for what is not pulled.
+        return
     call.report.note(
         f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged" + ("" if at else " since the first build")
     )
+
+
+def _began(session: Session, at: float) -> float:
+    """When the build began in which something changed at a time, as `log` tells it."""
+    from modelbuild.engine.log import Log
+
+    builds = Log(session.store.database, session.file).last() if at else ()
+    found = (each["at"] for each in builds if each["at"] <= at <= each["at"] + each["seconds"] + SLACK)
+    return float(next(found, at))
 
 
 def _events(call: Invocation, selection: Selection) -> None:
@@ -157,6 +172,7 @@ def _events(call: Invocation, selection: Selection) -> None:
     graph = session.graph.select(selection.outputs)
     standing = look_up(graph, session.records, session.sources.beyond(LOOK, graph.sources()))
     at, reasons = changed_before(standing, session.records)
+    at = _began(session, at)
     why, needed = Why(session, graph, reasons), graph.targets()
     for name, because in reasons.items():
         step = graph.steps[name]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from modelbuild.session.artifact_kinds import Kind
 
 
+BESIDE = ", not counting what it shares with models folders"
+
+
 def parameters() -> list[click.Parameter]:
     import click
 
@@ -94,7 +97,9 @@ def _show(call: Invocation, collected: Collected, asked: Limits, kinds: dict[str
     if collected.removed:
         freed = sum(each.size for each in collected.removed)
         report.result("\n".join(_lines(collected.removed, kinds, verb)))
-        report.note(f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache")
+        report.note(
+            f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache{BESIDE}"
+        )
     elif collected.needed == collected.left:
         report.note(f"nothing to remove: installed models and projects need all {left} of the cache")
     else:

@@ -46,8 +46,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
         from modelbuild.cli.installed import listing
 
         return listing(call, targets)
-    from modelbuild.session import naming
-
     session = call.session
     selection = session.select(targets) if targets else session.everything()
     standing = session.standing(session.graph.select(selection.outputs))
@@ -67,8 +65,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
             Column("BUILT"),
         ]
         call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
-        if untagged := naming.untagged(session, selection.outputs):
-            call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
         call.report.note(selection.empty().what)
     call.report.errors(told(wrong(selection.broken)), told=True)
@@ -114,6 +110,8 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
 
 def _cells(row: dict[str, Any]) -> list[str]:
     names = [Name.parse(name).path() for name in row["names"]]
-    bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
+    # TYPE is that of the model to come, whose size only a build or `check` can tell.
+    is_known = row["size_bytes"] is not None and row["built"] != "changed"
+    bytes_ = size(row["size_bytes"]) if is_known else "-"
     name = titled(names) if names else row["name"]
     return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]

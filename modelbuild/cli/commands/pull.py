@@ -74,9 +74,8 @@ def run(
             begun = time.perf_counter()
             try:
                 pulled = pull(name, root, store, transport, hear=partial(_hear, call.report, meter, name.display()))
-            except KeyboardInterrupt:
-                meter.end()
-                call.report.note("the next pull goes on with what was downloaded")
+            except KeyboardInterrupt as error:
+                error.add_note("the next pull goes on with what was downloaded")
                 raise
             except Error as error:
                 meter.end()

@@ -164,8 +164,10 @@ def _pushed(
                     meter.end()
                     done.append(pushed)
                     _tell(call, order, pushed)
-        except Stopped:
-            raise KeyboardInterrupt from None
+        except (Stopped, KeyboardInterrupt) as error:
+            ended = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt()
+            ended.add_note("the registry keeps the blobs that arrived whole")
+            raise ended from None
         except Error as error:
             meter.end()
             report.errors([_of(order, error)])

@@ -71,7 +71,9 @@ def _why(broken: Broken) -> str:
 
 def _notes(found: Overview) -> Iterator[str]:
     if found.changed or found.missing:
-        told = f"{plural(found.steps, 'step')} to run" if found.steps else "nothing to rebuild"
+        sure = found.steps - found.maybe
+        told = f"{plural(sure, 'step')} to run" if found.steps else "nothing to rebuild"
+        told += f", {found.maybe} maybe" if found.maybe else ""
         yield f"`modelbuild` builds {plural(len(found.changed) + len(found.missing), 'model')}: {told}"
     if any(found.stale):
         yield "`modelbuild clean --stale` removes what is no longer declared"
