@@ -29,12 +29,14 @@ class Part:
 
     name       "" for the project's own text
     namespace  of names that have none
+    is_owner   whether somebody declared the namespace: else it is the part's name, which is nobody's in a registry
     """
 
     name: str
     toml: Toml
     found: Mapping[str, str]
     namespace: str | None
+    is_owner: bool = True
 
     @property
     def top(self) -> Place:
@@ -200,11 +202,12 @@ class Reading:
         for key, hint in _OF_PROJECTS.items():
             if key in table:
                 problems.add(here.at(key).error(f"'{key}' has no effect in a part", hint=hint, value=False))
-        said = namespace(declared) or self._namespace or name
+        owned = namespace(declared) or self._namespace
+        said = owned or name
         if not can_be("namespace", said) and WORD.fullmatch(name):
             what = f"'{name}' cannot be the namespace of the part's names: expected letters, digits, '_' and '-'"
             problems.add(Place(shown).error(what, hint=f'set another one: [project] namespace = "…" in {shown}'))
-        return name, None if problems.errors else Part(name, declared, {}, said)
+        return name, None if problems.errors else Part(name, declared, {}, said, owned is not None)
 
     def _taken(self) -> dict[str, str]:
         """How words of the project's own text begin, with one of them: 'acme' of the model 'acme/chat'."""
