@@ -272,23 +272,6 @@ def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
                         os.close(descriptor)
 
 
-def is_locked(path: str) -> bool:
-    """Whether somebody holds the lock of a file. Raises OSError where it cannot be told."""
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def lock_file(path: str, waiting: Waiting | None = None, at_most: float = math.inf) -> Iterator[None]:
     """Hold an exclusive lock on a file that is there only while somebody holds it; any death frees it.

@@ -112,7 +112,12 @@ def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
     if len(variants) == 1:
         return variants
     own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
-    return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
+    # A FROM of a part may leave out the part's name.
+    return [
+        each
+        for each in variants
+        if not any(line.text in own or f"{line.part}/{line.text}" in own for line in each.froms)
+    ] or variants
 
 
 def type_of(

@@ -89,6 +89,11 @@ class Project:
         part, slash, _ = text.partition("/")
         return part if slash and part in self.targets.parts.values() else ""
 
+    def address(self, line: From) -> str:
+        """What a FROM names, as the whole project calls it."""
+        whole = f"{line.part}/{line.text}"
+        return whole if line.part and self.targets.candidates(whole) else line.text
+
     def is_unowned(self, variant: Variant) -> bool:
         """Whether the namespace of a variant's names is only the name of its part."""
         part, _, model = variant.model.partition("/")

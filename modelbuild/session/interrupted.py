@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from modelbuild.engine import garbage
 from modelbuild.engine.garbage import Held
 from modelbuild.engine.store import Store
-from modelbuild.files import PARTIAL, UNFINISHED, is_locked, lock_file
+from modelbuild.files import PARTIAL, UNFINISHED, lock_file
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.registry.partial import JOURNAL, LOCK
 
@@ -44,10 +44,20 @@ def _in(folder: str) -> Iterator[Held]:
 
 def is_in_use(each: Held) -> bool:
     """Whether a command that runs writes the file."""
+    import fcntl
+
     try:
-        return is_locked(each.path + LOCK if _is_download(each.path) else each.path)
+        path = each.path + LOCK if _is_download(each.path) else each.path
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def remove(each: Held) -> bool:

@@ -16,6 +16,7 @@ class Overview(NamedTuple):
     """The variants by how they stand.
 
     steps       that a build would run for those that are not built
+    unrecorded  how many of those that are changed no build of this cache knows of
     stale       names in the models folder, and files, that are no longer declared
     last        the last build that did something
     """
@@ -26,6 +27,7 @@ class Overview(NamedTuple):
     awaited: list[Broken]
     broken: list[Broken]
     steps: int
+    unrecorded: int
     stale: tuple[list[str], list[str]]
     last: Record | None
 
@@ -39,6 +41,7 @@ class Overview(NamedTuple):
             "not_pulled": [each.label for each in self.awaited],
             "broken": [{"label": each.label, "error": "\n\n".join(map(str, each.errors))} for each in self.broken],
             "steps": self.steps,
+            "unrecorded": self.unrecorded,
             "stale": {"names": [*map(displayed, self.stale[0])], "files": self.stale[1]},
             "last_build": self.last,
         }
@@ -60,6 +63,8 @@ def look(session: Session) -> Overview:
     rest = [*found["changed"], *found["no"]]
     part = standing._replace(graph=graph.select(rest)) if rest else None
     steps = len(due(part, session.records)) if part is not None else 0
+    known = session.records.history.all(output.manifest for output in found["changed"])
+    unrecorded = sum(output.manifest not in known for output in found["changed"])
     stale = session.stale(), exports.stale_files(session)
     last = next(iter(Log(session.store.database, session.file).last(1)), None)
-    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, steps, stale, last)
+    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, steps, unrecorded, stale, last)

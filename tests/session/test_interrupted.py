@@ -63,9 +63,9 @@ def test_each_is_counted_and_goes_when_it_is_old_enough(store: Store, tmp_path: 
 def test_what_somebody_writes_stays_and_nothing_says_it_can_be_freed(store: Store, tmp_path: Path) -> None:
     models = tmp_path / "models"
     first, second, download = leave(store, models)
-    files = [Path(path).open("rb") for path in (first, second)]
-    for file in files:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    locked = [os.open(path, os.O_RDONLY) for path in (first, second)]
+    for descriptor in locked:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     with Partial(os.path.dirname(download), Blob(DIGEST, 20_000)) as partial:
         assert partial.resumed == 10_000
         assert usage(store, Library(str(models))).free == 0
@@ -73,8 +73,8 @@ def test_what_somebody_writes_stays_and_nothing_says_it_can_be_freed(store: Stor
         found = [*interrupted.in_cache(store), *interrupted.in_models(Library(str(models)))]
         assert not any(map(interrupted.remove, found))
     assert all(map(os.path.exists, (first, second, download, download + JOURNAL)))
-    for file in files:
-        file.close()
+    for descriptor in locked:
+        os.close(descriptor)
     assert all(map(interrupted.remove, found))
 
 

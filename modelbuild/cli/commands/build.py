@@ -18,7 +18,7 @@ from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.engine.store import Damaged
-from modelbuild.errors import Error, Errors
+from modelbuild.errors import Error, Errors, Stopped
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
 from modelbuild.words import listed, nearest, plural
@@ -111,9 +111,9 @@ def run(call: Invocation, **given: Any) -> int:
         try:
             return _run(used, asked)
         except (Error, Errors) as fault:
-            if asked.targets and (misplaced := _foreign(used, asked.targets)):
-                raise misplaced from None
-            raise fault
+            from modelbuild.cli import foreign
+
+            raise foreign.misplaced(used, asked.targets) or fault from None
 
 
 class Rebuild:
@@ -151,26 +151,17 @@ def _profiled(call: Invocation, asked: Request) -> int:
         raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
     file = checked(started_in(call.settings.folder, str(asked.profile)), "--profile", "profile.json")
     with trace.recording() as found:
+        code = WRONG
         try:
-            return run(call, **asked._replace(profile=None)._asdict())
+            return (code := run(call, **asked._replace(profile=None)._asdict()))
+        except (KeyboardInterrupt, Stopped):
+            code = FAILED
+            raise
         finally:
-            write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
-            call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
-
-
-def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
-    """The error if the first target is not a target, but a command of another tool."""
-    from modelbuild.cli import foreign
-
-    error = foreign.verb(targets)
-    if error is None or not call.has_project:
-        return error
-    try:
-        return error if call.session.words().resolve(targets[0]) is None else None
-    except Error as fault:
-        return Errors([error, fault])
-    except Errors as faults:
-        return Errors([error, *faults.errors])
+            # Of what was wrong in itself, nothing was run.
+            if code != WRONG:
+                write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
+                call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
 
 
 def _run(call: Invocation, asked: Request) -> int:
@@ -226,11 +217,15 @@ def _since(
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
+    from modelbuild.cli.places import here, shown_path
+    from modelbuild.project.included import left_out_by
     from modelbuild.session import naming
 
     session, report = call.session, call.report
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
+    if other := left_out_by(session.file):
+        report.note_once(f"{shown_path(other, here())} includes other parts, not this one")
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
         report.note(f"broken, and not needed here: {listed(others)}")
 
@@ -338,7 +333,7 @@ End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
 
 def built(call: Invocation, selection: Selection, options: BuildOptions, end: End = say_how_to_run) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
-    from modelbuild.cli.progress import Work, broken_events, no_work
+    from modelbuild.cli.progress import Work, broken_events, explaining, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
     from modelbuild.session import naming
@@ -353,7 +348,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    explained = _explained(call, selection) if options.explain else lambda event: event
+    explained = explaining(session, selection) if options.explain else lambda event: event
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
@@ -386,22 +381,6 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         report.note(naming.untagged_note(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _explained(call: Invocation, selection: Selection) -> Callable[[Event], Event]:
-    """Put what the reasons of a step come to, in the words of the project, into the events that have them."""
-    from modelbuild.session.why import Why
-
-    graph = call.session.graph.select(selection.outputs)
-    why = Why(call.session, graph, reasons := {})
-
-    def explained(event: Event) -> Event:
-        if "because" not in event:
-            return event
-        reasons[event["step"]] = event["because"]
-        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
-
-    return explained
 
 
 def _model_size(call: Invocation, manifest: str) -> int | None:
