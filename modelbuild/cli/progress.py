@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from modelbuild.cli.report import Report
     from modelbuild.engine.build import Event
     from modelbuild.project.broken import Broken
-    from modelbuild.session.session import Selection, Session
 
 FOLDED = 16
 """Models that a terminal gets a line for; of more it gets the `LATEST` and a count, so that twenty are shown."""
@@ -52,22 +51,6 @@ def no_work(seconds: float, *, hit: int = 0, failed: int = 0) -> Event:
     counts = {"ran": 0, "hit": hit, "failed": failed, "skipped": 0}
     work = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
     return {"event": "summary", **counts, **work, "seconds": round(seconds, 4)}
-
-
-def explaining(session: Session, selection: Selection) -> Callable[[Event], Event]:
-    """Puts what the reasons of a step come to, in the words of the project, into the events that have them."""
-    from modelbuild.session.why import Why
-
-    graph = session.graph.select(selection.outputs)
-    why = Why(session, graph, reasons := {})
-
-    def explained(event: Event) -> Event:
-        if "because" not in event:
-            return event
-        reasons[event["step"]] = event["because"]
-        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
-
-    return explained
 
 
 class Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
 
 if TYPE_CHECKING:
+    from modelbuild.engine.build import Event
     from modelbuild.project.locate import Place
     from modelbuild.project.variant import Variant
     from modelbuild.session.lineage import Lineage
@@ -308,3 +309,16 @@ def _digest(inputs: Mapping[str, Reason], number: int, side: str) -> str:
 
 def _bytes(tensor: Any) -> object:
     return (tensor.dtype, tensor.shape, tensor.digest) if tensor else None
+
+
+def explained(session: Session, graph: Graph) -> Callable[[Event], Event]:
+    """Puts what the reasons of a step come to, in the words of the project, into the events that have them."""
+    why = Why(session, graph, reasons := {})
+
+    def added(event: Event) -> Event:
+        if "because" not in event:
+            return event
+        reasons[event["step"]] = event["because"]
+        return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
+
+    return added

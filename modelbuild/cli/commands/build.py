@@ -333,11 +333,12 @@ End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
 
 def built(call: Invocation, selection: Selection, options: BuildOptions, end: End = say_how_to_run) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
-    from modelbuild.cli.progress import Work, broken_events, explaining, no_work
+    from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
     from modelbuild.session import naming
     from modelbuild.session.building import build
+    from modelbuild.session.why import explained
 
     session, report = call.session, call.report
     if selection.exported is None:
@@ -348,13 +349,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    explained = explaining(session, selection) if options.explain else lambda event: event
+    told_why = explained(session, session.graph.select(selection.outputs)) if options.explain else lambda event: event
     with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
                 published[event["name"]] = event["manifest"]
-            progress(explained(event))
+            progress(told_why(event))
 
         for event in broken_events(selection.broken):
             progress(event)
