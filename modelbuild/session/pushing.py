@@ -181,12 +181,16 @@ def _nowhere(skipped: Sequence[str], shape: str) -> Error:
     hint = "name where to with --to NAME, or with `push` in ModelBuild.toml"
     if shape:
         hint += f': {{ to = "HOST/NAMESPACE/MODEL", as = "{shape}" }}'
-    return Error(f"nothing to push: {labels} {verb} {why_skipped(shape)}", hint=hint)
+    return Error(f"nothing to push: {labels} {verb} {why_skipped(shape, skipped)}", hint=hint)
 
 
-def why_skipped(shape: str) -> str:
-    """What a variant that is not pushed lacks."""
-    return f"no `push` as '{shape}'" if shape else "no `push`, and no namespace in the name"
+def why_skipped(shape: str, labels: Sequence[str]) -> str:
+    """What variants that are not pushed lack."""
+    if shape:
+        return f"no `push` as '{shape}'"
+    # Only those of parts have a namespace, which is the part's name.
+    of_parts = any("/" in label for label in labels)
+    return "no `push`, and no namespace" + (" but a part's name" if of_parts else " in the name")
 
 
 def content(session: Session | None, library: Library, order: Order) -> tuple[bytes, Mapping[str, Blob]]:

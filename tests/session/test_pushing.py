@@ -140,6 +140,7 @@ def test_the_name_of_a_part_is_nobody_s_namespace_in_ollama_s_registry(start: Op
     found = pushing.of_project(start(), [], Asked())
     assert [to for _, _, to in orders(found)] == ["vision/me:latest", "r.example.com/vision/there:latest"]
     assert found.skipped == ["vision/chat"]
+    assert pushing.why_skipped("", found.skipped) == "no `push`, and no namespace but a part's name"
     assert [to for _, _, to in orders(pushing.of_project(start(), ["vision/chat"], Asked("vision/chat")))]
     for owned in ("vision", "acme"):
         project.write("vision/ModelBuild.toml", f'[project]\nnamespace = "{owned}"\n{part}')

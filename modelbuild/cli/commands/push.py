@@ -73,7 +73,7 @@ def run(
             _fetch(call, targets)
         found = pushing.of_project(call.session, targets, asked)
     if found.skipped:
-        report.note(f"skipped    {listed(found.skipped)}: {pushing.why_skipped(asked.shape)}")
+        report.note(f"skipped    {listed(found.skipped)}: {pushing.why_skipped(asked.shape, found.skipped)}")
     if dry_run:
         return _told(call, found)
     if found.selection is not None and (code := _built(call, found)) != GOOD:
