@@ -17,7 +17,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overrides import Overrides
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Variant, part_of
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
@@ -56,16 +56,10 @@ class Part:
         """
         if not folders:
             return variant
-        froms = tuple(line._replace(part=_part_of(line.place.file, folders)) for line in variant.froms)
-        return replace(variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms)
-
-
-def _part_of(file: str, folders: Mapping[str, str]) -> str:
-    """The part to which a file belongs; "" for the project itself."""
-    folder = os.path.dirname(file)
-    while folder and folder not in folders:
-        folder = os.path.dirname(folder)
-    return folders.get(folder, "")
+        froms = tuple(line._replace(part=part_of(line.place.file, folders)) for line in variant.froms)
+        return replace(
+            variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms, folders=folders
+        )
 
 
 class Included(NamedTuple):

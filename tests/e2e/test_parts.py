@@ -291,6 +291,12 @@ def test_a_from_is_shown_by_its_address(mono: Mono) -> None:
     assert json.loads(mono.run("show", "--json", "vision/tuned"))["values"]["from"]["value"] == "vision/chat"
 
 
+def test_texts_are_named_by_the_address_of_the_table_that_gives_them(mono: Mono) -> None:
+    steps = mono.run("graph", "--steps", "vision/tuned", "support/chat", "vision/chat")
+    assert steps.count("    vision/tuned/system\n") == 2 and steps.count("    vision/chat/system\n") == 1
+    assert "    tuned/" not in steps and "    chat/" not in steps
+
+
 def test_a_part_that_its_project_does_not_include_any_more_says_so(tmp_path: Path) -> None:
     mono = make(tmp_path)
     mono.write("ModelBuild.toml", ROOT.replace("teams/*/", "teams/ops/"))
