@@ -12,7 +12,7 @@ from typing import BinaryIO
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
-from modelbuild.files import AGAIN, TEMPORARY, Temporary, clear_temporaries, lock_file, make_folder, sync_folder
+from modelbuild.files import AGAIN, ASIDE, Temporary, clear_temporaries, lock_file, make_folder, sync_folder
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.publish.writable import check_links, refused
 
@@ -37,6 +37,7 @@ class Scratch:
                 self._cleared = True
                 for folder in self._usual():
                     clear_temporaries(folder)
+                    clear_temporaries(folder, ASIDE)
             yield
 
     def make(self, folder: str) -> None:
@@ -104,7 +105,7 @@ class Scratch:
         folder = os.path.dirname(path)
         near = self.near(folder)
         self.make(near)
-        aside = os.path.join(near, TEMPORARY + os.urandom(8).hex())
+        aside = os.path.join(near, ASIDE + os.urandom(8).hex())
         try:
             os.replace(path, aside)
         except OSError as error:

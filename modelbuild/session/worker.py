@@ -214,7 +214,7 @@ class Inputs:
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
         done = 0
-        memory = 2 * direct.BUFFER + digests.CHUNK
+        memory = direct.BUFFERS * direct.BUFFER + digests.CHUNK
         with worker.budget.share(memory, memory), worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:

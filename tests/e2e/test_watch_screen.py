@@ -43,8 +43,8 @@ def follows(*parts):
 def edit():
     follows("Ctrl-C ends it")
     for words, part in [("base\\nSYSTEM two", "built"), ("bass", "'bass'"), ("base\\nSYSTEM three", "built")]:
-        Path("saved").write_text(f"FROM {words}\\n")
-        Path("saved").replace("chat/Modelfile")
+        Path("../saved").write_text(f"FROM {words}\\n")
+        Path("../saved").replace("chat/Modelfile")
         follows(part, "Ctrl-C ends it")
     os.kill(os.getpid(), signal.SIGINT)
 
