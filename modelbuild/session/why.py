@@ -45,6 +45,8 @@ class Cause(NamedTuple):
 
 
 NEVER = Cause("it", "was never built")
+UNRECORDED = Cause("nothing", "is recorded of how it was built")
+"""Of a model that is in the models folder: the cache is new, or was removed."""
 _KEYS = {"ftype": "quantize", "requantize": "allow_requantize", "imatrix": "imatrix", "outtype": "outtype", "pre": "pre",
          "link": "link", "renderer": "renderer", "parser": "parser", "requires": "requires", "messages": "messages",
          "draft": "draft"}  # fmt: skip
@@ -70,6 +72,7 @@ class Why:
         self._graph = graph
         self._targets = graph.targets()
         self._known: dict[str, bool] = dict(known or {})
+        self._is_history = known is None
 
     @cached_property
     def _lineage(self) -> Lineage:
@@ -84,10 +87,16 @@ class Why:
             self._known[step] = not first and self._session.records.history.last(step) is not None
         return self._known[step]
 
+    def _is_unrecorded(self, output: Output) -> bool:
+        """Whether a model is there, and no build of it is known of."""
+        session = self._session
+        is_known = not self._is_history or session.records.history.last(output.manifest) is not None
+        return not is_known and session.models.library.served(output.names[0]) is not None
+
     def roots(self, output: Output) -> list[Cause]:
         """What an output differs by since it was built, followed down to what somebody wrote."""
         if output.manifest in self.reasons and not self._was(output.manifest):
-            return [NEVER]
+            return [UNRECORDED if self._is_unrecorded(output) else NEVER]
         found: dict[Cause, None] = {}
         seen: set[str] = set()
         rest = [output.manifest, *output.made]

@@ -171,3 +171,15 @@ def test_the_file_of_somebody_else_takes_nothing_in(root: Path, monkeypatch: pyt
     assert above(root, "teams/x/ModelBuild.toml", text)
     monkeypatch.setattr("modelbuild.project.included.os.stat", of_others)
     assert above(root, "teams/x/ModelBuild.toml", text) is None
+
+
+def test_a_project_above_that_takes_in_others_leaves_this_one_out(root: Path) -> None:
+    file = str(root / "teams/x/ModelBuild.toml")
+    assert included.left_out_by(file) is None
+    write(root, {"ModelBuild.toml": '[project]\ninclude = ["a/ModelBuild.toml"]\n'})
+    assert included.project_of(file) is None and included.left_out_by(file) == str(root / "ModelBuild.toml")
+    assert included.left_out_by(str(root / "ModelBuild.toml")) is None
+    assert included.left_out_by(str(root / "teams/x/Modelfile")) is None
+    for text in ("[project]\ninclude = []\n", "[model.include]\n", ""):
+        write(root, {"ModelBuild.toml": text})
+        assert included.left_out_by(file) is None

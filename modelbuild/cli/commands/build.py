@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.errors import Error, Errors
+from modelbuild.errors import Error, Errors, Stopped
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
 from modelbuild.words import listed, nearest, plural
@@ -110,9 +110,9 @@ def run(call: Invocation, **given: Any) -> int:
         try:
             return _run(used, asked)
         except (Error, Errors) as fault:
-            if asked.targets and (misplaced := _foreign(used, asked.targets)):
-                raise misplaced from None
-            raise fault
+            from modelbuild.cli import foreign
+
+            raise foreign.misplaced(used, asked.targets) or fault from None
 
 
 class Rebuild:
@@ -150,26 +150,17 @@ def _profiled(call: Invocation, asked: Request) -> int:
         raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
     file = checked(started_in(call.settings.folder, str(asked.profile)), "--profile", "profile.json")
     with trace.recording() as found:
+        code = WRONG
         try:
-            return run(call, **asked._replace(profile=None)._asdict())
+            return (code := run(call, **asked._replace(profile=None)._asdict()))
+        except (KeyboardInterrupt, Stopped):
+            code = FAILED
+            raise
         finally:
-            write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
-            call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
-
-
-def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
-    """The error if the first target is not a target, but a command of another tool."""
-    from modelbuild.cli import foreign
-
-    error = foreign.verb(targets)
-    if error is None or not call.has_project:
-        return error
-    try:
-        return error if call.session.words().resolve(targets[0]) is None else None
-    except Error as fault:
-        return Errors([error, fault])
-    except Errors as faults:
-        return Errors([error, *faults.errors])
+            # Of what was wrong in itself, nothing was run.
+            if code != WRONG:
+                write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
+                call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
 
 
 def _run(call: Invocation, asked: Request) -> int:
@@ -225,11 +216,15 @@ def _since(
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
+    from modelbuild.cli.places import here, shown_path
+    from modelbuild.project.included import left_out_by
     from modelbuild.session import naming
 
     session, report = call.session, call.report
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
+    if other := left_out_by(session.file):
+        report.note_once(f"{shown_path(other, here())} includes other parts, not this one")
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
         report.note(f"broken, and not needed here: {listed(others)}")
 

@@ -105,6 +105,7 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list
 
 def _cache(call: Invocation, dry_run: bool) -> int:
     from modelbuild.engine.store import Store
+    from modelbuild.session import interrupted
     from modelbuild.session.settings import cache_folder
 
     report = call.report
@@ -117,7 +118,9 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     store = Store(folder)
     try:
         contents = store.contents()
+        unfinished = [each for each in interrupted.in_cache(store) if not interrupted.is_in_use(each)]
         total = sum(info.st_size for info in contents.values() if info.st_nlink == 1)
+        left_over = sum(each.size for each in unfinished)
         strangers = store.strangers()
         if not dry_run and (left := store.clear()):
             raise Error(
@@ -131,13 +134,15 @@ def _cache(call: Invocation, dry_run: bool) -> int:
     finally:
         store.close()
     if report.as_json:
-        report.data({"cache": store.root, "artifacts": len(contents), "bytes": total, "dry_run": dry_run})
+        report.data({"cache": store.root, "artifacts": len(contents), "bytes": total + left_over, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
         # Their bytes stay where they are installed.
         is_shared = any(info.st_nlink > 1 for info in contents.values())
         shared = ", not counting what it shares with models folders" if is_shared else ""
         report.result(f"{verb}  {plural(len(contents), 'artifact')}, {size(total)}, from {store.root}{shared}")
+        if unfinished:
+            report.result(f"{verb}  {plural(len(unfinished), 'unfinished file')}, {size(left_over)}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
             known = "are unknown to the cache and stay; delete the folder if it contains only a cache"

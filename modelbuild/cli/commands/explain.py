@@ -34,6 +34,12 @@ NAMED = 4
 """Models of one cause that are named."""
 
 
+_OF_SEVERAL = {
+    "it was never built": "they were never built",
+    "nothing is recorded of how it was built": "nothing is recorded of how they were built",
+}
+
+
 def parameters() -> list[click.Parameter]:
     from modelbuild.cli.kinds import targets
 
@@ -103,7 +109,8 @@ def _say(
         more = len(found) - len(names)
         subject = listed(names) + (f" and {more} more" if more else "")
         verb = doing if len(found) == 1 else doing.replace("was ", "were ")
-        lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in causes)]
+        told = causes if len(found) == 1 else [_OF_SEVERAL.get(cause, cause) for cause in causes]
+        lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in told)]
         text = "\n".join(hanging(line, call.report.width, 4) for line in lines)
         call.report.result(("\n" if number else "") + text)
 
@@ -131,7 +138,7 @@ def _uninstalled(session: Session, output: Output, ahead: Ahead) -> list[str]:
 def _before(call: Invocation, ahead: Ahead) -> None:
     """Why the models were built that the last build has changed."""
     from modelbuild.engine.standing import changed_before
-    from modelbuild.session.why import NEVER, Why
+    from modelbuild.session.why import NEVER, UNRECORDED, Why
 
     at, reasons = changed_before(ahead.standing, call.session.records)
     at = _began(call.session, at)
@@ -142,7 +149,11 @@ def _before(call: Invocation, ahead: Ahead) -> None:
         needed = ahead.graph.targets()
         labels = {label for name in reasons for label in needed[name]}
         built = [each for each in outputs if each.manifest in reasons]
-        same = [each for each in outputs if each.label in labels and each not in built and why.roots(each) != [NEVER]]
+        same = [
+            each
+            for each in outputs
+            if each.label in labels and each not in built and why.roots(each)[0] not in (NEVER, UNRECORDED)
+        ]
         _say(call, built, why.roots, f"was built {when}")
         _say(call, same, why.roots, f"was looked at {when}, and came out the same,")
     if not outputs:

@@ -64,9 +64,11 @@ def run(call: Invocation, max_size: int | None = None, older_than: float | None 
     try:
         collecting.retain(call.settings, store)
         kinds = {each.path: artifact_kinds.kind(each.path) for each in garbage.held(store)}
+        folders = collecting.models_folders(call.settings)
         # Ctrl-C is heard when what is gone is forgotten.
         with interrupt.deferred(lambda: None):
-            collected = collecting.collect(store, asked, dry_run)
+            collected = collecting.collect(store, asked, dry_run, folders)
+        kinds |= {each.path: artifact_kinds.kind(each.path) for each in collected.removed if each.path not in kinds}
     except Error as error:
         report.errors([error])
         return FAILED
