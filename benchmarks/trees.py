@@ -1,6 +1,6 @@
 """Time this tree beside another one, in turn: what a change of the code costs.
 
-    python benchmarks/trees.py OTHER/bin/modelbuild                  cold, edit, nothing and start
+    python benchmarks/trees.py OTHER/bin/modelbuild                  cold, shard, edit, nothing and start
     python benchmarks/trees.py OTHER/bin/modelbuild edit --rounds 41
 
 OTHER is a virtual environment with the other tree installed; this tree is the one of the Python that runs this script. Each side
@@ -14,6 +14,8 @@ import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+
+import tensors
 
 import build
 import synthetic
@@ -46,6 +48,21 @@ def edit(command: list[str], work: Path, folder: Path) -> Callable[[], Run]:
     return run
 
 
+def shard(command: list[str], work: Path, folder: Path) -> Callable[[], Run]:
+    """Three tensors of one of four shards changed, 1.3 GB of weights."""
+    weights = tensors.sharded(work)
+    edit = tensors.edits(weights)
+    project(folder, weights)
+    words = [*command, "-C", str(folder), "--cache", str(folder / "cache")]
+    timed(words)
+
+    def run() -> Run:
+        edit()
+        return timed(words, sync=folder)
+
+    return run
+
+
 def nothing(command: list[str], work: Path, folder: Path) -> Callable[[], Run]:
     """The examples, with nothing to do."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -60,7 +77,7 @@ def start(command: list[str], work: Path, folder: Path) -> Callable[[], Run]:
     return lambda: timed([*command, "--version"])
 
 
-KINDS = {"cold": (cold, 5), "edit": (edit, 21), "nothing": (nothing, 21), "start": (start, 21)}
+KINDS = {"cold": (cold, 5), "shard": (shard, 11), "edit": (edit, 21), "nothing": (nothing, 21), "start": (start, 21)}
 """What is timed, and how often unless said otherwise."""
 
 
@@ -69,7 +86,7 @@ def main() -> None:
     parser.add_argument("other", help="the other tree's modelbuild")
     parser.add_argument("which", nargs="*", choices=[*KINDS, []], help="default: all")
     parser.add_argument("--work", type=Path, default=Path("build/benchmarks"), help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=0, help="default: 5 for cold, 21 for the others")
+    parser.add_argument("--rounds", type=int, default=0, help="default: 5 for cold, 11 for shard, 21 for the others")
     asked = parser.parse_args()
     work = asked.work.resolve()
     work.mkdir(parents=True, exist_ok=True)

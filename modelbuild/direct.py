@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 from modelbuild import page_cache, trace
@@ -20,6 +21,9 @@ BLOCK = 4096
 """Offsets, lengths and addresses of direct reads and writes are multiples of it."""
 BUFFER = 4 << 20
 """Bytes of one write; with more the disk is no faster."""
+BUFFERS = 3
+"""Buffers of a file that is written: one is filled, the others are on their way. With a second one on its way the disk is faster while it
+is read as well; with a third it is not."""
 WINDOW = 32 << 20
 """Bytes that are written between one `forget` and the next."""
 
@@ -54,7 +58,7 @@ def buffer(size: int) -> mmap.mmap:
 
 
 class Growing:
-    """An open file that is written from its start to its end. Two buffers take turns: a thread writes one while the other is filled.
+    """An open file that is written from its start to its end: threads write buffers while another is filled.
 
     size  bytes of a buffer, a multiple of BLOCK
     """
@@ -64,18 +68,20 @@ class Growing:
 
         self._file = file
         self._direct = _switch(file, on=True)
-        self._filling, self._other = buffer(size), buffer(size)
+        self._spare = [buffer(size) for _ in range(BUFFERS)]
+        self._filling = self._spare.pop()
         self._filled = 0
         self._at = 0
+        self._written = 0
         self._forgotten = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._writing: Future[None] | None = None
+        self._threads = ThreadPoolExecutor(BUFFERS - 1, thread_name_prefix="write")
+        self._writing: deque[tuple[Future[None], mmap.mmap, int]] = deque()
 
     def __enter__(self) -> Growing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes. Raises OSError, also for bytes that were given before."""
@@ -87,47 +93,63 @@ class Growing:
                 self._filled += count
                 at += count
                 if self._filled == len(self._filling):
-                    self._wait()
-                    self._writing = self._thread.submit(self._put, self._filling, 0, self._filled)
-                    self._filling, self._other = self._other, self._filling
-                    self._filled = 0
+                    self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Have a thread write the full buffer, and take another to fill."""
+        full, start = self._filling, self._at
+        self._at += self._filled
+        self._filled = 0
+        self._writing.append((self._threads.submit(self._put, full, 0, len(full), start), full, self._at))
+        if not self._spare:
+            self._wait()
+        self._filling = self._spare.pop()
 
     @property
     def written(self) -> int:
-        """Bytes that are in the file."""
-        return self._at
+        """Bytes that are in the file, from its start without a gap."""
+        while self._writing and self._writing[0][0].done() and not self._writing[0][0].exception():
+            self._wait()
+        return self._written
 
     def finish(self) -> None:
         """Write what is left, the end of the file through the cache."""
-        self._wait()
+        while self._writing:
+            self._wait()
         whole = self._filled // BLOCK * BLOCK
-        self._put(self._filling, 0, whole)
+        self._put(self._filling, 0, whole, self._at)
         if self._direct:
             self._direct = _switch(self._file, on=False)
-        self._put(self._filling, whole, self._filled)
-        self._filled = 0
+        self._put(self._filling, whole, self._filled, self._at + whole)
+        self._at += self._filled
+        self._written, self._filled = self._at, 0
 
     def _wait(self) -> None:
-        if self._writing is not None:
-            with trace.span("wait for the disk", "wait"):
-                self._writing.result()
+        """Wait for the first of the buffers on their way. One that cannot be written stays the first."""
+        future, data, end = self._writing[0]
+        with trace.span("wait for the disk", "wait"):
+            future.result()
+        self._writing.popleft()
+        self._spare.append(data)
+        self._written = end
+        # Some file systems take the flag, and fill the cache all the same.
+        if end - self._forgotten >= WINDOW:
+            self._threads.submit(page_cache.forget, self._file, 0, end)
+            self._forgotten = end
 
-    def _put(self, data: mmap.mmap, first: int, end: int) -> None:
+    def _put(self, data: mmap.mmap, first: int, end: int, at: int) -> None:
         with trace.span("write", "io", bytes=end - first), memoryview(data) as view:
             while first < end:
+                direct = self._direct
                 try:
-                    count = os.pwrite(self._file, view[first:end], self._at)
+                    count = os.pwrite(self._file, view[first:end], at)
                 except OSError as error:
-                    if not self._direct or error.errno != errno.EINVAL:
+                    if not direct or error.errno != errno.EINVAL:
                         raise
                     self._direct = _switch(self._file, on=False)
                     continue
                 first += count
-                self._at += count
-        # Some file systems take the flag, and fill the cache all the same.
-        if self._at - self._forgotten >= WINDOW:
-            page_cache.forget(self._file, 0, self._at)
-            self._forgotten = self._at
+                at += count
 
 
 class Passing:

@@ -23,6 +23,9 @@ TEMPORARY = ".tmp-"
 GUEST = ".modelbuild-tmp-"
 """Begins the names of temporary files in folders that are not ours, where others may have some of the other kind."""
 
+ASIDE = ".aside-"
+"""Begins the names of blobs that are on their way out of a models folder, and may come back: only under its lock may one be removed."""
+
 PARTIAL = ".partial-"
 """Begins the names of downloads that a later command goes on with."""
 
@@ -212,7 +215,7 @@ class Temporary:
 
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not ownership.may_link(descriptor, os.path.dirname(self.path)):
+            if not ownership.may_link(os.fstat(descriptor), os.path.dirname(self.path)):
                 os.close(descriptor)
                 return False
             fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -28,10 +28,10 @@ def heir(folder: str) -> Owner | None:
     return Owner(info.st_uid, info.st_gid) if info.st_uid != 0 else None
 
 
-def may_link(source: int, folder: str) -> bool:
-    """Whether an open file can have a name in a folder as well: one of root's would stay root's there, or be given away."""
+def may_link(source: os.stat_result, folder: str) -> bool:
+    """Whether a file can have a name in a folder as well: one of root's would stay root's there, or be given away."""
     owner = heir(folder)
-    return owner is None or os.fstat(source).st_uid == owner.user
+    return owner is None or source.st_uid == owner.user
 
 
 def stray_link(path: str, folder: str) -> str | None:

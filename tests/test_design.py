@@ -19,6 +19,7 @@ ELSEWHERE = {
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",
     "session.missing": "session/test_session.py",
+    "engine.model_side": "engine/test_build.py",
     "__main__": "cli/test_main.py",
     "cli.commands.*": "cli/test_commands.py",
     "ollama.modelfile": "ollama/modelfile/test_meaning.py",

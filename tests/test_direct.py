@@ -104,6 +104,26 @@ def test_a_fault_of_the_writing_thread_is_raised(monkeypatch: pytest.MonkeyPatch
             growing.finish()
 
 
+def test_what_is_behind_bytes_that_could_not_be_written_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: int
+) -> None:
+    pwrite = os.pwrite
+
+    def faulty(file: int, data: bytes, at: int) -> int:
+        if at == BLOCK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(file, data, at)
+
+    monkeypatch.setattr(os, "pwrite", faulty)
+    with Growing(file, BLOCK) as growing:
+        with pytest.raises(OSError, match="No space left"):
+            growing.write(DATA[: 4 * BLOCK])
+        with pytest.raises(OSError, match="No space left"):
+            growing.finish()
+        assert growing.written == BLOCK
+    assert (tmp_path / "file").read_bytes()[2 * BLOCK : 3 * BLOCK] == DATA[2 * BLOCK : 3 * BLOCK]
+
+
 def test_a_growing_file_is_forgotten_window_by_window(monkeypatch: pytest.MonkeyPatch, file: int) -> None:
     told: list[tuple[int, int, int]] = []
     monkeypatch.setattr(page_cache, "forget", lambda file, offset, length: told.append((file, offset, length)))

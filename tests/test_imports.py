@@ -53,6 +53,7 @@ GROUND = frozenset(
         "ownership",
         "page_cache",
         "plugins",
+        "synced",
         "trace",
     }
     | {"words"}

@@ -26,11 +26,11 @@ from modelbuild.cli.invocation import (
     is_command,
     merged,
 )
-from modelbuild.cli.kinds import Folder, Ftype, Override, Pair, Size, Target, sorted_q, with_address
+from modelbuild.cli.kinds import Folder, Ftype, Memory, Override, Pair, Target, sorted_q, with_address
 from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
-from modelbuild.words import did_you_mean, listed
+from modelbuild.words import did_you_mean, listed, nearest
 
 DEFAULT = "build"
 
@@ -106,7 +106,7 @@ def common(hidden: bool) -> list[click.Parameter]:
         option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
         option(["--locked"], is_flag=True, default=None, help="Fail if ModelBuild.lock would change."),
         option(["--offline"], is_flag=True, default=None, help="Use no network: build from what is here."),
-        option(["--memory"], type=Size(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
+        option(["--memory"], type=Memory(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),
         option(["--json", "as_json"], is_flag=True, default=None, help="Print JSON on stdout."),
         option(quiet, is_flag=True, default=None, help="Print only errors."),
         option(["-v", "--verbose"], is_flag=True, default=None, help="Also print each step, cached ones too."),
@@ -232,7 +232,7 @@ def _explained(error: click.ClickException) -> Error:
         hint = foreign.OPTIONS.get(error.option_name) or _of_command(error.option_name)
         if not hint and is_command(error.option_name.lstrip("-")):
             hint = f"did you mean the command '{error.option_name.lstrip('-')}'?"
-        hint = hint or did_you_mean(error.option_name, known) or help_
+        hint = hint or _near(error.option_name, known) or help_
         return Error(f"no such option '{error.option_name}'", hint=hint)
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = (
@@ -242,9 +242,19 @@ def _explained(error: click.ClickException) -> Error:
         if wrong and isinstance(error.param.type, click.Choice):
             help_ = did_you_mean(wrong[1], map(str, error.param.type.choices)) or help_
         return Error(f"{name}: {_plain(error.message)}" if error.message else f"{name} is missing", hint=help_)
+    if isinstance(error, click.BadOptionUsage) and error.option_name == "-q":
+        help_ = "-q TYPE is the type of a Modelfile or weights, such as q4_K_M; --quiet prints only errors"
     if ctx is not None and "unexpected extra" in error.message:
         help_ = foreign.ARGUMENTS.get(str(ctx.info_name), help_)
     return Error(_plain(error.format_message()), hint=help_)
+
+
+def _near(option: str, known: Sequence[str]) -> str | None:
+    """A hint that names the option that begins so, or is nearly this one; the dashes are no likeness."""
+    typed, names = option.lstrip("-"), [name.lstrip("-") for name in known if name.startswith("--")]
+    begun = [name for name in names if len(typed) > 1 and name.startswith(typed)]
+    near = begun[0] if len(begun) == 1 else nearest(typed, names)
+    return f"did you mean '--{near}'?" if near else None
 
 
 def _of_command(option: str) -> str | None:

@@ -97,7 +97,9 @@ EVENTS: dict[str, Kind] = {
         "A step became what it is, in the last build that changed something.", {**STEP, "at": SECONDS, **WHY}
     ),
     "variant": Kind(
-        "A name is in the models folder.", {"name": TEXT, "label": TEXT, "manifest": DIGEST, "changed": FLAG}
+        "A name is in the models folder.",
+        {"name": TEXT, "label": TEXT, "manifest": DIGEST, "changed": FLAG, "causes": WHY["causes"]},
+        ("causes",),
     ),
     "file": Kind(
         "A file outside the models folder is written, or would be.",
@@ -108,6 +110,10 @@ EVENTS: dict[str, Kind] = {
     "taken": Kind(
         "Names that another project wrote last, each with its file.",
         {"names": {"type": "object", "additionalProperties": TEXT}, "models": TEXT},
+    ),
+    "replaced": Kind(
+        "Blobs of the models folder that were damaged or changed, and were made again.",
+        {"blobs": {"type": "array", "items": DIGEST}, "models": TEXT},
     ),
     "warning": Kind("Something is worth knowing.", _TROUBLE),
     "note": Kind("The same of less weight, with -v.", _TROUBLE),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.checkpoint import hf_repository
 from modelbuild.cli.tables import MARK
+from modelbuild.ollama.name import HOST, Name
 from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
@@ -25,7 +27,11 @@ def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = Fa
         from modelbuild.session import fetching
 
         with Meter(call.report) as meter:
-            fetching.ready(session, select, Heard(call.report, meter), force=force)
+            try:
+                fetching.ready(session, select, Heard(call.report, meter), force=force)
+            except KeyboardInterrupt as error:
+                error.add_note("the next build goes on with what was downloaded")
+                raise
 
 
 class Heard:
@@ -53,19 +59,31 @@ class Heard:
             if kind in ("fetch", "fetched", "pinned"):
                 report.object(event)
         elif text := self._line(event):
-            report.note(text)
+            word, color = _MARKS[kind]
+            report.marked(f"{word:<{MARK}}", color, text)
 
     def _line(self, event: dict[str, Any]) -> str | None:
         match event["event"]:
             case "download":
                 more = event.get("file") or size(event["total"])
-                return f"{'pulling':<{MARK}}  {self._name}  {more}"
+                return f"  {located(self._name)}  {more}"
             case "fetched":
                 bytes_ = f"  {size(event['bytes'])}" if event["bytes"] else ""
-                return f"{self._report.paint('pulled   ', 'green')}  {event['name']}{bytes_}  ({short(event['pin'])})"
+                return f"  {event['name']}{bytes_}  ({short(event['pin'])})"
             case "pinned":
-                return f"{'pinned':<{MARK}}  {event['name']}  {short(event['pin'])}" if self._report.verbose else None
+                return f"  {event['name']}  {short(event['pin'])}"
         return None
+
+
+_MARKS = {"download": ("pulling", ""), "fetched": ("pulled", "green"), "pinned": ("pinned", "")}
+
+
+def located(name: str) -> str:
+    """A name with the registry where it is, if that is not in it."""
+    if hf_repository.is_key(name):
+        return name
+    found = Name.parse(name)
+    return f"{name} from {found.host}" if found.host.lower() == HOST else name
 
 
 def short(pin: str) -> str:
@@ -89,7 +107,7 @@ def show_wanted(report: Report, found: Sequence[Outside]) -> None:
         if report.as_json:
             report.object({"event": "fetch", "name": each.name, "pin": each.pin, "state": "would-fetch"})
         else:
-            report.result(f"{'pull':<7}  {each.name}")
+            report.result(f"{'pull':<7}  {located(each.name)}")
 
 
 def not_pulled(broken: Sequence[Broken]) -> str:

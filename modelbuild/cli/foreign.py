@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from modelbuild.errors import Error
+from modelbuild.cli.invocation import Invocation, is_command
+from modelbuild.errors import Error, Errors
 
 VERBS = {
     # Ollama's
@@ -124,12 +125,33 @@ def outside(command: str, error: Error) -> Error:
     from modelbuild.session.missing import NO_PROJECT
 
     hint = OUTSIDE.get(command) if error.what == NO_PROJECT else None
-    return error.replace(hint=hint.replace("{init}", error.hint or "")) if hint else error
+    # Two ways out are enough.
+    first = (error.hint or "").partition("; ")[0]
+    return error.replace(hint=hint.replace("{init}", first)) if hint else error
+
+
+def misplaced(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
+    """The error if the first target is not a target, but a command, ours or another tool's."""
+    error = verb(targets) if targets else None
+    if error is None or not call.has_project:
+        return error
+    try:
+        return error if call.session.words().resolve(targets[0]) is None else None
+    except Error as fault:
+        return Errors([error, fault])
+    except Errors as faults:
+        return Errors([error, *faults.errors])
 
 
 def verb(words: Sequence[str]) -> Error | None:
-    """The error if the first word is a verb of another tool; None if it is not."""
+    """The error if the first word is a verb of another tool, or a command behind options of a build; None if it is not."""
     first, *others = words
+    if is_command(first):
+        leave = ", or leave it out" if first == "build" else ""
+        return Error(
+            f"'{first}' is a command, and no target has its name",
+            hint=f"write it before the options of a build: `modelbuild {first} …`{leave}",
+        )
     hint = VERBS.get(SAME.get(first, first))
     if hint is None and re.match("clean[-_:]", first):
         others, hint = [re.sub("clean[-_:]", "", first)], VERBS["remove"]

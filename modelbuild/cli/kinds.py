@@ -21,8 +21,12 @@ else:
     ParamType = click.ParamType  # which older releases cannot subscript
 
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30,
+          "t": 10**12, "ti": 1 << 40}  # fmt: skip
 
+
+LEAST = 16 << 20
+"""Bytes that --memory allows at least."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -86,17 +90,27 @@ class Count(ParamType):
 
 
 class Size(ParamType):
-    """A number of bytes: 512M, 2GiB, 1.5G, 1048576."""
+    """A number of bytes: 512MB, 2GiB, 1.5G, 1048576."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", value.strip(), re.IGNORECASE)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", value.strip(), re.IGNORECASE)
         if not match:
             self.fail(f"expected a size such as 512M or 2GiB, got '{value}'", param, ctx)
         return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+class Memory(Size):
+    """A limit of memory. Below the least, nothing would be gained: a step takes more all the same."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = super().convert(value, param, ctx)
+        if found < LEAST:
+            self.fail(f"expected at least {LEAST >> 20}MiB, got '{value}'", param, ctx)
+        return found
 
 
 class Age(ParamType):

@@ -80,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(error: KeyboardInterrupt) -> int:
-    """Say that the work is not done. The exit code is a shell's for the signal."""
+    """Say that the work is not done, and what its notes say is kept of it. The exit code is a shell's for the signal."""
     number, what = INTERRUPTED - 128, "interrupted"
     if error.args:
         import signal
@@ -89,7 +89,9 @@ def _interrupted(error: KeyboardInterrupt) -> int:
         what = f"ended by {signal.Signals(number).name}"
     # After a SIGHUP the terminal is gone.
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{what}; finished steps are cached\n")
+        # The terminal has written `^C` where the cursor was.
+        begin = "\n" if number == INTERRUPTED - 128 and sys.stderr.isatty() else ""
+        sys.stderr.write(f"{begin}{'; '.join([what, *getattr(error, '__notes__', ())])}\n")
         sys.stderr.flush()
     return 128 + number
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.places import here, shown_path
-from modelbuild.cli.sentences import STATES, Outcome, because, summed_up, taken, titled, unjudged, waiting
+from modelbuild.cli.sentences import STATES, Outcome, because, replaced, summed_up, taken, titled, unjudged, waiting
 from modelbuild.cli.tables import GAP, MARK
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
@@ -61,7 +61,7 @@ class Progress:
         self.work = work
         self.summary: Event | None = None
         self.stale: list[str] = []
-        self.taken: list[Error] = []
+        self.warnings: list[Error] = []
 
     def __enter__(self) -> Progress:
         return self
@@ -82,7 +82,10 @@ class Progress:
             # Before any step starts, so that nothing is drawn yet.
             self.report.remark(event["remark"], minor=event["minor"])
         elif event["event"] == "taken":
-            self.taken = taken(event["names"], event["models"])
+            self.warnings += taken(event["names"], event["models"])
+            self.hear(event)
+        elif event["event"] == "replaced":
+            self.warnings += replaced(event["blobs"], event["models"])
             self.hear(event)
         else:
             self.hear(event)
@@ -97,7 +100,7 @@ class Progress:
         """The build is over: say what went wrong, and last the summary."""
         self.stop()
         self.report.errors(errors)
-        for warning in self.taken:
+        for warning in self.warnings:
             self.report.warning(warning, told=True)
         if self.stale and not self.report.as_json:
             names = listed(f"'{name}'" for name in self.stale)
@@ -132,6 +135,7 @@ class Lines(Progress):
     def __init__(self, report: Report, work: Work) -> None:
         super().__init__(report, work)
         self.built: dict[str, bool] = {}
+        self.written: set[str] = set()
         self.failed: dict[str, None] = {}
         self.skipped: dict[str, None] = {}
 
@@ -155,16 +159,21 @@ class Lines(Progress):
                 if event["model"]:
                     self.failed[event["label"]] = None
             case "start":
-                if "causes" in event:
-                    from modelbuild.session.why import Cause
-
-                    self.line("\n".join(because(event["step"], [Cause(**each) for each in event["causes"]])))
+                self.causes(event["step"], "runs", event)
             case "step":
                 self.step(event)
             case "variant":
+                self.causes(titled(self.work.names.get(event["label"], [event["name"]])), "is built", event)
                 self.variant(event)
             case "file":
                 self.file(event)
+
+    def causes(self, what: str, doing: str, event: Event) -> None:
+        """With --explain, why something is done."""
+        if "causes" in event:
+            from modelbuild.session.why import Cause
+
+            self.line("\n".join(because(what, [Cause(**each) for each in event["causes"]], doing)))
 
     def step(self, event: Event) -> None:
         state, verbose = event["state"], self.report.verbose
@@ -192,7 +201,9 @@ class Lines(Progress):
         self.line(text)
 
     def file(self, event: Event) -> None:
-        self.built[event["label"]] = self.built.get(event["label"], False) or event["changed"]
+        self.built.setdefault(event["label"], False)
+        if event["changed"]:
+            self.written.add(event["label"])
         if event["changed"] or self.report.verbose:
             word = f"{'written' if event['changed'] else 'unchanged':<{MARK}}"
             self.model(
@@ -201,7 +212,8 @@ class Lines(Progress):
 
     def finish(self, summary: Event, failed: bool) -> None:
         built = [label for label, changed in self.built.items() if changed]
-        unchanged = [label for label, changed in self.built.items() if not changed]
+        written = [label for label, changed in self.built.items() if not changed and label in self.written]
+        unchanged = [label for label, changed in self.built.items() if not changed and label not in self.written]
         skipped = [label for label in self.skipped if label not in self.failed and label not in self.built]
-        outcome = Outcome(built, unchanged, list(self.failed), skipped, self.work.others)
+        outcome = Outcome(built, unchanged, list(self.failed), skipped, self.work.others, written)
         self.line(summed_up(summary, outcome, self.report.seconds, failed))

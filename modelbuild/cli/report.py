@@ -98,10 +98,15 @@ class Report:
 
     def note(self, text: str) -> None:
         """A note beside the result."""
+        self.marked("", "", text)
+
+    def marked(self, word: str, color: str, text: str) -> None:
+        """A note that begins with a word in a colour, which is no part of the text that is made harmless and wrapped."""
         if not self.quiet:
             # A note comes last, also where both streams go to one file.
             self.out.flush()
-            self.err.write(hanging(harmless(self._here(text)), width(self.err), GAP) + "\n")
+            whole = hanging(harmless(word + self._here(text)), width(self.err), GAP)
+            self.err.write((self.paint(word, color) if color else word) + whole.removeprefix(word) + "\n")
 
     def note_once(self, text: str) -> None:
         """The same, unless a build before, of the same watch, has said it."""

@@ -48,19 +48,32 @@ def taken(names: Mapping[str, str], folder: str) -> list[Error]:
     ]
 
 
+def replaced(blobs: Iterable[str], folder: str) -> list[Error]:
+    """A warning for each blob of the models folder that was not what its name says, and was put again."""
+    return [
+        Error(f"blob {blob.replace(':', '-')} was damaged or changed; it was made again", facts=[("models", folder)])
+        for blob in blobs
+    ]
+
+
 def nothing_to_do(models: int, seconds: float) -> str:
     """Say that a build changed nothing."""
     return f"nothing to do: {plural(models, 'model')} unchanged ({duration(seconds)})"
 
 
 class Outcome(NamedTuple):
-    """The result of each model of a build, by its label; `others` were not looked at, since they are as they were."""
+    """The result of each model of a build, by its label.
+
+    others   were not looked at, since they are as they were
+    written  only into files: what is in the models folder did not change
+    """
 
     built: Collection[str] = ()
     unchanged: Collection[str] = ()
     failed: Collection[str] = ()
     skipped: Collection[str] = ()
     others: int = 0
+    written: Collection[str] = ()
 
     @property
     def same(self) -> int:
@@ -68,20 +81,22 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         if self.failed or self.skipped:
-            parts = [f"{len(self.built)} built"]
+            parts = [f"{len(self.built)} built"] if self.built or not self.written else []
+            parts += [f"{len(self.written)} written"] if self.written else []
             parts += [f"{self.same} unchanged"] if self.same else []
             parts += [f"{len(self.skipped)} skipped"] if self.skipped else []
             parts += [f"{len(self.failed)} failed: {listed(map(in_line, self.failed))}"] if self.failed else []
             return ", ".join(parts)
-        if self.built:
-            more = f", {self.same} unchanged" if self.same else ""
-            return f"{plural(len(self.built), 'model')} built{more}"
+        if done := [(len(each), word) for each, word in ((self.built, "built"), (self.written, "written")) if each]:
+            (count, word), *others = done
+            others += [(self.same, "unchanged")] if self.same else []
+            return ", ".join([f"{plural(count, 'model')} {word}", *(f"{count} {word}" for count, word in others)])
         return f"{plural(self.same, 'model')} rebuilt, {'none changed' if self.same > 1 else 'unchanged'}"
 
 
 def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = False) -> str:
     """A build in one line."""
-    if not (summary["ran"] or failed or summary["failed"] or outcome.built):
+    if not (summary["ran"] or failed or summary["failed"] or outcome.built or outcome.written):
         return nothing_to_do(outcome.same, seconds)
     parts = [f"{plural(summary['ran'], 'step')} run"]
     parts += [f"{summary[state]} {word}" for state, word in STATES.items() if state != "ran" and summary[state]]

@@ -68,8 +68,8 @@ class Meter:
             if self._title is None or now - self._begun < DELAY or now - self._drawn < INTERVAL:
                 return
             self._drawn, self._is_drawn = now, True
-            # The last column stays free: some terminals wrap a line that fills it.
-            text = cut(self._told(event["done"], event["total"], now), (width(self._report.err) or 80) - 1)
+            # The last columns stay free: some terminals wrap a line that fills it, and Ctrl-C writes `^C` there.
+            text = cut(self._told(event["done"], event["total"], now), (width(self._report.err) or 80) - 3)
             self._report.err.write(f"\r\x1b[K{text}")
             self._report.err.flush()
 

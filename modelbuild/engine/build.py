@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild import interrupt, trace
 from modelbuild.engine.action import Action, ActionResult, Made
+from modelbuild.engine.batch import Batch
 from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.model_side import ModelSide, Publish
 from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.engine.scheduler import Calls, Finish, Scheduler
 from modelbuild.engine.standing import Records, reasons, unmade
@@ -19,31 +21,6 @@ from modelbuild.errors import Error
 
 Event = dict[str, Any]
 """What a build tells as it goes: `event` names the kind, the rest is JSON-able."""
-
-Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
-
-
-class ModelSide(NamedTuple):
-    """What a build asks of those who know models.
-
-    work       make and store the artifact of an action
-    publish    put an output's manifest and all it is made of where they are wanted, or see that they stand there; says whether
-               anything changed
-    restore    put again what somebody took of an output since it was published; says whether anything was gone
-    preflight  tell what is known to stand against the steps of a graph that are to run, by step
-    costs      the seconds that steps which are to run may take
-    placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
-    abort      have the actions under way give up
-    """
-
-    work: Callable[[Action, Step], Made]
-    publish: Publish
-    restore: Publish = lambda output, manifest, blobs: False
-    preflight: Callable[[Graph, Collection[str]], Mapping[str, Sequence[Error]]] = lambda graph, running: {}
-    costs: Callable[[Graph, Collection[str]], Mapping[str, float]] = lambda graph, running: {}
-    placed: Callable[[Error, Step], Error] = lambda error, step: error
-    abort: Callable[[], None] = lambda: None
-
 
 LARGE = 64 << 20
 """Bytes of sources to be read from which on a build says so."""
@@ -102,7 +79,10 @@ class Build:
         self._counts = {"ran": 0, "hit": 0, "failed": 0, "skipped": 0}
         self._tensors = {"tensors_computed": 0, "tensors_reused": 0, "bytes_written": 0}
         self._costs: Mapping[str, float] = {}
+        self._complete = Batch[Output, None]()
+        self._unrecorded = Batch[str, Made]()
         self._mutex = threading.Lock()
+        self._made_here: dict[str, ActionResult] = {}
         self._changed: list[Output] = []
         self._ran: set[str] = set()
         self.errors: list[Error] = []
@@ -129,12 +109,13 @@ class Build:
             graph = self._passed()
             self._hash_sources(graph)
             look_up = self._rebuilder.look_up
-            calls = Calls(look_up, self._execute, self._started, self._finished, self._models.abort)
+            calls = Calls(look_up, self._execute, self._started, self._finished, self._rest, self._models.abort)
             try:
                 Scheduler(graph, self._options.jobs, self._options.keep_going, calls, self._costs).run()
                 self._settle()
             finally:
                 with contextlib.suppress(Error):
+                    self._record()
                     self._remember()
         except Error as error:
             self.errors.append(error)
@@ -190,6 +171,9 @@ class Build:
             if source in self._unread:
                 raise self._unread[source]
         action = self._rebuilder.actions[step.name]
+        if not step.pool and not again:
+            with trace.span(step.name, "step", kind=step.kind, action=action.digest):
+                return self._execute_quick(step, action)
         with trace.span(step.name, "step", kind=step.kind, action=action.digest), contextlib.ExitStack() as held:
             with trace.span("wait for other builds", "wait"):
                 held.enter_context(self._cache.lock(action.digest))
@@ -201,13 +185,32 @@ class Build:
                 return before, False
             made = self._make(step, action)
             self._cache.record(action.digest, made)
+        return self._has_run(step, made), True
+
+    def _execute_quick(self, step: Step, action: Action) -> tuple[ActionResult, bool]:
+        """Make the small artifact of a step in the scheduler's thread. No lock: another build may make the same bytes beside us."""
+        if step.name not in self._forced and (known := self._made_here.get(action.digest)) is not None:
+            self._rebuilder.results[step.name] = known
+            return known, False
+        made = self._make(step, action)
+        self._made_here[action.digest] = made.result
+        if self._unrecorded.add(action.digest, made):
+            self._record()
+        return self._has_run(step, made), True
+
+    def _has_run(self, step: Step, made: Made) -> ActionResult:
         with self._mutex:
             self._rebuilder.results[step.name] = made.result
             self._ran.add(step.name)
             self._tensors["tensors_computed"] += made.computed
             self._tensors["tensors_reused"] += made.reused
             self._tensors["bytes_written"] += made.written
-        return made.result, True
+        return made.result
+
+    def _record(self) -> None:
+        """Record what quick steps have made since this was done last."""
+        if made := self._unrecorded.take():
+            self._cache.record_all(made)
 
     def _make(self, step: Step, action: Action) -> Made:
         while True:
@@ -266,8 +269,22 @@ class Build:
         if finish.result is not None:
             for output in self._outputs_of.get(step.name, ()):
                 self._awaited[output].discard(step.name)
-                if not self._awaited[output]:
-                    self._finish_output(output)
+                if not self._awaited[output] and self._complete.add(output, None):
+                    self._rest()
+
+    def _rest(self) -> None:
+        """Record and publish all that is finished."""
+        self._record()
+        if not (outputs := list(self._complete.take())):
+            return
+        results = self._rebuilder.results
+        if len(outputs) > 1:
+            self._models.together(
+                [(each, results[each.manifest], [results[name] for name in each.made]) for each in outputs]
+            )
+        for output in outputs:
+            interrupt.check()
+            self._finish_output(output)
 
     def _step_event(self, step: Step, state: str, result: ActionResult | None, seconds: float) -> Event:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -27,6 +27,9 @@ class Cache(Protocol):
 
     def record(self, action: str, made: Made) -> None:
         """Note what an action has made."""
+
+    def record_all(self, made: Mapping[str, Made]) -> None:
+        """Note what actions have made, by digest: all of it or nothing."""
 
     def has(self, result: ActionResult) -> bool:
         """Whether an artifact is at hand, whole as far as its size tells."""
@@ -56,11 +59,19 @@ class LocalCache:
         }
 
     def record(self, action: str, made: Made) -> None:
-        self.store.notes.write(action, made)
+        self.record_all({action: made})
+
+    def record_all(self, made: Mapping[str, Made]) -> None:
+        now = time.time()
+        for action, each in made.items():
+            self.store.notes.write(action, each)
         self.store.database.change(
-            ("insert or replace into action values (?, ?, ?)", [(action, *made.result)]),
-            (_COST, [(made.result.artifact, made.seconds, time.time())]),
-            *noting(made.tensors),
+            (
+                "insert or replace into action values (?, ?, ?)",
+                [(action, *each.result) for action, each in made.items()],
+            ),
+            (_COST, [(each.result.artifact, each.seconds, now) for each in made.values()]),
+            *noting([entry for each in made.values() for entry in each.tensors]),
         )
 
     def has(self, result: ActionResult) -> bool:

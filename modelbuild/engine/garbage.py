@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from modelbuild.engine.store import Store
 from modelbuild.engine.tensor_index import TensorIndex
-from modelbuild.files import clear_temporaries
+from modelbuild.files import UNFINISHED, abandoned, clear_temporaries
 
 COPIED = 500e6
 """Bytes that a step makes in a second where nothing is known of it."""
@@ -21,7 +22,7 @@ FREE_PAGES = 16 << 20
 class Held(NamedTuple):
     """A file of the store that takes space of its own: with a second link its bytes are a models folder's as well.
 
-    artifact  None for one that was set aside
+    artifact  None for one that was set aside, or is unfinished
     seconds   how long it took to make
     used      when it was last of use, in seconds since 1970
     """
@@ -80,12 +81,18 @@ def _worth(each: Held) -> tuple[float, str]:
     return seconds / (age * max(1, each.size)), each.path
 
 
-def collect(store: Store, limits: Limits, needed: Collection[str] = (), dry_run: bool = False) -> Collected:
-    """Remove what is beyond the limits and not needed.
+def collect(
+    store: Store,
+    limits: Limits,
+    needed: Collection[str] = (),
+    dry_run: bool = False,
+    unfinished: Sequence[Held] = (),
+) -> Collected:
+    """Remove what is beyond the limits and not needed; `unfinished` is what stopped builds left, as far as it may go.
 
     Builds may be under way: one that has looked up an artifact which goes now makes it again.
     """
-    files = held(store)
+    files = sorted([*held(store), *unfinished], key=_worth)
     total = sum(each.size for each in files)
     kept = sum(each.size for each in files if each.artifact in needed)
     oldest = None if limits.age is None else time.time() - limits.age
@@ -103,6 +110,8 @@ def collect(store: Store, limits: Limits, needed: Collection[str] = (), dry_run:
 
 def _unlink(each: Held) -> bool:
     """Remove a file, unless it has been linked into a models folder since we looked: then nothing would be freed."""
+    if os.path.basename(each.path).startswith(UNFINISHED):
+        return unlink_unfinished(each.path)
     try:
         if os.stat(each.path, follow_symlinks=False).st_nlink > 1:
             return False
@@ -110,6 +119,14 @@ def _unlink(each: Held) -> bool:
     except OSError:
         return False
     return True
+
+
+def unlink_unfinished(path: str) -> bool:
+    """Remove an unfinished file, unless a build writes it; returns whether it is gone. Never raises."""
+    for entry in abandoned(os.path.dirname(path), os.path.basename(path)):
+        with contextlib.suppress(OSError):
+            os.unlink(entry.path)
+    return not os.path.lexists(path)
 
 
 def _forget(store: Store, artifacts: Sequence[str]) -> None:

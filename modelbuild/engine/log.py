@@ -76,6 +76,7 @@ class Recorder:
         self._begun = time.perf_counter()
         self._report = report
         self._changed: dict[str, None] = {}
+        self._published: set[str] = set()
         self._failed: dict[str, None] = {}
         self._steps: list[tuple[float, str]] = []
         self._errors: list[str] = []
@@ -90,6 +91,8 @@ class Recorder:
             self._summary = event
         elif kind in ("variant", "file") and event["changed"]:
             self._changed[event["label"]] = None
+            if kind == "variant":
+                self._published.add(event["label"])
         self._report(event)
 
     def _step(self, event: Record) -> None:
@@ -107,6 +110,7 @@ class Recorder:
         summary = self._summary or self._counts
         if not (summary["ran"] or summary["failed"] or self._changed or errors or interrupted):
             return None
+        written = [label for label in self._changed if label not in self._published]
         counts = {key: value for key, value in summary.items() if key in _FIELDS and key != "seconds"}
         return (
             self._record
@@ -116,6 +120,8 @@ class Recorder:
                 "interrupted": interrupted,
                 "changed": list(self._changed)[:NAMED],
                 "changed_models": len(self._changed),
+                "written": written[:NAMED],
+                "written_models": len(written),
                 "failed_models": list(self._failed)[:NAMED],
                 "steps": [{"step": step, "seconds": seconds} for seconds, step in sorted(self._steps, reverse=True)],
                 "errors": list(dict.fromkeys([*self._errors, *(error[:SHOWN] for error in errors)]))[:SLOWEST],

@@ -35,6 +35,7 @@ class Calls(NamedTuple):
     execute   make a step's artifact; the flag says whether it ran (another build may have made it meanwhile)
     started   a step is about to be executed
     finished  a step is over
+    rest      nothing is left to do until a step under way is over, or at all
     abort     the steps under way are to give up
     """
 
@@ -42,6 +43,7 @@ class Calls(NamedTuple):
     execute: Callable[[Step], tuple[ActionResult, bool]]
     started: Callable[[Step], None]
     finished: Callable[[Finish], None]
+    rest: Callable[[], None]
     abort: Callable[[], None]
 
 
@@ -89,7 +91,9 @@ class Scheduler:
                     self._take_ready()
                 self._start()
                 if self._under_way and not self._ready:
+                    self._calls.rest()
                     self._close_first()
+            self._calls.rest()
         except BaseException:
             # Steps under way are told to give up before they are waited for.
             self._calls.abort()

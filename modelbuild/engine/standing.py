@@ -88,8 +88,10 @@ def due(standing: Standing, records: Records, forced: Container[str] = ()) -> li
         if any(source in standing.unread for source in step.sources):
             found[step.name] = Due(step, True, [_UNREAD])
         elif step.name not in standing.actions:
-            because = [_FORCED] if step.name in forced else _awaited(step, results, last(step.name))
-            found[step.name] = Due(step, step.name in forced, because)
+            before = last(step.name)
+            because = [_FORCED] if step.name in forced else _awaited(step, results, before)
+            # What was never built must be made.
+            found[step.name] = Due(step, step.name in forced or before is None, because)
         elif step.name in forced or step.name not in results:
             because = reasons(step, last(step.name), standing.actions[step.name], forced)
             found[step.name] = Due(step, True, because)

@@ -11,34 +11,38 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from modelbuild import digest as digests
-from modelbuild import interrupt
+from modelbuild import interrupt, ownership
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.database import Database, at_rest, unusable
-from modelbuild.engine.notes import Note, Notes
+from modelbuild.engine.database import Database, unusable
+from modelbuild.engine.notes import Notes
 from modelbuild.engine.tensor_index import forgetting
 from modelbuild.errors import Error
 from modelbuild.files import (
-    LARGEST,
     TEMPORARY,
     UNFINISHED,
     Temporary,
     Waiting,
     clear_temporaries,
     lock_file,
+    make_folder,
     open_plain,
     read_plain,
     remove_temporary,
     signature,
     unwritten,
 )
+from modelbuild.synced import write_new
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""
 
+TRIES = 3
+"""Times that a small artifact is written whose file somebody removes meanwhile."""
+
 DAMAGED = "damaged"
 """The folder of blobs that were set aside because their bytes were wrong."""
 
-_KNOWN = "select artifact from action union select blob from place"
+KNOWN = "select artifact from action union select blob from place"
 """The artifacts that are ours. A file that we do not know is not one of them."""
 
 ARTIFACT = re.compile("sha256[:-][0-9a-f]{64}")
@@ -145,6 +149,17 @@ class Store:
                 return str(known)
         return None
 
+    def linkable(self, artifact: str, folder: str) -> str | None:
+        """The store's own file of an artifact, if it can have another name in `folder`."""
+        path = self._own_path(artifact)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if info.st_dev != os.stat(folder).st_dev or not stat.S_ISREG(info.st_mode):
+            return None
+        return path if ownership.may_link(info, folder) else None
+
     def _own_path(self, artifact: str) -> str:
         return os.path.join(self._blobs, digests.file_name(artifact))
 
@@ -172,10 +187,22 @@ class Store:
         """Store a small artifact."""
         artifact = digests.sha256(data)
         own = self._own_path(artifact)
-        if not _holds(own, data):
-            with self.temporary() as file:
-                file.write(data)
-                self._place(file.path, own)
+        for left in reversed(range(TRIES)):
+            if _holds(own, data):
+                break
+            new = os.path.join(self._blobs, TEMPORARY + os.urandom(8).hex())
+            try:
+                write_new(new, data)
+                self._place(new, own)
+                break
+            except FileNotFoundError:
+                # Another build that has just begun takes it for what a killed one left: this file has no lock.
+                if not left:
+                    raise
+                make_folder(self._blobs)
+            except BaseException:
+                remove_temporary(new)
+                raise
         return ActionResult(artifact, len(data))
 
     @property
@@ -247,6 +274,15 @@ class Store:
     def _note(self, artifact: str, path: str, seen: str) -> None:
         self.database.change(("insert or replace into place values (?, ?, ?)", [(artifact, path, seen)]))
 
+    def note_links(self, links: Sequence[tuple[str, str, os.stat_result, os.stat_result]]) -> None:
+        """Note files of the store that have just got another name: artifact, path, and the stats before and after."""
+        moved = [(signature(after), artifact, signature(before)) for artifact, _, before, after in links]
+        places = [(artifact, path, signature(after)) for artifact, path, _, after in links]
+        self.database.change(
+            ("update place set stat = ? where blob = ? and stat = ?", moved),
+            ("insert or replace into place values (?, ?, ?)", places),
+        )
+
     def forget_location(self, artifact: str, path: str) -> None:
         self.database.change(("delete from place where blob = ? and path = ?", [(artifact, path)]))
 
@@ -304,7 +340,7 @@ class Store:
         return found
 
     def _known(self) -> set[str]:
-        return {blob for (blob,) in self.database.rows(_KNOWN)}
+        return {blob for (blob,) in self.database.rows(KNOWN)}
 
     def clear(self) -> int:
         """Forget everything but what was written into models folders: else a later clean-up would not know its own.
@@ -324,35 +360,6 @@ class Store:
             except OSError:
                 left += 1
         return left
-
-
-def make_room(root: str) -> tuple[int, int]:
-    """Remove the artifacts that are known without changing anything, for a disk so full that the database cannot be used.
-
-    Returns how many artifacts those were, and their bytes.
-    """
-    blobs, notes = os.path.join(root, "blobs"), os.path.join(root, "notes")
-    with contextlib.suppress(OSError):
-        clear_temporaries(blobs, UNFINISHED)
-        clear_temporaries(blobs)
-    known = {digests.file_name(artifact) for (artifact,) in at_rest(root, _KNOWN) if isinstance(artifact, str)}
-    count = freed = 0
-    for name in os.listdir(blobs) if os.path.isdir(blobs) else ():
-        path, beside = os.path.join(blobs, name), os.path.join(notes, name)
-        with contextlib.suppress(OSError):
-            if not ARTIFACT.fullmatch(name) or not (name in known or _is_noted(beside, name)):
-                continue
-            info = os.lstat(path)
-            if stat.S_ISREG(info.st_mode):
-                os.unlink(path)
-                count, freed = count + 1, freed + (info.st_size if info.st_nlink == 1 else 0)
-                os.unlink(beside)
-    return count, freed
-
-
-def _is_noted(path: str, name: str) -> bool:
-    note = Note.decode(read_plain(path, LARGEST)[0])
-    return note is not None and digests.file_name(note.result.artifact) == name
 
 
 def _holds(path: str, data: bytes) -> bool:

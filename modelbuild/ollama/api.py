@@ -136,6 +136,9 @@ class Client:
             if begun is not None:
                 begun(stop)
             while line := answer.readline(LONGEST_LINE):
+                if stop.asked and not line.endswith(b"\n"):
+                    # It was stopped within this line.
+                    return
                 value = self._value(line)
                 if "error" in value:
                     raise Refused(str(value["error"]))

@@ -67,6 +67,10 @@ class Name(NamedTuple):
             return f"{self.host}/{self.namespace}/{short}"
         return short if self.namespace.lower() == NAMESPACE else f"{self.namespace}/{short}"
 
+    def whole(self) -> str:
+        """With its host and namespace, also where these go without saying: `registry.ollama.ai/library/llama3:latest`."""
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
     def path(self) -> str:
         """Where the manifest lies below `<models>/manifests`."""
         return f"{self.host}/{self.namespace}/{self.model}/{self.tag}"

@@ -33,6 +33,8 @@ class Names(Protocol):
 
     def names_part(self, line: From) -> bool: ...
 
+    def part_of(self, text: str) -> str: ...
+
     def misspelled(self, text: str, part: str = "") -> str | None: ...
 
 
@@ -133,6 +135,8 @@ class Bases:
         """A model or a checkpoint that is not of this project. Raises NotPulled for one that a build has to fetch."""
         repository = hf_repository.parse(line.text)
         name = _name(line.text)
+        if name is not None and (part := self._project.part_of(line.text)):
+            raise self._not_in_part(line, part, name)
         if name is not None and self._models.knows(name) and not (repository and self._hub.is_pinned(repository)):
             return self._models.read(line, name)
         if repository is not None:
@@ -152,9 +156,19 @@ class Bases:
             raise line.place.error(
                 f"no model '{line.text}' in this project or the models folders",
                 facts=[("looked in", library.root) for library in self._models.libraries],
-                hint=f"{near} To pull a model of this name, write '{name.host}/{name.namespace}/{name.model}:{name.tag}'",
+                hint=f"{near} To pull a model of this name, write '{name.whole()}'",
             )
         raise self._models.wanted(line, name)
+
+    def _not_in_part(self, line: From, part: str, name: Name) -> Error:
+        """The error for PART/MODEL of a part without this model: what is installed by that name may be a build of long ago."""
+        near = self._project.misspelled(line.text, line.part)
+        return line.place.error(
+            f"part '{part}' of this project has no model '{line.text.partition('/')[2]}'",
+            hint=f"{near} To take a model of this name from its registry, write '{name.whole()}'"
+            if near
+            else f"to take a model of this name from its registry, write '{name.whole()}'",
+        )
 
     def _no_name(self, line: From) -> Error:
         try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from modelbuild import steps
 from modelbuild.engine.graph import Step
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Variant, part_of
 from modelbuild.steps import quantize
 
 _OF_ROWS = ("quantize", "model", "config", "manifest")
@@ -41,11 +41,13 @@ def table(what: str, variant: Variant) -> str:
     """
     if what not in KEY_OF_TEXT:
         return ""
-    match variant.place(KEY_OF_TEXT[what]).key:
+    place = variant.place(KEY_OF_TEXT[what])
+    part = part_of(place.file, variant.folders)
+    match place.key:
         case ("model", str(name), *_):
-            return name
+            return f"{part}/{name}" if part else name
         case ("defaults", *_):
-            return "defaults"
+            return f"{part}/defaults" if part else "defaults"
     return variant.model
 
 
@@ -112,7 +114,12 @@ def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
     if len(variants) == 1:
         return variants
     own = {word for each in variants for word in (each.model, each.label, *(name.display() for name in each.names))}
-    return [each for each in variants if not any(line.text in own for line in each.froms)] or variants
+    # A FROM of a part may leave out the part's name.
+    return [
+        each
+        for each in variants
+        if not any(line.text in own or f"{line.part}/{line.text}" in own for line in each.froms)
+    ] or variants
 
 
 def type_of(

@@ -46,8 +46,11 @@ class _Known:
             raise Otherwise from None
 
     def names_part(self, line: From) -> bool:
-        part, slash, _ = line.text.partition("/")
-        return bool(slash) and part in self._parts and bool(self.candidates(line.text, line.part))
+        return bool(self.part_of(line.text) and self.candidates(line.text, line.part))
+
+    def part_of(self, text: str) -> str:
+        part, slash, _ = text.partition("/")
+        return part if slash and part in self._parts else ""
 
     def misspelled(self, text: str, part: str = "") -> str | None:
         raise Otherwise

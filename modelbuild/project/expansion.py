@@ -152,9 +152,11 @@ def _clash(name: Name, variants: Sequence[Variant]) -> Error:
     pairs = [f"'{each.label}'  {each.place('name')}" for each in variants]
     if len(pairs) > 8:
         pairs = [*pairs[:7], f"… {len(pairs) - 7} more"]
-    hint = "give one of them another `name` or `tag`"
+    of_parts = len({each.model.rpartition("/")[0] for each in variants}) > 1
+    hint = f"give one of them another {'`namespace`, ' if of_parts else ''}`name` or `tag`"
     if first.model == second.model:
         axes = [axis for axis, _ in first.row]
         hint = "put every axis into `name` or `tag`: " + ", ".join(f"${{matrix.{axis}}}" for axis in axes)
-    what = f"{len(variants)} variants would all be named '{name.display()}'"
+    all_ = "both" if len(variants) == 2 else "all"
+    what = f"{len(variants)} variants would {all_} be named '{name.display()}'"
     return second.place("name").error(what, facts=[("variants", "\n".join(pairs))], hint=hint)

@@ -131,6 +131,19 @@ def project_of(file: str) -> str | None:
             return other
 
 
+def left_out_by(file: str) -> str | None:
+    """The ModelBuild.toml above a file that includes others, and not this one; None without one."""
+    folder = os.path.dirname(os.path.dirname(file))
+    while os.path.basename(file) == PROJECT_FILE:
+        other = os.path.join(folder, PROJECT_FILE)
+        if os.path.isfile(other) and _is_of_one_owner(other, file) and _globs(other):
+            return other
+        folder, before = os.path.dirname(folder), folder
+        if folder == before:
+            break
+    return None
+
+
 def _is_of_one_owner(other: str, file: str) -> bool:
     try:
         return os.stat(other).st_uid in (0, os.stat(file).st_uid)
@@ -139,21 +152,27 @@ def _is_of_one_owner(other: str, file: str) -> bool:
 
 
 def _includes(file: str, names: Sequence[str]) -> bool:
+    globs = _globs(file)
+    return globs is None or any(_matches(glob, names) for glob in globs)
+
+
+def _globs(file: str) -> list[str] | None:
+    """The globs of `include`; None where the file speaks of it and cannot be read as TOML."""
     import tomllib
 
     try:
         data, _ = read_plain(file, _LENGTH)
     except OSError:
-        return False
+        return []
     if b"include" not in data:
-        return False
+        return []
     try:
         document = tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        return True
+        return None
     project = document.get("project")
     globs = project.get("include") if isinstance(project, dict) else None
-    return any(isinstance(glob, str) and _matches(glob, names) for glob in (globs if isinstance(globs, list) else ()))
+    return [glob for glob in globs if isinstance(glob, str)] if isinstance(globs, list) else []
 
 
 def _matches(glob: str, names: Sequence[str]) -> bool:

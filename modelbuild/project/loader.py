@@ -81,7 +81,8 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
-    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins())
+    unowned = frozenset(part.name for part in others.parts if not part.is_owner)
+    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins(), unowned)
 
 
 class Wanted(NamedTuple):

@@ -17,7 +17,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overrides import Overrides
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Variant, part_of
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
@@ -29,12 +29,14 @@ class Part:
 
     name       "" for the project's own text
     namespace  of names that have none
+    is_owner   whether somebody declared the namespace: else it is the part's name, which is nobody's in a registry
     """
 
     name: str
     toml: Toml
     found: Mapping[str, str]
     namespace: str | None
+    is_owner: bool = True
 
     @property
     def top(self) -> Place:
@@ -54,16 +56,10 @@ class Part:
         """
         if not folders:
             return variant
-        froms = tuple(line._replace(part=_part_of(line.place.file, folders)) for line in variant.froms)
-        return replace(variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms)
-
-
-def _part_of(file: str, folders: Mapping[str, str]) -> str:
-    """The part to which a file belongs; "" for the project itself."""
-    folder = os.path.dirname(file)
-    while folder and folder not in folders:
-        folder = os.path.dirname(folder)
-    return folders.get(folder, "")
+        froms = tuple(line._replace(part=part_of(line.place.file, folders)) for line in variant.froms)
+        return replace(
+            variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms, folders=folders
+        )
 
 
 class Included(NamedTuple):
@@ -200,11 +196,12 @@ class Reading:
         for key, hint in _OF_PROJECTS.items():
             if key in table:
                 problems.add(here.at(key).error(f"'{key}' has no effect in a part", hint=hint, value=False))
-        said = namespace(declared) or self._namespace or name
+        owned = namespace(declared) or self._namespace
+        said = owned or name
         if not can_be("namespace", said) and WORD.fullmatch(name):
             what = f"'{name}' cannot be the namespace of the part's names: expected letters, digits, '_' and '-'"
             problems.add(Place(shown).error(what, hint=f'set another one: [project] namespace = "…" in {shown}'))
-        return name, None if problems.errors else Part(name, declared, {}, said)
+        return name, None if problems.errors else Part(name, declared, {}, said, owned is not None)
 
     def _taken(self) -> dict[str, str]:
         """How words of the project's own text begin, with one of them: 'acme' of the model 'acme/chat'."""

@@ -42,6 +42,7 @@ class Project:
     targets   what may be built, and all the words for it
     warnings  errors that nobody need act on
     origins   of each model that is right in itself
+    unowned   the parts whose names are the namespaces of their models, since nobody declared one
     """
 
     root: str
@@ -52,6 +53,7 @@ class Project:
     targets: Targets
     warnings: tuple[Error, ...] = field(default=(), compare=False)
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
+    unowned: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -80,8 +82,23 @@ class Project:
 
     def names_part(self, line: From) -> bool:
         """Whether a FROM spells out a model of a part, as 'PART/MODEL'."""
-        part, slash, _ = line.text.partition("/")
-        return bool(slash) and part in self.targets.parts.values() and bool(self.candidates(line.text, line.part))
+        return bool(self.part_of(line.text) and self.candidates(line.text, line.part))
+
+    def part_of(self, text: str) -> str:
+        """The part whose name begins a FROM that is spelled 'PART/MODEL'; "" for any other text."""
+        part, slash, _ = text.partition("/")
+        return part if slash and part in self.targets.parts.values() else ""
+
+    def address(self, line: From) -> str:
+        """What a FROM names, as the whole project calls it."""
+        whole = f"{line.part}/{line.text}"
+        return whole if line.part and self.targets.candidates(whole) else line.text
+
+    def is_unowned(self, variant: Variant) -> bool:
+        """Whether the namespace of a variant's names is only the name of its part."""
+        part, _, model = variant.model.partition("/")
+        said = variant.said.get("name")
+        return part in self.unowned and "/" not in (str(said.value) if said else model)
 
     def misspelled(self, text: str, part: str = "") -> str | None:
         """A hint that names the model of this project that a FROM was meant for."""

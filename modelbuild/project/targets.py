@@ -89,7 +89,14 @@ class Words(NamedTuple):
         """The error for a target that means nothing."""
         model, _, row = target.rpartition(":")
         model = self._whole(model)
-        if rows := self._rows(model):
+        rows = self._rows(model)
+        if rows and not self._has_matrix(model):
+            near = nearest(row, rows)
+            hint = f"did you mean '{model}:{near}'?" if near else f"'{model}' means it"
+            return Error(
+                f"model '{model}' has no matrix, and no tag '{row}'", facts=[("tags", listed(rows))], hint=hint
+            )
+        if rows:
             what, facts = f"model '{model}' has no row '{row}'", [("rows", listed(rows))]
             return Error(what, facts=facts, hint=_meant_row(model, row, rows))
         what = "matches nothing" if GLOB.search(target) else "is not a model, a variant or a group of this project"
@@ -123,6 +130,9 @@ class Words(NamedTuple):
         words = self.written(self.labels)
         near = nearest(text, (word for word in words if re.findall(r"\d+", word) == numbers), 0.75)
         return f"did you mean '{near}'?" if near else None
+
+    def _has_matrix(self, model: str) -> bool:
+        return any(label.startswith(f"{model}:") for label in self.labels[model])
 
     def _rows(self, model: str) -> list[str]:
         """What stands behind the model's name in its targets; nothing for a word that is no model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -26,6 +27,14 @@ class From(NamedTuple):
     folder: str
     place: Place
     part: str = ""
+
+
+def part_of(file: str, folders: Mapping[str, str]) -> str:
+    """The part to which a file belongs; "" for the project itself."""
+    folder = os.path.dirname(file)
+    while folder and folder not in folders:
+        folder = os.path.dirname(folder)
+    return folders.get(folder, "")
 
 
 def within(text: str, part: str) -> str:
@@ -116,6 +125,8 @@ class Variant:
     mix_table: Place | None = field(repr=False, compare=False)
     said: Mapping[str, Said] = field(repr=False, compare=False)
     modelfile: Modelfile | None = field(repr=False, compare=False)
+    folders: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """The folders of the project's parts, relative to the project's, and the parts' names."""
 
     @property
     def ftype(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -17,15 +17,15 @@ from modelbuild import digest as digests
 from modelbuild import ownership
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
-from modelbuild.engine.store import SMALL, Store
+from modelbuild.engine.store import SMALL, Damaged, Store
 from modelbuild.errors import Error
-from modelbuild.files import AGAIN, LARGEST, PARTIAL, UNFINISHED, existing, read_plain, signature
+from modelbuild.files import AGAIN, LARGEST, existing, read_plain, signature
 from modelbuild.ollama.library import Library, Users, named_blobs
 from modelbuild.publish import writable
 from modelbuild.publish.blobs import Blobs
 from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.removal import Removal
-from modelbuild.publish.scratch import Scratch
+from modelbuild.publish.scratch import Scratch, litter
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Owner, Written
 
@@ -33,6 +33,11 @@ T = TypeVar("T")
 
 SHARE = 100
 """Names for each of which a small blob that nobody needs may stay a while."""
+
+SEVERAL = 3
+"""Names from which on they are put together."""
+
+PUT, WHOLE = "put", "whole"
 
 TIDYING = 0.5
 """Seconds that we wait for another build's lock only to tidy up."""
@@ -52,6 +57,8 @@ class ModelsFolder:
         self._users = Users(self.library.manifests)
         self._removal = Removal(self.library, self._scratch, self._users)
         self._published: dict[str, str] = {}
+        self._ahead: dict[str, str] = {}
+        """Names that were put together with others -> how far that went."""
         self.taken: dict[str, str] = {}
         """Names that another project wrote last and that now say something else -> that project's file."""
 
@@ -91,6 +98,11 @@ class ModelsFolder:
         """Whether a blob stands here, whole. One that is not as we put it is hashed before it is believed."""
         return self._blobs.has(blob)
 
+    @property
+    def replaced(self) -> list[str]:
+        """Digests of damaged blobs that were put again."""
+        return list(self._blobs.replaced)
+
     def unchecked(self, blobs: Iterable[ActionResult]) -> list[ActionResult]:
         """Those of some blobs that `has` is going to hash."""
         return self._blobs.unchecked(blobs)
@@ -127,18 +139,21 @@ class ModelsFolder:
         Damaged for an artifact that has to be made again.
         """
         path = self.library.manifest_path(name)
+        ahead = self._ahead.pop(name, None)
+        if ahead == WHOLE:
+            return True
         if self._same(path, manifest) and all(self._blobs.has(blob) for blob in blobs):
             if self._names.get(name) != (self._owner, manifest.artifact):
                 # The store was lost since we wrote this, or the folder moved: it is ours all the same.
                 self.written.note_blobs(blob.artifact for blob in blobs)
                 self._note(name, manifest)
-            return False
+            return ahead is not None
         other = self._other_file(name, path, manifest)
 
         def put() -> None:
             with self._scratch.locked():
                 self._blobs.put_missing(blobs)
-                self.written.note_putting(name, self._owner, manifest.artifact)
+                self.written.note_putting({name: manifest.artifact}, self._owner)
                 self._replace(path, manifest)
                 self._note(name, manifest)
                 # A server may have taken one away between our look and the manifest; from now on it does not.
@@ -148,6 +163,48 @@ class ModelsFolder:
         if other is not None:
             self.taken[name] = other
         return True
+
+    def publish_together(self, models: Iterable[tuple[Output, ActionResult, Sequence[ActionResult]]]) -> None:
+        """Publish many models before `publish` is asked for each: the lock is taken once, and the disk is waited for once.
+
+        What cannot be put this way is left to `publish`, which says why.
+        """
+        wanted: dict[str, ActionResult] = {}
+        needed: dict[ActionResult, None] = {}
+        for output, manifest, blobs in models:
+            for name in output.names:
+                if not self._same(self.library.manifest_path(name), manifest):
+                    wanted[name] = manifest
+                    needed.update(dict.fromkeys(blobs))
+        if len(wanted) < SEVERAL:
+            return
+        with contextlib.suppress(OSError, Error, Damaged), self._scratch.locked():
+            self._put_together(wanted, needed)
+
+    def _put_together(self, wanted: Mapping[str, ActionResult], blobs: Collection[ActionResult]) -> None:
+        paths = {self.library.manifest_path(name): name for name in wanted}
+        taken = {
+            name: other
+            for path, name in paths.items()
+            if (other := self._other_file(name, path, wanted[name])) is not None
+        }
+        self._blobs.put_together(blobs)
+        self._blobs.put_missing(tuple(blobs))
+        data = {path: self._store.read(wanted[name].artifact) for path, name in paths.items()}
+        loose = set[str]().union(*(self._loosened(path, new) for path, new in data.items()))
+        if loose:
+            self.written.note_loose(loose)
+        said = {name: manifest.artifact for name, manifest in wanted.items()}
+        self.written.note_putting(said, self._owner)
+        for path, info in self._scratch.put_together(data):
+            self._published[path] = signature(info)
+            self._ahead[paths[path]] = PUT
+        self.written.note(said, self._owner)
+        for name, manifest in said.items():
+            self._names.set(name, (self._owner, manifest))
+        self._blobs.put_missing(tuple(blobs))
+        self._ahead.update(dict.fromkeys(said, WHOLE))
+        self.taken.update(taken)
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put again the blobs of an output that somebody took away although its manifest names them. Returns whether any was gone.
@@ -210,7 +267,7 @@ class ModelsFolder:
         return file if self._same(path, ActionResult(manifest, 0)) else None
 
     def _note(self, name: str, manifest: ActionResult) -> None:
-        self.written.note(name, self._owner, manifest.artifact)
+        self.written.note({name: manifest.artifact}, self._owner)
         self._names.set(name, (self._owner, manifest.artifact))
 
     def _same(self, path: str, manifest: ActionResult) -> bool:
@@ -232,10 +289,13 @@ class ModelsFolder:
 
     def _note_loose(self, path: str, new: bytes | None = None) -> None:
         """Note what a manifest names, and the new one does not, before it goes: an end of ours between that and the sweep leaks nothing."""
+        if loose := self._loosened(path, new):
+            self.written.note_loose(loose)
+
+    def _loosened(self, path: str, new: bytes | None) -> set[str]:
         with contextlib.suppress(OSError, ValueError):
-            kept = named_blobs(new) if new is not None else set()
-            if loose := named_blobs(read_plain(path, LARGEST)[0]) - kept:
-                self.written.note_loose(loose)
+            return named_blobs(read_plain(path, LARGEST)[0]) - (named_blobs(new) if new is not None else set())
+        return set()
 
     # Tidying
 
@@ -337,12 +397,4 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not any(os.path.lexists(folder) and not os.path.islink(folder) and _litter(folder) for folder in folders)
-
-
-def _litter(folder: str) -> bool:
-    """Whether a folder of ours contains more than what a later command goes on with: unfinished downloads and artifacts."""
-    try:
-        return not (names := os.listdir(folder)) or not all(name.startswith((PARTIAL, UNFINISHED)) for name in names)
-    except OSError:
-        return True
+        return not any(os.path.lexists(folder) and not os.path.islink(folder) and litter(folder) for folder in folders)

@@ -37,6 +37,9 @@ LARGEST_BLOB = 1 << 44
 LAYERS = "application/vnd.ollama.image."
 """Begins the types of the layers of Ollama's models."""
 
+OTHERS = ("application/vnd.docker.ai.", "application/vnd.cncf.model.")
+"""Begin the types of the layers of other runners' models."""
+
 TRIES = 3
 """Of a pull whose blobs somebody keeps removing from the cache."""
 
@@ -220,6 +223,7 @@ def _allocated(path: str) -> int:
 def checked(data: bytes, name: Name) -> list[ActionResult]:
     """The blobs that a pulled manifest names, each once. Raises Error for what is no manifest of a model, or not ours to trust."""
     subject = f"'{name.namespace}/{name.model}:{name.tag}'"
+    hint = "check the name, or ask its owner to push it again"
     try:
         value = parse_object(data, "manifest", None)
         if "manifests" in value:
@@ -231,14 +235,18 @@ def checked(data: bytes, name: Name) -> list[ActionResult]:
             _check_layer(layer, spelled["digest"])
         types = [layer.media_type for layer in manifest.layers]
         if types and not any(each.startswith(LAYERS) for each in types):
+            hint = _FOR_OTHERS if types[0].startswith(OTHERS) else hint
             raise Error(f"its layers are of the type '{shown(types[0])}'")
         sizes = {layer.digest: layer.size for layer in layers}
         if any(sizes[layer.digest] != layer.size for layer in layers):
             raise Error("it gives one blob two sizes")
     except Error as error:
         what = f"{subject} on '{name.host}' is not a model for Ollama: {error.what}"
-        raise Error(what, facts=error.facts, hint="check the name, or ask its owner to push it again") from None
+        raise Error(what, facts=error.facts, hint=hint) from None
     return [ActionResult(digest, size) for digest, size in sizes.items()]
+
+
+_FOR_OTHERS = "it was pushed for another runner, as with `push --as`; push it without --as to pull it"
 
 
 def _check_layer(layer: Layer, spelled: str) -> None:

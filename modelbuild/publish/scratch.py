@@ -6,7 +6,7 @@ import contextlib
 import errno
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from modelbuild import digest as digests
@@ -14,16 +14,21 @@ from modelbuild import interrupt, page_cache
 from modelbuild.engine.store import Store
 from modelbuild.files import (
     AGAIN,
+    ASIDE,
+    PARTIAL,
     TEMPORARY,
+    UNFINISHED,
     Temporary,
     clear_temporaries,
     lock_file,
     make_folder,
     open_plain,
+    remove_temporary,
     sync_folder,
 )
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.publish.writable import check_links, refused
+from modelbuild.synced import sync_files, sync_folders, write_new
 
 
 class Scratch:
@@ -46,6 +51,7 @@ class Scratch:
                 self._cleared = True
                 for folder in self._usual():
                     clear_temporaries(folder)
+                    clear_temporaries(folder, ASIDE)
             yield
 
     def make(self, folder: str) -> None:
@@ -87,6 +93,34 @@ class Scratch:
         sync_folder(folder)
         return info
 
+    def put_together(self, files: Mapping[str, bytes]) -> Iterator[tuple[str, os.stat_result]]:
+        """Write many small files as `put` does. Each is told of, with its stat, where it stands; the last when all are on the disk."""
+        staged: dict[str, str] = {}
+        made: set[str] = set()
+        try:
+            for path, data in files.items():
+                folder = os.path.dirname(path)
+                self.make(folder)
+                near = self.near(folder)
+                if near not in made:
+                    made.add(near)
+                    self.make(near)
+                staged[path] = os.path.join(near, TEMPORARY + os.urandom(8).hex())
+                write_new(staged[path], data)
+            for error in sync_files(staged.values()).values():
+                raise error
+            for path, temporary in staged.items():
+                before = os.stat(temporary)
+                self.move(temporary, path)
+                staged[path] = ""
+                info = os.stat(path)
+                if os.path.samestat(before, info):
+                    yield path, info
+            sync_folders({os.path.dirname(path) for path in staged})
+        finally:
+            for temporary in filter(None, staged.values()):
+                remove_temporary(temporary)
+
     def move(self, path: str, target: str) -> None:
         """Rename a temporary file to a place whose folder a server may remove at any moment."""
         folder = os.path.dirname(target)
@@ -113,7 +147,7 @@ class Scratch:
         folder = os.path.dirname(path)
         near = self.near(folder)
         self.make(near)
-        aside = os.path.join(near, TEMPORARY + os.urandom(8).hex())
+        aside = os.path.join(near, ASIDE + os.urandom(8).hex())
         try:
             os.replace(path, aside)
         except OSError as error:
@@ -129,6 +163,14 @@ class Scratch:
 
     def _usual(self) -> list[str]:
         return [self._main, os.path.join(self._library.blobs, SCRATCH)]
+
+
+def litter(folder: str) -> bool:
+    """Whether a folder of ours contains more than what a later command goes on with: unfinished downloads and artifacts."""
+    try:
+        return not (names := os.listdir(folder)) or not all(name.startswith((PARTIAL, UNFINISHED)) for name in names)
+    except OSError:
+        return True
 
 
 def copy(source: BinaryIO, file: Temporary) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from modelbuild import ownership
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
-from modelbuild.files import GUEST, TEMPORARY, existing, free, reason
+from modelbuild.files import ASIDE, GUEST, TEMPORARY, existing, free, reason
 from modelbuild.ollama.library import SCRATCH, Library
 
 LONGEST = 255
@@ -143,7 +143,7 @@ def named(error: OSError, otherwise: str) -> str:
     # Of a rename the second name is what stands in the way.
     path = error.filename2 or error.filename
     if not isinstance(path, str) or any(
-        part == SCRATCH or part.startswith((TEMPORARY, GUEST)) for part in path.split(os.sep)
+        part == SCRATCH or part.startswith((TEMPORARY, ASIDE, GUEST)) for part in path.split(os.sep)
     ):
         return otherwise
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from modelbuild.engine.database import Database
@@ -69,18 +69,21 @@ class Written:
         """The blobs that no manifest may name any more, or yet."""
         return {blob for (blob,) in self._rows("select blob from loose where folder = ?")}
 
-    def note_putting(self, name: str, owner: Owner, manifest: str) -> None:
-        """A name is about to say this manifest; noted before that, so that it is ours whenever we end."""
-        row = (self._folder, name, owner.noted, manifest)
-        self._database.change(("insert or replace into putting values (?, ?, ?, ?)", [row]))
+    def note_putting(self, manifests: Mapping[str, str], owner: Owner) -> None:
+        """Names are about to say these manifests; noted before that, so that they are ours whenever we end."""
+        rows = self._manifests(manifests, owner)
+        self._database.change(("insert or replace into putting values (?, ?, ?, ?)", rows))
 
-    def note(self, name: str, owner: Owner, manifest: str) -> None:
-        """A name says this manifest."""
-        row = (self._folder, name, owner.noted, manifest)
+    def note(self, manifests: Mapping[str, str], owner: Owner) -> None:
+        """Names say these manifests."""
+        rows = self._manifests(manifests, owner)
         self._database.change(
-            ("insert or replace into wrote values (?, ?, ?, ?)", [row]),
-            ("delete from putting where folder = ? and name = ?", [row[:2]]),
+            ("insert or replace into wrote values (?, ?, ?, ?)", rows),
+            ("delete from putting where folder = ? and name = ?", [row[:2] for row in rows]),
         )
+
+    def _manifests(self, manifests: Mapping[str, str], owner: Owner) -> list[tuple[str, str, str, str]]:
+        return [(self._folder, name, owner.noted, manifest) for name, manifest in manifests.items()]
 
     def note_blobs(self, blobs: Iterable[str]) -> None:
         """These blobs are ours."""

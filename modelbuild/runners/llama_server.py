@@ -127,6 +127,9 @@ class Talk:
             if answer.status != 200:
                 raise _llama.failed(_error(answer.read(LONGEST_LINE)))
             while line := answer.readline(LONGEST_LINE):
+                if self._stopped and not line.endswith(b"\n"):
+                    # It was stopped within this line.
+                    return
                 event = _event(line)
                 if event is not None:
                     yield from _llama.pieces(event)

@@ -70,6 +70,10 @@ def open_before(session: Session, revision: Revision) -> Session | None:
     if session.settings.models:
         settings = settings._replace(models=session.models.root)
     before = Session(settings)
+    if session.part_file is not None:
+        before.part_file = os.path.join(
+            os.path.dirname(before.file), os.path.relpath(session.part_file, os.path.dirname(session.file))
+        )
     try:
         before.words()
     except (Error, Errors) as fault:
@@ -107,9 +111,11 @@ def affected(session: Session, selection: Selection, before: Session | None, rev
             names = [name.display() for name in each.names or ()]
             found.append(Affected(each.label, "broken", names, error="; ".join(error.what for error in each.errors)))
     unchanged = len(outputs) - sum(each.label in outputs for each in found)
-    if not selection.targets:
+    # A part that was none has lost nothing.
+    if before is not None and not selection.targets and bool(session.part) == bool(before.part):
         kept = {*outputs, *(each.label for each in selection.broken)}
-        found += [Affected(label, "removed", _names(output)) for label, output in old.items() if label not in kept]
+        gone = [each for each in before.everything().outputs if each.label not in kept]
+        found += [Affected(each.label, "removed", _names(each)) for each in gone]
     after = _sides(session, [outputs[each.label] for each in found if each.label in outputs])
     earlier = _sides(before, [old[each.label] for each in found if each.label in old]) if before else {}
     return Found(

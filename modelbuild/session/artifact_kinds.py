@@ -6,12 +6,12 @@ import os
 from typing import Literal
 
 from modelbuild.engine.store import DAMAGED
-from modelbuild.files import first_bytes
+from modelbuild.files import PARTIAL, UNFINISHED, first_bytes
 from modelbuild.tensors.recipe import MAGIC
 
-Kind = Literal["weights", "recipe", "manifest", "config", "text", "damaged"]
+Kind = Literal["weights", "recipe", "manifest", "config", "text", "damaged", "unfinished"]
 
-KINDS: tuple[Kind, ...] = ("weights", "recipe", "config", "manifest", "text", "damaged")
+KINDS: tuple[Kind, ...] = ("weights", "recipe", "config", "manifest", "text", "damaged", "unfinished")
 
 _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"GGUF", "weights"),
@@ -25,6 +25,8 @@ def kind(path: str) -> Kind:
     """The kind of an artifact. Other layers than weights, and what cannot be read, count as texts."""
     if os.path.basename(os.path.dirname(path)) == DAMAGED:
         return "damaged"
+    if os.path.basename(path).startswith((UNFINISHED, PARTIAL)):
+        return "unfinished"
     try:
         start = first_bytes(path, 32)
     except OSError:

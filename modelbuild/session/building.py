@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from modelbuild import interrupt
 from modelbuild.engine import garbage
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide, Untrue
+from modelbuild.engine.build import Build, BuildOptions, Event, Untrue
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.engine.log import Log, Recorder
+from modelbuild.engine.model_side import ModelSide
 from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import SMALL
 from modelbuild.errors import Error
@@ -24,6 +25,9 @@ from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
+
+KEPT = "finished steps are cached, and finished tensors of unfinished layers"
+"""What an interrupted build loses nothing of."""
 
 
 def build(
@@ -39,6 +43,9 @@ def build(
         interrupted = False
     except Error as error:
         errors, interrupted = [error], False
+        raise
+    except KeyboardInterrupt as error:
+        error.add_note(KEPT)
         raise
     finally:
         record = recorder.record([error.what for error in errors], interrupted=interrupted)
@@ -121,6 +128,7 @@ class _Building:
         side = ModelSide(
             work=worker.run,
             publish=self._put,
+            together=destination.together,
             restore=destination.restore,
             preflight=self._preflight,
             costs=lambda graph, running: self._durations.costs(graph, running, self._sizes),
@@ -136,6 +144,8 @@ class _Building:
                 with interrupt.put_off():
                     self.tidied = self._tidy()
                     self._durations.save()
+                if models.replaced:
+                    self._report({"event": "replaced", "blobs": models.replaced, "models": models.root})
                 if models.taken:
                     self._report({"event": "taken", "names": models.taken, "models": models.root})
         return build

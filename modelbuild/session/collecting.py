@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Sequence
 
 from modelbuild.engine import garbage
-from modelbuild.engine.garbage import Collected, Limits
+from modelbuild.engine.garbage import Collected, Held, Limits
 from modelbuild.engine.history import History
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.library import Library, Users
+from modelbuild.session import interrupted
 from modelbuild.session.session import Session
 from modelbuild.session.settings import Settings, cache_limit
 
@@ -31,13 +34,35 @@ def needed(store: Store) -> set[str]:
     return found
 
 
-def collect(store: Store, asked: Limits, dry_run: bool) -> Collected:
-    """Remove what may go, and forget what has gone. Raises Error."""
-    collected = garbage.collect(store, asked, needed(store), dry_run)
+def collect(store: Store, asked: Limits, dry_run: bool, folders: Sequence[str] = ()) -> Collected:
+    """Remove what may go, and forget what has gone. Raises Error.
+
+    folders  models folders to look into besides those that are known
+    """
+    unfinished = _unused(interrupted.in_cache(store))
+    collected = garbage.collect(store, asked, needed(store), dry_run, unfinished)
+    if asked.age is not None:
+        oldest = time.time() - asked.age
+        others = [each for each in _unused(interrupted.in_models_folders(store, folders)) if each.used <= oldest]
+        gone = [each for each in others if dry_run or interrupted.remove(each)]
+        collected = collected._replace(removed=[*collected.removed, *gone])
     if not dry_run:
         with contextlib.suppress(OSError):
             garbage.tidy(store)
     return collected
+
+
+def models_folders(settings: Settings) -> list[str]:
+    """The models folder that a command works with, if it can be told."""
+    from modelbuild.session.models_root import models_root
+
+    with contextlib.suppress(Error, Errors):
+        return [models_root(settings)]
+    return []
+
+
+def _unused(found: Sequence[Held]) -> list[Held]:
+    return [each for each in found if not interrupted.is_in_use(each)]
 
 
 def retain(settings: Settings, store: Store) -> None:

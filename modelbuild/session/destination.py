@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from modelbuild.publish.exported_tree import Laid
     from modelbuild.session.exports import Export
 
+Finished = tuple[Output, ActionResult, Sequence[ActionResult]]
+"""An output with its manifest and blobs."""
+
 Stats = dict[str, os.stat_result]
 
 
@@ -49,6 +52,9 @@ class Destination(Protocol):
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put an output there, or see that it stands. Returns whether anything changed. Raises Error and Damaged."""
+
+    def together(self, outputs: Sequence[Finished]) -> None:
+        """Put many outputs at once, as far as that goes; `put` is asked for each afterwards."""
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         """Put again what somebody took since. Returns whether any was gone."""
@@ -136,6 +142,9 @@ class Files:
         ]
         return bool(changed) or any(file.changed for file in self._laid[output.label])
 
+    def together(self, outputs: Sequence[Finished]) -> None:
+        """Files are put one by one."""
+
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         return False
 
@@ -191,8 +200,15 @@ class Everywhere:
         return [*self._models.misplaced(output), *self._files.misplaced(output)]
 
     def put(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
+        # Files have events of their own.
         changed = self._models.publish_all(output, manifest, blobs[: len(output.blobs)])
-        return self._files.put(output, manifest, blobs) or changed
+        self._files.put(output, manifest, blobs)
+        return changed
+
+    def together(self, outputs: Sequence[Finished]) -> None:
+        self._models.publish_together(
+            (output, manifest, blobs[: len(output.blobs)]) for output, manifest, blobs in outputs
+        )
 
     def restore(self, output: Output, manifest: ActionResult, blobs: Sequence[ActionResult]) -> bool:
         return self._models.restore(output, manifest, blobs[: len(output.blobs)])

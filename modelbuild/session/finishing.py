@@ -165,9 +165,21 @@ def _ftype(session: Session, output: Output) -> str:
 def _history(session: Session, output: Output) -> Iterator[str]:
     found = list(planned.recipe_steps(session.graph, output))
     if not found and (origin := next((each.origin for each in planned.layers(session.graph, output)), "")):
-        yield f"the model file of {origin}"
+        yield f"the model file of {_public(origin)}"
     for step in reversed(found):
         yield _phrase(step)
+
+
+def _public(origin: str) -> str:
+    """A model's name without the host of a registry that only this machine or its network knows."""
+    name = Name.parse(origin)
+    host = name.host.partition(":")[0].lower()
+    last = host.rpartition(".")[2]
+    is_public = "." in host and ":" not in name.host and last.isalpha() and last not in _PRIVATE
+    return origin if is_public else f"{name.namespace}/{name.model}:{name.tag}"
+
+
+_PRIVATE = ("local", "localhost", "internal", "lan", "home", "corp", "intranet", "test")
 
 
 def _phrase(step: Step) -> str:

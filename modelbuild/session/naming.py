@@ -83,14 +83,16 @@ class Untagged(NamedTuple):
     rows: tuple[str, ...]
 
 
-def untagged_note(found: Sequence[Untagged]) -> str:
-    """One sentence about all of them; never empty."""
+def untagged_warning(found: Sequence[Untagged]) -> Error:
+    """One warning about all of them; never empty."""
     first = found[0]
     models = listed((f"'{each.model}'" for each in found), 5)
     latest = f"{first.name}:{TAG}" if len(found) == 1 else f"NAME:{TAG}"
     what = f"no row of {models} is {latest}, so `ollama run {first.name}` does not find it"
-    table = first.model if len(found) == 1 and "/" not in first.model else "NAME"
-    return f"{what}; name the default row in [model.{table}.default]"
+    # A table of a part is called as the part calls it.
+    table = first.model.rpartition("/")[2]
+    others = "" if len(found) == 1 else ", and so on"
+    return Error(what, hint=f"name the default row in [model.{table}.default]{others}")
 
 
 def untagged(session: Session, outputs: Sequence[Output]) -> list[Untagged]:

@@ -16,6 +16,8 @@ class Overview(NamedTuple):
     """The variants by how they stand.
 
     steps       that a build would run for those that are not built
+    maybe       those of them that run only if what they need comes out otherwise than before
+    unrecorded  how many of those that are changed no build of this cache knows of
     stale       names in the models folder, and files, that are no longer declared
     last        the last build that did something
     """
@@ -26,6 +28,8 @@ class Overview(NamedTuple):
     awaited: list[Broken]
     broken: list[Broken]
     steps: int
+    maybe: int
+    unrecorded: int
     stale: tuple[list[str], list[str]]
     last: Record | None
 
@@ -39,6 +43,7 @@ class Overview(NamedTuple):
             "not_pulled": [each.label for each in self.awaited],
             "broken": [{"label": each.label, "error": "\n\n".join(map(str, each.errors))} for each in self.broken],
             "steps": self.steps,
+            "unrecorded": self.unrecorded,
             "stale": {"names": [*map(displayed, self.stale[0])], "files": self.stale[1]},
             "last_build": self.last,
         }
@@ -59,7 +64,12 @@ def look(session: Session) -> Overview:
     broken = [each for each in selection.broken if each.wanted is None]
     rest = [*found["changed"], *found["no"]]
     part = standing._replace(graph=graph.select(rest)) if rest else None
-    steps = len(due(part, session.records)) if part is not None else 0
+    steps = due(part, session.records) if part is not None else []
+    maybe = sum(not each.sure for each in steps)
+    known = session.records.history.all(output.manifest for output in found["changed"])
+    unrecorded = sum(output.manifest not in known for output in found["changed"])
     stale = session.stale(), exports.stale_files(session)
     last = next(iter(Log(session.store.database, session.file).last(1)), None)
-    return Overview(found["yes"], found["changed"], found["no"], awaited, broken, steps, stale, last)
+    return Overview(
+        found["yes"], found["changed"], found["no"], awaited, broken, len(steps), maybe, unrecorded, stale, last
+    )

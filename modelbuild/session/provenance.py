@@ -35,7 +35,7 @@ class Provenance:
         variant = self.variant
         found: dict[str, Value] = {}
         for line in variant.froms:
-            found["from"] = _value(line.text, str(line.place))
+            found["from"] = _value(self._session.project.address(line), str(line.place))
         for key in ("pre", "outtype"):
             if asked := variant.string(key):
                 found[key] = _value(asked, self._place(key))

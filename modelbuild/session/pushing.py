@@ -9,7 +9,7 @@ from modelbuild.engine.graph import Output
 from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.ollama.library import Library
-from modelbuild.ollama.name import Name
+from modelbuild.ollama.name import HOST, Name
 from modelbuild.project.broken import told
 from modelbuild.project.pushes import check_entry
 from modelbuild.project.variant import PushTo
@@ -107,10 +107,11 @@ def _of_targets(session: Session, targets: Sequence[str], asked: Asked) -> Order
         raise Errors(told(selection.broken))
     if not selection.outputs:
         raise selection.empty()
-    pushes = {variant.label: variant.pushes for variant in session.project.variants}
+    variants = {variant.label: variant for variant in session.project.variants}
     orders: list[Order] = []
     for output in selection.outputs:
-        goes = _goes(output, pushes.get(output.label, ()), asked)
+        variant = variants[output.label]
+        goes = _goes(output, variant.pushes, asked, owned=not session.project.is_unowned(variant))
         orders += [Order(output.label, _source(to.name, output.names), *to) for to in goes]
     taken = list(dict.fromkeys(order.label for order in orders))
     skipped = [output.label for output in selection.outputs if output.label not in taken]
@@ -119,14 +120,14 @@ def _of_targets(session: Session, targets: Sequence[str], asked: Asked) -> Order
     return Orders(session.models.library, orders, chosen if taken else None, skipped)
 
 
-def _goes(output: Output, said: Sequence[PushTo], asked: Asked) -> Sequence[PushTo]:
-    """Where a variant is pushed to."""
+def _goes(output: Output, said: Sequence[PushTo], asked: Asked, *, owned: bool) -> Sequence[PushTo]:
+    """Where a variant is pushed to; `owned` says whether the namespace of its names is anybody's."""
     own = [Name.from_path(path) for path in output.names]
     if asked.to is not None:
         return [PushTo(own[0], asked.shape, asked.split)]
     if asked.shape:
         return [to for to in said if to.shape == asked.shape]
-    return said or [PushTo(name) for name in own if name.unpushable() is None]
+    return said or [PushTo(name) for name in own if name.unpushable() is None and (owned or name.host.lower() != HOST)]
 
 
 def _source(name: Name, names: Sequence[str]) -> str:
@@ -180,12 +181,16 @@ def _nowhere(skipped: Sequence[str], shape: str) -> Error:
     hint = "name where to with --to NAME, or with `push` in ModelBuild.toml"
     if shape:
         hint += f': {{ to = "HOST/NAMESPACE/MODEL", as = "{shape}" }}'
-    return Error(f"nothing to push: {labels} {verb} {why_skipped(shape)}", hint=hint)
+    return Error(f"nothing to push: {labels} {verb} {why_skipped(shape, skipped)}", hint=hint)
 
 
-def why_skipped(shape: str) -> str:
-    """What a variant that is not pushed lacks."""
-    return f"no `push` as '{shape}'" if shape else "no `push`, and no namespace in the name"
+def why_skipped(shape: str, labels: Sequence[str]) -> str:
+    """What variants that are not pushed lack."""
+    if shape:
+        return f"no `push` as '{shape}'"
+    # Only those of parts have a namespace, which is the part's name.
+    of_parts = any("/" in label for label in labels)
+    return "no `push`, and no namespace" + (" but a part's name" if of_parts else " in the name")
 
 
 def content(session: Session | None, library: Library, order: Order) -> tuple[bytes, Mapping[str, Blob]]:

@@ -17,17 +17,18 @@ from modelbuild.session.layers import Texts
 from modelbuild.words import shown
 
 
-def model(library: Library, name: str, given: Mapping[str, Any]) -> Model:
+def model(library: Library, name: str, given: Mapping[str, Any], label: str = "") -> Model:
     """The model of a name (`host/namespace/model/tag`).
 
     given  parameters that replace its own
+    label  the variant of a project that it is
     Raises Error if it is not there, not whole, or not of GGUF files.
     """
     served = library.served(name)
     if served is None:
         raise absent(library, displayed(name))
     if not library.is_whole(served):
-        hint = "`modelbuild check` finds out what a project lacks; a pulled model is pulled again"
+        hint = f"build it: `modelbuild {label}`" if label else f"pull it again: `modelbuild pull {displayed(name)}`"
         raise Error(f"'{displayed(name)}' is not whole: a blob is missing", path=library.root, hint=hint)
     texts = Texts(library, served)
     weights = texts.path(manifest.MODEL)

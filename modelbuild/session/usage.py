@@ -12,7 +12,7 @@ from modelbuild.engine import garbage
 from modelbuild.engine.store import Store
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name
-from modelbuild.session import collecting
+from modelbuild.session import collecting, interrupted
 from modelbuild.session.artifact_kinds import KINDS, Kind, kind
 
 
@@ -45,7 +45,8 @@ class Usage(NamedTuple):
 
     unused    bytes of blobs of the models folder that no manifest names
     database  bytes of the cache's database and notes
-    free      bytes of the cache that nothing needs
+    free      bytes of the cache that nothing needs, once `collecting.retain` has forgotten what projects have no longer
+    stopped   bytes of unfinished layers and downloads in the models folder
     total     bytes of both folders
     """
 
@@ -55,6 +56,7 @@ class Usage(NamedTuple):
     kinds: Sequence[KindUse]
     database: int
     free: int
+    stopped: int
     total: int
 
 
@@ -73,6 +75,8 @@ def usage(store: Store, library: Library) -> Usage:
     held = garbage.held(store)
     database = [info for _, info in (*_files(store.root), *_files(store.notes.folder))]
     inodes = {(info.st_dev, info.st_ino): info.st_size for info in (*blobs.values(), *contents.values(), *database)}
+    held += (unfinished := interrupted.in_cache(store))
+    stopped = sum(each.size for each in interrupted.in_models(library))
     aside = sum(each.size for each in held if each.artifact is None)
     needed = collecting.needed(store)
     return Usage(
@@ -81,8 +85,13 @@ def usage(store: Store, library: Library) -> Usage:
         unused,
         list(_kinds(contents, [each for each in held if each.artifact is None])),
         sum(info.st_size for info in database),
-        sum(each.size for each in held if each.artifact not in needed),
-        sum(inodes.values()) + aside,
+        sum(
+            each.size
+            for each in held
+            if each.artifact not in needed and not (each in unfinished and interrupted.is_in_use(each))
+        ),
+        stopped,
+        sum(inodes.values()) + aside + stopped,
     )
 
 
@@ -101,7 +110,7 @@ def _kinds(contents: dict[str, os.stat_result], aside: Sequence[garbage.Held]) -
     for path, info in contents.items():
         found.setdefault(kind(path), []).append((info.st_size, info.st_nlink > 1))
     for each in aside:
-        found.setdefault("damaged", []).append((each.size, False))
+        found.setdefault(kind(each.path), []).append((each.size, False))
     for named in KINDS:
         if files := found.get(named):
             linked = sum(size for size, is_linked in files if is_linked)

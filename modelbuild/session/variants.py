@@ -1,4 +1,4 @@
-"""Which type the model of a variant has, and by which mix."""
+"""Which type the model of a variant has, by which mix, and how large it is."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def _recipe_ftype(session: Session, step: Step | None) -> str | None:
         return None
     number = gguf.decode_value(value) if value is not None else None
     return next((name for name, known in ftypes.FTYPES.items() if known == number), None)
+
+
+def model_size(session: Session, manifest: str) -> int | None:
+    """Bytes of everything that a manifest names."""
+    try:
+        value = json.loads(session.store.read(manifest))
+        return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
+    except (Damaged, OSError, ValueError):
+        return None

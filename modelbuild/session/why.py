@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Graph, Output, Source, Step
-from modelbuild.engine.standing import FORCED, Reason
+from modelbuild.engine.standing import FORCED, Reason, changed
+from modelbuild.errors import Error
 from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
 
@@ -44,6 +45,8 @@ class Cause(NamedTuple):
 
 
 NEVER = Cause("it", "was never built")
+UNRECORDED = Cause("nothing", "is recorded of how it was built")
+"""Of a model that is in the models folder: the cache is new, or was removed."""
 _KEYS = {"ftype": "quantize", "requantize": "allow_requantize", "imatrix": "imatrix", "outtype": "outtype", "pre": "pre",
          "link": "link", "renderer": "renderer", "parser": "parser", "requires": "requires", "messages": "messages",
          "draft": "draft"}  # fmt: skip
@@ -69,6 +72,7 @@ class Why:
         self._graph = graph
         self._targets = graph.targets()
         self._known: dict[str, bool] = dict(known or {})
+        self._is_history = known is None
 
     @cached_property
     def _lineage(self) -> Lineage:
@@ -83,10 +87,16 @@ class Why:
             self._known[step] = not first and self._session.records.history.last(step) is not None
         return self._known[step]
 
+    def _is_unrecorded(self, output: Output) -> bool:
+        """Whether a model is there, and no build of it is known of."""
+        session = self._session
+        is_known = not self._is_history or session.records.history.last(output.manifest) is not None
+        return not is_known and session.models.library.served(output.names[0]) is not None
+
     def roots(self, output: Output) -> list[Cause]:
         """What an output differs by since it was built, followed down to what somebody wrote."""
         if output.manifest in self.reasons and not self._was(output.manifest):
-            return [NEVER]
+            return [UNRECORDED if self._is_unrecorded(output) else NEVER]
         found: dict[Cause, None] = {}
         seen: set[str] = set()
         rest = [output.manifest, *output.made]
@@ -303,13 +313,32 @@ def _bytes(tensor: Any) -> object:
 
 
 def explained(session: Session, graph: Graph) -> Callable[[Event], Event]:
-    """Puts what the reasons of a step come to, in the words of the project, into the events that have them."""
+    """Puts what the reasons of a step come to, in the words of the project, into the events that have them.
+
+    A model that changes though none of its steps runs, as after a revert, gets them in its own event.
+    """
     why = Why(session, graph, reasons := {})
+    made = _made_before(session, graph)
 
     def added(event: Event) -> Event:
+        if event["event"] == "variant" and event["changed"] and (causes := made.pop(event["label"], ())):
+            return {**event, "causes": [cause.data() for cause in causes]}
         if "because" not in event:
             return event
+        for label in event["targets"]:
+            made.pop(label, None)
         reasons[event["step"]] = event["because"]
         return {**event, "causes": [cause.data() for cause in why.causes(graph.steps[event["step"]])]}
 
     return added
+
+
+def _made_before(session: Session, graph: Graph) -> dict[str, Sequence[Cause]]:
+    """Why models differ from those of the last build, by label, as far as that is known before a step runs."""
+    try:
+        reasons = changed(session.standing(graph), session.records)
+    except Error:
+        # The build comes to it, and tells.
+        return {}
+    why = Why(session, graph, reasons)
+    return {output.label: why.roots(output) for output in graph.outputs if output.manifest in reasons}

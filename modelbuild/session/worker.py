@@ -20,6 +20,7 @@ from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
+from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, free, reason, reflink
@@ -191,8 +192,10 @@ class Inputs:
     def entry(self, role: str) -> ActionResult:
         """Digest and size of what another step made."""
         digest = self._digests[role]
-        with self._worker.store.open(digest) as file:
-            return ActionResult(digest, os.fstat(file.fileno()).st_size)
+        path = self._worker.store.path(digest)
+        if path is None:
+            raise Damaged(digest)
+        return ActionResult(digest, os.stat(path).st_size)
 
     def tables(self) -> list[tuple[str, TensorTable]]:
         """The tensor tables of the weights files among the sources: (role, table)."""
@@ -214,7 +217,7 @@ class Inputs:
         source = worker.sources.source(digest)
         sha = hashlib.sha256()
         done = 0
-        memory = 2 * direct.BUFFER + digests.CHUNK
+        memory = direct.BUFFERS * direct.BUFFER + digests.CHUNK
         with worker.budget.share(memory, memory), worker.store.temporary(worker.scratch()) as file:
             cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
             try:

@@ -1,7 +1,7 @@
 """Make the bytes of a recipe: tensor by tensor, in parallel, in bounded memory, hashed while they are written.
 
 Tensors are cut into chunks of whole rows. Threads compute chunks, and others read those that lie in a file already; the calling
-thread follows in file order with sha256, and one more thread writes.
+thread follows in file order with sha256, and two more threads write.
 """
 
 from __future__ import annotations
@@ -130,13 +130,14 @@ def materialize(
         max(256, min(CHUNK, resources.memory // (12 * resources.window))), min(COPIED, resources.memory // _SHARE)
     )
     buffer = _buffer(size, resources.memory)
+    left = resources.memory - direct.BUFFERS * buffer
     with (
         direct.Growing(file, buffer) as growing,
         Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader,
     ):
         follower = _Follower(growing, header, recipe, resources)
         try:
-            _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, resources.memory - 2 * buffer)
+            _run(_tasks(recipe, offsets, found, limits), reader, follower, resources, left)
         except BaseException:
             follower.give_up()
             raise

@@ -75,7 +75,7 @@ def test_options_of_the_build_need_no_command(seen: Seen, words: list[str]) -> N
     [
         ["-C", "there", "--models", "m", "--cache", "c", "--memory", "2GiB", "--var", "a=1", "--set", "x.y=2", "list"],
         ["list", "-C", "there", "--models=m", "--cache=c", "--memory=2GiB", "--var=a=1", "--set=x.y=2"],
-        ["-C", "here", "--memory", "1M", "list", "-Cthere", "--models=m", "--cache=c", "--memory=2GiB"]
+        ["-C", "here", "--memory", "1G", "list", "-Cthere", "--models=m", "--cache=c", "--memory=2GiB"]
         + ["--var=a=1", "--set=x.y=2"],
     ],
 )
@@ -124,7 +124,15 @@ def test_q_before_an_ftype_or_behind_the_command_is_quantize_else_quiet(
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512M", 512_000_000), ("1.5G", 1_500_000_000), ("64 MiB", 64 << 20), ("1048576", 1 << 20), ("7kb", 7000)],
+    [
+        ("512M", 512_000_000),
+        ("1.5GB", 1_500_000_000),
+        ("64 MiB", 64 << 20),
+        ("16777216", 16 << 20),
+        ("70000kb", 70_000_000),
+        ("1TB", 10**12),
+        ("1TiB", 1 << 40),
+    ],
 )
 def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
     assert main.main(["--memory", text]) == 0
@@ -137,6 +145,15 @@ def test_memory_takes_sizes(seen: Seen, text: str, size: int) -> None:
         (["--bogus"], "error: no such option '--bogus'"),
         (["build", "--forc"], "error: no such option '--forc'\n  hint  did you mean '--force'?"),
         (["--memory", "much"], "error: --memory: expected a size such as 512M or 2GiB, got 'much'"),
+        (["--memory", "1K"], "error: --memory: expected at least 16MiB, got '1K'"),
+        (["--nope"], "error: no such option '--nope'\n  hint  `modelbuild build --help` lists"),
+        (["list", "--al"], "error: no such option '--al'\n  hint  `modelbuild list --help` lists"),
+        (["gc", "--older"], "error: no such option '--older'\n  hint  did you mean '--older-than'?"),
+        (
+            ["check", "-q"],
+            "error: option '-q' requires an argument\n  hint  -q TYPE is the type of a Modelfile or weights, such as q4_K_M; "
+            "--quiet prints only errors",
+        ),
         (["-j", "0"], "error: --jobs: expected a number of at least 1, got '0'"),
         (["-j", "many"], "error: --jobs: expected a number of at least 1, got 'many'"),
         (["--var", "x"], "error: --var: expected NAME=VALUE, got 'x'"),

@@ -9,6 +9,7 @@ import pytest
 
 from modelbuild.cli import arguments, foreign, main
 from modelbuild.cli.invocation import commands
+from modelbuild.errors import Error
 from tests import checkpoints
 from tests.projects import write
 
@@ -143,3 +144,28 @@ def test_help_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Ollama stops models" in capsys.readouterr().err
     assert main.main(["help", "lst"]) == 2
     assert "did you mean 'list'?" in capsys.readouterr().err
+
+
+def test_where_there_is_no_project_two_ways_out_are_told() -> None:
+    from modelbuild.session.missing import NO_PROJECT
+
+    error = foreign.outside("list", Error(NO_PROJECT, hint="`modelbuild init` writes one; `modelbuild ./WEIGHTS` too"))
+    assert (
+        error.hint
+        == "`modelbuild list --installed` lists the models of the models folder; `modelbuild init` writes one"
+    )
+
+
+@pytest.mark.parametrize(("word", "more"), [("build", ", or leave it out"), ("list", "")])
+def test_a_command_behind_options_of_a_build_says_where_it_belongs(
+    word: str, more: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.write(tmp_path / "weights")
+    write(tmp_path, {"ModelBuild.toml": '[model.big]\nfrom = "./weights"\n'})
+    at = ["-C", str(tmp_path), "--cache", str(tmp_path / "cache"), "--models", str(tmp_path / "models")]
+    for words in (["-j2", word, "big"], ["-j2", word, "./weights"], ["--profile", str(tmp_path / "p.json"), word]):
+        assert main.main([*at, *words]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: '{word}' is a command, and no target has its name")
+        assert f" {word} …`{more}\n" in told and "wrote" not in told
+    assert not (tmp_path / "p.json").exists()

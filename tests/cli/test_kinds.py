@@ -21,7 +21,7 @@ def test_sizes(text: str, bytes_: int) -> None:
     assert Size()(text) == bytes_
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.M", "1T", "M", "1e6", "1 000"])
+@pytest.mark.parametrize("text", ["", "-1", "1.M", "1P", "M", "1e6", "1 000"])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected a size such as 512M or 2GiB"):
         Size()(text)

@@ -50,7 +50,15 @@ def test_an_interrupt_is_130(
 ) -> None:
     raising(monkeypatch, KeyboardInterrupt())
     assert main.main(words) == 130
-    assert capsys.readouterr() == ("", "interrupted; finished steps are cached\n")
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_an_interrupt_says_what_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = KeyboardInterrupt()
+    ended.add_note("half of it is kept")
+    raising(monkeypatch, ended)
+    assert main.main(["chat"]) == 130
+    assert capsys.readouterr() == ("", "interrupted; half of it is kept\n")
 
 
 def python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:

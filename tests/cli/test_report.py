@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelbuild.cli import report
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
 from tests.cli.streams import Streams
@@ -116,3 +117,15 @@ def test_an_answer_is_printed_as_it_comes_and_what_stands_beside_it_goes_to_stde
     streams = Streams(quiet=True)
     streams.report.aside("beside")
     assert streams.err == ""
+
+
+@pytest.mark.parametrize("columns", [30, 200])
+def test_the_colour_of_a_note_is_our_own_and_the_rest_of_it_harmless(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "width", lambda stream: columns)
+    streams = Streams(color="always")
+    streams.report.marked("pulled   ", "green", "  registry.example.com/team/chat:latest\x1b[2J  4.9 GB")
+    assert streams.err.startswith("\x1b[32mpulled   \x1b[0m")
+    assert streams.err.count("\x1b") == 2 and "chat:latest\\x1b[2J" in "".join(streams.err.split())
+    assert (streams.err.count("\n") > 1) == (columns == 30)

@@ -24,6 +24,12 @@ def test_only_published_counts_as_built() -> None:
     assert found == "1 model built, 2 unchanged (0.10 s; 0 steps run)"
 
 
+def test_what_only_went_into_files_is_written() -> None:
+    assert summed_up(NOTHING, Outcome((), ["c"], written=["a", "b"]), 0.1).startswith("2 models written, 1 unchanged (")
+    assert str(Outcome(["a"], written=["b"])) == "1 model built, 1 written"
+    assert str(Outcome(failed=["a"], written=["b"])) == "1 written, 1 failed: a"
+
+
 def test_steps_that_change_no_model_are_told_apart_from_nothing_to_do() -> None:
     ran = {**NOTHING, "ran": 5}
     assert summed_up(ran, Outcome((), ["a", "b"]), 0.1) == "2 models rebuilt, none changed (0.10 s; 5 steps run)"

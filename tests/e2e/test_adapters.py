@@ -120,7 +120,7 @@ def test_merges_are_the_same_with_every_number_of_threads_and_every_kernel(
             monkeypatch.setenv("MODELBUILD_KERNELS", kernels)
         name = f"{kernels or 'native'}-{jobs}"
         models = project.folder / "models" / name
-        project.build("-j", str(jobs), "--memory", "1MB", cache=project.folder / "cache" / name, models=models)
+        project.build("-j", str(jobs), "--memory", "16MiB", cache=project.folder / "cache" / name, models=models)
         assert project.summary["tensors_computed"] > 40
         blobs = project.tree(models / "blobs")
         found.append(

@@ -191,5 +191,20 @@ def test_another_build_of_nothing_keeps_the_explanation(project: InProcess) -> N
     EDITS["parameter"](project)
     project.run()
     before = said(project)
+    began = project.run("log").splitlines()[1][:19]
+    assert f"was built on {began}" in project.run("explain")
     project.run("--force")
     assert said(project) == before
+
+
+def test_a_model_whose_steps_are_all_cached_is_explained_too(project: InProcess) -> None:
+    toml = (project.folder / "ModelBuild.toml").read_text()
+    modelfile = (project.folder / MODELFILE).read_text()
+    EDITS["system"](project)
+    project.run()
+    project.write(MODELFILE, modelfile)
+    project.write("ModelBuild.toml", toml)
+    project.run("--explain")
+    told = "system changed: pirate.Modelfile:2:1 (You are a cat. -> You are a pirate.)"
+    assert f"pirate:latest is built because\n  {told}\n" in project.errors
+    assert "0 steps run" in project.errors

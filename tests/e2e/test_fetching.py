@@ -141,6 +141,8 @@ def test_a_moved_tag_changes_nothing_until_it_is_updated(project: Fetching) -> N
     assert project.run("update") == f"{project.base}:latest  {first[7:19]} -> {second[7:19]}\n"
     assert second in project.lock and len(project.asked) == 1
     assert project.run("-n").startswith("pull     ")
+    project.run("explain")
+    assert "nothing to rebuild" not in project.errors and "what is not pulled yet" in project.errors
     project.run()
     assert second == sha256((project.models / f"manifests/{project.base}/latest").read_bytes())
     project.run("update", project.base)

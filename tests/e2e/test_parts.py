@@ -197,6 +197,9 @@ def test_parts_come_and_go(mono: Mono) -> None:
     mono.within = "teams/vision"
     mono.run("clean", code=2)
     assert "clean removes what the whole project wrote" in mono.errors
+    mono.run("clean", "--stale", code=2)
+    assert "clean --stale` removes all of it" in mono.errors
+    mono.within = ""
     mono.run("clean", "--stale")
     assert mono.names() == EVERYTHING - {"operations/chat:latest"}
 
@@ -282,3 +285,28 @@ def test_watch_in_the_folder_of_a_part_sees_all_that_the_part_is_made_of(tmp_pat
         root.write("teams/vision/more/Modelfile", "FROM chat\n")
         watch.until(lambda: (root.models / "manifests/registry.ollama.ai/library/more/latest").is_file())
     assert not (root.models / "manifests/registry.ollama.ai/library/base").exists()
+
+
+def test_a_from_is_shown_by_its_address(mono: Mono) -> None:
+    rows = {each["label"]: each["from"] for each in json.loads(mono.run("list", "--json"))}
+    assert rows["vision/tuned"] == rows["support/bot"] == "vision/chat" and rows["vision/chat"] == "base"
+    assert rows["vision/q:mine"] == "../../weights"
+    assert json.loads(mono.run("show", "--json", "vision/tuned"))["values"]["from"]["value"] == "vision/chat"
+
+
+def test_texts_are_named_by_the_address_of_the_table_that_gives_them(mono: Mono) -> None:
+    steps = mono.run("graph", "--steps", "vision/tuned", "support/chat", "vision/chat")
+    assert steps.count("    vision/tuned/system\n") == 2 and steps.count("    vision/chat/system\n") == 1
+    assert "    tuned/" not in steps and "    chat/" not in steps
+
+
+def test_a_part_that_its_project_does_not_include_any_more_says_so(tmp_path: Path) -> None:
+    mono = make(tmp_path)
+    mono.write("ModelBuild.toml", ROOT.replace("teams/*/", "teams/ops/"))
+    mono.write("teams/vision/ModelBuild.toml", '[model.q]\nfrom = "../../weights"\n')
+    mono.within = "teams/vision"
+    mono.run()
+    assert "ModelBuild.toml includes other parts, not this one\n" in mono.errors
+    mono.write("ModelBuild.toml", ROOT.replace('include = ["teams/*/ModelBuild.toml"]', ""))
+    mono.run("--force")
+    assert "includes other parts" not in mono.errors

@@ -66,3 +66,23 @@ def test_they_load_no_numpy(project: Project, command: str, tmp_path: Path) -> N
     for _ in range(2):
         done = subprocess.run(command_line, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_what_is_lost_is_said_in_the_models_folder_and_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    project = make(tmp_path)
+    assert run(project, "-j", "1")[0] == 0
+    blob = next(path for path in (project.folder / "out" / "blobs").iterdir() if b"a test" in path.read_bytes()[:200])
+    blob.unlink()
+    assert "nothing to rebuild; 1 model to install" in run(project, "status")[2]
+    told = run(project, "run", "--no-build", "chat", "Hi")[2]
+    assert "a blob is missing" in told and "chat`" in told and "build it: `modelbuild" in told
+    assert run(project)[0] == 0
+    for path in project.cache.glob("state.sqlite*"):
+        path.unlink()
+    assert "nothing is recorded of 3 installed models: the cache is new, or was removed" in run(project, "status")[2]
+    code, out, _ = run(project, "explain")
+    assert code == 0 and out.endswith("would be built because\n  nothing is recorded of how they were built\n")
+    assert "never" not in out

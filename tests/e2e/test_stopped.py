@@ -86,7 +86,7 @@ def test_what_was_finished_is_not_computed_again(project: Project, name: str) ->
     assert done.returncode == (-9 if name == "SIGKILL" else 128 + number), done.stderr
     assert "Traceback" not in done.stderr
     if name != "SIGKILL":
-        assert done.stderr.endswith("finished steps are cached\n")
+        assert done.stderr.endswith("; finished steps are cached, and finished tensors of unfinished layers\n")
         assert ("interrupted" if name == "SIGINT" else f"ended by {name}") in done.stderr
     (kept,) = unfinished(project.folder)
     assert kept.parent == project.cache / "blobs"

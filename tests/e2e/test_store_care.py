@@ -88,6 +88,17 @@ def test_a_damaged_blob_is_found_named_with_its_models_and_made_again(project: P
     assert verify(project, code=0)["wrong"] == []
 
 
+def test_a_build_says_which_damaged_blob_it_made_again(project: Project) -> None:
+    expected = project.tree()
+    blob = largest(project.models / "blobs")
+    rot(blob)
+    project.run()
+    assert f"warning: blob {blob.name} was damaged or changed; it was made again" in project.errors
+    assert project.tree() == expected
+    project.run()
+    assert "damaged" not in project.errors
+
+
 def test_a_damaged_recipe_of_the_cache_is_set_aside_and_made_again(project: Project) -> None:
     recipe = next(
         path for path in (project.cache / "blobs").iterdir() if path.read_bytes().startswith(b"modelbuild recipe")

@@ -43,8 +43,8 @@ def follows(*parts):
 def edit():
     follows("Ctrl-C ends it")
     for words, part in [("base\\nSYSTEM two", "built"), ("bass", "'bass'"), ("base\\nSYSTEM three", "built")]:
-        Path("saved").write_text(f"FROM {words}\\n")
-        Path("saved").replace("chat/Modelfile")
+        Path("../saved").write_text(f"FROM {words}\\n")
+        Path("../saved").replace("chat/Modelfile")
         follows(part, "Ctrl-C ends it")
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -68,5 +68,8 @@ def test_a_round_replaces_the_one_before(tmp_path: Path) -> None:
     assert [line for line in shown if line.startswith("watching ")] == ["watching 4 folders; Ctrl-C ends it"], text
     assert len([line for line in shown if line.startswith("1 model")]) == 1, text
     before = ["\n".join(picture) for picture in screen.drawn]
+    # Commands are as a plain build tells them.
+    assert any("try one: modelbuild" in " ".join(picture.split()) for picture in before)
+    assert not any("-f ModelBuild.toml" in picture for picture in before)
     assert any("'bass'" in picture and "base:latest" not in picture for picture in before), "the fault has stood there"
     assert "'bass'" not in text, "and is over"

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--watch", "a", "list"], 2, "'list' is not a model"),
         (["./weights", "-q", "q9_0", "-o", "out.gguf"], 2, "error: -q q9_0: unknown type 'q9_0'"),
         (["./weights", "-q", "iq2_xs", "-o", "out.gguf"], 2, "llama.cpp's iq2_xs is not supported yet"),
-        (["a:"], 2, "has no row ''"),
+        (["a:"], 2, "no tag ''"),
         (
             ["export", "a"],
             2,

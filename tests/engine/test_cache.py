@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from modelbuild.engine.action import ActionResult, Made, Range
@@ -64,6 +64,10 @@ class Shared:
     def record(self, action: str, made: Made) -> None:
         self.known[action] = made.result
         self.artifacts[made.result] = self.store.read(made.result.artifact)
+
+    def record_all(self, made: Mapping[str, Made]) -> None:
+        for action, each in made.items():
+            self.record(action, each)
 
     def has(self, result: ActionResult) -> bool:
         return self.store.has(result) or self.fetch(result)

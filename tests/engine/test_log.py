@@ -35,6 +35,13 @@ def test_a_build_says_what_it_did() -> None:
     assert found["seconds"] < 1 and not found["interrupted"]
 
 
+def test_what_only_went_into_files_is_told_apart() -> None:
+    file = {"event": "file", "label": "a", "changed": True}
+    found = record(file, {**file, "label": "b"}, {"event": "variant", "label": "b", "changed": True, "name": "b"})
+    assert found is not None and found["changed"] == ["a", "b"]
+    assert found["written"] == ["a"] and found["written_models"] == 1
+
+
 def test_a_build_with_nothing_to_do_is_none() -> None:
     assert record({**STEP, "state": "hit"}, {"event": "summary", "ran": 0, "hit": 1, "failed": 0, "skipped": 0}) is None
 

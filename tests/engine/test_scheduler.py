@@ -37,7 +37,7 @@ class Run:
         self._under_way = 0
         self._mutex = threading.Lock()
         self.aborted = False
-        calls = Calls(self._look_up, self._execute, self._started, self._finished, self._abort)
+        calls = Calls(self._look_up, self._execute, self._started, self._finished, lambda: None, self._abort)
         Scheduler(Graph(steps), jobs, keep_going, calls, costs).run()
 
     def _look_up(self, steps: list[Step]) -> dict[str, ActionResult]:

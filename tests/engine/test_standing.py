@@ -24,7 +24,7 @@ def names(toy: Toy, graph: Graph, force: bool = False) -> list[tuple[str, bool]]
 
 def test_what_is_due_before_and_after_a_build(toy: Toy) -> None:
     graph = chain(toy)
-    assert names(toy, graph) == [("m/first", True), ("m/second", False), ("m/layer", False), ("m/manifest", False)]
+    assert names(toy, graph) == [("m/first", True), ("m/second", True), ("m/layer", True), ("m/manifest", True)]
     toy.build(graph)
     assert names(toy, graph) == []
     assert names(toy, graph, force=True) == [(name, True) for name in graph.steps]
@@ -90,7 +90,7 @@ def test_weights_that_are_not_read_are_a_reason(toy: Toy) -> None:
     assert standing.actions == {}
     found = due(standing, records)
     assert [(each.step.name, each.because[0]["after"]) for each in found][0] == ("m/layer", "not read yet")
-    assert not found[1].sure
+    assert found[1].sure, "it was never built"
 
 
 def test_steps_over_weights_are_unmade_until_they_ran_on_them(toy: Toy) -> None:

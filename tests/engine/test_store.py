@@ -12,7 +12,7 @@ import pytest
 
 from modelbuild import files
 from modelbuild.engine import garbage, store
-from modelbuild.engine.action import ActionResult, Made, Range
+from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
@@ -64,19 +64,6 @@ def test_what_stands_in_place_of_an_artifact_is_replaced(cache: Store, kind: str
     made, place = large(cache)
     replaced(place, kind)
     assert large(cache)[0] == made and cache.has(made)
-
-
-def test_room_is_made_without_the_database(cache: Store) -> None:
-    data = bytes(1000)
-    kept, foreign = cache.put(data), Path(cache.root) / "blobs" / ("sha256-" + "3" * 64)
-    foreign.write_bytes(b"mine")
-    key = "xxh3:" + "b" * 32
-    LocalCache(cache).record(ACTION, Made(kept, ((key, Range(kept.artifact, 0, 9, key)),)))
-    keep(cache, b"no tensors", "sha256:" + "b" * 64)
-    cache.database.rows("pragma wal_checkpoint(truncate)")
-    later = cache.put(b"nobody knows of it")
-    assert store.make_room(cache.root) == (2, 1010)
-    assert not cache.has(kept) and cache.has(later) and foreign.exists()
 
 
 # A cache that goes

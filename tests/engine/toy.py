@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelbuild.engine.action import Action, Made
-from modelbuild.engine.build import Build, BuildOptions, Event, ModelSide
+from modelbuild.engine.build import Build, BuildOptions, Event
 from modelbuild.engine.cache import Cache, LocalCache
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.engine.history import History
+from modelbuild.engine.model_side import ModelSide
 from modelbuild.engine.sources import Digester, Sources
 from modelbuild.engine.standing import Due, Records, Standing, due, look_up
 from modelbuild.engine.stat_cache import StatCache
@@ -79,7 +80,7 @@ class Toy:
 
     def side(self) -> ModelSide:
         folder = ModelsFolder(str(self.folder / "models"), self.store, Owner("toy"))
-        return ModelSide(self.work, folder.publish_all, folder.restore)
+        return ModelSide(self.work, folder.publish_all, folder.publish_together, folder.restore)
 
     def sources(self) -> Sources:
         """The sources as a process knows them that has just begun."""
@@ -112,14 +113,14 @@ def model(graph_steps: list[Step], blobs: list[str]) -> Graph:
     return Graph([*graph_steps, manifest], [Output("m", ("h/n/m/latest",), "m/manifest", tuple(blobs))])
 
 
-def chain(toy: Toy, text: str = "weights", cut: int = 1000) -> Graph:
+def chain(toy: Toy, text: str = "weights", cut: int = 1000, pool: str = "") -> Graph:
     """Three steps, one after the other, the first of which reads `a.txt` and keeps `cut` characters of it."""
     source = toy.write("a.txt", text)
     return model(
         [
-            join("m/first", source, cut=cut),
-            join("m/second", "m/first", text="2"),
-            join("m/layer", "m/second", text="3", final=True),
+            join("m/first", source, pool=pool, cut=cut),
+            join("m/second", "m/first", pool=pool, text="2"),
+            join("m/layer", "m/second", pool=pool, text="3", final=True),
         ],
         ["m/layer"],
     )

@@ -47,6 +47,15 @@ system = "You are taken again."
 
 OUTPUT = WEIGHTS.replace('quantize = "q8_0"', 'quantize = "q8_0"\noutput = "dist/chat.gguf"')
 
+MANY = "".join(
+    f"""
+[model.m{number}]
+from = "./weights"
+system = "You are {{mood}} {number}."
+"""
+    for number in range(3)
+)
+
 STALE = """
 [model.gone]
 from = "./weights"
@@ -79,6 +88,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "gguf": Scenario((), (), _GGUF),
     "output": Scenario((), (OUTPUT.format(mood="calm"),), OUTPUT.replace('"q8_0"', '"q4_0"').format(mood="calm")),
     "hard": Scenario((), (), _HARD),
+    "many": Scenario((), (MANY.format(mood="calm"),), MANY.format(mood="quick")),
     "stale": Scenario(("clean", "--stale"), (_CALM + STALE, _CALM), _CALM),
     "gc": Scenario(("gc", "--older-than", "0d"), (_CALM, EDITED.format(mood="quick")), EDITED.format(mood="quick")),
     "verify": Scenario(("verify",), (_CALM,), _CALM, damaged=True),

@@ -81,6 +81,18 @@ def test_a_stream_is_stopped_and_the_server_sees_it(tmp_path: Path) -> None:
         assert count >= 5 and stand_in.gone.wait(60)
 
 
+def test_a_stream_that_is_stopped_within_a_line_has_ended() -> None:
+    line = b'{"done": false}\n'
+    with saying(b"HTTP/1.1 200 OK\r\n\r\n" + line + line[:5]) as client:
+        stops: list[api.Stop] = []
+        events = client.stream("/api/chat", {}, stops.append)
+        assert next(events) == {"done": False}
+        stops[0]()
+        assert list(events) == []
+    with saying(b"HTTP/1.1 200 OK\r\n\r\n" + line[:5]) as client, pytest.raises(Error, match="does not answer"):
+        list(client.stream("/api/chat", {}))
+
+
 @contextmanager
 def saying(answer: bytes) -> Iterator[Client]:
     """A server that gives one answer to whatever it is asked."""

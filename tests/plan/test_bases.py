@@ -10,11 +10,13 @@ import pytest
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest
+from modelbuild.ollama.name import Name
 from modelbuild.plan.bases import Bases, Candidates
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.pulled import NotPulled, Pulled, PulledModels
 from modelbuild.plan.weights import CheckpointFolder, Weights, WeightsReader
 from modelbuild.project.project import Project
+from tests.ollama.test_survey import install
 from tests.plan.test_plan import CHECKPOINT, gguf_file, library
 from tests.projects import load
 
@@ -143,3 +145,22 @@ def test_a_misspelled_model_of_the_part_is_no_name_of_elsewhere(tmp_path: Path) 
     with pytest.raises(Error) as caught:
         of(tmp_path, own, {"vision/ModelBuild.toml": part}, "vision/a")
     assert (caught.value.hint or "").startswith("did you mean 'chat'?")
+
+
+@pytest.mark.parametrize("is_modelfile", [False, True])
+@pytest.mark.parametrize("text", ["vision/x", "vision/chat:v9"])
+def test_a_model_that_a_part_lacks_is_neither_an_installed_one_nor_a_registry_s(
+    tmp_path: Path, text: str, is_modelfile: bool
+) -> None:
+    base = 'modelfile = "Modelfile"' if is_modelfile else f'from = "{text}"'
+    own = f'[project]\ninclude = ["*/ModelBuild.toml"]\n[model.a]\n{base}\n'
+    files: dict[str, str | bytes] = {"vision/ModelBuild.toml": '[model.chat]\nfrom = "./x"\n', "x/Modelfile": ""}
+    if is_modelfile:
+        files["Modelfile"] = f"FROM {text}\n"
+    name = Name.parse(text)
+    install(tmp_path / "models", name.path(), "stale")
+    with pytest.raises(Error, match=f"part 'vision' of this project has no model '{text.partition('/')[2]}'") as caught:
+        of(tmp_path, own, files)
+    assert f"write '{name.whole()}'" in (caught.value.hint or "")
+    files = {path: str(data).replace(text, name.whole()) for path, data in files.items()}
+    assert isinstance(of(tmp_path, own.replace(text, name.whole()), files), Pulled)

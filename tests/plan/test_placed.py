@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine.action import Action, Made
-from modelbuild.engine.build import Build, BuildOptions, ModelSide
+from modelbuild.engine.build import Build, BuildOptions
 from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.model_side import ModelSide
 from modelbuild.errors import Error
 from modelbuild.plan.placed import in_named, placed
 from modelbuild.project.locate import Place

@@ -8,8 +8,9 @@ import tracemalloc
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from modelbuild.engine.build import Event, ModelSide
+from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Output, Source, Step
+from modelbuild.engine.model_side import ModelSide
 from modelbuild.engine.sources import FileDigest
 from modelbuild.errors import Error
 from modelbuild.plan import preflight

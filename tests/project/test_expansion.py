@@ -84,7 +84,7 @@ def test_names_are_one_whatever_their_case(tmp_path: Path) -> None:
     check_names([*one, *two], problems)
     for label in ("a", "b"):
         found = problems.of(label).errors
-        assert [error.what for error in found] == ["model 'b': 2 variants would all be named 'Bot:latest'"]
+        assert [error.what for error in found] == ["model 'b': 2 variants would both be named 'Bot:latest'"]
 
 
 def test_a_variant_of_two_names_that_differ_by_case_is_one_variant(tmp_path: Path) -> None:

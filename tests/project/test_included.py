@@ -178,3 +178,15 @@ def test_a_glob_of_folders_is_completed(glob: str, meant: str) -> None:
     with pytest.raises(Error) as caught:
         included.parse(glob)
     assert caught.value.hint == f"did you mean '{meant}'?"
+
+
+def test_a_project_above_that_takes_in_others_leaves_this_one_out(root: Path) -> None:
+    file = str(root / "teams/x/ModelBuild.toml")
+    assert included.left_out_by(file) is None
+    write(root, {"ModelBuild.toml": '[project]\ninclude = ["a/ModelBuild.toml"]\n'})
+    assert included.project_of(file) is None and included.left_out_by(file) == str(root / "ModelBuild.toml")
+    assert included.left_out_by(str(root / "ModelBuild.toml")) is None
+    assert included.left_out_by(str(root / "teams/x/Modelfile")) is None
+    for text in ("[project]\ninclude = []\n", "[model.include]\n", ""):
+        write(root, {"ModelBuild.toml": text})
+        assert included.left_out_by(file) is None

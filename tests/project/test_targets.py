@@ -108,7 +108,6 @@ def test_a_near_miss_of_a_project_name_is_known(tmp_path: Path) -> None:
         ("chat:1", "model 'chat' has no row '1'", "q8_0, f16", "did you mean 'f16'?"),
         ("chat:q9", "model 'chat' has no row 'q9'", "q8_0, f16", None),
         ("chat:q8", "model 'chat' has no row 'q8'", "q8_0, f16", "did you mean 'q8_0'?"),
-        ("chatty:v2", "model 'chatty' has no row 'v2'", "latest, v1", None),
         ("chat:", "model 'chat' has no row ''", "q8_0, f16", None),
     ],
 )
@@ -118,6 +117,12 @@ def test_an_unknown_row_lists_those_of_its_model(
     words = load(tmp_path, TARGETS).targets.words
     error = words.unknown(target)
     assert (error.what, error.facts, error.hint) == (what, (("rows", rows),), hint)
+
+
+def test_a_model_without_a_matrix_has_tags_and_no_rows(tmp_path: Path) -> None:
+    error = load(tmp_path, TARGETS).targets.words.unknown("chatty:v2")
+    assert error.what == "model 'chatty' has no matrix, and no tag 'v2'"
+    assert (error.facts, error.hint) == ((("tags", "latest, v1"),), "'chatty' means it")
 
 
 def test_a_row_that_from_misspells_is_answered_with_those_there_are(tmp_path: Path) -> None:

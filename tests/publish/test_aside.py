@@ -96,7 +96,7 @@ def test_only_what_is_ours_alone_may_go(aside: Aside, tmp_path: Path) -> None:
     written.note_blobs([BLOB])
     assert aside.may_take(BLOB, [])
     assert not aside.may_take(BLOB, [NAME])
-    written.note(NAME, Owner("p"), "sha256:0")
+    written.note({NAME: "sha256:0"}, Owner("p"))
     assert aside.may_take(BLOB, [NAME])
     assert not aside.may_take(BLOB, [NAME, "h/n/other/t"])
 

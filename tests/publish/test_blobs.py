@@ -44,6 +44,7 @@ def test_missing_blobs_are_put_and_noted_as_ours(folder: Folder, tmp_path: Path)
     # One copy on one file system.
     assert folder.path(blobs[0]).stat().st_nlink == 2
     again = Folder(tmp_path).blobs
+    assert not folder.blobs.replaced
     assert again.noted.whole().keys() == {blob.artifact for blob in blobs}
     assert all(map(again.has, blobs))
 
@@ -59,6 +60,7 @@ def test_a_blob_that_is_not_as_noted_is_hashed(folder: Folder, tmp_path: Path) -
     path.write_bytes(b"One")
     folder.blobs.put_missing([blob])
     assert path.read_bytes() == b"one" and folder.blobs.has(blob)
+    assert [*folder.blobs.replaced] == [blob.artifact]
     assert folder.blobs.noted.whole() == Folder(tmp_path).blobs.noted.whole() != {}
     path.unlink()
     os.mkfifo(path)

@@ -124,7 +124,7 @@ def test_a_name_of_a_project_is_known_and_forgotten(tmp_path: Path, models: Inst
     put(tmp_path, "chat", "weights")
     file = tmp_path / "ModelBuild.toml"
     written = Written(Store(str(tmp_path / "cache")).database, models.library.root)
-    written.note(name("chat").path(), Owner(str(file)), "sha256:0")
+    written.note({name("chat").path(): "sha256:0"}, Owner(str(file)))
     assert models.owners([name("chat")]) == {}
     file.touch()
     assert models.owners([name("chat")]) == {name("chat"): str(file)}

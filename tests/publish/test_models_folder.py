@@ -500,3 +500,122 @@ def test_manifest_that_somebody_wrote_while_we_waited_stays(folder: Folder, monk
         patch.setattr(Scratch, "locked", and_replace)
         assert folder.models.remove(names) == ([], [])
     assert "sha256:00" in path.read_text()
+
+
+# Many at once
+
+
+def made(folder: Folder, name: str, *texts: str) -> tuple[Output, ActionResult, list[ActionResult]]:
+    """A model that is ready to be published."""
+    blobs = [folder.store.put(text.encode()) for text in texts]
+    config, *layers = [{"digest": blob.artifact, "size": blob.size} for blob in blobs]
+    manifest = folder.store.put(json.dumps({"config": config, "layers": layers}).encode())
+    return Output(name, (f"h/n/{name}/latest",), "manifest", tuple(texts)), manifest, blobs
+
+
+def several(folder: Folder, text: str = "own") -> list[tuple[Output, ActionResult, list[ActionResult]]]:
+    return [made(folder, f"m{number}", "config", "shared", f"{text} {number}") for number in range(5)]
+
+
+def test_many_leave_what_each_alone_leaves(folder: Folder, tmp_path: Path) -> None:
+    alone = Folder(tmp_path / "alone")
+    for text in ("own", "edited"):
+        models = several(folder, text)
+        folder.models.publish_together(models)
+        for output, *_ in models:
+            assert (folder.path / "manifests" / output.names[0]).is_file()
+        assert all(folder.models.publish_all(*each) for each in models)
+        assert not any(folder.open().publish_all(*each) for each in models)
+        assert all(alone.models.publish_all(*each) for each in several(alone, text))
+        for each in (folder, alone):
+            each.models.sweep()
+            assert each.models.tidy()
+        assert folder.tree() == alone.tree()
+        assert folder.models.written.names() == alone.models.written.names()
+        assert folder.models.written.blobs() == alone.models.written.blobs()
+        assert not folder.models.written.putting()
+        assert all(folder.models.finished(*each) for each in models if folder.open().publish_all(*each) is False)
+
+
+def test_nothing_is_named_before_it_is_on_the_disk(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each manifest that appears names blobs that were synced, as was their folder, and is noted as ours."""
+    synced: set[int] = set()
+    fsync, replace = os.fsync, os.replace
+
+    def note(file: int) -> None:
+        fsync(file)
+        synced.add(os.fstat(file).st_ino)
+
+    renamed = []
+
+    def look(source: str, target: str) -> None:
+        if "/manifests/" in target:
+            renamed.append(target)
+            data = Path(source).read_bytes()
+            blobs = [folder.path / "blobs" / digest.replace(":", "-") for digest in named_blobs(data)]
+            assert all(blob.stat().st_ino in synced for blob in [*blobs, folder.path / "blobs", Path(source)])
+            assert target.partition("/manifests/")[2] in folder.models.written.putting()
+            assert {digest.replace("-", ":") for digest in os.listdir(folder.path / "blobs")} <= (
+                folder.models.written.blobs()
+            )
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "replace", look)
+    folder.models.publish_together(several(folder))
+    assert len(renamed) == 5
+    assert all(Path(path).parent.stat().st_ino in synced for path in renamed)
+
+
+@pytest.mark.parametrize("nth", range(5))
+def test_what_stands_in_the_way_of_one_is_the_fault_of_that_one(folder: Folder, nth: int) -> None:
+    models = several(folder)
+    (folder.path / "manifests" / f"h/n/m{nth}/latest").mkdir(parents=True)
+    folder.models.publish_together(models)
+    for number, each in enumerate(models):
+        if number == nth:
+            with pytest.raises(Error):
+                folder.models.publish_all(*each)
+        else:
+            assert folder.models.publish_all(*each)
+            assert json.loads((folder.path / "manifests" / each[0].names[0]).read_text())
+    assert folder.models.tidy()
+
+
+def test_an_artifact_that_is_damaged_is_never_put_with_others(folder: Folder) -> None:
+    models = several(folder)
+    path = folder.store.path(models[2][2][2].artifact)
+    assert path
+    Path(path).write_text("OWN 2")
+    folder.models.publish_together(models)
+    with pytest.raises(Damaged):
+        folder.models.publish_all(*models[2])
+    assert all(folder.models.publish_all(*each) for each in models if each is not models[2])
+
+
+def test_a_blob_that_cannot_be_synced_is_named_by_no_manifest(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = several(folder)
+    bad = folder.store.path(models[3][2][2].artifact)
+    fsync = os.fsync
+
+    def failing(file: int) -> None:
+        if os.readlink(f"/proc/self/fd/{file}") == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", failing)
+        folder.models.publish_together(models)
+    assert not list((folder.path / "manifests").rglob("latest"))
+    with pytest.raises(Damaged):
+        folder.models.publish_all(*models[3])
+
+
+def test_names_of_another_project_are_told_of_many_too(folder: Folder, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.toml"
+    theirs.touch()
+    folder.open(str(theirs))
+    folder.models.publish_together(several(folder))
+    folder.open("p")
+    folder.models.publish_together(several(folder, "edited"))
+    assert folder.models.taken == {f"h/n/m{number}/latest": str(theirs) for number in range(5)}

@@ -408,5 +408,12 @@ def test_what_is_no_model_is_refused(data: bytes, told: str) -> None:
     assert "'ns/m:latest' on 'host' is not a model for Ollama: " in caught.value.what
 
 
+@pytest.mark.parametrize("kind", ["application/vnd.docker.ai.gguf.v3", "application/vnd.cncf.model.weight.v1.raw"])
+def test_a_model_for_another_runner_is_told_as_such(kind: str) -> None:
+    with pytest.raises(Error) as caught:
+        checked(manifest({**GOOD, "mediaType": kind}), NAME)
+    assert "for another runner" in str(caught.value.hint)
+
+
 def test_a_model_without_layers_is_one_of_the_cloud() -> None:
     assert len(checked(manifest(), NAME)) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine.store import Store
+from modelbuild.files import clear_temporaries
 from modelbuild.ollama.library import Library
 from modelbuild.publish.scratch import Scratch
 
@@ -74,3 +75,15 @@ def test_the_lock_is_waited_for_no_longer_than_was_said_and_clears_what_was_left
         with pytest.raises(BlockingIOError), other.locked(0.01):
             pass
     assert list((root / ".modelbuild").iterdir()) == []
+
+
+def test_what_is_set_aside_may_come_back_and_goes_only_under_the_lock(root: Path, scratch: Scratch) -> None:
+    (root / "blobs/one").write_text("whole")
+    with scratch.locked():
+        aside = Path(scratch.set_aside(str(root / "blobs/one")))
+        # A build that begins meanwhile removes the temporary files of killed builds, without the lock.
+        clear_temporaries(str(aside.parent))
+        assert aside.read_text() == "whole"
+    # We were killed.
+    with Scratch(Library(str(root)), Store(str(root.parent / "cache"))).locked():
+        assert not aside.exists()

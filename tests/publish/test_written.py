@@ -11,7 +11,7 @@ from modelbuild.publish.written import Owner, Written
 def test_names_and_blobs_of_a_folder_are_known_until_they_are_forgotten(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     ours, others = Written(store.database, "/ours"), Written(store.database, "/others")
-    ours.note("h/n/one/latest", Owner("project"), "sha256:1")
+    ours.note({"h/n/one/latest": "sha256:1"}, Owner("project"))
     ours.note_blobs(["a", "b"])
     others.note_blobs(["c"])
     store.clear()

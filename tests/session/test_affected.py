@@ -145,3 +145,18 @@ def test_a_project_that_could_not_be_read_is_an_error(repo: Project, start: Open
 def test_the_store_keeps_no_trace_of_the_other_tree(repo: Project, start: Open) -> None:
     since(start())
     assert list((repo.cache / "revisions").iterdir()) == []
+
+
+def test_in_the_folder_of_a_part_both_sides_are_the_part(repo: Project, start: Open) -> None:
+    repo.write("ModelBuild.toml", '[project]\ninclude = ["*/ModelBuild.toml"]\n[model.base]\nfrom = "./weights"\n')
+    for part in ("a", "b"):
+        repo.write(f"{part}/ModelBuild.toml", '[model.one]\nfrom = "base"\n[model.two]\nfrom = "one"\n')
+    git(repo.folder, "add", "-A")
+    git(repo.folder, "commit", "-qm", "parts")
+    within = str(repo.folder / "a")
+    assert since(start(folder=within)) == ([], 2)
+    repo.write("a/ModelBuild.toml", '[model.one]\nfrom = "base"\nsystem = "x"\n')
+    assert changes(since(start(folder=within))) == {"a/one": "changed", "a/two": "removed"}
+    repo.write("a/ModelBuild.toml", '[project]\nname = "c"\n[model.one]\nfrom = "base"\n')
+    assert changes(since(start(folder=within))) == {"c/one": "added", "a/one": "removed", "a/two": "removed"}
+    assert changes(since(start(folder=within), name="HEAD~1")) == {"c/one": "added"}

@@ -74,3 +74,10 @@ def test_phrases_name_no_folder_of_this_machine(start: Open, project: Project) -
     session = start()
     (phrase,) = finishing.ahead(session, session.graph.outputs[0], "m").history
     assert phrase == "converted from weights" and str(project.folder) not in phrase
+
+
+def test_hosts_that_nobody_else_knows_are_not_told() -> None:
+    for host in ("localhost:5000", "127.0.0.1:5000", "10.1.2.3", "registry", "models.corp", "hub.example.com:5000"):
+        assert finishing._public(f"{host}/team/bot:q8") == "team/bot:q8"
+    for name in ("hf.co/team/bot:q8", "llama3.2:latest", "ghcr.io/team/bot:q8"):
+        assert finishing._public(name) == name

@@ -24,7 +24,7 @@ def of_build(session: Session) -> list[Error]:
 
 def untagged(session: Session) -> list[str]:
     found = naming.untagged(session, session.graph.outputs)
-    return [naming.untagged_note(found)] if found else []
+    return [str(naming.untagged_warning(found))] if found else []
 
 
 def test_a_name_that_differs_in_case_alone_is_said_before_its_first_build_and_in_each_check(
@@ -70,9 +70,11 @@ def test_a_model_of_several_rows_without_a_default_one_is_said(start: Open, proj
     project.write("ModelBuild.toml", '[model.chat]\nfrom = "./weights"\n' + ROWS)
     session = start()
     assert untagged(session) == [
-        "no row of 'chat' is chat:latest, so `ollama run chat` does not find it; "
-        "name the default row in [model.chat.default]"
+        "error: no row of 'chat' is chat:latest, so `ollama run chat` does not find it\n"
+        "  hint  name the default row in [model.chat.default]"
     ]
+    of_part = naming.Untagged("support/many", "support/many", ())
+    assert naming.untagged_warning([of_part]).hint == "name the default row in [model.many.default]"
     found = naming.untagged(session, session.graph.outputs)
     assert naming.newly_untagged(session, session.graph.outputs) == found
     assert naming.newly_untagged(built(session), session.graph.outputs) == []

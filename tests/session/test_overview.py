@@ -40,3 +40,13 @@ def test_what_is_no_longer_declared_is_told(project: Project, start: Open) -> No
     found = overview.look(start())
     assert found.data()["stale"] == {"names": ["chat:latest"], "files": []}
     assert found.data()["not_built"] == ["other"]
+
+
+def test_what_is_installed_and_not_recorded_is_told(project: Project, start: Open) -> None:
+    session = start()
+    assert build(session, session.everything(), BuildOptions(), lambda event: None) == []
+    assert overview.look(start()).unrecorded == 0
+    project.write("ModelBuild.toml", (project.folder / "ModelBuild.toml").read_text().replace("Hello.", "Bye."))
+    assert overview.look(start()).unrecorded == 0
+    found = overview.look(start(cache=str(project.folder / "another")))
+    assert [each.label for each in found.changed] == ["base", "chat"] and found.unrecorded == 2

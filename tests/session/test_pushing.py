@@ -130,3 +130,18 @@ def test_whether_there_is_a_project(project: Project, tmp_path_factory: pytest.T
     assert pushing.is_project(Settings(folder=str(project.folder / "weights")))
     assert not pushing.is_project(Settings(folder=str(elsewhere)))
     assert pushing.is_project(Settings(folder=str(elsewhere), file="x.toml"))
+
+
+def test_the_name_of_a_part_is_nobody_s_namespace_in_ollama_s_registry(start: Open, project: Project) -> None:
+    project.write("ModelBuild.toml", '[project]\ninclude = ["*/ModelBuild.toml"]\n')
+    more = '[model.me]\nname = "vision/me"\nfrom = "chat"\n[model.there]\nname = "r.example.com/vision/there"\nfrom = "chat"\n'
+    part = '[model.chat]\nfrom = "../weights"\n'
+    project.write("vision/ModelBuild.toml", part + more)
+    found = pushing.of_project(start(), [], Asked())
+    assert [to for _, _, to in orders(found)] == ["vision/me:latest", "r.example.com/vision/there:latest"]
+    assert found.skipped == ["vision/chat"]
+    assert pushing.why_skipped("", found.skipped) == "no `push`, and no namespace but a part's name"
+    assert [to for _, _, to in orders(pushing.of_project(start(), ["vision/chat"], Asked("vision/chat")))]
+    for owned in ("vision", "acme"):
+        project.write("vision/ModelBuild.toml", f'[project]\nnamespace = "{owned}"\n{part}')
+        assert orders(pushing.of_project(start(), [], Asked()))[0][2] == f"{owned}/chat:latest"

@@ -88,3 +88,13 @@ def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(Error, match="is a directory"):
         running.model(library, NAME, {})
+
+
+def test_what_is_not_whole_says_how_it_comes_back(tmp_path: Path) -> None:
+    library = write(tmp_path, (manifest.SYSTEM, b"S"))
+    for path in Path(library.blobs).iterdir():
+        path.unlink()
+    for label, hint in (("team/m", "build it: `modelbuild team/m`"), ("", "pull it again: `modelbuild pull m:latest`")):
+        with pytest.raises(Error) as caught:
+            running.model(library, NAME, {}, label)
+        assert caught.value.hint == hint

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from modelbuild.engine.build import BuildOptions
 from modelbuild.engine.standing import FORCED, changed
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
 from modelbuild.session.why import NEVER, Cause, Why
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project
 from tests.session.conftest import Open
 
@@ -57,3 +61,27 @@ def test_causes_are_followed_down_to_what_somebody_wrote(start: Open, project: P
     why = Why(session, session.graph, changed(standing, session.records))
     assert [cause.what for cause in why.causes(session.graph.steps["base/quantize"])] == ["quantize"]
     assert [(cause.what, cause.after) for cause in why.roots(session.graph.outputs[1])] == [("system", "Bye.")]
+
+
+PLAIN = '[model.chat]\nfrom = "./weights"\nsystem = "{}"\n'
+
+
+def test_a_revert_has_causes_though_nothing_runs(tmp_path: Path) -> None:
+    project = InProcess(tmp_path)
+    project.checkpoint()
+    for text in ("one", "two", "one"):
+        project.write("ModelBuild.toml", PLAIN.format(text))
+        events = [json.loads(line) for line in project.run("--json", "--explain").splitlines()]
+    assert not [event for event in events if event["event"] == "start"]
+    (variant,) = [event for event in events if event["event"] == "variant"]
+    (cause,) = variant["causes"]
+    assert (cause["what"], cause["verb"], cause["before"], cause["after"]) == ("system", "changed", "two", "one")
+
+
+def test_what_a_step_explains_is_not_explained_again(tmp_path: Path) -> None:
+    project = InProcess(tmp_path)
+    project.checkpoint()
+    project.write("ModelBuild.toml", PLAIN.format("one"))
+    events = [json.loads(line) for line in project.run("--json", "--explain").splitlines()]
+    assert all(event["causes"] for event in events if event["event"] == "start")
+    assert not [event for event in events if event["event"] == "variant" and "causes" in event]

@@ -115,7 +115,14 @@ def _mix(types: Mapping[str, int]) -> str:
 
 
 def _why(each: Affected) -> list[str]:
-    return [each.error] if each.error else [caused(cause) for cause in each.causes]
+    if each.error:
+        return [each.error]
+    told = [_OF_CHANGES[each.change]] if each.change in _OF_CHANGES else [caused(cause) for cause in each.causes]
+    is_unknown = each.change == "added" and (each.after is None or each.after.bytes is None)
+    return [*told, "its size is not known yet"] if is_unknown else told
+
+
+_OF_CHANGES = {"added": "it is new", "removed": "it is no longer declared"}
 
 
 def _markdown(found: Found, since: str) -> str:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.engine.store import Damaged
-from modelbuild.errors import Error, Errors
+from modelbuild.errors import Error, Errors, Stopped
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
 from modelbuild.words import listed, nearest, plural
@@ -111,9 +110,9 @@ def run(call: Invocation, **given: Any) -> int:
         try:
             return _run(used, asked)
         except (Error, Errors) as fault:
-            if asked.targets and (misplaced := _foreign(used, asked.targets)):
-                raise misplaced from None
-            raise fault
+            from modelbuild.cli import foreign
+
+            raise foreign.misplaced(used, asked.targets) or fault from None
 
 
 class Rebuild:
@@ -151,26 +150,17 @@ def _profiled(call: Invocation, asked: Request) -> int:
         raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
     file = checked(started_in(call.settings.folder, str(asked.profile)), "--profile", "profile.json")
     with trace.recording() as found:
+        code = WRONG
         try:
-            return run(call, **asked._replace(profile=None)._asdict())
+            return (code := run(call, **asked._replace(profile=None)._asdict()))
+        except (KeyboardInterrupt, Stopped):
+            code = FAILED
+            raise
         finally:
-            write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
-            call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
-
-
-def _foreign(call: Invocation, targets: Sequence[str]) -> Error | Errors | None:
-    """The error if the first target is not a target, but a command of another tool."""
-    from modelbuild.cli import foreign
-
-    error = foreign.verb(targets)
-    if error is None or not call.has_project:
-        return error
-    try:
-        return error if call.session.words().resolve(targets[0]) is None else None
-    except Error as fault:
-        return Errors([error, fault])
-    except Errors as faults:
-        return Errors([error, *faults.errors])
+            # Of what was wrong in itself, nothing was run.
+            if code != WRONG:
+                write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
+                call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
 
 
 def _run(call: Invocation, asked: Request) -> int:
@@ -226,11 +216,15 @@ def _since(
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
+    from modelbuild.cli.places import here, shown_path
+    from modelbuild.project.included import left_out_by
     from modelbuild.session import naming
 
     session, report = call.session, call.report
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
+    if other := left_out_by(session.file):
+        report.note_once(f"{shown_path(other, here())} includes other parts, not this one")
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):
         report.note(f"broken, and not needed here: {listed(others)}")
 
@@ -322,10 +316,11 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     if not published or report.quiet or report.as_json:
         return
     from modelbuild.cli.afterwards import by_shortest, said
-    from modelbuild.session.settings import options
 
     names = by_shortest((each.names for each in selection.outputs), published)
-    found_by = options(call.settings._replace(name=None))
+    # As they were given: a watch goes by absolute paths.
+    given = report.options
+    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
     line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
     report.note_once(line)
     if warning is not None:
@@ -341,7 +336,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
-    from modelbuild.session import naming
+    from modelbuild.session import naming, variants
     from modelbuild.session.building import build
     from modelbuild.session.why import explained
 
@@ -349,13 +344,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if selection.exported is None:
         session.models.check_apart()
     untagged = naming.newly_untagged(session, selection.named)
-    steps = len(session.graph.select(selection.outputs).steps)
     failures: list[Error] = []
     published: dict[str, str] = {}
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
-    told_why = explained(session, session.graph.select(selection.outputs)) if options.explain else lambda event: event
-    with follow(report, Work(steps, names, lambda manifest: _model_size(call, manifest), others)) as progress:
+    graph = session.graph.select(selection.outputs)
+    told_why = explained(session, graph) if options.explain else lambda event: event
+    with follow(report, Work(len(graph.steps), names, partial(variants.model_size, session), others)) as progress:
 
         def hear(event: Event) -> None:
             if event["event"] == "variant" and event["changed"]:
@@ -384,15 +379,6 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     if failures:
         return FAILED
     if untagged and not report.as_json:
-        report.note(naming.untagged_note(untagged))
+        report.warning(naming.untagged_warning(untagged))
     end(call, selection, published)
     return GOOD
-
-
-def _model_size(call: Invocation, manifest: str) -> int | None:
-    """Bytes of everything that a manifest names."""
-    try:
-        value = json.loads(call.session.store.read(manifest))
-        return sum(int(layer["size"]) for layer in (value["config"], *value["layers"]))
-    except (Damaged, OSError, ValueError):
-        return None

@@ -75,7 +75,7 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             for path, architecture in found.unjudged.items():
                 report.note(unjudged(path, architecture))
         if untagged := naming.untagged(session, outputs):
-            report.note(naming.untagged_note(untagged))
+            report.warning(naming.untagged_warning(untagged))
         if awaited:
             report.note(not_pulled(awaited))
     if errors:

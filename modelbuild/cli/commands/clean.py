@@ -48,9 +48,13 @@ def _models(call: Invocation, stale: bool, dry_run: bool) -> int:
     from modelbuild.session import exports
 
     session, report = call.session, call.report
-    if session.part_file is not None and not stale:
-        hint = f"`modelbuild -C {shlex.quote(session.root)} clean` removes all of it; `clean --stale` works here too"
-        raise Error("clean removes what the whole project wrote, and this is the folder of a part", hint=hint)
+    if session.part_file is not None:
+        what = "what the whole project wrote"
+        if stale:
+            what += " and no longer declares"
+        command = f"modelbuild -C {shlex.quote(session.root)} clean{' --stale' if stale else ''}"
+        hint = f"`{command}` removes all of it"
+        raise Error(f"clean removes {what}, and this is the folder of a part", hint=hint)
     models = session.models
     if stale and (untold := [each for each in session.broken if each.names is None]):
         labels = listed(f"'{each.label}'" for each in untold)
@@ -103,7 +107,8 @@ def _remove(models: ModelsFolder, names: Sequence[str]) -> tuple[list[str], list
 def _opened(folder: str, dry_run: bool) -> tuple[Store, int, int]:
     """The cache, and the artifacts and bytes that had to go first: where the disk is full, not even the database can be read."""
     from modelbuild.engine.database import NO_SPACE
-    from modelbuild.engine.store import Store, make_room
+    from modelbuild.engine.room import make_room
+    from modelbuild.engine.store import Store
 
     store = None
     try:
@@ -120,6 +125,7 @@ def _opened(folder: str, dry_run: bool) -> tuple[Store, int, int]:
 
 
 def _cache(call: Invocation, dry_run: bool) -> int:
+    from modelbuild.session import interrupted
     from modelbuild.session.settings import cache_folder
 
     report = call.report
@@ -135,6 +141,8 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         contents = store.contents()
         count += len(contents)
         total += sum(info.st_size for info in contents.values() if info.st_nlink == 1)
+        unfinished = [each for each in interrupted.in_cache(store) if not interrupted.is_in_use(each)]
+        left_over = sum(each.size for each in unfinished)
         strangers = store.strangers()
         if not dry_run and (left := store.clear()):
             raise Error(
@@ -149,10 +157,15 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         if store is not None:
             store.close()
     if report.as_json:
-        report.data({"cache": store.root, "artifacts": count, "bytes": total, "dry_run": dry_run})
+        report.data({"cache": store.root, "artifacts": count, "bytes": total + left_over, "dry_run": dry_run})
     else:
         verb = "would remove" if dry_run else "removed"
-        report.result(f"{verb}  {plural(count, 'artifact')}, {size(total)}, from {store.root}")
+        # Their bytes stay where they are installed.
+        is_shared = any(info.st_nlink > 1 for info in contents.values())
+        shared = ", not counting what it shares with models folders" if is_shared else ""
+        report.result(f"{verb}  {plural(count, 'artifact')}, {size(total)}, from {store.root}{shared}")
+        if unfinished:
+            report.result(f"{verb}  {plural(len(unfinished), 'unfinished file')}, {size(left_over)}")
         if strangers:
             blobs = os.path.join(store.root, "blobs")
             known = "are unknown to the cache and stay; delete the folder if it contains only a cache"

@@ -6,6 +6,7 @@ counted once. With NAMEs, names or globs, only those models are shown. Works wit
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from modelbuild.cli.installed import is_named
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.tables import Column, table
+from modelbuild.ollama.library import SCRATCH
 from modelbuild.words import size
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, names: Sequence[str] = ()) -> int:
     from modelbuild.engine.store import Store
     from modelbuild.ollama.library import Library
+    from modelbuild.session import collecting
     from modelbuild.session.models_root import models_root
     from modelbuild.session.settings import cache_folder
     from modelbuild.session.usage import usage
@@ -52,6 +55,8 @@ def run(call: Invocation, names: Sequence[str] = ()) -> int:
         library = Library(models_root(looking.settings))
         store = Store(cache_folder(looking.settings))
         try:
+            # As `gc` does, so that both mean the same by what nothing needs.
+            collecting.retain(looking.settings, store)
             found = usage(store, library)
         finally:
             store.close()
@@ -79,12 +84,19 @@ def _show(
     kinds = [[each.kind, f"{each.files:,}", size(each.size), size(each.linked)] for each in found.kinds]
     kinds.append(["database", "", size(found.database), ""])
     report.result(("\n" if models else "") + table(_CACHE, kinds, report.width))
+    stopped = os.path.join(library.root, SCRATCH)
     named = [
         ["models folder", size(found.blobs), shown_path(library.root, here())],
+        *([["unfinished", size(found.stopped), shown_path(stopped, here())]] if found.stopped else []),
         ["cache", size(_cached(found)), shown_path(cache, here())],
-        ["both", size(found.total), ""],
+        ["all" if found.stopped else "both", size(found.total), ""],
     ]
     report.result("\n" + table([Column("FOLDER"), Column("SIZE", right=True), Column("PATH", wrap=True)], named))
+    if found.stopped:
+        report.note(
+            f"{size(found.stopped)} are unfinished layers and downloads of the models folder: the next build or pull goes on "
+            "with them; `modelbuild gc --older-than 0d` removes them"
+        )
     if found.unused:
         report.note(f"{size(found.unused)} of the models folder are blobs that no model uses")
     if found.free:
@@ -101,7 +113,12 @@ def _data(found: Usage, models: Sequence[ModelUse], cache: str, library: Library
             {"name": each.name.display(), "bytes": each.size, "own_bytes": each.own, "shared_bytes": each.shared}
             for each in models
         ],
-        "models_folder": {"path": library.root, "bytes": found.blobs, "unused_bytes": found.unused},
+        "models_folder": {
+            "path": library.root,
+            "bytes": found.blobs,
+            "unused_bytes": found.unused,
+            "unfinished_bytes": found.stopped,
+        },
         "cache": {
             "path": cache,
             "bytes": _cached(found),

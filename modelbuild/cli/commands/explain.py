@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Selection, Session
     from modelbuild.session.why import Cause
 
+SLACK = 0.1
+"""Seconds between two clocks."""
 NAMED = 4
 """Models of one cause that are named."""
+
+
+_OF_SEVERAL = {
+    "it was never built": "they were never built",
+    "nothing is recorded of how it was built": "nothing is recorded of how they were built",
+}
 
 
 def parameters() -> list[click.Parameter]:
@@ -101,7 +109,8 @@ def _say(
         more = len(found) - len(names)
         subject = listed(names) + (f" and {more} more" if more else "")
         verb = doing if len(found) == 1 else doing.replace("was ", "were ")
-        lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in causes)]
+        told = causes if len(found) == 1 else [_OF_SEVERAL.get(cause, cause) for cause in causes]
+        lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in told)]
         text = "\n".join(hanging(line, call.report.width, 4) for line in lines)
         call.report.result(("\n" if number else "") + text)
 
@@ -129,9 +138,10 @@ def _uninstalled(session: Session, output: Output, ahead: Ahead) -> list[str]:
 def _before(call: Invocation, ahead: Ahead) -> None:
     """Why the models were built that the last build has changed."""
     from modelbuild.engine.standing import changed_before
-    from modelbuild.session.why import NEVER, Why
+    from modelbuild.session.why import NEVER, UNRECORDED, Why
 
     at, reasons = changed_before(ahead.standing, call.session.records)
+    at = _began(call.session, at)
     outputs = ahead.graph.outputs
     if at:
         why = Why(call.session, ahead.graph, reasons)
@@ -139,12 +149,28 @@ def _before(call: Invocation, ahead: Ahead) -> None:
         needed = ahead.graph.targets()
         labels = {label for name in reasons for label in needed[name]}
         built = [each for each in outputs if each.manifest in reasons]
-        same = [each for each in outputs if each.label in labels and each not in built and why.roots(each) != [NEVER]]
+        same = [
+            each
+            for each in outputs
+            if each.label in labels and each not in built and why.roots(each)[0] not in (NEVER, UNRECORDED)
+        ]
         _say(call, built, why.roots, f"was built {when}")
         _say(call, same, why.roots, f"was looked at {when}, and came out the same,")
+    if not outputs:
+        # All of them wait for what is not pulled.
+        return
     call.report.note(
         f"nothing to rebuild: {plural(len(outputs), 'model')} unchanged" + ("" if at else " since the first build")
     )
+
+
+def _began(session: Session, at: float) -> float:
+    """When the build began in which something changed at a time, as `log` tells it."""
+    from modelbuild.engine.log import Log
+
+    builds = Log(session.store.database, session.file).last() if at else ()
+    found = (each["at"] for each in builds if each["at"] <= at <= each["at"] + each["seconds"] + SLACK)
+    return float(next(found, at))
 
 
 def _events(call: Invocation, selection: Selection) -> None:
@@ -157,6 +183,7 @@ def _events(call: Invocation, selection: Selection) -> None:
     graph = session.graph.select(selection.outputs)
     standing = look_up(graph, session.records, session.sources.beyond(LOOK, graph.sources()))
     at, reasons = changed_before(standing, session.records)
+    at = _began(session, at)
     why, needed = Why(session, graph, reasons), graph.targets()
     for name, because in reasons.items():
         step = graph.steps[name]

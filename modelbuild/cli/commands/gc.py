@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from modelbuild.session.artifact_kinds import Kind
 
 
+BESIDE = ", not counting what it shares with models folders"
+
+
 def parameters() -> list[click.Parameter]:
     import click
 
@@ -61,9 +64,11 @@ def run(call: Invocation, max_size: int | None = None, older_than: float | None 
     try:
         collecting.retain(call.settings, store)
         kinds = {each.path: artifact_kinds.kind(each.path) for each in garbage.held(store)}
+        folders = collecting.models_folders(call.settings)
         # Ctrl-C is heard when what is gone is forgotten.
         with interrupt.deferred(lambda: None):
-            collected = collecting.collect(store, asked, dry_run)
+            collected = collecting.collect(store, asked, dry_run, folders)
+        kinds |= {each.path: artifact_kinds.kind(each.path) for each in collected.removed if each.path not in kinds}
     except Error as error:
         report.errors([error])
         return FAILED
@@ -94,7 +99,9 @@ def _show(call: Invocation, collected: Collected, asked: Limits, kinds: dict[str
     if collected.removed:
         freed = sum(each.size for each in collected.removed)
         report.result("\n".join(_lines(collected.removed, kinds, verb)))
-        report.note(f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache")
+        report.note(
+            f"{verb} {plural(len(collected.removed), 'file')}, {size(freed)}; {left} {stay} in the cache{BESIDE}"
+        )
     elif collected.needed == collected.left:
         report.note(f"nothing to remove: installed models and projects need all {left} of the cache")
     else:

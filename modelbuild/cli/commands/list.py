@@ -46,8 +46,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
         from modelbuild.cli.installed import listing
 
         return listing(call, targets)
-    from modelbuild.session import naming
-
     session = call.session
     selection = session.select(targets) if targets else session.everything()
     standing = session.standing(session.graph.select(selection.outputs))
@@ -67,8 +65,6 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
             Column("BUILT"),
         ]
         call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
-        if untagged := naming.untagged(session, selection.outputs):
-            call.report.note(naming.untagged_note(untagged))
     elif not selection.broken:
         call.report.note(selection.empty().what)
     call.report.errors(told(wrong(selection.broken)), told=True)
@@ -86,7 +82,7 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
         "model_blob": found.model_blob if found else None,
         "size_bytes": found.size if found else None,
         "ftype": variants.ftype(session, output, found),
-        "from": ", ".join(line.text for line in variant.froms),
+        "from": ", ".join(map(session.project.address, variant.froms)),
         "label": output.label,
         "names": [displayed(name) for name in output.names],
         "built": state.state(session, output, standing),
@@ -104,7 +100,7 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
         "model_blob": found.model_blob if found else None,
         "size_bytes": found.size if found else None,
         "ftype": None,
-        "from": ", ".join(line.text for line in variant.froms) if variant else None,
+        "from": ", ".join(map(session.project.address, variant.froms)) if variant else None,
         "label": broken.label,
         "names": [name.display() for name in names],
         "built": "broken" if broken.wanted is None else "not pulled",
@@ -114,6 +110,8 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
 
 def _cells(row: dict[str, Any]) -> list[str]:
     names = [Name.parse(name).path() for name in row["names"]]
-    bytes_ = size(row["size_bytes"]) if row["size_bytes"] is not None else "-"
+    # TYPE is that of the model to come, whose size only a build or `check` can tell.
+    is_known = row["size_bytes"] is not None and row["built"] != "changed"
+    bytes_ = size(row["size_bytes"]) if is_known else "-"
     name = titled(names) if names else row["name"]
     return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]

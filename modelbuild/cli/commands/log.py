@@ -78,8 +78,13 @@ def steps(record: Record) -> str:
 def result(record: Record) -> str:
     """What came of a build, in one line."""
     parts = ["interrupted"] if record["interrupted"] else []
-    if record["changed_models"]:
-        parts.append(f"built {_some(record['changed'], record['changed_models'])}")
+    # Builds of earlier versions do not tell apart what was only written into files.
+    written = record.get("written", [])
+    into_files = record.get("written_models", 0)
+    if built := record["changed_models"] - into_files:
+        parts.append(f"built {_some([label for label in record['changed'] if label not in written], built)}")
+    if written:
+        parts.append(f"written {_some(written, into_files)}")
     if record["failed_models"]:
         parts.append(f"failed {_some(record['failed_models'], len(record['failed_models']))}")
     elif record["errors"]:

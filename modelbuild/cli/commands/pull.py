@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli.fetched import located
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
@@ -74,9 +75,8 @@ def run(
             begun = time.perf_counter()
             try:
                 pulled = pull(name, root, store, transport, hear=partial(_hear, call.report, meter, name.display()))
-            except KeyboardInterrupt:
-                meter.end()
-                call.report.note("the next pull goes on with what was downloaded")
+            except KeyboardInterrupt as error:
+                error.add_note("the next pull goes on with what was downloaded")
                 raise
             except Error as error:
                 meter.end()
@@ -124,7 +124,7 @@ def _hear(report: Report, meter: Meter, name: str, event: dict[str, Any]) -> Non
         meter.begin(name, event["done"])
         if not report.as_json:
             more = f", {size(event['done'])} of it by an earlier pull" if event["done"] else ""
-            report.note(f"pulling    {name}  {size(event['total'])}{more}")
+            report.note(f"pulling    {located(name)}  {size(event['total'])}{more}")
 
 
 def _tell(report: Report, pulled: Pulled, seconds: float) -> None:
@@ -134,7 +134,7 @@ def _tell(report: Report, pulled: Pulled, seconds: float) -> None:
         report.object({"event": "pull", "name": name, "manifest": pulled.digest, "state": state, **counts})
     else:
         more = f" ({how(pulled, seconds)})" if pulled.changed else ""
-        report.note(report.paint(f"{state:<9}", "green") + f"  {name}  {size(pulled.size)}{more}")
+        report.marked(f"{state:<9}", "green", f"  {name}  {size(pulled.size)}{more}")
     if pulled.taken is not None:
         what = f"'{name}' was built by a project before: its next build replaces the pulled model"
         report.warning(

@@ -22,7 +22,6 @@ from modelbuild.words import duration, listed, plural, size
 if TYPE_CHECKING:
     import click
 
-    from modelbuild.ollama.name import Name
     from modelbuild.registry.push import Pushed, Pusher
     from modelbuild.session.holdings import Holdings
     from modelbuild.session.pushing import Order, Orders
@@ -74,7 +73,7 @@ def run(
             _fetch(call, targets)
         found = pushing.of_project(call.session, targets, asked)
     if found.skipped:
-        report.note(f"skipped    {listed(found.skipped)}: {pushing.why_skipped(asked.shape)}")
+        report.note(f"skipped    {listed(found.skipped)}: {pushing.why_skipped(asked.shape, found.skipped)}")
     if dry_run:
         return _told(call, found)
     if found.selection is not None and (code := _built(call, found)) != GOOD:
@@ -103,7 +102,7 @@ def _told(call: Invocation, found: Orders) -> int:
         call.report.data([{"label": order.label, "name": order.to.display(), **_as(order)} for order in found.orders])
     else:
         lines = (
-            f"would push  {order.label} to {order.to.display()}" + (f" as {order.shape}" if order.shape else "")
+            f"would push  {order.label} to {order.to.whole()}" + (f" as {order.shape}" if order.shape else "")
             for order in found.orders
         )
         call.report.result("\n".join(lines))
@@ -164,8 +163,10 @@ def _pushed(
                     meter.end()
                     done.append(pushed)
                     _tell(call, order, pushed)
-        except Stopped:
-            raise KeyboardInterrupt from None
+        except (Stopped, KeyboardInterrupt) as error:
+            ended = error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt()
+            ended.add_note("the registry keeps the blobs that arrived whole")
+            raise ended from None
         except Error as error:
             meter.end()
             report.errors([_of(order, error)])
@@ -200,12 +201,7 @@ def _remembered(call: Invocation, session: Session | None) -> Iterator[Holdings]
 
 def _of(order: Order, error: Error) -> Error:
     """The error of one push among several, which says which it was."""
-    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {_whole(order.to)}")])
-
-
-def _whole(name: Name) -> str:
-    """A name with its host, also where that is Ollama's."""
-    return f"{name.host}/{name.namespace}/{name.model}:{name.tag}"
+    return error.replace(facts=[*error.facts, ("pushing", f"{order.label} to {order.to.whole()}")])
 
 
 def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:
@@ -220,7 +216,7 @@ def _tell(call: Invocation, order: Order, pushed: Pushed) -> None:
     parts += [f"{size(pushed.uploaded)} sent"] if pushed.uploaded else []
     parts += [f"{plural(pushed.mounted, 'blob')} taken from another repository"] if pushed.mounted else []
     more = f"  {', '.join(parts)}" if parts else ""
-    report.note(report.paint(f"{state:<9}", "green") + f"  {name}{more}")
+    report.marked(f"{state:<9}", "green", f"  {name}{more}")
 
 
 def _sum_up(call: Invocation, done: Sequence[Pushed]) -> None:

@@ -66,13 +66,13 @@ def run(
     found = _found(call, target, build=not no_build)
     if isinstance(found, int):
         return found
-    library, name = found
+    library, name, label = found
     from modelbuild.session import running
 
     merged: dict[str, Any] = {}
     for key, value in given:
         merged[key] = [*merged.get(key, []), *value] if isinstance(value, list) else value
-    model = running.model(library, name, merged)
+    model = running.model(library, name, merged, label)
     # A conversation may last; nobody is to wait for the store meanwhile.
     call.close()
     _run(call, model, text, runner)
@@ -103,8 +103,10 @@ def _piped() -> str:
         raise Error(what, hint="convert the text, such as with `iconv -t UTF-8`") from None
 
 
-def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
-    """Where the target is once it is built, and its name there; or the exit code of a build that failed. Raises Error."""
+def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str, str] | int:
+    """Where the target is once it is built, its name there, and its label if it is the project's;
+    or the exit code of a build that failed. Raises Error.
+    """
     from modelbuild.ollama.library import Library
     from modelbuild.session import running
     from modelbuild.session.models_root import without_project
@@ -121,12 +123,12 @@ def _found(call: Invocation, target: str | None, *, build: bool) -> tuple[Librar
             if call.has_project or _has_project(call):
                 raise
             raise running.absent(library, str(target)) from None
-        return library, in_folder
+        return library, in_folder, ""
     if is_ours:
         return _built(call, target, build=build)
     library = call.session.models.library
     if in_folder is not None and library.served(in_folder) is not None:
-        return library, in_folder
+        return library, in_folder, ""
     return _built(call, target, build=build)
 
 
@@ -137,7 +139,7 @@ def _has_project(call: Invocation) -> bool:
     return find(folder_of(call.settings)) is not None
 
 
-def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str] | int:
+def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Library, str, str] | int:
     from modelbuild.cli.one_target import keep_type, one
     from modelbuild.session import state
 
@@ -161,7 +163,7 @@ def _built(call: Invocation, target: str | None, *, build: bool) -> tuple[Librar
         from modelbuild.ollama.name import displayed
 
         raise Error(f"'{displayed(output.names[0])}' is not built", hint="leave out --no-build")
-    return session.models.library, output.names[0]
+    return session.models.library, output.names[0], output.label
 
 
 def _run(call: Invocation, model: Model, prompt: str | None, named: str | None) -> None:

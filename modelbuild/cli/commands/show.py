@@ -186,7 +186,10 @@ class _Shown:
         for key, found in (provenance.mix() or {}).items():
             for name, each in found.items() if isinstance(found, dict) else [(key, found)]:
                 rows.append(_row("mix" if name == "name" else f"mix {name}", each))
-        rows += [_row(f"parameter {name}", each) for name, each in provenance.parameters().items()]
+        rows += [
+            _row(f"parameter {name}", each._replace(value=_number(each.value)))
+            for name, each in provenance.parameters().items()
+        ]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
         for adapter in self.adapters:
             rows += _adapter_rows(adapter)
@@ -236,6 +239,11 @@ def _plain(found: Any) -> Any:
 
 def _row(name: str, each: Value) -> list[str]:
     return [name, _short(each.value), each.place]
+
+
+def _number(value: Any) -> Any:
+    """A parameter as it is written: all numbers are floats to Ollama."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def _short(value: Any) -> str:

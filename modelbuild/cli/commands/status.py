@@ -71,8 +71,14 @@ def _why(broken: Broken) -> str:
 
 def _notes(found: Overview) -> Iterator[str]:
     if found.changed or found.missing:
-        told = f"{plural(found.steps, 'step')} to run" if found.steps else "nothing to rebuild"
-        yield f"`modelbuild` builds {plural(len(found.changed) + len(found.missing), 'model')}: {told}"
+        models = plural(len(found.changed) + len(found.missing), "model")
+        if found.steps:
+            told = f"{plural(found.steps - found.maybe, 'step')} to run"
+            yield f"`modelbuild` builds {models}: {told}{f', {found.maybe} maybe' if found.maybe else ''}"
+        else:
+            yield f"nothing to rebuild; {models} to install"
+    if found.unrecorded:
+        yield f"nothing is recorded of {plural(found.unrecorded, 'installed model')}: the cache is new, or was removed"
     if any(found.stale):
         yield "`modelbuild clean --stale` removes what is no longer declared"
     if found.last is not None:

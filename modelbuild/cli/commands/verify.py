@@ -82,7 +82,8 @@ def _summary(found: Verified, remade: Sequence[Remade]) -> str:
     whys = [each.why if each.why in ("damaged", "missing") else "not as it should be" for each in found.wrong]
     counts = [f"{plural(whys.count(why), 'blob')} {why}" for why in dict.fromkeys(whys)]
     again = [f"{plural(len(remade), 'step')} built again"] if remade else []
-    result = ", ".join([*(counts or ["no blob damaged or missing"]), *again])
+    others = [plural(len(found.faults), "other fault")] if found.faults else []
+    result = ", ".join([*(counts or ["no blob damaged or missing"]), *others, *again])
     return f"read {plural(found.files, 'file')}, {size(found.bytes)}: {result}"
 
 

@@ -1,0 +1,76 @@
+"""What stopped commands left for a later one to go on with: unfinished layers and downloads, in the cache and in models folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+from modelbuild.engine import garbage
+from modelbuild.engine.garbage import Held
+from modelbuild.engine.store import Store
+from modelbuild.files import PARTIAL, UNFINISHED, lock_file
+from modelbuild.ollama.library import SCRATCH, Library
+from modelbuild.registry.partial import JOURNAL, LOCK
+
+
+def in_cache(store: Store) -> list[Held]:
+    """The unfinished layers in the cache."""
+    return list(_in(store.scratch))
+
+
+def in_models(library: Library) -> list[Held]:
+    """The unfinished layers and downloads of a models folder."""
+    folders = dict.fromkeys(os.path.realpath(os.path.join(each, SCRATCH)) for each in (library.root, library.blobs))
+    return [each for folder in folders for each in _in(folder)]
+
+
+def in_models_folders(store: Store, folders: Iterable[str] = ()) -> list[Held]:
+    """Those of every models folder that was written from this cache, and of some more."""
+    known = [folder for (folder,) in store.database.rows("select distinct folder from wrote")]
+    roots = dict.fromkeys(map(os.path.realpath, (*folders, *known)))
+    return [each for root in roots for each in in_models(Library(root))]
+
+
+def _in(folder: str) -> Iterator[Held]:
+    with contextlib.suppress(OSError), os.scandir(folder) as scan:
+        for entry in scan:
+            is_ours = entry.name.startswith((UNFINISHED, PARTIAL)) and not entry.name.endswith((JOURNAL, LOCK))
+            with contextlib.suppress(OSError):
+                if is_ours and entry.is_file(follow_symlinks=False):
+                    info = entry.stat(follow_symlinks=False)
+                    yield Held(entry.path, None, 512 * info.st_blocks, 0.0, info.st_mtime)
+
+
+def is_in_use(each: Held) -> bool:
+    """Whether a command that runs writes the file."""
+    import fcntl
+
+    try:
+        path = each.path + LOCK if _is_download(each.path) else each.path
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def remove(each: Held) -> bool:
+    """Remove a file, unless a command writes it; returns whether it is gone. Never raises."""
+    if not _is_download(each.path):
+        return garbage.unlink_unfinished(each.path)
+    with contextlib.suppress(OSError), lock_file(each.path + LOCK, at_most=0):
+        for path in (each.path + JOURNAL, each.path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        return True
+    return False
+
+
+def _is_download(path: str) -> bool:
+    return os.path.basename(path).startswith(PARTIAL)
