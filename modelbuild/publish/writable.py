@@ -128,6 +128,9 @@ def refused(root: str, error: OSError) -> Error:
         return Error(f"the models folder cannot be written: {why}", path=root, hint=hint)
     if isinstance(error, NotADirectoryError) and os.path.islink(place) and not os.path.exists(place):
         return _dangling(place)
+    if isinstance(error, IsADirectoryError):
+        what = "the models folder cannot be written: a folder is in the place of this file"
+        return Error(what, path=place, hint="move this folder away; a build puts the file there")
     hint = "name another folder with --models, $OLLAMA_MODELS or `models` in [project]"
     return Error(f"the models folder cannot be written: {reason(error)}", path=place, hint=hint)
 

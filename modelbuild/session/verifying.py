@@ -38,7 +38,7 @@ class Wrong(NamedTuple):
     paths   where it lies, or would lie
     models  the names that need it (`host/namespace/model/tag`)
     seen    its stat before it was read
-    why     `damaged`, `missing`, `another size`, or why it cannot be read
+    why     `damaged`, `missing`, `another size`, `a folder`, `not a plain file`, or why it cannot be read
     action  what becomes of it: `set aside` (the next build makes it again), `not ours`, or nothing
     """
 
@@ -123,10 +123,17 @@ def _unfit(library: Library, users: Mapping[str, Mapping[str, int]]) -> list[Wro
     def look(users: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, str], str]:
         found = {}
         for digest, names in users.items():
-            there = library.size(digest)
+            there, path = library.size(digest), library.blob_path(digest)
+            odd = (
+                ""
+                if there is None or os.path.isfile(path)
+                else "a folder"
+                if os.path.isdir(path)
+                else "not a plain file"
+            )
             for name, size in names.items():
-                if there != size:
-                    found[digest, name] = "missing" if there is None else "another size"
+                if odd or there != size:
+                    found[digest, name] = odd or ("missing" if there is None else "another size")
         return found
 
     # A build may have replaced a manifest, and removed what it named, while we looked: what is wrong is so twice.

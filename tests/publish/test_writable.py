@@ -106,3 +106,9 @@ def test_no_error_names_a_temporary_file(first: str | None, second: str | None, 
     error = OSError(errno.EIO, "input/output error", first, None, second)
     assert named(error, "/m") == expected
     assert refused("/m", error).path == expected
+
+
+def test_a_folder_in_the_place_of_a_blob_is_to_be_moved_away(tmp_path: Path) -> None:
+    place = str(tmp_path / "blobs/sha256-0")
+    told = refused(str(tmp_path), IsADirectoryError(errno.EISDIR, "Is a directory", "x", None, place))
+    assert told.path == place and "move this folder away" in str(told)

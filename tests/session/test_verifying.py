@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_what_cannot_be_read_is_told_of_and_what_is_no_file_is_passed_over(model
     os.mkfifo(models / "blobs" / ("sha256-" + "0" * 64))
     found, _ = look(models)
     assert found.wrong == [] and found.files == 4
+
+
+def test_what_stands_in_the_place_of_a_blob_is_named(models: Path) -> None:
+    for text in ("one", "two"):
+        blob(models, text).rename(models / text)
+    names = {
+        text: models / "blobs" / ("sha256-" + hashlib.sha256(text.encode()).hexdigest()) for text in ("one", "two")
+    }
+    names["one"].mkdir()
+    os.mkfifo(names["two"])
+    found, _ = look(models)
+    assert {each.why: each.models for each in found.wrong} == {"a folder": NAMES[:1], "not a plain file": NAMES[1:]}
 
 
 def test_a_blob_that_goes_meanwhile_is_not_damaged(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

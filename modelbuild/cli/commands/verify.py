@@ -94,6 +94,8 @@ def _error(wrong: Wrong) -> Error:
     what = {
         "damaged": "this blob is damaged: its bytes are not those of its name",
         "missing": "this blob is missing",
+        "a folder": "a folder is in the place of this blob",
+        "not a plain file": "something that is not a plain file is in the place of this blob",
         "another size": "the manifest says another size than this blob has",
     }.get(wrong.why, f"this blob cannot be read: {wrong.why}")
     return Error(what, path=wrong.paths[0], facts=facts, hint=_hint(wrong, names))
@@ -107,6 +109,8 @@ def _hint(wrong: Wrong, names: Sequence[str]) -> str:
         return "others use it too, so it stays: build or pull these models again"
     if wrong.why == "damaged":
         return "`modelbuild verify` sets it aside, so that the next build makes it again"
+    if wrong.why in ("a folder", "not a plain file"):
+        return "move it away, then build or pull these models again"
     return "build or pull these models again" if names else "a build makes it again"
 
 
