@@ -135,9 +135,8 @@ def _cache(call: Invocation, dry_run: bool) -> int:
             report.data({"cache": folder, "artifacts": 0, "bytes": 0, "dry_run": dry_run})
         report.note(f"nothing to remove: there is no cache in {folder}")
         return GOOD
-    store, count, total = None, 0, 0
+    store, count, total = _opened(folder, dry_run)
     try:
-        store, count, total = _opened(folder, dry_run)
         contents = store.contents()
         count += len(contents)
         total += sum(info.st_size for info in contents.values() if info.st_nlink == 1)
@@ -154,8 +153,7 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         report.errors([error])
         return FAILED
     finally:
-        if store is not None:
-            store.close()
+        store.close()
     if report.as_json:
         report.data({"cache": store.root, "artifacts": count, "bytes": total + left_over, "dry_run": dry_run})
     else:
