@@ -9,7 +9,7 @@ import tempfile
 import time
 from contextlib import suppress
 
-from modelbuild.files import DAY
+from modelbuild.files import DAY, stands
 
 PREFIX = "modelbuild-run-"
 _LOCK = "lock"
@@ -20,9 +20,15 @@ class Folder:
 
     def __init__(self) -> None:
         _clear_dead()
-        self.name = tempfile.mkdtemp(prefix=PREFIX)
-        self._lock = os.open(os.path.join(self.name, _LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            self.name = tempfile.mkdtemp(prefix=PREFIX)
+            lock = os.path.join(self.name, _LOCK)
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if stands(lock, self._lock):
+                break
+            # Another process took it for one of a killed process before the lock was ours.
+            os.close(self._lock)
 
     def cleanup(self) -> None:
         """Remove it, and all in it. Never raises."""

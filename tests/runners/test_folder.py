@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,3 +57,20 @@ def test_the_folder_of_a_process_that_was_killed_goes_and_no_other(temporary: Pa
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def test_one_that_is_taken_for_a_dead_ones_before_it_is_locked_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, lost = fcntl.flock, list[Path]()
+
+    def late(lock: int, how: int) -> None:
+        if not lost:
+            lost.extend(temporary.iterdir())
+            shutil.rmtree(lost[0])
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    folder = Folder()
+    assert [str(path) for path in temporary.iterdir()] == [folder.name] != [str(lost[0])]
+    folder.cleanup()
