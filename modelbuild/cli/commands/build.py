@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import click
 
     from modelbuild.engine.build import BuildOptions, Event
-    from modelbuild.session.session import Selection
+    from modelbuild.engine.graph import Graph
+    from modelbuild.session.session import Selection, Session
     from modelbuild.session.stamp import Stamp
 
 
@@ -331,6 +332,14 @@ End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
 """What is said at the end of a build, of the names that were put into the models folder, each with its manifest."""
 
 
+def _told_why(session: Session, graph: Graph, options: BuildOptions) -> Callable[[Event], Event]:
+    if not options.explain:
+        return lambda event: event
+    from modelbuild.session.why import explained
+
+    return explained(session, graph)
+
+
 def built(call: Invocation, selection: Selection, options: BuildOptions, end: End = say_how_to_run) -> int:
     """Build what was selected and show how it goes; returns the exit code."""
     from modelbuild.cli.progress import Work, broken_events, no_work
@@ -338,7 +347,6 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.project.broken import told
     from modelbuild.session import naming, variants
     from modelbuild.session.building import build
-    from modelbuild.session.why import explained
 
     session, report = call.session, call.report
     if selection.exported is None:
@@ -349,7 +357,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     names = {output.label: output.names for output in selection.outputs}
     others = selection.edit.stamp.models - len(names) if selection.edit else 0
     graph = session.graph.select(selection.outputs)
-    told_why = explained(session, graph) if options.explain else lambda event: event
+    told_why = _told_why(session, graph, options)
     with follow(report, Work(len(graph.steps), names, partial(variants.model_size, session), others)) as progress:
 
         def hear(event: Event) -> None:
