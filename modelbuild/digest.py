@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -15,6 +14,9 @@ CHUNK = 4 << 20
 
 def sha256(data: bytes | bytearray | memoryview) -> str:
     """`sha256:` and 64 hex digits."""
+    # A build with nothing to do needs none of it, and OpenSSL is slow to load.
+    import hashlib
+
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 

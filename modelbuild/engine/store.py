@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
@@ -118,6 +117,8 @@ class Store:
         info = os.fstat(file.fileno())
         if info.st_size > SMALL and self._made.get(artifact) == signature(info):
             return
+        import hashlib
+
         sha = hashlib.sha256()
         while data := file.read(digests.CHUNK):
             interrupt.check()

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors, Stopped
@@ -135,6 +134,8 @@ class Rebuild:
         return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
 
     def fetch(self, call: Invocation) -> None:
+        from modelbuild.cli.fetched import fetch
+
         fetch(call, partial(_select, call, self.targets), force=self._asked.force)
 
     def build(self, call: Invocation, selection: Selection) -> None:
@@ -176,6 +177,8 @@ def _run(call: Invocation, asked: Request) -> int:
             report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
             return GOOD
 
+    from modelbuild.cli.fetched import fetch, wrong
+
     verb = "would be" if asked.dry_run else "was"
     chosen = _select(call, asked.targets)
     if wrong(chosen.broken) and not asked.keep_going:
@@ -204,7 +207,6 @@ def _since(
     call: Invocation, targets: Sequence[str], into: str | None, stamp: Stamp, among: Collection[str] | None = None
 ) -> Selection | None:
     """What changes of files, or of some of them, since a build reach."""
-    from modelbuild.session import edited
     from modelbuild.session.session import Selection
     from modelbuild.session.stamp import Edit
 
@@ -213,7 +215,11 @@ def _since(
         return None
     if not any(changes):
         return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
-    return edited.selection(call.session, targets, stamp, changes) if into is None else None
+    if into is not None:
+        return None
+    from modelbuild.session import edited
+
+    return edited.selection(call.session, targets, stamp, changes)
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
@@ -241,6 +247,7 @@ def _watch(call: Invocation, asked: Request) -> int:
 def _send(call: Invocation, asked: Request) -> int:
     """Build, and send what was asked for to a server. One that cannot be reached is found before anything is built."""
     from modelbuild.cli import sending
+    from modelbuild.cli.fetched import fetch, wrong
 
     for option, given in (
         ("-o", asked.output),
@@ -298,6 +305,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 
 def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     """Show which targets are broken, before any work begins."""
+    from modelbuild.cli.fetched import wrong
     from modelbuild.cli.progress import broken_events
     from modelbuild.project.broken import told
 
