@@ -36,7 +36,7 @@ def read(words: Sequence[str]) -> dict[str, Any] | None:
             values[_FOLDERS[word]] = value
         elif word in _FLAGS:
             values[_FLAGS[word]] = True
-        elif word.startswith("-") or not word or (not targets and is_command(word)):
+        elif word.startswith("-") or not word or is_command(word):
             return None
         else:
             targets.append(word)
@@ -45,5 +45,8 @@ def read(words: Sequence[str]) -> dict[str, Any] | None:
 
 def _without_quiet(words: Sequence[str]) -> Sequence[str]:
     """The words with `-q` spelled out where it can only be that: no type follows it."""
-    ends = [*words[1:], "-"]
-    return ["--quiet" if word == "-q" and after.startswith("-") else word for word, after in zip(words, ends, strict=True)]
+    following = [*words[1:], "-"]
+    return [
+        "--quiet" if word == "-q" and after.startswith("-") else word
+        for word, after in zip(words, following, strict=False)
+    ]

@@ -48,6 +48,9 @@ _COMMON = "common "
 Files = dict[str, str]
 """path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing"""
 
+YOUNG = "young"
+"""The signature of an output that was so young that a change right then would not show in its times: it always counts as changed."""
+
 
 class Changes(NamedTuple):
     """What is not as it was: paths that are common, and outputs of which a file is not."""
@@ -119,9 +122,7 @@ class Stamp:
         paths: list[str] = []
         labels: dict[str, None] = {}
         some = None if among is None else [path.encode(*_UTF8) for path in among]
-        looked = [
-            chunk for chunk in self._chunks.values() if some is None or any(path in chunk.files for path in some)
-        ]
+        looked = [chunk for chunk in self._chunks.values() if some is None or any(path in chunk.files for path in some)]
         for chunk, numbers in zip(looked, _all_changed([chunk.files for chunk in looked]), strict=True):
             for number in numbers:
                 owner = chunk.owner(number)
@@ -289,9 +290,9 @@ def again(
         return None
     own: dict[str, Files] = {}
     for label, found in _once(outputs).items():
-        files = settled({path: info for path, info in found.items() if path not in known}, now)
-        if files is None:
-            return None
+        files = {
+            path: YOUNG if young(info, now) else signature(info) for path, info in found.items() if path not in known
+        }
         own[label] = {**more, **files}
     return common, own
 
