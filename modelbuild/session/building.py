@@ -216,6 +216,8 @@ class _Building:
         fresh = self._session.new_sources()
         fresh.prepare(sources)
         fresh.prepare_paths(subject for verb, subject, _ in looks if verb == "read")
-        if not unchanged(looks, fresh.file_digest) or fresh.unhashed(sources):
+        with fresh.together():
+            is_same = unchanged(looks, fresh.file_digest)
+        if not is_same or fresh.unhashed(sources):
             return False
         return all(fresh.digest(source) == self._session.sources.digest(source) for source in sources)

@@ -192,7 +192,9 @@ class Session:
         plan = KeptPlan.read("plan:" + self.key, self.kept, self.parts)
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
-            if unchanged(plan.looks, self.sources.file_digest):
+            with self.sources.together():
+                is_same = unchanged(plan.looks, self.sources.file_digest)
+            if is_same:
                 return plan
         with trace.span("plan", "plan", project=self.file):
             plan = self._make(self._observed)
