@@ -256,7 +256,7 @@ def take(
     own: dict[str, Files] = {}
     if common is None:
         return None
-    for label, found in _once(outputs).items():
+    for label, found in _once(outputs):
         files = settled(found, now)
         if files is None:
             return None
@@ -289,7 +289,7 @@ def again(
     if common is None or more is None or not stamp.asks(looks):
         return None
     own: dict[str, Files] = {}
-    for label, found in _once(outputs).items():
+    for label, found in _once(outputs):
         files = {
             path: YOUNG if young(info, now) else signature(info) for path, info in found.items() if path not in known
         }
@@ -297,15 +297,15 @@ def again(
     return common, own
 
 
-def _once(outputs: Mapping[str, Mapping[str, os.stat_result]]) -> dict[str, dict[str, os.stat_result]]:
+def _once(
+    outputs: Mapping[str, Mapping[str, os.stat_result]],
+) -> Iterator[tuple[str, dict[str, os.stat_result]]]:
     """Each file only for the first output of a model: all of a model are planned and built together."""
-    found: dict[str, dict[str, os.stat_result]] = {}
     known: dict[str, set[str]] = {}
     for label, stats in outputs.items():
         before = known.setdefault(label.partition(":")[0], set())
-        found[label] = {path: info for path, info in stats.items() if path not in before}
+        yield label, {path: info for path, info in stats.items() if path not in before}
         before.update(stats)
-    return found
 
 
 def signed(paths: Iterable[str]) -> Files | None:
