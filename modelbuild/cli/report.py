@@ -166,7 +166,9 @@ class Report:
 
         def command(found: re.Match[str]) -> str:
             words = found[1].split()
-            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in words]
+            # A command may mean something else by the word at its end: `clean --cache`.
+            said = words[:-1]
+            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in said]
             return f"`{' '.join(['modelbuild', *missing, *words])}`"
 
         return re.sub("`modelbuild((?: [^`]*)?)`", command, text)
