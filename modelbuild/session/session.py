@@ -348,7 +348,7 @@ class Session:
         outputs, broken, part = self.graph.outputs, self.broken, self.part
         if part:
             outputs = tuple(output for output in outputs if output.label.startswith(f"{part}/"))
-            broken = [each for each in broken if each.label == part or each.label.startswith(f"{part}/")]
+            broken = [each for each in broken if part in (each.label, *each.words) or each.label.startswith(f"{part}/")]
         return self._without_withheld((), outputs, broken)
 
     # How it stands
