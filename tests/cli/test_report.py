@@ -139,5 +139,7 @@ def test_a_command_that_is_proposed_has_the_options_that_this_one_was_given() ->
         "`modelbuild -C 'a b' --cache /c --models /m clean --cache` empties it, "
         "`modelbuild --cache /c --models /m -C /x gc` not all, `modelbuild -C 'a b' --cache /c --models /m` builds"
     ]
+    streams.report.note("`modelbuild clean --cache -n` says what goes")
+    assert streams.err.splitlines()[-1].startswith("`modelbuild -C 'a b' --cache /c --models /m clean --cache -n`")
     streams.report.error(Error("no space", hint="`modelbuild clean --cache` empties it"))
     assert "hint  `modelbuild -C 'a b' --cache /c --models /m clean --cache` empties it" in streams.err
