@@ -22,6 +22,8 @@ class Spares:
 
     def take(self, blob: str, path: str) -> bool:
         """Keep a blob that was moved to `path`, if tensors lie in it that lie nowhere else; returns whether it was kept."""
+        if not self._is_far():
+            return False
         self._store.forget_location(blob, self._library.blob_path(blob))
         if self._store.path(blob) is not None or self._store.notes.read(blob) is None:
             return False
@@ -31,6 +33,10 @@ class Spares:
         os.replace(path, target)
         self._store.note_location(blob, target)
         return True
+
+    def _is_far(self) -> bool:
+        """Whether the store lies on another file system, so that it cannot have links to these blobs."""
+        return os.stat(self._store.scratch).st_dev != os.stat(self._library.blobs).st_dev
 
     def holds(self, path: str) -> bool:
         """Whether a file is one of these."""

@@ -24,7 +24,8 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def spares(tmp_path: Path, store: Store) -> Spares:
+def spares(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Spares:
+    monkeypatch.setattr(Spares, "_is_far", lambda self: True)
     library = Library(str(tmp_path / "models"))
     Path(library.blobs).mkdir(parents=True)
     return Spares(library, store, Scratch(library, store))
@@ -53,6 +54,13 @@ def test_tensors_that_lie_nowhere_else_stay_findable(tmp_path: Path, store: Stor
     assert spares.folders()[0] == str(Path(kept).parent)
     spares.clear()
     assert store.path(blob) is None and not Path(kept).parent.exists()
+
+
+def test_on_one_file_system_the_cache_has_them(tmp_path: Path, store: Store) -> None:
+    library = Library(str(tmp_path / "models"))
+    Path(library.blobs).mkdir(parents=True)
+    blob, path = away(tmp_path, store)
+    assert not Spares(library, store, Scratch(library, store)).take(blob, str(path)) and path.exists()
 
 
 @pytest.mark.parametrize("case", ["without tensors", "in the store"])
