@@ -177,7 +177,7 @@ def _run(call: Invocation, asked: Request) -> int:
             report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
             return GOOD
 
-    from modelbuild.cli.fetched import fetch, wrong
+    from modelbuild.cli.fetched import wrong
 
     verb = "would be" if asked.dry_run else "was"
     selection = _fetched(call, asked, _select(call, asked.targets), into)
@@ -206,12 +206,10 @@ def _since(
     from modelbuild.session.stamp import Edit
 
     changes = stamp.changes(among)
-    if changes is None:
+    if changes is None or (any(changes) and into is not None):
         return None
     if not any(changes):
         return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
-    if into is not None:
-        return None
     from modelbuild.session import edited
 
     return edited.selection(call.session, targets, stamp, changes)
@@ -242,7 +240,6 @@ def _watch(call: Invocation, asked: Request) -> int:
 def _send(call: Invocation, asked: Request) -> int:
     """Build, and send what was asked for to a server. One that cannot be reached is found before anything is built."""
     from modelbuild.cli import sending
-    from modelbuild.cli.fetched import fetch, wrong
 
     for option, given in (
         ("-o", asked.output),
@@ -267,6 +264,8 @@ def _send(call: Invocation, asked: Request) -> int:
 
 def _fetched(call: Invocation, asked: Request, chosen: Selection, into: str | None = None) -> Selection:
     """What the targets mean, once what they need of elsewhere is here; with faults that stop the build, these, and nothing is fetched."""
+    from modelbuild.cli.fetched import fetch, wrong
+
     if (faults := wrong(chosen.broken)) and not asked.keep_going:
         return chosen._replace(broken=faults)
     is_new = not asked.dry_run and fetch(call, partial(_select, call, asked.targets), force=asked.force)
