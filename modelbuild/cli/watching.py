@@ -19,7 +19,7 @@ from modelbuild.observed import unchanged
 from modelbuild.project import lock
 from modelbuild.project.broken import told
 from modelbuild.session.obsolete import Obsolete, digest
-from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns
+from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns, stronger
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph
@@ -199,7 +199,7 @@ class _Rounds:
             return False
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
         new = concerns(session.looks() if edit.outputs else (), sources)
-        self._concerns |= new
+        self._concerns |= stronger(self._concerns, new)
         if self._may_differ(session, {*self._watcher.watch_more(new), *self._watcher.stirred()}):
             return False
         if edit.outputs:

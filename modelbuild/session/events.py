@@ -36,7 +36,10 @@ class Listener(Protocol):
     most: int
 
     def listen(self, folder: str) -> Any:
-        """Listen in a folder; returns what `drop` takes. Raises Missing, or another OSError where only this folder is at fault."""
+        """Listen in a folder as it is now, whether we did before or not; returns what `drop` takes.
+
+        Raises Missing, or another OSError where only this folder is at fault.
+        """
 
     def drop(self, folder: str, handle: Any) -> None:
         """Listen in a folder no more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from modelbuild.session.events import Event, Listener, Missing, why
@@ -15,6 +15,13 @@ Concern = Literal["kind", "entries", "file"]
 
 COMING = 0.1
 """Seconds that a write may pause before we no longer wait for the file to be closed."""
+
+
+STEADY = 8
+"""Times that it is tried to listen along ways that change meanwhile."""
+
+_UNKNOWN = (-1, -1)
+"""Is the identity of no folder."""
 
 
 class FileEvents:
@@ -86,10 +93,35 @@ class FileEvents:
             return
         wanted = {path for path in self._moved.union(new) if path in concerns}
         self._moved = set()
-        for path in {*gone, *wanted} & self._ways.keys():
+        for path in self._ways.keys() & gone:
             self._leave(path)
+        try:
+            for _ in range(STEADY):
+                is_new, missed = self._listen(self._lead(concerns, wanted))
+                if not is_new:
+                    break
+                # What came before we listened where it came was not heard: the ways may lead further now.
+                wanted = {path for path, way in ways(wanted) if way != self._ways[path] or self._passes(way, missed)}
+            else:
+                self.lost = True
+        except Missing as missing:
+            self.give_up(str(missing))
+        if gone:
+            self._drop_others()
+
+    def follow_anew(self, concerns: Mapping[str, Concern]) -> None:
+        """The same, whatever was known of the folders: one that was removed and made again may have the same identity."""
+        self.lost = False
+        self.folders = {folder: (_UNKNOWN, handle) for folder, (_, handle) in self.folders.items()}
+        self.follow(concerns, concerns, self._ways.keys() - concerns.keys())
+        self._drop_others()
+
+    def _lead(self, concerns: Mapping[str, Concern], paths: Iterable[str]) -> Iterable[str]:
+        """Note where paths lead now; returns the folders to listen in."""
         folders: dict[str, None] = {}
-        for path, way in ways(wanted):
+        for path, way in ways(paths):
+            if path in self._ways:
+                self._leave(path)
             self._ways[path] = way
             for entry in way:
                 self._by_entry.setdefault(entry, set()).add(path)
@@ -98,18 +130,7 @@ class FileEvents:
                 self._by_folder.setdefault(way[-1], set()).add(path)
                 if os.path.isdir(way[-1]):
                     folders[way[-1]] = None
-        try:
-            self._listen(folders)
-        except Missing as missing:
-            self.give_up(str(missing))
-        if gone:
-            self._drop_others()
-
-    def follow_anew(self, concerns: Mapping[str, Concern]) -> None:
-        """The same, whatever was known of the folders."""
-        self.lost = False
-        self.follow(concerns, concerns, self._ways.keys() - concerns.keys())
-        self._drop_others()
+        return folders
 
     def _leave(self, path: str) -> None:
         for entry in self._ways.pop(path):
@@ -123,33 +144,42 @@ class FileEvents:
         """Whether a folder is no longer the one whose events are asked for."""
         return any(_identity(folder) != identity for folder, (identity, _) in self.folders.items())
 
-    def _listen(self, folders: Iterable[str]) -> None:
-        """Listen in these folders, as they are now."""
-        new = []
+    def _passes(self, way: Iterable[str], folders: Collection[str]) -> bool:
+        return bool(folders) and any(entry in folders or os.path.dirname(entry) in folders for entry in way)
+
+    def _listen(self, folders: Iterable[str]) -> tuple[bool, set[str]]:
+        """Listen in these folders, as they are now. Returns whether one is another than before, and those that have gone."""
+        new, is_new, missed = [], False, set[str]()
         for folder in folders:
             identity = _identity(folder)
             known, handle = self.folders.get(folder, (None, None))
-            if identity == known or (identity is not None and self._is_full()):
+            is_new |= identity is None or identity != known
+            if (identity == known and handle is not None) or (known is None and self._is_full()):
                 continue
             if self._listener is None:
                 self._listener = listener()
-            if known is not None:
-                self._drop(folder, handle)
+            made = None
             if identity is not None:
+                try:
+                    made = self._listener.listen(folder)
+                except (FileNotFoundError, NotADirectoryError):
+                    identity = None
+                except OSError:
+                    # Its events are not for us.
+                    pass
+            if known is not None and made != handle:
+                self._drop(folder, handle)
+            if identity is None:
+                missed.add(folder)
+            else:
                 new.append(folder)
-                self.folders[folder] = identity, self._handle(self._listener, folder)
+                self.folders[folder] = identity, made
         if self.missing is None and (found := silent(new)):
             self.missing = f"{found[1]} ({found[0]}) does not report every change"
+        return is_new, missed
 
     def _is_full(self) -> bool:
         return self._listener is not None and len(self.folders) >= self._listener.most
-
-    def _handle(self, ears: Listener, folder: str) -> Any:
-        try:
-            return ears.listen(folder)
-        except OSError:
-            # It has just gone (then it is displaced), or its events are not for us.
-            return None
 
     def _drop(self, folder: str, handle: Any) -> None:
         del self.folders[folder]

@@ -30,6 +30,7 @@ class Observer:
         logging.getLogger("watchdog").propagate = False
         self.most = most
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._watches: dict[str, Any] = {}
         self._threads: Any = Threads()
         self._threads.start()
 
@@ -38,20 +39,28 @@ class Observer:
 
         kinds = [events.FileCreatedEvent, events.FileModifiedEvent, events.FileMovedEvent, events.FileDeletedEvent]
         kinds += [events.FileClosedEvent, events.DirCreatedEvent, events.DirMovedEvent, events.DirDeletedEvent]
+        if folder in self._watches:
+            # It would be left as it is, also where it listens in a folder that is gone.
+            self.drop(folder, self._watches[folder])
         try:
-            return self._threads.schedule(cast("FileSystemEventHandler", self), folder, event_filter=kinds)
+            watch = self._threads.schedule(cast("FileSystemEventHandler", self), folder, event_filter=kinds)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             raise
         except (OSError, RuntimeError) as fault:
             raise Missing(why(fault)) from fault
+        self._watches[folder] = watch
+        return watch
 
     def drop(self, folder: str, handle: Any) -> None:
-        self._threads.unschedule(handle)
+        if self._watches.pop(folder, None) is not None:
+            self._threads.unschedule(handle)
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Hear an event; called by watchdog, in a thread of its own."""
         state: State = "whole" if event.is_directory else _STATES.get(event.event_type, "whole")
         listing = event.event_type not in ("modified", "closed")
+        if event.event_type in ("moved", "deleted") and os.fsdecode(event.src_path) in self._watches:
+            self._heard.put(Event(None))
         if event.event_type == "moved":
             self._heard.put(Event(os.fsdecode(event.src_path), "gone"))
             self._heard.put(Event(os.fsdecode(event.dest_path)))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from modelbuild.files import TICK
+from modelbuild.files import DAY, TICK
 from modelbuild.observed import Listing, Look, entries
 from modelbuild.session.file_events import Concern, FileEvents
 
@@ -57,6 +57,12 @@ def concerns(looks: Iterable[Look], sources: Iterable[str]) -> dict[str, Concern
                 found[subject] = concern
     found.update(dict.fromkeys(sources, "file"))
     return found
+
+
+def stronger(known: Mapping[str, Concern], concerns: Mapping[str, Concern]) -> dict[str, Concern]:
+    """The concerns of which each asks for more than what is known to count of its path."""
+    ranks = {path: _RANK[known[path]] for path in concerns if path in known}
+    return {path: concern for path, concern in concerns.items() if _RANK[concern] > ranks.get(path, -1)}
 
 
 class _Seen(NamedTuple):
@@ -116,10 +122,13 @@ class Watcher:
             self._seen.pop(path, None)
             self._listings.pop(path, None)
             self._unsure.discard(path)
-        return self.watch_more(concerns, gone)
+        return self._watch(concerns, gone)
 
-    def watch_more(self, concerns: Mapping[str, Concern], gone: Collection[str] = ()) -> list[str]:
+    def watch_more(self, concerns: Mapping[str, Concern]) -> list[str]:
         """Watch these paths as well; returns those of which something counts that was not watched before."""
+        return self._watch(stronger(self._concerns, concerns), ())
+
+    def _watch(self, concerns: Mapping[str, Concern], gone: Collection[str]) -> list[str]:
         new = [path for path, concern in concerns.items() if self._concerns.get(path) != concern]
         self._concerns.update(concerns)
         self._events.follow(self._concerns, new, gone)
@@ -133,14 +142,14 @@ class Watcher:
 
     def _remember(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self._note(path, _see(path))
+            self._note(path, time.time_ns(), _see(path))
             if self._concerns[path] == "entries":
                 self._listings[path] = _listing(path)
 
-    def _note(self, path: str, seen: _Seen | None) -> None:
-        """Remember how a path looks. A young one may look the same after another write."""
+    def _note(self, path: str, asked: int, seen: _Seen | None) -> None:
+        """Remember how a path looked at a time. One that was young then may look the same after another write."""
         self._seen[path] = seen
-        if seen is not None and abs(time.time_ns() - max(seen.mtime, seen.ctime)) < TICK * 1e9:
+        if seen is not None and -DAY < (asked - max(seen.mtime, seen.ctime)) * 1e-9 < TICK:
             self._unsure.add(path)
         else:
             self._unsure.discard(path)
@@ -175,11 +184,10 @@ class Watcher:
 
     def look(self, seconds: float = 0.0) -> set[str]:
         """What has changed since the last wait; where that is nothing, what is heard of first, within so many seconds."""
-        heard = self._events.read(0.0 if self._found else max(0.0, seconds))
+        heard = self._hear(0.0 if self._found else max(0.0, seconds))
         if heard:
             self._stirred |= heard
             self._found |= self._changed(heard, heard)
-            self._events.follow(self._concerns)
         if self._events.lost or time.monotonic() >= self._looked + self.period:
             self._found |= self._patrol()
         return set(self._found)
@@ -187,13 +195,21 @@ class Watcher:
     def close(self) -> None:
         self._events.close()
 
+    def _hear(self, seconds: float) -> set[str]:
+        """The paths of the next events, to be looked at now: what happens on the way to them from now on is heard too."""
+        heard = self._events.read(seconds)
+        if heard:
+            self._events.follow(self._concerns)
+        return heard
+
     def _patrol(self) -> set[str]:
         """Look at everything."""
         begun = time.thread_time()
-        if self._events.lost or self._events.displaced():
+        is_deaf = self._events.lost or self._events.displaced()
+        if is_deaf:
             self._stirred.update(path for path, concern in self._concerns.items() if concern != "file")
             self._events.follow_anew(self._concerns)
-        changed = self._changed(self._concerns)
+        changed = self._changed(self._concerns, self._concerns if is_deaf else ())
         self.period = max(PERIOD, (time.thread_time() - begun) / SHARE)
         self._looked = time.monotonic()
         return changed
@@ -212,9 +228,7 @@ class Watcher:
             if any(self._seen.get(path) is None for path in latest):
                 quiet = max(quiet, RETURN)
             rest = max(last + quiet, self._events.unfinished())
-            heard = self._events.read(
-                max(0.0, min(STEP if self.polling is not None else quiet, rest - time.monotonic()))
-            )
+            heard = self._hear(max(0.0, min(STEP if self.polling is not None else quiet, rest - time.monotonic())))
             changed = self._changed(heard if self.polling is None else latest.keys() | heard, heard)
             now = time.monotonic()
             if changed:
@@ -232,7 +246,6 @@ class Watcher:
                     # The next write may leave the same times: it must not look as if it were this one.
                     self._seen.pop(path, None)
                 break
-        self._events.follow(self._concerns)
         self._settled = time.monotonic()
         return latest.keys() | (self._patrol() if self._events.lost else set())
 
@@ -242,7 +255,8 @@ class Watcher:
     def _changed(self, paths: Collection[str], heard: Collection[str] = ()) -> set[str]:
         """Those of the paths that look otherwise than before, or may be so; how they look now is remembered.
 
-        heard  the paths of events: one that was young when it was looked at may have been written to since
+        heard  the paths of events, also of such as may have been lost: one that was young when it was looked at may have been
+               written to since
         """
         found = set()
         seen, concerns = self._seen, self._concerns
@@ -250,7 +264,7 @@ class Watcher:
             concern = concerns.get(path)
             if concern is None:
                 continue
-            now, is_known = _see(path), path in seen
+            asked, now, is_known = time.time_ns(), _see(path), path in seen
             before = seen.get(path)
             if is_known and before == now:
                 if concern != "file" or path not in self._unsure or path not in heard:
@@ -260,7 +274,7 @@ class Watcher:
                 same = self._is_listed_alike(path)
             else:
                 same = is_known and _alike(concern, before, now)
-            self._note(path, now)
+            self._note(path, asked, now)
             if not same:
                 found.add(path)
                 if concern != "entries":

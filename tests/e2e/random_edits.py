@@ -2,6 +2,7 @@
 
     python -m tests.e2e.random_edits --rounds 1000
     python -m tests.e2e.random_edits --minutes 60
+    python -m tests.e2e.random_edits --minutes 10 --slow 0.5
 
 Nothing is found by looking at everything: only events tell of a change.
 """
@@ -37,13 +38,42 @@ quantize = ["q8_0", "q4_K_M"]
 TABLE = '[model.table-%d]\nfrom = "base:q8_0"\nsystem = "%s"\n'
 
 PROGRAM = """
+import random
 import sys
+import time
 from modelbuild.cli.main import main
-from modelbuild.session import watcher
+from modelbuild.project import loader
+from modelbuild.session import building, file_events, watcher
 
 watcher.PERIOD = 1e6
+seconds = float(sys.argv.pop(1))
+
+def slowly(owner, name, share=1):
+    def wait():
+        if random.random() < share:
+            time.sleep(seconds * random.random() ** 2)
+
+    def run(*args, **kwargs):
+        wait()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            wait()
+
+    function = getattr(owner, name)
+    setattr(owner, name, run)
+
+if seconds:
+    slowly(loader, "load")
+    slowly(loader, "load_models")
+    slowly(building, "_build")
+    slowly(building._Building, "_put", 0.3)
+    slowly(building._Building, "stamp")
+    slowly(file_events.FileEvents, "follow", 0.05)
+    slowly(watcher.Watcher, "_settle", 0.2)
 sys.exit(main(sys.argv[1:]))
 """
+"""Watches, and takes its time over all that edits may fall into."""
 
 LIMIT = 60.0
 """Seconds after which a round has failed: far more than is needed, since machines are busy."""
@@ -60,7 +90,8 @@ class Use(NamedTuple):
 class Edits:
     """A project in git, a process that watches it, and edits of all kinds."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, slow: float = 0.0) -> None:
+        self.slow = slow
         self.random = random.Random(seed)
         self.project = InProcess(folder / "project")
         self.project.folder.mkdir(parents=True)
@@ -193,7 +224,7 @@ class Edits:
         words = self.project.command("watch")[3:]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with self.log.open("w") as out:
-            command = [sys.executable, "-c", PROGRAM, *words]
+            command = [sys.executable, "-c", PROGRAM, str(self.slow), *words]
             self._process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=out, stderr=out)
         try:
             self.agree("start")
@@ -256,9 +287,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--slow", type=float, default=0.0, help="seconds that parts of a build take longer, at most")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="modelbuild-") as folder:
-        edits = Edits(Path(folder), given.seed)
+        edits = Edits(Path(folder), given.seed, given.slow)
         done, waits = 0, 0.0
         with edits.watched():
             end = time.monotonic() + 60 * given.minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -102,3 +103,69 @@ def test_file_systems_that_do_not_report_every_change_are_known(
         assert found.polling is None
         found.watch({str(tmp_path / "local" / "file"): "file", str(tmp_path / "file"): "file"})
         assert found.polling == f"fuse.sshfs ({tmp_path.parent}) does not report every change"
+
+
+def test_a_folder_that_is_removed_and_made_again_is_listened_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on ext4, where the new one gets the number of the old one.
+    monkeypatch.setattr(file_events, "_identity", lambda path: (1, 1) if os.path.isdir(path) else None)
+    monkeypatch.setattr(watcher, "PERIOD", 1e6)
+    file = tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    file.write_text("one")
+    with watching({str(file): "file", str(tmp_path): "entries"}) as found:
+        shutil.rmtree(file.parent)
+        file.parent.mkdir()
+        file.write_text("two")
+        assert changed(found) == {str(file)}
+        file.write_text("three")
+        assert changed(found) == {str(file)}
+
+
+def test_a_folder_that_was_away_just_when_it_was_to_be_listened_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "PERIOD", 1e6)
+    file = tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    listen = Inotify.listen
+
+    def away(self: Inotify, folder: str) -> int:
+        if folder == str(file.parent):
+            monkeypatch.setattr(Inotify, "listen", listen)
+            file.parent.rename(tmp_path / "away")
+            try:
+                return listen(self, folder)
+            finally:
+                (tmp_path / "away").rename(file.parent)
+        return listen(self, folder)
+
+    monkeypatch.setattr(Inotify, "listen", away)
+    with watching({str(file): "file"}) as found:
+        file.write_text("one")
+        assert changed(found, 5) == {str(file)}
+
+
+@pytest.mark.parametrize("came", ["folder", "file"])
+def test_what_comes_before_its_folder_is_listened_in_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: str
+) -> None:
+    monkeypatch.setattr(watcher, "PERIOD", 1e6)
+    file = tmp_path / "one" / "two" / "file"
+    listen = Inotify.listen
+
+    def late(self: Inotify, folder: str) -> int:
+        if folder == str(file.parents[1]):
+            file.parent.mkdir(exist_ok=True)
+            if came == "file":
+                file.write_text("one")
+        return listen(self, folder)
+
+    with watching({str(file): "file"}) as found:
+        monkeypatch.setattr(Inotify, "listen", late)
+        file.parents[1].mkdir()
+        if came == "folder":
+            assert changed(found, 0.3) is None
+            file.write_text("one")
+        assert changed(found, 5) == {str(file)}

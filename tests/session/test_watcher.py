@@ -151,3 +151,26 @@ def test_a_look_at_a_file_that_changes_meanwhile_does_not_see_the_same(tmp_path:
         raise Error("source changed during the build", path=path)
 
     assert not unchanged([("read", str(tmp_path / "file"), "xxh3:1")], changing)
+
+
+def test_what_is_watched_as_well_counts_no_less_than_before(tmp_path: Path) -> None:
+    with watching({str(tmp_path): "entries"}) as found:
+        assert not found.watch_more({str(tmp_path): "kind"})
+        (tmp_path / "new").touch()
+        assert changed(found) == {str(tmp_path)}
+
+
+@pytest.mark.parametrize("is_young", [True, False])
+def test_a_young_file_may_have_changed_where_events_were_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_young: bool
+) -> None:
+    monkeypatch.setattr(watcher, "PERIOD", 1e6)
+    file = tmp_path / "file"
+    file.write_text("one")
+    look = watcher._see(str(file))
+    assert look is not None
+    look = look._replace(mtime=time.time_ns() + 10**12 if is_young else 1, ctime=1)
+    monkeypatch.setattr(watcher, "_see", lambda path: look)
+    with watching({str(file): "file"}) as found:
+        found._events.lost = True
+        assert changed(found, 0.3) == ({str(file)} if is_young else None)
