@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
@@ -121,6 +121,17 @@ class LoadedModels(NamedTuple):
     variants: Sequence[Variant]
     origins: Mapping[str, Origin]
     parts: Collection[str] = ()
+
+
+def document(file: str, *, observed: Observed, keep: Keep, given: Overrides) -> Mapping[str, Any] | None:
+    """What a ModelBuild.toml says now; None where anything is wrong with it."""
+    problems = Problems()
+    texts = Texts(os.path.dirname(file), observed, problems)
+    data, shown = texts.read(file), texts.shown(file)
+    declared = toml.read(Place(shown, toml.decoded(data, shown)), given, observed, keep, problems)
+    if declared is None or problems or declared.malformed or declared.faults:
+        return None
+    return declared.document
 
 
 def load_models(file: str, wanted: Wanted, *, observed: Observed, keep: Keep, given: Overrides) -> LoadedModels | None:

@@ -94,19 +94,37 @@ def read(
     return Toml(top, document, sets, vars, malformed, faults, problems)
 
 
-def _checked(
-    top: Place, options: Sequence[str], keep: Keep, problems: Problems, above: Toml | None
-) -> tuple[Mapping[str, Any], Sequence[Set], frozenset[str], Mapping[str, Sequence[Error]]] | None:
-    """The document, the `--set` options, the malformed models and the faults of tables, as they were kept or checked anew."""
+_Checked = tuple[Mapping[str, Any], Sequence[Set], frozenset[str], Mapping[str, Sequence[Error]]]
+"""The document, the `--set` options, the malformed models and the faults of tables."""
+
+
+def known(digest: str, given: Overrides, keep: Keep) -> Mapping[str, Any] | None:
+    """The document of a project's own text, by the text's digest; None where it was not kept, or something is wrong with it."""
+    document, _, malformed, faults = _kept(_key(digest, given.sets, []), keep) or ({}, (), frozenset(), {})
+    return document if document and not (malformed or faults) else None
+
+
+def _key(digest: str, options: Sequence[str], around: Sequence[Sequence[str]]) -> str:
+    return "project:" + xxh3("\0".join((json.dumps(around), *options, digest)).encode("utf-8", "surrogatepass"))
+
+
+def _kept(key: str, keep: Keep) -> _Checked | None:
+    digest, _, kept = (keep.get(key) or b"").partition(b"\n")
+    if digest != xxh3(kept).encode():
+        return None
+    document, sets, names, spelled = json.loads(kept)
+    recalled = {name: [*map(Error.recalled, errors)] for name, errors in spelled.items()}
+    return document, [Set(*each) for each in sets], frozenset(names), recalled
+
+
+def _checked(top: Place, options: Sequence[str], keep: Keep, problems: Problems, above: Toml | None) -> _Checked | None:
+    """What is in a text, as it was kept or checked anew."""
     if not top.text and not options:
         return {}, [], frozenset(), {}
     around = [sorted(above.vars), sorted(above.mixes)] if above else []
-    key = "project:" + xxh3("\0".join((json.dumps(around), *options, top.text)).encode("utf-8", "surrogatepass"))
-    digest, _, kept = (keep.get(key) or b"").partition(b"\n")
-    if digest == xxh3(kept).encode():
-        known, sets, names, spelled = json.loads(kept)
-        recalled = {name: [*map(Error.recalled, errors)] for name, errors in spelled.items()}
-        return known, [Set(*each) for each in sets], frozenset(names), recalled
+    key = _key(xxh3(top.text.encode("utf-8", "surrogatepass")), options, around)
+    if (kept := _kept(key, keep)) is not None:
+        return kept
     from modelbuild.project import document
 
     inherited = document.Inherited(*around)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from modelbuild.engine.graph import Graph
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error, Errors
-from modelbuild.observed import Observed, unchanged
+from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.plan import parts
 from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, Head, KeptPlan, file_mark, marks_of
@@ -34,11 +35,17 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     id_, head = found
     # Before they are looked at: what changes meanwhile must not have the signature of what was seen.
     common = signed(changes.paths)
-    models = _touched(session, id_, changes)
+    is_revised = session.file in changes.paths
+    revised = _revised(session, id_, head) if is_revised else None
+    if is_revised and revised is None:
+        return None
+    models = _touched(session, id_, changes, revised)
     if models is None:
         return None
     if not models:
         # Folders and files in which the plan sees the same as before: nobody need ask that again.
+        if revised is not None:
+            _keep(session, id_, {}, {}, revised)
         if common is not None:
             stamp.change(Parts(session.store.database, session.stamp_key(targets)), common, {})
         return Selection(tuple(targets), (), edit=Edit(stamp, changes))
@@ -47,9 +54,9 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
         return None
     observed = Observed()
     new = _replanned(session, id_, head, [*models], known, observed)
-    if new is None:
+    if new is None or (revised is not None and revised.text not in observed.looks()):
         return None
-    _keep(session, id_, known.parts, new)
+    _keep(session, id_, known.parts, new, revised)
     known = known._replace(parts={**known.parts, **new})
     reached = {model: known.parts[model] for model in models}
     labels = stamp.labels()
@@ -68,17 +75,51 @@ def _part(graph: Graph, labels: Collection[str]) -> Graph:
     return graph.select(each for each in graph.outputs if each.label in labels)
 
 
-def _touched(session: Session, id_: str, changes: Changes) -> Collection[str] | None:
+class _Revised(NamedTuple):
+    """What an edit of the project's own text is.
+
+    models  that it reaches
+    text    the look at it now
+    looks   those of the plan that are of no model, with this one among them
+    """
+
+    models: Collection[str]
+    text: Look
+    looks: Sequence[Look]
+
+
+def _revised(session: Session, id_: str, head: Head) -> _Revised | None:
+    """What an edit of the project's own text is; None where it may be anything."""
+    if head.parts or head.warnings:
+        # There may be others, and those that there are may stand in other lines.
+        return None
+    from modelbuild.project import loader, revised, toml
+
+    observed, looks = Observed(), _looks(session, id_)
+    before = next((look for look in looks if look[:2] == ("read", session.file)), None)
+    if before is None or (known := toml.known(before[2], session.overrides, session.kept)) is None:
+        return None
+    try:
+        now = loader.document(session.file, observed=observed, keep=session.kept, given=session.overrides)
+    except (Error, Errors):
+        return None
+    models = revised.reached(known, now) if now is not None else None
+    text = next(look for look in observed.looks() if look[:2] == before[:2])
+    return None if models is None else _Revised(models, text, [text if look is before else look for look in looks])
+
+
+def _touched(session: Session, id_: str, changes: Changes, revised: _Revised | None) -> Collection[str] | None:
     """The models that changes reach; None where they may reach any.
 
     Of an output may be a file that it is made of, and that the plan saw, too: so its model is planned again as well.
     """
     found = session.parts.marked(id_, map(file_mark, changes.paths))
-    others = {path for path in changes.paths if file_mark(path) not in found}
+    others = {path for path in changes.paths if file_mark(path) not in found} - {session.file}
     if others and not _same(session, id_, others):
         return None
     touched = dict.fromkeys(model for models in found.values() for model in models)
     touched.update(dict.fromkeys(label.partition(":")[0] for label in changes.labels))
+    touched.update(dict.fromkeys(revised.models if revised else ()))
     value = session.parts.get(id_, [BASED]).get(BASED)
     if value is None:
         return None
@@ -95,10 +136,15 @@ def _touched(session: Session, id_: str, changes: Changes) -> Collection[str] | 
 
 def _same(session: Session, id_: str, paths: Collection[str]) -> bool:
     """Whether all that the plan saw of some paths is still there, as in the folder of a file that was replaced."""
-    value = session.parts.get(id_, [LOOKS]).get(LOOKS)
-    looks = [(verb, path, seen) for verb, path, seen in json.loads(value or b"[]") if path in paths]
+    looks = [look for look in _looks(session, id_) if look[1] in paths]
     session.sources.prepare_paths(path for verb, path, _ in looks if verb == "read")
     return {path for _, path, _ in looks} == paths and unchanged(looks, session.sources.file_digest)
+
+
+def _looks(session: Session, id_: str) -> list[Look]:
+    """Those of the plan that are of no model."""
+    value = session.parts.get(id_, [LOOKS]).get(LOOKS)
+    return [(verb, path, seen) for verb, path, seen in json.loads(value or b"[]")]
 
 
 def _read(session: Session, id_: str, models: Iterable[str]) -> Divided | None:
@@ -134,12 +180,23 @@ def _replanned(
         loaded = loader.load_models(session.file, wanted, observed=observed, keep=session.kept, given=session.overrides)
         if loaded is None:
             return None
-        return replanned(loaded, planned, known, owners, head.root, observed, session.elsewhere(observed, head.models))
+        elsewhere = session.elsewhere(observed, head.models)
+        new = replanned(loaded, planned, known, owners, head.root, observed, elsewhere)
     except (Error, Errors, Otherwise):
         return None
+    # The project's own text is looked at for all models.
+    own = ("read", session.file)
+    return {model: part._replace(looks=[look for look in part.looks if look[:2] != own]) for model, part in new.items()}
 
 
-def _keep(session: Session, id_: str, before: Mapping[str, Part], now: Mapping[str, Part]) -> None:
+def _keep(
+    session: Session, id_: str, before: Mapping[str, Part], now: Mapping[str, Part], revised: _Revised | None
+) -> None:
     gone = {mark for model in now for mark in marks_of(model, before[model])}
     new = {mark for model, part in now.items() for mark in marks_of(model, part)}
-    session.parts.change(id_, {model: part.encode() for model, part in now.items()}, gone - new, new - gone)
+    values = {model: part.encode() for model, part in now.items()}
+    if revised is not None:
+        # A build may end before it has come to them: the next one finds them by the file, whatever is edited then.
+        new |= {(file_mark(session.file), model) for model in revised.models}
+        values[LOOKS] = json.dumps(revised.looks, separators=(",", ":")).encode()
+    session.parts.change(id_, values, gone - new, new - gone)

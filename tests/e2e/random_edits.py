@@ -171,6 +171,14 @@ class Edits:
             if path.parent != self.folder and self.random.random() < 0.5:
                 shutil.rmtree(path.parent)
 
+    def make_again(self) -> None:
+        """As a tool does that writes a whole folder."""
+        path = self.random.choice(self._modelfiles())
+        if path.parent != self.folder:
+            shutil.rmtree(path.parent)
+            path.parent.mkdir()
+        path.write_text(self._text())
+
     def move(self) -> None:
         path, new = self.random.choice(self._modelfiles()), self._path(self.random.randrange(12))
         if path.parent != self.folder and new.parent != self.folder and not new.parent.exists():
@@ -208,7 +216,7 @@ class Edits:
     def edit(self) -> str:
         """Some edits, one soon after another; returns their names."""
         edits: list[Callable[[], None]] = [self.create, self.write_slowly, self.replace, self.replace_as_vim]
-        edits += [self.delete, self.move, self.move_all, self.tables, self.mend, self.checkout]
+        edits += [self.delete, self.make_again, self.move, self.move_all, self.tables, self.mend, self.checkout]
         names = []
         for _ in range(self.random.randrange(1, 5)):
             edit = self.random.choice(edits)

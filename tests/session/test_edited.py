@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine.store import Store
+from modelbuild.errors import Error
+from modelbuild.session import building
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.session import Session
 from modelbuild.session.settings import Settings
+from modelbuild.words import plural
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import flip
 
@@ -152,6 +155,57 @@ def test_an_edit_of_a_modelfile_is_planned_alone_in_a_project_with_parts(
     project.check()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "built"),
+    [
+        ("top_k = 7", "top_k = 8", 1),
+        ("[model.table]", "# Tables\n\n[model.table]\nsystem = 'I am new.'", 1),
+        ("top_k = 7 }\n", "top_k = 7 }\nsystem = 'I am new.'\ntemplate = '{{ .Prompt }}'\nlicense = 'mine'\n", 1),
+        ("[model.c]", "[model.c]\nmessages = [{ role = 'user', content = 'hi' }]", 2),
+        ("[model.table]", "# A remark\n[model.table]", 0),
+    ],
+)
+def test_an_edit_of_a_table_is_planned_alone(
+    project: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, built: int
+) -> None:
+    tables = TOML + "[model.c]\nparameters = { top_p = 0.5 }\n"
+    project.write("ModelBuild.toml", tables)
+    project.write("src/on/Modelfile", "FROM c\nSYSTEM I am on it.\n")
+    settled(project)
+    project.write("ModelBuild.toml", tables.replace(old, new))
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_make", planned)
+        project.run()
+        assert (
+            f"{plural(built, 'model')} built, {6 - built} unchanged" if built else "nothing to do"
+        ) in project.errors
+        time.sleep(0.03)
+        project.run()
+        project.run()
+        assert "nothing to do: 6 models unchanged" in project.errors
+    assert described(plan_of(project, project.cache)) == described(plan_of(project, tmp_path / "clean"))
+    project.check()
+
+
+def test_a_table_whose_build_did_not_come_to_its_end_is_built_next(
+    project: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(project)
+    monkeypatch.setattr(Session, "_make", planned)
+
+    def failing(*args: object) -> None:
+        raise Error("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "_build", failing)
+        project.write("ModelBuild.toml", TOML.replace("top_k = 7", "top_k = 8"))
+        project.run(code=None)
+    project.write("ModelBuild.toml", TOML.replace("top_k = 7", "top_k = 8") + "# A remark\n")
+    project.run()
+    assert "1 model built, 5 unchanged" in project.errors
+    project.check()
+
+
 def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project)
     before = project.tree()
@@ -231,6 +285,14 @@ class Edits:
         )
         self.project.write("ModelBuild.toml", toml)
 
+    def values(self) -> None:
+        """Edit what few models reach."""
+        file, pick = self.project.folder / "ModelBuild.toml", self.random.choice
+        text = file.read_text().partition("parameters = { top_k")[0]
+        text += f"parameters = {{ top_k = {self.random.randint(1, 3)} }}\n"
+        said = ["", "# A remark\n", 'system = "I am x."\n', 'license = "${no}"\n', "mirostat = 1\n", 'name = "a"\n']
+        file.write_text(text + pick(said) + pick(["", "", "[model.on]\nsystem = 'on'\n"]))
+
     def weights(self) -> None:
         path = self.project.folder / "w0/model.safetensors"
         flip(path, path.stat().st_size - 2 * self.random.randrange(1, 500), self.random.choice([1, 2]))
@@ -244,7 +306,16 @@ class Edits:
 
     def edit(self) -> None:
         often: list[Callable[[], None]] = [self.rewrite, self.reword, self.reword]
-        rarely = [self.add, self.delete, self.rename, self.tables, self.weights, self.more_weights]
+        rarely = [
+            self.values,
+            self.values,
+            self.add,
+            self.delete,
+            self.rename,
+            self.tables,
+            self.weights,
+            self.more_weights,
+        ]
         self.random.choice([*often, *often, *often, *rarely])()
 
 
