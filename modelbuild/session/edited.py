@@ -16,7 +16,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.plan import parts
 from modelbuild.plan.parts import Divided, Part
-from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, Head, KeptPlan, file_mark, marks_of
+from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, WHOLE, Head, KeptPlan, file_mark, marks_of
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.stamp import Changes, Edit, Stamp, signed
 
@@ -29,7 +29,7 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
 
     None where all has to be planned and looked up.
     """
-    found = KeptPlan.kept_head("plan:" + session.key, session.kept)
+    found = KeptPlan.kept_head(WHOLE + session.key, session.kept)
     if found is None or found[0] != stamp.plan or not found[1].editable:
         return None
     id_, head = found

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.digest import xxh3
+from modelbuild.engine.database import Database
 from modelbuild.engine.kept import Kept
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from modelbuild.project.lock import Outside
     from modelbuild.project.project import Project
     from modelbuild.project.targets import Words
+
+WHOLE, BROKEN = "plan:", "broken:"
+"""Where a plan is kept, by whether something of it is broken. One that is mended is most likely what it was, but for an edit."""
 
 WORDS, LOOKS, SHARED, BASED = ":words", ":looks", ":shared", ":based"
 """The parts that are of no model."""
@@ -205,6 +209,40 @@ class KeptPlan:
 
         graph = parts.graph(self.divided)
         return graph.select(graph.outputs) if self.broken else graph
+
+
+class KeptPlans:
+    """The plans of a project that are kept under a key: the last one in which nothing was broken, and the one after it."""
+
+    def __init__(self, key: str, kept: Kept, database: Database) -> None:
+        self._key = key
+        self._kept = kept
+        self._database = database
+
+    def current(self, is_current: Callable[[KeptPlan], bool]) -> KeptPlan | None:
+        """The one that still holds."""
+        for place in (BROKEN, WHOLE):
+            plan = KeptPlan.read(place + self._key, self._kept, self._parts(place))
+            if plan is not None and is_current(plan):
+                if place == WHOLE:
+                    self._forget()
+                return plan
+        return None
+
+    def keep(self, plan: KeptPlan) -> None:
+        place = BROKEN if plan.broken else WHOLE
+        plan.keep(place + self._key, self._kept, self._parts(place))
+        if place == WHOLE:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget what was broken."""
+        if self._kept.get(BROKEN + self._key) is not None:
+            self._kept.drop(BROKEN + self._key)
+            self._parts(BROKEN).replace({})
+
+    def _parts(self, place: str) -> Parts:
+        return Parts(self._database, place + self._key)
 
 
 def marks_of(model: str, part: Part) -> Iterable[tuple[str, str]]:

@@ -19,7 +19,7 @@ from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.publish.written import Owner, Written
-from modelbuild.session.kept_plan import KeptPlan
+from modelbuild.session.kept_plan import WHOLE, KeptPlan, KeptPlans
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Edit, Stamp
 from modelbuild.words import listed
@@ -190,22 +190,22 @@ class Session:
 
     @cached_property
     def _plan(self) -> KeptPlan:
-        plan = KeptPlan.read("plan:" + self.key, self.kept, self.parts)
-        if plan is not None:
-            self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
-            with self.sources.together():
-                is_same = unchanged(plan.looks, self.sources.file_digest)
-            if is_same:
-                return plan
-        with trace.span("plan", "plan", project=self.file):
-            plan = self._make(self._observed)
-        plan.keep("plan:" + self.key, self.kept, self.parts)
+        plans = KeptPlans(self.key, self.kept, self.store.database)
+        if (plan := plans.current(self._is_current)) is None:
+            with trace.span("plan", "plan", project=self.file):
+                plan = self._make(self._observed)
+            plans.keep(plan)
         return plan
+
+    def _is_current(self, plan: KeptPlan) -> bool:
+        self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
+        with self.sources.together():
+            return unchanged(plan.looks, self.sources.file_digest)
 
     @cached_property
     def parts(self) -> Parts:
-        """Where the plan is kept, in parts."""
-        return Parts(self.store.database, "plan:" + self.key)
+        """Where the last plan is kept in which nothing is broken, in parts."""
+        return Parts(self.store.database, WHOLE + self.key)
 
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan

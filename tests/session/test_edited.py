@@ -206,6 +206,28 @@ def test_a_table_whose_build_did_not_come_to_its_end_is_built_next(
     project.check()
 
 
+def test_a_modelfile_that_is_mended_is_planned_alone(
+    project: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(project)
+    project.write("src/c/Modelfile", "FROM ../../w0\nSISTEM I am c.\nPARAMETER seed 1\n")
+    project.run("-k", code=None)
+    assert "SISTEM" in project.errors
+    project.run("-k", code=None)
+    project.write("src/c/Modelfile", "FROM ../../w0\nSYSTEM I am new.\nPARAMETER seed 1\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_make", planned)
+        project.run()
+        assert "1 model built, 5 unchanged" in project.errors
+        time.sleep(0.03)
+        project.run()
+        project.run()
+        assert "nothing to do: 6 models unchanged" in project.errors
+        assert not plan_of(project, project.cache).broken
+    assert described(plan_of(project, project.cache)) == described(plan_of(project, tmp_path / "clean"))
+    project.check()
+
+
 def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project)
     before = project.tree()

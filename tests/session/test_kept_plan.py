@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.project.lock import Outside
+from modelbuild.engine.parts import Parts
 from modelbuild.session.kept_plan import Head, KeptPlan
 from modelbuild.session.session import Session
 from tests.e2e.project import Project
@@ -12,7 +13,7 @@ from tests.session.conftest import Open
 
 
 def read(session: Session) -> KeptPlan:
-    found = KeptPlan.read("plan:" + session.key, session.kept, session.parts)
+    found = KeptPlans(session.key, session.kept, session.store.database).current(lambda plan: True)
     assert found is not None
     return found
 
@@ -65,3 +66,18 @@ def test_what_is_of_elsewhere_is_kept(start: Open, project: Project) -> None:
     again = Head.decode(head.encode())
     assert again.outside == head.outside
     assert [(each.label, each.wanted) for each in again.broken] == [("one", Outside("llama3.2:latest", None))]
+
+
+def test_a_plan_with_something_broken_is_kept_beside_the_last_one_without(start: Open, project: Project) -> None:
+    good = '[model.base]\nfrom = "./weights"\n'
+    project.write("ModelBuild.toml", good)
+    whole = start()._plan.id
+    project.write("ModelBuild.toml", good + '[model.two]\nfrom = "./none"\n')
+    session = start()
+    assert session._plan.broken
+    assert start()._plan.id == session._plan.id
+    project.write("ModelBuild.toml", good)
+    assert start()._plan.id == whole
+    # It is of no more use.
+    assert start().kept.get(BROKEN + session.key) is None
+    assert Parts(start().store.database, BROKEN + session.key).all(session._plan.id) == {}
