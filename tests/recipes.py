@@ -50,8 +50,8 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Recipe:
-    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre}, Folder(path)))
+def converted(path: Path, outtype: str = "source", pre: str | None = None, mtp: str = "keep") -> Recipe:
+    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre, "mtp": mtp}, Folder(path)))
 
 
 def imported(path: Path, files: list[str]) -> Recipe:

@@ -20,12 +20,14 @@ class Parameters(TypedDict, total=False):
     outtype  the float type of the file, `q8_0`, or `source` or `auto`: as the weights have it
     pre      the name of the pre-tokenizer, where it is not to be found out
     plugin   name and version of the package that reads the class, where that is none of ours
+    mtp      what becomes of blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
     """
 
     folder: str
     outtype: str
     pre: str | None
     plugin: str | None
+    mtp: str
 
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
