@@ -44,6 +44,7 @@ class Base(NamedTuple):
     outside     the model or repository of elsewhere that it comes from
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
+    draft       the step that makes the recipe of its draft, unquantized, where a checkpoint gives one
     folder      the checkpoint that the weights come from, where they come from one
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
@@ -61,6 +62,7 @@ class Base(NamedTuple):
     outside: Outside | None = None
     chat: Chat | None = None
     derived: Derived | None = None
+    draft: str | None = None
     folder: CheckpointFolder | None = None
 
     @property

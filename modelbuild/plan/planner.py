@@ -177,6 +177,9 @@ class Planner:
                 "model_format": "gguf",
                 "architecture": self._weights.contents(draft, draft.path).architecture,
             }
+        if any(each.media_type == media.DRAFT for each in layers):
+            # The architecture of a draft that the checkpoint gives is the model's.
+            given.setdefault("draft", {"model_format": "gguf"})
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
@@ -284,6 +287,10 @@ class Planner:
             inputs.append(("imatrix", self._weights.file(imatrix)))
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
+        if base.draft and any(each.media_type == media.DRAFT for each in base.layers):
+            beside = [("recipe", base.draft), *inputs[1:]]
+            draft = self._declared.step(variant, quantize, values, beside, what="quantize-draft", places=places)
+            base = self._sides.with_draft(variant, base, draft)
         layers = base.with_model(self._model_layer(variant, recipe))
         return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
@@ -310,6 +317,9 @@ class Planner:
             pre=variant.string("pre"),
             plugin=folder.plugin,
         )
+        if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
+            values["mtp"] = "drop"
+            self._used[variant.label].add("mtp")
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
@@ -317,7 +327,9 @@ class Planner:
         restored = self._restored.gathered(variant, folder)
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
-        return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
+        base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
+        draft = self._sides.draft(variant, folder, values["outtype"])
+        return self._sides.with_draft(variant, base, draft) if draft else base
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
-from modelbuild.plan.layers import LayerStep
+from modelbuild.plan.layers import Base, LayerStep
 from modelbuild.plan.weights import CheckpointFolder
 from modelbuild.project.variant import File, Variant
 from modelbuild.steps import convert
@@ -18,6 +18,9 @@ DEFAULT = "auto"
 """The type of what nobody gives one: as llama.cpp's converter chooses it, 16 bits that hold what the weights have."""
 
 
+DRAFT = "draft"
+
+
 class Sides:
     """Declares the steps of side layers: a conversion, and the file that is made of it."""
 
@@ -26,7 +29,22 @@ class Sides:
 
     def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> tuple[LayerStep, ...]:
         """The side layers of a checkpoint, without those that the variant says are not wanted, or has from elsewhere."""
-        return tuple(self._layer(variant, folder, part, DEFAULT) for part in folder.parts if _is_open(variant, part))
+        parts = [part for part in folder.parts if part != DRAFT and _is_open(variant, part)]
+        return tuple(self._layer(variant, folder, part, DEFAULT) for part in parts)
+
+    def draft(self, variant: Variant, folder: CheckpointFolder, outtype: str) -> str | None:
+        """The recipe of the blocks for the prediction of several tokens, where they are to be a layer of their own."""
+        if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
+            return None
+        values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
+        return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
+
+    def with_draft(self, variant: Variant, base: Base, recipe: str) -> Base:
+        """The base with this recipe's layer for its draft's, which stays at its place, or is the last."""
+        made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
+        layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
+        layers += [] if made in layers else [made]
+        return base._replace(layers=tuple(layers), draft=base.draft or recipe)
 
     def with_projector(
         self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]

@@ -25,6 +25,7 @@ OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 PROJECTOR_TYPES = OUTTYPES[1:]
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
+MTP = ("keep", "split", "drop")
 
 Check = Callable[[Any], Any]
 """Gives a value, its variables filled in, as it counts. Raises Error, without a place."""
@@ -362,6 +363,10 @@ KEYS: Mapping[str, Key] = {
     "draft": Key(
         "path", "DRAFT: a GGUF that drafts for speculative decoding.",
         widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
+    ),
+    "mtp": Key(
+        "word", "What becomes of a checkpoint's blocks for the prediction of several tokens; split: a draft of its own.",
+        partial(optional, known=MTP, noun="use of these blocks"), words=MTP, default="keep", is_plain=True,
     ),
     "projector": Key(
         "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",

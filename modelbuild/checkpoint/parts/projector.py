@@ -39,7 +39,7 @@ def lacking(config: Config) -> Error:
     return Error(
         f"'{name}' reads images, but this checkpoint has no vision tower: it becomes a model of text",
         path="config.json",
-        hint="take the projector of the model that it was trained from: projector = \"FILE\"",
+        hint='take the projector of the model that it was trained from: projector = "FILE"',
     )
 
 

@@ -120,7 +120,10 @@ class Projector:
     def images(self) -> Config:
         """How images are prepared: preprocessor_config.json, and over it processor_config.json."""
         found: dict[str, Any] = {}
-        for name, part in (("preprocessor_config.json", "media_proc_cfg"), ("processor_config.json", "image_processor")):
+        for name, part in (
+            ("preprocessor_config.json", "media_proc_cfg"),
+            ("processor_config.json", "image_processor"),
+        ):
             config = self.checkpoint.json(name) or {}
             inner = config.get(part)
             found |= {**config, **(inner if isinstance(inner, dict) else {})}
