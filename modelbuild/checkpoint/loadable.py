@@ -278,7 +278,8 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     kinds = {"attention": ("attention", "nextn"), "recurrent": ("recurrent",), "nextn": ("nextn",)}
     trunk = model.number("block_count") - model.number("nextn_predict_layers")
     # A file of the blocks for further tokens alone.
-    first = 0 if "blk.0.attn_norm.weight" in shapes or not model.number("nextn_predict_layers") else trunk
+    numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
+    first = trunk if trunk < model.number("block_count") and min(numbers, default=0) >= trunk else 0
     for line in table:
         if not present.get(line.when, True):
             continue

@@ -51,13 +51,16 @@ def plain(words: tuple[str, ...], free_heads: bool) -> tuple[str, ...]:
 @pytest.mark.parametrize("architecture", tabled(), ids=lambda each: each.__name__)
 def test_a_configuration_expects_what_the_runtime_loads(architecture: type[architectures.Architecture]) -> None:
     expected: dict[str, set[tuple[str, ...]]] = {}
-    for line in structure._SHAPES:
+    own = lines(architecture.SHAPES)
+    others = {line.name for line in own}
+    for line in (*own, *(line for line in structure._SHAPES if line.name not in others)):
         words = plain(line.dimensions, architecture.FREE_HEADS)
         expected.setdefault(line.name, set()).add(words)
         expected.setdefault(f"{line.name}.bias", set()).add(words[1:])
     for line in lines(architecture.LOADS):
         words = plain(line.dimensions, architecture.FREE_HEADS)
         if line.name == "blk.N.qkv":
-            assert words == plain(("queries", "keys", "keys"), architecture.FREE_HEADS)
+            queries = next((each.dimensions[1] for each in own if each.name == "blk.N.attn_q"), "queries")
+            assert words == plain((queries, "keys", "keys"), architecture.FREE_HEADS)
         elif not line.name.startswith("rope_"):  # constants, which no checkpoint holds
             assert words in expected[line.name], line
