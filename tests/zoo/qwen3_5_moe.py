@@ -8,7 +8,7 @@ from . import Case
 from .qwen3_5 import ROPE, SEEING, VISION
 from .qwen3_5 import TEXT as DENSE
 from .qwen3_next import CONFIG as NEXT
-from .qwen3_next import Shapes, attention, ends, experts, is_linear, joining, linear
+from .qwen3_next import Shapes, attention, decays, ends, experts, is_linear, joining, linear
 
 TEXT: dict[str, Any] = {
     **{key: value for key, value in DENSE.items() if key != "intermediate_size"},
@@ -58,6 +58,13 @@ CASES = {
         logits=False,
     ),
     "two blocks, four heads of values for a key, tied, f16": Case(
-        FEW, shapes(FEW, mtp=False), dtype="f16", shards=2, tokenizer="byte pairs", newer=True, mtp="drop"
+        FEW,
+        shapes(FEW, mtp=False),
+        dtype="f16",
+        dtypes=decays(shapes(FEW)),
+        shards=2,
+        tokenizer="byte pairs",
+        newer=True,
+        mtp="drop",
     ),
 }
