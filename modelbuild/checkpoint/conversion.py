@@ -180,7 +180,9 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
-        found += parts.lacking(self.checkpoint.config, {name for _, table in self._files.tables() for name in table.tensors})
+        found += parts.lacking(
+            self.checkpoint.config, {name for _, table in self._files.tables() for name in table.tensors}
+        )
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 

@@ -91,9 +91,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
 def plain(tensor: Tensor) -> Expression:
     """What a tensor without scales stands for, of any shape but an empty one: f32, f16 or bf16. Raises Error."""
     if len(tensor.shape) > 5 or 0 in tensor.shape:
-        raise Error(
-            f"tensor '{tensor.name}' expects at most five dimensions of at least 1, got {list(tensor.shape)}"
-        )
+        raise Error(f"tensor '{tensor.name}' expects at most five dimensions of at least 1, got {list(tensor.shape)}")
     if tensor.name.endswith(PACKED):
         raise Error(
             f"tensor '{tensor.name}' is part of quantized weights, which are not read here",

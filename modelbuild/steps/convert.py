@@ -59,4 +59,6 @@ def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:
     folder, outtype = parameters["folder"], parameters["outtype"]
     if part := parameters.get("part"):
         return parts.get(part).convert(inputs, folder=folder, outtype=outtype)
-    return Conversion(inputs, folder=folder, outtype=outtype, pre=parameters.get("pre"), plugin=parameters.get("plugin"))
+    return Conversion(
+        inputs, folder=folder, outtype=outtype, pre=parameters.get("pre"), plugin=parameters.get("plugin")
+    )
