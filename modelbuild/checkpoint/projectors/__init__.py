@@ -102,10 +102,14 @@ class Projector:
         stem, _, suffix = source.rpartition(".")
         block = re.search(r"\.(0|[1-9][0-9]{0,3})\.", stem)
         key = f"{stem[: block.start()]}.N.{stem[block.end() :]}" if block else stem
-        if key not in self.NAMES or suffix not in ("weight", "bias") or (block and int(block[1]) >= self.blocks):
+        if (
+            key not in self.NAMES
+            or suffix not in ("weight", "bias")
+            or (block and int(block[1]) >= self.blocks_of(source))
+        ):
             raise Error(
                 f"tensor '{source}' cannot be mapped: this kind of projector has no such tensor",
-                facts=[("blocks", str(self.blocks))],
+                facts=[("blocks", str(self.blocks_of(source)))],
                 hint="config.json belongs to another checkpoint, or the checkpoint contains more, such as an adapter",
             )
         return f"{self.NAMES[key].replace('.N.', f'.{block[1]}.') if block else self.NAMES[key]}.{suffix}"
@@ -115,6 +119,10 @@ class Projector:
     @cached_property
     def blocks(self) -> int:
         return self.vision.blocks(*BLOCKS)
+
+    def blocks_of(self, source: str) -> int:
+        """The blocks of the tower that a tensor belongs to."""
+        return self.blocks
 
     @cached_property
     def width(self) -> int:
@@ -172,9 +180,7 @@ class Projector:
 
     def needs(self) -> Iterator[tuple[Line, str]]:
         """What the runtime loads: each line of the table, and the tensor's name, of each block."""
-        for line in lines(self.LOADS):
-            for number in range(self.blocks) if ".N." in line.tensor else range(1):
-                yield line, line.tensor.replace(".N.", f".{number}.")
+        return in_blocks(self.LOADS, self.blocks)
 
     @cached_property
     def sizes(self) -> Mapping[str, int]:
@@ -186,6 +192,13 @@ class Projector:
             "patch": vision.count("patch_size"),
             "text": self.width,
         }
+
+
+def in_blocks(table: str, blocks: int) -> Iterator[tuple[Line, str]]:
+    """Each line of a table, and the tensor's name, of each block."""
+    for line in lines(table):
+        for number in range(blocks) if ".N." in line.tensor else range(1):
+            yield line, line.tensor.replace(".N.", f".{number}.")
 
 
 def find(class_name: str | None) -> type[Projector]:
