@@ -151,3 +151,63 @@ adapters = [{{ path = "lora", mode = "merge" }}]
 def test_other_values_are_refused(tmp_path: Path, said: str) -> None:
     with pytest.raises(Exception, match=r"'projector' expects"):
         graph(tmp_path, f"{FROM}projector = {said}\n", SEEING)
+
+
+# Blocks for the prediction of several tokens
+
+HEAD = "mtp.fc.weight"
+PREDICTING = seeing(HEAD, name="Qwen3_5ForCausalLM")
+
+
+def conversions(made: Graph) -> dict[str, tuple[str | None, str | None]]:
+    """The part and what becomes of these blocks, of each conversion."""
+    found = {name: json.loads(step.parameters) for name, step in made.steps.items() if step.kind == "convert"}
+    return {name: (values.get("part"), values.get("mtp")) for name, values in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", {"a/convert": (None, None)}),
+        ('mtp = "keep"', {"a/convert": (None, None)}),
+        ('mtp = "drop"', {"a/convert": (None, "drop")}),
+        ('mtp = "split"', {"a/convert": (None, "drop"), "a/convert-draft": ("draft", None)}),
+    ],
+)
+def test_what_becomes_of_blocks_for_further_tokens(
+    tmp_path: Path, said: str, expected: dict[str, tuple[str | None, str | None]]
+) -> None:
+    made = graph(tmp_path, f"{FROM}{said}\n", PREDICTING)
+    assert conversions(made) == expected
+    assert kinds(made) == (["model", "draft"] if "split" in said else ["model"])
+    assert json.loads(made.steps["a/config"].parameters).get("draft") == (
+        {"model_format": "gguf"} if "split" in said else None
+    )
+
+
+def test_a_split_is_quantized_as_its_model_is(tmp_path: Path) -> None:
+    toml = f'[defaults]\nmtp = "split"\n{FROM}quantize = "q4_K_M"\n'
+    toml += '[model.b]\nfrom = "a"\nquantize = "q8_0"\n[model.c]\nfrom = "a"\nsystem = "S"\n'
+    made = graph(tmp_path, toml, PREDICTING)
+    assert dict(made.steps["a/quantize-draft"].inputs) == {"recipe": "a/convert-draft"}
+    assert dict(made.steps["b/quantize-draft"].inputs) == {"recipe": "a/convert-draft"}
+    assert json.loads(made.steps["b/quantize-draft"].parameters)["ftype"] == "q8_0"
+    assert layers(made, "b") == [("model", ""), ("draft", "")]
+    assert layers(made, "c") == [("model", "a:latest"), ("draft", "a:latest"), ("system", "")]
+
+
+@pytest.mark.parametrize("said", ['draft = ""', 'draft = "d.gguf"'])
+def test_a_draft_that_is_said_goes_before_the_checkpoints_own(tmp_path: Path, said: str) -> None:
+    files = {**PREDICTING, "d.gguf": gguf_file()}
+    made = graph(tmp_path, f'{FROM}mtp = "split"\n{said}\n', files)
+    assert conversions(made) == {"a/convert": (None, "drop")}
+    assert kinds(made) == (["model"] if said.endswith('""') else ["model", "draft"])
+
+
+@pytest.mark.parametrize("files", [seeing(name="Qwen3_5ForCausalLM"), seeing(HEAD, name="LlamaForCausalLM")])
+def test_without_such_blocks_nothing_is_split_and_it_is_said(tmp_path: Path, files: dict[str, str | bytes]) -> None:
+    made = planned(tmp_path, f'{FROM}mtp = "split"\n', files)
+    assert conversions(made.graph) == {"a/convert": (None, None)}
+    (warning,) = made.warnings
+    assert "'mtp' has no effect" in str(warning)
+    assert planned(tmp_path, f'[defaults]\nmtp = "split"\n{FROM}', files).warnings == []
