@@ -45,7 +45,7 @@ _CONFIG = {
 LOOKED = 1000
 """Tensors of which an error tells whether the model has them, where it does not have all: each takes a millisecond."""
 
-_EXPERT = re.compile(r"((?:model\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+)|gate)\.weight")
+_EXPERT = re.compile(r"((?:model\.|mtp\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+)|gate)\.weight")
 
 
 class Places:
@@ -177,10 +177,10 @@ class Places:
 
     def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
         files = {"config.json": json.dumps(self._config()).encode()}
-        architecture = kind(Checkpoint(files.get))
+        architecture = kind(Checkpoint(files.get, tensors=lambda: named))
         # What a tokenizer decides, its tokens in the file have decided.
         vars(architecture)["tokenizer"] = self._metadata
-        made = architecture.tensors({**named, **self._other_experts(kind, named)})
+        made = architecture.tensors(architecture.choose({**named, **self._other_experts(kind, named)}))
         ours = {each.digest: name for name, x in named.items() for each in x.leaves()}
         found = [(name, x) for name, x in made if any(each.digest in ours for each in x.leaves())]
         taken = {each.digest for _, x in found for each in x.leaves()}
