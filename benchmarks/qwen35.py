@@ -141,6 +141,10 @@ def dense(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for path in (TOKENIZERS / "qwen2.5").iterdir():
             shutil.copyfile(path, folder / path.name)
+        # Without a class, transformers looks for one by the model's type, which 4.57.6 does not know.
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>"})
+        )
         (folder / "config.json").write_text(json.dumps(DENSE, indent=1))
         _write(folder / "model.safetensors", list(shapes(DENSE)), sparse=False)
     return folder
