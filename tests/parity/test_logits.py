@@ -61,7 +61,7 @@ def text(vocabulary: int) -> list[int]:
 def made(case: zoo.Case, scratch: Path) -> dict[str, Any]:
     """The checkpoint, its f32 file, tokens to go on from, and one that is a letter."""
     folder = zoo.write(scratch / "model", case)
-    recipe = recipes.converted(folder, "f32", case.pre)
+    recipe = recipes.converted(folder, "f32", case.pre, "drop" if case.mtp == "only" else case.mtp)
     path = scratch / "f32.gguf"
     path.write_bytes(recipes.file_of(recipe, recipes.Folder(folder).leaves()))
     tokens = decode_value(recipe.metadata["tokenizer.ggml.tokens"])
