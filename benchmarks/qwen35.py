@@ -207,11 +207,13 @@ def cold(work: Path, rounds: int) -> None:
 
     runs = in_turn(rounds, {"llama.cpp": llama_cpp, "modelbuild": modelbuild})
     result = max((ours / "models/blobs").iterdir(), key=lambda path: path.stat().st_size)
-    same = subprocess.run(["cmp", str(theirs / "q4.gguf"), str(result)], check=False).returncode == 0
+    # The decays of linear attention may be one unit in the last place apart (docs/conversion.md).
+    compared = subprocess.run(["cmp", "-l", str(theirs / "q4.gguf"), str(result)], capture_output=True, check=False)
+    apart = len(compared.stdout.splitlines())
     medians(runs)
     ratio(runs, "llama.cpp", "modelbuild")
     print(
-        f"  same bytes: {same}; {(weights / 'model.safetensors').stat().st_size / 1e9:.2f} GB to {result.stat().st_size / MIB:.0f} MiB"
+        f"  {apart} bytes apart; {(weights / 'model.safetensors').stat().st_size / 1e9:.2f} GB to {result.stat().st_size / MIB:.0f} MiB"
     )
     for folder in (theirs, ours):
         shutil.rmtree(folder)
