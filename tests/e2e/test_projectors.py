@@ -49,6 +49,21 @@ def test_an_edit_of_the_system_text_touches_no_tower_and_no_weight(project: Proj
     assert project.summary["tensors_computed"] == 0
 
 
+def test_show_says_which_type_a_projector_has_and_where_that_is_said(project: Project) -> None:
+    project.write(
+        "ModelBuild.toml", f'{TOML}[model.small]\nfrom = "seer"\nprojector = "q8_0"\n[model.same]\nfrom = "seer"\n'
+    )
+    said = {
+        name: json.loads(project.run("show", "--json", name))["values"]["projector"]
+        for name in ("seer", "small", "same")
+    }
+    assert said == {
+        "seer": {"value": "auto", "place": "default"},
+        "small": {"value": "q8_0", "place": "ModelBuild.toml:9:1"},
+        "same": {"value": "auto", "place": "inherited from 'seer:latest'"},
+    }
+
+
 def test_a_merge_into_the_text_model_leaves_the_projector_as_it_is(project: Project) -> None:
     project.build()
     before = digest(project, "model"), digest(project, "projector")
