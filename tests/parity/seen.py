@@ -77,8 +77,8 @@ def see(job):
                 and found.shape[-1] == vision.hidden_size != inner.config.text_config.hidden_size
             ):
                 found = inner.connector(found)
-        elif kind == "gemma4":
-            patch = vision.patch_size
+        elif kind.startswith("gemma4"):
+            patch = vision.patch_size * (vision.pooling_kernel_size if kind == "gemma4_unified" else 1)
             high, wide = pixels.shape[1] // patch, pixels.shape[2] // patch
             parts = pixels.reshape(3, high, patch, wide, patch).permute(1, 3, 2, 4, 0).reshape(1, high * wide, -1)
             at = torch.stack(torch.meshgrid(torch.arange(wide), torch.arange(high), indexing="xy"), -1).reshape(
