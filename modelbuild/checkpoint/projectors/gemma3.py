@@ -32,9 +32,13 @@ class Gemma3(Projector):
 
     @classmethod
     def source(cls, name: str) -> str | None:
-        """(Gemma3VisionModel.filter_tensors)"""
+        """(Gemma3VisionModel.filter_tensors) transformers 5 leaves out `vision_model`."""
         found = super().source(name)
-        return None if found is None or "vision_model.head." in found else found.replace("_weight", ".weight")
+        if found is None or ".head." in found:
+            return None
+        inner = found.removeprefix("vision_tower.").removeprefix("vision_model.")
+        named = found if inner == found else f"vision_tower.vision_model.{inner}"
+        return named.replace("_weight", ".weight")
 
     def forced(self, source: str) -> str | None:
         if "input_projection" in source:

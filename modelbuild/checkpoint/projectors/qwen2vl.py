@@ -159,6 +159,9 @@ class Qwen25VL(_Split):
         if not isinstance(found, list) or not found or not all(type(n) is int and 0 <= n < 1 << 16 for n in found):
             raise self.vision.error(key, "a list of blocks", found)
         every = found[0] + 1
+        if every == 1:
+            # The runtime asks for the mask of windows that no block looks at, and ends.
+            raise self.vision.error(key, "blocks with others between them, which look at windows", found)
         if any(after - before != every for before, after in zip(found, found[1:], strict=False)):
             raise self.vision.error(
                 key, "blocks that are as far from one another as the first is from the start", found
