@@ -6,4 +6,4 @@ from modelbuild.checkpoint import architectures, classes
 
 
 def test_the_texts_tell_what_is_read() -> None:
-    assert classes.read() == architectures.readers().keys()
+    assert classes.read().keys() == architectures.readers().keys()
