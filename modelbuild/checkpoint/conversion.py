@@ -194,6 +194,7 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += self.architecture.doubts()
         found += parts.lacking(
             self.checkpoint.config, {name for _, table in self._files.tables() for name in table.tensors}
         )

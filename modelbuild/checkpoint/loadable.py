@@ -137,8 +137,6 @@ class _Model:
             "layer": number("embedding_length_per_layer_input"),
             "layered": number("embedding_length_per_layer_input") * number("block_count"),
             "out": number("embedding_length_out"),
-            "dense2": number("dense_2_feat_out"),
-            "dense3": number("dense_3_feat_in"),
             "conv": number("ssm.conv_kernel"),
             "state": number("ssm.state_size"),
             "rank": number("ssm.time_step_rank"),
@@ -242,7 +240,7 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
             got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
             yield Error(f"the vocabulary has {count} tokens, but not as many {what}: got {got}", hint=HINT)
     merges = metadata.get("tokenizer.ggml.merges")
-    if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
+    if kind in ("gpt2", "gemma4") and (merges is None or type_name(merges) != "[str]"):
         yield Error("the metadata lacks 'tokenizer.ggml.merges', which a byte-pair vocabulary needs", hint=HINT)
     if (twice := _twice(tokens, count)) is not None:
         yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)

@@ -79,7 +79,6 @@ SAID = {
     "layered": "block_count * embedding_length_per_layer_input",
     "out": "embedding_length_out",
     "2*out": "2 * embedding_length_out",
-    "dense2": "dense_2_feat_out",
-    "dense3": "dense_3_feat_in",
+    "1": "one number",
 }
 """The words of dimensions, as the metadata of a file says them."""

@@ -108,6 +108,10 @@ class Architecture:
         """The checkpoint's tensors that the file is made of, of those of a model of text, by the names that `tensors` knows."""
         return tensors
 
+    def doubts(self) -> Iterable[Error]:
+        """What is worth a look in a checkpoint without faults, as warnings."""
+        return ()
+
     def preface(self) -> Values:
         """Metadata that stands before `general.type`."""
         return {}

@@ -62,16 +62,21 @@ class Qwen2(Architecture):
         return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
 
 
+def modules(checkpoint: Checkpoint, kind: str) -> list[str]:
+    """The folders of a kind of modules, in the order in which sentence-transformers runs them; none of any other model."""
+    try:
+        found = json.loads(checkpoint.text("modules.json") or "[]")
+        return [str(module["path"]) for module in found if str(module["type"]).endswith(kind)]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+
+
 def pooling(checkpoint: Checkpoint) -> int | None:
     """How a model of embeddings makes one of many, from its sentence-transformers files; None for any other model.
 
     Source: llama.cpp conversion, TextModel._try_set_pooling_type
     """
-    try:
-        modules = json.loads(checkpoint.text("modules.json") or "[]")
-        paths = [module["path"] for module in modules if str(module["type"]).endswith("Pooling")]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+    paths = modules(checkpoint, "Pooling")
     if not paths:
         return None
     name = f"{paths[0]}/config.json"
