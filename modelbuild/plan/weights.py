@@ -115,7 +115,8 @@ class WeightsReader:
         if kind is None:
             raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
-            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
+            hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
+            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
             hint = _WHERE[found.role].format(file.text)
@@ -123,6 +124,20 @@ class WeightsReader:
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
         return found
+
+    def is_folder(self, path: str) -> bool:
+        return self._observed.kind(path) == "folder"
+
+    def architecture(self, folder: CheckpointFolder) -> str | None:
+        """The `general.architecture` of the file that one of our classes makes of a checkpoint."""
+        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint.config import class_of
+
+        try:
+            config = self._config(folder.path, [name for name, _ in folder.files])
+            return architectures.find(class_of(config)).NAME if config is not None else None
+        except Error:  # what is wrong is for the conversion to say
+            return None
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""

@@ -361,7 +361,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
     ),
     "draft": Key(
-        "path", "DRAFT: a GGUF that drafts for speculative decoding.",
+        "path", "DRAFT: a GGUF, or the folder of a checkpoint, that drafts for speculative decoding.",
         widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
     ),
     "mtp": Key(
