@@ -86,7 +86,7 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
         "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows, "pad": _pad,
-        "take": _take, "concat": _concat, "neg_exp": _neg_exp,
+        "take": _take, "concat": _concat, "neg_exp": _neg_exp, "softplus": _softplus,
     }  # fmt: skip
     if x.operation == "reshape":
         return parts[0]
@@ -172,6 +172,13 @@ def _transpose(x: Expression, old: Array) -> Array:
 def _add_one(x: Expression, old: Array) -> Array:
     # By way of f64, which holds every sum of two halves or floats near one exactly enough to round it once.
     return (old.astype(np.float64) + 1).astype(old.dtype)
+
+
+def _softplus(x: Expression, old: Array) -> Array:
+    # In wider floats than it is made in, and rounded where that is: behind each of the two functions.
+    values = old.astype(np.longdouble)
+    exp = np.exp(np.minimum(values, 20)).astype(np.float32).astype(np.longdouble)
+    return np.where(values > 20, values, np.log1p(exp)).astype(np.float32).astype(old.dtype)
 
 
 def _scale(x: Expression, old: Array, scales: Array) -> Array:

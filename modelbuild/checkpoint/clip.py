@@ -11,12 +11,12 @@ from typing import NoReturn
 
 from modelbuild.checkpoint import card, projectors, shards, weights
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import class_of
+from modelbuild.checkpoint.config import tower_class_of
 from modelbuild.checkpoint.conversion import Folder, float_type, small_file
 from modelbuild.checkpoint.projectors import Made
 from modelbuild.checkpoint.projectors._section import Writer
 from modelbuild.checkpoint.structure import source
-from modelbuild.checkpoint.tables import SHOWN, Line, lines
+from modelbuild.checkpoint.tables import SHOWN
 from modelbuild.errors import Error
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, encode_value
@@ -35,8 +35,7 @@ class Clip:
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(lambda name: small_file(name, files), files.roles(), folder)
-        class_name = class_of({**self.checkpoint.config, "text_config": None})
-        self.projector = projectors.find(class_name)(self.checkpoint)
+        self.projector = projectors.find(tower_class_of(self.checkpoint.config))(self.checkpoint)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -111,20 +110,12 @@ class Clip:
     def warnings(self) -> list[Error]:
         return []
 
-    def _table(self) -> Iterator[tuple[Line, str, str]]:
-        """Each line of what the runtime loads, and its tensor's name in each block, which is told too."""
-        for line in lines(self.projector.LOADS):
-            name = line.name if line.name.endswith((".weight", ".bias")) else f"{line.name}.weight"
-            numbers = range(self.projector.blocks) if ".N." in name else range(1)
-            for number in numbers:
-                yield line, name, name.replace(".N.", f".{number}.")
-
     def _missing(self) -> Iterator[Error]:
         here = {entry.name for entry in self.entries}
         lacking: dict[str, list[str]] = {}
-        for line, kind, name in self._table():
+        for line, name in self.projector.needs():
             if not line.optional and name not in here:
-                lacking.setdefault(kind, []).append(name)
+                lacking.setdefault(line.name, []).append(name)
         if lacking:
             count = sum(map(len, lacking.values()))
             yield Error(
@@ -137,13 +128,13 @@ class Clip:
         shapes = {entry.name: entry for entry in self.entries}
         wrong: dict[str, tuple[str, str]] = {}
         count = 0
-        for line, kind, name in self._table():
+        for line, name in self.projector.needs():
             entry, words = shapes.get(name), tuple(reversed(line.dimensions))
             wanted = tuple(self._size(word) for word in words)
             if entry is not None and entry.shape != wanted:
                 count += 1
                 fact = f"expected {list(wanted)} ({', '.join(words)}), got {list(entry.shape)}"
-                wrong.setdefault(kind, (source(entry.expression) or name, fact))
+                wrong.setdefault(line.name, (source(entry.expression) or name, fact))
         if wrong:
             facts = list(wrong.values())
             more = [("and", f"{len(facts) - SHOWN} other kinds")] if len(facts) > SHOWN else []

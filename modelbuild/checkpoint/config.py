@@ -31,6 +31,18 @@ def class_of(config: Config) -> str:
     )
 
 
+def tower_class_of(config: Config) -> str | None:
+    """The class by which a configuration's towers are read: its own or, where it names none, that of a part; None for none at all.
+
+    (get_model_architecture.) transformers 4.57 moves the name of some models into `text_config`.
+    """
+    for part in (config.get("vision_config"), config, config.get("text_config")):
+        names = part.get("architectures") if isinstance(part, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    return None
+
+
 _ROPE_KEYS = {
     "linear": {"factor"},
     "dynamic": {"factor"},

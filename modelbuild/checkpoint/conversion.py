@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, dtypes, parts, scaled, shards, structure, weights
+from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
@@ -195,9 +195,6 @@ class Conversion:
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
         found += self.architecture.doubts()
-        found += parts.lacking(
-            self.checkpoint.config, {name for _, table in self._files.tables() for name in table.tensors}
-        )
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 

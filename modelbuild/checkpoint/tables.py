@@ -40,6 +40,11 @@ class Line(NamedTuple):
     optional: bool
     dimensions: tuple[str, ...]
 
+    @property
+    def tensor(self) -> str:
+        """The name with its suffix."""
+        return self.name if re.search(r"\.(weight|bias)(\.\d+)?$", self.name) else f"{self.name}.weight"
+
 
 def lines(table: str) -> tuple[Line, ...]:
     """The lines of a table, in their order."""

@@ -22,7 +22,6 @@ from modelbuild.tensors.formats import limit as limits
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
-PROJECTOR_TYPES = OUTTYPES[1:]
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
 MTP = ("keep", "split", "drop")
@@ -207,27 +206,10 @@ def axis_of(values: Sequence[Any]) -> str:
     return f"{{ {', '.join(f'{label} = {text}' for label, text in zip('abcdefg', texts, strict=False))}{more} }}"
 
 
-def text(value: Any) -> Any:
-    """Anything but true, which a variable may be: false stands for no text."""
+def not_true(value: Any, expected: str) -> Any:
+    """Anything but true, which names nothing that could be meant."""
     if value is True:
-        raise Error("expected a text, got true")
-    return value
-
-
-def not_true(value: Any) -> Any:
-    """A path, a word or false: there is no projector that true would mean."""
-    if value is True:
-        raise Error(
-            "'projector' expects a type, a path or false, got true",
-            hint="leave it out: a checkpoint that has a projector gives it by itself",
-        )
-    return value
-
-
-def template(value: Any) -> Any:
-    """Anything but true: there is no template that would be meant."""
-    if value is True:
-        raise Error("'template' expects a string, { file = … } or false, got true")
+        raise Error(f"{expected}, got true")
     return value
 
 
@@ -275,6 +257,9 @@ def _tables(
             yield Part((number,), entry, alone)
 
 
+text = partial(not_true, expected="expected a text")
+TEMPLATE = partial(not_true, expected="'template' expects a string, { file = … } or false")
+PROJECTOR = partial(not_true, expected="'projector' expects a type, a path or false")
 SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
 
 
@@ -333,7 +318,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="system", attribute="system", empties=manifest.SYSTEM,
     ),
     "template": Key(
-        "text or false", 'TEMPLATE; false or "": none, also not the base\'s.', template,
+        "text or false", 'TEMPLATE; false or "": none, also not the base\'s.', TEMPLATE,
         is_plain=True, command="template", attribute="template", empties=manifest.TEMPLATE,
     ),
     "parameters": Key(
@@ -370,7 +355,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "projector": Key(
         "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",
-        not_true, words=PROJECTOR_TYPES, default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
+        PROJECTOR, words=OUTTYPES[1:], default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
         "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,

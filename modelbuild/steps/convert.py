@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict
 
 from modelbuild.errors import Error, Errors
@@ -49,9 +50,20 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
         conversion = _conversion(parameters, inputs)
         if faults := conversion.faults():
             raise Errors([fault.of_input() for fault in faults])
-        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in conversion.warnings()])
+        warnings = [*conversion.warnings(), *_lacking(parameters, inputs)]
+        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in warnings])
     except Error as error:
         raise error.of_input() from error
+
+
+def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
+    """Warnings about what a text model has not beside it, and others of its class have."""
+    from modelbuild.checkpoint import parts
+    from modelbuild.checkpoint.checkpoint import Checkpoint
+
+    if parameters.get("part") is None:
+        config = Checkpoint(inputs.file).config
+        yield from parts.lacking(config, {name for _, table in inputs.tables() for name in table.tensors})
 
 
 def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:

@@ -13,6 +13,7 @@ import pytest
 from modelbuild import steps
 from modelbuild.tensors import operations
 from tests.plan.test_plan import CHECKPOINT, chatting, gguf_file, graph, library
+from tests.plan.test_sides import SEEING
 
 KINDS = sorted(
     path.stem.rstrip("_") for path in Path(steps.__file__).parent.glob("*.py") if not path.stem.startswith("_")
@@ -70,6 +71,8 @@ allow_requantize = true
 from = "./weights"
 adapters = [{ path = "lora", mode = "merge" }]
 export = [{ as = "safetensors", path = "out" }]
+[model.f]
+from = "./seeing"
 """
 
 
@@ -80,6 +83,7 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
     files = {
         **CHECKPOINT,
         **chatting(),
+        **SEEING,
         **library(tmp_path),
         "x.gguf": gguf_file(),
         "q.gguf": gguf_file(dtype="q8_0"),

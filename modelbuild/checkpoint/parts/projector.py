@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from modelbuild.checkpoint import classes, shards
-from modelbuild.checkpoint.config import class_of
+from modelbuild.checkpoint.config import tower_class_of
 from modelbuild.errors import Error
+from modelbuild.words import shown
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.config import Config
@@ -21,25 +22,32 @@ FILES = (
 
 
 def reads(config: Config) -> bool:
-    try:
-        return class_of({**config, "text_config": None}) in classes.read(classes.PROJECTORS)
-    except Error:
-        return False
+    return tower_class_of(config) in classes.read(classes.PROJECTORS)
 
 
 def is_given(config: Config, names: Collection[str]) -> bool:
     from modelbuild.checkpoint import projectors
 
-    reader = projectors.find(class_of({**config, "text_config": None}))
-    return any(reader.is_tower(name) for name in names)
+    reader = projectors.find(tower_class_of(config))
+    return reader.reads(config) and any(map(reader.is_tower, names))
 
 
 def lacking(config: Config) -> Error:
-    name = class_of({**config, "text_config": None})
+    from modelbuild.checkpoint import projectors
+
+    name = tower_class_of(config)
+    if projectors.find(name).reads(config):
+        return Error(
+            f"'{name}' reads images, but this checkpoint has no tower for them: it becomes a model of text",
+            path="config.json",
+            hint='to give it that of the model it was trained from: projector = "FILE"',
+        )
+    vision = config.get("vision_config")
+    kind = vision.get("model_type") if isinstance(vision, dict) else None
     return Error(
-        f"'{name}' reads images, but this checkpoint has no vision tower: it becomes a model of text",
+        f"the tower for images of this '{name}' is of a kind that is not supported yet ({shown(str(kind))}): it becomes a model of text",
         path="config.json",
-        hint='take the projector of the model that it was trained from: projector = "FILE"',
+        hint='convert it with llama.cpp\'s own tools, and name the GGUF file: projector = "FILE"',
     )
 
 

@@ -16,9 +16,11 @@ from typing import Any, ClassVar, NamedTuple
 from modelbuild.checkpoint import classes
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, transformers_takes
-from modelbuild.checkpoint.projectors._section import Section, Writer
+from modelbuild.checkpoint.projectors._section import BLOCKS, Section, Writer
+from modelbuild.checkpoint.tables import Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression
+from modelbuild.words import listed
 
 
 class Made(NamedTuple):
@@ -36,9 +38,9 @@ class Projector:
     """One projector, reading one checkpoint. A file of this folder holds a subclass, which says where it differs.
 
     CLASSES     the names in `architectures` of config.json that it reads
-    MODEL_TYPE  the `model_type` of such a config.json, where transformers 4.57.6 knows it and so fills in what is lacking:
-    VISION      of `vision_config`, and
-    TEXT        of `text_config`
+    MODEL_TYPE  the `model_type` of such a config.json, where transformers 4.57.6 knows it
+    VISION      what transformers fills in where `vision_config` lacks a key
+    TEXT        the same of `text_config`
     TOWER       beginnings of the names of its tensors in a checkpoint, without `model.`
     NAMES       stems of these tensors -> stems of the file's; N is the number of a block
     LOADS       the tensors that llama.cpp's runtime loads, as a table (see `tables`), whose words are `sizes`
@@ -55,13 +57,20 @@ class Projector:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
-        self.fills = bool(self.MODEL_TYPE) and self.config.get("model_type") == self.MODEL_TYPE and self.takes()
-        self.vision = Section(self.config, "vision_config", self.VISION if self.fills else {})
+        self.top = Section("", self.config)
+        self.vision = Section.of(self.config, "vision_config", self.VISION)
 
-    def takes(self) -> bool:
-        """Whether transformers reads the configuration; the bare file counts where it does not."""
+    @classmethod
+    def reads(cls, config: Config) -> bool:
+        """Whether the tower of such a checkpoint is of a kind that is read."""
+        return True
+
+    @cached_property
+    def is_filled(self) -> bool:
+        """Whether the converter sees the configuration as transformers 4.57.6 fills it in; else the bare file."""
         text = self.config.get("text_config")
-        return text is None or (isinstance(text, dict) and transformers_takes(text))
+        readable = text is None or (isinstance(text, dict) and transformers_takes(text))
+        return readable and bool(self.MODEL_TYPE) and self.config.get("model_type") == self.MODEL_TYPE
 
     # Of tensors
 
@@ -93,10 +102,14 @@ class Projector:
         stem, _, suffix = source.rpartition(".")
         block = re.search(r"\.(0|[1-9][0-9]{0,3})\.", stem)
         key = f"{stem[: block.start()]}.N.{stem[block.end() :]}" if block else stem
-        if key not in self.NAMES or suffix not in ("weight", "bias") or (block and int(block[1]) >= self.blocks):
+        if (
+            key not in self.NAMES
+            or suffix not in ("weight", "bias")
+            or (block and int(block[1]) >= self.blocks_of(source))
+        ):
             raise Error(
                 f"tensor '{source}' cannot be mapped: this kind of projector has no such tensor",
-                facts=[("blocks", str(self.blocks))],
+                facts=[("blocks", str(self.blocks_of(source)))],
                 hint="config.json belongs to another checkpoint, or the checkpoint contains more, such as an adapter",
             )
         return f"{self.NAMES[key].replace('.N.', f'.{block[1]}.') if block else self.NAMES[key]}.{suffix}"
@@ -105,16 +118,24 @@ class Projector:
 
     @cached_property
     def blocks(self) -> int:
-        return self.vision.blocks()
+        return self.vision.blocks(*BLOCKS)
+
+    def blocks_of(self, source: str) -> int:
+        """The blocks of the tower that a tensor belongs to."""
+        return self.blocks
 
     @cached_property
     def width(self) -> int:
         """The width of the text model, which the projector leads to."""
+        return self.text.count("hidden_size") if "hidden_size" in self.text.values else self.text.count("n_embd")
+
+    @cached_property
+    def text(self) -> Section:
+        """What is said of the text model: in `text_config`, or in config.json itself."""
         text = self.config.get("text_config")
-        defaults = self.TEXT if self.fills else {}
-        found = {**self.config, **defaults, **(text if isinstance(text, dict) else {})}
-        section = Section({"text_config": found}, "text_config")
-        return section.count("hidden_size") if "hidden_size" in found else section.count("n_embd")
+        if isinstance(text, dict):
+            return Section("text_config", {**self.config, **self.TEXT, **text})
+        return Section("", {**self.TEXT, **self.config})
 
     @cached_property
     def images(self) -> Config:
@@ -149,10 +170,17 @@ class Projector:
 
     @cached_property
     def heads(self) -> int:
-        heads = self.vision.count("num_attention_heads")
+        return self.heads_of("num_attention_heads")
+
+    def heads_of(self, key: str) -> int:
+        heads = self.vision.count(key)
         if self.sizes["embd"] % heads:
-            raise self.vision.error("num_attention_heads", f"a divisor of the width, {self.sizes['embd']}", heads)
+            raise self.vision.error(key, f"a divisor of the width, {self.sizes['embd']}", heads)
         return heads
+
+    def needs(self) -> Iterator[tuple[Line, str]]:
+        """What the runtime loads: each line of the table, and the tensor's name, of each block."""
+        return in_blocks(self.LOADS, self.blocks)
 
     @cached_property
     def sizes(self) -> Mapping[str, int]:
@@ -166,9 +194,24 @@ class Projector:
         }
 
 
-def find(class_name: str) -> type[Projector]:
-    """The projector that reads checkpoints of a class. Raises KeyError for one that no file reads."""
-    module = importlib.import_module(f"{__name__}.{classes.read(classes.PROJECTORS)[class_name]}")
+def in_blocks(table: str, blocks: int) -> Iterator[tuple[Line, str]]:
+    """Each line of a table, and the tensor's name, of each block."""
+    for line in lines(table):
+        for number in range(blocks) if ".N." in line.tensor else range(1):
+            yield line, line.tensor.replace(".N.", f".{number}.")
+
+
+def find(class_name: str | None) -> type[Projector]:
+    """The projector that reads checkpoints of a class. Raises Error for one that no file reads."""
+    known = classes.read(classes.PROJECTORS)
+    if class_name is None or class_name not in known:
+        raise Error(
+            f"the projector of '{class_name}' is not supported yet" if class_name else "'architectures' is missing",
+            path="config.json",
+            facts=[("known", listed(sorted(known), len(known)))],
+            hint="convert it with llama.cpp's convert_hf_to_gguf.py --mmproj, and name the GGUF file in `projector`",
+        )
+    module = importlib.import_module(f"{__name__}.{known[class_name]}")
     return next(
         value
         for value in vars(module).values()

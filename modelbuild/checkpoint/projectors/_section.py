@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from modelbuild.checkpoint.config import Config
@@ -21,24 +20,29 @@ LIMIT = 1 << 20
 
 
 class Section:
-    """An object of config.json, such as `vision_config`, and what counts where it lacks a key. Raises Error for any other value."""
+    """Values of config.json, or of one object in it: `name` is `vision_config`, or "" for the whole."""
 
-    def __init__(self, config: Config, name: str, defaults: Config | None = None) -> None:
+    def __init__(self, name: str, values: Config) -> None:
+        self.name = name
+        self.values = values
+
+    @staticmethod
+    def of(config: Config, name: str, defaults: Config) -> Section:
+        """An object of config.json, and what counts where it lacks a key. Raises Error for any other value."""
         found = config.get(name)
         if found is None and defaults:
             found = {}
         if not isinstance(found, dict):
             got = f"got {in_json(found)}" if name in config else "which is missing"
             raise Error(f"'{name}' expects an object, {got}", path="config.json")
-        self.name = name
-        self.values: Mapping[str, Any] = {**(defaults or {}), **found}
+        return Section(name, {**defaults, **found})
 
     def get(self, key: str, default: Any = None) -> Any:
         return self.values.get(key, default)
 
     def error(self, key: str, expected: str, got: Any = None) -> Error:
         shown = f"got {in_json(got)}" if got is not None or key in self.values else "which is missing"
-        return Error(f"'{self.name}.{key}' expects {expected}, {shown}", path="config.json")
+        return Error(f"'{self.name}{'.' if self.name else ''}{key}' expects {expected}, {shown}", path="config.json")
 
     def count(self, *keys: str) -> int:
         """A whole number of at least 1, under the first key that is there."""
@@ -55,11 +59,11 @@ class Section:
             raise self.error(key, "a number above 0", value)
         return value
 
-    def blocks(self) -> int:
+    def blocks(self, *keys: str) -> int:
         """How many blocks the tower has."""
-        value = self.count(*BLOCKS)
+        value = self.count(*keys)
         if value > BLOCKS_LIMIT:
-            key = next(key for key in BLOCKS if key in self.values)
+            key = next(key for key in keys if key in self.values)
             raise self.error(key, f"at most {BLOCKS_LIMIT} blocks", value)
         return value
 

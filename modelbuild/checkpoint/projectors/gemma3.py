@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures.gemma3 import Gemma3ForConditionalGeneration
 from modelbuild.checkpoint.projectors import Made, Projector, _siglip
 from modelbuild.checkpoint.projectors._section import Writer
 from modelbuild.errors import Error
@@ -30,9 +29,6 @@ class Gemma3(Projector):
         mm.input_projection  text embd
         mm.soft_emb_norm     embd
     """
-
-    def takes(self) -> bool:
-        return Gemma3ForConditionalGeneration.takes(self.config)
 
     @classmethod
     def source(cls, name: str) -> str | None:

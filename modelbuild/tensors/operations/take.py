@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import lcm, prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +49,13 @@ def take(x: Expression, axis: int, *runs: Run) -> Expression:
     return Expression("take", (axis, *(number for run in runs for number in run)), x.dtype, shape, (x,))
 
 
+def runs_of(x: Expression) -> tuple[Run, ...]:
+    """The runs of a `take`, whose first parameter is the axis."""
+    numbers = list(map(int, x.parameters[1:]))
+    width = len(Run._fields)
+    return tuple(Run(*numbers[at : at + width]) for at in range(0, len(numbers), width))
+
+
 def unit(x: Expression) -> int:
     """All indices of the axis, since the first may come last; as often as makes whole units of the operand."""
     before, after = _extents(x)
@@ -88,10 +94,4 @@ def _indices(x: Expression) -> NDArray[np.int64]:
         grid = outer[:, None, None] * run.outer_step + inner[:, None] * run.inner_step + length
         return run.start + grid.reshape(-1)
 
-    return np.concatenate([of(run) for run in _runs(x)])
-
-
-def _runs(x: Expression) -> Iterator[Run]:
-    numbers = list(map(int, x.parameters[1:]))
-    width = len(Run._fields)
-    return (Run(*numbers[at : at + width]) for at in range(0, len(numbers), width))
+    return np.concatenate([of(run) for run in runs_of(x)])
