@@ -50,8 +50,11 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Recipe:
-    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre}, Folder(path)))
+def converted(path: Path, outtype: str = "source", pre: str | None = None, architecture: str = "") -> Recipe:
+    parameters = convert.Parameters(outtype=outtype, folder=path.name, pre=pre)
+    if architecture:
+        parameters["architecture"] = architecture
+    return Recipe.decode(convert.run(parameters, Folder(path)))
 
 
 def imported(path: Path, files: list[str]) -> Recipe:

@@ -44,13 +44,22 @@ class Conversion:
     """One conversion, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
 
     def __init__(
-        self, files: Folder, *, folder: str, outtype: str, pre: str | None = None, plugin: str | None = None
+        self,
+        files: Folder,
+        *,
+        folder: str,
+        outtype: str,
+        pre: str | None = None,
+        plugin: str | None = None,
+        architecture: str | None = None,
     ) -> None:
+        """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(lambda name: _file(name, files), files.roles(), folder, pre=pre)
-        class_name = class_of(self.checkpoint.config)
-        self.architecture = architectures.find(class_name, plugin)(self.checkpoint)
+        config = self.checkpoint.config
+        class_name = architecture or class_of(config)
+        self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property

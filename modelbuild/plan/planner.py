@@ -313,6 +313,8 @@ class Planner:
             pre=variant.string("pre"),
             plugin=folder.plugin,
         )
+        if said := variant.string("architecture"):
+            values |= {"architecture": said, "plugin": self._weights.reader(said, variant.place("architecture"))}
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""

@@ -28,6 +28,13 @@ class Llama(Architecture):
     NAME = "llama"
     LOADS = LLAMA
     CLASSES: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LLaMAForCausalLM")
+    ALIASES: ClassVar[tuple[str, ...]] = (
+        "LlamaModel",
+        "VLlama3ForCausalLM",
+        "IQuestCoderForCausalLM",
+        "LlavaForConditionalGeneration",
+        "VoxtralForConditionalGeneration",
+    )
     MODEL_TYPE = "llama"
     DEFAULTS = {
         "vocab_size": 32000,

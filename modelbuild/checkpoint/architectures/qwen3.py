@@ -17,6 +17,7 @@ class Qwen3(Qwen2):
     NAME = "qwen3"
     LOADS = EMBEDDING + OUTPUT + NORMED_HEADS + FEED_FORWARD
     CLASSES = ("Qwen3ForCausalLM",)
+    ALIASES = ("Qwen3Model",)
     MODEL_TYPE = "qwen3"
     DEFAULTS = {
         "vocab_size": 151936,
