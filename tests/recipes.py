@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from math import inf, nan, prod
+from math import exp, inf, nan, prod
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,10 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source", pre: str | None = None, architecture: str = "") -> Recipe:
-    parameters = convert.Parameters(outtype=outtype, folder=path.name, pre=pre)
+def converted(
+    path: Path, outtype: str = "source", pre: str | None = None, mtp: str = "keep", architecture: str = ""
+) -> Recipe:
+    parameters = convert.Parameters(outtype=outtype, folder=path.name, pre=pre, mtp=mtp)
     if architecture:
         parameters["architecture"] = architecture
     return Recipe.decode(convert.run(parameters, Folder(path)))
@@ -89,6 +91,7 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
         "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows, "pad": _pad,
+        "take": _take, "concat": _concat, "neg_exp": _neg_exp,
     }  # fmt: skip
     if x.operation == "reshape":
         return parts[0]
@@ -231,3 +234,24 @@ def _mxfp4(x: Expression, blocks: Array, scales: Array) -> Array:
     values = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*scales.shape, 32)
     packed = values[..., :16] | values[..., 16:] << 4
     return np.concatenate([scales[..., None], packed], axis=-1)
+
+
+def _take(x: Expression, old: Array) -> Array:
+    axis, *numbers = x.parameters
+    indices = []
+    for at in range(0, len(numbers), 6):
+        start, length, inner, inner_step, outer, outer_step = numbers[at : at + 6]
+        for i in range(outer):
+            for j in range(inner):
+                indices += [start + i * outer_step + j * inner_step + k for k in range(length)]
+    return old.take(indices, axis)
+
+
+def _concat(x: Expression, *parts: Array) -> Array:
+    return np.concatenate(parts, axis=x.parameters[0])
+
+
+def _neg_exp(x: Expression, old: Array) -> Array:
+    made = [-exp(value) if value < 700 else -inf for value in map(float, old.reshape(-1))]
+    with np.errstate(over="ignore"):
+        return np.array(made).astype(old.dtype).reshape(old.shape)

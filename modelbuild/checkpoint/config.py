@@ -113,6 +113,7 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     for name, value in (
         ("rope_theta", theta),
         ("rope_type", rope.get("type")),
+        ("partial_rotary_factor", first(config, "partial_rotary_factor", "rope_pct", "rope_percent")),
         ("original_max_position_embeddings", first(config, "original_max_position_embeddings")),
     ):
         if name not in rope and value is not None:

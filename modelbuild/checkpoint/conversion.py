@@ -11,7 +11,7 @@ from typing import Protocol
 from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import block_count, class_of
+from modelbuild.checkpoint.config import class_of
 from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
@@ -52,11 +52,14 @@ class Conversion:
         pre: str | None = None,
         plugin: str | None = None,
         architecture: str | None = None,
+        mtp: str = "keep",
     ) -> None:
         """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
-        self.checkpoint = Checkpoint(lambda name: _file(name, files), files.roles(), folder, pre=pre)
+        self.checkpoint = Checkpoint(
+            lambda name: _file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+        )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
         self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
@@ -98,9 +101,14 @@ class Conversion:
             )
 
     @cached_property
-    def tensors(self) -> dict[str, Tensor]:
+    def _of_text(self) -> dict[str, Tensor]:
         """The checkpoint's tensors that a model of text needs."""
         return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)))
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The checkpoint's tensors that the file is made of."""
+        return self.architecture.choose(self._of_text)
 
     @cached_property
     def outtype(self) -> str:
@@ -127,7 +135,7 @@ class Conversion:
         return entries
 
     def _check_blocks(self, entries: Iterable[Entry]) -> None:
-        error = _lacking(entries, block_count(self.architecture.config))
+        error = _lacking(entries, self.architecture.blocks)
         if error is not None:
             raise self.gap.explains(error) if self.gap else error
 
@@ -248,27 +256,31 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
+_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight")
+"""Tensors that are written in f32 whatever the type of the rest."""
+
+
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
     if expression.dtype == "mxfp4":
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
+    if plain or name.endswith(_F32):
         return "f32"
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
+def _lacking(entries: Iterable[Entry], blocks: range) -> Error | None:
     """What is said where whole blocks are missing, or what every model has."""
     names = {entry.name for entry in entries}
     found = {ftypes.block_of(name) for name in names} - {None}
-    if len(found) != count:
-        first = next(block for block in range(count) if block not in found)
+    if lacking := len(blocks) - len(found):
+        first = next(block for block in blocks if block not in found)
         return Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json declares",
+            f"the checkpoint lacks {lacking} of the {len(blocks)} blocks that config.json declares",
             path="config.json",
-            facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
+            facts=[("missing", f"block {first}" if lacking == 1 else f"block {first} and more")],
         )
     for name in ("token_embd.weight", "output_norm.weight"):
         if name not in names:

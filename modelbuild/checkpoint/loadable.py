@@ -98,12 +98,12 @@ class _Model:
 
     def number(self, key: str, default: int = 0) -> int:
         """A number, of an array the first block's."""
-        value = self._value(key)
+        value = self.value(key)
         if isinstance(value, list):
             value = value[0] if value else default
         return value if isinstance(value, int) else default
 
-    def _value(self, key: str) -> Any:
+    def value(self, key: str) -> Any:
         data = self.metadata.get(f"{self.name}.{key}")
         return None if data is None else decode_value(data)
 
@@ -128,7 +128,22 @@ class _Model:
             "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
             "ff_shexp": number("expert_shared_feed_forward_length"),
             "rot": number("rope.dimension_count", key),
+            "conv": number("ssm.conv_kernel"),
+            "state": number("ssm.state_size"),
+            "rank": number("ssm.time_step_rank"),
+            "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
+            "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
         }
+
+    def kind(self, block: int) -> str:
+        """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
+        if block >= self.number("block_count") - self.number("nextn_predict_layers"):
+            return "nextn"
+        recurrent = self.value("attention.recurrent_layers")
+        if isinstance(recurrent, list):
+            return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
+        interval = self.number("full_attention_interval", 4)
+        return "recurrent" if interval and (block + 1) % interval else "attention"
 
 
 _NUMBERS = ("context_length", "embedding_length", "block_count")
@@ -260,10 +275,16 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
+    kinds = {"attention": ("attention", "nextn"), "recurrent": ("recurrent",), "nextn": ("nextn",)}
+    trunk = model.number("block_count") - model.number("nextn_predict_layers")
+    # A file of the blocks for further tokens alone.
+    first = 0 if "blk.0.attn_norm.weight" in shapes or not model.number("nextn_predict_layers") else trunk
     for line in table:
-        if not present[line.when]:
+        if not present.get(line.when, True):
             continue
-        for number in range(model.number("block_count")) if ".N." in line.name else (0,):
+        for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
+            if line.when in kinds and model.kind(number) not in kinds[line.when]:
+                continue
             for name, dimensions, optional in _wanted(line, number, shapes):
                 shape = shapes.get(name)
                 if shape is None:
@@ -317,6 +338,14 @@ _SAID = {
     "ff_shexp": "expert_shared_feed_forward_length",
     "rot/2": "rope.dimension_count / 2",
     "2*ff": "2 * feed_forward_length",
+    "2*embd": "2 * embedding_length",
+    "2*queries": "2 * heads of the queries",
+    "conv": "ssm.conv_kernel",
+    "state": "ssm.state_size",
+    "rank": "ssm.time_step_rank",
+    "2*rank": "2 * ssm.time_step_rank",
+    "inner": "ssm.state_size * ssm.time_step_rank",
+    "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
 }
 
 
@@ -324,7 +353,11 @@ def _wanted(line: Line, number: int, shapes: Mapping[str, Shape]) -> Iterator[tu
     """The tensors that a line asks for in one block: name, dimensions, whether the file may lack it."""
     name = line.name.replace(".N.", f".{number}.")
     if not name.endswith(".qkv"):
-        yield (name if name.endswith(".bias") else f"{name}.weight"), line.dimensions, line.optional
+        yield (
+            (name.removesuffix(".") if name.endswith((".bias", ".")) else f"{name}.weight"),
+            line.dimensions,
+            line.optional,
+        )
         return
     block = name.removesuffix(".qkv")
     fused = "+".join(line.dimensions)

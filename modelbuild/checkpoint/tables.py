@@ -1,12 +1,14 @@
 """Tables of tensors: names, and the dimensions of each in words, as llama.cpp's source has them (src/models/NAME.cpp, load_arch_tensors).
 
 A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
-where none is said. `?` behind a name: the file may lack it. `dense`, `experts` and `shared` before it: only without experts, with
-experts, with experts that all tokens share. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with
-biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
+where none is said, and none where the name ends in a dot. `?` behind a name: the file may lack it. Before it: `dense`, `experts` and
+`shared`, only without experts, with experts, with experts that all tokens share; `attention`, `recurrent` and `nextn`, only in blocks with
+attention, with linear attention, for further tokens. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three,
+with biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
 
 The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
-`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `rot/2`; and multiples of these, as `2*ff`.
+`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `rot/2`; of linear attention `conv` (kernel), `state` (a
+head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values); and multiples of these, as `2*ff`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ SHOWN = 4
 """Kinds of tensors that an error shows."""
 
 
-_LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
+_LINE = re.compile(r"(?:(dense|experts|shared|attention|recurrent|nextn) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
 
 
 class Line(NamedTuple):
     """One line of a table.
 
-    when        `dense`, `experts` or `shared`; empty: always
+    when        `dense`, `experts`, `shared`, `attention`, `recurrent` or `nextn`; empty: always
     optional    whether a file may lack it
     dimensions  in words, innermost first
     """

@@ -20,6 +20,7 @@ class Parameters(TypedDict, total=False):
     outtype  the float type of the file, `q8_0`, or `source` or `auto`: as the weights have it
     pre      the name of the pre-tokenizer, where it is not to be found out
     plugin   name and version of the package that reads the class, where that is none of ours
+    mtp      what becomes of blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
 
     architecture  the class that the checkpoint is read as, where it is not the one in config.json
     """
@@ -29,6 +30,7 @@ class Parameters(TypedDict, total=False):
     pre: str | None
     plugin: str | None
     architecture: str
+    mtp: str
 
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:

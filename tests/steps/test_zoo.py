@@ -74,7 +74,7 @@ def spelled(value: Any, depth: int = 0) -> str:
     return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
-def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) -> dict[str, Path]:
+def made(folder: Path, case: zoo.Case, scratch: Path, outtypes: Sequence[str]) -> dict[str, Path]:
     """The files that a checkpoint becomes, by outtype."""
     inputs = recipes.Folder(folder)
     regions = {
@@ -85,7 +85,7 @@ def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) 
     found = {}
     with ThreadPoolExecutor(2) as pool:
         for outtype in outtypes:
-            recipe = recipes.converted(folder, outtype, pre)
+            recipe = recipes.converted(folder, outtype, case.pre, case.mtp)
             found[outtype] = scratch / f"{outtype}.gguf"
             with found[outtype].open("wb") as file:
                 materialize(
@@ -101,10 +101,10 @@ def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) 
 def check(model_type: str, name: str, scratch: Path, outtypes: Sequence[str]) -> None:
     case = zoo.cases(model_type)[name]
     folder = zoo.write(scratch / "model", case)
-    files, expected = made(folder, case.pre, scratch, outtypes), golden(model_type)[name]
+    files, expected = made(folder, case, scratch, outtypes), golden(model_type)[name]
     if all(hashlib.sha256(path.read_bytes()).hexdigest() == expected["files"][each] for each, path in files.items()):
         return
-    found = record(made(folder, case.pre, scratch, zoo.OUTTYPES))
+    found = record(made(folder, case, scratch, zoo.OUTTYPES))
     for part in ("metadata", "tensors", "files"):
         assert list(found[part]) == list(expected[part])
         for key in found[part]:

@@ -41,6 +41,7 @@ class Case:
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
+    mtp        what becomes of its blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
     """
 
     config: Mapping[str, Any]
@@ -51,6 +52,12 @@ class Case:
     shards: int = 1
     files: Mapping[str, str] = field(default_factory=dict)
     logits: bool = True
+    mtp: str = "keep"
+
+    @property
+    def options(self) -> list[str]:
+        """What llama.cpp's converter is told."""
+        return {"keep": [], "drop": ["--no-mtp"], "only": ["--mtp"]}[self.mtp]
 
     @property
     def pre(self) -> str | None:

@@ -11,7 +11,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from modelbuild import plugins
 from modelbuild.checkpoint import classes
@@ -24,6 +24,8 @@ from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
+
+Item = TypeVar("Item")
 
 
 class Architecture:
@@ -41,6 +43,7 @@ class Architecture:
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
+    SHAPES      tensors whose shapes are others than in most models, as a table
     ASKS        metadata that its runtime asks for besides what it asks of every model
     """
 
@@ -61,6 +64,7 @@ class Architecture:
         "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     }
     LOADS: ClassVar[str] = ""
+    SHAPES: ClassVar[str] = ""
     ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -82,6 +86,19 @@ class Architecture:
         """The `tokenizer.*` metadata: SentencePiece where there is a tokenizer.model, else byte pairs."""
         size = tokenizers.vocabulary_size(self.config)
         return tokenizers.sentencepiece(self.checkpoint, size) or tokenizers.byte_pairs(self.checkpoint, size)
+
+    @property
+    def blocks(self) -> range:
+        """The numbers of the blocks that the file has. Raises Error where config.json does not tell."""
+        return range(block_count(self.config))
+
+    def has(self, stem: str, block: int) -> bool:
+        """Whether a block has the tensors of a stem, `blk.N.…`, that other blocks have."""
+        return True
+
+    def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
+        """The checkpoint's tensors that the file is made of, of those of a model of text, by the names that `tensors` knows."""
+        return tensors
 
     def preface(self) -> Values:
         """Metadata that stands before `general.type`."""
@@ -105,7 +122,7 @@ class Architecture:
 
     def rename(self, source: str) -> str:
         """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
-        return rename(source, self.NAMES, block_count(self.config))
+        return rename(source, self.NAMES, self.blocks.stop)
 
 
 def readers() -> dict[str, type[Architecture]]:
