@@ -48,7 +48,7 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
     """What such tensors can hardly be meant to be, and may be."""
     names = {entry.name for entry in entries}
-    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+    if architecture.config.get("tie_word_embeddings") is False and not names & {"output.weight", "cls.output.weight"}:
         yield Error(
             "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
             hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",

@@ -7,8 +7,9 @@ attention, with linear attention, for further tokens. `blk.N.qkv  Q K V` stands 
 with biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
 
 The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
-`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `rot/2`; of linear attention `conv` (kernel), `state` (a
-head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values); and multiples of these, as `2*ff`.
+`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`; of linear attention
+`conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values); and multiples of
+these, as `2*ff`.
 """
 
 from __future__ import annotations
