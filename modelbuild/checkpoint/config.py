@@ -21,6 +21,7 @@ _LLAMA = {"model_type": "llama"}
 TEXT_DEFAULTS: Mapping[str, Config] = {
     "idefics3": _LLAMA,
     "llava": _LLAMA,
+    "mistral3": {"model_type": "mistral"},
     "qwen2_audio": {"model_type": "qwen2"},
     "smolvlm": _LLAMA,
     "voxtral": {

@@ -33,11 +33,16 @@ FAR = 12.0
 def logits(job):
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     tokens = job["tokens"]
     torch.set_num_threads(1)
-    loaded = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, attn_implementation="eager")
+    options = {"dtype": torch.float32, "attn_implementation": "eager"}
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(job["folder"], **options)
+    except ValueError:
+        # What sees is another kind of model, even if it is asked nothing but text.
+        loaded = AutoModelForImageTextToText.from_pretrained(job["folder"], **options)
     with torch.no_grad():
         # MXFP4 comes as bf16, which holds all its values.
         theirs = torch.log_softmax(loaded.eval().float()(torch.tensor([tokens])).logits[0], dim=-1).numpy()

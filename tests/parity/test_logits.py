@@ -6,7 +6,7 @@ of two log probabilities.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,23 @@ UNREAD: dict[str, dict[str, Any]] = {"phi3": {"sliding_window": None}}
 """What the runtime does not look at (llama-model.cpp: "Phi SWA is currently disabled"), and transformers shall not either."""
 
 
+Runtime = Callable[[zoo.Case], Process]
+"""The process for a case: that with the transformers which has its class."""
+
+
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("runtime"), "runtime.py")
-    yield process
-    process.close()
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    started: dict[str, Process] = {}
+
+    def of(case: zoo.Case) -> Process:
+        variable = "TRANSFORMERS5_PYTHON" if case.newer else "PEERS_PYTHON"
+        if variable not in started:
+            started[variable] = Process(tmp_path_factory.mktemp("runtime"), "runtime.py", variable)
+        return started[variable]
+
+    yield of
+    for process in started.values():
+        process.close()
 
 
 def text(vocabulary: int) -> list[int]:
@@ -59,10 +71,10 @@ def made(case: zoo.Case, scratch: Path) -> dict[str, Any]:
 
 @pytest.mark.peer
 @pytest.mark.parametrize(("model_type", "name"), CASES)
-def test_runtime_says_what_transformers_says(model_type: str, name: str, runtime: Process, tmp_path: Path) -> None:
+def test_runtime_says_what_transformers_says(model_type: str, name: str, runtime: Runtime, tmp_path: Path) -> None:
     case = zoo.cases(model_type)[name]
     case = replace(case, config={**case.config, **UNREAD.get(model_type, {})})
-    answer = runtime.ask(do="logits", **made(case, tmp_path))
+    answer = runtime(case).ask(do="logits", **made(case, tmp_path))
     assert answer["error"] is None, answer["error"]
     positions, same, difference = answer["positions"], answer["same"], answer["difference"]
     ROWS.append((f"{model_type}: {name}", positions, 100 * same / positions, difference))

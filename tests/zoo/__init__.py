@@ -42,6 +42,7 @@ class Case:
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
+    newer      whether only transformers 5 has its class
     mtp        what becomes of its blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
     """
 
@@ -53,6 +54,7 @@ class Case:
     shards: int = 1
     files: Mapping[str, str] = field(default_factory=dict)
     logits: bool = True
+    newer: bool = False
     mtp: str = "keep"
 
     @property

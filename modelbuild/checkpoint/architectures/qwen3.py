@@ -73,6 +73,11 @@ class Qwen3(Qwen2):
         card = self.checkpoint.text("README.md") or ""
         return any(_RERANKER.search(str(name)) for name in names) or bool(_TITLE.search(card))
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether the embedding is the output, too."""
+        return bool(self.config.get("tie_word_embeddings"))
+
     def parameters(self, file_type: int) -> Values:
         """(Qwen3Model.set_gguf_parameters)"""
         values = super().parameters(file_type)
@@ -88,7 +93,7 @@ class Qwen3(Qwen2):
         if not self.is_reranker:
             yield from super().tensors(sources)
             return
-        tied = bool(self.config.get("tie_word_embeddings"))
+        tied = self.is_tied
         stem, found = "embed_tokens" if tied else "lm_head", False
         for source, x in sources.items():
             answers = stem in source
