@@ -182,6 +182,8 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
         yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
+    if 0 < blocks <= (stacked := model.number("n_deepstack_layers")):
+        yield Error(f"'{model.name}.n_deepstack_layers' expects fewer than {blocks}, got {stacked}", hint=HINT)
     if experts > EXPERTS_LIMIT:
         yield Error(f"'{model.name}.expert_count' expects at most {EXPERTS_LIMIT}, got {experts}", hint=HINT)
     if (experts or used) and not 0 < used <= experts:

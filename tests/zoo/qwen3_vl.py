@@ -18,6 +18,7 @@ TEXT: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
     "model_type": "qwen3_vl_text",
     "rope_scaling": SECTIONS,
+    "num_hidden_layers": 4,
 }
 TOWER: Shapes = {
     "model.visual.patch_embed.proj.weight": (16, 3, 2, 4, 4),

@@ -15,6 +15,7 @@ TEXT: dict[str, Any] = {
     "model_type": "qwen3_vl_moe_text",
     "norm_topk_prob": True,
     "rope_scaling": SECTIONS,
+    "num_hidden_layers": 3,
 }
 
 

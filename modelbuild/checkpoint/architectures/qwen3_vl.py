@@ -7,7 +7,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures._sections import check_sections, text_part
 from modelbuild.checkpoint.architectures.qwen3 import Qwen3
-from modelbuild.checkpoint.config import Config, number, transformers_takes
+from modelbuild.checkpoint.config import Config, block_count, number, transformers_takes
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -35,6 +35,12 @@ def deepstack(name: str, config: Config) -> Values:
     indexes = vision.get(DEEPSTACK, []) if isinstance(vision, Mapping) else None
     if not isinstance(indexes, list):
         raise Error(f"'{DEEPSTACK}' of 'vision_config' expects a list, got {in_json(indexes)}", path="config.json")
+    if len(indexes) >= block_count(config):
+        raise Error(
+            f"'{DEEPSTACK}' expects fewer entries than the model has blocks, {block_count(config)}, got {len(indexes)}",
+            path="config.json",
+            hint="llama.cpp's runtime would crash: take it from the model's own config.json",
+        )
     return {f"{name}.n_deepstack_layers": encode_value("u32", len(indexes))}
 
 
