@@ -96,26 +96,32 @@ class _Model:
     def has(self, key: str) -> bool:
         return f"{self.name}.{key}" in self.metadata
 
-    def number(self, key: str, default: int = 0) -> int:
-        """A number, of an array the first block's."""
+    def number(self, key: str, default: int = 0, block: int = 0) -> int:
+        """A number, of an array one block's."""
         value = self.value(key)
         if isinstance(value, list):
-            value = value[0] if value else default
+            value = value[block] if block < len(value) else default
         return value if isinstance(value, int) else default
 
     def value(self, key: str) -> Any:
         data = self.metadata.get(f"{self.name}.{key}")
         return None if data is None else decode_value(data)
 
-    def dimensions(self) -> dict[str, int]:
-        """What the words of a table mean here."""
-        number = self.number
+    def dimensions(self, block: int = 0) -> dict[str, int]:
+        """What the words of a table mean in one block."""
+
+        def number(key: str, default: int = 0) -> int:
+            return self.number(key, default, block)
+
         embd, heads = number("embedding_length"), number("attention.head_count")
         shared = number("attention.head_count_kv", heads)
-        key = number("attention.key_length", embd // heads if heads else 0)
-        value = number("attention.value_length", embd // heads if heads else 0)
+        whole = number("attention.key_length", embd // heads if heads else 0)
+        key, value = whole, number("attention.value_length", embd // heads if heads else 0)
+        if self._is_windowed(block):
+            key, value = number("attention.key_length_swa", key), number("attention.value_length_swa", value)
         forward, used = number("feed_forward_length"), number("expert_used_count")
         return {
+            "1": 1,
             "embd": embd,
             "vocab": _count(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
             "ff": forward,
@@ -128,13 +134,26 @@ class _Model:
             "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
             "ff_shexp": number("expert_shared_feed_forward_length"),
             "labels": _count(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
-            "rot": number("rope.dimension_count", key),
+            "rot": number("rope.dimension_count", whole),
+            "layer": number("embedding_length_per_layer_input"),
+            "layered": number("embedding_length_per_layer_input") * number("block_count"),
+            "out": number("embedding_length_out"),
+            "dense2": number("dense_2_feat_out"),
+            "dense3": number("dense_3_feat_in"),
             "conv": number("ssm.conv_kernel"),
             "state": number("ssm.state_size"),
             "rank": number("ssm.time_step_rank"),
             "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
             "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
         }
+
+    def _is_windowed(self, block: int) -> bool:
+        pattern = self.value("attention.sliding_window_pattern")
+        return isinstance(pattern, list) and block < len(pattern) and bool(pattern[block])
+
+    def lends(self, block: int) -> bool:
+        """Whether a block uses the keys and values of an earlier one (llama_hparams::has_kv)."""
+        return block >= self.number("block_count") - self.number("attention.shared_kv_layers")
 
     def kind(self, block: int) -> str:
         """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
@@ -273,8 +292,10 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 
 
 def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
-    sizes = model.dimensions()
-    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
+    blocks = model.number("block_count")
+    all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
+    sizes = all_sizes[0]
+    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"]), "layered": bool(sizes["layer"])}
     present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
@@ -288,14 +309,15 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
             if line.when in kinds and model.kind(number) not in kinds[line.when]:
                 continue
+            if line.when in ("own", "lent") and model.lends(number) != (line.when == "lent"):
+                continue
             for name, dimensions, optional in _wanted(line, number, shapes):
                 shape = shapes.get(name)
                 if shape is None:
                     if not optional:
                         missing.setdefault(line.name, []).append(name)
-                elif _expected(dimensions, sizes) != _without_ones(shape):
+                elif _expected(dimensions, all_sizes[number]) != _without_ones(shape):
                     wrong.setdefault(line.name, []).append((name, dimensions, shape))
-    blocks = model.number("block_count")
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
@@ -315,7 +337,8 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         facts = []
         for found in list(wrong.values())[:SHOWN]:
             name, dimensions, shape = found[0]
-            expected = list(reversed([_size(word, sizes) for word in dimensions]))
+            block = _BLOCK.match(name)
+            expected = list(reversed([_size(word, all_sizes[int(block[1]) if block else 0]) for word in dimensions]))
             said = ", ".join(_SAID.get(word, word) for word in reversed(dimensions))
             facts.append((name, f"expected {expected} ({said}), got {list(shape)}"))
         if len(wrong) > SHOWN:
@@ -341,6 +364,13 @@ _SAID = {
     "ff_shexp": "expert_shared_feed_forward_length",
     "labels": "classifier.output_labels",
     "rot/2": "rope.dimension_count / 2",
+    "layer": "embedding_length_per_layer_input",
+    "layered": "block_count * embedding_length_per_layer_input",
+    "out": "embedding_length_out",
+    "2*out": "2 * embedding_length_out",
+    "dense2": "dense_2_feat_out",
+    "dense3": "dense_3_feat_in",
+    "2*ff_exp": "2 * feed_forward_length of an expert",
     "2*ff": "2 * feed_forward_length",
     "2*embd": "2 * embedding_length",
     "2*queries": "2 * heads of the queries",

@@ -40,6 +40,7 @@ class Architecture:
     QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
     NEEDED      tensors of the file that llama.cpp's runtime asks for besides the weights of NAMES
     BIASES      stems whose biases its runtime reads, as a regular expression
+    EXPERTS_BESIDE  whether its experts stand beside the feed forward of a block, not in its place
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
@@ -56,6 +57,7 @@ class Architecture:
     QUANTIZED: ClassVar[tuple[str, ...]] = ()
     NEEDED: ClassVar[tuple[str, ...]] = ()
     BIASES: ClassVar[str] = ".*"
+    EXPERTS_BESIDE: ClassVar[bool] = False
     FREE_HEADS: ClassVar[bool] = True
     REQUIRED: ClassVar[Mapping[str, str]] = {
         "context_length": "max_position_embeddings",
@@ -95,6 +97,13 @@ class Architecture:
     def has(self, stem: str, block: int) -> bool:
         """Whether a block has the tensors of a stem, `blk.N.…`, that other blocks have."""
         return True
+
+    def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:
+        """What the words of SHAPES, and of the shapes of most models, mean in one block: a number, and what of config.json says so.
+
+        Only those that are not what config.json says of every block alike. `block` is 0 for what belongs to none.
+        """
+        return {}
 
     def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
         """The checkpoint's tensors that the file is made of, of those of a model of text, by the names that `tensors` knows."""
