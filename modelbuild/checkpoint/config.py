@@ -20,6 +20,7 @@ TEXT_PARTS = ("llm_config", "lm_config", "language_config", "text_config")
 _LLAMA = {"model_type": "llama"}
 TEXT_DEFAULTS: Mapping[str, Config] = {
     "idefics3": _LLAMA,
+    "lfm2_vl": {"model_type": "lfm2"},
     "llava": _LLAMA,
     "mistral3": {"model_type": "mistral"},
     "qwen2_audio": {"model_type": "qwen2"},
@@ -30,6 +31,9 @@ TEXT_DEFAULTS: Mapping[str, Config] = {
     },
 }  # fmt: skip
 """The `model_type` of models of several parts -> what transformers fills in where the part of the text model lacks a key."""
+
+UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
+"""The `model_type` of models of several parts that transformers 4.57.6 does not know: nothing is filled in, in no part."""
 
 
 def class_of(config: Config) -> str:

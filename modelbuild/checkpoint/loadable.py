@@ -140,7 +140,7 @@ class _Model:
             "out": number("embedding_length_out"),
             "dense2": number("dense_2_feat_out"),
             "dense3": number("dense_3_feat_in"),
-            "conv": number("ssm.conv_kernel"),
+            "conv": number("ssm.conv_kernel") or number("shortconv.l_cache"),
             "state": number("ssm.state_size"),
             "rank": number("ssm.time_step_rank"),
             "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
@@ -162,6 +162,8 @@ class _Model:
         recurrent = self.value("attention.recurrent_layers")
         if isinstance(recurrent, list):
             return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
+        if self.has("shortconv.l_cache"):
+            return "attention" if self.number("attention.head_count_kv", 1, block) else "recurrent"
         interval = self.number("full_attention_interval", 4)
         return "recurrent" if interval and (block + 1) % interval else "attention"
 
@@ -295,11 +297,17 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     blocks = model.number("block_count")
     all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
     sizes = all_sizes[0]
-    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"]), "layered": bool(sizes["layer"])}
+    present = {
+        "": True,
+        "dense": not sizes["experts"],
+        "experts": bool(sizes["experts"]),
+        "layered": bool(sizes["layer"]),
+    }
     present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
     kinds = {"attention": ("attention", "nextn"), "recurrent": ("recurrent",), "nextn": ("nextn",)}
+    dense = model.number("leading_dense_block_count")
     trunk = model.number("block_count") - model.number("nextn_predict_layers")
     # A file of the blocks for further tokens alone.
     first = 0 if "blk.0.attn_norm.weight" in shapes or not model.number("nextn_predict_layers") else trunk
@@ -308,6 +316,8 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
             continue
         for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
             if line.when in kinds and model.kind(number) not in kinds[line.when]:
+                continue
+            if line.when in ("first", "later") and (number < dense) != (line.when == "first"):
                 continue
             if line.when in ("own", "lent") and model.lends(number) != (line.when == "lent"):
                 continue
@@ -372,6 +382,7 @@ _SAID = {
     "dense3": "dense_3_feat_in",
     "2*ff_exp": "2 * feed_forward_length of an expert",
     "2*ff": "2 * feed_forward_length",
+    "3*embd": "3 * embedding_length",
     "2*embd": "2 * embedding_length",
     "2*queries": "2 * heads of the queries",
     "conv": "ssm.conv_kernel",

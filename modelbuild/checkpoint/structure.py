@@ -346,6 +346,7 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "ff_exp": size("moe_intermediate_size") or forward,
         "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
         "2*embd": _double(hidden),
+        "3*embd": Size(3 * hidden.value, f"3 * {hidden.said_by}") if hidden else None,
         "2*queries": _double(queries),
         **_linear(size),
     }
@@ -365,7 +366,7 @@ def _linear(size: Callable[..., Size | None]) -> dict[str, Size | None]:
     rank = size("linear_num_value_heads", written="ssm.time_step_rank")
     inner, keys = _times(rank, state), _times(size("linear_num_key_heads", written="ssm.group_count"), state)
     mixed = Size(2 * keys.value + inner.value, "queries, keys and values") if keys and inner else None
-    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel")
+    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel") or size("conv_L_cache")
     return {"state": state, "rank": rank, "inner": inner, "mixed": mixed, "conv": conv, "2*rank": _double(rank)}
 
 

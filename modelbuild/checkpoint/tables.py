@@ -2,10 +2,11 @@
 
 A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
 where none is said, and none where the name ends in a dot. `?` behind a name: the file may lack it. Before it: `dense`, `experts` and
-`shared`, only without experts, with experts, with experts that all tokens share; `attention`, `recurrent` and `nextn`, only in blocks with
-attention, with linear attention, for further tokens; `own` and `lent`, only in blocks with keys and values of their own, with those of
-earlier blocks; `layered`, only with an embedding for each block. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three,
-with biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
+`shared`, only without experts, with experts, with experts that all tokens share; `first` and `later`, only in the blocks before those with
+experts, in those; `attention`, `recurrent` and `nextn`, only in blocks with attention, with linear attention or a convolution, for further
+tokens; `own` and `lent`, only in blocks with keys and values of their own, with those of earlier blocks; `layered`, only with an embedding
+for each block. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has any
+(src/llama-model.cpp, create_tensor_qkv).
 
 The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
 `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`; of linear attention
@@ -22,7 +23,9 @@ SHOWN = 4
 """Kinds of tensors that an error shows."""
 
 
-_LINE = re.compile(r"(?:(dense|experts|shared|attention|recurrent|nextn|own|lent|layered) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
+_LINE = re.compile(
+    r"(?:(dense|experts|shared|attention|recurrent|nextn|own|lent|layered|first|later) )?([\w.]+)(\?)?((?: +[\w*/]+)+)"
+)
 
 
 class Line(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from modelbuild import plugins
 from modelbuild.checkpoint import classes
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import TEXT_DEFAULTS, TEXT_PARTS, Config, block_count, transformers_takes
+from modelbuild.checkpoint.config import TEXT_DEFAULTS, TEXT_PARTS, UNREAD, Config, block_count, transformers_takes
 from modelbuild.checkpoint.hyperparameters import base_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES, rename
@@ -202,6 +202,8 @@ def complete(config: Config, reader: type[Architecture] = Architecture) -> Confi
     whole = _filled(config, reader)
     for key in TEXT_PARTS:
         part = whole.get(key)
+        if isinstance(part, dict) and whole.get("model_type") in UNREAD:
+            return {**whole, **part}
         if isinstance(part, dict):
             usual = TEXT_DEFAULTS.get(str(whole.get("model_type")), {})
             return {**whole, **_filled({**usual, **part}, reader)}

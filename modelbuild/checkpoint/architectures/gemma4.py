@@ -153,7 +153,9 @@ class Gemma4(Gemma3):
         count = block_count(self.config)
         if not isinstance(types, list) or len(types) != count:
             got = f"a list of {len(types)}" if isinstance(types, list) else _got(self.config, "layer_types")
-            raise Error(f"'layer_types' expects a list with one text for each of {count} blocks, got {got}", path="config.json")
+            raise Error(
+                f"'layer_types' expects a list with one text for each of {count} blocks, got {got}", path="config.json"
+            )
         return [kind == SLIDING for kind in types]
 
     @cached_property
@@ -162,7 +164,9 @@ class Gemma4(Gemma3):
         count, blocks = self.config.get("num_kv_shared_layers"), block_count(self.config)
         if type(count) is not int or not 0 <= count <= blocks:
             got = _got(self.config, "num_kv_shared_layers")
-            raise Error(f"'num_kv_shared_layers' expects a whole number from 0 to {blocks}, got {got}", path="config.json")
+            raise Error(
+                f"'num_kv_shared_layers' expects a whole number from 0 to {blocks}, got {got}", path="config.json"
+            )
         return count
 
     def _of_full(self, key: str, name: str) -> Any:
@@ -184,7 +188,9 @@ class Gemma4(Gemma3):
         found = self._of_full("global_head_dim", "head_dim")
         size = number({"global_head_dim": found} if found is not None else {}, "global_head_dim")
         if size > _HEAD_LIMIT:
-            raise Error(f"'global_head_dim' expects a whole number up to {_HEAD_LIMIT:,}, got {size:,}", path="config.json")
+            raise Error(
+                f"'global_head_dim' expects a whole number up to {_HEAD_LIMIT:,}, got {size:,}", path="config.json"
+            )
         return size
 
     @property
@@ -198,7 +204,9 @@ class Gemma4(Gemma3):
         size = self.config.get("hidden_size_per_layer_input") or 0
         if type(size) is not int or not 0 <= size < 1 << 31:
             got = in_json(size)
-            raise Error(f"'hidden_size_per_layer_input' expects a whole number of at least 0, got {got}", path="config.json")
+            raise Error(
+                f"'hidden_size_per_layer_input' expects a whole number of at least 0, got {got}", path="config.json"
+            )
         return size
 
     @property
@@ -235,7 +243,9 @@ class Gemma4(Gemma3):
         out.put("rope.dimension_count", "u32", self._head_full, "global_head_dim")
         turned = rope_parameters(self.config).get("partial_rotary_factor", 1.0)
         if not isinstance(turned, int | float) or not 0 <= turned <= 1:
-            raise Error(f"'partial_rotary_factor' expects a number from 0 to 1, got {in_json(turned)}", path="config.json")
+            raise Error(
+                f"'partial_rotary_factor' expects a number from 0 to 1, got {in_json(turned)}", path="config.json"
+            )
         out.put("rope.dimension_count_swa", "u32", int(head * turned), "head_dim")
         return super().parameters(file_type) | out.values
 
@@ -244,11 +254,15 @@ class Gemma4(Gemma3):
         rope: Any = rope_parameters(self.config).get(FULL)
         if not isinstance(rope, dict) or rope.get("rope_type") != "proportional":
             got = _got(rope, "rope_type") if isinstance(rope, dict) else "nothing"
-            raise Error(f"'rope_parameters' expects the rope_type \"proportional\" for {FULL}, got {got}", path="config.json")
+            raise Error(
+                f"'rope_parameters' expects the rope_type \"proportional\" for {FULL}, got {got}", path="config.json"
+            )
         factor = rope.get("partial_rotary_factor")
         if not isinstance(factor, int | float) or not 0 <= factor <= 1:
             got = _got(rope, "partial_rotary_factor")
-            raise Error(f"'partial_rotary_factor' of {FULL} expects a number from 0 to 1, got {got}", path="config.json")
+            raise Error(
+                f"'partial_rotary_factor' of {FULL} expects a number from 0 to 1, got {got}", path="config.json"
+            )
         turned, half = int(self._head_full * factor / 2), self._head_full // 2
         return {"rope_freqs.weight": struct.pack(f"<{half}f", *([1.0] * turned + [_UNTURNED] * (half - turned)))}
 
@@ -274,7 +288,9 @@ class Gemma4(Gemma3):
         """Later blocks may have no keys and values; blocks that see all may use their keys as values."""
         if stem in ("blk.N.attn_k", "blk.N.attn_k_norm", "blk.N.attn_v"):
             own = block < block_count(self.config) - self._shared
-            return own and not (stem.endswith("_v") and self.config.get("attention_k_eq_v") and not self._sliding[block])
+            return own and not (
+                stem.endswith("_v") and self.config.get("attention_k_eq_v") and not self._sliding[block]
+            )
         if stem in (*_PER_LAYER, *_PER_LAYER_OF_BLOCK):
             return bool(self._layer)
         if stem in _OF_EXPERTS:
@@ -295,13 +311,25 @@ class Gemma4(Gemma3):
         if not windowed and self._heads_full is not None and self.config.get(key) is not None:
             shared = (self._heads_full, "num_global_key_value_heads")
         found["head"] = head
-        for word, heads in (("queries", (number({"num_attention_heads": 8, **self.config}, "num_attention_heads"), "num_attention_heads")), ("keys", shared)):
+        for word, heads in (
+            (
+                "queries",
+                (number({"num_attention_heads": 8, **self.config}, "num_attention_heads"), "num_attention_heads"),
+            ),
+            ("keys", shared),
+        ):
             found[word] = (heads[0] * head[0], f"{heads[1]} * {head[1]}")
         if (forward := self._forward) is not None:
-            found["ff"] = (forward[block], "intermediate_size" if block < blocks - self._shared else "2 * intermediate_size")
+            found["ff"] = (
+                forward[block],
+                "intermediate_size" if block < blocks - self._shared else "2 * intermediate_size",
+            )
         experts = first(self.config, "expert_intermediate_size", "moe_intermediate_size")
         if type(experts) is int:
-            found["ff_exp"], found["2*ff_exp"] = (experts, "moe_intermediate_size"), (2 * experts, "2 * moe_intermediate_size")
+            found["ff_exp"], found["2*ff_exp"] = (
+                (experts, "moe_intermediate_size"),
+                (2 * experts, "2 * moe_intermediate_size"),
+            )
         return found
 
 

@@ -25,8 +25,10 @@ class Gemma4Assistant(Gemma4):
         **{
             name: known
             for name, known in Gemma4.NAMES.items()
-            if not name.startswith(("lm_head", "embed_tokens_per", "per_layer")) and not any(
-                part in name for part in (".k_", ".v_", ".router", ".experts", "per_layer", "layernorm_1", "layernorm_2")
+            if not name.startswith(("lm_head", "embed_tokens_per", "per_layer"))
+            and not any(
+                part in name
+                for part in (".k_", ".v_", ".router", ".experts", "per_layer", "layernorm_1", "layernorm_2")
             )
         },
     }
