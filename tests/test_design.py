@@ -40,6 +40,8 @@ ELSEWHERE = {
     **dict.fromkeys(("cli.fetched", "session.fetching", "session.updating"), "e2e/test_fetching.py"),
     "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
+    "checkpoint.architectures._short_convolution": "checkpoint/architectures/test_lfm2.py",
+    "checkpoint.architectures._sections": "checkpoint/architectures/test_qwen2_vl.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "shapes": "shapes/test_shapes.py",
     "shapes.*": "shapes/test_shapes.py",

@@ -14,6 +14,7 @@ from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
 from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
+from modelbuild.tensors import ftypes
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import in_json, listed
@@ -70,13 +71,13 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     biases = {_split(name)[0] for name in present if name.endswith(".bias")}
     biases |= {name.removesuffix(".bias") for name in architecture.NEEDED if name.endswith(".bias")}
     lacking: dict[str, list[int]] = {}
-    for suffix, kinds in ((".weight", needed), (".bias", biases)):
+    bare = {name for name in architecture.NEEDED if not _suffix(name)}
+    for suffix, kinds in ((".weight", needed), (".bias", biases), ("", bare)):
         for stem in sorted(kinds):
             numbers = [n for n in (blocks if "N" in stem.split(".") else (0,)) if architecture.has(stem, n)]
             for number in numbers:
                 instead = None if architecture.EXPERTS_BESIDE and ".ffn_" in stem else _INSTEAD.get(stem)
-                name = _name(stem, number)
-                fits = name + suffix in present or name in present
+                fits = _name(stem, number) + suffix in present
                 if not fits and not (instead and _name(instead, number) + ".weight" in present):
                     lacking.setdefault(stem + suffix, []).append(number)
     if not lacking:
@@ -225,7 +226,7 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
 
 
 def _fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
-    return shape == tuple(size.value for size in wanted)
+    return ftypes.stripped(shape) == ftypes.stripped(tuple(size.value for size in wanted))
 
 
 def _shape(wanted: tuple[Size, ...]) -> str:

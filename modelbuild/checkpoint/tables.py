@@ -51,3 +51,38 @@ def lines(table: str) -> tuple[Line, ...]:
         when, name, optional, dimensions = line.groups()
         found.append(Line(when or "", name, bool(optional), tuple(dimensions.split())))
     return tuple(found)
+
+
+SAID = {
+    "embd": "embedding_length",
+    "vocab": "tokens of the vocabulary",
+    "ff": "feed_forward_length",
+    "head": "attention.key_length",
+    "heads": "attention.head_count",
+    "queries": "heads of the queries",
+    "keys": "heads of the keys",
+    "values": "heads of the values",
+    "experts": "expert_count",
+    "ff_exp": "feed_forward_length of an expert",
+    "ff_shexp": "expert_shared_feed_forward_length",
+    "rot/2": "rope.dimension_count / 2",
+    "2*ff": "2 * feed_forward_length",
+    "2*ff_exp": "2 * feed_forward_length of an expert",
+    "labels": "classifier.output_labels",
+    "3*embd": "3 * embedding_length",
+    "2*embd": "2 * embedding_length",
+    "2*queries": "2 * heads of the queries",
+    "conv": "ssm.conv_kernel",
+    "state": "ssm.state_size",
+    "rank": "ssm.time_step_rank",
+    "2*rank": "2 * ssm.time_step_rank",
+    "inner": "ssm.state_size * ssm.time_step_rank",
+    "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
+    "layer": "embedding_length_per_layer_input",
+    "layered": "block_count * embedding_length_per_layer_input",
+    "out": "embedding_length_out",
+    "2*out": "2 * embedding_length_out",
+    "dense2": "dense_2_feat_out",
+    "dense3": "dense_3_feat_in",
+}
+"""The words of dimensions, as the metadata of a file says them."""

@@ -9,7 +9,7 @@ from modelbuild.errors import Error
 
 
 def test_the_texts_tell_what_is_read() -> None:
-    assert classes.read() == architectures.readers().keys()
+    assert classes.read().keys() == architectures.readers().keys()
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_the_texts_tell_what_is_read() -> None:
         ("MistralModel", "MistralForCausalLM"),
         ("LlamaForSequenceClassification", "LlamaForCausalLM"),
         ("llamaforcausallm", "LlamaForCausalLM"),
-        ("Qwen2_MoeForCausalLM", "Qwen3MoeForCausalLM"),
+        ("Qwen3_MoeForCausalLM", "Qwen3MoeForCausalLM"),
         ("Gemma3TextModel", "Gemma3ForCausalLM"),
         ("NoneForCausalLM", None),
         ("", None),

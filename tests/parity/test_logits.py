@@ -23,7 +23,7 @@ from .peers import Process
 POSITIONS = 210
 CASES = [(model_type, name) for model_type, name in test_zoo.CASES if zoo.cases(model_type)[name].logits]
 
-LIMITS = {"gemma": 0.3, "gemma2": 0.3, "gemma3": 0.3, "gemma3_text": 0.3, "gpt_oss": 0.3}
+LIMITS = {"gemma": 0.3, "gemma2": 0.3, "gemma3": 0.3, "gemma3_text": 0.3, "gpt_oss": 0.3, "starcoder2": 0.3}
 """How far log probabilities may lie apart (nats), where it is more than in most.
 
 ggml takes GELU from a table of halves, and multiplies MXFP4 with activations in q8_0.

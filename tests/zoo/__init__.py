@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ..checkpoints import SAFETENSORS_NAMES, encode, pieces, save, values
+from . import _gemma4_tokenizer
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -38,6 +39,7 @@ class Case:
     dtypes     … but these
     tokenizer  "sentencepiece": a synthetic tokenizer.model of 288 pieces; "byte pairs": a synthetic tokenizer.json of 280 tokens;
                "answers": the same with "yes" and "no";
+               "gemma4": a synthetic tokenizer.json of 307 tokens that falls back to bytes;
                else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent); "": none
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
@@ -141,10 +143,11 @@ def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[in
 
 
 def _spread(name: str, dimensions: int, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-    if name.endswith(("_scale_inv", "_scale", ".scales")):
+    if name.endswith(("_scale_inv", "_scale", ".scales")) and not name.endswith(".per_expert_scale"):
         # Of values up to 448.
         return (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448)
-    if "norm" in name and name.endswith("weight"):
+    near_one = (".layer_scalar", ".router.scale", ".per_expert_scale")
+    if ("norm" in name and name.endswith("weight")) or name.endswith(near_one):
         return noise * np.float32(0.25) + np.float32(1)
     if dimensions < 2:
         return noise * np.float32(0.1)
@@ -183,6 +186,10 @@ def _tokenizer(folder: Path, name: str) -> None:
     if name in ("byte pairs", "answers"):
         (folder / "tokenizer.json").write_text(json.dumps(byte_pairs(name == "answers"), ensure_ascii=False))
         (folder / "tokenizer_config.json").write_text(json.dumps(BYTE_PAIRS_CONFIG))
+        return
+    if name == "gemma4":
+        for here, text in _gemma4_tokenizer.files().items():
+            (folder / here).write_text(text)
         return
     files = TOKENIZERS.get(name)
     if files is None:

@@ -71,11 +71,13 @@ TWO: dict[str, Any] = {
 SEEN = {**shapes(TEXT, prefix="model.language_model."), **VISION}
 
 CASES = {
-    "text": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs"),
-    "with images": Case(SEEING, SEEN, shards=2, dtype="f16", tokenizer="byte pairs", logits=False),
+    "text": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs", newer=True),
+    "with images": Case(SEEING, SEEN, shards=2, dtype="f16", tokenizer="byte pairs", newer=True, logits=False),
     "two blocks, as many heads of values as of keys, tied, f32": Case(
-        TWO, shapes(TWO, mtp=False), dtype="f32", tokenizer="byte pairs", mtp="drop"
+        TWO, shapes(TWO, mtp=False), dtype="f32", tokenizer="byte pairs", newer=True, mtp="drop"
     ),
-    "blocks for further tokens dropped": Case(SEEING, SEEN, tokenizer="byte pairs", mtp="drop", logits=False),
-    "blocks for further tokens alone": Case(SEEING, SEEN, tokenizer="byte pairs", mtp="only", logits=False),
+    "blocks for further tokens dropped": Case(
+        SEEING, SEEN, tokenizer="byte pairs", newer=True, mtp="drop", logits=False
+    ),
+    "blocks for further tokens alone": Case(SEEING, SEEN, tokenizer="byte pairs", newer=True, mtp="only", logits=False),
 }

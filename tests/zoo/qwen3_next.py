@@ -147,6 +147,6 @@ CASES = {
         FOUR, shapes(FOUR, stacked=True), dtype="f32", tokenizer="byte pairs", mtp="drop", logits=False
     ),
     "without blocks for further tokens, in shards, f16": Case(
-        CONFIG, shapes(CONFIG), dtype="f16", shards=3, tokenizer="byte pairs", mtp="drop"
+        {**CONFIG, "num_experts_per_tok": 4}, shapes(CONFIG), dtype="f16", shards=3, tokenizer="byte pairs", mtp="drop"
     ),
 }

@@ -18,7 +18,7 @@ CONFIG: dict[str, Any] = changed(
 FEW = {
     key: CONFIG[key]
     for key in ("architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "pad_token_id")
-} | {"bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+} | {"bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": False}  # fmt: skip
 BIASED = {**CONFIG, "attention_bias": True, "tie_word_embeddings": False}
 INPUTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}

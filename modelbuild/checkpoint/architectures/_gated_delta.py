@@ -13,7 +13,7 @@ from modelbuild.checkpoint.architectures._mtp import Mtp
 from modelbuild.checkpoint.config import block_count, number, rope_parameters
 from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tensor_names import NAMES
+from modelbuild.checkpoint.tensor_names import NAMES, rename
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -68,6 +68,9 @@ EXPERT_NAMES = {
 }
 """Stems of NAMES, of models with experts."""
 
+_DECAYS = {"layers.N.linear_attn.A_log": "blk.N.ssm_a", "layers.N.linear_attn.dt_bias": "blk.N.ssm_dt.bias"}
+"""Tensors without a suffix in the checkpoint."""
+
 _LINEAR = ("ssm_", "attn_gate", "attn_qkv")
 _FULL = ("attn_q", "attn_k", "attn_v", "attn_output", "attn_q_norm", "attn_k_norm")
 
@@ -81,8 +84,6 @@ class GatedDelta(Mtp):
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",
         "layers.N.linear_attn.conv1d": "blk.N.ssm_conv1d",
-        "layers.N.linear_attn.dt_proj": "blk.N.ssm_dt",
-        "layers.N.linear_attn.A_log": "blk.N.ssm_a",
         "layers.N.linear_attn.norm": "blk.N.ssm_norm",
         "layers.N.linear_attn.out_proj": "blk.N.ssm_out",
         **_mtp.NAMES,
@@ -102,9 +103,13 @@ class GatedDelta(Mtp):
         blk.N.nextn.eh_proj   2*embd embd
         blk.N.nextn.enorm     embd
         blk.N.nextn.hnorm     embd
+        blk.N.nextn.embed_tokens      embd vocab
+        blk.N.nextn.shared_head_head  embd vocab
+        blk.N.nextn.shared_head_norm  embd
+        blk.N.ffn_gate_inp_shexp      embd
     """
     BIASES = r"blk\.N\.(attn_(q|k|v|qkv)|ssm_dt)"
-    NEEDED = ("blk.N.ssm_dt.bias",)
+    NEEDED = ("blk.N.ssm_dt.bias", "blk.N.ssm_a")
 
     @property
     def tokenizer(self) -> Values:
@@ -182,10 +187,9 @@ class GatedDelta(Mtp):
 
     def linear(self, source: str, x: Expression) -> Iterator[tuple[str, Expression]]:
         """The tensors that one of the checkpoint's becomes, but for experts (Qwen3NextModel.modify_tensors)."""
-        if source.endswith(".A_log"):
-            yield self.rename(f"{source}.weight").removesuffix(".weight"), neg_exp(x)
-        elif source.endswith(".dt_bias"):
-            yield self.rename(f"{source.removesuffix('dt_bias')}dt_proj.bias"), x
+        if source.endswith((".A_log", ".dt_bias")):
+            name = rename(f"{source}.weight", _DECAYS, self.blocks.stop).removesuffix(".weight")
+            yield name, neg_exp(x) if source.endswith(".A_log") else x
         elif "conv1d" in source:
             yield self.rename(source), reshape(x, tuple(n for n in x.shape if n != 1))
         elif source.endswith("norm.weight") and not source.endswith("linear_attn.norm.weight"):

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures import Architecture, Item
+from modelbuild.checkpoint.architectures import Item
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures.gemma3 import Gemma3
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import block_count, first, number, rope_parameters
+from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
@@ -37,6 +37,10 @@ _UNTURNED = 1e30
 """What the frequency of a dimension is divided by that is not turned by its position."""
 
 _HEAD_LIMIT = 1 << 16
+_EXPERT_SIZE = ("expert_intermediate_size", "moe_intermediate_size")
+
+_SCALES = {"router.scale": "blk.N.ffn_gate_inp.scale", "router.per_expert_scale": "blk.N.ffn_down_exps.scale"}
+"""Ends of the names of tensors that have no suffix in the file."""
 
 _PER_LAYER = ("per_layer_token_embd", "per_layer_model_proj", "per_layer_proj_norm")
 _PER_LAYER_OF_BLOCK = ("blk.N.inp_gate", "blk.N.proj", "blk.N.post_norm")
@@ -50,7 +54,7 @@ class Gemma4(Gemma3):
     NAME = "gemma4"
     CLASSES: ClassVar[tuple[str, ...]] = ("Gemma4ForConditionalGeneration", "Gemma4ForCausalLM")
     MODEL_TYPE: ClassVar[str] = ""
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    DEFAULTS: ClassVar[Config] = {}
     NAMES: ClassVar[Mapping[str, str]] = {
         **Gemma3.NAMES,
         "layers.N.layer_scalar": "blk.N.layer_output_scale",
@@ -61,8 +65,6 @@ class Gemma4(Gemma3):
         "layers.N.per_layer_projection": "blk.N.proj",
         "layers.N.post_per_layer_input_norm": "blk.N.post_norm",
         "layers.N.router.proj": "blk.N.ffn_gate_inp",
-        "layers.N.router.scale": "blk.N.ffn_gate_inp.scale",
-        "layers.N.router.per_expert_scale": "blk.N.ffn_down_exps.scale",
         "layers.N.experts.gate_up_proj": "blk.N.ffn_gate_up_exps",
         "layers.N.experts.down_proj": "blk.N.ffn_down_exps",
         "layers.N.pre_feedforward_layernorm_2": "blk.N.pre_ffw_norm_2",
@@ -71,6 +73,7 @@ class Gemma4(Gemma3):
     }
     # The runtime reads no biases of it.
     BIASES = "(?!)"
+    NEEDED: ClassVar[tuple[str, ...]] = tuple(_SCALES.values())
     EXPERTS_BESIDE = True
     LOADS: ClassVar[str] = f"""
         {EMBEDDING} {OUTPUT}
@@ -232,8 +235,7 @@ class Gemma4(Gemma3):
             out.put(key, "u32", self._head_full, "global_head_dim")
         for key in ("attention.key_length_swa", "attention.value_length_swa"):
             out.put(key, "u32", head, "head_dim")
-        key = "expert_intermediate_size" if "expert_intermediate_size" in self.config else "moe_intermediate_size"
-        out.take("expert_feed_forward_length", "u32", key)
+        out.take("expert_feed_forward_length", "u32", *_EXPERT_SIZE)
         if (forward := self._forward) is not None:
             out.put("feed_forward_length", "[i32]", forward, "intermediate_size")
         if (heads := self._heads_full) is not None and self.config.get("num_key_value_heads") is not None:
@@ -281,8 +283,13 @@ class Gemma4(Gemma3):
         return {_suffixed(name): x for name, x in tensors.items()}
 
     def rename(self, source: str) -> str:
-        name = Architecture.rename(self, _suffixed(source))
-        return name.removesuffix(".weight") if name.endswith(".scale.weight") else name
+        source = _suffixed(source)
+        for end, name in _SCALES.items():
+            if source.endswith(f".{end}.weight"):
+                # The projection of the router is in the same block, or this is none of its blocks.
+                block = super().rename(source.replace(f".{end}.", ".router.proj.")).split(".")[1]
+                return name.replace("N", block)
+        return super().rename(source)
 
     def has(self, stem: str, block: int) -> bool:
         """Later blocks may have no keys and values; blocks that see all may use their keys as values."""
@@ -301,35 +308,29 @@ class Gemma4(Gemma3):
 
     def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:
         layer, blocks = self._layer, block_count(self.config)
-        found = {"1": (1, "1"), "layer": (layer, "hidden_size_per_layer_input")}
-        found["layered"] = (layer * blocks, "hidden_size_per_layer_input * num_hidden_layers")
+        found = {
+            "1": (1, "one number"),
+            "layer": (layer, "hidden_size_per_layer_input"),
+            "layered": (layer * blocks, "num_hidden_layers * hidden_size_per_layer_input"),
+        }
+        if (experts := first(self.config, *_EXPERT_SIZE)) is not None:
+            found["ff_exp"] = number(self.config, *_EXPERT_SIZE), _EXPERT_SIZE[-1]
+            found["2*ff_exp"] = 2 * experts, f"2 * {_EXPERT_SIZE[-1]}"
         if block >= len(self._sliding):
             return found
-        windowed, key = self._sliding[block], "num_key_value_heads"
-        head = (number(self.config, "head_dim"), "head_dim") if windowed else (self._head_full, "global_head_dim")
-        shared = (number({key: 4, **self.config}, key), key)
-        if not windowed and self._heads_full is not None and self.config.get(key) is not None:
-            shared = (self._heads_full, "num_global_key_value_heads")
+        config = {"num_attention_heads": 8, "num_key_value_heads": 4, **self.config}
+        head, queries = (number(config, "head_dim"), "head_dim"), "num_attention_heads"
+        keys, shared = "num_key_value_heads", number(config, "num_key_value_heads")
+        if not self._sliding[block]:
+            head = self._head_full, "global_head_dim"
+            if self._heads_full is not None:
+                keys, shared = "num_global_key_value_heads", self._heads_full
         found["head"] = head
-        for word, heads in (
-            (
-                "queries",
-                (number({"num_attention_heads": 8, **self.config}, "num_attention_heads"), "num_attention_heads"),
-            ),
-            ("keys", shared),
-        ):
-            found[word] = (heads[0] * head[0], f"{heads[1]} * {head[1]}")
+        found["queries"] = number(config, queries) * head[0], f"{queries} * {head[1]}"
+        found["keys"] = shared * head[0], f"{keys} * {head[1]}"
         if (forward := self._forward) is not None:
-            found["ff"] = (
-                forward[block],
-                "intermediate_size" if block < blocks - self._shared else "2 * intermediate_size",
-            )
-        experts = first(self.config, "expert_intermediate_size", "moe_intermediate_size")
-        if type(experts) is int:
-            found["ff_exp"], found["2*ff_exp"] = (
-                (experts, "moe_intermediate_size"),
-                (2 * experts, "2 * moe_intermediate_size"),
-            )
+            wide = block >= blocks - self._shared
+            found["ff"] = forward[block], "2 * intermediate_size" if wide else "intermediate_size"
         return found
 
 

@@ -32,6 +32,7 @@ class Gemma4Assistant(Gemma4):
             )
         },
     }
+    NEEDED = ()
     LOADS = f"""
         {EMBEDDING}
         rope_freqs                        rot/2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from modelbuild.checkpoint.architectures._experts import stacked
-from modelbuild.checkpoint.architectures.lfm2 import LOADED, ShortConvolution
+from modelbuild.checkpoint.architectures._short_convolution import LOADED, ShortConvolution
 from modelbuild.checkpoint.config import number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
