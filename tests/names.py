@@ -40,6 +40,11 @@ def _kormo(name: str) -> str:
     )
 
 
+def _seeing_alone() -> Case:
+    case = next(iter(zoo.cases("qwen2_vl").values()))
+    return _renamed(case, lambda name: name.replace("model.", "language_model.", 1), architectures=["Qwen2VLModel"])
+
+
 def cases() -> Mapping[str, Case]:
     """Class -> a checkpoint of it."""
     llama, qwen2 = zoo.cases("llama")["bf16"], next(iter(zoo.cases("qwen2").values()))
@@ -65,6 +70,8 @@ def cases() -> Mapping[str, Case]:
         "AudioFlamingo3ForConditionalGeneration": _within(
             qwen2, "AudioFlamingo3ForConditionalGeneration", "audioflamingo3", "language_model."
         ),
+        "Qwen2VLModel": _seeing_alone(),
+        "LFM2ForCausalLM": _renamed(zoo.cases("lfm2")["bf16"], str, architectures=["LFM2ForCausalLM"]),
         "Qwen3Model": _bare(qwen3, "Qwen3Model"),
         "Phi4ForCausalLMV": _renamed(phi3, str, architectures=["Phi4ForCausalLMV"], model_type="phi4-siglip"),
     }

@@ -18,7 +18,7 @@ def test_the_texts_tell_what_is_read() -> None:
         ("MistralModel", "MistralForCausalLM"),
         ("LlamaForSequenceClassification", "LlamaForCausalLM"),
         ("llamaforcausallm", "LlamaForCausalLM"),
-        ("Qwen3_MoeForCausalLM", "Qwen3MoeForCausalLM"),
+        ("GraniteMoeModel", "GraniteMoeForCausalLM"),
         ("Gemma3TextModel", "Gemma3ForCausalLM"),
         ("NoneForCausalLM", None),
         ("", None),
