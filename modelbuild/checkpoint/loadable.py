@@ -12,13 +12,13 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.file_model import FileModel, items
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
 from modelbuild.checkpoint.tables import SAID, SHOWN, Line, lines
 from modelbuild.errors import Error
-from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
+from modelbuild.tensors.formats.gguf import decode_value, type_name
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, shown
 
@@ -57,7 +57,7 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     if name not in _tables():
         return []
     table, asked = _tables()[name]
-    model = _Model(name, metadata)
+    model = FileModel(name, metadata)
     found = [*_metadata(model, asked), *_vocabulary(metadata)]
     return found or [*_tensors(model, table, shapes)]
 
@@ -86,90 +86,13 @@ _NO_WEIGHTS = ("i8", "i16", "i32", "i64", "f64")
 # Metadata
 
 
-class _Model:
-    """The hyper-parameters of a file, as the runtime derives them."""
-
-    def __init__(self, name: str, metadata: Mapping[str, bytes]) -> None:
-        self.name = name
-        self.metadata = metadata
-
-    def has(self, key: str) -> bool:
-        return f"{self.name}.{key}" in self.metadata
-
-    def number(self, key: str, default: int = 0, block: int = 0) -> int:
-        """A number, of an array one block's."""
-        value = self.value(key)
-        if isinstance(value, list):
-            value = value[block] if block < len(value) else default
-        return value if isinstance(value, int) else default
-
-    def value(self, key: str) -> Any:
-        data = self.metadata.get(f"{self.name}.{key}")
-        return None if data is None else decode_value(data)
-
-    def dimensions(self, block: int = 0) -> dict[str, int]:
-        """What the words of a table mean in one block."""
-
-        def number(key: str, default: int = 0) -> int:
-            return self.number(key, default, block)
-
-        embd, heads = number("embedding_length"), number("attention.head_count")
-        shared = number("attention.head_count_kv", heads)
-        whole = number("attention.key_length", embd // heads if heads else 0)
-        key, value = whole, number("attention.value_length", embd // heads if heads else 0)
-        if self._is_windowed(block):
-            key, value = number("attention.key_length_swa", key), number("attention.value_length_swa", value)
-        forward, used = number("feed_forward_length"), number("expert_used_count")
-        return {
-            "1": 1,
-            "embd": embd,
-            "vocab": _count(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
-            "ff": forward,
-            "head": key,
-            "heads": heads,
-            "queries": key * heads,
-            "keys": key * shared,
-            "values": value * shared,
-            "experts": number("expert_count"),
-            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
-            "ff_shexp": number("expert_shared_feed_forward_length"),
-            "rot": number("rope.dimension_count", whole),
-            "layer": number("embedding_length_per_layer_input"),
-            "layered": number("embedding_length_per_layer_input") * number("block_count"),
-            "out": number("embedding_length_out"),
-            "conv": number("ssm.conv_kernel"),
-            "state": number("ssm.state_size"),
-            "rank": number("ssm.time_step_rank"),
-            "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
-            "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
-        }
-
-    def _is_windowed(self, block: int) -> bool:
-        pattern = self.value("attention.sliding_window_pattern")
-        return isinstance(pattern, list) and block < len(pattern) and bool(pattern[block])
-
-    def lends(self, block: int) -> bool:
-        """Whether a block uses the keys and values of an earlier one (llama_hparams::has_kv)."""
-        return block >= self.number("block_count") - self.number("attention.shared_kv_layers")
-
-    def kind(self, block: int) -> str:
-        """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
-        if block >= self.number("block_count") - self.number("nextn_predict_layers"):
-            return "nextn"
-        recurrent = self.value("attention.recurrent_layers")
-        if isinstance(recurrent, list):
-            return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
-        interval = self.number("full_attention_interval", 4)
-        return "recurrent" if interval and (block + 1) % interval else "attention"
-
-
 _NUMBERS = ("context_length", "embedding_length", "block_count")
 _U32 = ("attention.key_length", "attention.value_length", "rope.dimension_count", "expert_count")
 """Read of every model; another key may have any type where the runtime does not read it."""
 _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 
 
-def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
+def _metadata(model: FileModel, asked: tuple[str, ...]) -> Iterator[Error]:
     missing = [key for key in (*_NUMBERS, "attention.head_count", *asked) if not model.has(key)]
     if missing:
         yield Error(
@@ -198,6 +121,8 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
         yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
+    if 0 < blocks <= (stacked := model.number("n_deepstack_layers")):
+        yield Error(f"'{model.name}.n_deepstack_layers' expects fewer than {blocks}, got {stacked}", hint=HINT)
     if experts > EXPERTS_LIMIT:
         yield Error(f"'{model.name}.expert_count' expects at most {EXPERTS_LIMIT}, got {experts}", hint=HINT)
     if (experts or used) and not 0 < used <= experts:
@@ -230,14 +155,14 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
     if tokens is None or type_name(tokens) != "[str]":
         yield Error("the metadata lacks 'tokenizer.ggml.tokens': the file has no vocabulary", hint=HINT)
         return
-    count = _count(tokens)
+    count = items(tokens)
     for key, what, forms in (
         ("scores", "scores", ("[f32]", "[i32]")),
         ("token_type", "types", ("[i32]", "[u32]")),
     ):
         data = metadata.get(f"tokenizer.ggml.{key}")
-        if data is not None and (type_name(data) not in forms or _count(data) < count):
-            got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
+        if data is not None and (type_name(data) not in forms or items(data) < count):
+            got = f"{items(data)} of them" if type_name(data) in forms else type_name(data)
             yield Error(f"the vocabulary has {count} tokens, but not as many {what}: got {got}", hint=HINT)
     merges = metadata.get("tokenizer.ggml.merges")
     if kind in ("gpt2", "gemma4") and (merges is None or type_name(merges) != "[str]"):
@@ -286,7 +211,7 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 # Tensors
 
 
-def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
+def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     blocks = model.number("block_count")
     all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
     sizes = all_sizes[0]
@@ -300,6 +225,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
     kinds = {"attention": ("attention", "nextn"), "recurrent": ("recurrent",), "nextn": ("nextn",)}
+    dense = model.number("leading_dense_block_count")
     trunk = model.number("block_count") - model.number("nextn_predict_layers")
     # A file of the blocks for further tokens alone.
     numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
@@ -309,6 +235,8 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
             continue
         for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
             if line.when in kinds and model.kind(number) not in kinds[line.when]:
+                continue
+            if line.when in ("first", "later") and (number < dense) != (line.when == "first"):
                 continue
             if line.when in ("own", "lent") and model.lends(number) != (line.when == "lent"):
                 continue
@@ -396,10 +324,3 @@ def _without_ones(shape: Shape) -> Shape:
 def _text(metadata: Mapping[str, bytes], key: str) -> str | None:
     data = metadata.get(key)
     return str(decode_value(data)) if data is not None and type_name(data) == "str" else None
-
-
-def _count(data: bytes | None) -> int:
-    """How many items an encoded array has."""
-    if data is None or len(data) < 16 or struct.unpack_from("<I", data)[0] != ARRAY:
-        return 0
-    return int(struct.unpack_from("<Q", data, 8)[0])

@@ -49,7 +49,7 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
     """What such tensors can hardly be meant to be, and may be."""
     names = {entry.name for entry in entries}
-    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+    if architecture.config.get("tie_word_embeddings") is False and not names & {"output.weight", "cls.output.weight"}:
         yield Error(
             "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
             hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",
@@ -347,6 +347,7 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "ff_exp": size("moe_intermediate_size") or forward,
         "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
         "2*embd": _double(hidden),
+        "3*embd": Size(3 * hidden.value, f"3 * {hidden.said_by}") if hidden else None,
         "2*queries": _double(queries),
         **_linear(size),
     }
@@ -366,7 +367,7 @@ def _linear(size: Callable[..., Size | None]) -> dict[str, Size | None]:
     rank = size("linear_num_value_heads", written="ssm.time_step_rank")
     inner, keys = _times(rank, state), _times(size("linear_num_key_heads", written="ssm.group_count"), state)
     mixed = Size(2 * keys.value + inner.value, "queries, keys and values") if keys and inner else None
-    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel")
+    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel") or size("conv_L_cache")
     return {"state": state, "rank": rank, "inner": inner, "mixed": mixed, "conv": conv, "2*rank": _double(rank)}
 
 

@@ -318,6 +318,8 @@ class Planner:
             pre=variant.string("pre"),
             plugin=folder.plugin,
         )
+        if said := variant.string("architecture"):
+            values |= {"architecture": said, "plugin": self._weights.reader(said, variant.place("architecture"))}
         if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
             values["mtp"] = "drop"
             self._used[variant.label].add("mtp")

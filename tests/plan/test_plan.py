@@ -327,6 +327,13 @@ def test_pre_tokenizer_is_for_the_conversion_and_for_gguf_files(tmp_path: Path) 
     assert layers(made, "c") == [("model", "a:latest")]
 
 
+def test_class_that_a_checkpoint_is_read_as(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\narchitecture = "MistralForCausalLM"\n[model.b]\nfrom = "./weights"\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert json.loads(made.steps["a/convert"].parameters)["architecture"] == "MistralForCausalLM"
+    assert "architecture" not in json.loads(made.steps["b/convert"].parameters)
+
+
 # Templates that weights bring along
 
 CHATML = (

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 
@@ -28,7 +29,14 @@ class Qwen2(Architecture):
         blk.N.attn_output         embd embd
         blk.N.ffn_norm            embd
     """
-    CLASSES = ("Qwen2ForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    ALIASES: ClassVar[tuple[str, ...]] = (
+        "Qwen2Model",
+        "KORMoForCausalLM",
+        "DotsOCRForCausalLM",
+        "Qwen2AudioForConditionalGeneration",
+        "AudioFlamingo3ForConditionalGeneration",
+    )
     MODEL_TYPE = "qwen2"
     DEFAULTS = {
         "vocab_size": 151936,
@@ -40,6 +48,11 @@ class Qwen2(Architecture):
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
+    }
+    NAMES: ClassVar[Mapping[str, str]] = {
+        **NAMES,
+        "layers.N.pre_attention_layernorm": "blk.N.attn_norm",
+        "layers.N.pre_mlp_layernorm": "blk.N.ffn_norm",
     }
     BIASES = rf"{ATTENTION_INPUTS}|output"
     FREE_HEADS = False
