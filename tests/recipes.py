@@ -50,8 +50,13 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source", pre: str | None = None, mtp: str = "keep") -> Recipe:
-    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre, "mtp": mtp}, Folder(path)))
+def converted(
+    path: Path, outtype: str = "source", pre: str | None = None, mtp: str = "keep", architecture: str = ""
+) -> Recipe:
+    parameters = convert.Parameters(outtype=outtype, folder=path.name, pre=pre, mtp=mtp)
+    if architecture:
+        parameters["architecture"] = architecture
+    return Recipe.decode(convert.run(parameters, Folder(path)))
 
 
 def imported(path: Path, files: list[str]) -> Recipe:

@@ -14,11 +14,31 @@ from modelbuild.words import in_json
 Config = Mapping[str, Any]
 """A config.json: key -> value"""
 
+TEXT_PARTS = ("llm_config", "lm_config", "language_config", "text_config")
+"""Keys under which the configuration of a model of several parts has that of its text model (ModelBase.load_hparams)."""
+
+_LLAMA = {"model_type": "llama"}
+TEXT_DEFAULTS: Mapping[str, Config] = {
+    "idefics3": _LLAMA,
+    "lfm2_vl": {"model_type": "lfm2"},
+    "llava": _LLAMA,
+    "mistral3": {"model_type": "mistral"},
+    "qwen2_audio": {"model_type": "qwen2"},
+    "smolvlm": _LLAMA,
+    "voxtral": {
+        **_LLAMA, "vocab_size": 131072, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 30,
+        "num_key_value_heads": 8, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "rope_theta": 1e8, "head_dim": 128,
+    },
+}  # fmt: skip
+"""The `model_type` of models of several parts -> what transformers fills in where the part of the text model lacks a key."""
+
+UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
+"""The `model_type` of models of several parts that transformers 4.57.6 does not know: nothing is filled in, in no part."""
+
 
 def class_of(config: Config) -> str:
     """The class a configuration names. Raises Error where it names none."""
-    text = config.get("text_config")
-    for part in (text, config):
+    for part in (*(config.get(key) for key in TEXT_PARTS), config):
         names = part.get("architectures") if isinstance(part, dict) else None
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]

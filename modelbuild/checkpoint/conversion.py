@@ -51,15 +51,18 @@ class Conversion:
         outtype: str,
         pre: str | None = None,
         plugin: str | None = None,
+        architecture: str | None = None,
         mtp: str = "keep",
     ) -> None:
+        """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(
             lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
         )
-        class_name = class_of(self.checkpoint.config)
-        self.architecture = architectures.find(class_name, plugin)(self.checkpoint)
+        config = self.checkpoint.config
+        class_name = architecture or class_of(config)
+        self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
@@ -132,7 +135,7 @@ class Conversion:
         return entries
 
     def _check_blocks(self, entries: Iterable[Entry]) -> None:
-        error = _lacking(entries, self.architecture.blocks)
+        error = _lacking(entries, self.architecture)
         if error is not None:
             raise self.gap.explains(error) if self.gap else error
 
@@ -194,6 +197,7 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += self.architecture.doubts()
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
@@ -254,7 +258,7 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
-_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight")
+_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight")
 """Tensors that are written in f32 whatever the type of the rest."""
 
 
@@ -269,8 +273,9 @@ def _type(name: str, expression: Expression, outtype: str) -> str:
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _lacking(entries: Iterable[Entry], blocks: range) -> Error | None:
-    """What is said where whole blocks are missing, or what every model has."""
+def _lacking(entries: Iterable[Entry], architecture: Architecture) -> Error | None:
+    """What is said where whole blocks are missing, or what most models have."""
+    blocks = architecture.blocks
     names = {entry.name for entry in entries}
     found = {ftypes.block_of(name) for name in names} - {None}
     if lacking := len(blocks) - len(found):
@@ -280,8 +285,8 @@ def _lacking(entries: Iterable[Entry], blocks: range) -> Error | None:
             path="config.json",
             facts=[("missing", f"block {first}" if lacking == 1 else f"block {first} and more")],
         )
-    for name in ("token_embd.weight", "output_norm.weight"):
-        if name not in names:
+    for stem in ("token_embd", "output_norm"):
+        if (name := f"{stem}.weight") not in names and stem in architecture.NAMES.values():
             return Error(
                 f"the checkpoint lacks the tensor that becomes '{name}'",
                 hint="is it an adapter, or a part of a model?",

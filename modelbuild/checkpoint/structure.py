@@ -49,7 +49,7 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
     """What such tensors can hardly be meant to be, and may be."""
     names = {entry.name for entry in entries}
-    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+    if architecture.config.get("tie_word_embeddings") is False and not names & {"output.weight", "cls.output.weight"}:
         yield Error(
             "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
             hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",
@@ -74,9 +74,9 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     bare = {name for name in architecture.NEEDED if not _suffix(name)}
     for suffix, kinds in ((".weight", needed), (".bias", biases), ("", bare)):
         for stem in sorted(kinds):
-            numbers = [n for n in blocks if architecture.has(stem, n)] if "N" in stem.split(".") else range(1)
+            numbers = [n for n in (blocks if "N" in stem.split(".") else (0,)) if architecture.has(stem, n)]
             for number in numbers:
-                instead = _INSTEAD.get(stem)
+                instead = None if architecture.EXPERTS_BESIDE and ".ffn_" in stem else _INSTEAD.get(stem)
                 fits = _name(stem, number) + suffix in present
                 if not fits and not (instead and _name(instead, number) + ".weight" in present):
                     lacking.setdefault(stem + suffix, []).append(number)
@@ -186,11 +186,12 @@ class Size(NamedTuple):
 
 
 def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    known = _shapes(architecture, {_split(entry.name)[0] for entry in entries})
+    known = _Known(architecture, {_split(entry.name)[0] for entry in entries})
     wrong: dict[str, list[tuple[Entry, list[tuple[Size, ...]]]]] = {}
     for entry in entries:
-        key = f"{_split(entry.name)[0]}.{_suffix(entry.name)}"
-        wanted = known.get(key)
+        stem, number = _split(entry.name)
+        key = f"{stem}.{_suffix(entry.name)}"
+        wanted = known.of(number).get(key)
         if wanted and not any(_fits(entry.shape, shape) for shape in wanted):
             wrong.setdefault(key, []).append((entry, wanted))
     if wrong:
@@ -210,9 +211,9 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
     # What config.json has no number for is at least the same in every block.
     shapes: dict[str, Entry] = {}
     for entry in entries:
-        stem, _ = _split(entry.name)
+        stem, number = _split(entry.name)
         key = f"{stem}.{_suffix(entry.name)}"
-        if key in known or not stem.startswith("blk."):
+        if key in known.of(number) or not stem.startswith("blk."):
             continue
         before = shapes.setdefault(key, entry)
         if before.shape != entry.shape:
@@ -267,9 +268,29 @@ A name may stand here twice. `qkv` are queries, keys and values together, `up` w
 """
 
 
-def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple[Size, ...]]]:
-    """The shapes that a configuration tells of, by name, outermost dimension first; where it may be one of several, all of them."""
-    sizes = _sizes(architecture, stems)
+class _Known:
+    """The shapes that a configuration tells of, block by block."""
+
+    def __init__(self, architecture: Architecture, stems: set[str]) -> None:
+        self._architecture = architecture
+        self._sizes = _sizes(architecture, stems)
+        self._found: dict[Sequence[tuple[str, tuple[int, str]]], dict[str, list[tuple[Size, ...]]]] = {}
+
+    def of(self, block: int) -> dict[str, list[tuple[Size, ...]]]:
+        """Those of one block, by name. What belongs to no block has those of block 0."""
+        try:
+            own = tuple(self._architecture.sizes(block).items())
+        except Error:
+            # Told where the metadata is made.
+            own = ()
+        if own not in self._found:
+            sizes = {**self._sizes, **{word: Size(*each) for word, each in own}}
+            self._found[own] = _shapes(self._architecture, sizes)
+        return self._found[own]
+
+
+def _shapes(architecture: Architecture, sizes: Mapping[str, Size]) -> dict[str, list[tuple[Size, ...]]]:
+    """The shapes that sizes tell of, by name, outermost dimension first; where it may be one of several, all of them."""
     found: dict[str, list[tuple[Size, ...]]] = {}
     own = lines(architecture.SHAPES)
     others = {line.name for line in own}
@@ -326,6 +347,7 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "ff_exp": size("moe_intermediate_size") or forward,
         "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
         "2*embd": _double(hidden),
+        "3*embd": Size(3 * hidden.value, f"3 * {hidden.said_by}") if hidden else None,
         "2*queries": _double(queries),
         **_linear(size),
     }
@@ -345,7 +367,7 @@ def _linear(size: Callable[..., Size | None]) -> dict[str, Size | None]:
     rank = size("linear_num_value_heads", written="ssm.time_step_rank")
     inner, keys = _times(rank, state), _times(size("linear_num_key_heads", written="ssm.group_count"), state)
     mixed = Size(2 * keys.value + inner.value, "queries, keys and values") if keys and inner else None
-    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel")
+    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel") or size("conv_L_cache")
     return {"state": state, "rank": rank, "inner": inner, "mixed": mixed, "conv": conv, "2*rank": _double(rank)}
 
 

@@ -68,7 +68,7 @@ class Planner:
         self._weights = weights
         self._observed = observed
         self.declared = self._declared = declared
-        self._sides = Sides(declared)
+        self._sides = Sides(declared, weights)
         self._restored = Restored(variants, declared, wanted)
         self._templates = Templates(lambda: self._adapters, declared)
         self.meant = bases.meant
@@ -173,10 +173,8 @@ class Planner:
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = {key: value for key, value in base.config.items() if key not in variant.cleared}
         for draft in variant.drafts:
-            given["draft"] = {
-                "model_format": "gguf",
-                "architecture": self._weights.contents(draft, draft.path).architecture,
-            }
+            architecture = self._sides.architecture_of(draft)
+            given["draft"] = {"model_format": "gguf", **({"architecture": architecture} if architecture else {})}
         if any(each.media_type == media.DRAFT for each in layers):
             # The architecture of a draft that the checkpoint gives is the model's.
             given.setdefault("draft", {"model_format": "gguf"})
@@ -192,6 +190,9 @@ class Planner:
             if adapter.mode == "layer":
                 yield self._adapter(variant, base, adapter)
         for draft in variant.drafts:
+            if (folder := self._sides.folder_of(draft, base.folder)) is not None:
+                yield self._sides.of_draft(variant, folder)
+                continue
             self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
@@ -317,6 +318,8 @@ class Planner:
             pre=variant.string("pre"),
             plugin=folder.plugin,
         )
+        if said := variant.string("architecture"):
+            values |= {"architecture": said, "plugin": self._weights.reader(said, variant.place("architecture"))}
         if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
             values["mtp"] = "drop"
             self._used[variant.label].add("mtp")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep
-from modelbuild.plan.weights import CheckpointFolder
-from modelbuild.project.variant import File, Variant
+from modelbuild.plan.weights import CheckpointFolder, WeightsReader
+from modelbuild.project.variant import File, From, Variant
 from modelbuild.steps import convert
+from modelbuild.words import listed
 
 MEDIA = {"projector": media.PROJECTOR, "draft": media.DRAFT}
 """A part of a checkpoint -> the media type of its layer."""
@@ -24,8 +26,9 @@ DRAFT = "draft"
 class Sides:
     """Declares the steps of side layers: a conversion, and the file that is made of it."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Declared, weights: WeightsReader) -> None:
         self._declared = declared
+        self._weights = weights
 
     def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> tuple[LayerStep, ...]:
         """The side layers of a checkpoint, without those that the variant says are not wanted, or has from elsewhere."""
@@ -45,6 +48,39 @@ class Sides:
         layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
         layers += [] if made in layers else [made]
         return base._replace(layers=tuple(layers), draft=base.draft or recipe)
+
+    def folder_of(self, draft: File, base: CheckpointFolder | None) -> CheckpointFolder | None:
+        """The checkpoint that a draft is named by; None for a file. Raises Error for another folder, and for the base's own."""
+        if not self._weights.is_folder(draft.path):
+            return None
+        line = From(draft.text, draft.place.command is None, draft.folder, draft.place)
+        found = self._weights.read([(line, draft.path)])
+        if not isinstance(found, CheckpointFolder):
+            files = [part for file in found for part in file.parts]
+            raise draft.place.error(
+                f"draft '{draft.text}' is a folder of GGUF files",
+                facts=[("files", listed(files))],
+                hint="name one of them",
+            )
+        if base is not None and os.path.realpath(found.path) == os.path.realpath(base.path):
+            raise draft.place.error(
+                f"draft '{draft.text}' is the model itself",
+                facts=[("folder", found.path)],
+                hint="name the folder of the draft that belongs to the model",
+            )
+        return found
+
+    def architecture_of(self, draft: File) -> str | None:
+        """The `general.architecture` of a draft, as far as it is known before it is made."""
+        if (folder := self.folder_of(draft, None)) is not None:
+            return self._weights.architecture(folder)
+        return self._weights.contents(draft, draft.path).architecture
+
+    def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
+        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
+        values = convert.Parameters(folder=folder.name, outtype=DEFAULT, pre=None, plugin=folder.plugin)
+        recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
+        return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
 
     def with_projector(
         self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]

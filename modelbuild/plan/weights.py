@@ -14,7 +14,9 @@ from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan.placed import Named, in_named
+from modelbuild.project.locate import Place
 from modelbuild.project.variant import Adapter, File, From
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
@@ -115,7 +117,8 @@ class WeightsReader:
         if kind is None:
             raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
-            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
+            hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
+            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
             hint = _WHERE[found.role].format(file.text)
@@ -123,6 +126,20 @@ class WeightsReader:
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
         return found
+
+    def is_folder(self, path: str) -> bool:
+        return self._observed.kind(path) == "folder"
+
+    def architecture(self, folder: CheckpointFolder) -> str | None:
+        """The `general.architecture` of the file that one of our classes makes of a checkpoint."""
+        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint.config import class_of
+
+        try:
+            config = self._config(folder.path, [name for name, _ in folder.files])
+            return architectures.find(class_of(config)).NAME if config is not None else None
+        except Error:  # what is wrong is for the conversion to say
+            return None
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
@@ -260,8 +277,6 @@ class WeightsReader:
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
-        from modelbuild import plugins
-        from modelbuild.checkpoint import classes
         from modelbuild.checkpoint.config import class_of
 
         try:
@@ -270,6 +285,27 @@ class WeightsReader:
             class_name = class_of(config)
         except Error:  # what is wrong is for the conversion to say
             return None
+        return self.plugin(class_name, line.place)
+
+    def reader(self, class_name: str, place: Place) -> str | None:
+        """The package that reads a class which the project names; None where it is one of ours. Raises Error for an unknown one."""
+        from modelbuild.checkpoint import classes
+
+        package = self.plugin(class_name, place)
+        if package is None and class_name not in classes.read():
+            near = classes.nearest(class_name)
+            raise place.error(
+                f"architecture '{class_name}' is not supported yet",
+                facts=[("known", listed(sorted(classes.read()), 100))],
+                hint=f"did you mean '{near}'?" if near else None,
+            )
+        return package
+
+    def plugin(self, class_name: str, place: Place) -> str | None:
+        """Name and version of the package that reads checkpoints of a class; None where that is ours, or nobody does."""
+        from modelbuild import plugins
+        from modelbuild.checkpoint import classes
+
         if class_name in classes.read():
             return None
         # What is installed shows in the folders that packages lie in.
@@ -280,7 +316,7 @@ class WeightsReader:
         try:
             plugin = plugins.find(plugins.ARCHITECTURES, class_name)
         except Error as error:
-            raise line.place.placed(error) from error
+            raise place.placed(error) from error
         return plugin.package if plugin is not None else None
 
     def _config(self, folder: str, names: Sequence[str]) -> Mapping[str, Any] | None:

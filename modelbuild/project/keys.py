@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from modelbuild import shapes
-from modelbuild.checkpoint import metadata
+from modelbuild.checkpoint import classes, metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
@@ -346,7 +346,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
     ),
     "draft": Key(
-        "path", "DRAFT: a GGUF that drafts for speculative decoding.",
+        "path", "DRAFT: a GGUF, or the folder of a checkpoint, that drafts for speculative decoding.",
         widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
     ),
     "mtp": Key(
@@ -359,6 +359,9 @@ KEYS: Mapping[str, Key] = {
     ),
     "metadata": Key(
         "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,
+    ),
+    "architecture": Key(
+        "string", "The class to read a checkpoint as, in place of the one in config.json.", classes.checked, is_plain=True, widest="glob",
     ),
     "pre": Key(
         "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
@@ -390,9 +393,7 @@ KEYS: Mapping[str, Key] = {
     "include": Key(
         "rows", "Rows to add, or keys to add to the rows that match.", widest="glob", makes="rows",
     ),
-    "exclude": Key(
-        "conditions", "Rows to drop.", widest="glob", makes="rows",
-    ),
+    "exclude": Key("conditions", "Rows to drop.", widest="glob", makes="rows"),
     "default": Key(
         "condition", "The row that is also tagged 'latest' and gets `tags`.", widest="glob", entries=_entries, makes="rows",
     ),

@@ -26,12 +26,15 @@ class Parameters(TypedDict, total=False):
     plugin   name and version of the package that reads the class, where that is none of ours
     mtp      `drop`: without its blocks for the prediction of several tokens
     part     the part beside the text model that is converted (checkpoint/parts); None: the text model itself
+
+    architecture  the class that the checkpoint is read as, where it is not the one in config.json
     """
 
     folder: str
     outtype: str
     pre: str | None
     plugin: str | None
+    architecture: str
     mtp: str
     part: str | None
 

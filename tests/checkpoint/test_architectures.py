@@ -10,7 +10,7 @@ from modelbuild.errors import Error
 
 
 def test_a_class_is_read_by_one_architecture() -> None:
-    found = [word for kind in architectures.known() for word in kind.CLASSES]
+    found = [word for kind in architectures.known() for word in (*kind.CLASSES, *vars(kind).get("ALIASES", ()))]
     assert len(found) == len(set(found))
     assert architectures.find("LlamaForCausalLM") is Llama
     types = [kind.MODEL_TYPE for kind in architectures.known() if kind.MODEL_TYPE]
@@ -21,6 +21,17 @@ def test_a_class_that_no_file_reads() -> None:
     with pytest.raises(Error, match="architecture 'NoneForCausalLM' is not supported yet") as caught:
         architectures.find("NoneForCausalLM")
     assert "LlamaForCausalLM" in dict(caught.value.facts)["known"]
+
+
+def test_a_class_that_is_like_another() -> None:
+    with pytest.raises(Error) as caught:
+        architectures.find("MistralModel")
+    assert dict(caught.value.facts)["nearest"] == "MistralForCausalLM"
+    assert 'set architecture = "MistralForCausalLM"' in str(caught.value.hint)
+    # What config.json says of the type counts for more than the spelling of the class.
+    with pytest.raises(Error) as caught:
+        architectures.find("MistralModel", model_type="qwen2")
+    assert dict(caught.value.facts)["nearest"] == "Qwen2ForCausalLM"
 
 
 def test_a_class_of_a_package_that_is_gone() -> None:

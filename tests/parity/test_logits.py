@@ -23,7 +23,8 @@ from .peers import Process
 POSITIONS = 210
 CASES = [(model_type, name) for model_type, name in test_zoo.CASES if zoo.cases(model_type)[name].logits]
 
-LIMITS = {"gemma": 0.3, "gemma2": 0.3, "gemma3": 0.3, "gemma3_text": 0.3, "gpt_oss": 0.3, "qwen3_5_moe": 0.005}
+LIMITS = dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4_text", "gpt_oss", "starcoder2"), 0.3)
+LIMITS["qwen3_5_moe"] = 0.005
 """How far log probabilities may lie apart (nats), where it is more than in most.
 
 ggml takes GELU from a table of halves, and multiplies MXFP4 with activations in q8_0.

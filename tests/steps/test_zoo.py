@@ -131,17 +131,17 @@ def test_what_is_recorded_is_what_the_zoo_holds(model_type: str) -> None:
     assert list(golden(model_type)) == ["recorded with", *zoo.cases(model_type)]
 
 
-def classes() -> set[str]:
-    return {name for kind in architectures.known() for name in kind.CLASSES}
+def classes(*keys: str) -> set[str]:
+    return {name for kind in architectures.known() for key in keys for name in vars(kind).get(key, ())}
 
 
 def test_the_page_names_every_class_that_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs/conversion.md").read_text()
-    assert classes() == set(
-        re.findall(r"\w+For(?:CausalLM|ConditionalGeneration)\b", page.partition("## Tokenizers")[0])
+    assert classes("CLASSES", "ALIASES") == set(
+        re.findall(r"\w+(?:For(?:CausalLM\w*|ConditionalGeneration)|Model)\b", page.partition("## Tokenizers")[0])
     )
 
 
 def test_every_class_has_checkpoints_in_the_zoo() -> None:
     shown = {class_of(case.config) for model_type in zoo.model_types() for case in zoo.cases(model_type).values()}
-    assert classes() <= shown, classes() - shown
+    assert classes("CLASSES") <= shown, classes("CLASSES") - shown

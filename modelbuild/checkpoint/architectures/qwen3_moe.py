@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._experts import gated
@@ -27,7 +28,7 @@ class Qwen3Moe(Architecture):
         blk.N.ffn_down_exps       ff_exp embd experts
         blk.N.ffn_up_exps         embd ff_exp experts
     """
-    CLASSES = ("Qwen3MoeForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Qwen3MoeForCausalLM",)
     MODEL_TYPE = "qwen3_moe"
     DEFAULTS = {
         "vocab_size": 151936,

@@ -1,11 +1,12 @@
-"""Checkpoints shaped as Qwen3.5: a dense one of 1.3 GB converted to q4_K_M, and one of 400 billion weights in experts looked at.
+"""Checkpoints shaped as those of 2026: dense ones of 1.3 GB converted to q4_K_M, and one of 400 billion weights in experts looked at.
 
-    python benchmarks/qwen35.py cold      safetensors to q4_K_M: convert_hf_to_gguf.py and llama-quantize
-    python benchmarks/qwen35.py check     `modelbuild check` of 400 billion weights, sparse files with true headers; with --apart
-                                          each expert is a tensor of its own, 96,000 in all
+    python benchmarks/families.py cold --family gemma4     safetensors to q4_K_M: convert_hf_to_gguf.py and llama-quantize;
+                                                           or `--family qwen35`
+    python benchmarks/families.py check                    `modelbuild check` of 400 billion weights of Qwen3.5, sparse files with true
+                                                           headers; with --apart each expert is a tensor of its own, 96,000 in all
 
-`cold` wants the peers that `.ci/peers` installs, and the tokenizer of Qwen2.5 in ../shared/data, whose rule of splitting llama.cpp's
-converter knows.
+`cold` wants the peers that `.ci/peers` installs; for Qwen3.5 also the tokenizer of Qwen2.5 in ../shared/data, whose rule of splitting
+llama.cpp's converter knows.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+import gemma4
 import numpy as np
 from preflight import TOKENIZERS, measure, synthetic
 
@@ -134,19 +136,37 @@ def _write(path: Path, tensors: Sequence[tuple[str, Shape]], *, sparse: bool) ->
             file.write((values.view(np.uint32) >> np.uint32(16)).astype("<u2").tobytes())
 
 
-def dense(folder: Path) -> Path:
-    """1.3 GB of noise, with the tokenizer of Qwen2.5."""
+def qwen_tokenizer(folder: Path) -> None:
+    for path in (TOKENIZERS / "qwen2.5").iterdir():
+        shutil.copyfile(path, folder / path.name)
+    # Without a class, transformers looks for one by the model's type, which 4.57.6 does not know.
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>"})
+    )
+
+
+class Family(NamedTuple):
+    """What a dense checkpoint is made of: its config.json, its tensors, and what writes its tokenizer."""
+
+    config: dict[str, Any]
+    shapes: Callable[[dict[str, Any]], Iterator[tuple[str, Shape]]]
+    tokenizer: Callable[[Path], None]
+
+
+FAMILIES = {
+    "qwen35": Family(DENSE, shapes, qwen_tokenizer),
+    "gemma4": Family(gemma4.DENSE, gemma4.shapes, gemma4.tokenizer),
+}
+
+
+def dense(folder: Path, family: Family) -> Path:
+    """1.3 GB of noise."""
     if not (folder / "model.safetensors").exists():
         print(f"making {folder}")
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (TOKENIZERS / "qwen2.5").iterdir():
-            shutil.copyfile(path, folder / path.name)
-        # Without a class, transformers looks for one by the model's type, which 4.57.6 does not know.
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>"})
-        )
-        (folder / "config.json").write_text(json.dumps(DENSE, indent=1))
-        _write(folder / "model.safetensors", list(shapes(DENSE)), sparse=False)
+        family.tokenizer(folder)
+        (folder / "config.json").write_text(json.dumps(family.config, indent=1))
+        _write(folder / "model.safetensors", list(family.shapes(family.config)), sparse=False)
     return folder
 
 
@@ -185,8 +205,8 @@ def check(work: Path, rounds: int, apart: bool) -> None:
     print(f"  median {median(seconds):.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f}), {peak / MIB:.0f} MiB")
 
 
-def cold(work: Path, rounds: int) -> None:
-    weights = dense(work / "dense")
+def cold(work: Path, rounds: int, family: str) -> None:
+    weights = dense(work / family, FAMILIES[family])
     convert = Path(os.environ["MODELBUILD_LLAMA_SRC"]) / "convert_hf_to_gguf.py"
     (quantize,) = Path(os.environ["MODELBUILD_LLAMA_CPP"]).rglob("bin/llama-quantize")
     theirs, ours = work / "theirs", work / "ours"
@@ -225,15 +245,16 @@ if __name__ == "__main__":
     parser.add_argument(
         "--work",
         type=Path,
-        default=Path("build/benchmarks/qwen35"),
+        default=Path("build/benchmarks/families"),
         help="folder for what is made (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--family", choices=FAMILIES, default="qwen35", help="whose shape (default: %(default)s)")
     parser.add_argument("--apart", action="store_true", help="each expert is a tensor of its own")
     asked = parser.parse_args()
     folder = asked.work.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if asked.which == "cold":
-        cold(folder, asked.rounds)
+        cold(folder, asked.rounds, asked.family)
     else:
         check(folder, asked.rounds, asked.apart)
