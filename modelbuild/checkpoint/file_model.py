@@ -91,6 +91,19 @@ class FileModel:
         interval = self.number("full_attention_interval", 4)
         return "recurrent" if interval and (block + 1) % interval else "attention"
 
+    def is_of(self, block: int, when: str) -> bool:
+        """Whether a block is one of those that a line of a table is for (see `tables`)."""
+        match when:
+            case "attention":
+                return self.kind(block) in ("attention", "nextn")
+            case "recurrent" | "nextn":
+                return self.kind(block) == when
+            case "first" | "later":
+                return (block < self.number("leading_dense_block_count")) == (when == "first")
+            case "own" | "lent":
+                return self.lends(block) == (when == "lent")
+        return True
+
 
 def items(data: bytes | None) -> int:
     """How many items an encoded array has."""

@@ -214,18 +214,11 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     blocks = model.number("block_count")
     all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
-    sizes = all_sizes[0]
-    present = {
-        "": True,
-        "dense": not sizes["experts"],
-        "experts": bool(sizes["experts"]),
-        "layered": bool(sizes["layer"]),
-    }
-    present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
+    experts, layered = bool(all_sizes[0]["experts"]), bool(all_sizes[0]["layer"])
+    present = {"dense": not experts, "experts": experts, "layered": layered}
+    present["shared"] = experts and bool(all_sizes[0]["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
-    kinds = {"attention": ("attention", "nextn"), "recurrent": ("recurrent",), "nextn": ("nextn",)}
-    dense = model.number("leading_dense_block_count")
     trunk = model.number("block_count") - model.number("nextn_predict_layers")
     # A file of the blocks for further tokens alone.
     numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
@@ -234,11 +227,7 @@ def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Sha
         if not present.get(line.when, True):
             continue
         for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
-            if line.when in kinds and model.kind(number) not in kinds[line.when]:
-                continue
-            if line.when in ("first", "later") and (number < dense) != (line.when == "first"):
-                continue
-            if line.when in ("own", "lent") and model.lends(number) != (line.when == "lent"):
+            if not model.is_of(number, line.when):
                 continue
             for name, dimensions, optional in _wanted(line, number, shapes):
                 shape = shapes.get(name)

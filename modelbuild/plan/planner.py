@@ -11,7 +11,7 @@ from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.plan import templates, unused
+from modelbuild.plan import readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.hub import Downloaded, Hub
@@ -318,8 +318,7 @@ class Planner:
             pre=variant.string("pre"),
             plugin=folder.plugin,
         )
-        if said := variant.string("architecture"):
-            values |= {"architecture": said, "plugin": self._weights.reader(said, variant.place("architecture"))}
+        values |= readers.named(self._observed, variant)
         if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
             values["mtp"] = "drop"
             self._used[variant.label].add("mtp")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,10 +12,9 @@ from modelbuild.errors import Error
 from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
+from modelbuild.plan import readers
 from modelbuild.plan.placed import Named, in_named
-from modelbuild.project.locate import Place
 from modelbuild.project.variant import Adapter, File, From
-from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
@@ -285,39 +283,7 @@ class WeightsReader:
             class_name = class_of(config)
         except Error:  # what is wrong is for the conversion to say
             return None
-        return self.plugin(class_name, line.place)
-
-    def reader(self, class_name: str, place: Place) -> str | None:
-        """The package that reads a class which the project names; None where it is one of ours. Raises Error for an unknown one."""
-        from modelbuild.checkpoint import classes
-
-        package = self.plugin(class_name, place)
-        if package is None and class_name not in classes.read():
-            near = classes.nearest(class_name)
-            raise place.error(
-                f"architecture '{class_name}' is not supported yet",
-                facts=[("known", listed(sorted(classes.read()), 100))],
-                hint=f"did you mean '{near}'?" if near else None,
-            )
-        return package
-
-    def plugin(self, class_name: str, place: Place) -> str | None:
-        """Name and version of the package that reads checkpoints of a class; None where that is ours, or nobody does."""
-        from modelbuild import plugins
-        from modelbuild.checkpoint import classes
-
-        if class_name in classes.read():
-            return None
-        # What is installed shows in the folders that packages lie in.
-        self._observed.env("PYTHONPATH")
-        for path in sys.path:
-            if os.path.isdir(path) and os.path.realpath(path) != os.getcwd():
-                self._observed.entries(path)
-        try:
-            plugin = plugins.find(plugins.ARCHITECTURES, class_name)
-        except Error as error:
-            raise place.placed(error) from error
-        return plugin.package if plugin is not None else None
+        return readers.plugin(self._observed, class_name, line.place)
 
     def _config(self, folder: str, names: Sequence[str]) -> Mapping[str, Any] | None:
         """The config.json of a checkpoint; None where it cannot be read, which is for the conversion to say."""

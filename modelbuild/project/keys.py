@@ -310,9 +310,7 @@ KEYS: Mapping[str, Key] = {
         "adapters", "Adapters, after the Modelfile's own.",
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
-    "adapter_mode": Key(
-        "word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer",
-    ),
+    "adapter_mode": Key("word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer"),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
         is_plain=True, command="system", attribute="system", empties=manifest.SYSTEM,

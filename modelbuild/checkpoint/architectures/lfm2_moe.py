@@ -9,6 +9,7 @@ from modelbuild.checkpoint.architectures._short_convolution import LOADED, Short
 from modelbuild.checkpoint.config import number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tensor_names import rename
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.recipe import Expression
@@ -37,7 +38,6 @@ class Lfm2Moe(ShortConvolution):
     NAMES = {
         **ShortConvolution.NAMES,
         "layers.N.feed_forward.gate": "blk.N.ffn_gate_inp",
-        "layers.N.feed_forward.expert_bias": "blk.N.exp_probs_b",
         "layers.N.feed_forward.experts.w1": "blk.N.ffn_gate_exps",
         "layers.N.feed_forward.experts.w2": "blk.N.ffn_down_exps",
         "layers.N.feed_forward.experts.w3": "blk.N.ffn_up_exps",
@@ -83,6 +83,11 @@ class Lfm2Moe(ShortConvolution):
         out.put("vocab_size", "u32", number(config, "vocab_size"), "vocab_size")
         out.put("shortconv.l_cache", "u32", number(config, "conv_L_cache"), "conv_L_cache")
         return values | out.values
+
+    def rename(self, source: str) -> str:
+        # A bias without a weight: none that NAMES could tell of.
+        names = {**self.NAMES, "layers.N.feed_forward.expert_bias": "blk.N.exp_probs_b"}
+        return rename(source, names, self.blocks.stop)
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         """(LFM2MoeModel.modify_tensors)"""

@@ -35,6 +35,7 @@ PROMPT = (
 CLASSIFIER = """
     cls.output?               embd labels
 """
+"""A line of LOADS and SHAPES."""
 
 
 class Qwen3(Qwen2):
@@ -57,11 +58,15 @@ class Qwen3(Qwen2):
     }
     BIASES = ATTENTION_INPUTS
     FREE_HEADS = True
+    SHAPES = CLASSIFIER
     NAMES = {
         **Qwen2.NAMES,
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",
     }
+
+    def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:
+        return {"labels": (len(ANSWERS), "answers")}
 
     @cached_property
     def is_reranker(self) -> bool:

@@ -49,6 +49,9 @@ class StarCoder2(Architecture):
         "layers.N.mlp.c_proj": "blk.N.ffn_down",
     }
     SHAPES = """
+        output_norm.bias          embd
+        blk.N.attn_norm.bias      embd
+        blk.N.ffn_norm.bias       embd
         blk.N.ffn_up              embd ff
     """
     NEEDED = tuple(f"{stem}.bias" for stem in _BIASED)
