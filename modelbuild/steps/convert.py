@@ -83,4 +83,5 @@ def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:
         pre=parameters.get("pre"),
         plugin=parameters.get("plugin"),
         mtp=parameters.get("mtp", "keep"),
+        architecture=parameters.get("architecture"),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from modelbuild.checkpoint import architectures
+from modelbuild.errors import Error
 from tests import names, recipes, zoo
 
 from .test_zoo import RECORDED_WITH
@@ -34,3 +36,14 @@ def test_every_further_name_has_a_checkpoint() -> None:
     assert aliases == set(names.cases())
     assert list(json.loads(GOLDEN.read_text())) == ["recorded with", *names.cases()]
     assert json.loads(GOLDEN.read_text())["recorded with"] == RECORDED_WITH
+
+
+@pytest.mark.parametrize("config", [{"architectures": ["MyTunedLlama"]}, {"architectures": None}])
+def test_a_checkpoint_is_read_as_the_class_that_is_named(config: dict[str, object], tmp_path: Path) -> None:
+    case = zoo.cases("llama")["bf16"]
+    plain = recipes.converted(zoo.write(tmp_path / "a/model", case))
+    folder = zoo.write(tmp_path / "b/model", replace(case, config={**case.config, **config}))
+    assert recipes.converted(folder, architecture="LlamaForCausalLM").encode() == plain.encode()
+    assert recipes.converted(folder, architecture="LlamaModel").encode() == plain.encode()
+    with pytest.raises(Error):
+        recipes.converted(folder)
