@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
+from modelbuild.checkpoint import architectures, card, dtypes, parts, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
@@ -58,7 +58,7 @@ class Conversion:
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(
-            lambda name: _file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+            lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
@@ -112,7 +112,7 @@ class Conversion:
 
     @cached_property
     def outtype(self) -> str:
-        return _outtype(self._wanted, self.tensors, self.method)
+        return float_type(self._wanted, self.tensors.values(), scaled=self.method is not None)
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
@@ -197,10 +197,14 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += parts.lacking(
+            self.checkpoint.config, {name for _, table in self._files.tables() for name in table.tensors}
+        )
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
-def _file(name: str, files: Folder) -> bytes | None:
+def small_file(name: str, files: Folder) -> bytes | None:
+    """The bytes of a small file of a folder; None where there is none. Raises Error for a pointer to one."""
     data = files.file(name)
     if data is not None:
         mistaken.refuse_pointer(data[:256], name, "file")
@@ -232,7 +236,7 @@ def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method | None) -> str:
+def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) -> str:
     """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
 
     Weights that are stored with scales have no float type of their own: their `source` is `auto`.
@@ -240,9 +244,9 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method |
     if wanted not in ("source", "auto"):
         return wanted
     known = {"f16": "f16", "bf16": "bf16"}
-    if wanted == "source" and method is None:
+    if wanted == "source" and not scaled:
         known |= {"f32": "f32", "f64": "f32"}
-    matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
+    matrices = (tensor.dtype for tensor in tensors if len(tensor.shape) >= 2)
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
-from modelbuild.checkpoint.tables import SHOWN, Line, lines
+from modelbuild.checkpoint.tables import SAID, SHOWN, Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
 from modelbuild.tensors.tensor import Shape
@@ -314,7 +314,7 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         for found in list(wrong.values())[:SHOWN]:
             name, dimensions, shape = found[0]
             expected = list(reversed([_size(word, sizes) for word in dimensions]))
-            said = ", ".join(_SAID.get(word, word) for word in reversed(dimensions))
+            said = ", ".join(SAID.get(word, word) for word in reversed(dimensions))
             facts.append((name, f"expected {expected} ({said}), got {list(shape)}"))
         if len(wrong) > SHOWN:
             facts.append(("and", f"{len(wrong) - SHOWN} other kinds"))
@@ -323,32 +323,6 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
             facts=facts,
             hint=HINT,
         )
-
-
-_SAID = {
-    "embd": "embedding_length",
-    "vocab": "tokens of the vocabulary",
-    "ff": "feed_forward_length",
-    "head": "attention.key_length",
-    "heads": "attention.head_count",
-    "queries": "heads of the queries",
-    "keys": "heads of the keys",
-    "values": "heads of the values",
-    "experts": "expert_count",
-    "ff_exp": "feed_forward_length of an expert",
-    "ff_shexp": "expert_shared_feed_forward_length",
-    "labels": "classifier.output_labels",
-    "rot/2": "rope.dimension_count / 2",
-    "2*ff": "2 * feed_forward_length",
-    "2*embd": "2 * embedding_length",
-    "2*queries": "2 * heads of the queries",
-    "conv": "ssm.conv_kernel",
-    "state": "ssm.state_size",
-    "rank": "ssm.time_step_rank",
-    "2*rank": "2 * ssm.time_step_rank",
-    "inner": "ssm.state_size * ssm.time_step_rank",
-    "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
-}
 
 
 def _wanted(line: Line, number: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, tuple[str, ...], bool]]:

@@ -47,3 +47,30 @@ def lines(table: str) -> tuple[Line, ...]:
         when, name, optional, dimensions = line.groups()
         found.append(Line(when or "", name, bool(optional), tuple(dimensions.split())))
     return tuple(found)
+
+
+SAID = {
+    "embd": "embedding_length",
+    "vocab": "tokens of the vocabulary",
+    "ff": "feed_forward_length",
+    "head": "attention.key_length",
+    "heads": "attention.head_count",
+    "queries": "heads of the queries",
+    "keys": "heads of the keys",
+    "values": "heads of the values",
+    "experts": "expert_count",
+    "ff_exp": "feed_forward_length of an expert",
+    "ff_shexp": "expert_shared_feed_forward_length",
+    "labels": "classifier.output_labels",
+    "rot/2": "rope.dimension_count / 2",
+    "2*ff": "2 * feed_forward_length",
+    "2*embd": "2 * embedding_length",
+    "2*queries": "2 * heads of the queries",
+    "conv": "ssm.conv_kernel",
+    "state": "ssm.state_size",
+    "rank": "ssm.time_step_rank",
+    "2*rank": "2 * ssm.time_step_rank",
+    "inner": "ssm.state_size * ssm.time_step_rank",
+    "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
+}
+"""The words of dimensions, as the metadata of a file says them."""

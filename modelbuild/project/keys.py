@@ -22,8 +22,10 @@ from modelbuild.tensors.formats import limit as limits
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
+PROJECTOR_TYPES = OUTTYPES[1:]
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
+MTP = ("keep", "split", "drop")
 
 Check = Callable[[Any], Any]
 """Gives a value, its variables filled in, as it counts. Raises Error, without a place."""
@@ -42,7 +44,7 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 
 Holds = Literal[
-    "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
+    "string", "word", "text", "text or false", "path", "path or word or false", "flag", "strings", "texts",
     "adapters", "messages", "exports", "pushes", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
@@ -85,7 +87,7 @@ class Key(NamedTuple):
     @property
     def is_string(self) -> bool:
         """Whether a number that stands for it on the command line is meant as a string."""
-        return self.holds in ("string", "word", "text", "path")
+        return self.holds in ("string", "word", "text", "path", "path or word or false")
 
     def checked(self, value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
@@ -209,6 +211,16 @@ def text(value: Any) -> Any:
     """Anything but true, which a variable may be: false stands for no text."""
     if value is True:
         raise Error("expected a text, got true")
+    return value
+
+
+def not_true(value: Any) -> Any:
+    """A path, a word or false: there is no projector that true would mean."""
+    if value is True:
+        raise Error(
+            "'projector' expects a type, a path or false, got true",
+            hint="leave it out: a checkpoint that has a projector gives it by itself",
+        )
     return value
 
 
@@ -352,8 +364,13 @@ KEYS: Mapping[str, Key] = {
         "path", "DRAFT: a GGUF that drafts for speculative decoding.",
         widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
     ),
+    "mtp": Key(
+        "word", "What becomes of a checkpoint's blocks for the prediction of several tokens; split: a draft of its own.",
+        partial(optional, known=MTP, noun="use of these blocks"), words=MTP, default="keep", is_plain=True,
+    ),
     "projector": Key(
-        "path", "A GGUF with a vision or audio projector.", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
+        "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",
+        not_true, words=PROJECTOR_TYPES, default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
         "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,

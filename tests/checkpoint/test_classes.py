@@ -35,3 +35,4 @@ def test_what_can_be_a_class() -> None:
     for wrong in ("a b", "../x", "1x", "ünx", "x" * 200, 5):
         with pytest.raises(Error, match="expects a class such as 'LlamaForCausalLM'"):
             classes.checked(wrong)
+    assert classes.read().keys() == architectures.readers().keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelbuild.checkpoint import architectures, loadable, structure
+from modelbuild.checkpoint import architectures, loadable, structure, tables
 from modelbuild.checkpoint.tables import Line, lines
 
 
@@ -39,7 +39,7 @@ def test_every_word_has_a_meaning(architecture: type[architectures.Architecture]
     for line in lines(architecture.LOADS):
         for word in line.dimensions:
             assert loadable._size(word, sizes) == 0
-            assert word in loadable._SAID
+            assert word in tables.SAID
 
 
 def plain(words: tuple[str, ...], free_heads: bool) -> tuple[str, ...]:

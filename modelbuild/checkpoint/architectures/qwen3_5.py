@@ -10,5 +10,6 @@ from modelbuild.checkpoint.tensor_names import NAMES
 class Qwen35(TiledValues):
     NAME = "qwen35"
     LOADS = LOADED + FEED_FORWARD
+    MTP = True
     CLASSES = ("Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM")
     NAMES = {**TiledValues.NAMES, **{name: known for name, known in NAMES.items() if ".mlp." in name}}

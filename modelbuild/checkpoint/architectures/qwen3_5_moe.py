@@ -13,6 +13,7 @@ from modelbuild.tensors.recipe import Expression
 class Qwen35Moe(TiledValues):
     NAME = "qwen35moe"
     LOADS = LOADED + EXPERTS
+    MTP = True
     CLASSES = ("Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM")
     NAMES = {**TiledValues.NAMES, **EXPERT_NAMES}
 

@@ -21,6 +21,7 @@ class Qwen3Next(GatedDelta):
         recurrent blk.N.ssm_ba            embd 2*rank
     """
     ASKS = _gated_delta.ASKS
+    MTP = True
     CLASSES = ("Qwen3NextForCausalLM",)
     MODEL_TYPE = "qwen3_next"
     DEFAULTS = {
