@@ -52,7 +52,7 @@ def _by_turns(nodes: list[Node], messages: list[dict[str, Any]], switches: Mappi
     values = {"System": "", "Prompt": "", "Response": ""}
 
     def execute(nodes: list[Node]) -> None:
-        out.append(go_template.execute(nodes, values | switches))
+        out.append(go_template.execute(nodes, {**values, **switches}))
         values.update(dict.fromkeys(values, ""))
 
     for message in messages:

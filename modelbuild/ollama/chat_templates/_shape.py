@@ -98,7 +98,7 @@ def learn(jinja: str, bos: str, eos: str) -> Shape | None:
 
 
 def _learn(template: Template, bos: str, eos: str) -> Shape | None:
-    names = {"bos_token": bos, "eos_token": eos}
+    names: dict[str, str | bool] = {"bos_token": bos, "eos_token": eos}
     # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
     opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], names).count(bos) > 1
 
@@ -115,7 +115,7 @@ def _learn(template: Template, bos: str, eos: str) -> Shape | None:
             for each, role in zip(contents, roles, strict=True)
         ]
         messages = [{"role": role, "content": content} for role, content in zip(roles, sent, strict=True)]
-        text = template.render(messages, names | (more or {}))
+        text = template.render(messages, {**names, **(more or {})})
         for token in BOS if opens else (bos, *BOS):
             if token and text.startswith(token):
                 text = text.removeprefix(token)

@@ -7,8 +7,9 @@ from modelbuild.ollama.chat_templates._shape import Shape, System
 
 STOP = ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>")
 
-TURN = """<|START_OF_TURN_TOKEN|>{{ if eq .Role "user" }}<|USER_TOKEN|>{{ else }}<|CHATBOT_TOKEN|>{{ end }}{{ .Content }}<|END_OF_TURN_TOKEN|>"""
 END = "<|END_OF_TURN_TOKEN|>"
+ROLE = '{{ if eq .Role "user" }}<|USER_TOKEN|>{{ else }}<|CHATBOT_TOKEN|>{{ end }}'
+TURN = "<|START_OF_TURN_TOKEN|>" + ROLE + "{{ .Content }}" + END
 
 
 def template(shape: Shape) -> str | None:

@@ -1,4 +1,4 @@
-"""DeepSeek V2.5, V3 and R1 with its distilled models: <｜User｜> and <｜Assistant｜>, answers ended by EOS, the system message at the start."""
+"""DeepSeek V2.5, V3, R1 and the models distilled from it: <｜User｜> and <｜Assistant｜>, answers end with EOS."""
 
 from __future__ import annotations
 

@@ -401,7 +401,8 @@ KNOWN: dict[str, tuple[str, str]] = {
     "mistral3 with blanks": (
         "mistral3",
         "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ '[SYSTEM_PROMPT] ' + m.content + '[/SYSTEM_PROMPT]' }}"
-        "{% elif m.role == 'user' %}{{ '[INST] ' + m.content + '[/INST]' }}{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}",
+        "{% elif m.role == 'user' %}{{ '[INST] ' + m.content + '[/INST]' }}{% else %}{{ ' ' + m.content + eos_token }}"
+        "{% endif %}{% endfor %}",
     ),
     "granite": ("granite", GRANITE),
     "command_r": ("command_r", COMMAND_R),
