@@ -70,6 +70,7 @@ SAID = {
     "experts": "expert_count",
     "ff_exp": "feed_forward_length of an expert",
     "ff_shexp": "expert_shared_feed_forward_length",
+    "labels": "classifier.output_labels",
     "rot/2": "rope.dimension_count / 2",
     "2*ff": "2 * feed_forward_length",
     "2*ff_exp": "2 * feed_forward_length of an expert",
