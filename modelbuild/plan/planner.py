@@ -332,8 +332,7 @@ class Planner:
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
         base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        draft = self._sides.draft(variant, folder, values["outtype"])
-        return self._sides.with_draft(variant, base, draft) if draft else base
+        return self._sides.with_draft(variant, base, self._sides.draft(variant, folder, values["outtype"]))
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

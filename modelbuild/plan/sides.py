@@ -42,8 +42,10 @@ class Sides:
         values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
         return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
 
-    def with_draft(self, variant: Variant, base: Base, recipe: str) -> Base:
-        """The base with this recipe's layer for its draft's, which stays at its place, or is the last."""
+    def with_draft(self, variant: Variant, base: Base, recipe: str | None) -> Base:
+        """The base with the layer of a recipe, if there is one, for its draft's, which stays at its place or is the last."""
+        if recipe is None:
+            return base
         made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
         layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
         layers += [] if made in layers else [made]
