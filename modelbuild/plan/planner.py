@@ -319,8 +319,7 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
-        )
-        values |= readers.named(self._observed, variant)
+        ) | readers.named(self._observed, variant)
         if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
             values["mtp"] = "drop"
             self._used[variant.label].add("mtp")

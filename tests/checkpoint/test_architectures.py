@@ -45,6 +45,14 @@ def test_the_part_of_the_text_model_stands_over_the_rest() -> None:
     assert (full["hidden_size"], full["vocab_size"], full["intermediate_size"]) == (3, 32000, 11008)
 
 
+def test_parts_of_a_model_that_transformers_does_not_know_are_left_as_they_are() -> None:
+    config = {"model_type": "lfm2-vl", "text_config": {"model_type": "lfm2", "hidden_size": 3}}
+    assert "conv_L_cache" not in architectures.complete(config)
+    assert architectures.complete({**config, "model_type": "lfm2_vl"})["conv_L_cache"] == 3
+    # A type that is none is unknown, too.
+    assert architectures.complete({**config, "model_type": ["x"]})["hidden_size"] == 3
+
+
 def test_a_type_of_rope_has_the_name_of_today() -> None:
     full = architectures.complete({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0}})
     assert full["rope_scaling"]["rope_type"] == "linear"

@@ -208,7 +208,7 @@ def complete(config: Config, reader: type[Architecture] = Architecture) -> Confi
     whole = _filled(config, reader)
     for key in TEXT_PARTS:
         part = whole.get(key)
-        if isinstance(part, dict) and whole.get("model_type") in UNREAD:
+        if isinstance(part, dict) and str(whole.get("model_type")) in UNREAD:
             return {**whole, **part}
         if isinstance(part, dict):
             usual = TEXT_DEFAULTS.get(str(whole.get("model_type")), {})
