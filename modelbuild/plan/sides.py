@@ -55,7 +55,8 @@ class Sides:
 def _is_open(variant: Variant, part: str) -> bool:
     """Whether a variant says nothing of a part: neither that it is not wanted, nor a file, nor another type."""
     said = variant.values.get(part)
-    return part not in variant.cleared and not isinstance(said, File | str)
+    is_elsewhere = isinstance(said, File | str) or (part == "draft" and bool(variant.drafts))
+    return part not in variant.cleared and not is_elsewhere
 
 
 def _behind_model(layers: Sequence[LayerStep]) -> int:
