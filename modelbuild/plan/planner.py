@@ -309,6 +309,7 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
+            blind=self._sides.is_known_blind(variant, folder) or None,
         )
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_weights(variant, folder.chat)

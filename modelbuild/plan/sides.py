@@ -28,6 +28,11 @@ class Sides:
         """The side layers of a checkpoint, without those that the variant says are not wanted, or has from elsewhere."""
         return tuple(self._layer(variant, folder, part, DEFAULT) for part in folder.parts if _is_open(variant, part))
 
+    @staticmethod
+    def is_known_blind(variant: Variant, folder: CheckpointFolder) -> bool:
+        """Whether a checkpoint has no towers, and the variant says so: that none is wanted, or that a file has them."""
+        return "projector" not in folder.parts and not _is_open(variant, "projector")
+
     def with_projector(
         self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]
     ) -> tuple[list[LayerStep], Collection[str]]:

@@ -25,6 +25,7 @@ class Parameters(TypedDict, total=False):
     pre      the name of the pre-tokenizer, where it is not to be found out
     plugin   name and version of the package that reads the class, where that is none of ours
     part     the part beside the text model that is converted (checkpoint/parts); None: the text model itself
+    blind    whether somebody has said that the checkpoint has no towers: then no warning says it
     """
 
     folder: str
@@ -32,6 +33,7 @@ class Parameters(TypedDict, total=False):
     pre: str | None
     plugin: str | None
     part: str | None
+    blind: bool | None
 
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
@@ -59,8 +61,8 @@ def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
     from modelbuild.checkpoint import parts
     from modelbuild.checkpoint.checkpoint import Checkpoint
 
-    if parameters.get("part") is None:
-        config = Checkpoint(inputs.file).config
+    config = Checkpoint(inputs.file).config
+    if parameters.get("part") is None and not parameters.get("blind") and parts.possible(config):
         yield from parts.lacking(config, {name for _, table in inputs.tables() for name in table.tensors})
 
 

@@ -5,7 +5,7 @@ The file's name is the part's, which is also the kind of its layer. Each file de
     FILES                           the small files that its conversion depends on, there or not
     reads(config) -> bool           whether checkpoints with this config.json may have the part; decided without their tensors
     is_given(config, names) -> bool whether a checkpoint of these tensors has it
-    lacking(config) -> Error        the warning about one of `reads` that has it not
+    lacking(config) -> Error | None the warning about one of `reads` that has it not, if that is worth one
     convert(files, folder, outtype) -> Converted
 """
 
@@ -44,7 +44,7 @@ class Part(Protocol):
 
     def reads(self, config: Config, /) -> bool: ...
     def is_given(self, config: Config, names: Collection[str], /) -> bool: ...
-    def lacking(self, config: Config, /) -> Error: ...
+    def lacking(self, config: Config, /) -> Error | None: ...
     def convert(self, files: Folder, /, folder: str, outtype: str) -> Converted: ...
 
 
@@ -70,5 +70,5 @@ def possible(config: Config) -> list[str]:
 def lacking(config: Config, tensors: Collection[str]) -> Iterator[Error]:
     """Warnings about the parts that a checkpoint of these tensors may have by its class, and has not."""
     for name in possible(config):
-        if not get(name).is_given(config, tensors):
-            yield get(name).lacking(config)
+        if not get(name).is_given(config, tensors) and (warning := get(name).lacking(config)):
+            yield warning
