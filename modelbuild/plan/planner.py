@@ -319,10 +319,10 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
+            blind=self._sides.is_known_blind(variant, folder) or None,
         ) | readers.named(self._observed, variant)
-        if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
-            values["mtp"] = "drop"
-            self._used[variant.label].add("mtp")
+        values |= self._sides.without_draft(variant, folder)
+        self._used[variant.label].update(values.keys() & {"mtp"})
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
