@@ -319,10 +319,10 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
+            blind=self._sides.is_known_blind(variant, folder) or None,
         ) | readers.named(self._observed, variant)
-        if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
-            values["mtp"] = "drop"
-            self._used[variant.label].add("mtp")
+        values |= self._sides.without_draft(variant, folder)
+        self._used[variant.label].update(values.keys() & {"mtp"})
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_checkpoint(variant, folder)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
@@ -331,8 +331,7 @@ class Planner:
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
         base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        draft = self._sides.draft(variant, folder, values["outtype"])
-        return self._sides.with_draft(variant, base, draft) if draft else base
+        return self._sides.with_draft(variant, base, self._sides.draft(variant, folder, values["outtype"]))
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

@@ -35,6 +35,11 @@ class Sides:
         parts = [part for part in folder.parts if part != DRAFT and _is_open(variant, part)]
         return tuple(self._layer(variant, folder, part, DEFAULT) for part in parts)
 
+    def without_draft(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
+        """What the conversion of the text model is told, where its blocks for the prediction of several tokens are not to be in it."""
+        drops = DRAFT in folder.parts and variant.string("mtp") in ("split", "drop")
+        return convert.Parameters(mtp="drop") if drops else convert.Parameters()
+
     def draft(self, variant: Variant, folder: CheckpointFolder, outtype: str) -> str | None:
         """The recipe of the blocks for the prediction of several tokens, where they are to be a layer of their own."""
         if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
@@ -42,8 +47,10 @@ class Sides:
         values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
         return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
 
-    def with_draft(self, variant: Variant, base: Base, recipe: str) -> Base:
-        """The base with this recipe's layer for its draft's, which stays at its place, or is the last."""
+    def with_draft(self, variant: Variant, base: Base, recipe: str | None) -> Base:
+        """The base with the layer of a recipe, if there is one, for its draft's, which stays at its place or is the last."""
+        if recipe is None:
+            return base
         made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
         layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
         layers += [] if made in layers else [made]
@@ -82,6 +89,11 @@ class Sides:
         recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
         return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
 
+    @staticmethod
+    def is_known_blind(variant: Variant, folder: CheckpointFolder) -> bool:
+        """Whether a checkpoint has no towers, and the variant says so: that none is wanted, or that a file has them."""
+        return "projector" not in folder.parts and not _is_open(variant, "projector")
+
     def with_projector(
         self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]
     ) -> tuple[list[LayerStep], Collection[str]]:
@@ -109,7 +121,8 @@ class Sides:
 def _is_open(variant: Variant, part: str) -> bool:
     """Whether a variant says nothing of a part: neither that it is not wanted, nor a file, nor another type."""
     said = variant.values.get(part)
-    return part not in variant.cleared and not isinstance(said, File | str)
+    is_elsewhere = isinstance(said, File | str) or (part == "draft" and bool(variant.drafts))
+    return part not in variant.cleared and not is_elsewhere
 
 
 def _behind_model(layers: Sequence[LayerStep]) -> int:
