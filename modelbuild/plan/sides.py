@@ -73,11 +73,8 @@ class Sides:
     def described(self, draft: File) -> Mapping[str, str]:
         """What a model's config says of its draft: the `general.architecture` too, as far as it is known before the draft is made."""
         folder = self.folder_of(draft, None)
-        if folder is not None:
-            architecture = self._weights.architecture(folder)
-        else:
-            architecture = self._weights.contents(draft, draft.path).architecture
-        return {"model_format": "gguf"} | ({"architecture": architecture} if architecture else {})
+        named = self._weights.architecture(folder) if folder else self._weights.contents(draft, draft.path).architecture
+        return {"model_format": "gguf"} | ({"architecture": named} if named else {})
 
     def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
         """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
