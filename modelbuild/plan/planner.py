@@ -175,8 +175,7 @@ class Planner:
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = templates.inherited(variant, base)
         for draft in variant.drafts:
-            architecture = self._sides.architecture_of(draft)
-            given["draft"] = {"model_format": "gguf", **({"architecture": architecture} if architecture else {})}
+            given["draft"] = self._sides.described(draft)
         if any(each.media_type == media.DRAFT for each in layers):
             # The architecture of a draft that the checkpoint gives is the model's.
             given.setdefault("draft", {"model_format": "gguf"})
@@ -194,9 +193,9 @@ class Planner:
         for draft in variant.drafts:
             if (folder := self._sides.folder_of(draft, base.folder)) is not None:
                 yield self._sides.of_draft(variant, folder)
-                continue
-            self._weights.beside("draft", draft, draft.path)
-            yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
+            else:
+                self._weights.beside("draft", draft, draft.path)
+                yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
     def _texts(self, variant: Variant, merged: Mapping[str, Any]) -> Iterable[LayerStep]:
         if template := variant.string("template"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
@@ -77,11 +77,11 @@ class Sides:
             )
         return found
 
-    def architecture_of(self, draft: File) -> str | None:
-        """The `general.architecture` of a draft, as far as it is known before it is made."""
-        if (folder := self.folder_of(draft, None)) is not None:
-            return self._weights.architecture(folder)
-        return self._weights.contents(draft, draft.path).architecture
+    def described(self, draft: File) -> Mapping[str, str]:
+        """What a model's config says of its draft: the `general.architecture` too, as far as it is known before the draft is made."""
+        folder = self.folder_of(draft, None)
+        named = self._weights.architecture(folder) if folder else self._weights.contents(draft, draft.path).architecture
+        return {"model_format": "gguf"} | ({"architecture": named} if named else {})
 
     def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
         """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
