@@ -74,7 +74,6 @@ SAID = {
     "rot/2": "rope.dimension_count / 2",
     "2*ff": "2 * feed_forward_length",
     "2*ff_exp": "2 * feed_forward_length of an expert",
-    "labels": "classifier.output_labels",
     "3*embd": "3 * embedding_length",
     "2*embd": "2 * embedding_length",
     "2*queries": "2 * heads of the queries",
