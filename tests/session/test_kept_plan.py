@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
 from modelbuild.observed import unchanged
 from modelbuild.project.lock import Outside
-from modelbuild.engine.parts import Parts
-from modelbuild.session.kept_plan import Head, KeptPlan
+from modelbuild.session.kept_plan import BROKEN, Head, KeptPlan, KeptPlans
 from modelbuild.session.session import Session
 from tests.e2e.project import Project
 from tests.session.conftest import Open
