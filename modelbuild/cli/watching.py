@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -117,6 +117,10 @@ class _Rounds:
         self._superseded: float | None = None
         self._changed: set[str] = set()
         """What has changed since all was found to stand."""
+        self._whole: Mapping[str, Concern] | None = {}
+        """What counted when nothing was broken, where something is now: then other things count. Empty while nobody knows."""
+        self._is_unheard = False
+        """Whether more may have changed since all was found to stand than was heard of."""
 
     def build(self, changed: Collection[str]) -> None:
         """Plan, and build unless plan and sources are what they were when that was done last."""
@@ -152,7 +156,7 @@ class _Rounds:
         try:
             edit = self._rebuild.edit(call)
             if edit is not None and not edit.outputs:
-                self._changed.clear()
+                self._stands()
             elif edit is not None:
                 call.session.patient = True
                 self._rebuild.build(call, edit)
@@ -192,9 +196,15 @@ class _Rounds:
         if not os.path.lexists(self._file):
             return False
         self._watcher.begin()
+        if self._whole is not None:
+            if not self._whole:
+                return False
+            self._concerns, self._whole = dict(self._whole), None
+            self._watcher.watch(self._concerns)
+            self._is_unheard = True
         session = call.session
         session.patient = True
-        edit = self._rebuild.edit(call, self._changed)
+        edit = self._rebuild.edit(call, None if self._is_unheard else self._changed)
         if edit is None:
             return False
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
@@ -208,9 +218,16 @@ class _Rounds:
             self._begin()
             with self._guarded(session):
                 self._rebuild.build(call, edit)
-        elif any(self._concerns.get(path) == "file" for path in changed):
-            self._begin(nothing=True)
+        else:
+            self._stands()
+            if any(self._concerns.get(path) == "file" for path in changed):
+                self._begin(nothing=True)
         return True
+
+    def _stands(self) -> None:
+        """All was looked at that may have changed, and stands."""
+        self._changed.clear()
+        self._is_unheard = False
 
     def _begin(self, *, nothing: bool = False) -> None:
         self._teller.begin(self._watcher.told, nothing=nothing)
@@ -290,7 +307,8 @@ class _Rounds:
         looks = session.looks() if session is not None else ()
         sources = [source.path for source in graph.sources()] if graph is not None else ()
         found: dict[str, Concern] = {self._file: "file", **concerns(looks, sources)}
-        if graph is not None:
+        if session is not None and graph is not None:
+            self._whole = (self._concerns if self._whole is None else self._whole) if session.broken else None
             self._concerns = found
         else:
             # A plan that failed need not have come to what it hangs on.

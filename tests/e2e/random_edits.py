@@ -179,6 +179,14 @@ class Edits:
             path.parent.mkdir()
         path.write_text(self._text())
 
+    def misspell(self) -> None:
+        """A model is broken, and mended at once, later or never."""
+        path = self.random.choice(self._modelfiles())
+        path.write_text(self.random.choice(["FROM bass\n", "FROM base:q8_0\nSISTEM x\n"]))
+        time.sleep(self.random.random() * 0.3)
+        if self.random.random() < 0.8:
+            path.write_text(self._text())
+
     def move(self) -> None:
         path, new = self.random.choice(self._modelfiles()), self._path(self.random.randrange(12))
         if path.parent != self.folder and new.parent != self.folder and not new.parent.exists():
@@ -216,7 +224,16 @@ class Edits:
     def edit(self) -> str:
         """Some edits, one soon after another; returns their names."""
         edits: list[Callable[[], None]] = [self.create, self.write_slowly, self.replace, self.replace_as_vim]
-        edits += [self.delete, self.make_again, self.move, self.move_all, self.tables, self.mend, self.checkout]
+        edits += [
+            self.delete,
+            self.make_again,
+            self.misspell,
+            self.move,
+            self.move_all,
+            self.tables,
+            self.mend,
+            self.checkout,
+        ]
         names = []
         for _ in range(self.random.randrange(1, 5)):
             edit = self.random.choice(edits)

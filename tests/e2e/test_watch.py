@@ -458,3 +458,36 @@ def test_rounds_are_objects_with_json(tmp_path: Path) -> None:
     assert [each["changed"] for each in rounds] == [{}, {str(watch.project.folder / "chat/Modelfile"): "changed"}]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", each["time"]) for each in rounds)
     assert not any(each["restarted"] for each in rounds)
+
+
+def test_what_a_broken_model_was_made_of_counts_when_it_is_mended(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    project = watch.project
+    project.checkpoint()
+    texts = ["license.txt", "other.txt"]
+    for name in texts:
+        project.write(name, "one")
+    table = '\n[model.%s]\nlicense = [{ file = "%s" }]\n'
+    project.write("ModelBuild.toml", TOML % "./weights" + table % ("own", texts[0]) + table % ("other", texts[1]))
+    project.write("own/Modelfile", "FROM base\nSYSTEM own\n")
+    project.write("other/Modelfile", "FROM own\nSYSTEM other\n")
+
+    def is_licensed(text: str) -> bool:
+        try:
+            return all(project.blob(f"{name}:latest", "license") == text.encode() for name in ("own", "other"))
+        except (OSError, ValueError):
+            return False
+
+    with watch.running(program=PROGRAM.replace("0.4, 0.8", "1e6, 0.8")):
+        watch.until(lambda: is_licensed("one"))
+        for number, text in enumerate(("two", "three")):
+            project.write("own/Modelfile", f"FROM bass{number}\n")
+            watch.until(lambda name=f"'bass{number}'": name in watch.text)  # type: ignore[misc]
+            for name in texts:
+                project.write(name, text)
+            time.sleep(0.2)
+            project.write("own/Modelfile", f"FROM base\nSYSTEM {text}\n")
+            watch.until(lambda text=text: watch.says(text, "own") and is_licensed(text))  # type: ignore[misc]
+            for name in texts:
+                project.write(name, f"{text} more")
+            watch.until(lambda text=text: is_licensed(f"{text} more"))  # type: ignore[misc]
