@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
+from modelbuild.checkpoint import architectures, card, dtypes, packed, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import block_count, class_of
@@ -112,7 +112,7 @@ class Conversion:
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
-        entries = _entries(expressions, self.outtype)
+        entries = _entries(packed.arranged(expressions, self.tensors, self.method), self.outtype)
         self._check_blocks(entries)
         _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
@@ -135,8 +135,18 @@ class Conversion:
         metadata |= {"general.type": encode_value("str", "model")}
         parameters = card.count_parameters((entry.name, entry.shape) for entry in self.entries)
         metadata |= card.general(self.checkpoint, parameters)
-        metadata |= self.architecture.parameters(ftypes.FTYPES[self.outtype])
-        return metadata | {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+        metadata |= self.architecture.parameters(self.file_type)
+        metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+        made = [(entry.name, entry.expression) for entry in self.entries]
+        return metadata | packed.activations(made, self.tensors, self.method)
+
+    @property
+    def file_type(self) -> int:
+        """Packed weights keep their type whatever that of the others, and the file is called after them (prepare_metadata)."""
+        packing = self.method.packing if self.method else None
+        if packing and packing.kind in packed.FILE_TYPES and self.outtype in ftypes.FLOATS:
+            return packed.FILE_TYPES[packing.kind]
+        return ftypes.FTYPES[self.outtype]
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -144,7 +154,8 @@ class Conversion:
         vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
         _check_tokens(self.entries, tokenizer.tokens_in(metadata))
-        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
+        held = packed.constants((entry.name, entry.expression) for entry in self.entries)
+        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()} | held)
 
     def faults(self) -> list[Error]:
         """All that is wrong with any part, each told once."""
@@ -194,7 +205,7 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
     if "draft_vocab_size" in checkpoint.config:
         raise Error("the checkpoint is an EAGLE-3 draft model, which is not supported yet", path="config.json")
     method = scaled.method_of(checkpoint, architecture.config)
-    if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
+    if method is not None and not (method.scales or method.packing) and method.name not in architecture.QUANTIZED:
         raise Error(
             f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
@@ -242,7 +253,7 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
-    if expression.dtype == "mxfp4":
+    if expression.dtype in packed.BLOCKS:
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):

@@ -41,6 +41,7 @@ class Case:
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
+    given      the bytes of tensors whose values are not for their names to say
     """
 
     config: Mapping[str, Any]
@@ -51,6 +52,7 @@ class Case:
     shards: int = 1
     files: Mapping[str, str] = field(default_factory=dict)
     logits: bool = True
+    given: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def pre(self) -> str | None:
@@ -99,6 +101,7 @@ def write(folder: Path, case: Case) -> Path:
         file = "model.safetensors" if whole else f"model-{number + 1:05}-of-{case.shards:05}.safetensors"
         part = names[number * size : (number + 1) * size]
         found = {name: tensor(name, case.dtypes.get(name, case.dtype), case.shapes[name]) for name in part}
+        found |= {name: (*found[name][:2], case.given[name]) for name in part if name in case.given}
         # Wide values first: then all of them are aligned.
         wide = {"f64": 0, "i64": 0, "f32": 1, "i32": 1, "bf16": 2, "f16": 2, "i16": 2}
         part.sort(key=lambda name: (wide.get(case.dtypes.get(name, case.dtype), 3), name))
