@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, dtypes, packed, scaled, shards, structure, weights
+from modelbuild.checkpoint import architectures, card, dtypes, repacked, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import block_count, class_of
@@ -112,7 +112,7 @@ class Conversion:
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += self.architecture.tensors(sources)
-        entries = _entries(packed.arranged(expressions, self.tensors, self.method), self.outtype)
+        entries = _entries(repacked.arranged(expressions, self.tensors, self.method), self.outtype)
         self._check_blocks(entries)
         _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
@@ -137,15 +137,18 @@ class Conversion:
         metadata |= card.general(self.checkpoint, parameters)
         metadata |= self.architecture.parameters(self.file_type)
         metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
-        made = [(entry.name, entry.expression) for entry in self.entries]
-        return metadata | packed.activations(made, self.tensors, self.method)
+        return metadata | repacked.activations(self._made, self.tensors, self.method)
+
+    @property
+    def _made(self) -> list[tuple[str, Expression]]:
+        return [(entry.name, entry.expression) for entry in self.entries]
 
     @property
     def file_type(self) -> int:
         """Packed weights keep their type whatever that of the others, and the file is called after them (prepare_metadata)."""
         packing = self.method.packing if self.method else None
-        if packing and packing.kind in packed.FILE_TYPES and self.outtype in ftypes.FLOATS:
-            return packed.FILE_TYPES[packing.kind]
+        if packing and packing.kind in repacked.FILE_TYPES and self.outtype in ftypes.FLOATS:
+            return repacked.FILE_TYPES[packing.kind]
         return ftypes.FTYPES[self.outtype]
 
     @cached_property
@@ -154,7 +157,7 @@ class Conversion:
         vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
         _check_tokens(self.entries, tokenizer.tokens_in(metadata))
-        held = packed.constants((entry.name, entry.expression) for entry in self.entries)
+        held = repacked.constants(self._made)
         return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()} | held)
 
     def faults(self) -> list[Error]:
@@ -183,6 +186,7 @@ class Conversion:
             found = [
                 *structure.faults(self.entries, architecture, self.gap),
                 *dtypes.faults(self.entries, architecture),
+                *repacked.faults(self._made),
             ]
         return found
 
@@ -191,6 +195,7 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += repacked.doubts(self._made, self.architecture.NAME)
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
@@ -253,7 +258,7 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
-    if expression.dtype in packed.BLOCKS:
+    if expression.dtype in repacked.BLOCKS:
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):

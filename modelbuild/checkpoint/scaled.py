@@ -14,9 +14,7 @@ from modelbuild.errors import Error
 from modelbuild.words import in_json, shown
 
 FILE = "hf_quant_config.json"
-READ = (
-    "fp8; compressed-tensors of format float-, int-, naive-, pack-, nvfp4-pack- and mxfp4-pack-quantized; modelopt FP8 and NVFP4"
-)
+READ = "fp8; compressed-tensors of format float-, int-, naive-, pack-, nvfp4-pack- and mxfp4-pack-quantized; modelopt FP8 and NVFP4"
 
 
 class Packing(NamedTuple):
@@ -98,9 +96,7 @@ def method_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Method | Non
     return method and method._replace(algorithm=_text(algorithm), layers=each)
 
 
-def _method(
-    checkpoint: Checkpoint, found: Mapping[str, Any], name: object, path: str, is_nvfp4: bool
-) -> Method | None:
+def _method(checkpoint: Checkpoint, found: Mapping[str, Any], name: object, path: str, is_nvfp4: bool) -> Method | None:
     """The method of a name; `path` is the file that says it."""
     if name == "fp8":
         ends = ((".qscale_weight", ".weight"), ("_scale_inv", ""))

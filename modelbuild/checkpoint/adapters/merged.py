@@ -196,7 +196,8 @@ class _Merging:
         x = entry.expression
         if x.dtype in FLOATS or (x.operation == "quantize" and x.operands[0].dtype in FLOATS):
             return self._rounded(x, change)
-        if not quants.is_carried(x.dtype) and self._requantize:
+        # The scale of a tensor in NVFP4 stands beside it.
+        if not quants.is_carried(x.dtype) and x.dtype != "nvfp4" and self._requantize:
             made = self._shaped(change, dequantize(x))
             return made if self._unpacked else quantize(x.dtype, made)
         raise Error(
