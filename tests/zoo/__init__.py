@@ -134,9 +134,11 @@ def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[in
 
 
 def _spread(name: str, dimensions: int, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-    if name.endswith("_global_scale"):
-        return np.float32(448 * 6 / 0.2) / (noise * np.float32(0.5) + np.float32(1))
-    if name.endswith(("_scale_inv", "_scale", ".scales", "_scale_2")):
+    if name.endswith(("_global_scale", "_scale_2")):
+        # Of values up to six times 448.
+        factors = (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448 / 6)
+        return factors if name.endswith("_scale_2") else np.float32(1) / factors
+    if name.endswith(("_scale_inv", "_scale", ".scales")):
         # Of values up to 448.
         return (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448)
     if "norm" in name and name.endswith("weight"):
