@@ -111,7 +111,7 @@ class Conversion:
         """The tensors of the file."""
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
-        expressions += self.architecture.tensors(sources)
+        expressions += repacked.moved(sources, self.architecture.tensors(sources))
         entries = _entries(repacked.arranged(expressions, self.tensors, self.method), self.outtype)
         self._check_blocks(entries)
         _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))

@@ -45,6 +45,21 @@ _MOVES = ("permute", "stack", "slice", "reshape")
 """Operations that leave whole rows as they are."""
 
 
+def moved(sources: Mapping[str, Expression], made: Iterable[Named]) -> list[Named]:
+    """What an architecture makes of its sources. Raises Error where it does with packed weights what only floats allow."""
+    try:
+        return list(made)
+    except ValueError as error:
+        packed = [name for name, x in sources.items() if x.dtype in BLOCKS]
+        if not packed:
+            raise
+        raise Error(
+            f"the checkpoint contains packed weights that this architecture cannot take: {error}",
+            facts=[("packed", listed(packed, SHOWN))],
+            hint="start from the unquantized weights",
+        ) from None
+
+
 def arranged(named: Iterable[Named], tensors: Tensors, method: Method | None) -> list[Named]:
     """The tensors of the file: those in NVFP4 first, each with its scales behind it.
 

@@ -13,11 +13,10 @@ from modelbuild.errors import Error
 from modelbuild.tensors import ftypes, quants
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
 from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Traits
+from modelbuild.tensors.multiplied import multiplied
 from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.quantize import quantize as packed
-from modelbuild.tensors.operations.reshape import reshape
-from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.words import listed
 
@@ -67,32 +66,19 @@ def quantize(
         )
     if importance is not None:
         _check_covers(importance, chosen)
+    if requantize:
+        source = multiplied(source, chosen)
+        ordered = sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
     constants = dict(source.constants)
     entries = []
-    beside = {entry.name: entry for entry in ordered}
-    multiplied = {
-        entry.name.removesuffix(".weight")
-        for entry in ordered
-        if entry.expression.dtype == "nvfp4" and chosen.get(entry.name, "nvfp4") != "nvfp4"
-    }
     for entry in ordered:
         x = entry.expression
-        if entry.name.endswith(SCALES) and entry.name.rpartition(".")[0] in multiplied:
-            continue
         if entry.name in chosen:
-            x = _requantized(entry, chosen[entry.name], ftype, requantize, beside)
+            x = _requantized(entry, chosen[entry.name], ftype, requantize)
             if x.operation == "quantize":
                 x = _weighted(entry, x, ftype, importance, constants)
         entries.append(Entry(entry.name, ftypes.stripped(entry.shape), x))
-    dropped: tuple[str, ...] = (
-        "general.quantization_version",
-        "general.file_type",
-        "split.no",
-        "split.count",
-        "split.tensors.count",
-    )
-    if multiplied and not any(entry.expression.dtype == "nvfp4" for entry in entries):
-        dropped += ("general.tensor_extra.name", "general.tensor_extra.prec_a4")
+    dropped = ("general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count")
     metadata = {key: value for key, value in source.metadata.items() if key not in dropped}
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
     metadata["general.file_type"] = encode_value("u32", FTYPES[ftype])
@@ -107,19 +93,14 @@ def quantize(
     return Recipe(metadata, entries, constants)
 
 
-SCALES = (".scale", ".input_scale")
-"""What stands beside a tensor in NVFP4: a value for each matrix, by which the runtime multiplies weights or activations."""
-
-
-def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool, beside: Mapping[str, Entry]) -> Expression:
+def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Expression:
     source = entry.expression
     if source.dtype == quant:
         return source
     if source.dtype in FLOATS:
         return packed(quant, source)
     if source.dtype in quants.names() and allowed:
-        values = dequantize(source)
-        return packed(quant, _multiplied(entry, values, beside) if source.dtype == "nvfp4" else values)
+        return packed(quant, dequantize(source))
     if source.dtype in quants.names():
         raise Error(
             f"cannot make {ftype} of tensor '{entry.name}': it is already {source.dtype}",
@@ -134,22 +115,6 @@ def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool, beside: Ma
         facts=[("expected", "f32, f16 or bf16"), ("got", source.dtype)],
         hint="start from weights that are not quantized",
     )
-
-
-def _multiplied(entry: Entry, values: Expression, beside: Mapping[str, Entry]) -> Expression:
-    """Values of NVFP4 times the scale of their matrix, which no other type has beside it."""
-    factors = beside.get(f"{entry.name.removesuffix('.weight')}.scale")
-    if factors is None:
-        return values
-    matrices = prod(values.shape[:-2])
-    if factors.expression.dtype not in FLOATS or prod(factors.shape) != matrices:
-        raise Error(
-            f"the scales '{factors.name}' do not fit '{entry.name}'",
-            facts=[("expected", f"{matrices} of f32"), ("got", f"{factors.expression.dtype} {list(factors.shape)}")],
-            hint="the file is damaged: get it again, or convert it again from its weights",
-        )
-    one_each = reshape(factors.expression, (*values.shape[:-2], 1, 1))
-    return scale(values, one_each, (values.shape[-2], values.shape[-1]))
 
 
 def _weighted(
