@@ -171,9 +171,10 @@ def _ones(inverted: bool, experts: bool) -> frozenset[str]:
 
 
 _SCALED = re.compile(
-    r"(output|blk\.\d+\.(attn_(q|k|v|output|qkv|gate)|ffn_(gate|down|up)(_exps|_shexp)?|ssm_(in|out|alpha|beta)))\.scale"
+    r"output|blk\.\d+\.(attn_(q|k|v|output|qkv|gate)|ffn_(gate|down|up)(_exps|_shexp)?"
+    r"|ssm_(in|out|alpha|beta)|nextn\.(eh_proj|shared_head_head))"
 )
-"""The scales that the runtime loads (llama.cpp src/llama-model.cpp, load_tensors)."""
+"""The tensors whose scales the runtime loads (llama.cpp src/llama-model.cpp, load_tensors)."""
 
 _DENSE = ("llama", "mistral3", "qwen3", "qwen35", "gemma4", "cohere2", "cohere2moe", "nemotron_h")
 _EXPERTS = (
@@ -193,7 +194,7 @@ _EXPERTS = (
 def faults(named: Sequence[Named]) -> Iterator[Error]:
     """NVFP4 that llama.cpp's runtime would not load, or at which it would end itself."""
     scales = _scaled(named)
-    unread = [stem for stem in scales if not _SCALED.fullmatch(f"{stem}.scale")]
+    unread = [stem for stem in scales if not _SCALED.fullmatch(stem)]
     if unread:
         yield Error(
             f"{_count(unread)} in NVFP4 with scales that llama.cpp's runtime does not load",
@@ -227,8 +228,10 @@ def doubts(named: Sequence[Named], architecture: str) -> Iterator[Error]:
 
 
 def _scaled(named: Iterable[Named]) -> list[str]:
-    """The names, without their ends, of what has a scale in the file."""
-    return [name.removesuffix(".scale") for name, _ in named if name.endswith(".scale")]
+    """The names, without their ends, of what is NVFP4 and has a scale in the file."""
+    dtypes = {name: x.dtype for name, x in named}
+    stems = (name.removesuffix(".scale") for name in dtypes if name.endswith(".scale"))
+    return [stem for stem in stems if dtypes.get(f"{stem}.weight") == "nvfp4"]
 
 
 def _count(stems: Sequence[str]) -> str:

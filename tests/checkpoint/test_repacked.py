@@ -103,15 +103,18 @@ def test_experts_of_which_some_are_packed(tmp_path: Path) -> None:
         _ = conversion(case, tmp_path).entries
 
 
-def named(*names: str) -> list[tuple[str, Expression]]:
-    return [(name, leaf("", "f32", (1,))) for name in names]
+def named(*stems: str, also: tuple[str, ...] = ()) -> list[tuple[str, Expression]]:
+    """Tensors in NVFP4 with scales, and others."""
+    packed = [(f"{stem}.weight", leaf("", "nvfp4", (64, 64))) for stem in stems]
+    return [*packed, *((name, leaf("", "f32", (1,))) for name in (*(f"{stem}.scale" for stem in stems), *also))]
 
 
 def test_scales_that_the_runtime_does_not_load_or_ends_itself_at() -> None:
-    (error,) = faults(named("token_embd.scale", "blk.0.attn_q.scale", "output.scale"))
+    (error,) = faults(named("token_embd", "blk.0.attn_q", "output"))
     assert "does not load" in error.what and error.facts == (("tensors", "token_embd"),)
-    (error,) = faults(named("blk.0.ffn_up.scale", "blk.0.ffn_up.bias", "blk.0.attn_q.scale", "blk.0.attn_q.bias"))
+    (error,) = faults(named("blk.0.ffn_up", "blk.0.attn_q", also=("blk.0.ffn_up.bias", "blk.0.attn_q.bias")))
     assert "ends itself" in error.what
+    assert not [*faults([("blk.0.ffn_gate_inp.scale", leaf("", "f32", (64,)))])]
 
 
 @pytest.mark.parametrize(
@@ -119,5 +122,5 @@ def test_scales_that_the_runtime_does_not_load_or_ends_itself_at() -> None:
     [("gemma3", "ffn_up", True), ("llama", "ffn_up", False), ("gpt-oss", "ffn_up_exps", True), ("gemma3", "attn_q", False)],
 )  # fmt: skip
 def test_scales_that_the_runtime_does_not_apply(architecture: str, stem: str, told: bool) -> None:
-    found: list[Any] = list(doubts(named(f"blk.0.{stem}.scale"), architecture))
+    found: list[Any] = list(doubts(named(f"blk.0.{stem}"), architecture))
     assert bool(found) == told
