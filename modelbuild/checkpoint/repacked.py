@@ -22,9 +22,11 @@ from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.operations.nvfp4 import nvfp4
 from modelbuild.tensors.operations.reciprocal import reciprocal
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.stack import stack
+from modelbuild.tensors.operations.take import Run, runs_of, take
 from modelbuild.tensors.recipe import Expression
 from modelbuild.tensors.tensor import Tensor
 from modelbuild.words import listed, shown
@@ -41,7 +43,7 @@ BLOCKS = tuple(FILE_TYPES)
 ONE = struct.pack("<f", 1)
 """The scale of an expert that has none, beside others that have one."""
 
-_MOVES = ("permute", "stack", "slice", "reshape")
+_MOVES = ("permute", "stack", "slice", "take", "reshape")
 """Operations that leave whole rows as they are."""
 
 
@@ -66,7 +68,7 @@ def arranged(named: Iterable[Named], tensors: Tensors, method: Method | None) ->
     tensors  of the checkpoint, by the names that the architecture sees
     Raises Error for NVFP4 that has been changed by more than whole rows, and for scales that are not one for each matrix.
     """
-    found = list(named)
+    found = [(name, _in_columns(x)) for name, x in named]
     packing = method.packing if method else None
     for name, x in found:
         _check_moved(name, x)
@@ -111,11 +113,28 @@ def _label(node: Expression) -> str:
     return next(node.leaves()).label
 
 
+def _in_columns(x: Expression) -> Expression:
+    """Columns of NVFP4 in another order, where those of a scale stay together: done before the weights are packed."""
+    if x.operation != "take" or x.parameters[0] != 1 or x.operands[0].operation != "nvfp4":
+        return x
+    runs = runs_of(x)
+    if any(number % 16 for run in runs for number in (run.start, run.length, run.inner_step, run.outer_step)):
+        return x
+
+    def part(run: Run, by: int) -> Run:
+        divided = {key: getattr(run, key) // by for key in ("start", "length", "inner_step", "outer_step")}
+        return run._replace(**divided)
+
+    blocks, scales = x.operands[0].operands
+    return nvfp4(take(blocks, 1, *(part(run, 2) for run in runs)), take(scales, 1, *(part(run, 16) for run in runs)))
+
+
 def _check_moved(name: str, x: Expression) -> None:
     """Raise Error where something else than rows of packed weights is changed."""
     packed = next((part for part in _parts(x) if part.operation in BLOCKS), None)
     while packed is not None and x.operation not in BLOCKS:
-        if x.operation not in _MOVES or x.dtype not in BLOCKS:
+        columns = x.operation in ("slice", "take") and x.parameters[0] == len(x.shape) - 1
+        if x.operation not in _MOVES or x.dtype not in BLOCKS or columns:
             raise Error(
                 f"tensor '{_label(packed)}' is {packed.dtype}, of which '{name}' cannot be made ({x.operation})",
                 hint="start from the unquantized weights",
