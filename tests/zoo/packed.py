@@ -7,7 +7,7 @@ import struct
 from dataclasses import replace
 from typing import Any
 
-from . import Case, llama, qwen3, qwen3_moe
+from . import Case, llama, qwen3, qwen3_5, qwen3_moe
 from .fp8 import compressed
 
 Shape = tuple[int, ...]
@@ -24,7 +24,7 @@ def repacked(plain: Case, parts: dict[str, tuple[str, Any]], **options: Any) -> 
     shapes: dict[str, Shape] = {}
     dtypes: dict[str, str] = {}
     for name, shape in plain.shapes.items():
-        if not name.endswith("_proj.weight"):
+        if not name.endswith(("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight", ".in_proj_a.weight")):
             shapes[name] = shape
             continue
         for end, (dtype, size) in parts.items():
@@ -98,6 +98,12 @@ def mixed() -> Case:
     return replace(case, shapes=shapes, dtypes=dtypes, files=files)
 
 
+HEADS = {
+    **qwen3_5.CONFIG, "num_hidden_layers": 4, "hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 4, "head_dim": 32,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_value_head_dim": 32, "mtp_num_hidden_layers": 1,
+}  # fmt: skip
+TILES = Case(HEADS, qwen3_5.shapes(HEADS), tokenizer="byte pairs", newer=True)
+
 CASES = {
     "Llama, modelopt NVFP4": repacked(LLAMA, MODELOPT, files=beside("NVFP4")),
     "Llama, modelopt NVFP4 said by config.json, scales of one, in shards": ones(
@@ -114,6 +120,7 @@ CASES = {
     "Qwen3 with experts, compressed-tensors NVFP4": repacked(
         EXPERTS, COMPRESSED, config={"quantization_config": compressed("nvfp4-pack-quantized", num_bits=4)}
     ),
+    "Qwen3.5 with heads of values in tiles, modelopt NVFP4": repacked(TILES, MODELOPT, files=beside("NVFP4")),
     "Llama, four bits in groups": integers(LLAMA, 4, 32),
     "Llama, four bits in groups with zero points": integers(LLAMA, 4, 64, zeros=True),
     "Qwen3, eight bits in groups": integers(QWEN, 8, 32),
