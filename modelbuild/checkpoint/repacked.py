@@ -19,7 +19,7 @@ from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
-from modelbuild.tensors.ftypes import FLOATS
+from modelbuild.tensors.ftypes import FLOATS, block_of
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.nvfp4 import nvfp4
@@ -231,7 +231,16 @@ def faults(named: Sequence[Named]) -> Iterator[Error]:
 
 
 def doubts(named: Sequence[Named], architecture: str) -> Iterator[Error]:
-    """NVFP4 whose scales the runtime loads and does not apply."""
+    """NVFP4 whose scales the runtime loads and does not apply, or loads only with the blocks for further tokens."""
+    ahead = {block_of(name) for name, _ in named if ".nextn." in name}
+    further = [stem for stem in _scaled(named) if block_of(f"{stem}.") in ahead]
+    if further and any(block_of(name) not in ahead for name, _ in named if name.startswith("blk.")):
+        yield Error(
+            f"{_count(further)} in NVFP4 with scales in the blocks for further tokens: "
+            "llama.cpp's runtime refuses the file unless it predicts with them",
+            facts=[("tensors", listed(further, SHOWN))],
+            hint='set mtp = "split" or "drop"',
+        )
     left = [
         stem
         for stem in _scaled(named)

@@ -124,3 +124,11 @@ def test_scales_that_the_runtime_does_not_load_or_ends_itself_at() -> None:
 def test_scales_that_the_runtime_does_not_apply(architecture: str, stem: str, told: bool) -> None:
     found: list[Any] = list(doubts(named(f"blk.0.{stem}"), architecture))
     assert bool(found) == told
+
+
+def test_scales_in_blocks_for_further_tokens() -> None:
+    found = named("blk.0.ffn_up", "blk.1.ffn_up", also=("blk.1.nextn.eh_proj.weight",))
+    (error,) = doubts(found, "qwen35")
+    assert "blocks for further tokens" in error.what and error.facts == (("tensors", "blk.1.ffn_up"),)
+    # A draft has no others, and is loaded as one.
+    assert not [*doubts([each for each in found if each[0].startswith("blk.1.")], "qwen35")]

@@ -24,7 +24,8 @@ def repacked(plain: Case, parts: dict[str, tuple[str, Any]], **options: Any) -> 
     shapes: dict[str, Shape] = {}
     dtypes: dict[str, str] = {}
     for name, shape in plain.shapes.items():
-        if not name.endswith(("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight", ".in_proj_a.weight")):
+        projects = name.endswith(("_proj.weight", ".in_proj_qkv.weight", ".in_proj_z.weight", ".in_proj_a.weight"))
+        if not projects or name.startswith("mtp."):
             shapes[name] = shape
             continue
         for end, (dtype, size) in parts.items():
