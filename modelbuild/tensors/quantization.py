@@ -51,8 +51,7 @@ def quantize(
     """
     mix = mix or Mix()
     model = model_of(source.metadata)
-    ordered = sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
-    shapes = {entry.name: entry.expression.shape for entry in ordered}
+    shapes = {entry.name: entry.expression.shape for entry in _in_order(source)}
     try:
         chosen = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
     except ValueError as error:
@@ -72,10 +71,9 @@ def quantize(
     chosen |= {name: _unseen(shapes[name][-1]) for name in _without_data(chosen, ftype, model, known)}
     if requantize:
         source = multiplied(source, chosen)
-        ordered = sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
     constants = dict(source.constants)
     entries = []
-    for entry in ordered:
+    for entry in _in_order(source):
         x = entry.expression
         if entry.name in chosen:
             x = _requantized(entry, chosen[entry.name], ftype, requantize)
@@ -118,6 +116,10 @@ def _needs_importance(quant: str, ftype: str) -> bool:
 
 def _unseen(row: int) -> str:
     return ftypes.fallback(_UNSEEN, row)
+
+
+def _in_order(source: Recipe) -> list[Entry]:
+    return sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
 
 
 def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Expression:
