@@ -12,7 +12,6 @@ from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, s
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import block_count, class_of
-from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -50,7 +49,8 @@ class Conversion:
         self._wanted = outtype
         self.checkpoint = Checkpoint(lambda name: _file(name, files), files.roles(), folder, pre=pre)
         class_name = class_of(self.checkpoint.config)
-        self.architecture = architectures.find(class_name, plugin)(self.checkpoint)
+        found = architectures.find(class_name, plugin).reading(self.checkpoint.config)
+        self.architecture = found(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
@@ -91,7 +91,7 @@ class Conversion:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)))
+        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)), self.architecture)
 
     @cached_property
     def outtype(self) -> str:
@@ -118,7 +118,7 @@ class Conversion:
         return entries
 
     def _check_blocks(self, entries: Iterable[Entry]) -> None:
-        error = _lacking(entries, block_count(self.architecture.config))
+        error = _lacking(entries, self.architecture)
         if error is not None:
             raise self.gap.explains(error) if self.gap else error
 
@@ -203,12 +203,11 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
     return method
 
 
-def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if is_wanted(name):
-            short = name.replace("language_model.", "")
+        if (short := architecture.named(name)) is not None:
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
             found[short] = tensor
@@ -239,20 +238,23 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
+_WHOLE = ("position_embd.weight", "token_types.weight")
+
+
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
     if expression.dtype == "mxfp4":
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
+    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")) or name in _WHOLE:
         return "f32"
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
+def _lacking(entries: Iterable[Entry], architecture: Architecture) -> Error | None:
     """What is said where whole blocks are missing, or what every model has."""
-    names = {entry.name for entry in entries}
+    names, count = {entry.name for entry in entries}, block_count(architecture.config)
     found = {ftypes.block_of(name) for name in names} - {None}
     if len(found) != count:
         first = next(block for block in range(count) if block not in found)
@@ -261,7 +263,7 @@ def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
             path="config.json",
             facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
         )
-    for name in ("token_embd.weight", "output_norm.weight"):
+    for name in architecture.ENDS:
         if name not in names:
             return Error(
                 f"the checkpoint lacks the tensor that becomes '{name}'",

@@ -158,7 +158,7 @@ def lacking(snapshot: Snapshot, observed: Observed) -> str | None:
         names = [name for name, _, _ in observed.entries(snapshot.folder)]
     except OSError:
         return "config.json"
-    for name in (*shards.FILES, TEMPLATES, "modules.json"):
+    for name in (*shards.FILES, TEMPLATES, *shards.SOMETIMES):
         if name not in names and observed.kind(os.path.join(snapshot.missing, name)) is None:
             return name
     try:

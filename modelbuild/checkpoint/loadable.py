@@ -118,6 +118,9 @@ class _Model:
         return {
             "embd": embd,
             "vocab": _count(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
+            "ctx": number("context_length"),
+            "types": self._types(),
+            "labels": _count(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
             "ff": forward,
             "head": key,
             "heads": heads,
@@ -129,6 +132,12 @@ class _Model:
             "ff_shexp": number("expert_shared_feed_forward_length"),
             "rot": number("rope.dimension_count", key),
         }
+
+
+    def _types(self) -> int:
+        data = self.metadata.get("tokenizer.ggml.token_type_count")
+        value = None if data is None else decode_value(data)
+        return value if isinstance(value, int) else 0
 
 
 _NUMBERS = ("context_length", "embedding_length", "block_count")
@@ -256,6 +265,9 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 
 def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     sizes = model.dimensions()
+    # It may have a gate in it.
+    rows = shapes.get("blk.0.ffn_up.weight", (0,))[0]
+    sizes["up"] = rows if rows in (sizes["ff"], 2 * sizes["ff"]) else sizes["ff"]
     present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
     present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
     missing: dict[str, list[str]] = {}
@@ -307,6 +319,10 @@ _SAID = {
     "embd": "embedding_length",
     "vocab": "tokens of the vocabulary",
     "ff": "feed_forward_length",
+    "ctx": "context_length",
+    "types": "token_type_count",
+    "labels": "classifier.output_labels",
+    "up": "feed_forward_length, or twice that",
     "head": "attention.key_length",
     "heads": "attention.head_count",
     "queries": "heads of the queries",

@@ -24,6 +24,9 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
+SOMETIMES = ("modules.json", "vocab.txt", "sentencepiece.bpe.model")
+"""Small files that decide bytes too, and that only models of embeddings have."""
+
 BESIDE = (
     "vocab.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt",
 )  # fmt: skip
@@ -39,8 +42,9 @@ INDEX_LIMIT = 64 << 20
 def small(names: Sequence[str]) -> list[str]:
     """The small files that a conversion depends on, there or not, given the folder's listing."""
     templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
-    return [*FILES, *pooling, *sorted(templates)]
+    sometimes = [name for name in SOMETIMES if name in names]
+    pooling = ["1_Pooling/config.json"] if "modules.json" in names else []
+    return [*FILES, *sometimes, *pooling, *sorted(templates)]
 
 
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -25,7 +26,10 @@ SQUARES_LIMIT = 1 << 18
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 """The kinds of special tokens, in transformers' order."""
 
-_CLASSES: dict[str, dict[str, str]] = {
+_BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_ROBERTA = {"bos": "<s>", "eos": "</s>", "sep": "</s>", "cls": "<s>", "unk": "<unk>", "pad": "<pad>"}
+
+_CLASSES: dict[str, dict[str, Any]] = {
     "PreTrainedTokenizer": {},
     "TokenizersBackend": {},
     "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
@@ -35,6 +39,10 @@ _CLASSES: dict[str, dict[str, str]] = {
     "GPTNeoXTokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
     "Qwen2Tokenizer": {"unk": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"},
     "CohereTokenizer": {"unk": "<UNK>", "bos": "<BOS_TOKEN>", "eos": "<|END_OF_TURN_TOKEN|>"},
+    "BertTokenizer": _BERT,
+    "DistilBertTokenizer": _BERT,
+    "RobertaTokenizer": {**_ROBERTA, "mask": {"content": "<mask>", "lstrip": True, "normalized": False}},
+    "XLMRobertaTokenizer": {**_ROBERTA, "mask": {"content": "<mask>", "lstrip": True}},
 }
 """The classes of transformers whose ways are known here, without a trailing 'Fast': the special tokens that each has by default."""
 
@@ -55,6 +63,10 @@ _CLASS_OF_MODEL = {
     **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
     **dict.fromkeys(("granite", "granitemoe", "olmo3"), "GPT2Tokenizer"),
     "olmo2": "GPTNeoXTokenizer",
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "roberta": "RobertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
 }
 """model_type -> the class where no file names one (TOKENIZER_MAPPING)."""
 
@@ -118,6 +130,8 @@ class FastTokenizer:
     """A loaded tokenizer.
 
     vocabulary  token -> id, of the model alone
+    kind        of the model: BPE, WordPiece, Unigram
+    scores      of each token of a Unigram model, by id
     merges      'first second', in order; None where the model has none
     added       id -> token, of those that are not left to the model
     special     the texts of the special tokens
@@ -134,8 +148,12 @@ class FastTokenizer:
             )
         model: Any = data.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        self.scores: list[float] = []
+        if isinstance(vocabulary, list) and model.get("type") == "Unigram":
+            vocabulary = self._scored(vocabulary)
         if not isinstance(vocabulary, dict) or not set(map(type, vocabulary.values())) <= {int}:
             raise Error("expected a 'model' with a 'vocab' of texts and ids", path=FILE)
+        self.kind = str(model.get("type"))
         self._data = data
         self._model = model
         self._config = checkpoint.tokenizer_config
@@ -161,6 +179,28 @@ class FastTokenizer:
                 self.beside.add(self._next - 1)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
+
+    def _scored(self, pieces: list[Any]) -> dict[str, int]:
+        """Take the scores out of the vocabulary of a Unigram model, a list of pieces and their scores."""
+        if not all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and type(pair[1]) in (int, float)
+            and isfinite(pair[1])
+            for pair in pieces
+        ):
+            raise Error("expected a 'vocab' of pieces, each with a finite score", path=FILE)
+        self.scores = [score for _, score in pieces]
+        found = {piece: number for number, (piece, _) in enumerate(pieces)}
+        if len(found) < len(pieces):
+            twice = next(piece for number, (piece, _) in enumerate(pieces) if found[piece] != number)
+            raise Error(
+                f"contains the token {in_json(twice).removeprefix('the text ')} more than once",
+                path=FILE,
+                hint="llama.cpp's runtime crashes on such a vocabulary: download the file again",
+            )
+        return found
 
     def _add(self, token: Added) -> None:
         """Take a token in as the tokenizers library does (AddedVocabulary::add_tokens)."""
@@ -214,6 +254,9 @@ class FastTokenizer:
             digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
+        if self.kind == "WordPiece" and _is_berts(self._data):
+            # The runtime splits text for such a vocabulary in one way only, whatever the name (llm_tokenizer_wpm_session::preprocess).
+            return "default", library
         raise Error(
             "llama.cpp does not know this pre-tokenizer",
             path=FILE,
@@ -265,6 +308,7 @@ class FastTokenizer:
             "added_tokens": [{"id": number, **vars(token)} for number, token in self.added.items()],
             "pre_tokenizer": self._pre_tokenizer(),
             "post_processor": self._post_processor(),
+            "normalizer": self._normalizer(),
             "model": model,
         }
         return BoundedTokenizer(data, FILE)
@@ -280,6 +324,19 @@ class FastTokenizer:
         ):
             return {**state, "add_prefix_space": wanted}
         return state
+
+    def _normalizer(self) -> Any:
+        """The file's, with the flags that a class lays over it (BertTokenizerFast)."""
+        state = self._data.get("normalizer")
+        if self.class_name not in ("BertTokenizer", "DistilBertTokenizer") or not isinstance(state, dict):
+            return state
+        config = self._config
+        flags = {
+            "lowercase": config.get("do_lower_case", True),
+            "strip_accents": config.get("strip_accents"),
+            "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        }
+        return state if all(state.get(key, flag) == flag for key, flag in flags.items()) else {**state, **flags}
 
     def _post_processor(self) -> Any:
         """The file's, or what some classes put in its place (LlamaTokenizerFast.update_post_processor)."""
@@ -313,6 +370,13 @@ class FastTokenizer:
         for found in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
             text = text.replace(found, found.strip())
         return text
+
+
+def _is_berts(data: Mapping[str, Any]) -> bool:
+    """Whether text is split as BERT does it, which is how the runtime splits text for WordPiece."""
+    parts = [data.get("normalizer"), data.get("pre_tokenizer")]
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    return kinds == ["BertNormalizer", "BertPreTokenizer"]
 
 
 def _class_name(checkpoint: Checkpoint) -> str:

@@ -1,0 +1,37 @@
+"""BERT: an encoder with learned positions and WordPiece, for embeddings and for rerankers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from modelbuild.checkpoint.architectures._bert import CLASSIFIER, EMBEDDINGS, HEADS, LAYERS, PLAIN, Encoder
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
+from modelbuild.checkpoint.tokenizers.wordpiece import word_pieces
+
+
+class Bert(Encoder):
+    NAME = "bert"
+    LOADS = f"""
+        {PLAIN} {CLASSIFIER}
+        position_embd             embd ctx
+    """
+    CLASSES = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
+    MODEL_TYPE = "bert"
+    DEFAULTS = {
+        "vocab_size": 30522,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    }
+    NAMES = {**EMBEDDINGS, **LAYERS, **HEADS}
+
+    @cached_property
+    def tokenizer(self) -> Values:
+        """(BertModel.set_vocab)"""
+        return word_pieces(self.checkpoint, tokenizers.vocabulary_size(self.config), self.token_types)
