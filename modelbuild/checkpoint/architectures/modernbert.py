@@ -51,7 +51,6 @@ class ModernBert(Encoder):
         "sep_token_id": 50282,
         "cls_token_id": 50281,
     }
-    MAPPED = {"rope_theta": "global_rope_theta"}
     NAMES = {
         "embeddings.tok_embeddings": "token_embd",
         "embeddings.norm": "token_embd_norm",
@@ -90,5 +89,8 @@ class ModernBert(Encoder):
         return super().parameters(file_type) | out.values
 
     def named(self, source: str) -> str | None:
-        """(ModernBertModel.filter_tensors)"""
-        return super().named(source.removeprefix("model."))
+        """(ModernBertModel.filter_tensors)
+
+        A pre-training's decoder goes too, at which llama.cpp's converter ends.
+        """
+        return None if source.startswith("decoder.") else super().named(source.removeprefix("model."))

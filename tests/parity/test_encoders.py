@@ -1,0 +1,55 @@
+"""Encoders: llama.cpp's runtime makes the embeddings and scores of our files that transformers makes of the checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import recipes, zoo
+
+from .peers import Process
+
+MODEL_TYPES = ("bert", "distilbert", "roberta", "xlm_roberta", "nomic_bert", "modernbert", "jina_bert")
+CASES = [(model_type, name) for model_type in MODEL_TYPES for name in zoo.cases(model_type)]
+
+TEXTS = (
+    "the cat and the dog", "water", "time is up, isn't it?", "THE HOUSE", "  two  spaces  ", "x", "42 - 17 = 25!", "re-encoded, unordered",
+    "\u00e9\u00fc\u00f1 caf\u00e9", "cafe\u0301", "\u03b1\u03b2 \u0438\u043d", "\u6211\u7231\u65e5\u672c", "\ud55c\u304b", "tab\tand\nline",
+    "\u00a0no-break\u3000wide", "\ufb01ne \uff21 \u00bd", "\U0001f680 rocket", "control\u0001\u200bs", "a" * 40, "the " * 12,
+    "[CLS] the [MASK] cat", "<s> the <mask> cat", "I've been 'told he's there", "a.b.c,d!e?f-g", "\u00df stra\u00dfe STRASSE \u0130",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("runtime"), "encoders.py")
+    yield process
+    process.close()
+
+
+def made(model_type: str, name: str, scratch: Path) -> dict[str, Any]:
+    """The checkpoint, its f32 file, and how it pools."""
+    case = zoo.cases(model_type)[name]
+    folder = zoo.write(scratch / "model", case)
+    path = scratch / "f32.gguf"
+    path.write_bytes(recipes.file_of(recipes.converted(folder, "f32", case.pre), recipes.Folder(folder).leaves()))
+    modes = json.loads(case.files.get("1_Pooling/config.json", "{}"))
+    return {
+        "folder": str(folder),
+        "model": str(path),
+        "pooling": "cls" if modes.get("pooling_mode_cls_token") else "mean",
+    }
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("model_type", "name"), CASES)
+def test_embeddings_are_transformers(model_type: str, name: str, runtime: Process, tmp_path: Path) -> None:
+    texts = [*TEXTS, *(f"the {first} {second}" for first in ("dog", "cat", "ing", "house", "un") for second in "abcde")]
+    assert len(texts) >= 50
+    answer = runtime.ask(do="embed", texts=texts, **made(model_type, name, tmp_path))
+    assert answer["error"] is None, answer["error"]
+    assert min(answer["cosines"]) >= 0.9999, answer["cosines"]
