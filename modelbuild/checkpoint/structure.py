@@ -40,11 +40,13 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
     lacking = [*_missing(entries, architecture), *_untied(entries, architecture, gap is not None)]
     found = [gap.explains(error) for error in lacking] if gap else lacking
     found += _biases(entries, architecture)
+    found += architecture.refused(entries)
     return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
 
 
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
     """What such tensors can hardly be meant to be, and may be."""
+    yield from architecture.doubts()
     names = {entry.name for entry in entries}
     if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
         yield Error(
@@ -228,7 +230,6 @@ _SHAPES = lines("""
     token_embd_norm            embd
     token_types                embd types
     position_embd              embd ctx
-    cls                        embd embd
     cls.norm                   embd
     cls.output                 embd labels
     blk.N.attn_output_norm     embd

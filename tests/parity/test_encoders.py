@@ -53,3 +53,20 @@ def test_embeddings_are_transformers(model_type: str, name: str, runtime: Proces
     answer = runtime.ask(do="embed", texts=texts, **made(model_type, name, tmp_path))
     assert answer["error"] is None, answer["error"]
     assert min(answer["cosines"]) >= 0.9999, answer["cosines"]
+
+
+RANKED = [
+    ("xlm_roberta", "reranker, f32"),
+    ("roberta", "reranker, f32"),
+    ("modernbert", "reranker, mean, f16, silu"),
+]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("model_type", "name"), RANKED)
+def test_scores_of_rerankers_are_transformers(model_type: str, name: str, runtime: Process, tmp_path: Path) -> None:
+    texts = [text for text in TEXTS if text.isascii() and "\n" not in text and "mask" not in text.lower()]
+    answer = runtime.ask(do="rank", query="the dog", texts=texts, **made(model_type, name, tmp_path))
+    assert answer["error"] is None, answer["error"]
+    assert len(texts) > 10
+    assert answer["llama"] == pytest.approx(answer["transformers"], abs=0.01)

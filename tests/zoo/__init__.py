@@ -196,8 +196,7 @@ def _of_encoders(name: str) -> Mapping[str, str | bytes] | None:
     from . import _tokenizers
 
     if name == "unigram, sentencepiece":
-        config = json.dumps(_tokenizers.UNIGRAM_CONFIG)
-        return {"sentencepiece.bpe.model": _tokenizers.unigram_model(), "tokenizer_config.json": config}
+        return {**_tokenizers.unigram_json(), "sentencepiece.bpe.model": _tokenizers.unigram_model()}
     if name.endswith("word pieces"):
         return _tokenizers.word_pieces(lowercase=name == "word pieces")
     if name == "unigram":

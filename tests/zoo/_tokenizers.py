@@ -15,15 +15,16 @@ FOREIGN = "\u00e9\u00fc\u00f1\u00df\u03b1\u03b2\u0438\u043d\u6211\u7231\u65e5\u6
 
 CHARSMAP = zlib.decompress(
     base64.b85decode(
-        'c-j@yWy}^-6ae76ml!_?5g6%YAk8Qxq`SL8MCtDCj|TndRyvfH5Kxgu0VR~~?oOrQdGGe@oSp6bx#ye^H-wNdPS_b63G?HH=!=OE'
-        'lQ0ruQiQOwP$UdhPoNf`1@c7E7Lt&dq<la!K15qcPD*}%8VRYzRHP*hACZoa+0rS5D^nvOy*wis$iydPAv4*?N)EE~AYCNn6mye{'
-        'yyW3i@{ym<C`bW5rw~ObOfia5g5s2-BxNW~Im%Lj@>HTCRj5ogs#1gM)S@PJs7*cU(t!Fjq9I?<m@jF<S2U#=U(<r-w4x<#XiYoX'
-        '(t-B)ve1z(bfz0!=|OjT(UU&(rXPJ7Kz{}?kRc3aXmscdXBZ<H!DvP?mN9(GH;f~e35;hF6PdzfrZJTnOlKA|`JV5X!))d;mj%pc'
-        '5er$uVt(WYma&u-EN2xf`H9u6Wew|D#|D086C3%JU)aoV(VdI#CEM7_4z{z4o&3RW_V6eB*vsGi#R2wnh=csgKOEsO$2iIfj&q8W'
-        'oZ&R*ILigjbBT*w;WF2_$_=h_i<{ixHutz2y#wy^h=)AkG0%9)|NO@bp7V;Ayx}$PcuV?_H+Mc)(7IiC4|0f&E&'
+        'c-ke?36Kv|7y$6MJDX|Ejw4|*ju3K0yFw{vk^72rpS3KxI^?$7g`7pX*_AsK7K_Ew$+&O1JBEhbXSsg=dNaTI-h1CSZ{EBk#Dox@'
+        '3?Vi)gzS%mNJ~yF6hgF^91|UqbBB;({!!zlanT`7E}MRw!kpwlNytSW9wRT0lb?J%!N&d}WM)N&0{WH+1t~&divGWaP@H0v;3-N`'
+        'lF~d)S<3JX<)}b;;(3;eBv6Uxs6u64;CWu8D%E(28dRqiHF=rZ)ZrCgr7rcUM?)IWm_{_E3C(H7YqX#hEqR02X+vw;(UuOhrxP9N'
+        'LT9?smA814?j({#4|>s)-n>m;`rv3oKi=gX-se3&U;u*{$PflIjG>HRI4O}!=OaGk6Fz1npE8<JjNvoJF_sC8=W`}9i7)t)$xPuZ'
+        'rZJTnOlKA|nZs<-NabthGM{-YWC4p=#5XKq8B6(=<*eX4R<V-Rq_dVatRsUBtdG1!GTF=~wvfg5Y~@FO;Aehf8^1(y8Bt-oxRV|1'
+        'W*2+e!+!R0kOLg%5Jx$}F@EI)$2rAG&TyLF`HesMgR@+Ui3)#-=Qtm!NskJDix(m}E^>v-T;nP?xXvwZa);ae%Rk)XE)Tf>-`|U`'
+        'kl+_2CWVI*l#2i'
     )
 )
-"""SentencePiece's table of five characters: \ufb01 becomes fi, \uff21 A, \u00bd 1/2; \u00a0 and \u3000 become spaces."""
+"""SentencePiece's table of seven characters: \ufb01 becomes fi, \uff21 A, \u00bd 1/2; \u00a0, \u3000, tab and line feed become spaces."""
 
 
 def token(number: int, text: str, **flags: bool) -> dict[str, Any]:
@@ -152,5 +153,6 @@ def byte_pairs(first: dict[str, Any], *, berts: bool = False) -> dict[str, str]:
         config = {f"{name}_token": text for name, text in zip(names, special, strict=True)}
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     else:
-        config = {"tokenizer_class": "RobertaTokenizer"}
+        named = {"bos": "<s>", "eos": "</s>", "sep": "</s>", "cls": "<s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
+        config = {**{f"{name}_token": text for name, text in named.items()}, "tokenizer_class": "RobertaTokenizer"}
     return {"tokenizer.json": json.dumps(data, ensure_ascii=False), "tokenizer_config.json": json.dumps(config)}

@@ -76,5 +76,5 @@ def case(config: dict[str, Any], **options: Any) -> Case:
 CASES = {
     "gates": case(CONFIG, tokenizer="word pieces", pooling="mean_tokens", dtype="f32"),
     "experts": case(EXPERTS, tokenizer="unigram", pooling="mean_tokens"),
-    "experts, four blocks, f16": case({**EXPERTS, "n_layer": 4}, tokenizer="unigram", dtype="f16"),
+    "experts, four blocks, f16": case({**EXPERTS, "n_layer": 4}, tokenizer="unigram, sentencepiece", dtype="f16"),
 }

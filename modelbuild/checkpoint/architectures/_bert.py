@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
@@ -14,11 +14,13 @@ from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.operations.slice import slice_
-from modelbuild.tensors.recipe import Expression
+from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.words import in_json
 
 LABELS_LIMIT = 1 << 16
 """Classes of a classifier. The largest real ones have some ten thousand."""
+
+_DENSE = ("pre_classifier.weight", "head.dense.weight", "classifier.dense.weight")
 
 HEADS = {"classifier": "cls", "classifier.dense": "cls", "classifier.out_proj": "cls.output"}
 """The head of a classifier or reranker: a dense layer that it may have, and the one that makes the scores."""
@@ -164,6 +166,27 @@ class Encoder(Architecture):
             name = name.replace("classifier", "classifier.out_proj")
         return super().named(name)
 
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+        if "classifier.weight" in sources and any(name in sources for name in _DENSE):
+            # Both would be the dense layer.
+            raise self._unnamed()
+        for source, x in sources.items():
+            yield self.rename(source), x
+
+    def refused(self, entries: Sequence[Entry]) -> Iterator[Error]:
+        """A dense layer before the scores is a square (src/models/bert.cpp, load_arch_tensors)."""
+        sizes = {entry.name: entry.shape for entry in entries if len(entry.shape) == 2}
+        dense, hidden = sizes.get("cls.weight"), sizes.get("token_embd.weight", (0, 0))[1]
+        if dense is not None and dense != (hidden, hidden):
+            yield self._unnamed()
+
+    def _unnamed(self) -> Error:
+        return Error(
+            "the classifier's two labels have no names: llama.cpp takes LABEL_0 and LABEL_1 for those of a model without a classifier",
+            path="config.json",
+            hint='name them: "id2label": {"0": "no", "1": "yes"}',
+        )
+
     @property
     def token_types(self) -> int:
         """How many kinds of segments there are."""
@@ -192,17 +215,17 @@ class Offset(Encoder):
                 )
             self.config = {**self.config, "max_position_embeddings": left}
 
-    def tensors(self, sources: Mapping[str, Expression]) -> Any:
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         """(RobertaModel.modify_tensors)"""
-        for source, x in sources.items():
-            if source == "embeddings.position_embeddings.weight" and self.offset:
+        for name, x in super().tensors(sources):
+            if name == "position_embd.weight" and self.offset:
                 if len(x.shape) != 2 or x.shape[0] <= self.offset:
                     raise Error(
-                        f"tensor '{source}' expects more than {self.offset} rows, got {list(x.shape)}",
+                        f"the positions ('position_embeddings') expect more than {self.offset} rows, got {list(x.shape)}",
                         hint="config.json belongs to another checkpoint",
                     )
                 x = slice_(x, 0, self.offset, x.shape[0])
-            yield self.rename(source), x
+            yield name, x
 
 
 def _count(value: Any) -> int:

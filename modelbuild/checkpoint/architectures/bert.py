@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 from modelbuild.checkpoint.architectures._bert import CLASSIFIER, EMBEDDINGS, HEADS, LAYERS, PLAIN, Encoder
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.wordpiece import word_pieces
+from modelbuild.errors import Error
 
 
 class Bert(Encoder):
@@ -30,6 +32,14 @@ class Bert(Encoder):
         "pad_token_id": 0,
     }
     NAMES = {**EMBEDDINGS, **LAYERS, **HEADS}
+
+    def doubts(self) -> Iterator[Error]:
+        if "BertForSequenceClassification" in self.checkpoint.config.get("architectures", ()) and self.labels:
+            yield Error(
+                "the scores of this classifier will not be those of transformers: llama.cpp's converter and runtime leave out its pooler",
+                path="config.json",
+                hint="a reranker of the class XLMRobertaForSequenceClassification or ModernBertForSequenceClassification has the same scores",
+            )
 
     @cached_property
     def tokenizer(self) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, FUSED, HEADS, LAYERS, PLAIN, Offset
@@ -10,6 +11,7 @@ from modelbuild.checkpoint.config import Config
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.unigram import unigram
+from modelbuild.errors import Error
 
 
 class XlmRoberta(Offset, Bert):
@@ -45,6 +47,15 @@ class JinaBert3(XlmRoberta):
         "emb_ln": "token_embd_norm",
         **FUSED,
     }
+
+    def doubts(self) -> Iterator[Error]:
+        tasks = self.config["lora_adaptations"]
+        count = f" ({len(tasks)})" if isinstance(tasks, list) else ""
+        yield Error(
+            f"the model's adapters for its tasks{count} are not in the file: it makes the embeddings of no task",
+            path="config.json",
+            hint="llama.cpp's convert_hf_to_gguf.py writes them to files of their own, which ADAPTER can name",
+        )
 
     def named(self, source: str) -> str | None:
         """(XLMRobertaModel.filter_tensors, modify_tensors)"""
