@@ -122,6 +122,7 @@ class _Model:
             "types": self._types(),
             "labels": _count(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
             "ff": forward,
+            "up": forward,
             "head": key,
             "heads": heads,
             "queries": key * heads,
@@ -132,7 +133,6 @@ class _Model:
             "ff_shexp": number("expert_shared_feed_forward_length"),
             "rot": number("rope.dimension_count", key),
         }
-
 
     def _types(self) -> int:
         data = self.metadata.get("tokenizer.ggml.token_type_count")
@@ -268,14 +268,15 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
     # It may have a gate in it.
     rows = shapes.get("blk.0.ffn_up.weight", (0,))[0]
     sizes["up"] = rows if rows in (sizes["ff"], 2 * sizes["ff"]) else sizes["ff"]
-    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
-    present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
+    every = model.number("moe_every_n_layers")
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
     for line in table:
-        if not present[line.when]:
-            continue
         for number in range(model.number("block_count")) if ".N." in line.name else (0,):
+            experts = sizes["experts"] > 0 and (every == 0 or number % every == 1)
+            shared = experts and sizes["ff_shexp"] > 0
+            if not {"": True, "dense": not experts, "experts": experts, "shared": shared}[line.when]:
+                continue
             for name, dimensions, optional in _wanted(line, number, shapes):
                 shape = shapes.get(name)
                 if shape is None:
@@ -323,6 +324,7 @@ _SAID = {
     "types": "token_type_count",
     "labels": "classifier.output_labels",
     "up": "feed_forward_length, or twice that",
+    "3*embd": "3 * embedding_length",
     "head": "attention.key_length",
     "heads": "attention.head_count",
     "queries": "heads of the queries",

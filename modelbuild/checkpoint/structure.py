@@ -40,7 +40,6 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
     lacking = [*_missing(entries, architecture), *_untied(entries, architecture, gap is not None)]
     found = [gap.explains(error) for error in lacking] if gap else lacking
     found += _biases(entries, architecture)
-    found += architecture.refused(entries)
     return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
 
 
@@ -230,6 +229,7 @@ _SHAPES = lines("""
     token_embd_norm            embd
     token_types                embd types
     position_embd              embd ctx
+    cls                        embd embd
     cls.norm                   embd
     cls.output                 embd labels
     blk.N.attn_output_norm     embd
@@ -278,7 +278,7 @@ def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple
             found.setdefault(f"{line.name}.weight", []).append(shape)
             if len(shape) > 1 and line.name != "token_embd":
                 found.setdefault(f"{line.name}.bias", []).append(shape[:-1])
-            elif line.name.endswith("norm"):
+            elif "norm" in line.name:
                 found.setdefault(f"{line.name}.bias", []).append(shape)
     return found
 

@@ -1,8 +1,8 @@
 """Tables of tensors: names, and the dimensions of each in words, as llama.cpp's source has them (src/models/NAME.cpp, load_arch_tensors).
 
 A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
-where none is said. `?` behind a name: the file may lack it. `dense`, `experts` and `shared` before it: only without experts, with
-experts, with experts that all tokens share. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with
+where none is said. `?` behind a name: the file may lack it. `dense`, `experts` and `shared` before it: only in blocks without experts,
+with experts, with experts that all tokens share. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with
 biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
 
 The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),

@@ -94,7 +94,9 @@ def _plain(tensors):
     """The tensors under the names of Jina's third embeddings, Nomic's or BERT's, without prefixes and parametrizations."""
     found = {}
     for name, value in tensors.items():
-        short = name.removeprefix("roberta.").removeprefix("bert.").replace(".parametrizations.weight.original", ".weight")
+        short = (
+            name.removeprefix("roberta.").removeprefix("bert.").replace(".parametrizations.weight.original", ".weight")
+        )
         found[short] = value
     return found
 
@@ -137,7 +139,10 @@ def _encoder(config, tensors):
     def experts(x, stem):
         chosen = apply(x, f"{stem}.router.layer").softmax(-1)
         weights, numbers = chosen.topk(config["moe_top_k"], dim=-1)
-        w1, w2 = (tensors[f"{stem}.experts.mlp.{part}"].view(config["num_experts"], config["n_inner"], -1) for part in ("w1", "w2"))
+        w1, w2 = (
+            tensors[f"{stem}.experts.mlp.{part}"].view(config["num_experts"], config["n_inner"], -1)
+            for part in ("w1", "w2")
+        )
         out = torch.zeros_like(x)
         for place in range(x.shape[1]):
             for weight, number in zip(weights[0, place], numbers[0, place], strict=True):
@@ -160,7 +165,10 @@ def _encoder(config, tensors):
         return apply(gelu(gate) * up, f"{stem}.wo" if f"{stem}.wo.weight" in tensors else f"{stem}.down_layer")
 
     def states(ids):
-        x = embedding(ids, tensors["embeddings.word_embeddings.weight"]) + tensors["embeddings.token_type_embeddings.weight"][0]
+        x = (
+            embedding(ids, tensors["embeddings.word_embeddings.weight"])
+            + tensors["embeddings.token_type_embeddings.weight"][0]
+        )
         if "embeddings.position_embeddings.weight" in tensors:
             x = x + tensors["embeddings.position_embeddings.weight"][2 : 2 + ids.shape[1]]
         x = norm(x, "emb_ln" if "emb_ln.weight" in tensors else "embeddings.LayerNorm")
@@ -169,8 +177,14 @@ def _encoder(config, tensors):
                 stem = f"encoder.layer.{block}"
                 q, k, v = (apply(x, f"{stem}.attention.self.{part}") for part in ("query", "key", "value"))
                 if f"{stem}.attention.self.layer_norm_q.weight" in tensors:
-                    q, k = norm(q, f"{stem}.attention.self.layer_norm_q"), norm(k, f"{stem}.attention.self.layer_norm_k")
-                made = norm(x + apply(attention(q, k, v), f"{stem}.attention.output.dense"), f"{stem}.attention.output.LayerNorm")
+                    q, k = (
+                        norm(q, f"{stem}.attention.self.layer_norm_q"),
+                        norm(k, f"{stem}.attention.self.layer_norm_k"),
+                    )
+                made = norm(
+                    x + apply(attention(q, k, v), f"{stem}.attention.output.dense"),
+                    f"{stem}.attention.output.LayerNorm",
+                )
                 last = f"{stem}.mlp.layernorm"
                 if f"{stem}.layer_norm_1.weight" in tensors:
                     made, last = norm(x + made, f"{stem}.layer_norm_1"), f"{stem}.layer_norm_2"

@@ -13,7 +13,9 @@ from tests import recipes, zoo
 
 from .peers import Process
 
-MODEL_TYPES = ("bert", "distilbert", "roberta", "xlm_roberta", "nomic_bert", "modernbert", "jina_bert")
+MODEL_TYPES = (
+    "bert", "distilbert", "roberta", "xlm_roberta", "nomic_bert", "nomic_bert_moe", "modernbert", "jina_bert", "jina_bert_v3",
+)  # fmt: skip
 CASES = [(model_type, name) for model_type in MODEL_TYPES for name in zoo.cases(model_type)]
 
 TEXTS = (

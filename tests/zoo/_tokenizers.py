@@ -15,13 +15,13 @@ FOREIGN = "\u00e9\u00fc\u00f1\u00df\u03b1\u03b2\u0438\u043d\u6211\u7231\u65e5\u6
 
 CHARSMAP = zlib.decompress(
     base64.b85decode(
-        'c-ke?36Kv|7y$6MJDX|Ejw4|*ju3K0yFw{vk^72rpS3KxI^?$7g`7pX*_AsK7K_Ew$+&O1JBEhbXSsg=dNaTI-h1CSZ{EBk#Dox@'
-        '3?Vi)gzS%mNJ~yF6hgF^91|UqbBB;({!!zlanT`7E}MRw!kpwlNytSW9wRT0lb?J%!N&d}WM)N&0{WH+1t~&divGWaP@H0v;3-N`'
-        'lF~d)S<3JX<)}b;;(3;eBv6Uxs6u64;CWu8D%E(28dRqiHF=rZ)ZrCgr7rcUM?)IWm_{_E3C(H7YqX#hEqR02X+vw;(UuOhrxP9N'
-        'LT9?smA814?j({#4|>s)-n>m;`rv3oKi=gX-se3&U;u*{$PflIjG>HRI4O}!=OaGk6Fz1npE8<JjNvoJF_sC8=W`}9i7)t)$xPuZ'
-        'rZJTnOlKA|nZs<-NabthGM{-YWC4p=#5XKq8B6(=<*eX4R<V-Rq_dVatRsUBtdG1!GTF=~wvfg5Y~@FO;Aehf8^1(y8Bt-oxRV|1'
-        'W*2+e!+!R0kOLg%5Jx$}F@EI)$2rAG&TyLF`HesMgR@+Ui3)#-=Qtm!NskJDix(m}E^>v-T;nP?xXvwZa);ae%Rk)XE)Tf>-`|U`'
-        'kl+_2CWVI*l#2i'
+        "c-ke?36Kv|7y$6MJDX|Ejw4|*ju3K0yFw{vk^72rpS3KxI^?$7g`7pX*_AsK7K_Ew$+&O1JBEhbXSsg=dNaTI-h1CSZ{EBk#Dox@"
+        "3?Vi)gzS%mNJ~yF6hgF^91|UqbBB;({!!zlanT`7E}MRw!kpwlNytSW9wRT0lb?J%!N&d}WM)N&0{WH+1t~&divGWaP@H0v;3-N`"
+        "lF~d)S<3JX<)}b;;(3;eBv6Uxs6u64;CWu8D%E(28dRqiHF=rZ)ZrCgr7rcUM?)IWm_{_E3C(H7YqX#hEqR02X+vw;(UuOhrxP9N"
+        "LT9?smA814?j({#4|>s)-n>m;`rv3oKi=gX-se3&U;u*{$PflIjG>HRI4O}!=OaGk6Fz1npE8<JjNvoJF_sC8=W`}9i7)t)$xPuZ"
+        "rZJTnOlKA|nZs<-NabthGM{-YWC4p=#5XKq8B6(=<*eX4R<V-Rq_dVatRsUBtdG1!GTF=~wvfg5Y~@FO;Aehf8^1(y8Bt-oxRV|1"
+        "W*2+e!+!R0kOLg%5Jx$}F@EI)$2rAG&TyLF`HesMgR@+Ui3)#-=Qtm!NskJDix(m}E^>v-T;nP?xXvwZa);ae%Rk)XE)Tf>-`|U`"
+        "kl+_2CWVI*l#2i"
     )
 )
 """SentencePiece's table of seven characters: \ufb01 becomes fi, \uff21 A, \u00bd 1/2; \u00a0, \u3000, tab and line feed become spaces."""
@@ -87,7 +87,16 @@ def pieces() -> list[tuple[str, float]]:
     """180 pieces of XLM-RoBERTa's kind, and their scores."""
     mark = "\u2581"
     found = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    texts = [mark, *(mark + word for word in WORDS), *WORDS[3:], *(mark + letter for letter in LETTERS), *LETTERS, *FOREIGN, "A", "B"]
+    texts = [
+        mark,
+        *(mark + word for word in WORDS),
+        *WORDS[3:],
+        *(mark + letter for letter in LETTERS),
+        *LETTERS,
+        *FOREIGN,
+        "A",
+        "B",
+    ]
     texts += [mark + text for text in ("a cat", "1/2", "fi", "st")][1:]
     texts = list(dict.fromkeys(texts))
     found += [(text, -2.0 - number / 16) for number, text in enumerate(texts)]
@@ -132,20 +141,30 @@ def unigram_model() -> bytes:
     """The sentencepiece.bpe.model of the same pieces: its first three are others, and `<mask>` is none of them."""
     found = [("<unk>", 2, 0.0), ("<s>", 3, 0.0), ("</s>", 3, 0.0)]
     found += [(text, 1, score) for text, score in pieces()[4:-1]]
-    return protobuf(found, trainer=b"\x18\x01", normalizer=b"\x12" + bytes([len(CHARSMAP) & 127 | 128, len(CHARSMAP) >> 7]) + CHARSMAP)
+    return protobuf(
+        found,
+        trainer=b"\x18\x01",
+        normalizer=b"\x12" + bytes([len(CHARSMAP) & 127 | 128, len(CHARSMAP) >> 7]) + CHARSMAP,
+    )
 
 
 def byte_pairs(first: dict[str, Any], *, berts: bool = False) -> dict[str, str]:
     """Byte pairs with five special tokens before them, as RoBERTa and ModernBERT (`berts`) have them."""
     special = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]") if berts else ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-    kept = [text for text in first["model"]["vocab"]]
+    kept = list(first["model"]["vocab"])
     vocabulary = {text: number for number, text in enumerate([*special, *kept])}
     data = {
         **first,
         "added_tokens": [token(number, text, lstrip=number == 4) for number, text in enumerate(special)],
         "post_processor": around("[CLS]", "[SEP]", (0, 2), 0)
         if berts
-        else {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": False},
+        else {
+            "type": "RobertaProcessing",
+            "sep": ["</s>", 2],
+            "cls": ["<s>", 0],
+            "trim_offsets": True,
+            "add_prefix_space": False,
+        },
         "model": {**first["model"], "vocab": vocabulary},
     }
     if berts:
@@ -153,6 +172,14 @@ def byte_pairs(first: dict[str, Any], *, berts: bool = False) -> dict[str, str]:
         config = {f"{name}_token": text for name, text in zip(names, special, strict=True)}
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     else:
-        named = {"bos": "<s>", "eos": "</s>", "sep": "</s>", "cls": "<s>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"}
+        named = {
+            "bos": "<s>",
+            "eos": "</s>",
+            "sep": "</s>",
+            "cls": "<s>",
+            "unk": "<unk>",
+            "pad": "<pad>",
+            "mask": "<mask>",
+        }
         config = {**{f"{name}_token": text for name, text in named.items()}, "tokenizer_class": "RobertaTokenizer"}
     return {"tokenizer.json": json.dumps(data, ensure_ascii=False), "tokenizer_config.json": json.dumps(config)}

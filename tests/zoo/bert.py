@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import Case, _encoders
@@ -25,7 +26,10 @@ CONFIG: dict[str, Any] = {
 
 
 def case(
-    changes: Mapping[str, Any] | None = None, more: Mapping[str, tuple[int, ...]] | None = None, prefix: str = "", **options: Any
+    changes: Mapping[str, Any] | None = None,
+    more: Mapping[str, tuple[int, ...]] | None = None,
+    prefix: str = "",
+    **options: Any,
 ) -> Case:
     config = {**CONFIG, **(changes or {})}
     full = {**CONFIG, **{key: value for key, value in config.items() if value is not ...}}
@@ -35,11 +39,12 @@ def case(
 
 def older(found: Case) -> Case:
     """With the names that norms had before."""
-    names = {name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta") for name in found.shapes}
-    return Case(
-        found.config, {names[name]: shape for name, shape in found.shapes.items()},
-        dtype="f32", dtypes={name: "i64" for name in names.values() if name.endswith("position_ids")}, tokenizer=found.tokenizer, logits=False,
-    )  # fmt: skip
+
+    def name(new: str) -> str:
+        return new.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    shapes = {name(new): shape for new, shape in found.shapes.items()}
+    return replace(found, shapes=shapes, dtypes={name(new): dtype for new, dtype in found.dtypes.items()})
 
 
 CASES = {
@@ -55,7 +60,7 @@ CASES = {
                 "cls.predictions.bias": (160,),
                 **linear("cls.seq_relationship", 2, 64),
             },
-            prefix="bert.",
+            prefix="bert.", dtype="f32",
         )
     ),
     "reranker, f32, shards": case(
@@ -70,7 +75,7 @@ CASES = {
         linear("classifier", 3, 48), prefix="bert.",
     ),
     "few keys": case(
-        {key: ... for key in ("type_vocab_size", "layer_norm_eps", "pad_token_id", "hidden_act")}
+        dict.fromkeys(("type_vocab_size", "layer_norm_eps", "pad_token_id", "hidden_act"), ...)
         | {"num_hidden_layers": 1}
     ),
 }  # fmt: skip

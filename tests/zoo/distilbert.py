@@ -23,7 +23,10 @@ CONFIG: dict[str, Any] = {
 
 
 def case(
-    changes: Mapping[str, Any] | None = None, more: Mapping[str, tuple[int, ...]] | None = None, prefix: str = "", **options: Any
+    changes: Mapping[str, Any] | None = None,
+    more: Mapping[str, tuple[int, ...]] | None = None,
+    prefix: str = "",
+    **options: Any,
 ) -> Case:
     config = {**CONFIG, **(changes or {})}
     found = _encoders.embeddings(CONFIG, prefix)

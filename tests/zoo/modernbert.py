@@ -38,14 +38,20 @@ NEW: dict[str, Any] = {
 }
 
 
-def case(changes: Mapping[str, Any] | None = None, more: Shapes | None = None, prefix: str = "", **options: Any) -> Case:
+def case(
+    changes: Mapping[str, Any] | None = None, more: Shapes | None = None, prefix: str = "", **options: Any
+) -> Case:
     config = {**CONFIG, **(changes or {})}
     found: Shapes = {f"{prefix}embeddings.tok_embeddings.weight": (288, 64), f"{prefix}embeddings.norm.weight": (64,)}
     for block in range(4):
         stem = f"{prefix}layers.{block}."
         if block:
             found[f"{stem}attn_norm.weight"] = (64,)
-        found |= {f"{stem}attn.Wqkv.weight": (192, 64), f"{stem}attn.Wo.weight": (64, 64), f"{stem}mlp_norm.weight": (64,)}
+        found |= {
+            f"{stem}attn.Wqkv.weight": (192, 64),
+            f"{stem}attn.Wo.weight": (64, 64),
+            f"{stem}mlp_norm.weight": (64,),
+        }
         found |= {f"{stem}mlp.Wi.weight": (192, 64), f"{stem}mlp.Wo.weight": (64, 96)}
     found[f"{prefix}final_norm.weight"] = (64,)
     return _encoders.case(config, {**found, **(more or {})}, **{"tokenizer": "modernbert", **options})

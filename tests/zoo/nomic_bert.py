@@ -1,4 +1,4 @@
-"""Nomic's encoders: with gates and WordPiece, with experts and Unigram."""
+"""Nomic's encoder with gates and WordPiece."""
 
 from __future__ import annotations
 
@@ -32,22 +32,6 @@ CONFIG: dict[str, Any] = {
     "vocab_size": 192,
 }
 
-EXPERTS: dict[str, Any] = {
-    **CONFIG,
-    "activation_function": "gelu",
-    "mlp_fc1_bias": True,
-    "mlp_fc2_bias": True,
-    "qkv_proj_bias": True,
-    "n_positions": 2048,
-    "rotary_emb_base": 10000.0,
-    "type_vocab_size": 1,
-    "vocab_size": 180,
-    "pad_token_id": 1,
-    "moe_every_n_layers": 2,
-    "moe_top_k": 2,
-    "num_experts": 4,
-}
-
 
 def case(config: dict[str, Any], **options: Any) -> Case:
     experts = config.get("num_experts")
@@ -73,8 +57,4 @@ def case(config: dict[str, Any], **options: Any) -> Case:
     return _encoders.case(config, found, **options)
 
 
-CASES = {
-    "gates": case(CONFIG, tokenizer="word pieces", pooling="mean_tokens", dtype="f32"),
-    "experts": case(EXPERTS, tokenizer="unigram", pooling="mean_tokens"),
-    "experts, four blocks, f16": case({**EXPERTS, "n_layer": 4}, tokenizer="unigram, sentencepiece", dtype="f16"),
-}
+CASES = {"gates": case(CONFIG, tokenizer="word pieces", pooling="mean_tokens", dtype="f32")}

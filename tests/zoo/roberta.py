@@ -24,11 +24,16 @@ CONFIG: dict[str, Any] = {
 
 
 def case(
-    changes: Mapping[str, Any] | None = None, more: Mapping[str, tuple[int, ...]] | None = None, prefix: str = "", **options: Any
+    changes: Mapping[str, Any] | None = None,
+    more: Mapping[str, tuple[int, ...]] | None = None,
+    prefix: str = "",
+    **options: Any,
 ) -> Case:
     config = {**CONFIG, **(changes or {})}
     full = {**CONFIG, **{key: value for key, value in config.items() if value is not ...}}
-    return _encoders.case(config, {**_encoders.shapes(full, prefix), **(more or {})}, **{"tokenizer": "roberta", **options})
+    return _encoders.case(
+        config, {**_encoders.shapes(full, prefix), **(more or {})}, **{"tokenizer": "roberta", **options}
+    )
 
 
 CASES = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES, is_wanted, rename
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
-from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
 
 
@@ -112,10 +112,6 @@ class Architecture:
         """
         for source, x in sources.items():
             yield self.rename(source), x
-
-    def refused(self, entries: Sequence[Entry]) -> Iterable[Error]:
-        """What else the runtime would refuse of a file of these tensors."""
-        return ()
 
     def doubts(self) -> Iterable[Error]:
         """What a user may want to know of such a model's file, beside what is looked for in any."""

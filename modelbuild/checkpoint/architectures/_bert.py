@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures.qwen2 import CLS, MEAN, pooling
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import number
-from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.operations.slice import slice_
-from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json
 
 LABELS_LIMIT = 1 << 16
@@ -91,8 +90,8 @@ class Encoder(Architecture):
     """
 
     OPTIONAL = r"token_types|cls|cls\.output|cls\.norm"
-    ENDS = ("token_embd.weight", "token_embd_norm.weight")
-    NEEDED = ("token_embd_norm.bias",)
+    ENDS: ClassVar[tuple[str, ...]] = ("token_embd.weight", "token_embd_norm.weight")
+    NEEDED: ClassVar[tuple[str, ...]] = ("token_embd_norm.bias",)
     FREE_HEADS = False
     ASKS = ("attention.layer_norm_epsilon",)
     REQUIRED = {
@@ -167,25 +166,16 @@ class Encoder(Architecture):
         return super().named(name)
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        if "classifier.weight" in sources and any(name in sources for name in _DENSE):
-            # Both would be the dense layer.
-            raise self._unnamed()
+        """Raises Error for a classifier of two labels without names, which would be the dense layer before one."""
+        head = sources.get("classifier.weight")
+        if head is not None and (head.shape[0] != head.shape[-1] or any(name in sources for name in _DENSE)):
+            raise Error(
+                "the classifier's two labels have no names: llama.cpp takes LABEL_0 and LABEL_1 for those of a model without a classifier",
+                path="config.json",
+                hint='name them: "id2label": {"0": "no", "1": "yes"}',
+            )
         for source, x in sources.items():
             yield self.rename(source), x
-
-    def refused(self, entries: Sequence[Entry]) -> Iterator[Error]:
-        """A dense layer before the scores is a square (src/models/bert.cpp, load_arch_tensors)."""
-        sizes = {entry.name: entry.shape for entry in entries if len(entry.shape) == 2}
-        dense, hidden = sizes.get("cls.weight"), sizes.get("token_embd.weight", (0, 0))[1]
-        if dense is not None and dense != (hidden, hidden):
-            yield self._unnamed()
-
-    def _unnamed(self) -> Error:
-        return Error(
-            "the classifier's two labels have no names: llama.cpp takes LABEL_0 and LABEL_1 for those of a model without a classifier",
-            path="config.json",
-            hint='name them: "id2label": {"0": "no", "1": "yes"}',
-        )
 
     @property
     def token_types(self) -> int:

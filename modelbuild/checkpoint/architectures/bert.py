@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures._bert import CLASSIFIER, EMBEDDINGS, HEADS, LAYERS, PLAIN, Encoder
 from modelbuild.checkpoint.metadata import Values
@@ -18,7 +19,7 @@ class Bert(Encoder):
         {PLAIN} {CLASSIFIER}
         position_embd             embd ctx
     """
-    CLASSES = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
+    CLASSES: ClassVar[tuple[str, ...]] = ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
     MODEL_TYPE = "bert"
     DEFAULTS = {
         "vocab_size": 30522,
@@ -38,7 +39,7 @@ class Bert(Encoder):
             yield Error(
                 "the scores of this classifier will not be those of transformers: llama.cpp's converter and runtime leave out its pooler",
                 path="config.json",
-                hint="a reranker of the class XLMRobertaForSequenceClassification or ModernBertForSequenceClassification has the same scores",
+                hint="use a reranker of the class XLMRobertaForSequenceClassification or ModernBertForSequenceClassification",
             )
 
     @cached_property

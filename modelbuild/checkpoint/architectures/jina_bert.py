@@ -20,8 +20,8 @@ class JinaBert2(Encoder):
         token_types               embd types
         blk.N.attn_q_norm?        embd
         blk.N.attn_q_norm.bias?   embd
-        blk.N.attn_k_norm?        embd
-        blk.N.attn_k_norm.bias?   embd
+        blk.N.attn_k_norm?        keys
+        blk.N.attn_k_norm.bias?   keys
         blk.N.attn_output.bias    embd
         blk.N.attn_norm_2?        embd
         blk.N.attn_norm_2.bias?   embd
@@ -34,7 +34,7 @@ class JinaBert2(Encoder):
     CLASSES = ("JinaBertModel", "JinaBertForMaskedLM")
     NAMES = {
         **{name: known for name, known in EMBEDDINGS.items() if known != "position_embd"},
-        **{name: known for name, known in LAYERS.items() if not name.endswith(("r.N.output.LayerNorm"))},
+        **{name: known for name, known in LAYERS.items() if not name.endswith("r.N.output.LayerNorm")},
         "encoder.layer.N.attention.self.layer_norm_q": "blk.N.attn_q_norm",
         "encoder.layer.N.attention.self.layer_norm_k": "blk.N.attn_k_norm",
         "encoder.layer.N.layer_norm_1": "blk.N.attn_norm_2",

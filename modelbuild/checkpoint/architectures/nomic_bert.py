@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, NORMED, PLAIN, Encoder
-from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, NORMED, Encoder
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
@@ -23,6 +22,9 @@ from modelbuild.words import in_json
 
 EXPERTS = "mlp.experts.mlp"
 
+LENGTHS = {8192: 2048, 2048: 512}
+"""Positions that a model may have -> tokens of the texts that it was trained with."""
+
 
 class NomicBert(Encoder):
     NAME = "nomic-bert"
@@ -36,7 +38,7 @@ class NomicBert(Encoder):
         blk.N.ffn_down            ff embd
         blk.N.ffn_down.bias?      embd
     """
-    CLASSES = ("NomicBertModel",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("NomicBertModel",)
     NAMES = {
         **{name: known for name, known in EMBEDDINGS.items() if known in ("token_embd", "token_types")},
         "emb_ln": "token_embd_norm",
@@ -63,47 +65,48 @@ class NomicBert(Encoder):
         """(NomicBertModel.__init__)"""
         return NomicBertMoe if config.get("moe_every_n_layers") else cls
 
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """(NomicBertModel.__init__) A text is as long as those of the training were."""
+        super().__init__(checkpoint)
+        self._positions = self.config.get("n_positions")
+        config = dict(self.config)
+        if type(self._positions) is int and self._positions in LENGTHS:
+            config["n_positions"] = LENGTHS[self._positions]
+        pad = config.get("pad_token_id")
+        if "max_position_embeddings" in config and type(pad) is int and self._kind == "Unigram":
+            config["max_position_embeddings"] = number(config, "max_position_embeddings") - 1 - pad
+        self.config = config
+
     @cached_property
-    def _many_languages(self) -> bool:
-        """Whether the tokenizer is XLM-RoBERTa's (NomicBertModel._is_tokenizer_xlmroberta)."""
+    def _kind(self) -> object:
+        """What the tokenizer's model is (NomicBertModel._is_tokenizer_xlmroberta)."""
         model = (self.checkpoint.json(FILE) or {}).get("model")
-        kind = model.get("type") if isinstance(model, dict) else None
-        if kind not in ("Unigram", "WordPiece"):
-            raise Error(f"expected a 'model' of the type Unigram or WordPiece, got {in_json(kind)}", path=FILE)
-        return kind == "Unigram"
+        return model.get("type") if isinstance(model, dict) else None
 
     @cached_property
     def tokenizer(self) -> Values:
         """(NomicBertModel.set_vocab)"""
         size = tokenizers.vocabulary_size(self.config)
-        if self._many_languages:
+        if self._kind == "Unigram":
             return unigram(self.checkpoint, size, self.token_types, mask=self.BIASED)
         return word_pieces(self.checkpoint, size, self.token_types)
 
     def parameters(self, file_type: int) -> Values:
-        """(NomicBertModel.__init__, set_gguf_parameters) A text is as long as those of the training were."""
+        """(NomicBertModel.set_gguf_parameters)"""
         self._check()
-        config = dict(self.config)
-        trained, positions = config.get("max_trained_positions", 2048), config.get("n_positions")
-        lengths = {(8192, 2048): 2048, (2048, 2048): 512}
-        if (positions, trained) not in lengths:
+        return super().parameters(file_type)
+
+    def _check(self) -> None:
+        """Raise Error for what the runtime does not compute as the model does (NomicBertModel.__init__)."""
+        trained = self.config.get("max_trained_positions", 2048)
+        if self._positions not in LENGTHS or trained != 2048:
             raise Error(
-                f"'n_positions' expects 8192 or 2048, with 'max_trained_positions' of 2048, got {in_json(positions)} and {in_json(trained)}",
+                f"'n_positions' expects 8192 or 2048, got {in_json(self._positions)}"
+                if trained == 2048
+                else f"'max_trained_positions' expects 2048, got {in_json(trained)}",
                 path="config.json",
                 hint="llama.cpp's converter knows the length of texts only for these",
             )
-        config["n_positions"] = lengths[positions, trained]
-        pad = config.get("pad_token_id")
-        if "max_position_embeddings" in config and type(pad) is int and self._many_languages:
-            config["max_position_embeddings"] = number(config, "max_position_embeddings") - 1 - pad
-        kept, self.config = self.config, config
-        try:
-            return super().parameters(file_type)
-        finally:
-            self.config = kept
-
-    def _check(self) -> None:
-        """Raise Error for what the runtime does not compute as the model does."""
         expected: Mapping[str, Any] = {
             "activation_function": self.ACTIVATION,
             "causal": False,
@@ -133,13 +136,13 @@ class NomicBertMoe(NomicBert):
         {NORMED}
         token_types?              embd types
         blk.N.attn_output.bias?   embd
-        blk.N.ffn_up?             embd ff
-        blk.N.ffn_up.bias?        ff
-        blk.N.ffn_down?           ff embd
-        blk.N.ffn_down.bias?      embd
-        blk.N.ffn_up_exps?        embd ff experts
-        blk.N.ffn_down_exps?      ff embd experts
-        blk.N.ffn_gate_inp?       embd experts
+        dense blk.N.ffn_up            embd ff
+        dense blk.N.ffn_up.bias?      ff
+        dense blk.N.ffn_down          ff embd
+        dense blk.N.ffn_down.bias?    embd
+        experts blk.N.ffn_up_exps     embd ff experts
+        experts blk.N.ffn_down_exps   ff embd experts
+        experts blk.N.ffn_gate_inp    embd experts
     """
     CLASSES = ()
     NAMES = {
@@ -153,7 +156,7 @@ class NomicBertMoe(NomicBert):
     BIASED = True
 
     def parameters(self, file_type: int) -> Values:
-        """(NomicBertModel.set_gguf_parameters)"""
+        """(NomicBertModel.set_gguf_parameters) Which blocks have experts, and how many each token gets."""
         out = Writer(self.NAME, self.config)
         out.put("moe_every_n_layers", "u32", number(self.config, "moe_every_n_layers"), "moe_every_n_layers")
         out.put("expert_used_count", "u32", number(self.config, "moe_top_k"), "moe_top_k")
@@ -169,14 +172,19 @@ class NomicBertMoe(NomicBert):
             if f"{EXPERTS}.w" not in source:
                 yield self.rename(source), x
                 continue
-            shape = tuple(number(self.config, *keys) for keys in (("num_local_experts", "num_experts"), ("n_inner",), ("n_embd",)))
+            shape = tuple(
+                number(self.config, *keys) for keys in (("num_local_experts", "num_experts"), ("n_inner",), ("n_embd",))
+            )
             try:
                 x = reshape(x, shape)
             except ValueError:
                 raise Error(
                     f"tensor '{source}' does not have the shape that config.json declares",
                     path="config.json",
-                    facts=[("expected", f"{shape[0] * shape[1]} rows of {shape[2]} (num_experts * n_inner, n_embd)"), ("got", f"{list(x.shape)}")],
+                    facts=[
+                        ("expected", f"{shape[0] * shape[1]} rows of {shape[2]} (num_experts * n_inner, n_embd)"),
+                        ("got", f"{list(x.shape)}"),
+                    ],
                     hint="config.json belongs to another checkpoint",
                 ) from None
             yield self.rename(f"{source}.weight"), transpose(x) if f"{EXPERTS}.w2" in source else x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, FUSED, HEADS, LAYERS, PLAIN, Offset
 from modelbuild.checkpoint.architectures.bert import Bert
@@ -15,7 +16,7 @@ from modelbuild.errors import Error
 
 
 class XlmRoberta(Offset, Bert):
-    CLASSES = ("XLMRobertaModel", "XLMRobertaForSequenceClassification")
+    CLASSES: ClassVar[tuple[str, ...]] = ("XLMRobertaModel", "XLMRobertaForSequenceClassification")
     MODEL_TYPE = "xlm-roberta"
     DEFAULTS = {**Bert.DEFAULTS, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     NAMES = {**EMBEDDINGS, "emb_ln": "token_embd_norm", **LAYERS, **FUSED, **HEADS}

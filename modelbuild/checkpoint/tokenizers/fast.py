@@ -14,6 +14,7 @@ from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import pretokenizers
+from modelbuild.checkpoint.tokenizers.classes import ADDS_BOS, CLASS_OF_MODEL, CLASSES, MORE_SPECIAL, SPECIAL
 from modelbuild.checkpoint.tokenizers.library import BoundedTokenizer
 from modelbuild.errors import Error
 from modelbuild.words import in_json, listed
@@ -22,53 +23,6 @@ FILE = "tokenizer.json"
 
 SQUARES_LIMIT = 1 << 18
 """Sum of the squares of the lengths of a text's pieces, of which all parts are looked up in the vocabulary; 5 thousand in real ones."""
-
-SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-"""The kinds of special tokens, in transformers' order."""
-
-_BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
-_ROBERTA = {"bos": "<s>", "eos": "</s>", "sep": "</s>", "cls": "<s>", "unk": "<unk>", "pad": "<pad>"}
-
-_CLASSES: dict[str, dict[str, Any]] = {
-    "PreTrainedTokenizer": {},
-    "TokenizersBackend": {},
-    "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
-    "CodeLlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
-    "GemmaTokenizer": {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>"},
-    "GPT2Tokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
-    "GPTNeoXTokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
-    "Qwen2Tokenizer": {"unk": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"},
-    "CohereTokenizer": {"unk": "<UNK>", "bos": "<BOS_TOKEN>", "eos": "<|END_OF_TURN_TOKEN|>"},
-    "BertTokenizer": _BERT,
-    "DistilBertTokenizer": _BERT,
-    "RobertaTokenizer": {**_ROBERTA, "mask": {"content": "<mask>", "lstrip": True, "normalized": False}},
-    "XLMRobertaTokenizer": {**_ROBERTA, "mask": {"content": "<mask>", "lstrip": True}},
-}
-"""The classes of transformers whose ways are known here, without a trailing 'Fast': the special tokens that each has by default."""
-
-_ADDS_BOS = {
-    "LlamaTokenizer": True,
-    "CodeLlamaTokenizer": True,
-    "GemmaTokenizer": True,
-    "CohereTokenizer": True,
-    "GPTNeoXTokenizer": False,
-}
-"""The classes that put a post-processor of their own in place of the file's, and whether it adds BOS where nothing is said."""
-
-_MORE_SPECIAL = {"CodeLlamaTokenizer": ("\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>")}
-
-_CLASS_OF_MODEL = {
-    **dict.fromkeys(("llama", "mistral", "mixtral", "phi3"), "LlamaTokenizer"),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
-    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
-    **dict.fromkeys(("granite", "granitemoe", "olmo3"), "GPT2Tokenizer"),
-    "olmo2": "GPTNeoXTokenizer",
-    "bert": "BertTokenizer",
-    "distilbert": "DistilBertTokenizer",
-    "roberta": "RobertaTokenizer",
-    "xlm-roberta": "XLMRobertaTokenizer",
-}
-"""model_type -> the class where no file names one (TOKENIZER_MAPPING)."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +208,7 @@ class FastTokenizer:
             digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
-        if self.kind == "WordPiece" and _is_berts(self._data):
+        if self.kind == "WordPiece" and pretokenizers.is_berts(self._data):
             # The runtime splits text for such a vocabulary in one way only, whatever the name (llm_tokenizer_wpm_session::preprocess).
             return "default", library
         raise Error(
@@ -340,10 +294,10 @@ class FastTokenizer:
 
     def _post_processor(self) -> Any:
         """The file's, or what some classes put in its place (LlamaTokenizerFast.update_post_processor)."""
-        if self.class_name not in _ADDS_BOS:
+        if self.class_name not in ADDS_BOS:
             return self._data.get("post_processor")
         flags = (
-            self._config.get("add_bos_token", _ADDS_BOS[self.class_name]),
+            self._config.get("add_bos_token", ADDS_BOS[self.class_name]),
             self._config.get("add_eos_token", False),
         )
         before, after = (
@@ -372,24 +326,17 @@ class FastTokenizer:
         return text
 
 
-def _is_berts(data: Mapping[str, Any]) -> bool:
-    """Whether text is split as BERT does it, which is how the runtime splits text for WordPiece."""
-    parts = [data.get("normalizer"), data.get("pre_tokenizer")]
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
-    return kinds == ["BertNormalizer", "BertPreTokenizer"]
-
-
 def _class_name(checkpoint: Checkpoint) -> str:
     config = checkpoint.config
     name = checkpoint.tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class")
     if name is None:
-        name = _CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
-    if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
+        name = CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
+    if not isinstance(name, str) or name.removesuffix("Fast") not in CLASSES:
         shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
             f"tokenizer_class {shown} is not supported yet",
             path="tokenizer_config.json",
-            facts=[("known", ", ".join(_CLASSES))],
+            facts=[("known", ", ".join(CLASSES))],
             hint="a tokenizer.json that needs no special class can name PreTrainedTokenizerFast",
         )
     return name.removesuffix("Fast")
@@ -400,7 +347,7 @@ def _declared(
 ) -> tuple[dict[str, Any], list[Any], dict[int, Added]]:
     """What the files around tokenizer.json say: special tokens by kind, more of them, added tokens by id."""
     config, path = checkpoint.tokenizer_config, "tokenizer_config.json"
-    named: dict[str, Any] = dict(_CLASSES[class_name])
+    named: dict[str, Any] = dict(CLASSES[class_name])
     padding = data.get("padding")
     if isinstance(padding, dict) and padding.get("pad_token"):
         named["pad"] = padding["pad_token"]
@@ -408,7 +355,7 @@ def _declared(
     extra = config.get("extra_special_tokens")
     more = items(config.get("additional_special_tokens"))
     more += extra.values() if isinstance(extra, dict) else items(extra)
-    more += _MORE_SPECIAL.get(class_name, ())
+    more += MORE_SPECIAL.get(class_name, ())
     if "added_tokens_decoder" in config:
         return named, more, {number: Added.of(entry, path) for number, entry in added_tokens_decoder(checkpoint)}
     # Folders from before added_tokens_decoder: special_tokens_map.json wins over the configuration.
