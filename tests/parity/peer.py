@@ -45,6 +45,9 @@ def convert(job):
         convert_hf_to_gguf.main()
     finally:
         TextModel.get_vocab_base_pre = find
+        # The adapters of a conversion, open files of its own: a process is meant for one.
+        if (encoders := sys.modules.get("conversion.bert")) is not None:
+            encoders.XLMRobertaModel._lora_files = {}
 
 
 def adapter(job):

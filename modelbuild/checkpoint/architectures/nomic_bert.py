@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, NORMED, Encoder
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
