@@ -138,7 +138,10 @@ def classes() -> set[str]:
 def test_the_page_names_every_class_that_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs/conversion.md").read_text()
     assert classes() == set(
-        re.findall(r"\w+For(?:CausalLM|ConditionalGeneration)\b", page.partition("## Tokenizers")[0])
+        re.findall(
+            r"\b[A-Z]\w+(?:For(?:CausalLM|ConditionalGeneration|MaskedLM|SequenceClassification)|Model)\b",
+            page.partition("## Tokenizers")[0],
+        )
     )
 
 

@@ -142,7 +142,7 @@ class Encoder(Architecture):
             values[f"{self.NAME}.pooling_type"] = encode_value("u32", kind)
         if (before := self.config.get("classifier_pooling")) is not None:
             kinds = {"cls": CLS, "mean": MEAN}
-            if before not in kinds:
+            if not isinstance(before, str) or before not in kinds:
                 raise Error(
                     f"'classifier_pooling' expects one of {', '.join(kinds)}, got {in_json(before)}", path="config.json"
                 )
@@ -150,6 +150,16 @@ class Encoder(Architecture):
         if labels := self.labels:
             values[f"{self.NAME}.classifier.output_labels"] = encode_value("[str]", labels)
         return values
+
+    def doubts(self) -> Iterator[Error]:
+        names = self.checkpoint.config.get("architectures") or [""]
+        if pooling(self.checkpoint) is None and not str(names[0]).endswith("ForSequenceClassification"):
+            yield Error(
+                "is missing: the file will not say how one embedding is made of those of all tokens (pooling)",
+                path="modules.json",
+                hint="copy modules.json and 1_Pooling/config.json from where the model came from; "
+                "without them Ollama takes the file for a model of text",
+            )
 
     def named(self, source: str) -> str | None:
         """(BertModel.filter_tensors, modify_tensors) Heads of a pre-training go, and so does the pooler."""

@@ -35,6 +35,7 @@ class Bert(Encoder):
     NAMES = {**EMBEDDINGS, **LAYERS, **HEADS}
 
     def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
         if "BertForSequenceClassification" in self.checkpoint.config.get("architectures", ()) and self.labels:
             yield Error(
                 "the scores of this classifier will not be those of transformers: llama.cpp's converter and runtime leave out its pooler",

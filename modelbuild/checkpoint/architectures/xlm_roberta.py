@@ -50,12 +50,13 @@ class JinaBert3(XlmRoberta):
     }
 
     def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
         tasks = self.config["lora_adaptations"]
         count = f" ({len(tasks)})" if isinstance(tasks, list) else ""
         yield Error(
             f"the model's adapters for its tasks{count} are not in the file: it makes the embeddings of no task",
             path="config.json",
-            hint="llama.cpp's convert_hf_to_gguf.py writes them to files of their own, which ADAPTER can name",
+            hint="llama.cpp's convert_hf_to_gguf.py writes them to files of their own, for llama-server's --lora",
         )
 
     def named(self, source: str) -> str | None:

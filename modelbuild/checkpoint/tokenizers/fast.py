@@ -103,7 +103,7 @@ class FastTokenizer:
         model: Any = data.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
         self.scores: list[float] = []
-        if isinstance(vocabulary, list) and model.get("type") == "Unigram":
+        if isinstance(model, dict) and model.get("type") == "Unigram":
             vocabulary = self._scored(vocabulary)
         if not isinstance(vocabulary, dict) or not set(map(type, vocabulary.values())) <= {int}:
             raise Error("expected a 'model' with a 'vocab' of texts and ids", path=FILE)
@@ -134,9 +134,9 @@ class FastTokenizer:
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
 
-    def _scored(self, pieces: list[Any]) -> dict[str, int]:
+    def _scored(self, pieces: Any) -> dict[str, int]:
         """Take the scores out of the vocabulary of a Unigram model, a list of pieces and their scores."""
-        if not all(
+        if not isinstance(pieces, list) or not all(
             isinstance(pair, list)
             and len(pair) == 2
             and isinstance(pair[0], str)

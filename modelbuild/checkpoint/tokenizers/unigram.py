@@ -12,7 +12,7 @@ from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import sentencepiece
 from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, content
-from modelbuild.checkpoint.tokenizers.library import CHARSMAP_LIMIT
+from modelbuild.checkpoint.tokenizers.library import CHARSMAP_LIMIT, flattened
 from modelbuild.checkpoint.tokenizers.sentencepiece import CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.checkpoint.tokenizers.vocabulary import PAD_SCORE, SIZE_LIMIT, tables
@@ -109,8 +109,15 @@ def _of_tokenizer(checkpoint: Checkpoint) -> _Read:
         elif number in loaded.added:
             kind = USER_DEFINED
         tokens.append((_utf8(text), score, kind))
-    flags = [bool(config.get(key, False)) for key in ("add_prefix_space", "clean_up_tokenization_spaces")]
-    return _Read(tokens, flags[0], flags[1], _charsmap(data.get("normalizer")))
+    prefix, squeezed = (bool(config.get(key, False)) for key in ("add_prefix_space", "clean_up_tokenization_spaces"))
+    normalizer = data.get("normalizer")
+    if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence":
+        # As transformers writes it of a SentencePiece model, whose flags these are; llama.cpp's converter makes no file of it.
+        table = next((part for part in flattened(normalizer) if "precompiled_charsmap" in part), None)
+        prefix = any(part.get("prepend_scheme") == "always" for part in flattened(data.get("pre_tokenizer")))
+        squeezed = any(part.get("type") == "Replace" for part in flattened(normalizer))
+        normalizer = table
+    return _Read(tokens, prefix, squeezed, _charsmap(normalizer))
 
 
 def _utf8(text: str) -> bytes:
