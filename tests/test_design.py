@@ -41,7 +41,6 @@ ELSEWHERE = {
     "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
-    "checkpoint.architectures._bert": "checkpoint/architectures/test_bert.py",
     "shapes": "shapes/test_shapes.py",
     "shapes.*": "shapes/test_shapes.py",
     "steps": "steps/test_steps.py",

@@ -2,7 +2,9 @@
 
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text, …}:
     {"do": "embed", "folder", "model", "pooling": mean | cls, "texts": [text]}
-        {"cosines": [number], "transformers": [ids], "llama": [ids]} of each text, with special tokens
+        {"cosines": [number]} of each text
+    {"do": "tokens", "folder", "model", "texts": [text]}
+        {"transformers": [ids], "llama": [ids]} of each text, with special tokens
     {"do": "rank", "folder", "model", "query", "texts": [text]}
         {"transformers": [score], "llama": [score]} of each text beside the query
 What transformers can read only with code of the checkpoint's own is computed by `_encoder`, from the checkpoint's tensors.
@@ -28,18 +30,24 @@ def embed(job):
     torch.set_num_threads(1)
     tokenizer, hidden = _tokenizer(job["folder"]), _hidden(job["folder"])
     server = serving.serve(job["model"], pooling=job["pooling"])
-    cosines, theirs, ours = [], [], []
+    cosines = []
     for text in job["texts"]:
         ids = tokenizer(text)
-        theirs.append(ids)
-        ours.append(serving.tokenize(server, text, special=True))
         with torch.no_grad():
             states = hidden(torch.tensor([ids]))[0].numpy()
         expected = states[0] if job["pooling"] == "cls" else states.mean(axis=0)
         answer = server.handle_embeddings({"input": [ids], "embd_normalize": -1})
         found = np.array(answer["data"][0]["embedding"], dtype=np.float64)
         cosines.append(float(found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)))
-    return {"cosines": cosines, "transformers": theirs, "llama": ours}
+    return {"cosines": cosines}
+
+
+def tokens(job):
+    tokenizer, server = _tokenizer(job["folder"]), serving.serve(job["model"], pooling="mean")
+    return {
+        "transformers": [tokenizer(text) for text in job["texts"]],
+        "llama": [serving.tokenize(server, text, special=True) for text in job["texts"]],
+    }
 
 
 def rank(job):
@@ -206,7 +214,7 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            answer = {"error": None, **{"embed": embed, "rank": rank}[job["do"]](job)}
+            answer = {"error": None, **{"embed": embed, "tokens": tokens, "rank": rank}[job["do"]](job)}
         except BaseException as caught:
             traceback.print_exc()
             answer = {"error": f"{type(caught).__name__}: {caught}"}

@@ -11,9 +11,9 @@ from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tokenizers import unigram as unigrams
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.fast import FILE
-from modelbuild.checkpoint.tokenizers.unigram import unigram
 from modelbuild.checkpoint.tokenizers.wordpiece import word_pieces
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.reshape import reshape
@@ -89,8 +89,13 @@ class NomicBert(Encoder):
         """(NomicBertModel.set_vocab)"""
         size = tokenizers.vocabulary_size(self.config)
         if self._kind == "Unigram":
-            return unigram(self.checkpoint, size, self.token_types, mask=self.BIASED)
+            return unigrams.unigram(self.checkpoint, size, self.token_types, mask=self.BIASED)
         return word_pieces(self.checkpoint, size, self.token_types)
+
+    def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
+        if self._kind == "Unigram":
+            yield from unigrams.doubts(self.checkpoint)
 
     def parameters(self, file_type: int) -> Values:
         """(NomicBertModel.set_gguf_parameters)"""

@@ -10,8 +10,8 @@ from modelbuild.checkpoint.architectures._bert import EMBEDDINGS, FUSED, HEADS, 
 from modelbuild.checkpoint.architectures.bert import Bert
 from modelbuild.checkpoint.config import Config
 from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.tokenizers import unigram as unigrams
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
-from modelbuild.checkpoint.tokenizers.unigram import unigram
 from modelbuild.errors import Error
 
 
@@ -24,11 +24,15 @@ class XlmRoberta(Offset, Bert):
     @cached_property
     def tokenizer(self) -> Values:
         """(XLMRobertaModel.set_vocab)"""
-        return unigram(self.checkpoint, tokenizers.vocabulary_size(self.config), self.token_types)
+        return unigrams.unigram(self.checkpoint, tokenizers.vocabulary_size(self.config), self.token_types)
 
     def named(self, source: str) -> str | None:
         """(XLMRobertaModel.filter_tensors)"""
         return super().named(source.removeprefix("roberta."))
+
+    def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
+        yield from unigrams.doubts(self.checkpoint)
 
     @classmethod
     def reading(cls, config: Config) -> type[XlmRoberta]:

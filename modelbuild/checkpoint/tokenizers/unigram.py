@@ -6,6 +6,7 @@ Source: llama.cpp conversion, BertModel._xlmroberta_set_vocab
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.checkpoint.tokenizers.vocabulary import PAD_SCORE, SIZE_LIMIT, tables
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import listed
 
 MODEL = "sentencepiece.bpe.model"
 """The name that XLM-RoBERTa's SentencePiece model has, although it is a Unigram model."""
@@ -118,6 +120,23 @@ def _of_tokenizer(checkpoint: Checkpoint) -> _Read:
         squeezed = any(part.get("type") == "Replace" for part in flattened(normalizer))
         normalizer = table
     return _Read(tokens, prefix, squeezed, _charsmap(normalizer))
+
+
+def doubts(checkpoint: Checkpoint) -> Iterator[Error]:
+    """What the converter takes from other keys than those that the tokenizer is split by."""
+    if checkpoint.read(MODEL) is not None:
+        return
+    config, normalizer = checkpoint.tokenizer_config, (checkpoint.json(FILE) or {}).get("normalizer")
+    if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence":
+        return
+    off = [key for key in ("add_prefix_space", "clean_up_tokenization_spaces") if not config.get(key, False)]
+    if off:
+        yield Error(
+            "llama.cpp will not split some texts as the tokenizer does: its converter takes the handling of spaces from "
+            f"{listed(off)}, which {'is' if len(off) == 1 else 'are'} not true",
+            path="tokenizer_config.json",
+            hint=f"copy {MODEL} of the model that this one is based on into the folder, or set {listed(off)} to true",
+        )
 
 
 def _utf8(text: str) -> bytes:
