@@ -24,7 +24,10 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
-SOMETIMES = ("modules.json", "vocab.txt", "sentencepiece.bpe.model")
+PIECES = "sentencepiece.bpe.model"
+"""The SentencePiece model of XLM-RoBERTa, which decides bytes of its kind of models alone."""
+
+SOMETIMES = ("modules.json", PIECES)
 """Small files that decide bytes too, and that only models of embeddings have."""
 
 BESIDE = (
@@ -66,6 +69,11 @@ def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> lis
     if not found:
         raise _no_weights(sorted(names), folder)
     return found
+
+
+def reads_pieces(config: bytes) -> bool:
+    """Whether a model of this config.json has a tokenizer that PIECES may hold."""
+    return b"XLMRoberta" in config or b"NomicBert" in config
 
 
 _PART = re.compile(r"model-(\d{5,9})-of-(\d{5,9})\.safetensors")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.shards import PIECES
 from modelbuild.checkpoint.tokenizers import sentencepiece
 from modelbuild.checkpoint.tokenizers.fast import FILE, FastTokenizer, content
 from modelbuild.checkpoint.tokenizers.library import CHARSMAP_LIMIT, flattened
@@ -20,9 +21,6 @@ from modelbuild.checkpoint.tokenizers.vocabulary import PAD_SCORE, SIZE_LIMIT, t
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.words import listed
-
-MODEL = "sentencepiece.bpe.model"
-"""The name that XLM-RoBERTa's SentencePiece model has, although it is a Unigram model."""
 
 MASK = 250001
 """The id of `<mask>` in models whose SentencePiece model lacks it."""
@@ -49,7 +47,7 @@ def unigram(checkpoint: Checkpoint, size: int | None, token_types: int, *, mask:
     token_types  kinds of segments of which the model has an embedding
     mask         whether `<mask>` is added to a SentencePiece model
     """
-    data = checkpoint.read(MODEL)
+    data = checkpoint.read(PIECES)
     found = _of_tokenizer(checkpoint) if data is None else _of_model(data)
     count = max(size or 0, len(found.tokens))
     tokens = found.tokens + [(b"[PAD%d]" % number, PAD_SCORE, UNUSED) for number in range(len(found.tokens), count)]
@@ -70,19 +68,19 @@ def unigram(checkpoint: Checkpoint, size: int | None, token_types: int, *, mask:
 
 
 def _of_model(data: bytes) -> _Read:
-    model = sentencepiece.read(data, MODEL)
+    model = sentencepiece.read(data, PIECES)
     if model.kind != sentencepiece.UNIGRAM:
         raise Error(
             f"expected a Unigram model (model_type 1), got model_type {model.kind}",
-            path=MODEL,
+            path=PIECES,
             hint="the file belongs to another model; if it is removed, tokenizer.json is read instead",
         )
     if len(model.pieces) < 4:
-        raise Error(f"expected at least 4 pieces, got {len(model.pieces)}", path=MODEL)
+        raise Error(f"expected at least 4 pieces, got {len(model.pieces)}", path=PIECES)
     # Pieces that a user defined count as normal ones.
     kinds = [NORMAL if piece.type == USER_DEFINED else piece.type for piece in model.pieces]
     tokens = [(piece.text, piece.score, kind) for piece, kind in zip(model.pieces, kinds, strict=True)]
-    return _Read(tokens, model.prefix, model.squeezed, _checked(model.charsmap, MODEL))
+    return _Read(tokens, model.prefix, model.squeezed, _checked(model.charsmap, PIECES))
 
 
 def _of_tokenizer(checkpoint: Checkpoint) -> _Read:
@@ -124,7 +122,7 @@ def _of_tokenizer(checkpoint: Checkpoint) -> _Read:
 
 def doubts(checkpoint: Checkpoint) -> Iterator[Error]:
     """What the converter takes from other keys than those that the tokenizer is split by."""
-    if checkpoint.read(MODEL) is not None:
+    if checkpoint.read(PIECES) is not None:
         return
     config, normalizer = checkpoint.tokenizer_config, (checkpoint.json(FILE) or {}).get("normalizer")
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence":
@@ -135,7 +133,7 @@ def doubts(checkpoint: Checkpoint) -> Iterator[Error]:
             "llama.cpp will not split some texts as the tokenizer does: its converter takes the handling of spaces from "
             f"{listed(off)}, which {'is' if len(off) == 1 else 'are'} not true",
             path="tokenizer_config.json",
-            hint=f"copy {MODEL} of the model that this one is based on into the folder, or set {listed(off)} to true",
+            hint=f"copy {PIECES} of the model that this one is based on into the folder, or set {listed(off)} to true",
         )
 
 
@@ -153,7 +151,7 @@ def _charsmap(normalizer: Any) -> bytes:
         raise Error(
             "expected a 'normalizer' with a 'precompiled_charsmap', from which llama.cpp's runtime normalizes text",
             path=FILE,
-            hint=f"copy {MODEL} from the model that this one is based on, or its tokenizer.json",
+            hint=f"copy {PIECES} from the model that this one is based on, or its tokenizer.json",
         )
     try:
         return _checked(binascii.a2b_base64(text), FILE)
