@@ -7,10 +7,15 @@ from functools import cached_property
 from typing import ClassVar
 
 from modelbuild.checkpoint.architectures._bert import CLASSIFIER, EMBEDDINGS, HEADS, LAYERS, PLAIN, Encoder
+from modelbuild.checkpoint.config import class_of
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.wordpiece import word_pieces
 from modelbuild.errors import Error
+from modelbuild.words import in_json
+
+OTHER_HEADS = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
+"""Classifiers whose head the runtime does not have: BERT's pooler is left out, and DistilBERT's ReLU is tanh there."""
 
 
 class Bert(Encoder):
@@ -36,9 +41,16 @@ class Bert(Encoder):
 
     def doubts(self) -> Iterator[Error]:
         yield from super().doubts()
-        if "BertForSequenceClassification" in self.checkpoint.config.get("architectures", ()) and self.labels:
+        activation = self.config.get("hidden_act") or self.config.get("activation") or "gelu"
+        if "gelu" not in str(activation):
             yield Error(
-                "the scores of this classifier will not be those of transformers: llama.cpp's converter and runtime leave out its pooler",
+                f"the model's activation is {in_json(activation)}, but llama.cpp's runtime computes GELU for every model of this kind",
+                path="config.json",
+                hint="the embeddings will not be those of transformers: use another model",
+            )
+        if class_of(self.checkpoint.config) in OTHER_HEADS:
+            yield Error(
+                "the scores of this classifier will not be those of transformers: llama.cpp's runtime computes another head",
                 path="config.json",
                 hint="use a reranker of the class XLMRobertaForSequenceClassification or ModernBertForSequenceClassification",
             )

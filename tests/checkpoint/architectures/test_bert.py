@@ -55,9 +55,10 @@ def test_two_labels_without_names_are_an_error(tmp_path: Path) -> None:
 
 def test_what_is_worth_a_look(tmp_path: Path) -> None:
     assert conversion(tmp_path / "a", CLS).warnings() == []
-    assert "without its pooler" not in str(conversion(tmp_path / "a", CLS).warnings())
+    (warning,) = conversion(tmp_path / "d", changed(CLS, {"hidden_act": "relu"})).warnings()
+    assert 'activation is the text "relu"' in warning.what
     (warning,) = conversion(tmp_path / "b", THREE).warnings()
-    assert "leave out its pooler" in str(warning)
+    assert "computes another head" in str(warning)
     (warning,) = conversion(tmp_path / "c", bert.case()).warnings()
     assert warning.path == "modules.json" and "pooling" in warning.what
 
