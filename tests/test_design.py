@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 ELSEWHERE = {
+    "cli.pages._page": "cli/pages/test_graph.py",
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",
     "session.missing": "session/test_session.py",
