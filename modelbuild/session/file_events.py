@@ -16,7 +16,6 @@ Concern = Literal["kind", "entries", "file"]
 COMING = 0.1
 """Seconds that a write may pause before we no longer wait for the file to be closed."""
 
-
 STEADY = 8
 """Times that it is tried to listen along ways that change meanwhile."""
 
@@ -101,7 +100,7 @@ class FileEvents:
                 if not is_new:
                     break
                 # What came before we listened where it came was not heard: the ways may lead further now.
-                wanted = {path for path, way in ways(wanted) if way != self._ways[path] or self._passes(way, missed)}
+                wanted = {path for path, way in ways(wanted) if way != self._ways[path] or _passes(way, missed)}
             else:
                 self.lost = True
         except Missing as missing:
@@ -143,9 +142,6 @@ class FileEvents:
     def displaced(self) -> bool:
         """Whether a folder is no longer the one whose events are asked for."""
         return any(_identity(folder) != identity for folder, (identity, _) in self.folders.items())
-
-    def _passes(self, way: Iterable[str], folders: Collection[str]) -> bool:
-        return bool(folders) and any(entry in folders or os.path.dirname(entry) in folders for entry in way)
 
     def _listen(self, folders: Iterable[str]) -> tuple[bool, set[str]]:
         """Listen in these folders, as they are now. Returns whether one is another than before, and those that have gone."""
@@ -265,6 +261,10 @@ def _way(path: str) -> Iterator[str]:
         todo += target.split(os.sep)[::-1]
         at = os.sep if os.path.isabs(target) else at
     yield at
+
+
+def _passes(way: Iterable[str], folders: Collection[str]) -> bool:
+    return bool(folders) and any(entry in folders or os.path.dirname(entry) in folders for entry in way)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
