@@ -17,11 +17,16 @@ from modelbuild.errors import Error as Error
 from modelbuild.tensors.formats.gguf import encode_value as encode_value
 from modelbuild.tensors.operations.add_one import add_one as add_one
 from modelbuild.tensors.operations.cast import cast as cast
+from modelbuild.tensors.operations.concat import concat as concat
 from modelbuild.tensors.operations.mxfp4 import mxfp4 as mxfp4
+from modelbuild.tensors.operations.neg_exp import neg_exp as neg_exp
 from modelbuild.tensors.operations.permute import permute as permute
+from modelbuild.tensors.operations.reshape import reshape as reshape
 from modelbuild.tensors.operations.scale import scale as scale
 from modelbuild.tensors.operations.slice import slice_ as slice_
 from modelbuild.tensors.operations.stack import stack as stack
+from modelbuild.tensors.operations.take import Run as Run
+from modelbuild.tensors.operations.take import take as take
 from modelbuild.tensors.operations.transpose import transpose as transpose
 from modelbuild.tensors.recipe import Expression as Expression
 

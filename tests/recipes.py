@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from math import inf, nan, prod
+from math import exp, inf, nan, prod
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,13 @@ class Folder:
         return found
 
 
-def converted(path: Path, outtype: str = "source", pre: str | None = None) -> Recipe:
-    return Recipe.decode(convert.run({"outtype": outtype, "folder": path.name, "pre": pre}, Folder(path)))
+def converted(
+    path: Path, outtype: str = "source", pre: str | None = None, mtp: str = "keep", architecture: str = ""
+) -> Recipe:
+    parameters = convert.Parameters(outtype=outtype, folder=path.name, pre=pre, mtp=mtp)
+    if architecture:
+        parameters["architecture"] = architecture
+    return Recipe.decode(convert.run(parameters, Folder(path)))
 
 
 def imported(path: Path, files: list[str]) -> Recipe:
@@ -86,6 +91,7 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
         "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows, "pad": _pad,
+        "take": _take, "concat": _concat, "neg_exp": _neg_exp, "softplus": _softplus,
     }  # fmt: skip
     if x.operation == "reshape":
         return parts[0]
@@ -173,6 +179,13 @@ def _add_one(x: Expression, old: Array) -> Array:
     return (old.astype(np.float64) + 1).astype(old.dtype)
 
 
+def _softplus(x: Expression, old: Array) -> Array:
+    # In wider floats than it is made in, and rounded where that is: behind each of the two functions.
+    values = old.astype(np.longdouble)
+    exp = np.exp(np.minimum(values, 20)).astype(np.float32).astype(np.longdouble)
+    return np.where(values > 20, values, np.log1p(exp)).astype(np.float32).astype(old.dtype)
+
+
 def _scale(x: Expression, old: Array, scales: Array) -> Array:
     high, wide = x.parameters
     rows, columns = (1, 1, *x.shape)[-2:]
@@ -228,3 +241,24 @@ def _mxfp4(x: Expression, blocks: Array, scales: Array) -> Array:
     values = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*scales.shape, 32)
     packed = values[..., :16] | values[..., 16:] << 4
     return np.concatenate([scales[..., None], packed], axis=-1)
+
+
+def _take(x: Expression, old: Array) -> Array:
+    axis, *numbers = x.parameters
+    indices = []
+    for at in range(0, len(numbers), 6):
+        start, length, inner, inner_step, outer, outer_step = numbers[at : at + 6]
+        for i in range(outer):
+            for j in range(inner):
+                indices += [start + i * outer_step + j * inner_step + k for k in range(length)]
+    return old.take(indices, axis)
+
+
+def _concat(x: Expression, *parts: Array) -> Array:
+    return np.concatenate(parts, axis=x.parameters[0])
+
+
+def _neg_exp(x: Expression, old: Array) -> Array:
+    made = [-exp(value) if value < 700 else -inf for value in map(float, old.reshape(-1))]
+    with np.errstate(over="ignore"):
+        return np.array(made).astype(old.dtype).reshape(old.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ class Checkpoint:
     names   the files there may be
     folder  the folder's own name, from which a model without a better one takes its name
     pre     the name of its pre-tokenizer, where it is not to be found out
+    mtp     what becomes of its blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
     """
 
     def __init__(
@@ -38,11 +39,15 @@ class Checkpoint:
         folder: str = "",
         *,
         pre: str | None = None,
+        mtp: str = "keep",
+        tensors: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._read = read
         self.names = tuple(names)
         self.folder = folder
         self.pre = pre
+        self.mtp = mtp
+        self._tensors = tensors
         self._parsed: dict[str, dict[str, Any] | None] = {}
 
     def read(self, name: str) -> bytes | None:
@@ -73,6 +78,11 @@ class Checkpoint:
         # By itself, so that the bytes are gone when the text becomes values.
         data = self.read(name)
         return None if data is None else bounded_json.text(data, name)
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of its tensors, as a model of text has them. Raises Error where they cannot be read."""
+        return tuple(self._tensors())
 
     @cached_property
     def config(self) -> dict[str, Any]:

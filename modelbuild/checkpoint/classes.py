@@ -1,21 +1,72 @@
-"""The supported classes of checkpoints, read from the source of architectures/: importing all of them takes longer than planning."""
+"""The supported classes of checkpoints, read from the source of a folder's files: importing all of them takes longer than planning."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
-_CLASSES = re.compile(r"^    CLASSES\b[^=\n]*= \((.*?)\)", re.MULTILINE | re.DOTALL)
+from modelbuild.errors import Error
+from modelbuild.words import as_text, got
+from modelbuild.words import nearest as _nearest
+
+_CLASSES = re.compile(r"^    (?:CLASSES|ALIASES)\b[^=\n]*= \((.*?)\)", re.MULTILINE | re.DOTALL)
+_HEAD = re.compile(
+    r"(?:For(?:Causal|Conditional|Sequence|Token|Masked|Question)\w*|LMHeadModel|TextModel|Model)$", re.IGNORECASE
+)
+
+_MTP = re.compile(r"^    MTP = True$", re.MULTILINE)
+
+ARCHITECTURES, PROJECTORS = "architectures", "projectors"
 
 
 @cache
-def read() -> frozenset[str]:
-    """The names in CLASSES of every file, which are literals."""
-    folder = os.path.join(os.path.dirname(__file__), "architectures")
-    found: set[str] = set()
-    for name in os.listdir(folder):
+def read(folder: str = ARCHITECTURES) -> Mapping[str, str]:
+    """The names in CLASSES and ALIASES of every file of a folder beside this one, which are literals -> the file's module."""
+    return {name: module for module, text in _texts(folder).items() for name in _named(text)}
+
+
+def nearest(name: str) -> str | None:
+    """The supported class that is most like another: of the same model with another head, or of one that is spelled almost so."""
+    by_stem: dict[str, list[str]] = {}
+    for known in read():
+        by_stem.setdefault(_HEAD.sub("", known).casefold(), []).append(known)
+    stem = _HEAD.sub("", name).casefold()
+    near = _nearest(stem[:64], by_stem, 0.7)
+    return min(
+        by_stem.get(near or "", ()),
+        key=lambda each: (not each.endswith("ForCausalLM"), sum(map(str.isupper, each)), each),
+        default=None,
+    )
+
+
+def checked(value: Any) -> str | None:
+    """A class as config.json names it; None for "". Raises Error, without a place, for what can be no class."""
+    text = as_text(value)
+    if text and not re.fullmatch(r"[A-Za-z_]\w{0,127}", text, re.ASCII):
+        raise Error(f"'architecture' expects a class such as 'LlamaForCausalLM', got {got(text)}")
+    return text or None
+
+
+@cache
+def with_mtp() -> frozenset[str]:
+    """Those whose checkpoints may have blocks for the prediction of several tokens: their file says MTP."""
+    return frozenset(name for text in _texts(ARCHITECTURES).values() if _MTP.search(text) for name in _named(text))
+
+
+def _named(text: str) -> Iterator[str]:
+    for names in _CLASSES.findall(text):
+        yield from re.findall(r'"(\w+)"', names)
+
+
+@cache
+def _texts(folder: str) -> Mapping[str, str]:
+    path = os.path.join(os.path.dirname(__file__), folder)
+    found: dict[str, str] = {}
+    for name in sorted(os.listdir(path)):
         if name.endswith(".py") and not name.startswith("_"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                found.update(*(re.findall(r'"(\w+)"', names) for names in _CLASSES.findall(file.read())))
-    return frozenset(found)
+            with open(os.path.join(path, name), encoding="utf-8") as file:
+                found[name[:-3]] = file.read()
+    return found

@@ -14,11 +14,31 @@ from modelbuild.words import in_json
 Config = Mapping[str, Any]
 """A config.json: key -> value"""
 
+TEXT_PARTS = ("llm_config", "lm_config", "language_config", "text_config")
+"""Keys under which the configuration of a model of several parts has that of its text model (ModelBase.load_hparams)."""
+
+_LLAMA = {"model_type": "llama"}
+TEXT_DEFAULTS: Mapping[str, Config] = {
+    "idefics3": _LLAMA,
+    "lfm2_vl": {"model_type": "lfm2"},
+    "llava": _LLAMA,
+    "mistral3": {"model_type": "mistral"},
+    "qwen2_audio": {"model_type": "qwen2"},
+    "smolvlm": _LLAMA,
+    "voxtral": {
+        **_LLAMA, "vocab_size": 131072, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 30,
+        "num_key_value_heads": 8, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "rope_theta": 1e8, "head_dim": 128,
+    },
+}  # fmt: skip
+"""The `model_type` of models of several parts -> what transformers fills in where the part of the text model lacks a key."""
+
+UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
+"""The `model_type` of models of several parts that transformers 4.57.6 does not know: nothing is filled in, in no part."""
+
 
 def class_of(config: Config) -> str:
     """The class a configuration names. Raises Error where it names none."""
-    text = config.get("text_config")
-    for part in (text, config):
+    for part in (*(config.get(key) for key in TEXT_PARTS), config):
         names = part.get("architectures") if isinstance(part, dict) else None
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
@@ -29,6 +49,18 @@ def class_of(config: Config) -> str:
         path="config.json",
         hint='copy it from the model that this one is based on, such as ["LlamaForCausalLM"]',
     )
+
+
+def tower_class_of(config: Config) -> str | None:
+    """The class by which a configuration's towers are read: its own or, where it names none, that of a part; None for none at all.
+
+    (get_model_architecture.) transformers 4.57 moves the name of some models into `text_config`.
+    """
+    for part in (config.get("vision_config"), config, config.get("text_config")):
+        names = part.get("architectures") if isinstance(part, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    return None
 
 
 _ROPE_KEYS = {
@@ -98,6 +130,7 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     for name, value in (
         ("rope_theta", theta),
         ("rope_type", rope.get("type")),
+        ("partial_rotary_factor", first(config, "partial_rotary_factor", "rope_pct", "rope_percent")),
         ("original_max_position_embeddings", first(config, "original_max_position_embeddings")),
     ):
         if name not in rope and value is not None:

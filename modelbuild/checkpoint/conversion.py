@@ -11,7 +11,7 @@ from typing import Protocol
 from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import block_count, class_of
+from modelbuild.checkpoint.config import class_of
 from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
@@ -44,13 +44,25 @@ class Conversion:
     """One conversion, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
 
     def __init__(
-        self, files: Folder, *, folder: str, outtype: str, pre: str | None = None, plugin: str | None = None
+        self,
+        files: Folder,
+        *,
+        folder: str,
+        outtype: str,
+        pre: str | None = None,
+        plugin: str | None = None,
+        architecture: str | None = None,
+        mtp: str = "keep",
     ) -> None:
+        """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
-        self.checkpoint = Checkpoint(lambda name: _file(name, files), files.roles(), folder, pre=pre)
-        class_name = class_of(self.checkpoint.config)
-        self.architecture = architectures.find(class_name, plugin)(self.checkpoint)
+        self.checkpoint = Checkpoint(
+            lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+        )
+        config = self.checkpoint.config
+        class_name = architecture or class_of(config)
+        self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
@@ -89,13 +101,18 @@ class Conversion:
             )
 
     @cached_property
-    def tensors(self) -> dict[str, Tensor]:
+    def _of_text(self) -> dict[str, Tensor]:
         """The checkpoint's tensors that a model of text needs."""
         return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)))
 
     @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The checkpoint's tensors that the file is made of."""
+        return self.architecture.choose(self._of_text)
+
+    @cached_property
     def outtype(self) -> str:
-        return _outtype(self._wanted, self.tensors, self.method)
+        return float_type(self._wanted, self.tensors.values(), scaled=self.method is not None)
 
     @cached_property
     def constants(self) -> Mapping[str, bytes]:
@@ -118,7 +135,7 @@ class Conversion:
         return entries
 
     def _check_blocks(self, entries: Iterable[Entry]) -> None:
-        error = _lacking(entries, block_count(self.architecture.config))
+        error = _lacking(entries, self.architecture)
         if error is not None:
             raise self.gap.explains(error) if self.gap else error
 
@@ -180,10 +197,12 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += self.architecture.doubts()
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
-def _file(name: str, files: Folder) -> bytes | None:
+def small_file(name: str, files: Folder) -> bytes | None:
+    """The bytes of a small file of a folder; None where there is none. Raises Error for a pointer to one."""
     data = files.file(name)
     if data is not None:
         mistaken.refuse_pointer(data[:256], name, "file")
@@ -215,7 +234,7 @@ def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method | None) -> str:
+def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) -> str:
     """The file's float type: of the first tensor with two dimensions that is a float; for `auto`, one of 16 bits.
 
     Weights that are stored with scales have no float type of their own: their `source` is `auto`.
@@ -223,9 +242,9 @@ def _outtype(wanted: str, tensors: Mapping[str, Tensor], method: scaled.Method |
     if wanted not in ("source", "auto"):
         return wanted
     known = {"f16": "f16", "bf16": "bf16"}
-    if wanted == "source" and method is None:
+    if wanted == "source" and not scaled:
         known |= {"f32": "f32", "f64": "f32"}
-    matrices = (tensor.dtype for tensor in tensors.values() if len(tensor.shape) >= 2)
+    matrices = (tensor.dtype for tensor in tensors if len(tensor.shape) >= 2)
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")
 
 
@@ -239,30 +258,35 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
+_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight")
+"""Tensors that are written in f32 whatever the type of the rest."""
+
+
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
     if expression.dtype == "mxfp4":
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if plain or name.endswith((".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight")):
+    if plain or name.endswith(_F32):
         return "f32"
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 
 
-def _lacking(entries: Iterable[Entry], count: int) -> Error | None:
-    """What is said where whole blocks are missing, or what every model has."""
+def _lacking(entries: Iterable[Entry], architecture: Architecture) -> Error | None:
+    """What is said where whole blocks are missing, or what most models have."""
+    blocks = architecture.blocks
     names = {entry.name for entry in entries}
     found = {ftypes.block_of(name) for name in names} - {None}
-    if len(found) != count:
-        first = next(block for block in range(count) if block not in found)
+    if lacking := len(blocks) - len(found):
+        first = next(block for block in blocks if block not in found)
         return Error(
-            f"the checkpoint lacks {count - len(found)} of the {count} blocks that config.json declares",
+            f"the checkpoint lacks {lacking} of the {len(blocks)} blocks that config.json declares",
             path="config.json",
-            facts=[("missing", f"block {first}" if count - len(found) == 1 else f"block {first} and more")],
+            facts=[("missing", f"block {first}" if lacking == 1 else f"block {first} and more")],
         )
-    for name in ("token_embd.weight", "output_norm.weight"):
-        if name not in names:
+    for stem in ("token_embd", "output_norm"):
+        if (name := f"{stem}.weight") not in names and stem in architecture.NAMES.values():
             return Error(
                 f"the checkpoint lacks the tensor that becomes '{name}'",
                 hint="is it an adapter, or a part of a model?",

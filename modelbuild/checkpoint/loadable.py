@@ -12,13 +12,13 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.file_model import FileModel, items
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
-from modelbuild.checkpoint.tables import SHOWN, Line, lines
+from modelbuild.checkpoint.tables import SAID, SHOWN, Line, lines
 from modelbuild.errors import Error
-from modelbuild.tensors.formats.gguf import ARRAY, decode_value, type_name
+from modelbuild.tensors.formats.gguf import decode_value, type_name
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, shown
 
@@ -57,7 +57,7 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
     if name not in _tables():
         return []
     table, asked = _tables()[name]
-    model = _Model(name, metadata)
+    model = FileModel(name, metadata)
     found = [*_metadata(model, asked), *_vocabulary(metadata)]
     return found or [*_tensors(model, table, shapes)]
 
@@ -86,58 +86,13 @@ _NO_WEIGHTS = ("i8", "i16", "i32", "i64", "f64")
 # Metadata
 
 
-class _Model:
-    """The hyper-parameters of a file, as the runtime derives them."""
-
-    def __init__(self, name: str, metadata: Mapping[str, bytes]) -> None:
-        self.name = name
-        self.metadata = metadata
-
-    def has(self, key: str) -> bool:
-        return f"{self.name}.{key}" in self.metadata
-
-    def number(self, key: str, default: int = 0) -> int:
-        """A number, of an array the first block's."""
-        value = self._value(key)
-        if isinstance(value, list):
-            value = value[0] if value else default
-        return value if isinstance(value, int) else default
-
-    def _value(self, key: str) -> Any:
-        data = self.metadata.get(f"{self.name}.{key}")
-        return None if data is None else decode_value(data)
-
-    def dimensions(self) -> dict[str, int]:
-        """What the words of a table mean here."""
-        number = self.number
-        embd, heads = number("embedding_length"), number("attention.head_count")
-        shared = number("attention.head_count_kv", heads)
-        key = number("attention.key_length", embd // heads if heads else 0)
-        value = number("attention.value_length", embd // heads if heads else 0)
-        forward, used = number("feed_forward_length"), number("expert_used_count")
-        return {
-            "embd": embd,
-            "vocab": _count(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
-            "ff": forward,
-            "head": key,
-            "heads": heads,
-            "queries": key * heads,
-            "keys": key * shared,
-            "values": value * shared,
-            "experts": number("expert_count"),
-            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
-            "ff_shexp": number("expert_shared_feed_forward_length"),
-            "rot": number("rope.dimension_count", key),
-        }
-
-
 _NUMBERS = ("context_length", "embedding_length", "block_count")
 _U32 = ("attention.key_length", "attention.value_length", "rope.dimension_count", "expert_count")
 """Read of every model; another key may have any type where the runtime does not read it."""
 _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 
 
-def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
+def _metadata(model: FileModel, asked: tuple[str, ...]) -> Iterator[Error]:
     missing = [key for key in (*_NUMBERS, "attention.head_count", *asked) if not model.has(key)]
     if missing:
         yield Error(
@@ -166,6 +121,8 @@ def _metadata(model: _Model, asked: tuple[str, ...]) -> Iterator[Error]:
     blocks, experts, used = (model.number(key) for key in ("block_count", "expert_count", "expert_used_count"))
     if model.has("block_count") and not 0 < blocks <= BLOCKS_LIMIT:
         yield Error(f"'{model.name}.block_count' expects a number from 1 to {BLOCKS_LIMIT}, got {blocks}", hint=HINT)
+    if 0 < blocks <= (stacked := model.number("n_deepstack_layers")):
+        yield Error(f"'{model.name}.n_deepstack_layers' expects fewer than {blocks}, got {stacked}", hint=HINT)
     if experts > EXPERTS_LIMIT:
         yield Error(f"'{model.name}.expert_count' expects at most {EXPERTS_LIMIT}, got {experts}", hint=HINT)
     if (experts or used) and not 0 < used <= experts:
@@ -198,17 +155,17 @@ def _vocabulary(metadata: Mapping[str, bytes]) -> Iterator[Error]:
     if tokens is None or type_name(tokens) != "[str]":
         yield Error("the metadata lacks 'tokenizer.ggml.tokens': the file has no vocabulary", hint=HINT)
         return
-    count = _count(tokens)
+    count = items(tokens)
     for key, what, forms in (
         ("scores", "scores", ("[f32]", "[i32]")),
         ("token_type", "types", ("[i32]", "[u32]")),
     ):
         data = metadata.get(f"tokenizer.ggml.{key}")
-        if data is not None and (type_name(data) not in forms or _count(data) < count):
-            got = f"{_count(data)} of them" if type_name(data) in forms else type_name(data)
+        if data is not None and (type_name(data) not in forms or items(data) < count):
+            got = f"{items(data)} of them" if type_name(data) in forms else type_name(data)
             yield Error(f"the vocabulary has {count} tokens, but not as many {what}: got {got}", hint=HINT)
     merges = metadata.get("tokenizer.ggml.merges")
-    if kind == "gpt2" and (merges is None or type_name(merges) != "[str]"):
+    if kind in ("gpt2", "gemma4") and (merges is None or type_name(merges) != "[str]"):
         yield Error("the metadata lacks 'tokenizer.ggml.merges', which a byte-pair vocabulary needs", hint=HINT)
     if (twice := _twice(tokens, count)) is not None:
         yield Error(f"the vocabulary has the token '{shown(twice)}' more than once", hint=HINT)
@@ -254,24 +211,31 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 # Tensors
 
 
-def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
-    sizes = model.dimensions()
-    present = {"": True, "dense": not sizes["experts"], "experts": bool(sizes["experts"])}
-    present["shared"] = present["experts"] and bool(sizes["ff_shexp"])
+def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
+    blocks = model.number("block_count")
+    all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
+    experts, layered = bool(all_sizes[0]["experts"]), bool(all_sizes[0]["layer"])
+    present = {"dense": not experts, "experts": experts, "layered": layered}
+    present["shared"] = experts and bool(all_sizes[0]["ff_shexp"])
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
+    trunk = model.number("block_count") - model.number("nextn_predict_layers")
+    # A file of the blocks for further tokens alone.
+    numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
+    first = trunk if trunk < model.number("block_count") and min(numbers, default=0) >= trunk else 0
     for line in table:
-        if not present[line.when]:
+        if not present.get(line.when, True):
             continue
-        for number in range(model.number("block_count")) if ".N." in line.name else (0,):
+        for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
+            if not model.is_of(number, line.when):
+                continue
             for name, dimensions, optional in _wanted(line, number, shapes):
                 shape = shapes.get(name)
                 if shape is None:
                     if not optional:
                         missing.setdefault(line.name, []).append(name)
-                elif _expected(dimensions, sizes) != _without_ones(shape):
+                elif _expected(dimensions, all_sizes[number]) != _without_ones(shape):
                     wrong.setdefault(line.name, []).append((name, dimensions, shape))
-    blocks = model.number("block_count")
     beyond = [name for name in shapes if (block := _BLOCK.match(name)) and int(block[1]) >= blocks]
     if beyond:
         yield Error(
@@ -291,8 +255,10 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         facts = []
         for found in list(wrong.values())[:SHOWN]:
             name, dimensions, shape = found[0]
+            block = _BLOCK.match(name)
+            sizes = all_sizes[int(block[1]) if block else 0]
             expected = list(reversed([_size(word, sizes) for word in dimensions]))
-            said = ", ".join(_SAID.get(word, word) for word in reversed(dimensions))
+            said = ", ".join(SAID.get(word, word) for word in reversed(dimensions))
             facts.append((name, f"expected {expected} ({said}), got {list(shape)}"))
         if len(wrong) > SHOWN:
             facts.append(("and", f"{len(wrong) - SHOWN} other kinds"))
@@ -303,28 +269,15 @@ def _tensors(model: _Model, table: tuple[Line, ...], shapes: Mapping[str, Shape]
         )
 
 
-_SAID = {
-    "embd": "embedding_length",
-    "vocab": "tokens of the vocabulary",
-    "ff": "feed_forward_length",
-    "head": "attention.key_length",
-    "heads": "attention.head_count",
-    "queries": "heads of the queries",
-    "keys": "heads of the keys",
-    "values": "heads of the values",
-    "experts": "expert_count",
-    "ff_exp": "feed_forward_length of an expert",
-    "ff_shexp": "expert_shared_feed_forward_length",
-    "rot/2": "rope.dimension_count / 2",
-    "2*ff": "2 * feed_forward_length",
-}
-
-
 def _wanted(line: Line, number: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """The tensors that a line asks for in one block: name, dimensions, whether the file may lack it."""
     name = line.name.replace(".N.", f".{number}.")
     if not name.endswith(".qkv"):
-        yield (name if name.endswith(".bias") else f"{name}.weight"), line.dimensions, line.optional
+        yield (
+            (name.removesuffix(".") if name.endswith((".bias", ".")) else f"{name}.weight"),
+            line.dimensions,
+            line.optional,
+        )
         return
     block = name.removesuffix(".qkv")
     fused = "+".join(line.dimensions)
@@ -360,10 +313,3 @@ def _without_ones(shape: Shape) -> Shape:
 def _text(metadata: Mapping[str, bytes], key: str) -> str | None:
     data = metadata.get(key)
     return str(decode_value(data)) if data is not None and type_name(data) == "str" else None
-
-
-def _count(data: bytes | None) -> int:
-    """How many items an encoded array has."""
-    if data is None or len(data) < 16 or struct.unpack_from("<I", data)[0] != ARRAY:
-        return 0
-    return int(struct.unpack_from("<Q", data, 8)[0])

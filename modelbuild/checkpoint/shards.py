@@ -24,9 +24,10 @@ FILES = (
 """The small files that decide bytes, by being there or by not being there."""
 
 
-BESIDE = (
-    "vocab.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt",
-)  # fmt: skip
+IMAGES = ("preprocessor_config.json", "processor_config.json")
+"""The small files that say how images are prepared."""
+
+BESIDE = ("vocab.json", *IMAGES, "video_preprocessor_config.json", "LICENSE", "LICENSE.txt")
 """Small files that decide nothing of a GGUF, and belong to the checkpoint."""
 
 TENSORS_LIMIT = 1 << 18
@@ -175,6 +176,11 @@ def _weight_map(index: bytes) -> dict[str, str]:
         if "/" in name or "\\" in name or not name.isprintable():
             raise Error(f"'weight_map' names a file outside the folder: '{shown(name)}'", path=INDEX)
     return found
+
+
+def indexed(index: bytes) -> list[str]:
+    """The tensors that an index names. Raises Error."""
+    return list(_weight_map(index))
 
 
 def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:

@@ -6,15 +6,15 @@ What the runtime would refuse to load is found here before anything is made of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.config import block_count
 from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
 from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
+from modelbuild.tensors import ftypes
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import in_json, listed
@@ -49,7 +49,7 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
     """What such tensors can hardly be meant to be, and may be."""
     names = {entry.name for entry in entries}
-    if architecture.config.get("tie_word_embeddings") is False and "output.weight" not in names:
+    if architecture.config.get("tie_word_embeddings") is False and not names & {"output.weight", "cls.output.weight"}:
         yield Error(
             "the checkpoint has no 'lm_head.weight', although config.json says tie_word_embeddings false",
             hint="llama.cpp's runtime takes the embedding for the output: that is right if the model was trained so",
@@ -62,7 +62,7 @@ def source(expression: Expression) -> str:
 
 
 def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    blocks = min(block_count(architecture.config), len(entries))
+    blocks = architecture.blocks[: len(entries)]
     present = {entry.name for entry in entries}
     stems = {_split(name)[0] for name in present if name.endswith(".weight")}
     needed = {stem for stem in architecture.NAMES.values() if not _OPTIONAL.fullmatch(stem)}
@@ -71,11 +71,12 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     biases = {_split(name)[0] for name in present if name.endswith(".bias")}
     biases |= {name.removesuffix(".bias") for name in architecture.NEEDED if name.endswith(".bias")}
     lacking: dict[str, list[int]] = {}
-    for suffix, kinds in ((".weight", needed), (".bias", biases)):
+    bare = {name for name in architecture.NEEDED if not _suffix(name)}
+    for suffix, kinds in ((".weight", needed), (".bias", biases), ("", bare)):
         for stem in sorted(kinds):
-            numbers = range(blocks) if "N" in stem.split(".") else range(1)
+            numbers = [n for n in (blocks if "N" in stem.split(".") else (0,)) if architecture.has(stem, n)]
             for number in numbers:
-                instead = _INSTEAD.get(stem)
+                instead = None if architecture.EXPERTS_BESIDE and ".ffn_" in stem else _INSTEAD.get(stem)
                 fits = _name(stem, number) + suffix in present
                 if not fits and not (instead and _name(instead, number) + ".weight" in present):
                     lacking.setdefault(stem + suffix, []).append(number)
@@ -85,7 +86,7 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     facts = [("missing", listed(_hf(stem, numbers[0], architecture.NAMES) for stem, numbers in lacking.items()))]
     if any("N" in stem.split(".") for stem in lacking):
         where = sorted({n for stem, numbers in lacking.items() if "N" in stem.split(".") for n in numbers})
-        facts.append(("blocks", listed(map(str, where)) if len(where) < blocks else f"all {blocks}"))
+        facts.append(("blocks", listed(map(str, where)) if len(where) < len(blocks) else f"all {len(blocks)}"))
     yield Error(
         f"the checkpoint lacks {len(shown)} {'tensor' if len(shown) == 1 else 'tensors'} that this architecture has",
         facts=facts,
@@ -155,9 +156,15 @@ def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
 
 def _split(name: str) -> tuple[str, int]:
     """`blk.N.attn_q` and the number, of `blk.3.attn_q.weight`."""
-    stem = name.rpartition(".")[0]
+    stem = name.removesuffix(f".{_suffix(name)}")
     block = re.match(r"blk\.(\d+)\.", stem)
     return (f"blk.N.{stem[block.end() :]}", int(block[1])) if block else (stem, 0)
+
+
+def _suffix(name: str) -> str:
+    """`weight` or `bias`; empty for a name that ends in neither."""
+    suffix = name.rpartition(".")[2]
+    return suffix if suffix in ("weight", "bias") else ""
 
 
 def _name(stem: str, number: int) -> str:
@@ -179,13 +186,14 @@ class Size(NamedTuple):
 
 
 def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    known = _shapes(architecture, {_split(entry.name)[0] for entry in entries})
+    known = _Known(architecture, {_split(entry.name)[0] for entry in entries})
     wrong: dict[str, list[tuple[Entry, list[tuple[Size, ...]]]]] = {}
     for entry in entries:
-        stem, suffix = _split(entry.name)[0], entry.name.rpartition(".")[2]
-        wanted = known.get(f"{stem}.{suffix}")
+        stem, number = _split(entry.name)
+        key = f"{stem}.{_suffix(entry.name)}"
+        wanted = known.of(number).get(key)
         if wanted and not any(_fits(entry.shape, shape) for shape in wanted):
-            wrong.setdefault(f"{stem}.{suffix}", []).append((entry, wanted))
+            wrong.setdefault(key, []).append((entry, wanted))
     if wrong:
         facts = []
         for found in wrong.values():
@@ -203,9 +211,9 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
     # What config.json has no number for is at least the same in every block.
     shapes: dict[str, Entry] = {}
     for entry in entries:
-        stem, _ = _split(entry.name)
-        key = f"{stem}.{entry.name.rpartition('.')[2]}"
-        if key in known or not stem.startswith("blk."):
+        stem, number = _split(entry.name)
+        key = f"{stem}.{_suffix(entry.name)}"
+        if key in known.of(number) or not stem.startswith("blk."):
             continue
         before = shapes.setdefault(key, entry)
         if before.shape != entry.shape:
@@ -218,7 +226,7 @@ def _unfit(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Err
 
 
 def _fits(shape: Shape, wanted: tuple[Size, ...]) -> bool:
-    return shape == tuple(size.value for size in wanted)
+    return ftypes.stripped(shape) == ftypes.stripped(tuple(size.value for size in wanted))
 
 
 def _shape(wanted: tuple[Size, ...]) -> str:
@@ -260,15 +268,38 @@ A name may stand here twice. `qkv` are queries, keys and values together, `up` w
 """
 
 
-def _shapes(architecture: Architecture, stems: set[str]) -> dict[str, list[tuple[Size, ...]]]:
-    """The shapes that a configuration tells of, by name, outermost dimension first; where it may be one of several, all of them."""
-    sizes = _sizes(architecture, stems)
+class _Known:
+    """The shapes that a configuration tells of, block by block."""
+
+    def __init__(self, architecture: Architecture, stems: set[str]) -> None:
+        self._architecture = architecture
+        self._sizes = _sizes(architecture, stems)
+        self._found: dict[Sequence[tuple[str, tuple[int, str]]], dict[str, list[tuple[Size, ...]]]] = {}
+
+    def of(self, block: int) -> dict[str, list[tuple[Size, ...]]]:
+        """Those of one block, by name. What belongs to no block has those of block 0."""
+        try:
+            own = tuple(self._architecture.sizes(block).items())
+        except Error:
+            # Told where the metadata is made.
+            own = ()
+        if own not in self._found:
+            sizes = {**self._sizes, **{word: Size(*each) for word, each in own}}
+            self._found[own] = _shapes(self._architecture, sizes)
+        return self._found[own]
+
+
+def _shapes(architecture: Architecture, sizes: Mapping[str, Size]) -> dict[str, list[tuple[Size, ...]]]:
+    """The shapes that sizes tell of, by name, outermost dimension first; where it may be one of several, all of them."""
     found: dict[str, list[tuple[Size, ...]]] = {}
-    for line in _SHAPES:
+    own = lines(architecture.SHAPES)
+    others = {line.name for line in own}
+    for line in (*own, *(line for line in _SHAPES if line.name not in others)):
         if all(word in sizes for word in line.dimensions):
             shape = tuple(sizes[word] for word in reversed(line.dimensions))
-            found.setdefault(f"{line.name}.weight", []).append(shape)
-            if len(shape) > 1 and line.name != "token_embd":
+            bare = line.name.endswith((".", ".bias"))
+            found.setdefault(line.name if bare else f"{line.name}.weight", []).append(shape)
+            if not bare and len(shape) > 1 and line.name != "token_embd":
                 found.setdefault(f"{line.name}.bias", []).append(shape[:-1])
     return found
 
@@ -315,6 +346,10 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "experts": size("num_local_experts", "num_experts"),
         "ff_exp": size("moe_intermediate_size") or forward,
         "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
+        "2*embd": _double(hidden),
+        "3*embd": Size(3 * hidden.value, f"3 * {hidden.said_by}") if hidden else None,
+        "2*queries": _double(queries),
+        **_linear(size),
     }
     return {word: each for word, each in sizes.items() if each is not None}
 
@@ -322,8 +357,18 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
 def _times(count: Size | None, each: Size | None) -> Size | None:
     if count is None or each is None:
         return None
-    said = each.said_by if each.said_by == "head_dim" else "size of a head"
+    said = each.said_by if each.said_by.endswith("head_dim") else "size of a head"
     return Size(count.value * each.value, f"{count.said_by} * {said}")
+
+
+def _linear(size: Callable[..., Size | None]) -> dict[str, Size | None]:
+    """The sizes of blocks with linear attention, whose heads of values are as large as those of keys."""
+    state = size("linear_key_head_dim", written="ssm.state_size")
+    rank = size("linear_num_value_heads", written="ssm.time_step_rank")
+    inner, keys = _times(rank, state), _times(size("linear_num_key_heads", written="ssm.group_count"), state)
+    mixed = Size(2 * keys.value + inner.value, "queries, keys and values") if keys and inner else None
+    conv = size("linear_conv_kernel_dim", written="ssm.conv_kernel") or size("conv_L_cache")
+    return {"state": state, "rank": rank, "inner": inner, "mixed": mixed, "conv": conv, "2*rank": _double(rank)}
 
 
 def _double(size: Size | None) -> Size | None:

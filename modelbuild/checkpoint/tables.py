@@ -1,12 +1,17 @@
 """Tables of tensors: names, and the dimensions of each in words, as llama.cpp's source has them (src/models/NAME.cpp, load_arch_tensors).
 
 A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
-where none is said. `?` behind a name: the file may lack it. `dense`, `experts` and `shared` before it: only without experts, with
-experts, with experts that all tokens share. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with
-biases if the file has any (src/llama-model.cpp, create_tensor_qkv).
+where none is said, and none where the name ends in a dot. `?` behind a name: the file may lack it. Before it: `dense`, `experts` and
+`shared`, only without experts, with experts, with experts that all tokens share; `first` and `later`, only in the blocks before those with
+experts, in those; `attention`, `recurrent` and `nextn`, only in blocks with attention, with linear attention or a convolution, for further
+tokens; `own` and `lent`, only in blocks with keys and values of their own, with those of earlier blocks; `layered`, only with an embedding
+for each block. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has any
+(src/llama-model.cpp, create_tensor_qkv).
 
 The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
-`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `rot/2`; and multiples of these, as `2*ff`.
+`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`; of linear attention
+`conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values); `layer` (of the
+embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of these, as `2*ff`.
 """
 
 from __future__ import annotations
@@ -18,13 +23,15 @@ SHOWN = 4
 """Kinds of tensors that an error shows."""
 
 
-_LINE = re.compile(r"(?:(dense|experts|shared) )?([\w.]+)(\?)?((?: +[\w*/]+)+)")
+_LINE = re.compile(
+    r"(?:(dense|experts|shared|attention|recurrent|nextn|own|lent|layered|first|later) )?([\w.]+)(\?)?((?: +[\w*/]+)+)"
+)
 
 
 class Line(NamedTuple):
     """One line of a table.
 
-    when        `dense`, `experts` or `shared`; empty: always
+    when        the word before the name, such as `dense`; empty: always
     optional    whether a file may lack it
     dimensions  in words, innermost first
     """
@@ -33,6 +40,11 @@ class Line(NamedTuple):
     name: str
     optional: bool
     dimensions: tuple[str, ...]
+
+    @property
+    def tensor(self) -> str:
+        """The name with its suffix."""
+        return self.name if re.search(r"\.(weight|bias)(\.\d+)?$", self.name) else f"{self.name}.weight"
 
 
 def lines(table: str) -> tuple[Line, ...]:
@@ -44,3 +56,37 @@ def lines(table: str) -> tuple[Line, ...]:
         when, name, optional, dimensions = line.groups()
         found.append(Line(when or "", name, bool(optional), tuple(dimensions.split())))
     return tuple(found)
+
+
+SAID = {
+    "embd": "embedding_length",
+    "vocab": "tokens of the vocabulary",
+    "ff": "feed_forward_length",
+    "head": "attention.key_length",
+    "heads": "attention.head_count",
+    "queries": "heads of the queries",
+    "keys": "heads of the keys",
+    "values": "heads of the values",
+    "experts": "expert_count",
+    "ff_exp": "feed_forward_length of an expert",
+    "ff_shexp": "expert_shared_feed_forward_length",
+    "rot/2": "rope.dimension_count / 2",
+    "2*ff": "2 * feed_forward_length",
+    "2*ff_exp": "2 * feed_forward_length of an expert",
+    "labels": "classifier.output_labels",
+    "3*embd": "3 * embedding_length",
+    "2*embd": "2 * embedding_length",
+    "2*queries": "2 * heads of the queries",
+    "conv": "ssm.conv_kernel",
+    "state": "ssm.state_size",
+    "rank": "ssm.time_step_rank",
+    "2*rank": "2 * ssm.time_step_rank",
+    "inner": "ssm.state_size * ssm.time_step_rank",
+    "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
+    "layer": "embedding_length_per_layer_input",
+    "layered": "block_count * embedding_length_per_layer_input",
+    "out": "embedding_length_out",
+    "2*out": "2 * embedding_length_out",
+    "1": "one number",
+}
+"""The words of dimensions, as the metadata of a file says them."""

@@ -31,6 +31,9 @@ _MARKS = (
 )  # fmt: skip
 """Ends of names that only quantized checkpoints hold."""
 
+PACKED = (".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight", ".absmax", ".SCB", ".quant_map")
+"""Those that no other checkpoint has, of whatever kind."""
+
 
 def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -> dict[str, Expression]:
     """What the tensors of a checkpoint stand for, in their order: f32, f16 or bf16, without scales.
@@ -83,6 +86,18 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 hint="the download is incomplete, or the index belongs to another checkpoint",
             )
     return found
+
+
+def plain(tensor: Tensor) -> Expression:
+    """What a tensor without scales stands for, of any shape but an empty one: f32, f16 or bf16. Raises Error."""
+    if len(tensor.shape) > 5 or 0 in tensor.shape:
+        raise Error(f"tensor '{tensor.name}' expects at most five dimensions of at least 1, got {list(tensor.shape)}")
+    if tensor.name.endswith(PACKED):
+        raise Error(
+            f"tensor '{tensor.name}' is part of quantized weights, which are not read here",
+            hint="start from the unquantized weights",
+        )
+    return _widened(tensor, tensor.shape)
 
 
 def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:

@@ -111,11 +111,12 @@ class Bases:
         return path
 
     def _model(self, variant: Variant, line: From) -> Candidates | Pulled | Downloaded:
-        if variant.string("pre") is not None and not is_shared(variant.place("pre")):
-            raise variant.place("pre").error(
-                f"'pre' is for weights, but '{variant.label}' is FROM a model",
-                hint=f"set it where '{line.text}' is declared",
-            )
+        for key in ("pre", "architecture"):
+            if variant.string(key) is not None and not is_shared(variant.place(key)):
+                raise variant.place(key).error(
+                    f"'{key}' is for weights, but '{variant.label}' is FROM a model",
+                    hint=f"set it where '{line.text}' is declared",
+                )
         candidates = self._candidates(line)
         others = tuple(each for each in candidates if each.label != variant.label)
         if others:

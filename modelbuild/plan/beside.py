@@ -1,4 +1,6 @@
-"""Whether the adapters of a base's manifest fit the model, which the runtime refuses otherwise; `adapt` looks at those of a variant.
+"""Whether the adapters of a base's manifest and a draft fit the model, which the runtime refuses otherwise.
+
+`adapt` looks at the adapters of a variant.
 
 Source: llama.cpp src/llama-adapter.cpp (llama_adapter_lora_init_impl)
 """
@@ -24,7 +26,7 @@ Shapes = Mapping[str, "Shape"]
 def misfits(
     step: Step, graph: Graph, table: Callable[[Source], TensorTable], made: Callable[[str], Shapes | None]
 ) -> Iterator[Error]:
-    """What is wrong with the adapters of a manifest, which its step makes.
+    """What is wrong with the adapters and the draft of a manifest, which its step makes.
 
     table  reads the head of a source
     made   the tensors of the file that a recipe becomes, by the step that makes it; None where that is not known
@@ -39,6 +41,11 @@ def misfits(
     shapes: Shapes | None = None
     for kind, each in layers:
         source = next(each.sources, None)
+        if kind == media.DRAFT:
+            own, shapes = _shapes(each, table, made), shapes or _shapes(model, table, made)
+            if own is not None and shapes is not None and (error := _apart(own, shapes)) is not None:
+                yield error.replace(path=source.path) if source is not None else error
+            continue
         if kind != media.ADAPTER or source is None or next(each.needs, None) is not None:
             continue
         if shapes is None:
@@ -52,6 +59,18 @@ def _shapes(model: Step, table: Callable[[Source], TensorTable], made: Callable[
         return made(recipe)
     source = next(model.sources, None)
     return {name: tensor.shape for name, tensor in table(source).tensors.items()} if source is not None else None
+
+
+def _apart(draft: Shapes, model: Shapes) -> Error | None:
+    """The error for a draft that goes on from the states of a model of another size (src/models/gemma4-assistant.cpp)."""
+    joint, embedding = draft.get("nextn.post_projection.weight"), model.get("token_embd.weight")
+    if joint is None or embedding is None or len(joint) != 2 or len(embedding) != 2 or joint[0] == embedding[1]:
+        return None
+    return Error(
+        "the draft belongs to another model",
+        facts=[("the model", f"states of {embedding[1]:,} values"), ("the draft", f"goes on from {joint[0]:,} values")],
+        hint="name the draft that was made for this model in DRAFT",
+    )
 
 
 def _misfit(adapter: TensorTable, shapes: Shapes) -> Error | None:

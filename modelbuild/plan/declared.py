@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from modelbuild import steps
 from modelbuild.digest import xxh3
@@ -11,6 +12,8 @@ from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
 from modelbuild.plan.naming import Asked, names, table
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import Variant
+from modelbuild.steps import layer
+from modelbuild.tensors import operations
 
 Refs = Iterable[tuple[str, Source | str]]
 """(role, source or key of the step that makes it), in order."""
@@ -58,6 +61,16 @@ class Declared:
         self._steps[key] = Step(key, named, kind.VERSION, text, refs, pool, final, tuple(said))
         self._asked[key] = Asked(what or named, [variant], same[-1])
         return key
+
+    def of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
+        """Declare the layer of a recipe: `what` it is for the variant."""
+        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
+        values = layer.Parameters(operations=self._operations)
+        return self.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
+
+    @cached_property
+    def _operations(self) -> dict[str, int] | None:
+        return operations.versions() or None
 
     @property
     def steps(self) -> Mapping[str, Step]:

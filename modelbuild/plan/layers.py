@@ -11,6 +11,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
 
 if TYPE_CHECKING:
+    from modelbuild.plan.weights import CheckpointFolder
     from modelbuild.project.lock import Outside
 
 
@@ -43,7 +44,8 @@ class Base(NamedTuple):
     outside     the model or repository of elsewhere that it comes from
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
-    files       those of the weights, where they are a checkpoint
+    draft       the step that makes the recipe of its draft, unquantized, where a checkpoint gives one
+    folder      the checkpoint that the weights come from, where they come from one
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -60,7 +62,13 @@ class Base(NamedTuple):
     outside: Outside | None = None
     chat: Chat | None = None
     derived: Derived | None = None
-    files: tuple[tuple[str, Source], ...] = ()
+    draft: str | None = None
+    folder: CheckpointFolder | None = None
+
+    @property
+    def files(self) -> tuple[tuple[str, Source], ...]:
+        """The files of the checkpoint."""
+        return self.folder.files if self.folder else ()
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""

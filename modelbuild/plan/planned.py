@@ -98,6 +98,15 @@ def asked_ftype(step: Step | None) -> str | None:
     return ftypes.canonical(values["outtype"])
 
 
+def part_type(graph: Graph, step: Step) -> str | None:
+    """The type that a part of a checkpoint is converted to, of which a step makes the layer; None for the layer of a file."""
+    for name in step.needs:
+        if graph.steps[name].kind == CONVERT:
+            values: convert.Parameters = json.loads(graph.steps[name].parameters)
+            return values["outtype"] if values.get("part") else None
+    return None
+
+
 def metadata(graph: Graph, output: Output) -> dict[str, Any]:
     """The metadata that a variant sets, or a model that it stands on: key -> value."""
     found: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.plan import templates, unused
+from modelbuild.plan import readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.hub import Downloaded, Hub
@@ -19,6 +19,7 @@ from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.pulled import Pulled, PulledModels, Wrote, nobody
 from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.plan.restored import Restored
+from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
@@ -27,9 +28,8 @@ from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT
-from modelbuild.project.variant import Adapter, Variant
+from modelbuild.project.variant import Adapter, File, Variant
 from modelbuild.steps import config, convert, layer, manifest, quantize
-from modelbuild.tensors import operations
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Planner:
         self._weights = weights
         self._observed = observed
         self.declared = self._declared = declared
+        self._sides = Sides(declared, weights)
         self._restored = Restored(variants, declared, wanted)
         self._templates = Templates(lambda: self._adapters, declared)
         self.meant = bases.meant
@@ -86,10 +87,6 @@ class Planner:
         from modelbuild.plan.adapters import Adapters
 
         return Adapters(self._observed, self._weights, self._declared)
-
-    @cached_property
-    def _operations(self) -> dict[str, int] | None:
-        return operations.versions() or None
 
     @property
     def warnings(self) -> list[Error]:
@@ -166,17 +163,23 @@ class Planner:
         if variant.replaces_licenses:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
-        if projector := variant.file("projector"):
-            self._weights.beside("projector", projector, projector.path)
-            kept.append(self._as_it_is(variant, media.PROJECTOR, "projector", projector.path))
+        match variant.values["projector"]:
+            case File() as projector:
+                self._weights.beside("projector", projector, projector.path)
+                made = self._as_it_is(variant, media.PROJECTOR, "projector", projector.path)
+                kept = [*(each for each in kept if each.media_type != media.PROJECTOR), made]
+            case str():
+                kept, took = self._sides.with_projector(variant, base.folder, kept)
+                self._used.setdefault(variant.label, set()).update(took)
         new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = {key: value for key, value in base.config.items() if key not in variant.cleared}
         for draft in variant.drafts:
-            given["draft"] = {
-                "model_format": "gguf",
-                "architecture": self._weights.contents(draft, draft.path).architecture,
-            }
+            architecture = self._sides.architecture_of(draft)
+            given["draft"] = {"model_format": "gguf", **({"architecture": architecture} if architecture else {})}
+        if any(each.media_type == media.DRAFT for each in layers):
+            # The architecture of a draft that the checkpoint gives is the model's.
+            given.setdefault("draft", {"model_format": "gguf"})
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
@@ -189,6 +192,9 @@ class Planner:
             if adapter.mode == "layer":
                 yield self._adapter(variant, base, adapter)
         for draft in variant.drafts:
+            if (folder := self._sides.folder_of(draft, base.folder)) is not None:
+                yield self._sides.of_draft(variant, folder)
+                continue
             self._weights.beside("draft", draft, draft.path)
             yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
@@ -217,12 +223,7 @@ class Planner:
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
 
     def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
-        return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe))
-
-    def _of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
-        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=self._operations)
-        return self._declared.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
+        return LayerStep(media.MODEL, self._declared.of_recipe(variant, "model", recipe))
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
@@ -240,7 +241,7 @@ class Planner:
         if file is not None:
             return self._as_it_is(variant, media.ADAPTER, "adapter", file.path, [("recipe", recipe)])
         self._used.setdefault(variant.label, set()).add("outtype")
-        return LayerStep(media.ADAPTER, self._of_recipe(variant, "adapter", recipe))
+        return LayerStep(media.ADAPTER, self._declared.of_recipe(variant, "adapter", recipe))
 
     # What is done to the weights
 
@@ -289,6 +290,10 @@ class Planner:
             inputs.append(("imatrix", self._weights.file(imatrix)))
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
+        if base.draft and any(each.media_type == media.DRAFT for each in base.layers):
+            beside = [("recipe", base.draft), *inputs[1:]]
+            draft = self._declared.step(variant, quantize, values, beside, what="quantize-draft", places=places)
+            base = self._sides.with_draft(variant, base, draft)
         layers = base.with_model(self._model_layer(variant, recipe))
         return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
@@ -314,15 +319,20 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
-        )
+        ) | readers.named(self._observed, variant)
+        if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
+            values["mtp"] = "drop"
+            self._used[variant.label].add("mtp")
         recipe = self._declared.step(variant, convert, values, folder.files)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
         restored = self._restored.gathered(variant, folder)
-        layers = (LayerStep(media.MODEL, ""), *made.layers)
+        layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
-        return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)
+        base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
+        draft = self._sides.draft(variant, folder, values["outtype"])
+        return self._sides.with_draft(variant, base, draft) if draft else base
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
@@ -13,11 +12,13 @@ from modelbuild.errors import Error
 from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
+from modelbuild.plan import readers
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.ggufs import Contents
+    from modelbuild.checkpoint.parts import Part
     from modelbuild.misspelled import Wanted
 
 
@@ -40,6 +41,7 @@ class CheckpointFolder(NamedTuple):
     plugin  name and version of the package that reads its class, where that is none of ours
     chat    the chat template that it brings along
     talks   whether it is a chat model, as far as it says what it is
+    parts   what it gives beside its text model, by kind, and the files that decide its conversion
     """
 
     path: str
@@ -48,6 +50,7 @@ class CheckpointFolder(NamedTuple):
     plugin: str | None
     chat: Chat | None
     talks: bool
+    parts: Mapping[str, tuple[tuple[str, Source], ...]] = {}
 
 
 class GgufFile(NamedTuple):
@@ -112,7 +115,8 @@ class WeightsReader:
         if kind is None:
             raise self.missing(file, path, role.upper() if file.place.command else None)
         if kind == "folder" or path.endswith(".safetensors"):
-            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint="name a GGUF file")
+            hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
+            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
         found = self.contents(file, path)
         if role != "draft" and found.role != role:
             hint = _WHERE[found.role].format(file.text)
@@ -120,6 +124,20 @@ class WeightsReader:
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
         return found
+
+    def is_folder(self, path: str) -> bool:
+        return self._observed.kind(path) == "folder"
+
+    def architecture(self, folder: CheckpointFolder) -> str | None:
+        """The `general.architecture` of the file that one of our classes makes of a checkpoint."""
+        from modelbuild.checkpoint import architectures
+        from modelbuild.checkpoint.config import class_of
+
+        try:
+            config = self._config(folder.path, [name for name, _ in folder.files])
+            return architectures.find(class_of(config)).NAME if config is not None else None
+        except Error:  # what is wrong is for the conversion to say
+            return None
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
@@ -212,12 +230,36 @@ class WeightsReader:
             raise line.place.error(
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
             ) from error
-        forms = [(name, "bytes") for name in shards.small([*names, *nested])]
-        forms += [(name, "safetensors") for name in weights]
-        files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
+        tables = [(name, Source(os.path.join(folder, name), "safetensors")) for name in weights]
+        files = (*_small(folder, shards.small([*names, *nested])), *tables)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
-        return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
+        talks = chat is not None or self._talks(folder, name, names)
+        given = {
+            part: (*_small(folder, found.FILES), *tables) for part, found in self._parts(folder, names, weights).items()
+        }
+        return CheckpointFolder(folder, name, files, plugin, chat, talks, given)
+
+    def _parts(self, folder: str, names: Sequence[str], weights: Sequence[str]) -> Mapping[str, Part]:
+        """What a checkpoint gives beside its text model. What is wrong with its files is for the conversion to say."""
+        from modelbuild.checkpoint import parts, shards
+
+        if (config := self._config(folder, names)) is None or not (possible := parts.possible(config)):
+            return {}
+        try:
+            if shards.INDEX in names:
+                tensors = shards.indexed(self._observed.read(os.path.join(folder, shards.INDEX)))
+            else:
+                tensors = [each for name in weights for each in self._tensors(os.path.join(folder, name))]
+            return {part: parts.get(part) for part in possible if parts.get(part).is_given(config, set(tensors))}
+        except (Error, OSError):
+            return {}
+
+    def _tensors(self, path: str) -> Iterable[str]:
+        from modelbuild.tensors.formats import safetensors
+
+        self._observed.stat(path)
+        return safetensors.table(path).tensors
 
     def _within(self, line: From, folder: str) -> str | None:
         """A hint that names a folder of weights in a folder that has none of its own."""
@@ -233,30 +275,26 @@ class WeightsReader:
 
     def _plugin(self, line: From, folder: str, names: Sequence[str]) -> str | None:
         """Name and version of the package that reads a checkpoint of a class that is not among ours."""
-        from modelbuild import plugins
-        from modelbuild.checkpoint import classes
-        from modelbuild.checkpoint.checkpoint import Checkpoint
         from modelbuild.checkpoint.config import class_of
+
+        try:
+            if (config := self._config(folder, names)) is None:
+                return None
+            class_name = class_of(config)
+        except Error:  # what is wrong is for the conversion to say
+            return None
+        return readers.plugin(self._observed, class_name, line.place)
+
+    def _config(self, folder: str, names: Sequence[str]) -> Mapping[str, Any] | None:
+        """The config.json of a checkpoint; None where it cannot be read, which is for the conversion to say."""
+        from modelbuild.checkpoint.checkpoint import Checkpoint
 
         if "config.json" not in names:
             return None
         try:
-            data = self._observed.read(os.path.join(folder, "config.json"))
-            class_name = class_of(Checkpoint({"config.json": data}.get).config)
-        except (Error, OSError):  # what is wrong is for the conversion to say
+            return Checkpoint({"config.json": self._observed.read(os.path.join(folder, "config.json"))}.get).config
+        except (Error, OSError):
             return None
-        if class_name in classes.read():
-            return None
-        # What is installed shows in the folders that packages lie in.
-        self._observed.env("PYTHONPATH")
-        for path in sys.path:
-            if os.path.isdir(path) and os.path.realpath(path) != os.getcwd():
-                self._observed.entries(path)
-        try:
-            plugin = plugins.find(plugins.ARCHITECTURES, class_name)
-        except Error as error:
-            raise line.place.placed(error) from error
-        return plugin.package if plugin is not None else None
 
     def chat(self, folder: str, names: Sequence[str]) -> Chat | None:
         """The chat template of a checkpoint. What is wrong with its files is for the conversion to say."""
@@ -323,6 +361,11 @@ class WeightsReader:
             found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
         # A file that is whole comes before one of parts, each by its path.
         return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
+
+
+def _small(folder: str, names: Iterable[str]) -> tuple[tuple[str, Source], ...]:
+    """The small files of a folder, there or not."""
+    return tuple((name, Source(os.path.join(folder, *name.split("/")), "bytes")) for name in names)
 
 
 def spelled(named: Named, path: str) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from modelbuild import shapes
-from modelbuild.checkpoint import metadata
+from modelbuild.checkpoint import classes, metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
@@ -24,6 +24,7 @@ from modelbuild.words import as_text, did_you_mean, got, listed
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
+MTP = ("keep", "split", "drop")
 
 Check = Callable[[Any], Any]
 """Gives a value, its variables filled in, as it counts. Raises Error, without a place."""
@@ -42,7 +43,7 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 
 Holds = Literal[
-    "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
+    "string", "word", "text", "text or false", "path", "path or word or false", "flag", "strings", "texts",
     "adapters", "messages", "exports", "pushes", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
@@ -85,7 +86,7 @@ class Key(NamedTuple):
     @property
     def is_string(self) -> bool:
         """Whether a number that stands for it on the command line is meant as a string."""
-        return self.holds in ("string", "word", "text", "path")
+        return self.holds in ("string", "word", "text", "path", "path or word or false")
 
     def checked(self, value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
@@ -205,17 +206,10 @@ def axis_of(values: Sequence[Any]) -> str:
     return f"{{ {', '.join(f'{label} = {text}' for label, text in zip('abcdefg', texts, strict=False))}{more} }}"
 
 
-def text(value: Any) -> Any:
-    """Anything but true, which a variable may be: false stands for no text."""
+def not_true(value: Any, expected: str) -> Any:
+    """Anything but true, which names nothing that could be meant."""
     if value is True:
-        raise Error("expected a text, got true")
-    return value
-
-
-def template(value: Any) -> Any:
-    """Anything but true: there is no template that would be meant."""
-    if value is True:
-        raise Error("'template' expects a string, { file = … } or false, got true")
+        raise Error(f"{expected}, got true")
     return value
 
 
@@ -263,6 +257,9 @@ def _tables(
             yield Part((number,), entry, alone)
 
 
+text = partial(not_true, expected="expected a text")
+TEMPLATE = partial(not_true, expected="'template' expects a string, { file = … } or false")
+PROJECTOR = partial(not_true, expected="'projector' expects a type, a path or false")
 SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
 
 
@@ -313,15 +310,13 @@ KEYS: Mapping[str, Key] = {
         "adapters", "Adapters, after the Modelfile's own.",
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
-    "adapter_mode": Key(
-        "word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer",
-    ),
+    "adapter_mode": Key("word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer"),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
         is_plain=True, command="system", attribute="system", empties=manifest.SYSTEM,
     ),
     "template": Key(
-        "text or false", 'TEMPLATE; false or "": none, also not the base\'s.', template,
+        "text or false", 'TEMPLATE; false or "": none, also not the base\'s.', TEMPLATE,
         is_plain=True, command="template", attribute="template", empties=manifest.TEMPLATE,
     ),
     "parameters": Key(
@@ -349,14 +344,22 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
     ),
     "draft": Key(
-        "path", "DRAFT: a GGUF that drafts for speculative decoding.",
+        "path", "DRAFT: a GGUF, or the folder of a checkpoint, that drafts for speculative decoding.",
         widest="glob", command="draft", attribute="drafts", empties=manifest.DRAFT,
     ),
+    "mtp": Key(
+        "word", "What becomes of a checkpoint's blocks for the prediction of several tokens; split: a draft of its own.",
+        partial(optional, known=MTP, noun="use of these blocks"), words=MTP, default="keep", is_plain=True,
+    ),
     "projector": Key(
-        "path", "A GGUF with a vision or audio projector.", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
+        "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",
+        PROJECTOR, words=OUTTYPES[1:], default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
         "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,
+    ),
+    "architecture": Key(
+        "string", "The class to read a checkpoint as, in place of the one in config.json.", classes.checked, is_plain=True, widest="glob",
     ),
     "pre": Key(
         "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
@@ -388,9 +391,7 @@ KEYS: Mapping[str, Key] = {
     "include": Key(
         "rows", "Rows to add, or keys to add to the rows that match.", widest="glob", makes="rows",
     ),
-    "exclude": Key(
-        "conditions", "Rows to drop.", widest="glob", makes="rows",
-    ),
+    "exclude": Key("conditions", "Rows to drop.", widest="glob", makes="rows"),
     "default": Key(
         "condition", "The row that is also tagged 'latest' and gets `tags`.", widest="glob", entries=_entries, makes="rows",
     ),

@@ -119,4 +119,6 @@ def one_gguf(label: str, kinds: Sequence[str]) -> None:
     if more := [kind for kind in kinds if kind in ("projector", "adapter", "draft")]:
         parts = " and ".join("an adapter" if kind == "adapter" else f"a {kind}" for kind in dict.fromkeys(more))
         hint = f"`modelbuild export {label} FOLDER` writes all its files"
+        if more == ["projector"]:
+            hint += f"; `projector = false`, or --set {label.partition(':')[0]}.projector=false, makes a model of text"
         raise Error(f"'{label}' has {parts} besides its model: one file cannot contain both", hint=hint)

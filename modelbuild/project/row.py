@@ -207,6 +207,8 @@ class _Reading:
                 value = self.values.text_of(name)
             elif key.holds == "path":
                 value = self.values.path_of(name)
+            elif key.holds == "path or word or false":
+                value = self.values.path_or_word_of(name, key.words)
             else:
                 value = self.values.of(name, key.check or as_text)
             if value == "" and key.empties:

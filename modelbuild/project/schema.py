@@ -164,6 +164,7 @@ Messages = Annotated[
     Annotated[list[Message], Tag("\0list")] | _Empty, _one_of("a list of tables { role = …, content = … }")
 ]
 Licenses = Annotated[_String | _FromFile | Annotated[list[Text], Tag("\0list")], _one_of("a text or a list of texts")]
+PathOrFalse = Annotated[_String | _Bool, _one_of("a string or false")]
 Template = Annotated[_String | _FromFile | _Bool, _one_of("a string, { file = … } or false")]
 
 
@@ -173,6 +174,7 @@ _SHAPES: Mapping[Holds, tuple[Any, Any]] = {
     "text": (Text, ""),
     "text or false": (Template, ""),
     "path": (str, ""),
+    "path or word or false": (PathOrFalse, ""),
     "flag": (Flag, False),
     "strings": (Strings, []),
     "texts": (Licenses, []),

@@ -94,6 +94,18 @@ class Values:
     def path_of(self, key: str) -> File | None:
         return self.path(*self.said[key]) if key in self.said else None
 
+    def path_or_word_of(self, key: str, words: Sequence[str]) -> File | str | None:
+        """A file, or one of a few words in any case; "" for false."""
+        if key not in self.said:
+            return None
+        value, place = self.said[key]
+        filled = self.checked(value, place, keys.KEYS[key].check or as_text)
+        if filled is False or filled in ("", "false"):
+            return ""
+        if isinstance(filled, str) and filled.casefold() in words:
+            return filled.casefold()
+        return self.path(value, place)
+
     def entries_of(self, key: str) -> Mapping[str, Said]:
         """The entries of a table that merges; empty where it is not said."""
         entries: Mapping[str, Said] = self.said[key].value if key in self.said else {}

@@ -110,7 +110,7 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
 def _small(files: Sequence[str]) -> list[str]:
     """The small files of a repository that decide a conversion."""
     templates = [name for name in files if os.path.dirname(name) == hf_cache.TEMPLATES and name.endswith(".jinja")]
-    wanted = [*shards.FILES, "modules.json", "1_Pooling/config.json", *templates]
+    wanted = [*shards.FILES, *shards.IMAGES, "modules.json", "1_Pooling/config.json", *templates]
     return [name for name in dict.fromkeys(wanted) if name in set(files)]
 
 

@@ -36,7 +36,7 @@ class Provenance:
         found: dict[str, Value] = {}
         for line in variant.froms:
             found["from"] = _value(self._session.project.address(line), str(line.place))
-        for key in ("pre", "outtype"):
+        for key in ("architecture", "pre", "outtype"):
             if asked := variant.string(key):
                 found[key] = _value(asked, self._place(key))
         if self._quantizes():
@@ -44,6 +44,10 @@ class Provenance:
         for key, said in self._quantization().items():
             own = self._quantizes()
             found[key] = _value(said, self._place(key) if own else None, self._base() or variant.froms[-1].text)
+        for layer in self.layers:
+            if layer.kind == "projector" and (asked := planned.part_type(self._session.graph, layer.step)):
+                own = isinstance(variant.values["projector"], str)
+                found["projector"] = _value(asked, self._place("projector") if own else None, layer.origin)
         for kind, key in (("template", "template"), ("system", "system"), ("license", "license")):
             texts = [(layer, text_of(layer)) for layer in self.layers if layer.kind == kind]
             if texts:

@@ -15,7 +15,7 @@ POOL = ""
 
 
 class Parameters(TypedDict, total=False):
-    """What the config says as it is given, and:
+    """What the config says as it is given, and the following. A `draft` without an architecture has the model's.
 
     models  how many model layers there are
     base    the config of the model that the model layer was taken over from, where it was
@@ -51,6 +51,8 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
     recipe = Recipe.decode(inputs.artifact("recipe"))
     family = _value(gguf, recipe.metadata, "general.architecture", "str")
     file_type = _value(gguf, recipe.metadata, "general.file_type", "u32")
+    if "draft" in given:
+        given["draft"] = {"architecture": family or "", **given["draft"]}
     return ConfigV2(
         model_family=family or "",
         model_families=[family or ""] * int(parameters["models"]),

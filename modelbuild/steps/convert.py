@@ -1,11 +1,15 @@
-"""Turn a checkpoint folder into the recipe of the file that llama.cpp's convert_hf_to_gguf.py writes."""
+"""Turn a checkpoint folder, or one part of it, into the recipe of the file that llama.cpp's convert_hf_to_gguf.py writes."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypedDict
 
 from modelbuild.errors import Error, Errors
 from modelbuild.steps._inputs import Inputs, Looked
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.parts import Converted
 
 VERSION = 1
 MAKES = "recipe"
@@ -20,32 +24,64 @@ class Parameters(TypedDict, total=False):
     outtype  the float type of the file, `q8_0`, or `source` or `auto`: as the weights have it
     pre      the name of the pre-tokenizer, where it is not to be found out
     plugin   name and version of the package that reads the class, where that is none of ours
+    mtp      `drop`: without its blocks for the prediction of several tokens
+    part     the part beside the text model that is converted (checkpoint/parts); None: the text model itself
+
+    architecture  the class that the checkpoint is read as, where it is not the one in config.json
     """
 
     folder: str
     outtype: str
     pre: str | None
     plugin: str | None
+    architecture: str
+    mtp: str
+    part: str | None
 
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe. The roles of the inputs are the names of the files in the folder."""
-    from modelbuild.checkpoint.conversion import Conversion
-
     try:
-        return Conversion(inputs, **parameters).recipe.encode()
+        return _conversion(parameters, inputs).recipe.encode()
     except Error as error:
         raise error.of_input() from error
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
     """Make the recipe. Raises Errors: all that is wrong, and what the runtime would refuse to load."""
-    from modelbuild.checkpoint.conversion import Conversion
-
     try:
-        conversion = Conversion(inputs, **parameters)
+        conversion = _conversion(parameters, inputs)
         if faults := conversion.faults():
             raise Errors([fault.of_input() for fault in faults])
-        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in conversion.warnings()])
+        warnings = [*conversion.warnings(), *_lacking(parameters, inputs)]
+        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in warnings])
     except Error as error:
         raise error.of_input() from error
+
+
+def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
+    """Warnings about what a text model has not beside it, and others of its class have."""
+    from modelbuild.checkpoint import parts
+    from modelbuild.checkpoint.checkpoint import Checkpoint
+
+    if parameters.get("part") is None:
+        config = Checkpoint(inputs.file).config
+        yield from parts.lacking(config, {name for _, table in inputs.tables() for name in table.tensors})
+
+
+def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:
+    from modelbuild.checkpoint import parts
+    from modelbuild.checkpoint.conversion import Conversion
+
+    folder, outtype = parameters["folder"], parameters["outtype"]
+    if part := parameters.get("part"):
+        return parts.get(part).convert(inputs, folder=folder, outtype=outtype, pre=parameters.get("pre"))
+    return Conversion(
+        inputs,
+        folder=folder,
+        outtype=outtype,
+        pre=parameters.get("pre"),
+        plugin=parameters.get("plugin"),
+        mtp=parameters.get("mtp", "keep"),
+        architecture=parameters.get("architecture"),
+    )

@@ -87,13 +87,22 @@ def default_quant(ftype: str) -> str:
 
 
 class Traits(NamedTuple):
-    """What the rules ask of a model: its `general.architecture`, its blocks, its experts, and the heads of block 0."""
+    """What the rules ask of a model: its `general.architecture`, its blocks, its experts, and the heads of block 0.
+
+    further  how many of the blocks, the last ones, are for the prediction of several tokens (MTP)
+    """
 
     architecture: str
     blocks: int
     experts: int = 0
     heads: int = 1
     kv_heads: int = 1
+    further: int = 0
+
+    def predicts(self, name: str) -> bool:
+        """Whether a tensor is part of a block for the prediction of several tokens, which no importance matrix has seen."""
+        block = block_of(name)
+        return block is not None and block >= self.blocks - self.further
 
     @property
     def grouped(self) -> bool:
@@ -195,7 +204,7 @@ def _wanted(
     chosen: dict[str, tuple[str, str | None]] = {}
 
     def divided(quant: str, row: int) -> tuple[str, str]:
-        return quant, _fallback(quant, row)
+        return quant, fallback(quant, row)
 
     rules = _Rules(ftype, model, tensors, imatrix)
     patterns = [(re.compile(pattern, re.IGNORECASE), quant) for pattern, quant in mix.tensors]
@@ -226,7 +235,7 @@ def unfit(mix: Mix, names: Iterable[str]) -> str | None:
     return next((p for p, _ in mix.tensors if not any(re.search(p, name, re.IGNORECASE) for name in known)), None)
 
 
-def _fallback(quant: str, row: int) -> str:
+def fallback(quant: str, row: int) -> str:
     """The nearest quant whose blocks fit into rows of this length (tensor_type_fallback)."""
     if row % quants.get(quant).block == 0:
         return quant

@@ -56,15 +56,19 @@ def quantize(
         chosen = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
     except ValueError as error:
         raise Error(f"the experts' tensors do not fit the model: {error}") from None
-    if (pattern := ftypes.unfit(mix, chosen)) is not None:
+    # A draft of a model's blocks for the prediction of several tokens is quantized as its model is, of which it has a few tensors.
+    is_draft = bool(model.further) and all(model.predicts(name) for name in shapes if ftypes.block_of(name) is not None)
+    if not is_draft and (pattern := ftypes.unfit(mix, chosen)) is not None:
         raise Error(
             f"no quantized tensor has a name that matches '{pattern}'",
             parameter=["mix", "tensors", pattern],
             facts=[("names", listed(chosen))],
             hint="rules are regular expressions, matched anywhere in the name",
         )
-    if importance is not None:
+    if importance is not None and not is_draft:
         _check_covers(importance, chosen)
+    known = importance.matrix.entries if importance is not None else {}
+    chosen |= {name: _unseen(shapes[name][-1]) for name in _without_data(chosen, ftype, model, known)}
     constants = dict(source.constants)
     entries = []
     for entry in ordered:
@@ -87,6 +91,29 @@ def quantize(
             metadata.pop(key, None)
             metadata[key] = value
     return Recipe(metadata, entries, constants)
+
+
+_UNSEEN = "q4_k"
+"""The type of a tensor that no importance matrix has seen, in place of one that needs it."""
+
+
+def _without_data(chosen: Mapping[str, str], ftype: str, model: Traits, known: Collection[str]) -> Iterator[str]:
+    """The tensors of blocks for the prediction of several tokens whose type needs importance, of which there is none.
+
+    llama-imatrix runs the model without these blocks, so llama-quantize cannot make such a file at all (tensor_requires_imatrix).
+    """
+    for name, quant in chosen.items():
+        if model.predicts(name) and name not in known and _needs_importance(quant, ftype):
+            yield name
+
+
+def _needs_importance(quant: str, ftype: str) -> bool:
+    """(llama.cpp src/llama-quant.cpp, tensor_requires_imatrix)"""
+    return quant == "q2_k" and ftype == "q2_K_S"
+
+
+def _unseen(row: int) -> str:
+    return ftypes.fallback(_UNSEEN, row)
 
 
 def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Expression:
@@ -130,7 +157,7 @@ def _weighted(
             )
         weights = None
     if weights is None:
-        if x.dtype == "q2_k" and ftype == "q2_K_S" and entry.name not in ("token_embd.weight", "output.weight"):
+        if _needs_importance(x.dtype, ftype) and entry.name not in ("token_embd.weight", "output.weight"):
             if importance is not None:
                 what = f"has no entry for '{entry.name}', for which type q2_K_S needs one"
                 raise _uncovered(what, importance, [entry.name])
@@ -181,7 +208,8 @@ def doubts(
     """What differs in silence from what was asked for, in a recipe that `quantize` made: types, and weights without importance."""
     found = []
     shapes = {entry.name: entry.expression.shape for entry in made.tensors}
-    others = ftypes.fallbacks(ftype, model_of(source.metadata), shapes, imatrix=importance is not None, mix=mix)
+    model = model_of(source.metadata)
+    others = ftypes.fallbacks(ftype, model, shapes, imatrix=importance is not None, mix=mix)
     if others:
         count = sum(ftypes.quantizable(name, shape) for name, shape in shapes.items())
         changes = Counter(f"{wanted} -> {got}" for wanted, got in others.values())
@@ -200,7 +228,22 @@ def doubts(
         )
     if importance is not None:
         found += _unimportant(made, ftype, importance)
+    wanted = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
+    found += _replaced(model, wanted, ftype, importance)
     return found
+
+
+def _replaced(model: Traits, wanted: Mapping[str, str], ftype: str, importance: Importance | None) -> Iterator[Error]:
+    """What has another type than the one that is wanted, since nothing is known of its importance."""
+    known = importance.matrix.entries if importance is not None else {}
+    if found := list(_without_data(wanted, ftype, model, known)):
+        yield Error(
+            f"{len(found)} tensors of the blocks for the prediction of several tokens are {_UNSEEN}: "
+            f"{ftype} needs an importance matrix for them, and none knows them",
+            parameter=["ftype"],
+            facts=[("tensors", listed(found, SHOWN))],
+            hint='give them another type by a mix: [ftype.NAME] tensors = { "blk\\.N\\." = "…" }',
+        )
 
 
 def _unimportant(made: Recipe, ftype: str, importance: Importance) -> Iterator[Error]:
@@ -268,5 +311,10 @@ def model_of(metadata: Mapping[str, bytes]) -> Traits:
 
     heads = count("attention.head_count", 0)
     return Traits(
-        name, count("block_count", None), count("expert_count", 0), heads, count("attention.head_count_kv", heads)
+        name,
+        count("block_count", None),
+        count("expert_count", 0),
+        heads,
+        count("attention.head_count_kv", heads),
+        count("nextn_predict_layers", 0),
     )

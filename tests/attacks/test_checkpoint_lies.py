@@ -204,7 +204,7 @@ def test_what_the_tokenizers_library_refuses_is_an_error(tmp_path: Path) -> None
 
 def test_an_unknown_architecture_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m")
-    config(architectures=["MambaForCausalLM"])(folder)
+    config(architectures=["MambaForCausalLM"], model_type="mamba")(folder)
     said = golden.complaint(lambda: convert_folder(folder))
     assert said.startswith("error: config.json: architecture 'MambaForCausalLM' is not supported yet\n  known  ")
     assert "LlamaForCausalLM" in said

@@ -22,6 +22,8 @@ MODELS = {
     "phi3": ("4k", adapters.ALL),
     "mixtral": ("eight experts", r".*(q_proj|w1|w2|w3)"),
     "olmo2": ("untied", adapters.ALL),
+    "qwen3_5": ("text", r"model.*(q_proj|in_proj_.*|out_proj|up_proj)"),
+    "qwen3_next": ("blocks for further tokens", r"model.*(k_proj|in_proj_ba|out_proj|shared_expert.up_proj)"),
 }
 
 

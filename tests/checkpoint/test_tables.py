@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelbuild.checkpoint import architectures, loadable, structure
+from modelbuild.checkpoint import architectures, loadable, structure, tables
+from modelbuild.checkpoint.file_model import FileModel
 from modelbuild.checkpoint.tables import Line, lines
 
 
@@ -35,11 +36,11 @@ def tabled() -> list[type[architectures.Architecture]]:
 
 @pytest.mark.parametrize("architecture", tabled(), ids=lambda each: each.__name__)
 def test_every_word_has_a_meaning(architecture: type[architectures.Architecture]) -> None:
-    sizes = loadable._Model(architecture.NAME, {}).dimensions()
+    sizes = FileModel(architecture.NAME, {}).dimensions()
     for line in lines(architecture.LOADS):
         for word in line.dimensions:
-            assert loadable._size(word, sizes) == 0
-            assert word in loadable._SAID
+            assert loadable._size(word, sizes) == (word in ("1", "labels"))
+            assert word in tables.SAID
 
 
 def plain(words: tuple[str, ...], free_heads: bool) -> tuple[str, ...]:
@@ -51,13 +52,16 @@ def plain(words: tuple[str, ...], free_heads: bool) -> tuple[str, ...]:
 @pytest.mark.parametrize("architecture", tabled(), ids=lambda each: each.__name__)
 def test_a_configuration_expects_what_the_runtime_loads(architecture: type[architectures.Architecture]) -> None:
     expected: dict[str, set[tuple[str, ...]]] = {}
-    for line in structure._SHAPES:
+    own = lines(architecture.SHAPES)
+    others = {line.name for line in own}
+    for line in (*own, *(line for line in structure._SHAPES if line.name not in others)):
         words = plain(line.dimensions, architecture.FREE_HEADS)
         expected.setdefault(line.name, set()).add(words)
         expected.setdefault(f"{line.name}.bias", set()).add(words[1:])
     for line in lines(architecture.LOADS):
         words = plain(line.dimensions, architecture.FREE_HEADS)
         if line.name == "blk.N.qkv":
-            assert words == plain(("queries", "keys", "keys"), architecture.FREE_HEADS)
+            queries = next((each.dimensions[1] for each in own if each.name == "blk.N.attn_q"), "queries")
+            assert words == plain((queries, "keys", "keys"), architecture.FREE_HEADS)
         elif not line.name.startswith("rope_"):  # constants, which no checkpoint holds
             assert words in expected[line.name], line

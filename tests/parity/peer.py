@@ -35,7 +35,7 @@ def make(job):
 
 def convert(job):
     import convert_hf_to_gguf
-    from conversion.base import TextModel
+    from conversion.base import ModelBase, TextModel
 
     find = TextModel.get_vocab_base_pre
     if job.get("pre"):
@@ -45,6 +45,11 @@ def convert(job):
         convert_hf_to_gguf.main()
     finally:
         TextModel.get_vocab_base_pre = find
+        # Of a command they are set once, on the class.
+        for classes in ModelBase._model_classes.values():
+            for each in classes.values():
+                for name in {"no_mtp", "mtp_only"} & vars(each).keys():
+                    delattr(each, name)
 
 
 def adapter(job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,11 @@ class Peers:
         assert self.ask(do="make", folder=str(folder), **job) is None
         return folder
 
-    def convert(self, folder: Path, outtype: str, pre: str | None = None) -> bytes:
-        """What the converter makes of a folder; `pre` is what it is told of the pre-tokenizer."""
-        error = self.ask(do="convert", folder=str(folder), outtype=outtype, out=str(self.out), pre=pre)
+    def convert(self, folder: Path, outtype: str, pre: str | None = None, options: Sequence[str] = ()) -> bytes:
+        """What the converter makes of a folder; `pre` is what it is told of the pre-tokenizer, `options` are its command's."""
+        error = self.ask(
+            do="convert", folder=str(folder), outtype=outtype, out=str(self.out), pre=pre, options=list(options)
+        )
         assert error is None, error
         return self.out.read_bytes()
 

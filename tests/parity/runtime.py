@@ -9,6 +9,8 @@ Reads jobs from standard input, one JSON object a line, and answers each with on
     {"do": "agree", "sides": [{"model", "adapters": [paths]}, …two], "tokens": [ids], "letter": id}
         {"positions", "same", "difference"} of one and the other, as above
     {"do": "load", "model", "tokens": [ids], "letter": id}   {}: the runtime has loaded the file and gone on from the tokens
+    {"do": "draft", "model", "draft": path or "" or null, "tokens": [ids], "count"}   {"text", "drafted"}
+        what comes after the tokens, and how many tokens were drafted for it
     {"do": "tokenize", "folder", "model", "texts": [text], "special": bool}
         {"transformers": [ids], "llama": [ids], "sentencepiece": [ids], without special tokens, empty where there is no tokenizer.model}
     {"do": "hash", "folder", "text"}                         {"hash": sha256 of the list of ids, as Python writes it}
@@ -33,11 +35,16 @@ FAR = 12.0
 def logits(job):
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     tokens = job["tokens"]
     torch.set_num_threads(1)
-    loaded = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32, attn_implementation="eager")
+    options = {"dtype": torch.float32, "attn_implementation": "eager"}
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(job["folder"], **options)
+    except ValueError:
+        # What sees is another kind of model, even if it is asked nothing but text.
+        loaded = AutoModelForImageTextToText.from_pretrained(job["folder"], **options)
     with torch.no_grad():
         # MXFP4 comes as bf16, which holds all its values.
         theirs = torch.log_softmax(loaded.eval().float()(torch.tensor([tokens])).logits[0], dim=-1).numpy()
@@ -97,6 +104,12 @@ def load(job):
     return {"text": serving.serve(job["model"]).handle_completions(request)["choices"][0]["text"]}
 
 
+def draft(job):
+    request = {"prompt": job["tokens"], "n_predict": job["count"], "temperature": 0, "ignore_eos": True}
+    answer = serving.serve(job["model"], draft=job["draft"]).handle_completions(request)
+    return {"text": answer["choices"][0]["text"], "drafted": answer["timings"].get("draft_n", 0)}
+
+
 def tokenize(job):
     import sentencepiece
     from transformers import AutoTokenizer
@@ -129,9 +142,14 @@ def main():
         try:
             answer = {
                 "error": None,
-                **{"logits": logits, "load": load, "agree": agree, "tokenize": tokenize, "hash": find_hash}[job["do"]](
-                    job
-                ),
+                **{
+                    "logits": logits,
+                    "load": load,
+                    "agree": agree,
+                    "draft": draft,
+                    "tokenize": tokenize,
+                    "hash": find_hash,
+                }[job["do"]](job),
             }
         except BaseException as caught:
             traceback.print_exc()

@@ -53,6 +53,11 @@ MODELS = {
     "qwen3_moe": ("eight experts", PROJECTIONS),
     "granitemoe": ("four experts", ["q_proj", "k_proj"]),
     "olmo2": ("untied", PROJECTIONS),
+    "lfm2": ("bf16", ["q_proj", "out_proj", "in_proj", "w1", "w2", "w3"]),
+    "smollm3": ("tied", PROJECTIONS),
+    "arcee": ("untied", ["q_proj", "k_proj", "up_proj", "down_proj"]),
+    "seed_oss": ("untied", PROJECTIONS),
+    "starcoder2": ("tied", ["q_proj", "k_proj", "c_fc", "c_proj"]),
 }
 
 

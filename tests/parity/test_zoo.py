@@ -22,9 +22,9 @@ def test_checkpoint_becomes_llama_cpps_file(model_type: str, name: str, peers: P
     leaves = recipes.Folder(folder).leaves()
     theirs = {}
     for outtype in zoo.OUTTYPES:
-        recipe = recipes.converted(folder, outtype, case.pre)
+        recipe = recipes.converted(folder, outtype, case.pre, case.mtp)
         theirs[outtype] = tmp_path / f"{outtype}.gguf"
-        theirs[outtype].write_bytes(peers.convert(folder, outtype, case.pre))
+        theirs[outtype].write_bytes(peers.convert(folder, outtype, case.pre, case.options))
         same(recipes.file_of(recipe, leaves), theirs[outtype].read_bytes(), tmp_path)
     if os.environ.get("UPDATE_GOLDEN"):
         keep(model_type, name, theirs)

@@ -20,10 +20,19 @@ _folder = tempfile.TemporaryDirectory(prefix="modelbuild-peers-")
 _numbers = itertools.count()
 
 
-def serve(model: str, *, context: int = 512, adapters: Sequence[str] = ()) -> xllamacpp.Server:
-    """Load a model with adapters over it, to be run on one thread and as exactly as can be. Raises RuntimeError where it does not load."""
+def serve(
+    model: str, *, context: int = 512, adapters: Sequence[str] = (), draft: str | None = None
+) -> xllamacpp.Server:
+    """Load a model with adapters over it, to be run on one thread and as exactly as can be. Raises RuntimeError where it does not load.
+
+    draft  the file whose blocks predict further tokens; empty: the model's own do
+    """
     params = xllamacpp.CommonParams()
     params.model.path = model
+    if draft is not None:
+        params.load_mtp = True
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_MTP]
+        params.speculative.draft.mparams.path = draft
     loras = []
     for path in adapters:
         loras.append(xllamacpp.CommonAdapterLoraInfo())

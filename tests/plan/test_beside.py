@@ -73,3 +73,12 @@ def test_one_that_fits(adapter: dict[str, tuple[int, ...]], more: str, tmp_path:
 )
 def test_one_of_another_model(adapter: dict[str, tuple[int, ...]], what: str, more: str, tmp_path: Path) -> None:
     assert told(tmp_path, adapter, more) == [f"{tmp_path / 'l.gguf'}: {what}"]
+
+
+@pytest.mark.parametrize(("size", "fits"), [(64, True), (96, False)])
+def test_a_draft_goes_on_from_the_states_of_its_model(size: int, fits: bool, tmp_path: Path) -> None:
+    draft = {"nextn.post_projection.weight": (size, 32)}
+    files = {"x.gguf": file("model", SHAPES), "d.gguf": file("model", draft)}
+    found = preflight.look(graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files))
+    told = [f"{Path(str(error.path)).name}: {error.what}" for error in preflight.distinct(found.errors)]
+    assert told == ([] if fits else ["d.gguf: the draft belongs to another model"])

@@ -17,6 +17,7 @@ from modelbuild.observed import Listing, Observed
 from modelbuild.ollama import manifest
 from modelbuild.plan.plan import Plan, plan
 from modelbuild.tensors.formats import gguf
+from tests import zoo
 from tests.projects import load, write
 
 GOLDEN = Path(__file__).parents[1] / "golden/plan"
@@ -187,6 +188,35 @@ def test_config_tells_of_the_draft(tmp_path: Path) -> None:
     assert json.loads(made.steps["a/config"].parameters)["draft"] == {"model_format": "gguf", "architecture": "llama"}
 
 
+def test_a_draft_may_be_a_checkpoint(tmp_path: Path) -> None:
+    zoo.write(tmp_path / "draft", zoo.cases("gemma4_assistant")["unified, f32"])
+    made = graph(
+        tmp_path, '[model.a]\nfrom = "./x.gguf"\nquantize = "q8_0"\ndraft = "draft"\n', {"x.gguf": gguf_file()}
+    )
+    assert [kind for kind, _ in layers(made, "a")] == ["model", "draft"]
+    (step,) = (each for each in made.steps.values() if each.kind == "convert")
+    assert json.loads(step.parameters)["outtype"] == "auto"
+    config = json.loads(made.steps["a/config"].parameters)["draft"]
+    assert config == {"model_format": "gguf", "architecture": "gemma4-assistant"}
+
+
+@pytest.mark.parametrize(
+    ("draft", "what"),
+    [
+        ("ggufs", "draft 'ggufs' is a folder of GGUF files"),
+        ("model", "draft 'model' is the model itself"),
+        ("empty", "no weights here"),
+    ],
+)
+def test_folders_that_are_no_draft(draft: str, what: str, tmp_path: Path) -> None:
+    zoo.write(tmp_path / "model", zoo.cases("gemma4_text")["experts, f32"])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "ggufs").mkdir()
+    (tmp_path / "ggufs" / "d.gguf").write_bytes(gguf_file())
+    with pytest.raises(Exception, match=what):
+        graph(tmp_path, f'[model.a]\nfrom = "./model"\ndraft = "{draft}"\n', {})
+
+
 def test_several_gguf_files_sort_by_path(tmp_path: Path) -> None:
     files = {
         "Modelfile": "FROM ./x.gguf\nFROM ./mmproj.gguf\n",
@@ -295,6 +325,13 @@ def test_pre_tokenizer_is_for_the_conversion_and_for_gguf_files(tmp_path: Path) 
     assert json.loads(made.steps["a/convert"].parameters)["pre"] == "qwen2"
     assert described(made, "b") == [{"tokenizer.ggml.pre": "qwen2"}]
     assert layers(made, "c") == [("model", "a:latest")]
+
+
+def test_class_that_a_checkpoint_is_read_as(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./weights"\narchitecture = "MistralForCausalLM"\n[model.b]\nfrom = "./weights"\n'
+    made = graph(tmp_path, toml, CHECKPOINT)
+    assert json.loads(made.steps["a/convert"].parameters)["architecture"] == "MistralForCausalLM"
+    assert "architecture" not in json.loads(made.steps["b/convert"].parameters)
 
 
 # Templates that weights bring along

@@ -65,7 +65,15 @@ def test_each_kind_of_value_has_a_shape_and_a_key() -> None:
 
 def test_a_plain_key_holds_one_value_that_a_variant_can_read() -> None:
     plain = [key for key in KEYS.values() if key.is_plain]
-    assert {key.holds for key in plain} <= {"string", "word", "text", "text or false", "path", "flag"}
+    assert {key.holds for key in plain} <= {
+        "string",
+        "word",
+        "text",
+        "text or false",
+        "path",
+        "path or word or false",
+        "flag",
+    }
     assert all(key.check for key in plain if key.holds in ("word", "flag"))
 
 

@@ -13,6 +13,7 @@ import pytest
 from modelbuild import steps
 from modelbuild.tensors import operations
 from tests.plan.test_plan import CHECKPOINT, chatting, gguf_file, graph, library
+from tests.plan.test_sides import SEEING
 
 KINDS = sorted(
     path.stem.rstrip("_") for path in Path(steps.__file__).parent.glob("*.py") if not path.stem.startswith("_")
@@ -70,6 +71,8 @@ allow_requantize = true
 from = "./weights"
 adapters = [{ path = "lora", mode = "merge" }]
 export = [{ as = "safetensors", path = "out" }]
+[model.f]
+from = "./seeing"
 """
 
 
@@ -80,6 +83,7 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
     files = {
         **CHECKPOINT,
         **chatting(),
+        **SEEING,
         **library(tmp_path),
         "x.gguf": gguf_file(),
         "q.gguf": gguf_file(dtype="q8_0"),
@@ -92,9 +96,13 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
         said = json.loads(step.parameters).keys()
         assert known.__required_keys__ <= said <= known.__annotations__.keys(), step.name
         seen[step.kind] |= said
-    # All that a kind names is said by somebody: capabilities by a base of a models folder, a plugin by a checkpoint of its class.
+    # All that a kind names is said by somebody: capabilities by a base of a models folder, a plugin by a checkpoint of its class,
+    # what becomes of blocks for further tokens by a checkpoint that has them, another class where the project says one.
     left = {kind: steps.module(kind).Parameters.__annotations__.keys() - said for kind, said in seen.items()}
-    assert left == {kind: {"config": {"capabilities"}, "convert": {"plugin"}}.get(kind, set()) for kind in KINDS}
+    assert left == {
+        kind: {"config": {"capabilities"}, "convert": {"plugin", "mtp", "architecture"}}.get(kind, set())
+        for kind in KINDS
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint import classes as checkpoint_classes
 from modelbuild.checkpoint.config import class_of
 from modelbuild.tensors.evaluate import Region
 from modelbuild.tensors.formats import gguf
@@ -74,7 +75,7 @@ def spelled(value: Any, depth: int = 0) -> str:
     return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
-def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) -> dict[str, Path]:
+def made(folder: Path, case: zoo.Case, scratch: Path, outtypes: Sequence[str]) -> dict[str, Path]:
     """The files that a checkpoint becomes, by outtype."""
     inputs = recipes.Folder(folder)
     regions = {
@@ -85,7 +86,7 @@ def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) 
     found = {}
     with ThreadPoolExecutor(2) as pool:
         for outtype in outtypes:
-            recipe = recipes.converted(folder, outtype, pre)
+            recipe = recipes.converted(folder, outtype, case.pre, case.mtp)
             found[outtype] = scratch / f"{outtype}.gguf"
             with found[outtype].open("wb") as file:
                 materialize(
@@ -101,10 +102,10 @@ def made(folder: Path, pre: str | None, scratch: Path, outtypes: Sequence[str]) 
 def check(model_type: str, name: str, scratch: Path, outtypes: Sequence[str]) -> None:
     case = zoo.cases(model_type)[name]
     folder = zoo.write(scratch / "model", case)
-    files, expected = made(folder, case.pre, scratch, outtypes), golden(model_type)[name]
+    files, expected = made(folder, case, scratch, outtypes), golden(model_type)[name]
     if all(hashlib.sha256(path.read_bytes()).hexdigest() == expected["files"][each] for each, path in files.items()):
         return
-    found = record(made(folder, case.pre, scratch, zoo.OUTTYPES))
+    found = record(made(folder, case, scratch, zoo.OUTTYPES))
     for part in ("metadata", "tensors", "files"):
         assert list(found[part]) == list(expected[part])
         for key in found[part]:
@@ -131,17 +132,19 @@ def test_what_is_recorded_is_what_the_zoo_holds(model_type: str) -> None:
     assert list(golden(model_type)) == ["recorded with", *zoo.cases(model_type)]
 
 
-def classes() -> set[str]:
-    return {name for kind in architectures.known() for name in kind.CLASSES}
+def classes(*keys: str) -> set[str]:
+    return {name for kind in architectures.known() for key in keys for name in vars(kind).get(key, ())}
 
 
 def test_the_page_names_every_class_that_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs/conversion.md").read_text()
-    assert classes() == set(
-        re.findall(r"\w+For(?:CausalLM|ConditionalGeneration)\b", page.partition("## Tokenizers")[0])
+    named = set(
+        re.findall(r"\w+(?:For(?:CausalLM\w*|ConditionalGeneration)|Model)\b", page.partition("## Tokenizers")[0])
     )
+    read = classes("CLASSES", "ALIASES")
+    assert read <= named <= read | set(checkpoint_classes.read(checkpoint_classes.PROJECTORS)), named ^ read
 
 
 def test_every_class_has_checkpoints_in_the_zoo() -> None:
     shown = {class_of(case.config) for model_type in zoo.model_types() for case in zoo.cases(model_type).values()}
-    assert classes() <= shown, classes() - shown
+    assert classes("CLASSES") <= shown, classes("CLASSES") - shown

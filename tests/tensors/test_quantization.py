@@ -8,7 +8,7 @@ from math import prod
 import pytest
 
 from modelbuild.errors import Error
-from modelbuild.tensors import quantization
+from modelbuild.tensors import ftypes, quantization
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.formats.imatrix import Imatrix
@@ -141,3 +141,36 @@ def test_a_matrix_without_effect_is_told() -> None:
     source = recipe(Kind())
     (found,) = doubts(source, "q8_0", matrix(source, *covered(source)))
     assert found.what == "has no effect: no tensor of ftype q8_0 is quantized by importance"
+
+
+PREDICTING = {"llama.nextn_predict_layers": encode_value("u32", 1)}
+
+
+def test_blocks_for_further_tokens_need_no_importance() -> None:
+    """llama-imatrix never runs them; llama-quantize stops there."""
+    source = recipe(Kind(), **PREDICTING)
+    last = Kind().blocks - 1
+    first = [name for name in covered(source) if not name.startswith(f"blk.{last}.")]
+    made = quantization.quantize(source, "q2_K_S", importance=matrix(source, *first))
+    types = {entry.name: entry.expression.dtype for entry in made.tensors}
+    assert types[f"blk.{last}.ffn_up.weight"] == "q4_k"
+    assert types["blk.0.ffn_up.weight"] == "q2_k"
+    (said,) = [
+        each for each in doubts(source, "q2_K_S", matrix(source, *first)) if "needs an importance matrix" in str(each)
+    ]
+    assert "are q4_k" in said.what and said.hint
+
+
+def test_a_draft_is_quantized_as_its_model_is() -> None:
+    """It has few of the tensors that a mix or an importance matrix is about."""
+    whole = recipe(Kind(), **PREDICTING)
+    last = f"blk.{Kind().blocks - 1}."
+    draft = Recipe(
+        whole.metadata,
+        [each for each in whole.tensors if not each.name.startswith("blk.") or each.name.startswith(last)],
+    )
+    mix = ftypes.Mix(tensors=(("blk.0.ffn_up", "q8_0"),))
+    made = quantization.quantize(draft, "q4_K_M", mix, importance=matrix(whole, "blk.0.ffn_up.weight"))
+    assert len(made.tensors) == len(draft.tensors)
+    with pytest.raises(Error, match="no quantized tensor has a name that matches"):
+        quantization.quantize(whole, "q4_K_M", ftypes.Mix(tensors=(("blk.77.ffn_up", "q8_0"),)))

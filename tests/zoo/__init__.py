@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ..checkpoints import SAFETENSORS_NAMES, encode, pieces, save, values
+from . import _gemma4_tokenizer
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 
@@ -37,10 +38,14 @@ class Case:
     dtype      f32, f16, bf16: of every tensor …
     dtypes     … but these
     tokenizer  "sentencepiece": a synthetic tokenizer.model of 288 pieces; "byte pairs": a synthetic tokenizer.json of 280 tokens;
+               "answers": the same with "yes" and "no";
+               "gemma4": a synthetic tokenizer.json of 307 tokens that falls back to bytes;
                else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent); "": none
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
+    newer      whether only transformers 5 has its class
+    mtp        what becomes of its blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
     """
 
     config: Mapping[str, Any]
@@ -51,11 +56,18 @@ class Case:
     shards: int = 1
     files: Mapping[str, str] = field(default_factory=dict)
     logits: bool = True
+    newer: bool = False
+    mtp: str = "keep"
+
+    @property
+    def options(self) -> list[str]:
+        """What llama.cpp's converter is told."""
+        return {"keep": [], "drop": ["--no-mtp"], "only": ["--mtp"]}[self.mtp]
 
     @property
     def pre(self) -> str | None:
         """The pre-tokenizer that has to be named, since nobody knows the synthetic tokenizer.json."""
-        return "gpt-2" if self.tokenizer == "byte pairs" else None
+        return "gpt-2" if self.tokenizer in ("byte pairs", "answers") else None
 
 
 TOKENIZERS = {
@@ -131,10 +143,11 @@ def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[in
 
 
 def _spread(name: str, dimensions: int, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-    if name.endswith(("_scale_inv", "_scale", ".scales")):
+    if name.endswith(("_scale_inv", "_scale", ".scales")) and not name.endswith(".per_expert_scale"):
         # Of values up to 448.
         return (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448)
-    if "norm" in name and name.endswith("weight"):
+    near_one = (".layer_scalar", ".router.scale", ".per_expert_scale")
+    if ("norm" in name and name.endswith("weight")) or name.endswith(near_one):
         return noise * np.float32(0.25) + np.float32(1)
     if dimensions < 2:
         return noise * np.float32(0.1)
@@ -170,9 +183,13 @@ def _tokenizer(folder: Path, name: str) -> None:
     if name == "sentencepiece":
         (folder / "tokenizer.model").write_bytes(pieces(288))
         return
-    if name == "byte pairs":
-        (folder / "tokenizer.json").write_text(json.dumps(byte_pairs(), ensure_ascii=False))
+    if name in ("byte pairs", "answers"):
+        (folder / "tokenizer.json").write_text(json.dumps(byte_pairs(name == "answers"), ensure_ascii=False))
         (folder / "tokenizer_config.json").write_text(json.dumps(BYTE_PAIRS_CONFIG))
+        return
+    if name == "gemma4":
+        for here, text in _gemma4_tokenizer.files().items():
+            (folder / here).write_text(text)
         return
     files = TOKENIZERS.get(name)
     if files is None:
@@ -197,12 +214,13 @@ MERGES = (
 )  # fmt: skip
 
 
-def byte_pairs() -> dict[str, Any]:
-    """A tokenizer.json of GPT-2's kind: 256 bytes, 20 merges, four added tokens."""
+def byte_pairs(answers: bool = False) -> dict[str, Any]:
+    """A tokenizer.json of GPT-2's kind: 256 bytes, 20 merges, four added tokens; `answers`: and what makes "yes" and "no"."""
+    merges = (*MERGES, *(("n o", "y e", "ye s") if answers else ()))
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     alphabet = {**{byte: chr(byte) for byte in printable}, **{byte: chr(256 + n) for n, byte in enumerate(others)}}
-    vocabulary = [*(alphabet[byte] for byte in range(256)), *(merge.replace(" ", "") for merge in MERGES)]
+    vocabulary = [*(alphabet[byte] for byte in range(256)), *(merge.replace(" ", "") for merge in merges)]
     added = [("<|endoftext|>", True), ("<|im_start|>", True), ("<|im_end|>", True), ("<tool_call>", False)]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
@@ -227,6 +245,6 @@ def byte_pairs() -> dict[str, Any]:
             "byte_fallback": False,
             "ignore_merges": False,
             "vocab": {text: number for number, text in enumerate(vocabulary)},
-            "merges": list(MERGES),
+            "merges": list(merges),
         },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from . import Case
+from . import BYTE_PAIRS_CONFIG, Case
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -76,6 +76,24 @@ CASES = {
         files={
             "modules.json": json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]),
             "1_Pooling/config.json": json.dumps({"pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True}),
+        },
+        logits=False,
+    ),
+    "reranker": Case(
+        CONFIG,
+        shapes(CONFIG, tied=True),
+        tokenizer="answers",
+        files={"README.md": "# Qwen3-Reranker-0.6B\n"},
+        logits=False,
+    ),
+    "reranker, untied, with a template": Case(
+        {**BIASED, "attention_bias": False},
+        shapes(BIASED),
+        dtype="f16",
+        tokenizer="answers",
+        files={
+            "README.md": "---\nlicense: mit\n---\n# Qwen3-Reranker-4B\n",
+            "tokenizer_config.json": json.dumps(BYTE_PAIRS_CONFIG | {"chat_template": "{{ messages }}"}),
         },
         logits=False,
     ),

@@ -22,6 +22,7 @@ from modelbuild.tensors.operations.permute import permute
 from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.stack import stack
+from modelbuild.tensors.operations.take import runs_of, take
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import shown
@@ -54,6 +55,8 @@ class Factors:
                 a, b = transpose(b), transpose(a)
             case "slice":
                 a, b = _sliced(a, b, x.parameters)
+            case "take":
+                a, b = _taken(a, b, x)
             case other:
                 raise Error(f"a model's tensor is made by '{other}', through which no adapter is brought yet")
         return replace(found, a=a, b=b, magnitude=self._magnitude(x, found))
@@ -67,6 +70,10 @@ class Factors:
             return permute(m, *map(int, x.parameters))
         if x.operation == "slice" and not pair.columns and x.parameters[0] == len(m.shape) - 1 == len(x.shape) - 2:
             return slice_(m, *map(int, x.parameters))
+        if x.operation == "take" and not pair.columns and x.parameters[0] == len(m.shape) - 1 == len(x.shape) - 2:
+            return take(m, int(x.parameters[0]), *runs_of(x))
+        if x.operation == "take" and not pair.columns and x.parameters[0] == len(x.shape) - 1:
+            return m
         raise Error(
             f"a DoRA of '{shown(pair.files[0])}' cannot be brought to the model's tensor, whose rows lie otherwise"
         )
@@ -138,3 +145,10 @@ def _sliced(a: Expression, b: Expression, parameters: tuple[Any, ...]) -> tuple[
     if axis < last - 1:
         return slice_(a, axis, start, stop, step), slice_(b, axis, start, stop, step)
     return (slice_(a, last, start, stop, step), b) if axis == last else (a, slice_(b, axis, start, stop, step))
+
+
+def _taken(a: Expression, b: Expression, x: Expression) -> tuple[Expression, Expression]:
+    axis, last = int(x.parameters[0]), len(b.shape) - 1
+    if axis < last - 1:
+        return take(a, axis, *runs_of(x)), take(b, axis, *runs_of(x))
+    return (take(a, last, *runs_of(x)), b) if axis == last else (a, take(b, axis, *runs_of(x)))

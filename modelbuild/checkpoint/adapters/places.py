@@ -32,13 +32,20 @@ _CONFIG = {
     "shared_intermediate_size": "expert_shared_feed_forward_length",
     "num_local_experts": "expert_count",
     "num_experts": "expert_count",
+    "mtp_num_hidden_layers": "nextn_predict_layers",
+    "full_attention_interval": "full_attention_interval",
+    "linear_num_key_heads": "ssm.group_count",
+    "linear_num_value_heads": "ssm.time_step_rank",
+    "linear_key_head_dim": "ssm.state_size",
+    # The runtime knows no heads of values of another size.
+    "linear_value_head_dim": "ssm.state_size",
 }
 """Keys of config.json that say where rows go, and the metadata that says the same."""
 
 LOOKED = 1000
 """Tensors of which an error tells whether the model has them, where it does not have all: each takes a millisecond."""
 
-_EXPERT = re.compile(r"((?:model\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+)|gate)\.weight")
+_EXPERT = re.compile(r"((?:model\.|mtp\.)?layers\.[0-9]+\..+)\.(?:experts\.[0-9]+\.(.+)|gate)\.weight")
 
 
 class Places:
@@ -163,14 +170,17 @@ class Places:
         self._metadata = metadata
 
     def _config(self) -> dict[str, int]:
-        return {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
+        found = {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
+        if further := found.get("mtp_num_hidden_layers"):
+            found["num_hidden_layers"] = max(found.get("num_hidden_layers", 0) - further, 0)
+        return found
 
     def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
         files = {"config.json": json.dumps(self._config()).encode()}
-        architecture = kind(Checkpoint(files.get))
+        architecture = kind(Checkpoint(files.get, tensors=lambda: named))
         # What a tokenizer decides, its tokens in the file have decided.
         vars(architecture)["tokenizer"] = self._metadata
-        made = architecture.tensors({**named, **self._other_experts(kind, named)})
+        made = architecture.tensors(architecture.choose({**named, **self._other_experts(kind, named)}))
         ours = {each.digest: name for name, x in named.items() for each in x.leaves()}
         found = [(name, x) for name, x in made if any(each.digest in ours for each in x.leaves())]
         taken = {each.digest for _, x in found for each in x.leaves()}

@@ -11,11 +11,12 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from modelbuild import plugins
+from modelbuild.checkpoint import classes
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import Config, block_count, transformers_takes
+from modelbuild.checkpoint.config import TEXT_DEFAULTS, TEXT_PARTS, UNREAD, Config, block_count, transformers_takes
 from modelbuild.checkpoint.hyperparameters import base_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES, rename
@@ -24,32 +25,41 @@ from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
 
+Item = TypeVar("Item")
+
 
 class Architecture:
     """One architecture, reading one checkpoint. A file of this folder holds a subclass, which says where it differs.
 
     NAME        `general.architecture`
     CLASSES     the names in `architectures` of config.json that it reads
+    ALIASES     further names, of which llama.cpp's converter reads the same
+    MTP         whether its checkpoints may have blocks for the prediction of several tokens (see `_mtp`)
     MODEL_TYPE  the `model_type` under which transformers knows its configuration
     DEFAULTS    what transformers 4.57.6 fills in where a configuration of that type lacks a key
     NAMES       stems of the checkpoint's tensors -> stems of GGUF's; N is the number of a block
     QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
     NEEDED      tensors of the file that llama.cpp's runtime asks for besides the weights of NAMES
     BIASES      stems whose biases its runtime reads, as a regular expression
+    EXPERTS_BESIDE  whether its experts stand beside the feed forward of a block, not in its place
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
     REQUIRED    metadata that its runtime asks for, and the keys of config.json from which it comes
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
+    SHAPES      tensors whose shapes are others than in most models, as a table
     ASKS        metadata that its runtime asks for besides what it asks of every model
     """
 
     NAME: ClassVar[str]
     CLASSES: ClassVar[tuple[str, ...]] = ()
+    ALIASES: ClassVar[tuple[str, ...]] = ()
+    MTP: ClassVar[bool] = False
     MODEL_TYPE: ClassVar[str] = ""
     DEFAULTS: ClassVar[Config] = {}
     NAMES: ClassVar[Mapping[str, str]] = NAMES
     QUANTIZED: ClassVar[tuple[str, ...]] = ()
     NEEDED: ClassVar[tuple[str, ...]] = ()
     BIASES: ClassVar[str] = ".*"
+    EXPERTS_BESIDE: ClassVar[bool] = False
     FREE_HEADS: ClassVar[bool] = True
     REQUIRED: ClassVar[Mapping[str, str]] = {
         "context_length": "max_position_embeddings",
@@ -58,6 +68,7 @@ class Architecture:
         "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     }
     LOADS: ClassVar[str] = ""
+    SHAPES: ClassVar[str] = ""
     ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -79,6 +90,30 @@ class Architecture:
         """The `tokenizer.*` metadata: SentencePiece where there is a tokenizer.model, else byte pairs."""
         size = tokenizers.vocabulary_size(self.config)
         return tokenizers.sentencepiece(self.checkpoint, size) or tokenizers.byte_pairs(self.checkpoint, size)
+
+    @property
+    def blocks(self) -> range:
+        """The numbers of the blocks that the file has. Raises Error where config.json does not tell."""
+        return range(block_count(self.config))
+
+    def has(self, stem: str, block: int) -> bool:
+        """Whether a block has the tensors of a stem, `blk.N.…`, that other blocks have."""
+        return True
+
+    def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:
+        """What the words of SHAPES, and of the shapes of most models, mean in one block: a number, and what of config.json says so.
+
+        Only those that are not what config.json says of every block alike. `block` is 0 for what belongs to none.
+        """
+        return {}
+
+    def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
+        """The checkpoint's tensors that the file is made of, of those of a model of text, by the names that `tensors` knows."""
+        return tensors
+
+    def doubts(self) -> Iterable[Error]:
+        """What is worth a look in a checkpoint without faults, as warnings."""
+        return ()
 
     def preface(self) -> Values:
         """Metadata that stands before `general.type`."""
@@ -102,30 +137,40 @@ class Architecture:
 
     def rename(self, source: str) -> str:
         """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
-        return rename(source, self.NAMES, block_count(self.config))
+        return rename(source, self.NAMES, self.blocks.stop)
 
 
 def readers() -> dict[str, type[Architecture]]:
     """Class -> the architecture among ours that reads checkpoints of it."""
-    return {name: each for each in known() for name in each.CLASSES}
+    own = {each: vars(each) for each in known()}
+    # Inherited names are those of the class above.
+    return {name: each for each, said in own.items() for key in ("CLASSES", "ALIASES") for name in said.get(key, ())}
 
 
-def find(class_name: str, package: str | None = None) -> type[Architecture]:
+def find(class_name: str, package: str | None = None, model_type: object = None) -> type[Architecture]:
     """The architecture that reads checkpoints of a class. Raises Error for one that no file reads.
 
-    package  name and version of the package that brings one from outside, for a class that is not among ours
+    package     name and version of the package that brings one from outside, for a class that is not among ours
+    model_type  what config.json says beside the class, from which the error tells what it might be
     """
     found = readers()
     if class_name not in found:
         if package is not None:
             return _from_outside(class_name, package)
+        near = _of_type(model_type) or classes.nearest(class_name)
+        convert = "convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM"
         raise Error(
             f"architecture '{class_name}' is not supported yet",
             path="config.json",
-            facts=[("known", listed(sorted(found), len(found)))],
-            hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
+            facts=[("nearest", near) if near else ("known", listed(sorted(found), len(found)))],
+            hint=f'if it is the same as {near}, set architecture = "{near}"; else {convert}' if near else convert,
         )
     return found[class_name]
+
+
+def _of_type(model_type: object) -> str | None:
+    """The class of checkpoints of a `model_type`."""
+    return next((each.CLASSES[0] for each in known() if each.CLASSES and model_type == each.MODEL_TYPE), None)
 
 
 def _from_outside(class_name: str, package: str) -> type[Architecture]:
@@ -161,10 +206,13 @@ def complete(config: Config, reader: type[Architecture] = Architecture) -> Confi
     Source: load_hparams, TextModel.__init__
     """
     whole = _filled(config, reader)
-    for key in ("llm_config", "lm_config", "language_config", "text_config"):
+    for key in TEXT_PARTS:
         part = whole.get(key)
+        if isinstance(part, dict) and str(whole.get("model_type")) in UNREAD:
+            return {**whole, **part}
         if isinstance(part, dict):
-            return {**whole, **_filled(part, reader)}
+            usual = TEXT_DEFAULTS.get(str(whole.get("model_type")), {})
+            return {**whole, **_filled({**usual, **part}, reader)}
     return whole
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import listed
@@ -74,6 +75,29 @@ def stacked(
             ],
             hint="the download is incomplete, or config.json belongs to another checkpoint",
         )
+
+
+PARTS = ("down_proj", "gate_proj", "up_proj")
+
+
+def gated(sources: Mapping[str, Expression], config: Config) -> Iterator[tuple[str, Expression]]:
+    """A checkpoint's tensors, with those of experts apart stacked, and those that are stacked already with gate and up apart.
+
+    Source: llama.cpp conversion, Qwen2MoeModel.modify_tensors. Raises Error for a form that is neither.
+    """
+    for source, x in stacked(sources, PARTS, config, "num_local_experts", "num_experts"):
+        name = source.removesuffix(".weight")
+        if name.endswith(".mlp.experts.gate_up_proj"):
+            stem = name.removesuffix("gate_up_proj")
+            if len(x.shape) != 3 or x.shape[1] % 2:
+                raise Error(f"tensor '{source}' expects [experts, 2 * rows, columns], got {list(x.shape)}")
+            half = x.shape[1] // 2
+            yield f"{stem}gate_proj.weight", slice_(x, 1, 0, half)
+            yield f"{stem}up_proj.weight", slice_(x, 1, half, 2 * half)
+        elif name.endswith(".mlp.experts.down_proj"):
+            yield f"{name}.weight", x
+        else:
+            yield source, x
 
 
 def _together(experts: Sequence[Expression], block: str, part: str) -> Expression:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD, OUTPUT
@@ -32,9 +32,9 @@ class Gemma3(Architecture):
         blk.N.attn_q_norm         head
         blk.N.post_ffw_norm       embd
     """
-    CLASSES = ("Gemma3ForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Gemma3ForCausalLM",)
     MODEL_TYPE = "gemma3_text"
-    DEFAULTS = {
+    DEFAULTS: ClassVar[Config] = {
         "vocab_size": 262208,
         "hidden_size": 2304,
         "intermediate_size": 9216,
@@ -48,7 +48,7 @@ class Gemma3(Architecture):
         "rope_local_base_freq": 10000.0,
         "sliding_window": 4096,
     }
-    NAMES = {
+    NAMES: ClassVar[Mapping[str, str]] = {
         **NAMES,
         "lm_head": "output",
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",

@@ -28,6 +28,13 @@ class Llama(Architecture):
     NAME = "llama"
     LOADS = LLAMA
     CLASSES: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LLaMAForCausalLM")
+    ALIASES: ClassVar[tuple[str, ...]] = (
+        "LlamaModel",
+        "VLlama3ForCausalLM",
+        "IQuestCoderForCausalLM",
+        "LlavaForConditionalGeneration",
+        "VoxtralForConditionalGeneration",
+    )
     MODEL_TYPE = "llama"
     DEFAULTS = {
         "vocab_size": 32000,
@@ -123,6 +130,12 @@ class Llama(Architecture):
     def tokenizer(self) -> Values:
         """(LlamaModel.set_vocab)"""
         checkpoint = self.checkpoint
+        if checkpoint.read("tokenizer.json") is None and checkpoint.read("tekken.json") is not None:
+            raise Error(
+                "is Mistral's own tokenizer, which is not supported without a tokenizer.json",
+                path="tekken.json",
+                hint="copy tokenizer.json and tokenizer_config.json from the model's repository, or from one that is based on it",
+            )
         values: Values = {}
         if (prefix := checkpoint.tokenizer_config.get("add_prefix_space")) is not None:
             values["tokenizer.ggml.add_space_prefix"] = encode_value("bool", bool(prefix))

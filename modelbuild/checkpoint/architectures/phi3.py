@@ -38,6 +38,7 @@ class Phi3(Architecture):
         rope_factors_short?       rot/2
     """
     CLASSES = ("Phi3ForCausalLM",)
+    ALIASES = ("Phi4ForCausalLMV",)
     MODEL_TYPE = "phi3"
     DEFAULTS = {
         "vocab_size": 32064,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
+from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 
@@ -28,7 +29,14 @@ class Qwen2(Architecture):
         blk.N.attn_output         embd embd
         blk.N.ffn_norm            embd
     """
-    CLASSES = ("Qwen2ForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    ALIASES: ClassVar[tuple[str, ...]] = (
+        "Qwen2Model",
+        "KORMoForCausalLM",
+        "DotsOCRForCausalLM",
+        "Qwen2AudioForConditionalGeneration",
+        "AudioFlamingo3ForConditionalGeneration",
+    )
     MODEL_TYPE = "qwen2"
     DEFAULTS = {
         "vocab_size": 151936,
@@ -40,6 +48,11 @@ class Qwen2(Architecture):
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
+    }
+    NAMES: ClassVar[Mapping[str, str]] = {
+        **NAMES,
+        "layers.N.pre_attention_layernorm": "blk.N.attn_norm",
+        "layers.N.pre_mlp_layernorm": "blk.N.ffn_norm",
     }
     BIASES = rf"{ATTENTION_INPUTS}|output"
     FREE_HEADS = False
@@ -62,16 +75,21 @@ class Qwen2(Architecture):
         return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
 
 
+def modules(checkpoint: Checkpoint, kind: str) -> list[str]:
+    """The folders of a kind of modules, in the order in which sentence-transformers runs them; none of any other model."""
+    try:
+        found = json.loads(checkpoint.text("modules.json") or "[]")
+        return [str(module["path"]) for module in found if str(module["type"]).endswith(kind)]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+
+
 def pooling(checkpoint: Checkpoint) -> int | None:
     """How a model of embeddings makes one of many, from its sentence-transformers files; None for any other model.
 
     Source: llama.cpp conversion, TextModel._try_set_pooling_type
     """
-    try:
-        modules = json.loads(checkpoint.text("modules.json") or "[]")
-        paths = [module["path"] for module in modules if str(module["type"]).endswith("Pooling")]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        raise Error("expected a list of modules, each with its 'type' and 'path'", path="modules.json") from None
+    paths = modules(checkpoint, "Pooling")
     if not paths:
         return None
     name = f"{paths[0]}/config.json"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.architectures._experts import stacked
+from modelbuild.checkpoint.architectures._experts import gated
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, NORMED_HEADS, OUTPUT
 from modelbuild.checkpoint.architectures.qwen3 import Qwen3
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
-from modelbuild.errors import Error
-from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.recipe import Expression
 
 _FEED_FORWARD = ("layers.N.mlp.gate_proj", "layers.N.mlp.up_proj", "layers.N.mlp.down_proj")
@@ -29,7 +28,7 @@ class Qwen3Moe(Architecture):
         blk.N.ffn_down_exps       ff_exp embd experts
         blk.N.ffn_up_exps         embd ff_exp experts
     """
-    CLASSES = ("Qwen3MoeForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Qwen3MoeForCausalLM",)
     MODEL_TYPE = "qwen3_moe"
     DEFAULTS = {
         "vocab_size": 151936,
@@ -68,17 +67,5 @@ class Qwen3Moe(Architecture):
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         """(Qwen2MoeModel.modify_tensors)"""
-        parts = ("down_proj", "gate_proj", "up_proj")
-        for source, x in stacked(sources, parts, self.config, "num_local_experts", "num_experts"):
-            name = source.removesuffix(".weight")
-            if name.endswith(".mlp.experts.gate_up_proj"):
-                stem = name.removesuffix("gate_up_proj")
-                if len(x.shape) != 3 or x.shape[1] % 2:
-                    raise Error(f"tensor '{source}' expects [experts, 2 * rows, columns], got {list(x.shape)}")
-                half = x.shape[1] // 2
-                yield self.rename(f"{stem}gate_proj.weight"), slice_(x, 1, 0, half)
-                yield self.rename(f"{stem}up_proj.weight"), slice_(x, 1, half, 2 * half)
-            elif name.endswith(".mlp.experts.down_proj"):
-                yield self.rename(f"{name}.weight"), x
-            else:
-                yield self.rename(source), x
+        for source, x in gated(sources, self.config):
+            yield self.rename(source), x

@@ -50,10 +50,13 @@ _ADDS_BOS = {
 _MORE_SPECIAL = {"CodeLlamaTokenizer": ("\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>")}
 
 _CLASS_OF_MODEL = {
-    **dict.fromkeys(("llama", "mistral", "mixtral", "phi3"), "LlamaTokenizer"),
+    **dict.fromkeys(
+        ("llama", "mistral", "mixtral", "phi3", "llava", "idefics3", "mistral3", "arcee"), "LlamaTokenizer"
+    ),
     **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
-    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
-    **dict.fromkeys(("granite", "granitemoe", "olmo3"), "GPT2Tokenizer"),
+    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe", "qwen2_audio"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("granite", "granitemoe", "olmo3", "starcoder2"), "GPT2Tokenizer"),
     "olmo2": "GPTNeoXTokenizer",
 }
 """model_type -> the class where no file names one (TOKENIZER_MAPPING)."""

@@ -6,7 +6,7 @@ Source: llama.cpp conversion/base.py (_create_vocab_sentencepiece, get_vocab_bas
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -41,14 +41,13 @@ def looks_special(text: str) -> bool:
 
 
 def _vocabulary(
-    model: str, pre: str, tokens: Sequence[str | bytes], types: Sequence[int], scores: Sequence[float] | None
+    model: str, pre: str | None, tokens: Sequence[str | bytes], types: Sequence[int], scores: Sequence[float] | None
 ) -> Values:
     _check_distinct(tokens)
-    values = {
-        "tokenizer.ggml.model": encode_value("str", model),
-        "tokenizer.ggml.pre": encode_value("str", pre),
-        "tokenizer.ggml.tokens": encode_value("[str]", tokens),
-    }
+    values = {"tokenizer.ggml.model": encode_value("str", model)}
+    if pre is not None:
+        values["tokenizer.ggml.pre"] = encode_value("str", pre)
+    values["tokenizer.ggml.tokens"] = encode_value("[str]", tokens)
     if scores is not None:
         values["tokenizer.ggml.scores"] = encode_value("[f32]", scores)
     return values | {"tokenizer.ggml.token_type": encode_value("[i32]", types)}
@@ -130,7 +129,37 @@ def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
 
     llama.cpp's converter leaves such a vocabulary as short as it is; its runtime would not load the file, whose embedding has more rows.
     """
+    tokens, types, scores = _spelled_otherwise(checkpoint, FastTokenizer(checkpoint), size)
+    values = _vocabulary("llama", "default", tokens, types, scores)
+    return values | special_tokens(checkpoint, count=len(tokens))
+
+
+def gemma4(checkpoint: Checkpoint, size: int | None, visible: Collection[str]) -> Values:
+    """The same with its merges, as the runtime reads it for Gemma 4.
+
+    visible  control tokens that are text to the reader of an answer
+    Source: llama.cpp conversion, Gemma4Model.set_vocab. Raises Error for a tokenizer.json of another kind.
+    """
+    data = checkpoint.json(FILE)
+    if data is not None and not is_llama_hf(data):
+        raise Error(
+            "expected byte pairs that fall back to bytes, as the tokenizers of Gemma 4 are",
+            path=FILE,
+            hint="use the tokenizer of the model that this one is based on",
+        )
     loaded = FastTokenizer(checkpoint)
+    tokens, types, scores = _spelled_otherwise(checkpoint, loaded, size)
+    types = [USER_DEFINED if text in visible else kind for text, kind in zip(tokens, types, strict=True)]
+    values = _vocabulary("gemma4", None, tokens, types, scores)
+    if merges := loaded.merges or _merges_txt(checkpoint):
+        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    return values | special_tokens(checkpoint)
+
+
+def _spelled_otherwise(
+    checkpoint: Checkpoint, loaded: FastTokenizer, size: int | None
+) -> tuple[list[str], list[int], list[float]]:
+    """Texts, types and scores of the tokens, filled up to `size` of them (LlamaHfVocab.all_tokens)."""
     base = len(loaded.vocabulary)
     by_id = loaded.texts()
     if size is not None:
@@ -153,8 +182,7 @@ def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
         tokens.append(f"[PAD{number}]")
         types.append(UNUSED)
         scores.append(PAD_SCORE)
-    values = _vocabulary("llama", "default", tokens, types, scores)
-    return values | special_tokens(checkpoint, count=len(tokens))
+    return tokens, types, scores
 
 
 def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:

@@ -14,7 +14,7 @@ VERSION = 1
 
 
 def dequantize(x: Expression) -> Expression:
-    """The values of a quantized tensor, as f32."""
+    """The values of a quantized tensor, as f32; of f16 or bf16 whatever they are, infinities too, which `cast` refuses."""
     return Expression("dequantize", (), "f32", x.shape, (x,))
 
 

@@ -15,6 +15,7 @@ from modelbuild.checkpoint.architectures import complete
 from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.digest import xxh3
+from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Recipe
@@ -187,3 +188,12 @@ def test_a_config_is_json_with_whatever_else_transformers_writes(tmp_path: Path)
         )
     )
     assert recipes.converted(folder).encode() == plain.encode()
+
+
+def test_mistrals_own_tokenizer_is_not_read_alone(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path / "m")
+    (folder / "tekken.json").write_text("{}")
+    with pytest.raises(Error, match="is Mistral's own tokenizer, which is not supported without a tokenizer.json"):
+        recipes.converted(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    recipes.converted(folder)

@@ -1,8 +1,9 @@
-"""Qwen3: what transformers fills in, and which checkpoints are rerankers."""
+"""Qwen3: what transformers fills in, which checkpoints are rerankers, and what becomes of them."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from modelbuild.checkpoint.architectures import complete
 from modelbuild.errors import Error
+from modelbuild.tensors.formats.gguf import decode_value
+from modelbuild.tensors.recipe import Recipe
 from tests import recipes, zoo
 
 TIED = zoo.cases("qwen3")["tied"]
@@ -33,26 +36,38 @@ def test_layer_types_that_do_not_fit_leave_the_bare_file(types: Any) -> None:
     assert "head_dim" in complete({**config, "layer_types": ["full_attention"] * 2})
 
 
-def convert(folder: Path, **changes: str) -> None:
-    zoo.write(folder, TIED)
+def convert(folder: Path, tokenizer: str = "answers", **changes: Any) -> Recipe:
+    zoo.write(folder, replace(TIED, tokenizer=tokenizer))
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    recipes.converted(folder, pre=TIED.pre)
+    return recipes.converted(folder, pre=TIED.pre)
 
 
-def test_reranker_is_refused_by_its_name(tmp_path: Path) -> None:
-    with pytest.raises(Error, match="rerankers of Qwen3 are not supported yet"):
-        convert(tmp_path / "Qwen3-Reranker-0.6B")
-    with pytest.raises(Error, match="rerankers"):
-        convert(tmp_path / "a", _name_or_path="Qwen/Qwen3-Reranker-0.6B")
+def labels(recipe: Recipe) -> object:
+    data = recipe.metadata.get("qwen3.classifier.output_labels")
+    return None if data is None else decode_value(data)
 
 
-def test_reranker_is_refused_by_its_card(tmp_path: Path) -> None:
+def test_reranker_is_known_by_its_name(tmp_path: Path) -> None:
+    said, refused = {"_name_or_path": "Qwen/qwen3-vl-reranker-2B"}, {"layer_types": []}
+    for name, changes in (("Qwen3-Reranker-0.6B", {}), ("a", said | refused)):
+        recipe = convert(tmp_path / name, **changes)
+        assert labels(recipe) == ["yes", "no"]
+        assert "cls.output.weight" in {entry.name for entry in recipe.tensors}
+    assert labels(convert(tmp_path / "Qwen3-0.6B", **said)) is None
+
+
+def test_reranker_is_known_by_its_card(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# Qwen3-Reranker-4B\n")
-    with pytest.raises(Error) as caught:
-        convert(folder)
-    assert ("found in", "README.md") in caught.value.facts
+    assert labels(convert(folder)) == ["yes", "no"]
     (folder / "README.md").write_text("Made for use beside Qwen3-Reranker-4B.\n")
-    convert(folder)
+    assert labels(convert(folder)) is None
+
+
+def test_reranker_without_answers(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="the tokenizer has no token 'yes'"):
+        convert(tmp_path / "Qwen3-Reranker", tokenizer="byte pairs")
+    with pytest.raises(Error, match="the checkpoint of a reranker lacks 'lm_head'"):
+        convert(tmp_path / "Qwen3-Reranker", tie_word_embeddings=False)

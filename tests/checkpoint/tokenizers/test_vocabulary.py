@@ -211,6 +211,9 @@ def test_a_class_brings_special_tokens_of_its_own(name: str, added: list[str]) -
     assert shown(vocabulary.byte_pairs(known, None))["tokens"][plain:] == added
 
 
+NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
+
+
 def test_sentencepiece_in_another_spelling() -> None:
     assert vocabulary.is_llama_hf(LLAMA_HF) and not vocabulary.is_llama_hf(tiny())
     found = shown(vocabulary.llama_hf(folder(tokenizer_dot_json=LLAMA_HF, config_dot_json={"model_type": "llama"})))
@@ -225,6 +228,24 @@ def test_sentencepiece_in_another_spelling_is_filled_up_to_the_rows_of_the_embed
     assert found["tokens"][6:] == ["<new>", "[PAD7]", "[PAD8]"]
     assert found["token_type"][6:] == [4, 5, 5]
     assert found["scores"][6:] == [-1000.0, -10000.0, -10000.0]
+
+
+def test_the_tokenizer_of_gemma_4_has_scores_and_merges() -> None:
+    data = {**LLAMA_HF, "model": {**LLAMA_HF["model"], "merges": [["\u2581", "a"], ["a", " b"]]}}
+    source = folder(tokenizer_dot_json=data, tokenizer_config_dot_json={"tokenizer_class": "GemmaTokenizer", **NAMED})
+    found = shown(vocabulary.gemma4(source, 8, {"</s>"}))
+    assert found["model"] == "gemma4" and "pre" not in found
+    assert found["token_type"] == [3, 3, 4, 6, 1, 1, 4, 5]
+    assert found["scores"][5:] == [-1000.0, -1000.0, -10000.0]
+    assert found["merges"] == ["\u2581 a", "a \u0120b"]
+    assert found["bos_token_id"] == 1
+
+
+def test_a_tokenizer_of_another_kind_is_none_of_gemma_4() -> None:
+    with pytest.raises(Error, match="expected byte pairs that fall back to bytes"):
+        vocabulary.gemma4(folder(tokenizer_dot_json=tiny()), None, ())
+    with pytest.raises(Error, match="the tokenizer is missing"):
+        vocabulary.gemma4(folder(), None, ())
 
 
 def test_two_tokens_of_one_text_are_an_error() -> None:

@@ -1,0 +1,126 @@
+"""Blocks for the prediction of several tokens (MTP): behind the model's own, or a file of their own, or nowhere.
+
+A checkpoint has them beside its model, under `mtp.`; the file has them as further blocks, with what joins them to the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from modelbuild.checkpoint.architectures import Architecture, Item
+from modelbuild.checkpoint.config import block_count
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.errors import Error
+from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.words import in_json
+
+KEEP, DROP, ONLY = "keep", "drop", "only"
+
+NAMES = {
+    "layers.N.eh_proj": "blk.N.nextn.eh_proj",
+    "layers.N.enorm": "blk.N.nextn.enorm",
+    "layers.N.hnorm": "blk.N.nextn.hnorm",
+    "layers.N.shared_head.norm": "blk.N.nextn.shared_head_norm",
+}
+"""Further stems of NAMES (gguf-py tensor_mapping.py), which only these blocks have."""
+
+LOADS = """
+    nextn blk.N.nextn.eh_proj             2*embd embd
+    nextn blk.N.nextn.enorm               embd
+    nextn blk.N.nextn.hnorm               embd
+    nextn blk.N.nextn.embed_tokens?       embd vocab
+    nextn blk.N.nextn.shared_head_head?   embd vocab
+    nextn blk.N.nextn.shared_head_norm?   embd
+"""
+"""Further lines of LOADS."""
+
+_MTP = "mtp."
+_KEY = "mtp_num_hidden_layers"
+_BLOCK = re.compile(r"mtp\.layers\.([0-9]{1,9})\.(.+)")
+_JOINING = {
+    "mtp.fc": "eh_proj",
+    "mtp.pre_fc_norm_embedding": "enorm",
+    "mtp.pre_fc_norm_hidden": "hnorm",
+    "mtp.norm": "shared_head.norm",
+}
+_SHARED = ("embed_tokens", "norm", "lm_head")
+"""What the blocks need of the model."""
+_LIMIT = 16
+"""Blocks for further tokens; real models have one."""
+
+
+class Mtp(Architecture):
+    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin)."""
+
+    @cached_property
+    def further(self) -> int:
+        """How many such blocks the file has."""
+        if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
+            return 0
+        return self._declared or self._counted
+
+    @property
+    def _declared(self) -> int:
+        count = self.config.get(_KEY) or 0
+        if type(count) is not int or not 0 <= count <= _LIMIT:
+            raise Error(f"'{_KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
+        return count
+
+    @property
+    def _counted(self) -> int:
+        numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
+        if not numbers or max(numbers) >= _LIMIT:
+            got = f"got block {max(numbers)}" if numbers else "got none"
+            raise Error(
+                f"the checkpoint expects blocks 0 to {_LIMIT - 1} at most below '{_MTP}layers.', {got}",
+                hint='set mtp = "drop" for a model without them',
+            )
+        return max(numbers) + 1
+
+    @property
+    def blocks(self) -> range:
+        count = block_count(self.config)
+        return range(count if self.checkpoint.mtp == ONLY else 0, count + self.further)
+
+    def has(self, stem: str, block: int) -> bool:
+        # What joins the blocks to the model stands in the first of them.
+        return block == block_count(self.config) if ".nextn." in stem else super().has(stem, block)
+
+    def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
+        """(_QwenMtpMixin.filter_tensors). Raises Error where only these blocks are wanted and there are none."""
+        mode, found = self.checkpoint.mtp, {}
+        if mode == ONLY and not has_mtp(tensors):
+            raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
+        for name, x in tensors.items():
+            short = _short(name)
+            if short.startswith(_MTP):
+                if mode != DROP:
+                    found[self._named(short)] = x
+            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
+                found[name] = x
+        return found
+
+    def _named(self, name: str) -> str:
+        first = block_count(self.config)
+        if block := _BLOCK.fullmatch(name):
+            return f"model.layers.{first + int(block[1])}.{block[2]}"
+        stem, _, suffix = name.rpartition(".")
+        return f"model.layers.{first}.{_JOINING[stem]}.{suffix}" if stem in _JOINING else name
+
+    def with_further(self, values: Values) -> Values:
+        """The hyper-parameters with the count of all blocks, and of these."""
+        values |= {f"{self.NAME}.block_count": encode_value("u32", self.blocks.stop)}
+        return values | (
+            {f"{self.NAME}.nextn_predict_layers": encode_value("u32", self.further)} if self.further else {}
+        )
+
+
+def has_mtp(tensors: Iterable[str]) -> bool:
+    """Whether a checkpoint with tensors of these names has such blocks."""
+    return any(_short(name).startswith(_MTP) for name in tensors)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("model.") if name.startswith(f"model.{_MTP}") else name

@@ -1,0 +1,78 @@
+"""Qwen3-VL with experts, the text part: stacked experts lie the other way round than Qwen3's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modelbuild.checkpoint.architectures._sections import check_sections, text_part
+from modelbuild.checkpoint.architectures.qwen3_moe import Qwen3Moe
+from modelbuild.checkpoint.architectures.qwen3_vl import deepstack, seeing
+from modelbuild.checkpoint.config import Config, number, transformers_takes
+from modelbuild.checkpoint.metadata import Values
+from modelbuild.errors import Error
+from modelbuild.tensors.operations.transpose import transpose
+from modelbuild.tensors.recipe import Expression
+
+
+class Qwen3VLMoe(Qwen3Moe):
+    """(llama.cpp conversion/qwen3vl.py, Qwen3VLMoeTextModel)"""
+
+    NAME = "qwen3vlmoe"
+    ASKS = (*Qwen3Moe.ASKS, "rope.dimension_sections")
+    CLASSES = ("Qwen3VLMoeForConditionalGeneration",)
+    MODEL_TYPE = "qwen3_vl_moe"
+    DEFAULTS = {}
+
+    @classmethod
+    def takes(cls, config: Config) -> bool:
+        return transformers_takes(text_part(config))
+
+    @classmethod
+    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
+        return seeing(config, Qwen3VLMoeText.MODEL_TYPE)
+
+    def parameters(self, file_type: int) -> Values:
+        check_sections(self.config)
+        return super().parameters(file_type) | deepstack(self.NAME, self.config)
+
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+        """(Qwen3VLMoeTextModel.modify_tensors)"""
+        return super().tensors({source: self._turned(source, x) for source, x in sources.items()})
+
+    @staticmethod
+    def _turned(source: str, x: Expression) -> Expression:
+        """[experts, in, out] -> [experts, out, in], of experts that are stacked."""
+        if not source.removesuffix(".weight").endswith((".mlp.experts.gate_up_proj", ".mlp.experts.down_proj")):
+            return x
+        if len(x.shape) != 3:
+            raise Error(f"tensor '{source}' expects three dimensions, the experts first, got {list(x.shape)}")
+        return transpose(x)
+
+
+class Qwen3VLMoeText(Qwen3Moe):
+    CLASSES = ()
+    MODEL_TYPE = "qwen3_vl_moe_text"
+    DEFAULTS = {
+        "vocab_size": 151936,
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "max_position_embeddings": 128000,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 5e6,
+        "moe_intermediate_size": 1408,
+        "num_experts_per_tok": 4,
+        "num_experts": 60,
+    }
+
+    @classmethod
+    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """(transformers, Qwen3VLMoeTextConfig)"""
+        heads = number(config, "num_attention_heads")
+        if config["num_key_value_heads"] is None:
+            config["num_key_value_heads"] = heads
+        config["head_dim"] = config.get("head_dim") or number(config, "hidden_size") // heads
+        return config

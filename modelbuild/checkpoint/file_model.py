@@ -1,0 +1,112 @@
+"""The hyper-parameters of a GGUF file, as llama.cpp's runtime derives them: what the words of tables mean in each of its blocks.
+
+Source: src/llama-model.cpp (load_hparams), src/llama-hparams.cpp, src/models/NAME.cpp (load_arch_hparams)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from modelbuild.tensors.formats.gguf import ARRAY, decode_value
+
+
+class FileModel:
+    """The hyper-parameters of a file, as the runtime derives them."""
+
+    def __init__(self, name: str, metadata: Mapping[str, bytes]) -> None:
+        self.name = name
+        self.metadata = metadata
+
+    def has(self, key: str) -> bool:
+        return f"{self.name}.{key}" in self.metadata
+
+    def number(self, key: str, default: int = 0, block: int = 0) -> int:
+        """A number, of an array one block's."""
+        value = self.value(key)
+        if isinstance(value, list):
+            value = value[block] if block < len(value) else default
+        return value if isinstance(value, int) else default
+
+    def value(self, key: str) -> Any:
+        data = self.metadata.get(f"{self.name}.{key}")
+        return None if data is None else decode_value(data)
+
+    def dimensions(self, block: int = 0) -> dict[str, int]:
+        """What the words of a table mean in one block."""
+
+        def number(key: str, default: int = 0) -> int:
+            return self.number(key, default, block)
+
+        embd, heads = number("embedding_length"), number("attention.head_count")
+        shared = number("attention.head_count_kv", heads)
+        whole = number("attention.key_length", embd // heads if heads else 0)
+        key, value = whole, number("attention.value_length", embd // heads if heads else 0)
+        if self._is_windowed(block):
+            key, value = number("attention.key_length_swa", key), number("attention.value_length_swa", value)
+        forward, used = number("feed_forward_length"), number("expert_used_count")
+        return {
+            "1": 1,
+            "embd": embd,
+            "vocab": items(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
+            "ff": forward,
+            "head": key,
+            "heads": heads,
+            "queries": key * heads,
+            "keys": key * shared,
+            "values": value * shared,
+            "experts": number("expert_count"),
+            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
+            "ff_shexp": number("expert_shared_feed_forward_length"),
+            "labels": items(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
+            "rot": number("rope.dimension_count", whole),
+            "layer": number("embedding_length_per_layer_input"),
+            "layered": number("embedding_length_per_layer_input") * number("block_count"),
+            "out": number("embedding_length_out"),
+            "conv": number("ssm.conv_kernel") or number("shortconv.l_cache"),
+            "state": number("ssm.state_size"),
+            "rank": number("ssm.time_step_rank"),
+            "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
+            "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
+        }
+
+    def _is_windowed(self, block: int) -> bool:
+        pattern = self.value("attention.sliding_window_pattern")
+        return isinstance(pattern, list) and block < len(pattern) and bool(pattern[block])
+
+    def lends(self, block: int) -> bool:
+        """Whether a block uses the keys and values of an earlier one (llama_hparams::has_kv)."""
+        return block >= self.number("block_count") - self.number("attention.shared_kv_layers")
+
+    def kind(self, block: int) -> str:
+        """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
+        if block >= self.number("block_count") - self.number("nextn_predict_layers"):
+            return "nextn"
+        recurrent = self.value("attention.recurrent_layers")
+        if isinstance(recurrent, list):
+            return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
+        if self.has("shortconv.l_cache"):
+            return "attention" if self.number("attention.head_count_kv", 1, block) else "recurrent"
+        interval = self.number("full_attention_interval", 4)
+        return "recurrent" if interval and (block + 1) % interval else "attention"
+
+    def is_of(self, block: int, when: str) -> bool:
+        """Whether a block is one of those that a line of a table is for (see `tables`)."""
+        match when:
+            case "attention":
+                return self.kind(block) in ("attention", "nextn")
+            case "recurrent" | "nextn":
+                return self.kind(block) == when
+            case "first" | "later":
+                return (block < self.number("leading_dense_block_count")) == (when == "first")
+            case "own" | "lent":
+                return self.lends(block) == (when == "lent")
+        return True
+
+
+def items(data: bytes | None) -> int:
+    """How many items an encoded array has."""
+    if data is None or len(data) < 16 or struct.unpack_from("<I", data)[0] != ARRAY:
+        return 0
+    return int(struct.unpack_from("<Q", data, 8)[0])

@@ -1,0 +1,47 @@
+"""The draft: a checkpoint's blocks for the prediction of several tokens (MTP), with what they need of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from modelbuild.checkpoint import classes, shards
+from modelbuild.checkpoint.config import class_of
+from modelbuild.errors import Error
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.config import Config
+    from modelbuild.checkpoint.conversion import Folder
+    from modelbuild.checkpoint.parts import Converted
+
+FILES = shards.FILES
+
+
+def reads(config: Config) -> bool:
+    try:
+        return class_of(config) in classes.with_mtp()
+    except Error:
+        return False
+
+
+def is_given(config: Config, names: Collection[str]) -> bool:
+    return any(name.replace("language_model.", "").startswith(("mtp.", "model.mtp.")) for name in names)
+
+
+def lacking(config: Config) -> Error | None:
+    text = config.get("text_config")
+    declared = next((part.get("mtp_num_hidden_layers") for part in (text, config) if isinstance(part, dict)), None)
+    if not declared:
+        return None
+    return Error(
+        "config.json declares blocks for the prediction of several tokens (mtp_num_hidden_layers), but the checkpoint has none: "
+        "the model is made without them",
+        path="config.json",
+        hint="this is usual after training; the model that it was trained from may have them",
+    )
+
+
+def convert(files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted:
+    from modelbuild.checkpoint.conversion import Conversion
+
+    return Conversion(files, folder=folder, outtype=outtype, pre=pre, mtp="only")

@@ -1,0 +1,116 @@
+"""Side layers: what a checkpoint gives beside its text model, each part converted by itself to a type of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+
+from modelbuild.ollama import manifest as media
+from modelbuild.plan.declared import Declared
+from modelbuild.plan.layers import Base, LayerStep
+from modelbuild.plan.weights import CheckpointFolder, WeightsReader
+from modelbuild.project.variant import File, From, Variant
+from modelbuild.steps import convert
+from modelbuild.words import listed
+
+MEDIA = {"projector": media.PROJECTOR, "draft": media.DRAFT}
+"""A part of a checkpoint -> the media type of its layer."""
+
+DEFAULT = "auto"
+"""The type of what nobody gives one: as llama.cpp's converter chooses it, 16 bits that hold what the weights have."""
+
+
+DRAFT = "draft"
+
+
+class Sides:
+    """Declares the steps of side layers: a conversion, and the file that is made of it."""
+
+    def __init__(self, declared: Declared, weights: WeightsReader) -> None:
+        self._declared = declared
+        self._weights = weights
+
+    def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> tuple[LayerStep, ...]:
+        """The side layers of a checkpoint, without those that the variant says are not wanted, or has from elsewhere."""
+        parts = [part for part in folder.parts if part != DRAFT and _is_open(variant, part)]
+        return tuple(self._layer(variant, folder, part, DEFAULT) for part in parts)
+
+    def draft(self, variant: Variant, folder: CheckpointFolder, outtype: str) -> str | None:
+        """The recipe of the blocks for the prediction of several tokens, where they are to be a layer of their own."""
+        if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
+            return None
+        values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
+        return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
+
+    def with_draft(self, variant: Variant, base: Base, recipe: str) -> Base:
+        """The base with this recipe's layer for its draft's, which stays at its place, or is the last."""
+        made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
+        layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
+        layers += [] if made in layers else [made]
+        return base._replace(layers=tuple(layers), draft=base.draft or recipe)
+
+    def folder_of(self, draft: File, base: CheckpointFolder | None) -> CheckpointFolder | None:
+        """The checkpoint that a draft is named by; None for a file. Raises Error for another folder, and for the base's own."""
+        if not self._weights.is_folder(draft.path):
+            return None
+        line = From(draft.text, draft.place.command is None, draft.folder, draft.place)
+        found = self._weights.read([(line, draft.path)])
+        if not isinstance(found, CheckpointFolder):
+            files = [part for file in found for part in file.parts]
+            raise draft.place.error(
+                f"draft '{draft.text}' is a folder of GGUF files",
+                facts=[("files", listed(files))],
+                hint="name one of them",
+            )
+        if base is not None and os.path.realpath(found.path) == os.path.realpath(base.path):
+            raise draft.place.error(
+                f"draft '{draft.text}' is the model itself",
+                facts=[("folder", found.path)],
+                hint="name the folder of the draft that belongs to the model",
+            )
+        return found
+
+    def architecture_of(self, draft: File) -> str | None:
+        """The `general.architecture` of a draft, as far as it is known before it is made."""
+        if (folder := self.folder_of(draft, None)) is not None:
+            return self._weights.architecture(folder)
+        return self._weights.contents(draft, draft.path).architecture
+
+    def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
+        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
+        values = convert.Parameters(folder=folder.name, outtype=DEFAULT, pre=None, plugin=folder.plugin)
+        recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
+        return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
+
+    def with_projector(
+        self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]
+    ) -> tuple[list[LayerStep], Collection[str]]:
+        """The layers with a projector of the type that the variant names, where they come from a checkpoint that has one.
+
+        Also returns the keys of the variant that had an effect.
+        """
+        part = "projector"
+        if folder is None or part not in folder.parts:
+            return [*layers], ()
+        made = self._layer(variant, folder, part, variant.string(part) or DEFAULT)
+        at = next((n for n, each in enumerate(layers) if each.media_type == media.PROJECTOR), None)
+        kept = [each for each in layers if each.media_type != media.PROJECTOR]
+        at = _behind_model(kept) if at is None else at
+        return [*kept[:at], made, *kept[at:]], (part,)
+
+    def _layer(self, variant: Variant, folder: CheckpointFolder, part: str, outtype: str) -> LayerStep:
+        values = convert.Parameters(folder=folder.name, outtype=outtype, part=part)
+        places = {"outtype": variant.place(part)} if variant.values.get(part) else None
+        files = folder.parts[part]
+        recipe = self._declared.step(variant, convert, values, files, what=f"convert-{part}", places=places)
+        return LayerStep(MEDIA[part], self._declared.of_recipe(variant, part, recipe))
+
+
+def _is_open(variant: Variant, part: str) -> bool:
+    """Whether a variant says nothing of a part: neither that it is not wanted, nor a file, nor another type."""
+    said = variant.values.get(part)
+    return part not in variant.cleared and not isinstance(said, File | str)
+
+
+def _behind_model(layers: Sequence[LayerStep]) -> int:
+    return next((n + 1 for n, each in enumerate(layers) if each.media_type == media.MODEL), len(layers))
