@@ -53,6 +53,7 @@ class FileModel:
             "ff": forward,
             "head": key,
             "heads": heads,
+            "kv_heads": shared,
             "queries": key * heads,
             "keys": key * shared,
             "values": value * shared,

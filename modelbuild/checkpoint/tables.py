@@ -8,10 +8,11 @@ tokens; `own` and `lent`, only in blocks with keys and values of their own, with
 for each block. `blk.N.qkv  Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has any
 (src/llama-model.cpp, create_tensor_qkv).
 
-The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `queries`, `keys`, `values` (all heads together),
-`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`; of linear attention
-`conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values); `layer` (of the
-embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of these, as `2*ff`.
+The dimensions: `embd`, `vocab`, `ff` (feed forward), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values` (all heads
+together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`; of linear
+attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and values);
+`layer` (of the embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of these, as
+`2*ff`.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ SAID = {
     "ff": "feed_forward_length",
     "head": "attention.key_length",
     "heads": "attention.head_count",
+    "kv_heads": "attention.head_count_kv",
     "queries": "heads of the queries",
     "keys": "heads of the keys",
     "values": "heads of the values",

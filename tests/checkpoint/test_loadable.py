@@ -27,6 +27,8 @@ FIRST = {
     "mistral3": "mistral3", "qwen2vl": "qwen2_vl", "qwen3vl": "qwen3_vl", "qwen3vlmoe": "qwen3_vl_moe", "lfm2": "lfm2",
     "lfm2moe": "lfm2_moe",
     "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss", "starcoder2": "starcoder2",
+    "qwen2moe": "qwen2_moe", "command-r": "cohere", "cohere2": "cohere2", "olmoe": "olmoe", "olmo": "olmo",
+    "minimax-m2": "minimax_m2", "exaone4": "exaone4", "phi2": "phi",
 }  # fmt: skip
 """Architecture -> a file of the zoo with a checkpoint of it."""
 
