@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.architectures._experts import stacked
+from modelbuild.checkpoint.architectures._experts import named_as_mixtral, stacked
 from modelbuild.checkpoint.architectures._loads import EMBEDDING
 from modelbuild.checkpoint.config import number, rope_parameters, share
 from modelbuild.checkpoint.hyperparameters import Writer
@@ -89,5 +89,7 @@ class MiniMaxM2(Architecture):
         named = {
             source.replace("e_score_correction_bias", "e_score_correction.bias"): x for source, x in sources.items()
         }
-        for source, x in stacked(named, ("w1", "w2", "w3"), self.config, "num_local_experts", "num_experts"):
+        for source, x in stacked(
+            dict(named_as_mixtral(named)), ("w1", "w2", "w3"), self.config, "num_local_experts", "num_experts"
+        ):
             yield self.rename(source), x
