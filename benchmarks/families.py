@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import struct
@@ -159,7 +160,7 @@ FAMILIES = {
 }
 
 
-def dense(folder: Path, family: Family) -> Path:
+def dense(folder: Path, family: Family) -> None:
     """1.3 GB of noise."""
     if not (folder / "model.safetensors").exists():
         print(f"making {folder}")
@@ -167,7 +168,6 @@ def dense(folder: Path, family: Family) -> Path:
         family.tokenizer(folder)
         (folder / "config.json").write_text(json.dumps(family.config, indent=1))
         _write(folder / "model.safetensors", list(family.shapes(family.config)), sparse=False)
-    return folder
 
 
 def of_experts(folder: Path, *, apart: bool, shards: int = 94) -> None:
@@ -206,7 +206,11 @@ def check(work: Path, rounds: int, apart: bool) -> None:
 
 
 def cold(work: Path, rounds: int, family: str) -> None:
-    weights = dense(work / family, FAMILIES[family])
+    # In a process of its own: what a command inherits from this one would count as its peak memory.
+    making = multiprocessing.get_context("spawn").Process(target=dense, args=(work / family, FAMILIES[family]))
+    making.start()
+    making.join()
+    weights = work / family
     convert = Path(os.environ["MODELBUILD_LLAMA_SRC"]) / "convert_hf_to_gguf.py"
     (quantize,) = Path(os.environ["MODELBUILD_LLAMA_CPP"]).rglob("bin/llama-quantize")
     theirs, ours = work / "theirs", work / "ours"

@@ -94,6 +94,7 @@ _SPEAKS = re.compile(r"(?:^|[^a-z])(chat|instruct|it|assistant|sft|dpo)(?:[^a-z]
 _MUTE = re.compile(
     r"(?:^|[^a-z])(base|pretrain|pretrained|pt|foundation|embed|embedding|embeddings|rerank|reranker|reward|classifier|encoder)(?:[^a-z]|$)"
 )
+_SCORES = re.compile(r"(?:^|[^a-z])(embed|embedding|embeddings|rerank|reranker|reward|classifier)(?:[^a-z]|$)")
 _TASKS = ("", "text-generation", "text2text-generation", "image-text-to-text", "any-to-any", "conversational")
 _CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "")
 
@@ -107,6 +108,22 @@ def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -
         return False
     words = [name.lower() for name in names if isinstance(name, str)]
     return any(map(_SPEAKS.search, words)) or not any(map(_MUTE.search, words))
+
+
+def kinds(config: Mapping[str, Any], folder: str) -> tuple[str, ...]:
+    """What config.json calls a model, in the order in which Ollama asks; nothing where it answers with vectors or scores, by its names.
+
+    Source: Ollama x/create/client/create.go, getRendererName
+    """
+    nested = config.get("llm_config")
+    classes = config.get("architectures")
+    found = [*(classes if isinstance(classes, list) else []), config.get("model_type")]
+    found += [nested.get("model_type")] if isinstance(nested, dict) else []
+    texts = tuple(each for each in found if isinstance(each, str) and each)
+    heads = any("ForSequenceClassification" in each for each in texts)
+    names = (folder, config.get("_name_or_path"))
+    scores = any(isinstance(each, str) and _SCORES.search(each.lower()) for each in names)
+    return () if heads or scores else texts
 
 
 def checkpoint_talks(checkpoint: Checkpoint) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelbuild.ollama import go_template
@@ -10,8 +10,6 @@ from modelbuild.ollama.go_template import Node, Unsupported, asks_for
 
 PLAIN = "{{ .Prompt }}"
 """The template of a model that has none (server/images.go, GetModel)."""
-
-_THOUGHTS = ("Think", "ThinkLevel", "IsThinkSet")
 
 Messages = Sequence[tuple[str, str]]
 """(role, content) in order; the roles are `system`, `user` and `assistant`."""
@@ -24,16 +22,16 @@ def rendered(template: str, messages: Messages) -> str:
     """
     nodes = go_template.parse(template)
     asked = go_template.fields(nodes)
-    for name in _THOUGHTS:
-        if name in asked:
-            raise Unsupported(f"'.{name}'")
+    # A server lets a model think that can, which it knows by this field (server/routes.go, ChatHandler).
+    thinks = "Thinking" in asked
+    switches: dict[str, Any] = {"Think": thinks, "IsThinkSet": thinks, "ThinkLevel": ""}
     if not {"Messages", "Response"} & asked:
         nodes = [*nodes, *go_template.parse("{{ .Response }}")]
     system, collated = _collated(messages)
     if {"Messages", "Document"} & asked:
-        values = {"System": system, "Messages": collated, "Tools": [], "Response": ""}
+        values = {"System": system, "Messages": collated, "Tools": [], "Response": "", **switches}
         return go_template.execute(nodes, values | dict.fromkeys(("Query", "Document", "Instruction"), ""))
-    return _by_turns(nodes, collated)
+    return _by_turns(nodes, collated, switches)
 
 
 def _collated(messages: Messages) -> tuple[str, list[dict[str, Any]]]:
@@ -48,13 +46,13 @@ def _collated(messages: Messages) -> tuple[str, list[dict[str, Any]]]:
     return "\n\n".join(content for role, content in messages if role == "system"), found
 
 
-def _by_turns(nodes: list[Node], messages: list[dict[str, Any]]) -> str:
+def _by_turns(nodes: list[Node], messages: list[dict[str, Any]], switches: Mapping[str, Any]) -> str:
     """A template that knows one turn is executed for each; for the last one only up to the response."""
     out: list[str] = []
     values = {"System": "", "Prompt": "", "Response": ""}
 
     def execute(nodes: list[Node]) -> None:
-        out.append(go_template.execute(nodes, values))
+        out.append(go_template.execute(nodes, {**values, **switches}))
         values.update(dict.fromkeys(values, ""))
 
     for message in messages:

@@ -24,11 +24,15 @@ class LayerStep(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """A TEMPLATE that was made of a chat template: its text and layer, and the parameters that follow; none of an unknown one."""
+    """What follows from weights and their chat template: a TEMPLATE's text and layer, parameters, and a renderer with its parser.
+
+    The template is empty where the chat template is an unknown one.
+    """
 
     template: str
     layers: tuple[LayerStep, ...]
     parameters: Mapping[str, Any]
+    config: Mapping[str, str] = {}
 
 
 class Base(NamedTuple):

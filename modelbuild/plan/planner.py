@@ -173,10 +173,9 @@ class Planner:
                 self._used.setdefault(variant.label, set()).update(took)
         new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
-        given = {key: value for key, value in base.config.items() if key not in variant.cleared}
+        given = templates.inherited(variant, base)
         for draft in variant.drafts:
-            architecture = self._sides.architecture_of(draft)
-            given["draft"] = {"model_format": "gguf", **({"architecture": architecture} if architecture else {})}
+            given["draft"] = self._sides.described(draft)
         if any(each.media_type == media.DRAFT for each in layers):
             # The architecture of a draft that the checkpoint gives is the model's.
             given.setdefault("draft", {"model_format": "gguf"})
@@ -194,9 +193,9 @@ class Planner:
         for draft in variant.drafts:
             if (folder := self._sides.folder_of(draft, base.folder)) is not None:
                 yield self._sides.of_draft(variant, folder)
-                continue
-            self._weights.beside("draft", draft, draft.path)
-            yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
+            else:
+                self._weights.beside("draft", draft, draft.path)
+                yield self._as_it_is(variant, media.DRAFT, "draft", draft.path)
 
     def _texts(self, variant: Variant, merged: Mapping[str, Any]) -> Iterable[LayerStep]:
         if template := variant.string("template"):
@@ -319,20 +318,19 @@ class Planner:
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
+            blind=self._sides.is_known_blind(variant, folder) or None,
         ) | readers.named(self._observed, variant)
-        if "draft" in folder.parts and variant.string("mtp") in ("split", "drop"):
-            values["mtp"] = "drop"
-            self._used[variant.label].add("mtp")
+        values |= self._sides.without_draft(variant, folder)
+        self._used[variant.label].update(values.keys() & {"mtp"})
         recipe = self._declared.step(variant, convert, values, folder.files)
-        made = self._templates.of_weights(variant, folder.chat)
+        made = self._templates.of_checkpoint(variant, folder)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
         restored = self._restored.gathered(variant, folder)
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
-        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
+        base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
         base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        draft = self._sides.draft(variant, folder, values["outtype"])
-        return self._sides.with_draft(variant, base, draft) if draft else base
+        return self._sides.with_draft(variant, base, self._sides.draft(variant, folder, values["outtype"]))
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")
@@ -340,7 +338,7 @@ class Planner:
         whole = parts[0] if len(parts) == 1 else None
         if pre := variant.string("pre"):
             recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
-        made = self._templates.of_weights(variant, model.chat)
+        made = self._templates.of_gguf(variant, model)
         layers: list[LayerStep] = []
         for path, role in ((file.parts[0], file.contents.role) for file in files):
             match role:
@@ -352,7 +350,7 @@ class Planner:
                 case "projector":
                     layers.append(self._as_it_is(variant, media.PROJECTOR, "projector", path))
         bare = templates.bare(variant, Bare(parts[0], parts[0] if model.chat else "", model.talks))
-        base = Base(tuple(layers), recipe, recipe, {}, made.parameters, model.unquantized, whole, bare)
+        base = Base(tuple(layers), recipe, recipe, made.config, made.parameters, model.unquantized, whole, bare)
         return base._replace(chat=self._templates.of_adapters(variant) or model.chat, derived=made)
 
     def _import(self, variant: Variant, parts: Sequence[Source]) -> str:
@@ -373,7 +371,8 @@ class Planner:
             layers.append(LayerStep(media_type, made, model.name))
         step = next((each.step for each in layers if each.media_type == media.TEMPLATE), "")
         derived = templates.given(model.chat, model.template, step)
-        base = Base(tuple(layers), recipe, None, model.config, model.parameters, model.unquantized)
+        config, parameters = templates.of_pulled(variant, model)
+        base = Base(tuple(layers), recipe, None, config, parameters, model.unquantized)
         base = base._replace(outside=Outside(model.name, model.digest))
         return self._templates.over(variant, base._replace(chat=model.chat, derived=derived))
 

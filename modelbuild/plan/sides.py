@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
@@ -35,6 +35,11 @@ class Sides:
         parts = [part for part in folder.parts if part != DRAFT and _is_open(variant, part)]
         return tuple(self._layer(variant, folder, part, DEFAULT) for part in parts)
 
+    def without_draft(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
+        """What the conversion of the text model is told, where its blocks for the prediction of several tokens are not to be in it."""
+        drops = DRAFT in folder.parts and variant.string("mtp") in ("split", "drop")
+        return convert.Parameters(mtp="drop") if drops else convert.Parameters()
+
     def draft(self, variant: Variant, folder: CheckpointFolder, outtype: str) -> str | None:
         """The recipe of the blocks for the prediction of several tokens, where they are to be a layer of their own."""
         if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
@@ -42,8 +47,10 @@ class Sides:
         values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
         return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
 
-    def with_draft(self, variant: Variant, base: Base, recipe: str) -> Base:
-        """The base with this recipe's layer for its draft's, which stays at its place, or is the last."""
+    def with_draft(self, variant: Variant, base: Base, recipe: str | None) -> Base:
+        """The base with the layer of a recipe, if there is one, for its draft's, which stays at its place or is the last."""
+        if recipe is None:
+            return base
         made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
         layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
         layers += [] if made in layers else [made]
@@ -70,17 +77,22 @@ class Sides:
             )
         return found
 
-    def architecture_of(self, draft: File) -> str | None:
-        """The `general.architecture` of a draft, as far as it is known before it is made."""
-        if (folder := self.folder_of(draft, None)) is not None:
-            return self._weights.architecture(folder)
-        return self._weights.contents(draft, draft.path).architecture
+    def described(self, draft: File) -> Mapping[str, str]:
+        """What a model's config says of its draft: the `general.architecture` too, as far as it is known before the draft is made."""
+        folder = self.folder_of(draft, None)
+        named = self._weights.architecture(folder) if folder else self._weights.contents(draft, draft.path).architecture
+        return {"model_format": "gguf"} | ({"architecture": named} if named else {})
 
     def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
         """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
         values = convert.Parameters(folder=folder.name, outtype=DEFAULT, pre=None, plugin=folder.plugin)
         recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
         return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
+
+    @staticmethod
+    def is_known_blind(variant: Variant, folder: CheckpointFolder) -> bool:
+        """Whether a checkpoint has no towers, and the variant says so: that none is wanted, or that a file has them."""
+        return "projector" not in folder.parts and not _is_open(variant, "projector")
 
     def with_projector(
         self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]
@@ -109,7 +121,8 @@ class Sides:
 def _is_open(variant: Variant, part: str) -> bool:
     """Whether a variant says nothing of a part: neither that it is not wanted, nor a file, nor another type."""
     said = variant.values.get(part)
-    return part not in variant.cleared and not isinstance(said, File | str)
+    is_elsewhere = isinstance(said, File | str) or (part == "draft" and bool(variant.drafts))
+    return part not in variant.cleared and not is_elsewhere
 
 
 def _behind_model(layers: Sequence[LayerStep]) -> int:

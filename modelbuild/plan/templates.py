@@ -1,13 +1,14 @@
-"""The TEMPLATE that follows from a chat template: that of the weights, or of an adapter."""
+"""The TEMPLATE and the renderer that follow from weights: from their chat template, or an adapter's, and from their class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest as media
+from modelbuild.ollama import renderers
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, Derived, LayerStep
 from modelbuild.plan.remarks import Bare, Prompts
@@ -15,8 +16,11 @@ from modelbuild.project.variant import Variant
 from modelbuild.steps import layer
 
 if TYPE_CHECKING:
+    from modelbuild.checkpoint.ggufs import Contents
     from modelbuild.ollama.chat_templates import Family
     from modelbuild.plan.adapters import Adapters
+    from modelbuild.plan.pulled import Pulled
+    from modelbuild.plan.weights import CheckpointFolder
 
 NONE = Derived("", (), {})
 
@@ -33,11 +37,34 @@ class Templates:
         """The chat template that the adapters of a variant bring along."""
         return self._adapters().chat(variant) if variant.adapters else None
 
-    def of_weights(self, variant: Variant, found: Chat | None) -> Derived:
-        """What follows from the weights' chat template, where it is one that we know.
+    def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> Derived:
+        """What follows from a checkpoint. A template of the variant's own, and `template = false`, stand against all of it."""
+        made = self._of_chat(variant, folder.chat)
+        chat = self.of_adapters(variant)
+        if _is_said(variant) or (chat is not None and not _same(chat, folder.chat)):
+            return made
+        said = variant.string("architecture")
+        text = variant.metadata.get("tokenizer.chat_template")
+        template = text if isinstance(text, str) else folder.chat.template if folder.chat else ""
+        return _prompted(
+            variant, made, renderers.of_checkpoint((said,) if said else folder.kinds, template), dated=True
+        )
 
-        A template of the variant's own, and `template = false`, stand against it.
-        """
+    def of_gguf(self, variant: Variant, model: Contents) -> Derived:
+        """What follows from a GGUF file; its renderer as `ollama create` fills it in, whatever the TEMPLATE."""
+        prompting = renderers.of_gguf(model.architecture)
+        made = _prompted(variant, self._of_chat(variant, model.chat), prompting)
+        if "renderer" in made.config and variant.string("template"):
+            self.warnings.append(
+                variant.place("template").error(
+                    f"Ollama does not use this TEMPLATE: RENDERER {made.config['renderer']} makes the prompts of {model.architecture}",
+                    hint='to have the template used, set renderer = "" in ModelBuild.toml',
+                )
+            )
+        return made
+
+    def _of_chat(self, variant: Variant, found: Chat | None) -> Derived:
+        """What follows from the weights' chat template, where it is one that we know."""
         if _is_said(variant):
             return NONE
         found = self.of_adapters(variant) or found
@@ -68,17 +95,17 @@ class Templates:
         given = bool(here) and (
             base.derived is None or [each.step for each in here] != [each.step for each in old.layers]
         )
-        if given or (not here and base.derived is None) or "renderer" in base.config:
-            if here or "renderer" in base.config:
-                self.warnings.append(
-                    self._stays(variant, chat, "renderer" if "renderer" in base.config else "TEMPLATE")
-                )
+        renders = "renderer" in base.config and "renderer" not in old.config
+        if given or (not here and base.derived is None) or renders:
+            if here or renders:
+                self.warnings.append(self._stays(variant, chat, "renderer" if renders else "TEMPLATE"))
             return base
-        new = self.of_weights(variant, base.chat)
+        new = self._of_chat(variant, base.chat)
         kept = {key: value for key, value in base.parameters.items() if old.parameters.get(key) != value}
         layers = tuple(each for each in base.layers if each.media_type != media.TEMPLATE)
         bare = base.bare or Bare(chat.file, chat.file, True)
         parameters = {**new.parameters, **kept}
+        base = base._replace(config=_without(base.config, old.config))
         return base._replace(layers=layers + new.layers, parameters=parameters, chat=chat, derived=new, bare=bare)
 
     def _stays(self, variant: Variant, chat: Chat, what: str) -> Error:
@@ -87,6 +114,41 @@ class Templates:
             f"the adapter's chat template ({chat.file}) is not that of the base, whose {what} stays",
             hint="if the adapter was trained with its own, set `template` as well",
         )
+
+
+def inherited(variant: Variant, base: Base) -> dict[str, Any]:
+    """The config that a variant takes over. A TEMPLATE of its own is stronger than the renderer of a checkpoint's class."""
+    config = {key: value for key, value in base.config.items() if key not in variant.cleared}
+    gives_way = "renderer" in variant.cleared or (_is_said(variant) and base.folder is not None)
+    return _without(config, base.derived.config) if gives_way and base.derived else config
+
+
+def of_pulled(variant: Variant, model: Pulled) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The config and the parameters that a model hands down, with those that `ollama create` fills in for its architecture."""
+    own = {key: model.config[key] for key in ("renderer", "parser") if key in model.config}
+    prompting = renderers.of_gguf(str(model.config["base"].get("model_family")))
+    if prompting is None or len(own) == 2 or "renderer" in variant.cleared:
+        return dict(model.config), model.parameters
+    stop = {"stop": list(prompting.stop)} if prompting.stop else {}
+    both = {"renderer": prompting.renderer, "parser": prompting.parser}
+    return {**both, **model.config}, {**model.parameters, **stop}
+
+
+def _without(config: Mapping[str, Any], derived: Mapping[str, str]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if derived.get(key) != value}
+
+
+def _prompted(variant: Variant, made: Derived, prompting: renderers.Prompting | None, dated: bool = False) -> Derived:
+    """With a renderer and its parser, where the variant says none; `dated`: with the release of Ollama that knows them."""
+    if prompting is None or "renderer" in variant.cleared:
+        return made
+    both = {"renderer": prompting.renderer, "parser": prompting.parser}
+    config = {key: name for key, name in both.items() if variant.string(key) is None and key not in variant.cleared}
+    final = {key: variant.string(key) or name for key, name in both.items()}
+    if config and dated and (since := renderers.requires(final)):
+        config["requires"] = since
+    stop = {"stop": list(prompting.stop)} if prompting.stop else {}
+    return made._replace(config=config, parameters={**made.parameters, **stop})
 
 
 def given(chat: Chat | None, text: str | None, step: str) -> Derived | None:

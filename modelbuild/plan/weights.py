@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from modelbuild.misspelled import Wanted
 
 
+MODULES = "modules.json"
+"""The parts of a model of sentence-transformers, which makes vectors of texts."""
+
 NESTED = 50
 """Folders that are looked into for weights, where a folder has none."""
 
@@ -41,6 +44,7 @@ class CheckpointFolder(NamedTuple):
     plugin  name and version of the package that reads its class, where that is none of ours
     chat    the chat template that it brings along
     talks   whether it is a chat model, as far as it says what it is
+    kinds   what config.json calls it; nothing of a model that answers with vectors or scores
     parts   what it gives beside its text model, by kind, and the files that decide its conversion
     """
 
@@ -50,6 +54,7 @@ class CheckpointFolder(NamedTuple):
     plugin: str | None
     chat: Chat | None
     talks: bool
+    kinds: tuple[str, ...] = ()
     parts: Mapping[str, tuple[tuple[str, Source], ...]] = {}
 
 
@@ -238,7 +243,13 @@ class WeightsReader:
         given = {
             part: (*_small(folder, found.FILES), *tables) for part, found in self._parts(folder, names, weights).items()
         }
-        return CheckpointFolder(folder, name, files, plugin, chat, talks, given)
+        return CheckpointFolder(folder, name, files, plugin, chat, talks, self._kinds(folder, name, names), given)
+
+    def _kinds(self, folder: str, name: str, names: Sequence[str]) -> tuple[str, ...]:
+        from modelbuild.checkpoint import chat
+
+        config = self._config(folder, names)
+        return () if config is None or MODULES in names else chat.kinds(config, name)
 
     def _parts(self, folder: str, names: Sequence[str], weights: Sequence[str]) -> Mapping[str, Part]:
         """What a checkpoint gives beside its text model. What is wrong with its files is for the conversion to say."""

@@ -36,7 +36,7 @@ class Provenance:
         found: dict[str, Value] = {}
         for line in variant.froms:
             found["from"] = _value(self._session.project.address(line), str(line.place))
-        for key in ("architecture", "pre", "outtype"):
+        for key in ("architecture", "pre", "outtype", "mtp"):
             if asked := variant.string(key):
                 found[key] = _value(asked, self._place(key))
         if self._quantizes():

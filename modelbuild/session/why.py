@@ -48,7 +48,7 @@ NEVER = Cause("it", "was never built")
 UNRECORDED = Cause("nothing", "is recorded of how it was built")
 """Of a model that is in the models folder: the cache is new, or was removed."""
 _KEYS = {"ftype": "quantize", "requantize": "allow_requantize", "imatrix": "imatrix", "outtype": "outtype", "pre": "pre",
-         "architecture": "architecture",
+         "architecture": "architecture", "mtp": "mtp",
          "link": "link", "renderer": "renderer", "parser": "parser", "requires": "requires", "messages": "messages",
          "draft": "draft"}  # fmt: skip
 """A parameter of a step -> the key of a model that says it."""

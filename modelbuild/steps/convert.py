@@ -26,6 +26,7 @@ class Parameters(TypedDict, total=False):
     plugin   name and version of the package that reads the class, where that is none of ours
     mtp      `drop`: without its blocks for the prediction of several tokens
     part     the part beside the text model that is converted (checkpoint/parts); None: the text model itself
+    blind    whether somebody has said that the checkpoint has no towers: then no warning says it
 
     architecture  the class that the checkpoint is read as, where it is not the one in config.json
     """
@@ -37,6 +38,7 @@ class Parameters(TypedDict, total=False):
     architecture: str
     mtp: str
     part: str | None
+    blind: bool | None
 
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
@@ -64,8 +66,8 @@ def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
     from modelbuild.checkpoint import parts
     from modelbuild.checkpoint.checkpoint import Checkpoint
 
-    if parameters.get("part") is None:
-        config = Checkpoint(inputs.file).config
+    config = Checkpoint(inputs.file).config
+    if parameters.get("part") is None and not parameters.get("blind") and parts.possible(config):
         yield from parts.lacking(config, {name for _, table in inputs.tables() for name in table.tensors})
 
 

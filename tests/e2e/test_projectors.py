@@ -91,6 +91,8 @@ def test_a_checkpoint_without_its_tower_says_so_once(project: Project) -> None:
     assert len(said) == 1
     kinds = [layer["mediaType"].rpartition(".")[2] for layer in project.manifest("seer:latest")["layers"]]
     assert kinds == ["model", "template", "system"]
+    project.write("ModelBuild.toml", f"{TOML}projector = false\n")
+    assert "it becomes a model of text" not in project.run("check") + project.errors
 
 
 def test_a_tower_that_is_incomplete_stops_the_build_before_anything_is_written(project: Project) -> None:

@@ -34,12 +34,22 @@ def test_a_conversation(template: str, messages: list[tuple[str, str]], expected
     assert rendered(template, messages) == expected
 
 
-@pytest.mark.parametrize(
-    "template", ["{{ .Think }}", "{{ if true }}{{ .Response }}{{ else }}x{{ end }}", "{{ len .Response }}"]
-)
+@pytest.mark.parametrize("template", ["{{ if true }}{{ .Response }}{{ else }}x{{ end }}", "{{ len .Response }}"])
 def test_what_is_refused(template: str) -> None:
     with pytest.raises(Unsupported):
         rendered(template, TALK)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ range .Messages }}{{ .Content }}{{ .Thinking }}{{ end }}{{ .IsThinkSet }} {{ .Think }}", "atrue true"),
+        ("{{ range .Messages }}{{ .Content }}{{ end }}{{ .IsThinkSet }} {{ .Think }}{{ .ThinkLevel }}", "afalse false"),
+        ("{{ .Prompt }}{{ if .Think }}?{{ end }}", "a"),
+    ],
+)
+def test_a_model_thinks_if_its_template_knows_thoughts(template: str, expected: str) -> None:
+    assert rendered(template, TALK[1:2]) == expected
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))

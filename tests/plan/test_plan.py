@@ -35,10 +35,10 @@ def gguf_file(kind: str = "model", dtype: str = "f32", **metadata: str | int) ->
 CHECKPOINT: dict[str, str | bytes] = {"weights/config.json": "{}", "weights/model.safetensors": b"x"}
 
 
-def library(root: Path, name: str = "base:latest", **layers: bytes) -> dict[str, str | bytes]:
+def library(root: Path, name: str = "base:latest", family: str = "llama", **layers: bytes) -> dict[str, str | bytes]:
     """A models folder with one model in it."""
     blobs = {"model": gguf_file(), **layers}
-    config = manifest.ConfigV2("gguf", "llama", ["llama"], "64", "F16", renderer="odd").encode()
+    config = manifest.ConfigV2("gguf", family, [family], "64", "F16", renderer="odd").encode()
     files: dict[str, str | bytes] = {}
     listed = []
     for kind, data in blobs.items():

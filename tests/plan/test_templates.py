@@ -9,6 +9,7 @@ import pytest
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.ollama import chat_templates, manifest
 from modelbuild.plan.plan import Plan
+from modelbuild.plan.planned import config_of
 from tests.plan.test_adapters import CHATML
 from tests.plan.test_plan import gguf_file, library, planned
 
@@ -102,3 +103,114 @@ def test_a_template_of_a_models_folder_is_known_by_its_text() -> None:
     assert found is not None and [each.media_type for each in found.layers] == [manifest.TEMPLATE]
     assert templates.given(chat, "other", "step") is None
     assert templates.given(chat, None, "") == templates.NONE
+
+
+# Renderers
+
+QWEN35 = '{"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text"}'
+
+
+def config(made: Plan, label: str = "a") -> dict[str, object]:
+    """The parameters of the step that makes a variant's config."""
+    output = next(output for output in made.graph.outputs if output.label == label)
+    return {
+        key: value for key, value in config_of(made.graph, output).items() if key in ("renderer", "parser", "requires")
+    }
+
+
+def checkpoint(config: str, **files: str) -> dict[str, str | bytes]:
+    return {"weights/config.json": config, "weights/model.safetensors": b"x"} | {
+        f"weights/{name}": text for name, text in files.items()
+    }
+
+
+def of_weights(root: Path, more: str = "", files: dict[str, str | bytes] | None = None) -> Plan:
+    return planned(root, f'[model.a]\nfrom = "./weights"\n{more}', files or checkpoint(QWEN35))
+
+
+def test_a_checkpoint_has_the_renderer_of_its_class(tmp_path: Path) -> None:
+    assert config(of_weights(tmp_path)) == {"renderer": "qwen3.5", "parser": "qwen3.5", "requires": "0.17.1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('renderer = ""', {}),
+        ('template = "T"', {}),
+        ("template = false", {}),
+        ('renderer = "odd"', {"renderer": "odd", "parser": "qwen3.5", "requires": "0.17.1"}),
+        ('renderer = "odd"\nparser = "odd"', {"renderer": "odd", "parser": "odd"}),
+        ('parser = ""', {"renderer": "qwen3.5", "requires": "0.17.1"}),
+        ('requires = "1.0.0"', {"renderer": "qwen3.5", "parser": "qwen3.5", "requires": "1.0.0"}),
+        ('requires = ""', {"renderer": "qwen3.5", "parser": "qwen3.5"}),
+        ('architecture = "Qwen3ForCausalLM"', {"renderer": "qwen3-coder", "parser": "qwen3", "requires": "0.16.3"}),
+    ],
+)
+def test_what_a_variant_says_of_it(more: str, expected: dict[str, str], tmp_path: Path) -> None:
+    assert config(of_weights(tmp_path, more)) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", {"renderer": "qwen3.5", "parser": "qwen3.5", "requires": "0.17.1"}),
+        ('renderer = ""', {}),
+        ('template = "T"', {}),
+        ('renderer = "odd"', {"renderer": "odd", "parser": "qwen3.5", "requires": "0.17.1"}),
+    ],
+)
+def test_what_a_model_that_is_based_on_it_says(more: str, expected: dict[str, str], tmp_path: Path) -> None:
+    assert config(of_weights(tmp_path, f'[model.b]\nfrom = "a"\n{more}'), "b") == expected
+
+
+def test_what_somebody_has_said_stays_beside_another_template(tmp_path: Path) -> None:
+    made = of_weights(tmp_path, 'renderer = "odd"\nparser = "odd"\n[model.b]\nfrom = "a"\ntemplate = "T"')
+    assert config(made, "b") == {"renderer": "odd", "parser": "odd"}
+
+
+def test_a_model_of_vectors_or_scores_has_none(tmp_path: Path) -> None:
+    qwen3 = QWEN35.replace("Qwen3_5", "Qwen3")
+    for name, files in (
+        ("x", checkpoint(qwen3, **{"modules.json": "[]"})),
+        ("y", checkpoint(qwen3.replace("ForCausalLM", "ForSequenceClassification"))),
+        ("z", checkpoint(qwen3.replace("{", '{"_name_or_path": "Qwen3-Embedding-0.6B", ', 1))),
+    ):
+        assert config(of_weights(tmp_path / name, files=files)) == {}
+
+
+def test_an_adapter_that_was_trained_with_another_chat_template(tmp_path: Path) -> None:
+    files = checkpoint(QWEN35, **{"chat_template.jinja": OTHER}) | LORA
+    made = of_weights(tmp_path, 'adapters = [{ path = "lora" }]', files)
+    assert config(made) == {} and len(of(made, "a")) == 1
+    made = of_weights(tmp_path, CHILD, files)
+    assert (config(made)["renderer"], config(made, "b")) == ("qwen3.5", {})
+
+
+GEMMA4 = {"x.gguf": gguf_file(**{"general.architecture": "gemma4", "llama.block_count": 1})}
+
+
+def test_a_gguf_file_is_filled_in_as_ollama_does(tmp_path: Path) -> None:
+    made = planned(
+        tmp_path / "x", '[model.a]\nfrom = "./x.gguf"\n[model.b]\nfrom = "a"\nparameters = { stop = ["x"] }', GEMMA4
+    )
+    assert config(made) == config(made, "b") == {"renderer": "gemma4", "parser": "gemma4"}
+    assert of(made, "a", "params") == ['{"parameters":{"stop":["<turn|>"]}}']
+    assert of(made, "b", "params") == ['{"parameters":{"stop":["x"]}}']
+    made = planned(tmp_path / "y", '[model.a]\nfrom = "./x.gguf"\nrenderer = ""', GEMMA4)
+    assert config(made) == {} and of(made, "a", "params") == []
+
+
+def test_a_template_that_ollama_does_not_use_is_a_warning(tmp_path: Path) -> None:
+    made = planned(tmp_path / "x", '[model.a]\nfrom = "./x.gguf"\ntemplate = "T"', GEMMA4)
+    assert config(made) == {"renderer": "gemma4", "parser": "gemma4"}
+    assert [warning.what for warning in made.warnings] == [
+        "model 'a': Ollama does not use this TEMPLATE: RENDERER gemma4 makes the prompts of gemma4"
+    ]
+    made = planned(tmp_path / "y", '[model.a]\nfrom = "./x.gguf"\ntemplate = "T"\nrenderer = ""', GEMMA4)
+    assert config(made) == {} and not made.warnings
+
+
+def test_an_installed_model_is_filled_in_too(tmp_path: Path) -> None:
+    made = planned(tmp_path, '[model.a]\nfrom = "base"', library(tmp_path, family="gemma4"))
+    assert config(made) == {"renderer": "odd", "parser": "gemma4"}
+    assert of(made, "a", "params") == ['{"parameters":{"stop":["<turn|>"]}}']

@@ -12,7 +12,7 @@ from modelbuild.runners import Full, Model, Piece, Timing, _llama
 from tests.ollama.chat_templates.templates import CHATML
 
 TEMPLATE = "{{ .System }}|{{ .Prompt }}|{{ .Response }}"
-THINKS = "{{ if .Think }}x{{ end }}{{ .Prompt }}"
+DEFINES = '{{ define "x" }}x{{ end }}{{ .Prompt }}'
 
 
 def model(**fields: Any) -> Model:
@@ -42,13 +42,13 @@ def test_the_chat_template_of_the_weights_serves_where_it_is_the_same() -> None:
 
 
 def test_a_template_that_is_not_carried_out_is_said() -> None:
-    way = _llama.way(model(template=THINKS, chat=(CHATML, "", "")))
+    way = _llama.way(model(template=DEFINES, chat=(CHATML, "", "")))
     assert way.template is None
     assert [warning.what for warning in way.warnings] == [
-        "the TEMPLATE of 'm:latest' uses '.Think', which only Ollama carries out: the chat template of the weights is used instead"
+        "the TEMPLATE of 'm:latest' uses 'define', which only Ollama carries out: the chat template of the weights is used instead"
     ]
     with pytest.raises(Error, match="which only Ollama carries out") as caught:
-        _llama.way(model(template=THINKS))
+        _llama.way(model(template=DEFINES))
     assert caught.value.hint == "run it with Ollama: `ollama run m:latest`"
     with pytest.raises(Error, match="is not a Go template"):
         _llama.way(model(template="{{ if }}"))

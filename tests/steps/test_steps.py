@@ -73,6 +73,9 @@ adapters = [{ path = "lora", mode = "merge" }]
 export = [{ as = "safetensors", path = "out" }]
 [model.f]
 from = "./seeing"
+[model.g]
+from = "./weights"
+projector = false
 """
 
 

@@ -5,7 +5,7 @@ The file's name is the part's, which is also the kind of its layer. Each file de
     FILES                           the small files that its conversion depends on, there or not
     reads(config) -> bool           whether checkpoints with this config.json may have the part; decided without their tensors
     is_given(config, names) -> bool whether a checkpoint of these tensors has it
-    lacking(config) -> Error | None the warning about one of `reads` that has it not
+    lacking(config) -> Error | None the warning about one of `reads` that has it not, if that is worth one
     convert(files, folder, outtype, pre) -> Converted
 """
 

@@ -40,14 +40,16 @@ def lacking(config: Config) -> Error:
         return Error(
             f"'{name}' reads images, but this checkpoint has no tower for them: it becomes a model of text",
             path="config.json",
-            hint='to give it that of the model it was trained from: projector = "FILE"',
+            hint='to give it those of the model that it was trained from: projector = "FILE"; '
+            "if a model of text is wanted: projector = false",
         )
     vision = config.get("vision_config")
     kind = vision.get("model_type") if isinstance(vision, dict) else None
     return Error(
         f"the tower for images of this '{name}' is of a kind that is not supported yet ({shown(str(kind))}): it becomes a model of text",
         path="config.json",
-        hint='convert it with llama.cpp\'s own tools, and name the GGUF file: projector = "FILE"',
+        hint='convert it with llama.cpp\'s own tools, and name the GGUF file: projector = "FILE"; '
+        "if a model of text is wanted: projector = false",
     )
 
 

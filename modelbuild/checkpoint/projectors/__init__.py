@@ -26,7 +26,7 @@ from modelbuild.words import listed
 class Made(NamedTuple):
     """A tensor of the file, before it gets its final type.
 
-    forced  the type that it has in every file but one of f32, where that is not for the file's own type to say
+    forced  the type that it has in every file, where the file's own type does not say it
     """
 
     name: str

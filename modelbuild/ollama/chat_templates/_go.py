@@ -17,6 +17,7 @@ def by_role(shape: Shape, turns: Turns, turn: str, system: System) -> str | None
 
     turn    Go text of any turn but the system message's
     system  the texts around a system message where the chat template has none
+    If the chat template leaves out thoughts of former answers, so does this one: only those after the last question stay.
     """
     if not shape.start.endswith(turns.user):
         return None
@@ -26,19 +27,45 @@ def by_role(shape: Shape, turns: Turns, turn: str, system: System) -> str | None
             return None
         system = System(shape.system.before, shape.system.after.removesuffix(turns.user))
     first = "{{ if eq $i 0 }}" + default + "{{ end }}" if default else ""
+    thinks = shape.mute is not None
     return _with_month(
-        ("{{- range $i, $_ := .Messages }}\n" if default else "{{- range .Messages }}\n")
+        (LAST_QUESTION if thinks else "")
+        + ("{{- range $i, $_ := .Messages }}\n" if default or thinks else "{{- range .Messages }}\n")
         + '{{- if eq .Role "system" }}' + literal(system.before) + "{{ .Content }}" + literal(system.after)
-        + "{{ else }}" + first + turn + "{{ end }}\n"
-        + "{{- end }}" + literal(turns.prompt)
+        + "{{ else }}" + first + (turn.replace("{{ .Content }}", THOUGHTS + "{{ .Content }}") if thinks else turn) + "{{ end }}\n"
+        + "{{- end }}" + _prompt(shape, turns)
     )  # fmt: skip
 
 
+LAST_QUESTION = """{{- $last := -1 }}
+{{- range $i, $_ := .Messages }}{{ if eq .Role "user" }}{{ $last = $i }}{{ end }}{{ end }}
+"""
+THOUGHTS = """{{ if and .Thinking (gt $i $last) }}<think>
+{{ .Thinking }}
+</think>
+
+{{ end }}"""
+"""Ollama learns from it how the model's thoughts begin and end (thinking/template.go, InferTags)."""
+
+
+def _prompt(shape: Shape, turns: Turns) -> str:
+    """Go text for the end of the prompt, which depends on `Think` where the chat template asks for that."""
+    mute = turns.prompt if shape.mute is None else shape.mute.removeprefix(turns.user_end)
+    if mute == turns.prompt:
+        return literal(turns.prompt)
+    common = turns.prompt if mute.startswith(turns.prompt) else ""
+    off, on = literal(mute.removeprefix(common)), literal(turns.prompt.removeprefix(common))
+    end = "{{ else }}" + on + "{{ end }}" if on else "{{ end }}"
+    return literal(common) + "{{ if and .IsThinkSet (not .Think) }}" + off + end
+
+
 def inside(shape: Shape, turns: Turns, system: System) -> str | None:
-    """A template in which the system message stands inside of a user's message.
+    """A template in which the system message stands inside of a user's message; none of those leaves out thoughts.
 
     system  the texts around it, where the chat template has none
     """
+    if shape.mute is not None:
+        return None
     system = shape.system or system
     before, after, user = literal(system.before), literal(system.after), literal(turns.user)
     plain = shape.start == turns.user

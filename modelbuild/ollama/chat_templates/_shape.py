@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from modelbuild.ollama.jinja.template import Template
@@ -17,8 +18,9 @@ BOS = ("<|begin_of_text|>", "<|startoftext|>", "<bos>", "<s>")
 """Tokens with which templates begin as plain text. Ollama's runner adds the token that the tokenizer asks for."""
 LONGEST = 200
 """Characters between messages. A system prompt of the template's own stands before all messages."""
-THOUGHT = "<think>\nqz0t\n</think>\n\nqz1t"
-"""A template that takes thoughts out of former answers does what none of our families does."""
+THOUGHT = "<think>\nqz0t\n</think>"
+OPENED = "<think>\n"
+"""How a prompt ends that has the model think before it answers."""
 
 
 class System(NamedTuple):
@@ -51,6 +53,7 @@ class Shape(NamedTuple):
     end     after the last user message
     bos, eos  the texts of these tokens
     system  None where the template refuses system messages or leaves them out
+    mute    None where thoughts of former answers stay; else they are left out, and this ends a prompt without thinking
     """
 
     start: str
@@ -60,6 +63,7 @@ class Shape(NamedTuple):
     bos: str
     eos: str
     system: System | None = None
+    mute: str | None = None
 
     def around(self, roles: tuple[str, ...]) -> list[str]:
         """The texts before, between and after the messages of a conversation, in the order in which they come out."""
@@ -80,7 +84,7 @@ class Shape(NamedTuple):
             return None
         opening = self.start if re.fullmatch(user, self.start) and self.ask.endswith(self.start) else ask[2]
         prompt = self.end[len(answer[1]) :]
-        if prompt.rstrip() != answer[2].rstrip():
+        if prompt.rstrip() != answer[2].rstrip() and (self.mute is None or prompt != answer[2] + OPENED):
             return None
         return Turns(opening, answer[1], answer[2], self.ask.removesuffix(opening), prompt)
 
@@ -93,17 +97,31 @@ def learn(jinja: str, bos: str, eos: str) -> Shape | None:
         return None
 
 
-def _learn(template: Template, bos: str, eos: str) -> Shape | None:
-    names = {"bos_token": bos, "eos_token": eos}
-    # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
-    opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], names).count(bos) > 1
+class _Rendering:
+    """Renders conversations with a template, and says what comes out around the messages."""
 
-    def around(roles: tuple[str, ...], thought: bool = False) -> tuple[list[str], list[str]]:
-        """The texts around the messages and the roles, as both come out. What is left out has no place in them."""
-        contents = [THOUGHT if thought and role == ASSISTANT else f"qz{at}{role}" for at, role in enumerate(roles)]
-        messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
-        text = template.render(messages, names)
-        for token in BOS if opens else (bos, *BOS):
+    def __init__(self, template: Template, bos: str, eos: str) -> None:
+        self._template = template
+        self._names: dict[str, str | bool] = {"bos_token": bos, "eos_token": eos}
+        # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
+        opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], self._names).count(bos) > 1
+        self._begins = BOS if opens else (bos, *BOS)
+
+    def around(
+        self, roles: tuple[str, ...], thought: str = "", kept: str = "", more: Mapping[str, bool] | None = None
+    ) -> tuple[list[str], list[str]]:
+        """The texts around the messages and the roles, as both come out. What is left out has no place in them.
+
+        thought, kept  what begins each answer, and what of it is expected to come out
+        """
+        contents = [f"{kept if role == ASSISTANT else ''}qz{at}{role}" for at, role in enumerate(roles)]
+        sent = [
+            thought + each.removeprefix(kept) if role == ASSISTANT else each
+            for each, role in zip(contents, roles, strict=True)
+        ]
+        messages = [{"role": role, "content": content} for role, content in zip(roles, sent, strict=True)]
+        text = self._template.render(messages, {**self._names, **(more or {})})
+        for token in self._begins:
             if token and text.startswith(token):
                 text = text.removeprefix(token)
                 break
@@ -117,6 +135,9 @@ def _learn(template: Template, bos: str, eos: str) -> Shape | None:
                 at = place + size
         return [*texts, text[at:]], [role for place, _, role in places if place >= 0]
 
+
+def _learn(template: Template, bos: str, eos: str) -> Shape | None:
+    around = _Rendering(template, bos, eos).around
     texts, order = around(THREE)
     if order != list(THREE) or max(map(len, texts[1:])) > LONGEST:
         return None
@@ -124,8 +145,14 @@ def _learn(template: Template, bos: str, eos: str) -> Shape | None:
     for roles in (ONE, TWO, THREE):
         if around(roles) != (shape.around(roles), list(roles)):
             return None
-    if around(TWO, thought=True) != (shape.around(TWO), list(TWO)):
-        return None
+    plain = (shape.around(TWO), list(TWO))
+    if around(TWO, THOUGHT, THOUGHT) != plain:
+        if around(TWO, THOUGHT) != plain:
+            return None
+        mute = around(ONE, more={"enable_thinking": False})[0][-1]
+        if not mute.startswith(shape.end.removesuffix(OPENED)):
+            return None
+        shape = shape._replace(mute=mute)
 
     try:
         texts, order = around((SYSTEM, *THREE))

@@ -37,10 +37,10 @@ class Template:
         except RecursionError as error:
             raise Unsupported("too deep") from error
 
-    def render(self, messages: Sequence[Message], names: Mapping[str, str]) -> str:
+    def render(self, messages: Sequence[Message], names: Mapping[str, str | bool]) -> str:
         """Render a conversation as transformers' apply_chat_template(add_generation_prompt=True) does.
 
-        names  further variables: `bos_token`, `eos_token`
+        names  further variables: `bos_token`, `eos_token`, `enable_thinking`
         A date comes out as DATE with the format in it. Raises Unsupported or Refused.
         """
         given = {"messages": [dict(message) for message in messages], "add_generation_prompt": True, "tools": None}

@@ -11,7 +11,7 @@ DATE = "2026-11-23"
 """What `currentDate` says."""
 
 
-def chat(template: str, messages: list[dict[str, str]]) -> str:
+def chat(template: str, messages: list[dict[str, str]], think: bool | None = None) -> str:
     """Render a conversation as Ollama does for a template that ranges over .Messages."""
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
     collated: list[dict[str, str]] = []
@@ -19,8 +19,11 @@ def chat(template: str, messages: list[dict[str, str]]) -> str:
         if collated and collated[-1]["Role"] == message["role"]:
             collated[-1]["Content"] += "\n\n" + message["content"]
         else:
-            collated.append({"Role": message["role"], "Content": message["content"]})
-    return execute(template, {"System": system, "Messages": collated, "Response": "", "Tools": []})
+            collated.append(
+                {"Role": message["role"], "Content": message["content"], "Thinking": message.get("thinking", "")}
+            )
+    switches = {"Think": bool(think), "IsThinkSet": think is not None, "ThinkLevel": ""}
+    return execute(template, {"System": system, "Messages": collated, "Response": "", "Tools": [], **switches})
 
 
 def execute(template: str, data: Any) -> str:

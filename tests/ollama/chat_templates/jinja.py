@@ -20,7 +20,7 @@ class Refusal(Exception):
     """What `raise_exception` raises."""
 
 
-def render(template: str, messages: list[dict[str, str]], bos: str = BOS, eos: str = EOS) -> str:
+def render(template: str, messages: list[dict[str, str]], bos: str = BOS, eos: str = EOS, **more: bool) -> str:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
@@ -28,7 +28,7 @@ def render(template: str, messages: list[dict[str, str]], bos: str = BOS, eos: s
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = datetime.date.fromisoformat(DATE).strftime
     names = {"tools": None, "documents": None, "add_generation_prompt": True, "bos_token": bos, "eos_token": eos}
-    return str(environment.from_string(template).render(messages=messages, **names))
+    return str(environment.from_string(template).render(messages=messages, **names, **more))
 
 
 def _json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:

@@ -183,6 +183,53 @@ def test_tokens_can_be_named() -> None:
     assert check_equal(ZEPHYR, stable, "", "<|endoftext|>") == len(CONVERSATIONS)
 
 
+THINKING = ("chatml of Qwen3", "deepseek that thinks")
+
+
+@pytest.mark.parametrize("case", THINKING)
+def test_thoughts_of_former_answers_are_left_out(case: str) -> None:
+    from tests.ollama.chat_templates.jinja import render
+
+    jinja = KNOWN[case][1]
+    thought = conversation("One", "<think>\nhm</think>Two", "Three", system="S")
+    parsed = conversation("One", "Two", "Three", system="S")
+    parsed[2]["thinking"] = "hm"
+    text = chat(recognized(jinja).template, parsed, think=True)
+    assert "hm" not in text
+    assert render(jinja, thought).endswith(text)
+
+
+@pytest.mark.parametrize("case", THINKING)
+def test_a_thought_after_the_last_question_stays(case: str) -> None:
+    """So it is while tools are called; Ollama reads from it the tags of the model's thoughts."""
+    messages = conversation("One", "Two")
+    messages[1]["thinking"] = "hm"
+    assert "<think>\nhm\n</think>\n\nTwo" in chat(recognized(KNOWN[case][1]).template, messages, think=True)
+
+
+def test_thinking_can_be_switched_off() -> None:
+    from tests.ollama.chat_templates.jinja import render
+
+    jinja, messages = KNOWN["chatml of Qwen3"][1], conversation("One", "Two", "Three")
+    template = recognized(jinja).template
+    off = chat(template, messages, think=False)
+    assert off == render(jinja, messages, enable_thinking=False)
+    assert off.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert (
+        chat(template, messages) == chat(template, messages, think=True) == off.removesuffix("<think>\n\n</think>\n\n")
+    )
+
+
+def test_a_prompt_may_open_a_thought_unless_it_is_switched_off() -> None:
+    opens = KNOWN["chatml of Qwen3"][1].replace(
+        "    {%- if enable_thinking is defined and enable_thinking is false %}",
+        "    {%- if not enable_thinking is defined or enable_thinking %}{{ '<think>\\n' }}{% else %}",
+    )
+    template = recognized(opens).template
+    assert chat(template, conversation("One")).endswith("<|im_start|>assistant\n<think>\n")
+    assert chat(template, conversation("One"), think=False).endswith("assistant\n<think>\n\n</think>\n\n")
+
+
 def test_a_mark_that_the_tokenizer_calls_bos_stays() -> None:
     for case in ("chatml", "chatml with a default"):
         jinja = KNOWN[case][1]

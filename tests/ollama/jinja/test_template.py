@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import time
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 from modelbuild.ollama.chat_templates import recognize
 from modelbuild.ollama.jinja.template import LONGEST_TEMPLATE, Template
 from modelbuild.ollama.jinja.values import Refused, Unsupported
+from tests.ollama.chat_templates.gotemplate import DATE
 from tests.ollama.chat_templates.templates import CHATML, KNOWN, UNKNOWN
+
+DAY = datetime.date.fromisoformat(DATE)
 
 MESSAGES = [
     {"role": "system", "content": "  Be brief.\n"},
@@ -101,7 +106,9 @@ def test_a_template_renders_as_jinja_renders_it(text: str) -> None:
     for messages in (MESSAGES, MESSAGES[1:2], MESSAGES[1:]):
 
         def ours(messages: list[dict[str, str]] = messages) -> str:
-            return Template(text).render(messages, names).replace("\ue000%d %b %Y\ue001", "23 Nov 2026")
+            return re.sub(
+                "\ue000(.*?)\ue001", lambda date: DAY.strftime(date[1]), Template(text).render(messages, names)
+            )
 
         expected = outcome(lambda messages=messages: render(text, messages), Refusal, Exception)
         assert outcome(ours, Refused, Unsupported) == expected
