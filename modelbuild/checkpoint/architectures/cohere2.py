@@ -31,8 +31,11 @@ class Cohere2(Architecture):
 
     @classmethod
     def takes(cls, config: Config) -> bool:
-        """(transformers, Cohere2Config)"""
-        return Cohere.takes(config) and layer_types_fit({**cls.DEFAULTS, **config})
+        """(transformers, Cohere2Config) It counts blocks by the pattern, and fails where that is no number."""
+        full = {**cls.DEFAULTS, **config}
+        step = full["sliding_window_pattern"]
+        counts = full["layer_types"] is not None or (type(step) is int and step != 0)
+        return Cohere.takes(config) and counts and layer_types_fit(full)
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,13 @@ def test_defaults_are_transformers() -> None:
     assert {key: full[key] for key in wanted} == wanted
 
 
+@pytest.mark.parametrize(
+    "config", [{"sliding_window_pattern": 0}, {"sliding_window_pattern": "LLLG"}, {"layer_types": ["full_attention"]}]
+)
+def test_transformers_refuses(config: dict[str, Any]) -> None:
+    assert "vocab_size" not in complete({"model_type": "cohere2", "num_hidden_layers": 2, **config})
+
+
 def test_whole_heads_turn_where_nothing_is_said(tmp_path: Path) -> None:
     config = {key: value for key, value in CASE.config.items() if key != "rotary_pct"}
     recipe = recipes.converted(zoo.write(tmp_path / "m", replace(CASE, config=config)), "f16", CASE.pre)
