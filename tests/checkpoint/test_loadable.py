@@ -28,7 +28,7 @@ FIRST = {
     "lfm2moe": "lfm2_moe",
     "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss", "starcoder2": "starcoder2",
     "qwen2moe": "qwen2_moe", "command-r": "cohere", "cohere2": "cohere2", "olmoe": "olmoe", "olmo": "olmo",
-    "minimax-m2": "minimax_m2", "exaone4": "exaone4", "phi2": "phi",
+    "minimax-m2": "minimax_m2", "exaone4": "exaone4", "phi2": "phi", "glm4": "glm4",
 }  # fmt: skip
 """Architecture -> a file of the zoo with a checkpoint of it."""
 

@@ -63,6 +63,7 @@ MODELS = {
     "olmoe": ("four experts", PROJECTIONS),
     "olmo": ("untied", PROJECTIONS),
     "exaone4": ("untied", PROJECTIONS),
+    "glm4": ("biases", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"]),
     "phi": ("half of each head", ["q_proj", "k_proj", "dense", "fc1", "fc2"]),
     "starcoder2": ("tied", ["q_proj", "k_proj", "c_fc", "c_proj"]),
 }
