@@ -91,6 +91,8 @@ def evaluate(x: Expression, leaves: Mapping[str, bytes]) -> bytes:
     specified = {
         "permute": _permute, "slice": _slice, "transpose": _transpose, "add_one": _add_one, "scale": _scale, "mxfp4": _mxfp4,
         "merge": _merge, "lengthen": _lengthen, "replace_rows": _replace_rows, "pad": _pad,
+        "nvfp4": _nvfp4, "unpack": _unpack,
+        "reciprocal": _reciprocal,
         "take": _take, "concat": _concat, "neg_exp": _neg_exp, "softplus": _softplus,
     }  # fmt: skip
     if x.operation == "reshape":
@@ -106,7 +108,7 @@ Array = NDArray[Any]
 def _items(data: bytes, x: Expression) -> Array:
     """Bytes as an array of x's shape; a block of a block format is one item, so that its last axis is shorter."""
     quant = quants.get(x.dtype)
-    forms = {"f32": "<f4", "f16": "<f2", "u8": "u1"}
+    forms = {"f32": "<f4", "f16": "<f2", "u8": "u1", "i32": "<i4"}
     form = np.dtype(forms[x.dtype]) if x.dtype in forms else np.dtype((np.void, quant.bytes))
     shape = (*x.shape[:-1], x.shape[-1] // quant.block) if quant.block > 1 else x.shape
     return np.frombuffer(data, form).reshape(shape)
@@ -241,6 +243,39 @@ def _mxfp4(x: Expression, blocks: Array, scales: Array) -> Array:
     values = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*scales.shape, 32)
     packed = values[..., :16] | values[..., 16:] << 4
     return np.concatenate([scales[..., None], packed], axis=-1)
+
+
+def _nvfp4(x: Expression, blocks: Array, scales: Array) -> Array:
+    made = []
+    for row, factors in zip(blocks.tolist(), scales.view(np.uint8).tolist(), strict=True):
+        values = [value for byte in row for value in (byte & 15, byte >> 4)]
+        for at in range(0, len(values), 64):
+            made += [factor & 127 for factor in factors[at // 16 : at // 16 + 4]]
+            for sixteen in range(at, at + 64, 16):
+                made += [values[i] | values[i + 8] << 4 for i in range(sixteen, sixteen + 8)]
+    return np.array(made, np.uint8)
+
+
+def _unpack(x: Expression, words: Array, *zeros: Array) -> Array:
+    """By strings of bits, the highest first."""
+    bits, per = x.parameters[0], 32 // x.parameters[0]
+
+    def numbers(word: int) -> list[int]:
+        digits = f"{word % (1 << 32):032b}"
+        return [int(digits[32 - (i + 1) * bits : 32 - i * bits], 2) for i in range(per)]
+
+    rows, columns = x.shape
+    found = [[n for word in row for n in numbers(word)][:columns] for row in words.tolist()]
+    points = [[1 << bits - 1]] * rows
+    if zeros:
+        grid = [[numbers(word) for word in row] for row in zeros[0].tolist()]
+        points = [[word[row % per] for word in grid[row // per]] for row in range(rows)]
+    wide = columns // len(points[0])
+    return np.array([[n - points[r][c // wide] for c, n in enumerate(row)] for r, row in enumerate(found)], np.float32)
+
+
+def _reciprocal(x: Expression, old: Array) -> Array:
+    return (1 / old.astype(np.float64)).astype(np.float32)
 
 
 def _take(x: Expression, old: Array) -> Array:

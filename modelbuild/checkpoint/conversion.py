@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, structure, weights
+from modelbuild.checkpoint import architectures, card, dtypes, repacked, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
-from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -62,7 +61,8 @@ class Conversion:
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
-        self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
+        found = architectures.find(class_name, plugin, config.get("model_type")).reading(config)
+        self.architecture = found(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
@@ -103,7 +103,7 @@ class Conversion:
     @cached_property
     def _of_text(self) -> dict[str, Tensor]:
         """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)))
+        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)), self.architecture)
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -128,8 +128,8 @@ class Conversion:
         """The tensors of the file."""
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
-        expressions += self.architecture.tensors(sources)
-        entries = _entries(expressions, self.outtype)
+        expressions += repacked.moved(sources, self.architecture.tensors(sources))
+        entries = _entries(repacked.arranged(expressions, self.tensors, self.method), self.outtype)
         self._check_blocks(entries)
         _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
@@ -152,8 +152,21 @@ class Conversion:
         metadata |= {"general.type": encode_value("str", "model")}
         parameters = card.count_parameters((entry.name, entry.shape) for entry in self.entries)
         metadata |= card.general(self.checkpoint, parameters)
-        metadata |= self.architecture.parameters(ftypes.FTYPES[self.outtype])
-        return metadata | {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+        metadata |= self.architecture.parameters(self.file_type)
+        metadata |= {"general.quantization_version": encode_value("u32", QUANTIZATION_VERSION)}
+        return metadata | repacked.activations(self._made, self.tensors, self.method)
+
+    @property
+    def _made(self) -> list[tuple[str, Expression]]:
+        return [(entry.name, entry.expression) for entry in self.entries]
+
+    @property
+    def file_type(self) -> int:
+        """Packed weights keep their type whatever that of the others, and the file is called after them (prepare_metadata)."""
+        packing = self.method.packing if self.method else None
+        if packing and packing.kind in repacked.FILE_TYPES and self.outtype in ftypes.FLOATS:
+            return repacked.FILE_TYPES[packing.kind]
+        return ftypes.FTYPES[self.outtype]
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -161,7 +174,8 @@ class Conversion:
         vocabulary = self.vocabulary
         metadata = {**self.described, **vocabulary}
         _check_tokens(self.entries, tokenizer.tokens_in(metadata))
-        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()})
+        held = repacked.constants(self._made)
+        return Recipe(metadata, self.entries, {xxh3(data): data for data in self.constants.values()} | held)
 
     def faults(self) -> list[Error]:
         """All that is wrong with any part, each told once."""
@@ -189,6 +203,7 @@ class Conversion:
             found = [
                 *structure.faults(self.entries, architecture, self.gap),
                 *dtypes.faults(self.entries, architecture),
+                *repacked.faults(self._made),
             ]
         return found
 
@@ -197,6 +212,7 @@ class Conversion:
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
         found += dtypes.doubts(self.entries, self.architecture)
+        found += repacked.doubts(self._made, self.architecture.NAME)
         found += self.architecture.doubts()
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
@@ -213,7 +229,7 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
     if "draft_vocab_size" in checkpoint.config:
         raise Error("the checkpoint is an EAGLE-3 draft model, which is not supported yet", path="config.json")
     method = scaled.method_of(checkpoint, architecture.config)
-    if method is not None and not method.scales and method.name not in architecture.QUANTIZED:
+    if method is not None and not (method.scales or method.packing) and method.name not in architecture.QUANTIZED:
         raise Error(
             f"the checkpoint is quantized already ({method.name}), which is not supported for this architecture",
             path="config.json",
@@ -222,12 +238,11 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
     return method
 
 
-def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if is_wanted(name):
-            short = name.replace("language_model.", "")
+        if (short := architecture.named(name)) is not None:
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
             found[short] = tensor
@@ -258,14 +273,17 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
-_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight")
+_F32 = (
+    ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
+    "token_types.weight",
+)  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 
 
 def _type(name: str, expression: Expression, outtype: str) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
-    if expression.dtype == "mxfp4":
+    if expression.dtype in repacked.BLOCKS:
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
     if plain or name.endswith(_F32):
@@ -285,7 +303,7 @@ def _lacking(entries: Iterable[Entry], architecture: Architecture) -> Error | No
             path="config.json",
             facts=[("missing", f"block {first}" if lacking == 1 else f"block {first} and more")],
         )
-    for stem in ("token_embd", "output_norm"):
+    for stem in ("token_embd", "token_embd_norm", "output_norm"):
         if (name := f"{stem}.weight") not in names and stem in architecture.NAMES.values():
             return Error(
                 f"the checkpoint lacks the tensor that becomes '{name}'",

@@ -13,7 +13,7 @@ from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.words import listed
 
 _WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
-_SCALED = ("scale", "mxfp4", "dequantize")
+_SCALED = ("scale", "mxfp4", "nvfp4", "dequantize", "reciprocal")
 
 
 def faults(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from modelbuild.checkpoint.scaled import READ, Method
+from modelbuild.checkpoint.packed import taken
+from modelbuild.checkpoint.scaled import OF_ROWS, READ, Method
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
@@ -36,14 +37,17 @@ PACKED = (".weight_scale", ".weight_scale_inv", ".weight_packed", ".qweight", ".
 
 
 def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -> dict[str, Expression]:
-    """What the tensors of a checkpoint stand for, in their order: f32, f16 or bf16, without scales.
+    """What the tensors of a checkpoint stand for: f32, f16 or bf16, without scales, and the blocks of those that are packed.
+
+    They are in the order of the checkpoint, those that are packed behind all others.
 
     packed  whether u8 tensors hold packed values that the architecture reads: they stay as they are
     Raises Error for scales that fit no weights, and for dtypes that the converter does not take.
     """
     method = method or Method("")
     scales: dict[str, Tensor] = {}
-    dropped = {name for name in tensors if name.endswith(method.unused)} if method.unused else set()
+    blocks, used = taken(tensors, method.packing) if method.packing else ({}, set())
+    dropped = {name for name in tensors if name in used or (method.unused and name.endswith(method.unused))}
     for name, tensor in tensors.items():
         end = next((pair for pair in method.scales if name.endswith(pair[0])), None)
         if end is None or name in dropped:
@@ -76,16 +80,16 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
             )
         else:
             found[name] = _widened(tensor, tensor.shape)
-    for name in sorted(found.keys() - scales.keys()) if method.scales else ():
+    for name in sorted(found.keys() - scales.keys()) if method.scales or method.packing else ():
         tensor = tensors[name]
         if tensor.dtype in FP8 and len(tensor.shape) > 1:
-            scale, weight = method.scales[-1]
+            scale, weight = (method.scales or OF_ROWS)[-1]
             raise Error(
                 f"tensor '{name}' lacks its scales: {method.name} stores {tensor.dtype} values without their scale",
                 facts=[("expected", name.removesuffix(weight) + scale)],
                 hint="the download is incomplete, or the index belongs to another checkpoint",
             )
-    return found
+    return found | blocks
 
 
 def plain(tensor: Tensor) -> Expression:

@@ -13,6 +13,7 @@ from modelbuild.errors import Error
 from modelbuild.tensors import ftypes, quants
 from modelbuild.tensors.formats.gguf import QUANTIZATION_VERSION, decode_value, encode_value
 from modelbuild.tensors.ftypes import FLOATS, FTYPES, Mix, Traits
+from modelbuild.tensors.multiplied import multiplied
 from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.quantize import quantize as packed
@@ -50,8 +51,7 @@ def quantize(
     """
     mix = mix or Mix()
     model = model_of(source.metadata)
-    ordered = sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
-    shapes = {entry.name: entry.expression.shape for entry in ordered}
+    shapes = {entry.name: entry.expression.shape for entry in _in_order(source)}
     try:
         chosen = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
     except ValueError as error:
@@ -69,9 +69,11 @@ def quantize(
         _check_covers(importance, chosen)
     known = importance.matrix.entries if importance is not None else {}
     chosen |= {name: _unseen(shapes[name][-1]) for name in _without_data(chosen, ftype, model, known)}
+    if requantize:
+        source = multiplied(source, chosen)
     constants = dict(source.constants)
     entries = []
-    for entry in ordered:
+    for entry in _in_order(source):
         x = entry.expression
         if entry.name in chosen:
             x = _requantized(entry, chosen[entry.name], ftype, requantize)
@@ -114,6 +116,10 @@ def _needs_importance(quant: str, ftype: str) -> bool:
 
 def _unseen(row: int) -> str:
     return ftypes.fallback(_UNSEEN, row)
+
+
+def _in_order(source: Recipe) -> list[Entry]:
+    return sorted(source.tensors, key=lambda entry: ftypes.file_order(entry.name))
 
 
 def _requantized(entry: Entry, quant: str, ftype: str, allowed: bool) -> Expression:

@@ -22,7 +22,7 @@ WEIGHT: tuple[str, tuple[int, ...], bytes] = ("F8_E4M3", (256, 256), bytes(65536
 
 
 def tensor(dtype: str, *shape: int) -> tuple[str, tuple[int, ...], bytes]:
-    bits = {"F32": 32, "F8_E4M3": 8, "U32": 32, "BF16": 16, "I64": 64}[dtype]
+    bits = {"F32": 32, "F8_E4M3": 8, "U32": 32, "BF16": 16, "I64": 64, "U8": 8, "I32": 32}[dtype]
     size = 1
     for extent in shape:
         size *= extent
@@ -37,7 +37,7 @@ def fp8(quantization: Any, *, without: str = "-", **more: tuple[str, tuple[int, 
         weights(
             lambda found: {
                 **{name: value for name, value in found.items() if without not in name},
-                f"{STEM}.weight": WEIGHT,
+                **({} if without == f"{STEM}.weight" else {f"{STEM}.weight": WEIGHT}),
                 **added,
             }
         ),
@@ -54,6 +54,8 @@ def group(**changes: Any) -> dict[str, Any]:
 
 
 GRID = tensor("F32", 2, 2)
+NVFP4 = compressed(format="nvfp4-pack-quantized")
+MODELOPT = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
 
 LIES: Mapping[str, Change] = {
     "scales-too-few": fp8(FP8, __weight_scale_inv=tensor("F32", 1, 2)),
@@ -75,14 +77,26 @@ LIES: Mapping[str, Change] = {
     "compressed-format": fp8(compressed(format="pack-quantized")),
     "compressed-no-groups": fp8(compressed(config_groups={})),
     "compressed-two-groups": fp8(compressed(config_groups={"a": {}, "b": {}})),
-    "compressed-strategy": fp8(compressed(**group(strategy="tensor")), __weight_scale=tensor("F32")),
+    "compressed-strategy": fp8(compressed(**group(strategy="token")), __weight_scale=tensor("F32")),
     "compressed-group-size": fp8(compressed(**group(group_size=64)), __weight_scale=tensor("F32", 256, 4)),
-    "modelopt-nvfp4": write("hf_quant_config.json", '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}'),
-    "modelopt-nvfp4-in-parts": write(
-        "hf_quant_config.json",
-        '{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "MIXED_PRECISION", "quantized_layers": '
-        '{"model.layers.0.mlp.up_proj": {"quant_algo": "NVFP4"}}}}',
+    "gptq": config(quantization_config={"quant_method": "gptq", "bits": 4}),
+    "nvfp4-scales-missing": fp8(NVFP4, __weight_packed=tensor("U8", 256, 128), without=f"{STEM}.weight"),
+    "nvfp4-scales-too-few": fp8(MODELOPT, __weight=tensor("U8", 256, 128), __weight_scale=tensor("F8_E4M3", 256, 15)),
+    "nvfp4-rows": fp8(MODELOPT, __weight=tensor("U8", 256, 120), __weight_scale=tensor("F8_E4M3", 256, 15)),
+    "nvfp4-two-scales": fp8(
+        MODELOPT,
+        __weight=tensor("U8", 256, 128),
+        __weight_scale=tensor("F8_E4M3", 256, 16),
+        __weight_scale_2=tensor("F32", 2),
     ),
+    "packed-shape": fp8(
+        compressed(format="pack-quantized", **group(strategy="group", num_bits=4, group_size=32)),
+        __weight_packed=tensor("I32", 256, 32),
+        __weight_scale=tensor("BF16", 256, 8),
+        __weight_shape=tensor("I64", 3),
+        without=f"{STEM}.weight",
+    ),
+    "packed-bits": fp8(compressed(format="pack-quantized", **group(strategy="group", num_bits="4", group_size=32))),
     "modelopt-no-object": write("hf_quant_config.json", '{"producer": 1, "quantization": []}'),
     "modelopt-garbage": write("hf_quant_config.json", "{"),
     "awq": both(config(quantization_config={"quant_method": "awq"}), write("README.md", "---\nbase_model: org/plain\n---\n")),
@@ -103,10 +117,13 @@ def test_every_golden_has_its_case() -> None:
     assert golden.unused("fp8-", {f"fp8-{lie}" for lie in LIES}) == set()
 
 
+MEMBERS = ["weights", "strategy", "block_structure", "quant_algo", "name", "num_bits", "group_size"]
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 300) | st.sampled_from(["", "fp8", "modelopt", "float-quantized", "channel", "block"]),
+    st.none() | st.booleans() | st.integers(-2, 300) | st.sampled_from(
+        ["", "fp8", "modelopt", "float-quantized", "channel", "block", "group", "NVFP4", "pack-quantized", "nvfp4-pack-quantized"]
+    ),
     lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["weights", "strategy", "block_structure", "quant_algo", "name"]), inner, max_size=3),
+    | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 KEYS = ["format", "config_groups", "weight_block_size", "quant_algo", "quantized_layers", "bits"]

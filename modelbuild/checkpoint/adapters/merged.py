@@ -176,6 +176,12 @@ def _is_made(x: Expression) -> bool:
     return x.dtype != own.dtype
 
 
+_AGAIN = (
+    "; or say allow_requantize = true: each tensor that the adapter changes is then quantized a second time, "
+    "which adds to its error"
+)
+
+
 class _Merging:
     """The tensors of a model while they are changed."""
 
@@ -196,15 +202,15 @@ class _Merging:
         x = entry.expression
         if x.dtype in FLOATS or (x.operation == "quantize" and x.operands[0].dtype in FLOATS):
             return self._rounded(x, change)
-        if not quants.is_carried(x.dtype) and self._requantize:
+        # The scale of a tensor in NVFP4 stands beside it.
+        if not quants.is_carried(x.dtype) and x.dtype != "nvfp4" and self._requantize:
             made = self._shaped(change, dequantize(x))
             return made if self._unpacked else quantize(x.dtype, made)
         raise Error(
             f"the model's '{entry.name}' is quantized ({x.dtype}), and the adapter changes it",
             parameter=["requantize"],
             facts=[("expected", "f32, f16 or bf16"), ("got", x.dtype)],
-            hint="merge it into the weights that the model was quantized from; or say allow_requantize = true: "
-            "each tensor that the adapter changes is then quantized a second time, which adds to its error",
+            hint="merge it into the weights that the model was quantized from" + ("" if x.dtype == "nvfp4" else _AGAIN),
         )
 
     def _rounded(self, x: Expression, change: Change) -> Expression:

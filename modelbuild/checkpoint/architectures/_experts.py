@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.errors import Error
+from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.stack import stack
@@ -124,6 +125,11 @@ def _together(experts: Sequence[Expression], block: str, part: str) -> Expressio
                 f"the experts of block {block} differ in the shape of '{part}'",
                 facts=[("expert 0", f"{list(experts[0].shape)}"), (f"expert {index}", f"{list(x.shape)}")],
             )
-    if len({x.dtype for x in experts}) > 1:
+    if len(dtypes := {x.dtype for x in experts}) > 1:
+        if blocks := dtypes.difference(FLOATS):
+            raise Error(
+                f"some experts of block {block} are {listed(sorted(blocks))} in their '{part}', and others are not",
+                hint="start from the unquantized weights",
+            )
         experts = [cast("f32", x) for x in experts]
     return stack(experts)

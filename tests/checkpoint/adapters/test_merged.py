@@ -196,6 +196,17 @@ def test_quantized_leaves_are_changed_where_that_is_allowed(tmp_path: Path) -> N
     assert [name for name in old if old[name] != found[name]] == ["blk.0.attn_q.weight", "blk.1.attn_q.weight"]
 
 
+def test_nvfp4_is_not_changed_since_its_scale_stands_beside_it(tmp_path: Path) -> None:
+    case = zoo.cases("packed")["Llama, modelopt NVFP4"]
+    model = recipes.converted(zoo.write(tmp_path / "model", case), "f16", case.pre)
+    plain = {name: (128, 128) for name in case.shapes if name.endswith("q_proj.weight")}
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(plain, r".*q_proj"))
+    for requantize in (False, True):
+        with pytest.raises(Error, match="is quantized \\(nvfp4\\), and the adapter changes it") as caught:
+            merged(lora, model, requantize=requantize)
+        assert caught.value.hint == "merge it into the weights that the model was quantized from"
+
+
 def test_what_is_quantized_after_the_merge_is_rounded_once(tmp_path: Path) -> None:
     model, case = base(tmp_path / "model")
     (tmp_path / "g").mkdir()

@@ -26,6 +26,7 @@ VECTORS = {
     "iq4_nl": ("ced01cc424410faf", "ed59581ba219ec73"),
     "iq4_xs": ("48926c48462a3ea5", "65824e32c80d1b13"),
     "mxfp4": ("d7b86d05a0db62e3", "ac4f8e604ca18513"),
+    "nvfp4": ("f14f06dff23e32a3", "df1aada223c4d1eb"),
     "tq1_0": ("715425f92c1c62b2", "a9798595f76fb51d"),
     "tq2_0": ("a67fcec51bb50ce7", "247d4e45283209d7"),
 }

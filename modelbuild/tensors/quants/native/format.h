@@ -21,7 +21,7 @@
 
 // ggml's enum ggml_type
 enum { F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14,
-       IQ4_NL = 20, IQ4_XS = 23, F64 = 28, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, MXFP4 = 39 };
+       IQ4_NL = 20, IQ4_XS = 23, F64 = 28, BF16 = 30, TQ1_0 = 34, TQ2_0 = 35, MXFP4 = 39, NVFP4 = 40 };
 
 enum { CHUNK = 1024 };          // floats that a kernel takes at a time: 4 super-blocks, 32 blocks of 32
 

@@ -23,6 +23,7 @@
 #include "tq1_0.h"
 #include "tq2_0.h"
 #include "mxfp4.h"
+#include "nvfp4.h"
 
 static const struct format formats[] = {
     {Q4_0, 32, 18, {0, -1}, q4_0_pack, q4_0_unpack, q4_0_pack_weighted, {WHOLE_ROW, 1, 0}},
@@ -40,6 +41,7 @@ static const struct format formats[] = {
     {TQ1_0, 256, 54, {52, -1}, tq1_0_pack, tq1_0_unpack, NULL, {0}},
     {TQ2_0, 256, 66, {64, -1}, tq2_0_pack, tq2_0_unpack, NULL, {0}},
     {MXFP4, 32, 17, {-1, -1}, mxfp4_pack, mxfp4_unpack, NULL, {0}},
+    {NVFP4, 64, 36, {-1, -1}, nvfp4_pack, nvfp4_unpack, NULL, {0}},
     {0},
 };
 
