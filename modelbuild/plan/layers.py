@@ -44,6 +44,9 @@ class Base(NamedTuple):
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
     files       those of the weights, where they are a checkpoint
+    foreign     the step of the tool that made the weights
+    measured    the step that makes the recipe that is measured: `recipe`, without metadata that no runtime computes with
+    gates       the steps that must let the model through before it is published
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -61,6 +64,9 @@ class Base(NamedTuple):
     chat: Chat | None = None
     derived: Derived | None = None
     files: tuple[tuple[str, Source], ...] = ()
+    foreign: str | None = None
+    measured: str | None = None
+    gates: tuple[str, ...] = ()
 
     def with_model(self, model: LayerStep) -> tuple[LayerStep, ...]:
         """The layers with another for the model's."""

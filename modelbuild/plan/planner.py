@@ -14,6 +14,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
+from modelbuild.plan.foreign import Foreign
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.pulled import Pulled, PulledModels
@@ -70,6 +71,7 @@ class Planner:
         self.declared = self._declared = declared
         self._restored = Restored(variants, declared, wanted)
         self._templates = Templates(lambda: self._adapters, declared)
+        self._foreign = Foreign(observed, weights, declared, elsewhere.cache, lambda: self._operations)
         self.meant = bases.meant
         self.based: dict[str, tuple[str, ...]] = {}
         """By the label of a variant, the models of the project that it is based on."""
@@ -109,6 +111,7 @@ class Planner:
         made_config = self._declared.step(variant, config, {**base.config, "models": models}, inputs)
         listing = manifest.Parameters(layers=[(each.media_type, each.origin) for each in base.layers])
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
+        roles += [(f"gate {i}", each) for i, each in enumerate(base.gates)]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         templates.remark(self.prompts, variant, base)
@@ -214,13 +217,14 @@ class Planner:
         inputs = [("file", Source(path, "gguf")), *checked]
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
 
-    def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
-        return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe))
+    def _model_layer(self, variant: Variant, base: Base, recipe: str) -> LayerStep:
+        return LayerStep(media.MODEL, self._of_recipe(variant, "model", recipe, base.foreign))
 
-    def _of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
+    def _of_recipe(self, variant: Variant, what: str, recipe: str, foreign: str | None = None) -> str:
         # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
         values = layer.Parameters(operations=self._operations)
-        return self._declared.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
+        inputs = [("recipe", recipe), *([("weights", foreign)] if foreign else [])]
+        return self._declared.step(variant, layer, values, inputs, what=what, pool="cores")
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
@@ -230,7 +234,7 @@ class Planner:
                 if base.whole:
                     layers[number] = self._as_it_is(variant, media.MODEL, "model", base.whole)
                 elif base.finished:
-                    layers[number] = self._model_layer(variant, base.finished)
+                    layers[number] = self._model_layer(variant, base, base.finished)
         return base._replace(layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
@@ -258,13 +262,15 @@ class Planner:
         own = any(not each.step for each in base.layers)
         # What [defaults] says is for weights: models that stand on others take it over with theirs.
         given = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
+        base = base._replace(measured=base.recipe)
         if not given:
             return base
         if base.recipe is None:
             raise variant.place("metadata").error(f"'{variant.label}' has no model file whose metadata could be set")
         recipe = self._describe(variant, base.recipe, given)
         finished = self._describe(variant, base.finished, given) if base.finished else recipe
-        return base.made_of(recipe, finished)
+        measured = base.recipe if all(key.startswith("general.") for key in given) else recipe
+        return base.made_of(recipe, finished)._replace(measured=measured)
 
     def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
         from modelbuild.steps import describe
@@ -285,10 +291,15 @@ class Planner:
         if imatrix := variant.file("imatrix"):
             values["imatrix"] = imatrix.text
             inputs.append(("imatrix", self._weights.file(imatrix)))
+        elif variant.calibration:
+            values["imatrix"] = "imatrix.gguf"
+            inputs.append(("made", self._foreign.imatrix(variant, base, variant.calibration)))
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
-        layers = base.with_model(self._model_layer(variant, recipe))
-        return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
+        model = self._model_layer(variant, base, recipe)
+        gate = self._foreign.gate(variant, base, model.step)
+        base = base._replace(layers=base.with_model(model), gates=(gate,) if gate else ())
+        return base._replace(finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -307,20 +318,19 @@ class Planner:
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
         self._used.setdefault(variant.label, set()).add("outtype")
-        values = convert.Parameters(
-            folder=folder.name,
-            outtype=variant.string("outtype") or "source",
-            pre=variant.string("pre"),
-            plugin=folder.plugin,
-        )
-        recipe = self._declared.step(variant, convert, values, folder.files)
+        recipe, foreign = self._foreign.converted(variant, folder) or (self._native(variant, folder), None)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
-        restored = self._restored.gathered(variant, folder)
+        restored = self._restored.gathered(variant, folder) if folder.fault is None else None
         layers = (LayerStep(media.MODEL, ""), *made.layers)
-        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored)
+        base = Base(layers, recipe, recipe, {}, made.parameters, True, bare=bare, restored=restored, foreign=foreign)
         return base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, files=folder.files)
+
+    def _native(self, variant: Variant, folder: CheckpointFolder) -> str:
+        outtype, pre = variant.string("outtype") or "source", variant.string("pre")
+        values = convert.Parameters(folder=folder.name, outtype=outtype, pre=pre, plugin=folder.plugin)
+        return self._declared.step(variant, convert, values, folder.files)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")

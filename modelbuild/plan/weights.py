@@ -40,6 +40,7 @@ class CheckpointFolder(NamedTuple):
     plugin  name and version of the package that reads its class, where that is none of ours
     chat    the chat template that it brings along
     talks   whether it is a chat model, as far as it says what it is
+    fault   what is wrong with its weights, where a converter of the user's own may read others
     """
 
     path: str
@@ -48,6 +49,7 @@ class CheckpointFolder(NamedTuple):
     plugin: str | None
     chat: Chat | None
     talks: bool
+    fault: Error | None = None
 
 
 class GgufFile(NamedTuple):
@@ -203,11 +205,15 @@ class WeightsReader:
             if what == "file"
         ]
         index = os.path.join(folder, shards.INDEX)
+        fault: Error | None = None
         try:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
             hint = error.hint or (self._within(line, folder) if shards.INDEX not in names else None)
-            raise in_named(error.replace(hint=hint), line, folder, folder=True) from error
+            fault = in_named(error.replace(hint=hint), line, folder, folder=True)
+            if "config.json" not in names or not any(name.endswith(".bin") for name in names):
+                raise fault from error
+            weights = []
         except OSError as error:
             raise line.place.error(
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
@@ -217,7 +223,8 @@ class WeightsReader:
         files = tuple((name, Source(os.path.join(folder, *name.split("/")), form)) for name, form in forms)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
-        return CheckpointFolder(folder, name, files, plugin, chat, chat is not None or self._talks(folder, name, names))
+        talks = chat is not None or self._talks(folder, name, names)
+        return CheckpointFolder(folder, name, files, plugin, chat, talks, fault)
 
     def _within(self, line: From, folder: str) -> str | None:
         """A hint that names a folder of weights in a folder that has none of its own."""

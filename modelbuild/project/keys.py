@@ -24,6 +24,7 @@ from modelbuild.words import as_text, did_you_mean, got, listed
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
 ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
+CONVERTERS = ("native", "llama.cpp")
 
 Check = Callable[[Any], Any]
 """Gives a value, its variables filled in, as it counts. Raises Error, without a place."""
@@ -42,11 +43,12 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 
 Holds = Literal[
-    "string", "word", "text", "text or false", "path", "flag", "strings", "texts",
+    "string", "word", "text", "text or false", "path", "path or text", "flag", "strings", "texts", "gate",
     "adapters", "messages", "exports", "pushes", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
-"rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
+a "path or text" may also be a table with a text that the file is made from; "rows", "conditions" and a "condition" are of a matrix.
+`schema` knows the shape of each."""
 
 
 class Key(NamedTuple):
@@ -163,6 +165,29 @@ def role(value: Any) -> str:
     return choice(value, grammar.ROLES, "role")
 
 
+def converter(value: Any) -> str:
+    return choice(value, CONVERTERS, "converter")
+
+
+def chunks(value: Any) -> int | None:
+    """How many pieces of a text are read; "" for all."""
+    if value == "":
+        return None
+    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number) or not 0 < number < 1e6:
+        raise Error(f"'chunks' expects a whole number of at least 1, got {got(value)}")
+    return int(number)
+
+
+def divergence(value: Any) -> float | None:
+    """The largest mean divergence that is let through, in nats; "" for any."""
+    if value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:
+        raise Error(f"'kld' expects a number of nats above 0, such as 0.05, got {got(value)}")
+    return float(value)
+
+
 def version(value: Any) -> str:
     """A version as REQUIRES takes it, without its leading `v`; "" clears."""
     text = as_text(value)
@@ -252,6 +277,22 @@ def _metadata_key(value: Any, key: str) -> None:
     metadata.check_key(key)
 
 
+def _imatrix(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    if isinstance(value, dict) and "chunks" in value:
+        yield Part(("chunks",), value["chunks"], chunks)
+
+
+def _gate(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    for name, check in (("kld", divergence), ("chunks", chunks)):
+        if name in value:
+            yield Part((name,), value[name], check)
+
+
+def _converters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    for number, each in enumerate(value if isinstance(value, list) else ()):
+        yield Part((number,), each, converter)
+
+
 def _tables(
     value: Any, mixes: Collection[str] | None, *, checks: Mapping[str, Check], alone: Check | None = None
 ) -> Iterator[Part]:
@@ -303,7 +344,20 @@ KEYS: Mapping[str, Key] = {
         partial(optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
     ),
     "imatrix": Key(
-        "path", "Path of an importance matrix (imatrix, of either file form), for quantization.", is_plain=True,
+        "path or text", "An importance matrix for quantization: the path of one (of either file form), or a text from which "
+        "llama-imatrix of [tools] makes one.", parts=_imatrix, is_plain=True,
+    ),
+    "convert": Key(
+        "strings", "The converters to try, in order: \"native\", and \"llama.cpp\" of [tools] for classes that are not supported.",
+        parts=_converters,
+    ),
+    "trust": Key(
+        "flag", "Whether a converter of [tools] may run code that the checkpoint brings along, and read pickled weights.",
+        partial(flag, key="trust"), is_plain=True, widest="glob",
+    ),
+    "gate": Key(
+        "gate", "The most that a quantized model may differ from its weights: one that falls short is not published.",
+        parts=_gate, entries=_entries,
     ),
     "allow_requantize": Key(
         "flag", "Also quantize weights that are already quantized, which adds a second error to the first.",

@@ -178,7 +178,7 @@ def _compared(
 ) -> Iterator[tuple[Comparison, list[Sums]]]:
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
     resources = Resources(pool, jobs, memory_limit(session.settings), threading.Event(), progress)
-    open_leaf = Leaves(session.sources).region
+    open_leaf = Leaves(session.sources, session.cache).region
     try:
         yield from quality.compare(comparisons, constants=constants, open_leaf=open_leaf, resources=resources)
     except Mismatch as mismatch:
