@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import contained, machine, tools
@@ -35,6 +35,8 @@ SAID = 64 << 20
 """Bytes of it that are read."""
 _OWN = ("home", "tmp", "nothing")
 """Folders of a tool's own, in the one that it may write."""
+TRIES = 8
+"""Times that a program is run which ends before it has said all."""
 LINES = 5
 """Last lines that an error shows."""
 
@@ -96,35 +98,49 @@ class Program:
             worker.need_space(needed.disk, folder)
             _need_memory(tool.TITLE, needed.memory)
             with worker.budget.share(min(needed.memory, worker.memory), needed.memory):
-                ended = contained.run(
-                    command,
-                    folder=os.path.join(folder, tools.MADE),
-                    within=os.path.join(folder, tools.INPUT),
-                    environment={**ENVIRONMENT, **_folders(folder)},
-                    log=log,
-                    stop=worker.stop,
-                )
-            said = _said(log)
-            given = ended.given
-            worker.report(
-                {
-                    "event": "tool",
-                    "step": self._step.name,
-                    "tool": tool.TITLE,
-                    "network": not given.network,
-                    "files": not given.files,
-                    "processes": not given.processes,
-                    "log": log,
-                }
+                for left in reversed(range(TRIES)):
+                    said = self._said(tool, command, folder, log)
+                    try:
+                        return self._taken(tool, os.path.join(folder, tools.MADE, tool.OUTPUT), said, log)
+                    except tools.Cut:
+                        if not left:
+                            break
+            raise Error(
+                f"{tool.TITLE} did not say how it ended", facts=[*_last(said), ("log", log)], hint="build again"
             )
-            if ended.code:
-                raise _failed(tool.TITLE, ended.code, said, log)
-            # What it was given may have been written to meanwhile, also by itself.
-            for source, before in self._linked:
-                if not unwritten(before, os.stat(source.path)):
-                    worker.sources.forget(source.path)
-                    raise changed(source.path)
-            return self._taken(tool, os.path.join(folder, tools.MADE, tool.OUTPUT), said, log)
+
+    def _said(self, tool: tools.Tool, command: Sequence[str], folder: str, log: str) -> str:
+        """Run it once; returns what it said. Raises Error where it fails, Stopped where the build is stopped."""
+        worker = self._worker
+        ended = contained.run(
+            command,
+            folder=os.path.join(folder, tools.MADE),
+            within=os.path.join(folder, tools.INPUT),
+            environment={**ENVIRONMENT, **_folders(folder)},
+            log=log,
+            stop=worker.stop,
+        )
+        said = _read(log)
+        given = ended.given
+        worker.report(
+            {
+                "event": "tool",
+                "step": self._step.name,
+                "tool": tool.TITLE,
+                "network": not given.network,
+                "files": not given.files,
+                "processes": not given.processes,
+                "log": log,
+            }
+        )
+        if ended.code:
+            raise _failed(tool.TITLE, ended.code, said, log)
+        # What it was given may have been written to meanwhile, also by itself.
+        for source, before in self._linked:
+            if not unwritten(before, os.stat(source.path)):
+                worker.sources.forget(source.path)
+                raise changed(source.path)
+        return said
 
     # What it sees
 
@@ -275,7 +291,7 @@ def _need_memory(title: str, needed: int) -> None:
 # What it said
 
 
-def _said(log: str) -> str:
+def _read(log: str) -> str:
     with contextlib.suppress(OSError):
         return read_plain(log, SAID)[0].decode("utf-8", "replace")
     return ""

@@ -68,6 +68,10 @@ class Read(NamedTuple):
     tensors: Sequence[tuple[str, int, int]] = ()
 
 
+class Cut(Exception):
+    """The end of what a program said is missing, though it ended well: it is run again."""
+
+
 class Tool(Protocol):
     """A module of this folder.
 
@@ -92,7 +96,7 @@ class Tool(Protocol):
         """What it takes, so that it is not started in vain."""
 
     def read(self, path: str, said: str) -> Read:
-        """Read what it made at `path`, and what it said. Raises Error where that cannot be believed."""
+        """Read what it made at `path`, and what it said. Raises Error where that cannot be believed, Cut where its end is missing."""
 
 
 _PARTS = ("VERSION", "TITLE", "SCRIPT", "OUTPUT", "closure", "arguments", "needs", "read")
