@@ -19,7 +19,7 @@ from modelbuild.engine.sources import changed, unreadable
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import DAY, open_plain, read_plain, unwritten
-from modelbuild.words import size
+from modelbuild.plan.needs import no_memory_for
 
 if TYPE_CHECKING:
     from modelbuild.session.worker import Worker
@@ -281,11 +281,7 @@ def _check_file(path: str) -> None:
 def _need_memory(title: str, needed: int) -> None:
     available = machine.available()
     if available is not None and available < needed:
-        raise Error(
-            f"this machine has too little memory for {title}",
-            facts=[("needed", size(needed)), ("available", size(available))],
-            hint="close other programs, or build on a larger machine",
-        )
+        raise no_memory_for(title, needed, available)
 
 
 # What it said
@@ -297,8 +293,10 @@ def _read(log: str) -> str:
     return ""
 
 
-def _last(said: str) -> list[tuple[str, str]]:
+def _last(said: str, but: str = "") -> list[tuple[str, str]]:
+    """The last lines, but one that is told already, and the frames of a traceback."""
     lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("Traceback", "  File", "    ")) and line.strip() != but]
     return [("last lines", "\n".join(line[:300] for line in lines[-LINES:]))] if lines else []
 
 
@@ -309,7 +307,7 @@ def _failed(title: str, code: int, said: str, log: str) -> Error:
     said_last = (named or lines or [""])[-1]
     why = f": {said_last[:300]}" if said_last else ""
     ended = "killed by signal" if code > 128 else "exit code"
-    facts = [(ended, str(code - 128 if code > 128 else code)), *_last(said), ("log", log)]
+    facts = [(ended, str(code - 128 if code > 128 else code)), *_last(said, said_last), ("log", log)]
     return Error(f"{title} failed{why}", facts=facts, hint=_hint(said_last, code))
 
 

@@ -44,7 +44,7 @@ def arguments(options: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
 
 
 def needs(options: Mapping[str, Any], sizes: Sizes) -> Needs:
-    return Needs(sizes.inputs + (1 << 30), 1 << 20)
+    return Needs((1 << 30), 1 << 20)
 
 
 def read(path: str, said: str) -> Read:

@@ -33,7 +33,8 @@ def arguments(options: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
 
 
 def needs(options: Mapping[str, Any], sizes: Sizes) -> Needs:
-    return Needs(sizes.inputs + _CONTEXT, 64 << 20)
+    # The model is mapped: of one that is larger than the memory, some is read more than once.
+    return Needs(_CONTEXT, 64 << 20)
 
 
 def read(path: str, said: str) -> Read:

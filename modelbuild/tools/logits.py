@@ -41,7 +41,7 @@ def arguments(options: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
 def needs(options: Mapping[str, Any], sizes: Sizes) -> Needs:
     """A chunk of the largest vocabularies, of a quarter of a million tokens, takes 134 million bytes."""
     chunks = options.get("chunks") or 100
-    return Needs(sizes.inputs + _CONTEXT, chunks * (TOKENS // 2) * 2 * (1 << 18))
+    return Needs(_CONTEXT, chunks * (TOKENS // 2) * 2 * (1 << 18))
 
 
 def read(path: str, said: str) -> Read:

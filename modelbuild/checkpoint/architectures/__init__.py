@@ -123,7 +123,8 @@ def find(class_name: str, package: str | None = None) -> type[Architecture]:
             f"architecture '{class_name}' is not supported yet",
             path="config.json",
             facts=[("known", listed(sorted(found), len(found)))],
-            hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
+            hint="let your own llama.cpp convert it: "
+            '[defaults] convert = ["native", "llama.cpp"], [tools] llama_cpp = "FOLDER", python = "PYTHON"',
         )
     return found[class_name]
 
