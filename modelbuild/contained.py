@@ -80,9 +80,9 @@ def run(
             )
         finally:
             os.close(theirs)
-        held.callback(_end, process)
         assert process.stdout is not None
         reader = threading.Thread(target=_keep, args=(process.stdout, log), daemon=True)
+        held.callback(_end, process, reader)
         reader.start()
         given = _given(ours)
         # Its number stays its own until it is waited for.
@@ -109,12 +109,15 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], reader: threading.Thread) -> None:
     """Leave nothing of a program."""
     if process.returncode is None:
         _kill(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE)
+        # The end of its output is the end of all that it has started.
+        if reader.ident is not None:
+            reader.join(_PATIENCE)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with contextlib.suppress(OSError):

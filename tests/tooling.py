@@ -11,7 +11,7 @@ import tests
 
 CLASS = "MysteryForCausalLM"
 
-CONVERTER = '''
+CONVERTER = """
 import argparse, json, os, struct, sys
 from pathlib import Path
 sys.path.insert(1, str(Path(__file__).parent / "gguf-py"))
@@ -40,7 +40,7 @@ for name, entry in table.items():
     bf16 = data[8 + length + begin : 8 + length + end]
     tensors.append((NAMES.get(name, name), entry["shape"], bf16))
 gguf.write(asked.outfile, config, tensors)
-'''
+"""
 
 GGUF = '''
 import struct
@@ -52,8 +52,9 @@ def text(value):
 def write(path, config, tensors):
     """A GGUF file of bf16 tensors."""
     arch = config.get("arch", "mystery")
-    tokens = b"".join(text(f"t{n}") for n in range(config.get("tokens", config["vocab_size"])))
-    pairs = [("general.architecture", 8, text(arch)), ("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, config.get("tokens", config["vocab_size"])) + tokens)]
+    count = config.get("tokens", config["vocab_size"])
+    tokens = struct.pack("<IQ", 8, count) + b"".join(text(f"t{n}") for n in range(count))
+    pairs = [("general.architecture", 8, text(arch)), ("tokenizer.ggml.tokens", 9, tokens)]
     for key in ("block_count", "embedding_length", "attention.head_count"):
         if key in config:
             pairs.append((f"{arch}.{key}", 4, struct.pack("<I", config[key])))
@@ -73,7 +74,7 @@ def write(path, config, tensors):
 
 NAMES = 'NAMES = {"embed": "token_embd.weight", "q": "blk.0.attn_q.weight", "norm": "output_norm.weight"}\n'
 
-IMATRIX = '''
+IMATRIX = """
 import sys
 from modelbuild.tensors.formats import gguf
 words = sys.argv[1:]
@@ -95,9 +96,9 @@ for name, tensor in table.tensors.items():
             body += data + bytes(-len(data) % 32)
 with open(asked["-o"], "wb") as file:
     file.write(gguf.header(metadata, rows) + body)
-'''
+"""
 
-PERPLEXITY = '''
+PERPLEXITY = """
 import os, struct, sys
 words = sys.argv[1:]
 if "--kl-divergence" in words:
@@ -110,7 +111,7 @@ else:
     row = 2 * (2 * ((300 + 1) // 2) + 4)
     with open(words[words.index("--save-all-logits") + 1], "wb") as file:
         file.write(struct.pack("<8sIii", b"_logits_", 8, 300, 2) + bytes(4 * 16 + 2 * 3 * row))
-'''
+"""
 
 
 def write(root: Path, versions: dict[str, str] | None = None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,17 +13,16 @@ from modelbuild.checkpoint import metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
-from modelbuild.ollama.modelfile import grammar, meaning, parameters
+from modelbuild.ollama.modelfile import parameters
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
+from modelbuild.project import allowed
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import limit as limits
-from modelbuild.words import as_text, did_you_mean, got, listed
+from modelbuild.words import as_text
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
-ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
-CONVERTERS = ("native", "llama.cpp")
 
 Check = Callable[[Any], Any]
 """Gives a value, its variables filled in, as it counts. Raises Error, without a place."""
@@ -100,19 +98,6 @@ class Key(NamedTuple):
 # What a value may be
 
 
-def choice(value: Any, known: Sequence[str], noun: str) -> str:
-    """One of a few words, in any case."""
-    text = as_text(value)
-    if text.casefold() in known:
-        return text.casefold()
-    raise Error(f"unknown {noun} {got(text)}", facts=[("known", listed(known))], hint=did_you_mean(text, known))
-
-
-def optional(value: Any, known: Sequence[str], noun: str) -> str | None:
-    """One of a few words, or "" for none of them."""
-    return choice(value, known, noun) if value != "" else None
-
-
 def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
     """The canonical spelling of what `quantize` asks for, or the name of a mix; None for 'none'."""
     text = as_text(value)
@@ -133,68 +118,6 @@ def _several(text: str, mixes: Collection[str]) -> str | None:
     if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
         return None
     return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
-
-
-def flag(value: Any, key: str) -> bool:
-    """True or false, or their names; "" is false."""
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "false": False, "": False}
-    if isinstance(value, str) and value in words:
-        return words[value]
-    raise Error(f"'{key}' expects true or false, got {got(value)}")
-
-
-def adapter_mode(value: Any) -> str:
-    return choice(value or "layer", ADAPTER_MODES, "adapter mode")
-
-
-def adapter_scale(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Error(f"'scale' expects a number, got {got(value)}")
-    if value == 0 or abs(value) > 1e9:
-        raise Error(f"'scale' expects a number other than 0, got {got(value)}", hint="leave the adapter out")
-    return float(value)
-
-
-def adapter_zero(value: Any) -> bool:
-    return flag(value, "allow_zero")
-
-
-def role(value: Any) -> str:
-    return choice(value, grammar.ROLES, "role")
-
-
-def converter(value: Any) -> str:
-    return choice(value, CONVERTERS, "converter")
-
-
-def chunks(value: Any) -> int | None:
-    """How many pieces of a text are read; "" for all."""
-    if value == "":
-        return None
-    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number) or not 0 < number < 1e6:
-        raise Error(f"'chunks' expects a whole number of at least 1, got {got(value)}")
-    return int(number)
-
-
-def divergence(value: Any) -> float | None:
-    """The largest mean divergence that is let through, in nats; "" for any."""
-    if value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:
-        raise Error(f"'kld' expects a number of nats above 0, such as 0.05, got {got(value)}")
-    return float(value)
-
-
-def version(value: Any) -> str:
-    """A version as REQUIRES takes it, without its leading `v`; "" clears."""
-    text = as_text(value)
-    try:
-        return meaning.version(text) if text else ""
-    except Error:
-        raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
 
 def push_name(value: Any, namespace: str | None = None) -> Name:
@@ -279,18 +202,18 @@ def _metadata_key(value: Any, key: str) -> None:
 
 def _imatrix(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     if isinstance(value, dict) and "chunks" in value:
-        yield Part(("chunks",), value["chunks"], chunks)
+        yield Part(("chunks",), value["chunks"], allowed.chunks)
 
 
 def _gate(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
-    for name, check in (("kld", divergence), ("chunks", chunks)):
+    for name, check in (("kld", allowed.divergence), ("chunks", allowed.chunks)):
         if name in value:
             yield Part((name,), value[name], check)
 
 
 def _converters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
     for number, each in enumerate(value if isinstance(value, list) else ()):
-        yield Part((number,), each, converter)
+        yield Part((number,), each, allowed.converter)
 
 
 def _tables(
@@ -304,16 +227,21 @@ def _tables(
             yield Part((number,), entry, alone)
 
 
-SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
+SHAPE, LINK = (
+    partial(allowed.choice, known=shapes.names(), noun="shape"),
+    partial(allowed.choice, known=LINKS, noun="link"),
+)
 
 
 def pushed_shape(value: Any) -> str:
-    return choice(value, shapes.pushed(), "shape of registries")
+    return allowed.choice(value, shapes.pushed(), "shape of registries")
 
 
-_adapters = partial(_tables, checks={"mode": adapter_mode, "scale": adapter_scale, "allow_zero": adapter_zero})
+_adapters = partial(
+    _tables, checks={"mode": allowed.adapter_mode, "scale": allowed.adapter_scale, "allow_zero": allowed.adapter_zero}
+)
 _exports = partial(_tables, checks={"as": SHAPE, "split": limits.limit, "link": LINK})
-_messages = partial(_tables, checks={"role": role})
+_messages = partial(_tables, checks={"role": allowed.role})
 _push = partial(_tables, checks={"to": push_name, "as": pushed_shape, "split": limits.limit}, alone=push_name)
 
 
@@ -341,7 +269,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "outtype": Key(
         "word", "The type that weights are converted to before quantization.",
-        partial(optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
+        partial(allowed.optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
     ),
     "imatrix": Key(
         "path or text", "An importance matrix for quantization: the path of one (of either file form), or a text from which "
@@ -353,7 +281,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "trust": Key(
         "flag", "Whether a converter of [tools] may run code that the checkpoint brings along, and read pickled weights.",
-        partial(flag, key="trust"), is_plain=True, widest="glob",
+        partial(allowed.flag, key="trust"), is_plain=True, widest="glob",
     ),
     "gate": Key(
         "gate", "The most that a quantized model may differ from its weights: one that falls short is not published.",
@@ -361,14 +289,14 @@ KEYS: Mapping[str, Key] = {
     ),
     "allow_requantize": Key(
         "flag", "Also quantize weights that are already quantized, which adds a second error to the first.",
-        partial(flag, key="allow_requantize"), is_plain=True,
+        partial(allowed.flag, key="allow_requantize"), is_plain=True,
     ),
     "adapters": Key(
         "adapters", "Adapters, after the Modelfile's own.",
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
     "adapter_mode": Key(
-        "word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer",
+        "word", "The mode of adapters without one.", allowed.adapter_mode, words=allowed.ADAPTER_MODES, default="layer",
     ),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
@@ -399,7 +327,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="parser", attribute="parser", empties=manifest.CONFIG,
     ),
     "requires": Key(
-        "string", "REQUIRES, the oldest version of Ollama that runs the model.", version,
+        "string", "REQUIRES, the oldest version of Ollama that runs the model.", allowed.version,
         is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
     ),
     "draft": Key(
@@ -414,14 +342,14 @@ KEYS: Mapping[str, Key] = {
     ),
     "pre": Key(
         "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
-        partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
+        partial(allowed.optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
         "pushes", "Registry names to push to, each in Ollama's form or in a shape.", parts=_push, widest="glob", extended=False,
     ),
     "link": Key(
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
-        partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
+        partial(allowed.optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
     "output": Key(
         "path", "Another file for the GGUF, outside the models folder; a path that ends in '/' is a folder.",

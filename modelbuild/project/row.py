@@ -15,7 +15,7 @@ from modelbuild.ollama.modelfile import doubts
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import keys, pushes, tooling, variables
+from modelbuild.project import allowed, keys, pushes, tooling, variables
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.matrix import Row
@@ -289,7 +289,7 @@ class _Reading:
         entries, place = self.said["messages"]
         return tuple(
             (
-                self.values.checked(entry["role"], place.at(number, "role"), keys.role) or "",
+                self.values.checked(entry["role"], place.at(number, "role"), allowed.role) or "",
                 self.values.text(entry["content"], place.at(number, "content")),
             )
             for number, entry in enumerate(entries or ())
@@ -309,7 +309,7 @@ class _Reading:
     def adapters(self) -> tuple[Adapter, ...]:
         """The Modelfile's own, unless the TOML clears them, and then the TOML's."""
         values = self.values
-        mode = values.of("adapter_mode", keys.adapter_mode) or "layer"
+        mode = values.of("adapter_mode", allowed.adapter_mode) or "layer"
         entries = self.said["adapters"].value if "adapters" in self.said else None
         adapters: list[Adapter] = []
         if self.text and entries not in ("", []):
@@ -319,9 +319,9 @@ class _Reading:
         for number, entry in enumerate(entries or ()):
             here = self.said["adapters"].place.at(number)
             file = values.path(entry["path"], here.at("path"))
-            own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
-            scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
-            zero = values.checked(entry.get("allow_zero", False), here.at("allow_zero"), keys.adapter_zero)
+            own = values.checked(entry["mode"], here.at("mode"), allowed.adapter_mode) if "mode" in entry else None
+            scale = values.checked(entry.get("scale", 1), here.at("scale"), allowed.adapter_scale)
+            zero = values.checked(entry.get("allow_zero", False), here.at("allow_zero"), allowed.adapter_zero)
             if file:
                 factor = 1.0 if scale is None else scale
                 adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place, bool(zero)))

@@ -23,8 +23,9 @@ from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
+from modelbuild.project.allowed import ADAPTER_MODES
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, KEYS, LINKS, Holds, Key, axis_of
+from modelbuild.project.keys import KEYS, LINKS, Holds, Key, axis_of
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -254,7 +255,7 @@ class Ftype(_Table):
 
 class Tools(_Table):
     llama_cpp: str = Field(
-        "", description="Folder of llama.cpp's source, for its converter; of its binaries too, if they are inside."
+        "", description="Folder of llama.cpp's source, with its converter, and perhaps its binaries."
     )
     binaries: str = Field("", description="Folder of llama.cpp's binaries; default: llama_cpp.")
     python: str = Field("", description="The Python that runs llama.cpp's converter, with torch and transformers.")
@@ -370,10 +371,8 @@ def _known(loc: Path) -> tuple[str, ...]:
             return keys(Defaults)
         case ("tools", _):
             return keys(Tools)
-        case (*_, "imatrix", _):
-            return keys(Calibration)
-        case (*_, "gate", _):
-            return keys(Gate)
+        case (*_, "imatrix" | "gate" as key, _):
+            return keys(Gate if key == "gate" else Calibration)
         case ("ftype", _, _):
             return keys(Ftype)
         case ("model", _, _):

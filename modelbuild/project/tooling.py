@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from modelbuild.files import expand
-from modelbuild.project import keys
+from modelbuild.project import allowed
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.project.values import Values
@@ -31,8 +31,8 @@ def converters(values: Values) -> tuple[str, ...]:
     found = []
     if "convert" in values.said and isinstance(values.said["convert"].value, list):
         items, place = values.said["convert"]
-        found = [values.checked(each, place.at(number), keys.converter) for number, each in enumerate(items)]
-    return tuple(dict.fromkeys(each for each in found if each)) or keys.CONVERTERS[:1]
+        found = [values.checked(each, place.at(number), allowed.converter) for number, each in enumerate(items)]
+    return tuple(dict.fromkeys(each for each in found if each)) or allowed.CONVERTERS[:1]
 
 
 def calibration(values: Values) -> Calibration | None:
@@ -44,15 +44,15 @@ def calibration(values: Values) -> Calibration | None:
     if text is None:
         values.problems.add(said.place.at("text").error("'text' expects the path of a text", value=False))
         return None
-    return Calibration(text, values.checked(said.value.get("chunks", ""), said.place.at("chunks"), keys.chunks))
+    return Calibration(text, values.checked(said.value.get("chunks", ""), said.place.at("chunks"), allowed.chunks))
 
 
 def gate(values: Values) -> Gate | None:
     """The most that the model may differ from its weights; None where nobody cares."""
     said = values.entries_of("gate")
-    kld = values.checked(*said["kld"], keys.divergence) if "kld" in said else None
+    kld = values.checked(*said["kld"], allowed.divergence) if "kld" in said else None
     if kld is None:
         return None
     text = values.path(*said["text"]) if "text" in said and as_text(said["text"].value) else None
-    chunks = values.checked(*said["chunks"], keys.chunks) if "chunks" in said else None
+    chunks = values.checked(*said["chunks"], allowed.chunks) if "chunks" in said else None
     return Gate(kld, text, chunks)

@@ -8,8 +8,8 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from modelbuild import contained, machine, tools
 from modelbuild import digest as digests
@@ -22,8 +22,25 @@ from modelbuild.files import DAY, open_plain, read_plain, unwritten
 from modelbuild.plan.needs import no_memory_for
 
 if TYPE_CHECKING:
-    from modelbuild.session.worker import Worker
+    import threading
+
+    from modelbuild.engine.budget import Budget
+    from modelbuild.engine.sources import Sources
     from modelbuild.tensors.tensor import TensorTable
+
+
+class Means(Protocol):
+    """What a run needs of the worker."""
+
+    store: Store
+    sources: Sources
+    budget: Budget
+    memory: int
+    stop: threading.Event
+    report: Callable[[dict[str, Any]], None]
+
+    def need_space(self, size: int, folder: str, /) -> None: ...
+
 
 FOLDER = "tools"
 """Of the cache: what tools said, and where they work."""
@@ -75,7 +92,7 @@ class _Linked(NamedTuple):
 class Program:
     """One run of a tool, for an action with these digests of its inputs."""
 
-    def __init__(self, action: str, inputs: Mapping[str, str], step: Step, worker: Worker) -> None:
+    def __init__(self, action: str, inputs: Mapping[str, str], step: Step, worker: Means) -> None:
         self._action = action
         self._digests = inputs
         self._step = step

@@ -34,7 +34,7 @@ def _doubts(metadata: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Ite
         yield Error("the metadata lacks 'general.architecture'")
         return
     if _value(metadata, "general.type") not in (None, "model"):
-        yield Error(f"expected a model, got {shown(str(_value(metadata, 'general.type')))}")
+        yield Error(f"expected a model, got '{shown(str(_value(metadata, 'general.type')))}'")
     if not tensors:
         yield Error("it contains no tensor")
     empty = [each.name for each in tensors.values() if not math.prod(each.shape)]

@@ -68,7 +68,9 @@ def log(project: Project) -> str:
 def test_an_unknown_class_is_built_in_one_command(project: Project) -> None:
     assert ran(project) >= {"m/converted", "m/import", "m/quantize", "m/model", "m/manifest"}
     assert ran(project) == set()
-    (table,) = [gguf.table(str(path)) for path in (project.models / "blobs").iterdir() if path.read_bytes()[:4] == b"GGUF"]
+    (table,) = [
+        gguf.table(str(path)) for path in (project.models / "blobs").iterdir() if path.read_bytes()[:4] == b"GGUF"
+    ]
     assert table.tensors["blk.0.attn_q.weight"].dtype == "q8_0"
     assert table.metadata["general.architecture"] == gguf.encode_value("str", "mystery")
 
@@ -221,7 +223,7 @@ def log_of(project: Project) -> str:
 
 
 def test_a_stopped_build_leaves_nothing_of_it(project: Project) -> None:
-    child = "import subprocess; subprocess.Popen(['/bin/sleep', '987'], start_new_session=True); "
+    child = "import subprocess; subprocess.Popen(['/bin/sleep', '765.4323'], start_new_session=True); "
     weights(project.folder, do=child + "open(asked.outfile + '.begun', 'w').close(); import time; time.sleep(600)")
     process = subprocess.Popen(project.command(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -233,7 +235,9 @@ def test_a_stopped_build_leaves_nothing_of_it(project: Project) -> None:
     assert time.monotonic() - begun < 5 and process.returncode == 130
     assert not list(project.cache.glob("tools/work-*"))
     if isolated(project):
-        assert b"987" not in b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path))
+        assert b"765.4323" not in b"".join(
+            path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)
+        )
 
 
 def isolated(project: Project) -> bool:
@@ -303,8 +307,12 @@ def native(tmp_path: Path) -> Project:
 def test_an_importance_matrix_is_made_from_a_text(native: Project) -> None:
     native.write("ModelBuild.toml", IMPORTANCE)
     assert ran(native) >= {"m/unquantized", "m/imatrix", "m/quantize", "m/model"}
-    (table,) = [gguf.table(str(path)) for path in (native.models / "blobs").iterdir() if path.read_bytes()[:4] == b"GGUF"]
-    said = {key: gguf.decode_value(value) for key, value in table.metadata.items() if key.startswith("quantize.imatrix")}
+    (table,) = [
+        gguf.table(str(path)) for path in (native.models / "blobs").iterdir() if path.read_bytes()[:4] == b"GGUF"
+    ]
+    said = {
+        key: gguf.decode_value(value) for key, value in table.metadata.items() if key.startswith("quantize.imatrix")
+    }
     assert said["quantize.imatrix.file"] == "imatrix.gguf" and said["quantize.imatrix.dataset"] == "calibration.txt"
     assert said["quantize.imatrix.chunks_count"] == 3
     assert ran(native) == set()

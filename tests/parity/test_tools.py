@@ -86,12 +86,18 @@ def copied(folder: Path) -> Path:
 
 
 @pytest.mark.peer
-def test_an_importance_matrix_of_a_step_is_the_one_of_the_chain_and_a_gate_judges(project: Project, peers: Peers) -> None:
+def test_an_importance_matrix_of_a_step_is_the_one_of_the_chain_and_a_gate_judges(
+    project: Project, peers: Peers
+) -> None:
     folder = checkpoints.write(project.folder / "weights", max_position_embeddings=512)
     chance = random.Random(1)
-    text = " ".join(chance.choice("aabcdefghij klmno pqrstu vwxyz".split()) * chance.randrange(1, 4) for _ in range(2500))
+    text = " ".join(
+        chance.choice(["aabcdefghij", "klmno", "pqrstu", "vwxyz"]) * chance.randrange(1, 4) for _ in range(2500)
+    )
     project.write("calibration.txt", text)
-    toml = tools(project) + '''
+    toml = (
+        tools(project)
+        + """
 [model.m]
 from = "./weights"
 imatrix = { text = "calibration.txt", chunks = 2 }
@@ -99,7 +105,8 @@ imatrix = { text = "calibration.txt", chunks = 2 }
 kld = 0.002
 [model.m.matrix]
 quantize = ["q8_0", "iq2_xxs"]
-'''
+"""
+    )
     if "iq2_xxs" not in _types():
         toml = toml.replace("iq2_xxs", "q2_K")
     project.write("ModelBuild.toml", toml)
@@ -124,7 +131,17 @@ def chain(project: Project, peers: Peers, folder: Path, ftype: str) -> None:
     shutil.copy(project.folder / "calibration.txt", work)
     (work / "model.gguf").write_bytes(peers.convert(folder, "auto"))
     binaries = peers.quantizer.parent
-    command = [binaries / "llama-imatrix", "-m", "model.gguf", "-f", "calibration.txt", "-o", "imatrix.gguf", "--chunks", "2"]
+    command = [
+        binaries / "llama-imatrix",
+        "-m",
+        "model.gguf",
+        "-f",
+        "calibration.txt",
+        "-o",
+        "imatrix.gguf",
+        "--chunks",
+        "2",
+    ]
     subprocess.run(command, cwd=work, check=True, capture_output=True)
     command = [peers.quantizer, "--imatrix", "imatrix.gguf", "model.gguf", "quantized.gguf", ftype, "2"]
     subprocess.run(command, cwd=work, check=True, capture_output=True)

@@ -65,7 +65,7 @@ def test_each_kind_of_value_has_a_shape_and_a_key() -> None:
 
 def test_a_plain_key_holds_one_value_that_a_variant_can_read() -> None:
     plain = [key for key in KEYS.values() if key.is_plain]
-    assert {key.holds for key in plain} <= {"string", "word", "text", "text or false", "path", "flag"}
+    assert {key.holds for key in plain} <= {"string", "word", "text", "text or false", "path", "path or text", "flag"}
     assert all(key.check for key in plain if key.holds in ("word", "flag"))
 
 
@@ -87,7 +87,13 @@ def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
 
 
 def test_what_merges_is_a_table_and_what_says_which_rows_there_are_is_no_axis() -> None:
-    assert {name for name, key in KEYS.items() if key.entries} == {"parameters", "metadata", "matrix", "default"}
+    assert {name for name, key in KEYS.items() if key.entries} == {
+        "parameters",
+        "metadata",
+        "matrix",
+        "default",
+        "gate",
+    }
     rows = {name for name, key in KEYS.items() if key.makes == "rows"}
     assert rows == {"matrix", "include", "exclude", "default", "extends"}
     assert {name for name, key in KEYS.items() if key.makes == "names"} == {"name", "tag", "tags"}
