@@ -66,13 +66,25 @@ def log(project: Project) -> str:
 
 
 def test_an_unknown_class_is_built_in_one_command(project: Project) -> None:
+    left = project.cache / "tools" / "work-dead"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
     assert ran(project) >= {"m/converted", "m/import", "m/quantize", "m/model", "m/manifest"}
+    # What a killed build left is gone as well.
+    assert not list(project.cache.glob("tools/work-*"))
     assert ran(project) == set()
     (table,) = [
         gguf.table(str(path)) for path in (project.models / "blobs").iterdir() if path.read_bytes()[:4] == b"GGUF"
     ]
     assert table.tensors["blk.0.attn_q.weight"].dtype == "q8_0"
     assert table.metadata["general.architecture"] == gguf.encode_value("str", "mystery")
+    project.run("verify", "--rebuild", "9")
+    # The file of the tool is made again where a step needs it and it is gone.
+    for path in (project.cache / "blobs").iterdir():
+        if path.read_bytes()[:4] == b"GGUF" and path.stat().st_nlink == 1:
+            path.unlink()
+    project.write("ModelBuild.toml", TOML.replace("q8_0", "q4_0"))
+    assert ran(project) >= {"m/converted", "m/quantize", "m/model"}
 
 
 def test_a_changed_byte_of_the_tool_another_package_and_a_changed_input_run_it_again_and_nothing_else(
@@ -173,8 +185,10 @@ def test_code_of_a_checkpoint_is_run_only_if_it_is_trusted(project: Project, nam
     assert "[model.m] trust = true" in project.errors
     assert not list(project.cache.glob("tools/*"))
     project.write("ModelBuild.toml", TOML + "trust = true\n")
-    assert "m/converted" in ran(project)
-    assert ("modeling_mystery.py" in log(project)) == name.endswith(".py")
+    if name.endswith(".py"):
+        assert "m/converted" in ran(project) and name in log(project)
+    else:
+        assert "m/converted" in project.run("-n")
 
 
 def test_pickled_weights_alone_are_given_to_it(project: Project) -> None:
@@ -189,22 +203,16 @@ def test_pickled_weights_alone_are_given_to_it(project: Project) -> None:
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
-        ({"arch": ""}, "lacks 'general.architecture'"),
-        ({"attention.head_count": 7}, "are not 7 heads"),
-        ({"tokens": 299}, "the vocabulary has 299 tokens, but 'token_embd.weight' has 300 rows"),
-        ({"block_count": 2}, "lacks block 1 of 2"),
+        ({"tokens": 299}, "made cannot be used: the vocabulary has 299 tokens, but 'token_embd.weight' has 300 rows"),
         ({"cut": 64}, "what llama.cpp's converter made cannot be used"),
-        ({"do": "real = json.loads; json.loads = lambda text: {} if isinstance(text, bytes) else real(text)"}, "it contains no tensor"),
-        ({"do": "sys.exit(0)"}, "there is none"),
         ({"do": "os.symlink('/etc/passwd', asked.outfile); sys.exit(0)"}, "it is not a file of its own"),
     ],
-)  # fmt: skip
+)
 def test_what_it_made_is_read_before_it_is_believed(project: Project, changes: dict[str, Any], wrong: str) -> None:
+    """tests/tools has what else is wrong with a file."""
     weights(project.folder, **changes)
     project.build(code=1)
     assert wrong in project.errors
-    weights(project.folder)
-    assert "m/converted" in ran(project)
 
 
 def test_its_last_error_is_the_message_and_the_rest_is_kept(project: Project) -> None:
@@ -212,9 +220,6 @@ def test_its_last_error_is_the_message_and_the_rest_is_kept(project: Project) ->
     project.build(code=1)
     assert "llama.cpp's converter failed: KeyError: 'hidden_size'" in project.errors
     assert "much before" in log(project) and os.path.dirname(log_of(project)) in project.errors.replace("\n", "")
-    weights(project.folder, architectures=["OtherForCausalLM"])
-    project.build(code=1)
-    assert "Model 'OtherForCausalLM' is not supported" in project.errors
 
 
 def log_of(project: Project) -> str:
@@ -254,14 +259,6 @@ def readable(path: Path) -> bool:
     return True
 
 
-def test_what_a_killed_build_left_goes_with_the_next(project: Project) -> None:
-    left = project.cache / "tools" / "work-dead"
-    left.mkdir(parents=True)
-    (left / "lock").touch()
-    ran(project)
-    assert not list(project.cache.glob("tools/work-*"))
-
-
 def test_too_little_room_is_said_before_it_starts(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from modelbuild import machine
     from modelbuild.plan import needs
@@ -273,15 +270,6 @@ def test_too_little_room_is_said_before_it_starts(project: Project, monkeypatch:
     (found,) = needs.short_of([needs.Need("m/converted", 0, 1 << 30, stored=True, tool="llama.cpp's converter")],
                               needs.Room(str(project.folder)))["m/converted"]  # fmt: skip
     assert found.what == "this machine has too little memory for llama.cpp's converter"
-
-
-def test_a_result_that_is_gone_is_made_again(project: Project) -> None:
-    ran(project)
-    for path in (project.cache / "blobs").iterdir():
-        if path.read_bytes()[:4] == b"GGUF" and path.stat().st_nlink == 1:
-            path.unlink()
-    project.write("ModelBuild.toml", TOML.replace("q8_0", "q4_0"))
-    assert ran(project) >= {"m/converted", "m/quantize", "m/model"}
 
 
 IMPORTANCE = """
@@ -336,7 +324,7 @@ template = "{{ .Prompt }}"
 kld = 0.002
 text = "texts/calibration.txt"
 [model.m.matrix]
-quantize = ["q8_0", "q2_K", "q6_K"]
+quantize = ["q8_0", "q2_K"]
 [model.chat]
 from = "m:q2_K"
 system = "hello"
@@ -345,9 +333,12 @@ system = "hello"
 
 def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(native: Project) -> None:
     native.write("ModelBuild.toml", GATE)
+    assert "m:q2_K/divergence" in native.run("-n")
+    for command in ("check", "list", "graph"):
+        native.run(command)
     native.build(code=1)
     names = {event["name"] for event in native.events if event["event"] == "variant"}
-    assert names == {"m:q8_0", "m:q6_K"}
+    assert names == {"m:q8_0"}
     assert "ModelBuild.toml:8:7: model 'm': the model falls short: its divergence is " in native.errors
     assert "expected at most 0.002" in native.errors
     assert not (native.models / "manifests/registry.ollama.ai/library/m/q2_K").exists()
@@ -355,7 +346,6 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     # The second build measures nothing again, and still fails.
     assert ran(native, code=1) == set()
     figures = json.loads(native.run("quality", "m", "--json"))
-    print(figures)
     found = {each["label"]: each["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)}
     assert found["m:q2_K"] > 0.002 > found["m:q8_0"]
     assert "KLD" in native.run("quality", "m")
@@ -363,16 +353,3 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     assert "KL divergence, nats" in (native.folder / "q.html").read_text()
     native.write("ModelBuild.toml", GATE.replace("kld = 0.002", "kld = 5"))
     assert ran(native) >= {"m:q2_K/gate", "m:q2_K/manifest", "chat/manifest"}
-
-
-def test_the_other_commands_know_these_steps(native: Project) -> None:
-    native.write("ModelBuild.toml", GATE.replace("kld = 0.002", "kld = 5"))
-    assert "m:q2_K/divergence" in native.run("-n")
-    native.run("check")
-    native.run("list")
-    native.run("graph", "--json")
-    native.build()
-    assert "foreign: " in (native.run("explain") or native.errors) or "foreign: " in native.errors
-    native.run("verify", "--rebuild", "30")
-    native.run("status")
-    native.run("du")
