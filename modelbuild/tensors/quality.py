@@ -359,7 +359,6 @@ class MeasuredModel:
             "weights": weights,
             "bits_per_weight": bits_per_weight(bytes_, weights),
             **self.figures.data(),
-            "kld": self.divergence.get("kld") if self.divergence else None,
             "divergence": self.divergence,
             "tensors": [each.data() for each in self.tensors],
         }

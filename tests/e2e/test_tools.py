@@ -346,7 +346,9 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     # The second build measures nothing again, and still fails.
     assert ran(native, code=1) == set()
     figures = json.loads(native.run("quality", "m", "--json"))
-    found = {each["label"]: each["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)}
+    found = {
+        each["label"]: each["divergence"]["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)
+    }
     assert found["m:q2_K"] > 0.002 > found["m:q8_0"]
     assert "KLD" in native.run("quality", "m")
     native.run("quality", "m", "--html", "q.html")

@@ -34,7 +34,7 @@ _ORDER = (
 
 def page(models: Sequence[Data]) -> str:
     """Make the page of what `--json` prints."""
-    measured = any(model["kld"] is not None for model in models)
+    measured = any(model.get("divergence") for model in models)
     parts = {
         "title": escape(", ".join(model["name"] for model in models)),
         "measure_heads": "".join(
@@ -77,7 +77,7 @@ def _count(measure: str, value: int) -> str:
 
 def _model(model: Data, measured: bool) -> str:
     """A row of the table of models; with the divergence where any of them was `measured`."""
-    kld = model["kld"]
+    kld = (model.get("divergence") or {}).get("kld")
     told = f'<td class="number"><data class="kld" value="{"" if kld is None else kld!r}">{_nats(kld)}</data></td>'
     others = [escape(name) for name in model["names"][1:]]
     more = f' <span class="other">{", ".join(others)}</span>' if others else ""
