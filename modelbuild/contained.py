@@ -85,8 +85,7 @@ def run(
         held.callback(_end, process, reader)
         reader.start()
         given = _given(ours)
-        # Its number stays its own until it is waited for.
-        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        while not _is_over(process):
             if stop.wait(_LOOK):
                 raise Stopped
         # What it has left behind holds its output open.
@@ -102,6 +101,13 @@ def _given(told: int) -> Given:
         words += data
     found = words.decode("ascii", "replace").split()
     return Given(*(name in found for name in Given._fields))
+
+
+def _is_over(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a program has ended. Its number stays its own until it is waited for, if the system can look without that."""
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

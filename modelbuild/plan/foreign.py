@@ -75,8 +75,9 @@ class Foreign:
         if not self._is_wanted(variant, folder):
             return None
         files = self._trusted(variant, folder)
-        options = {"folder": folder.name, "outtype": OUTTYPES[variant.string("outtype") or "source"]}
-        inputs = [(f"{tools.INPUT}/{folder.name}/{name}", source) for name, source in files]
+        name = folder.name if folder.name.isprintable() else "model"
+        options = {"folder": name, "outtype": OUTTYPES[variant.string("outtype") or "source"]}
+        inputs = [(f"{tools.INPUT}/{name}/{each}", source) for each, source in files]
         made = self._tool(variant, "converter", "converted", options, inputs)
         recipe = self._declared.step(variant, import_, import_.Parameters(), [("file", made)])
         if pre := variant.string("pre"):
@@ -123,14 +124,12 @@ class Foreign:
     def _names(self, folder: str) -> list[str]:
         """The files of a folder and of those in it, but hidden ones."""
         found = []
-        for name, kind, _ in self._observed.entries(folder):
-            if name.startswith(".") or name == "__pycache__":
-                continue
+        for name, kind, _ in self._entries(folder):
             if kind == "file":
                 found.append(name)
-                continue
-            below = self._observed.entries(os.path.join(folder, name))
-            found += [f"{name}/{each}" for each, what, _ in below if what == "file" and not each.startswith(".")]
+            elif name != "__pycache__":
+                below = self._entries(os.path.join(folder, name))
+                found += [f"{name}/{each}" for each, what, _ in below if what == "file"]
         return found
 
     def _maps(self, path: str) -> bool:
@@ -165,6 +164,10 @@ class Foreign:
         return self._declared.step(variant, gate, parameters, [("figures", figures)], places={"kld": place})
 
     def _text(self, text: File) -> Inputs:
+        if not os.path.basename(text.path).isprintable():
+            raise text.place.error(
+                "the name of the text contains a control character", hint="give the file another name"
+            )
         return [(f"{tools.INPUT}/{os.path.basename(text.path)}", self._weights.file(text))]
 
     def _whole(self, variant: Variant, base: Base) -> str:
@@ -226,8 +229,9 @@ class Foreign:
         return closure
 
     def _entries(self, folder: str) -> Listing:
+        """What a folder contains, but hidden files and those whose names are no text: names are roles of inputs."""
         try:
-            return self._observed.entries(folder)
+            return tuple(each for each in self._observed.entries(folder) if each[0].isprintable() and each[0][0] != ".")
         except OSError:
             return ()
 

@@ -28,7 +28,13 @@ def closure(folder: str, entries: Entries) -> Closure:
 
 def arguments(options: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     """options: `folder`, the name of the checkpoint's folder, from which a model without a better name takes its own; `outtype`."""
-    return [options["folder"], "--outfile", tools.beside(f"{tools.MADE}/{OUTPUT}"), "--outtype", options["outtype"]]
+    return [
+        f"./{options['folder']}",
+        "--outfile",
+        tools.beside(f"{tools.MADE}/{OUTPUT}"),
+        "--outtype",
+        options["outtype"],
+    ]
 
 
 def needs(options: Mapping[str, Any], sizes: Sizes) -> Needs:

@@ -140,6 +140,15 @@ def test_it_sees_only_what_was_hashed_and_an_environment_of_its_own(
     assert listing == ["README.md", "config.json", "model.safetensors", "nested/config.json"]
 
 
+def test_init_and_check_propose_the_tool(project: Project) -> None:
+    (project.folder / "ModelBuild.toml").unlink()
+    project.run("init")
+    assert "1 checkpoint of a class that is not supported: Mystery (MysteryForCausalLM)" in project.errors
+    assert '[defaults] convert = ["native", "llama.cpp"]' in project.errors
+    project.run("check", code=1)
+    assert "let your own llama.cpp convert it" in project.errors
+
+
 def test_nothing_of_the_path_is_taken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{project.folder}/python/bin:{project.folder}/llama.cpp/bin:{os.environ['PATH']}")
     project.write("ModelBuild.toml", TOML.replace('python = "python/bin/python"\n', ""))

@@ -70,7 +70,7 @@ def test_a_program_is_itself_and_the_libraries_beside_it(tmp_path: Path, place: 
 
 def test_arguments() -> None:
     words = converter.arguments({"folder": "Falcon", "outtype": "auto"}, [])
-    assert words == ["Falcon", "--outfile", "../made/model.gguf", "--outtype", "auto"]
+    assert words == ["./Falcon", "--outfile", "../made/model.gguf", "--outtype", "auto"]
     words = imatrix.arguments({"text": "c.txt", "chunks": 3}, [])
     assert words == ["-m", "../model/model.gguf", "-f", "c.txt", "-o", "../made/imatrix.gguf", "--chunks", "3"]
     assert "--chunks" not in logits.arguments({"text": "c.txt"}, [])
