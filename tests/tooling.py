@@ -131,7 +131,7 @@ def write(root: Path, versions: dict[str, str] | None = None) -> Path:
         program = folder / "bin" / name
         program.parent.mkdir(exist_ok=True)
         package = f"import sys\nsys.path[:0] = {[*sys.path, str(Path(tests.__file__).parents[1])]!r}\n" if text else ""
-        program.write_text(f"#!{sys.executable}\n{package}{text}")
+        program.write_text(f"#!{sys.executable} -IS\n{package}{text}")
         program.chmod(0o755)
     interpreter(root / "python", versions or {"torch": "2.13.0", "numpy": "2.1.0"})
     return folder
