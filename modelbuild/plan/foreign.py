@@ -16,6 +16,7 @@ from modelbuild.observed import Listing, Observed
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.interpreter import Interpreters
 from modelbuild.plan.layers import Base
+from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import Calibration, File, Variant
@@ -86,14 +87,15 @@ class Foreign:
         return Made(recipe, made)
 
     def _is_wanted(self, variant: Variant, folder: CheckpointFolder) -> bool:
-        """Whether the first of the variant's converters that reads the checkpoint's class is the tool."""
+        """Whether the first of the variant's converters that reads the checkpoint is the tool."""
         for converter in variant.converters:
             if converter == "llama.cpp":
                 return True
-            if folder.plugin is not None or self.class_of(folder) in (*classes.read(), None):
+            is_read = folder.plugin is not None or self.class_of(folder) in (*classes.read(), None)
+            if is_read and folder.fault is None:
                 break
         if folder.fault is not None:
-            raise folder.fault
+            raise in_named(folder.fault, variant.froms[-1], folder.path, folder=True)
         return False
 
     def _trusted(self, variant: Variant, folder: CheckpointFolder) -> list[tuple[str, Source]]:

@@ -210,9 +210,9 @@ class WeightsReader:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
             hint = error.hint or (self._within(line, folder) if shards.INDEX not in names else None)
-            fault = in_named(error.replace(hint=hint), line, folder, folder=True)
+            fault = error.replace(hint=hint)
             if "config.json" not in names or not any(name.endswith(".bin") for name in names):
-                raise fault from error
+                raise in_named(fault, line, folder, folder=True) from error
             weights = []
         except OSError as error:
             raise line.place.error(
