@@ -57,16 +57,19 @@ class Foreign:
         self._declared = declared
         self._interpreters = Interpreters(observed, cache)
         self._operations = operations
+        self._classes: dict[str, str | None] = {}
 
     # Conversion
 
     def class_of(self, folder: CheckpointFolder) -> str | None:
         """The class of a checkpoint; None where it says none, which is for the conversion to say."""
-        try:
-            data = self._observed.read(os.path.join(folder.path, "config.json"))
-            return class_of(Checkpoint({"config.json": data}.get).config)
-        except (Error, OSError):
-            return None
+        if folder.path not in self._classes:
+            try:
+                data = self._observed.read(os.path.join(folder.path, "config.json"))
+                self._classes[folder.path] = class_of(Checkpoint({"config.json": data}.get).config)
+            except (Error, OSError):
+                self._classes[folder.path] = None
+        return self._classes[folder.path]
 
     def converted(self, variant: Variant, folder: CheckpointFolder) -> Made | None:
         """Have the converter make a GGUF file, and take that apart; None where we convert the checkpoint ourselves.
@@ -88,15 +91,18 @@ class Foreign:
 
     def _is_wanted(self, variant: Variant, folder: CheckpointFolder) -> bool:
         """Whether the first of the variant's converters that reads the checkpoint is the tool."""
-        for converter in variant.converters:
+        for converter in variant.converters if "llama.cpp" in variant.converters else ():
             if converter == "llama.cpp":
                 return True
-            is_read = folder.plugin is not None or self.class_of(folder) in (*classes.read(), None)
-            if is_read and folder.fault is None:
+            if folder.fault is None and self._is_native(folder):
                 break
         if folder.fault is not None:
             raise in_named(folder.fault, variant.froms[-1], folder.path, folder=True)
         return False
+
+    def _is_native(self, folder: CheckpointFolder) -> bool:
+        name = self.class_of(folder)
+        return folder.plugin is not None or name is None or name in classes.read()
 
     def _trusted(self, variant: Variant, folder: CheckpointFolder) -> list[tuple[str, Source]]:
         """The files that the converter is given. Raises Error for what may run code, unless the variant trusts it."""
