@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import struct
 import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild import page_cache, trace
@@ -57,13 +59,35 @@ def buffer(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
 
 
+def share(source: int, at: int, target: int, to: int, size: int) -> bool:
+    """Have bytes of an open file share the blocks of another one's on the disk (btrfs, XFS); False where the file system can't.
+
+    `at`, `to` and `size` are multiples of BLOCK. Nothing is read or written, and a later write to either file changes that one alone.
+    Source: ioctl_ficlonerange(2)
+    """
+    try:
+        import fcntl
+
+        fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, at, size, to))
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+_FICLONERANGE = 0x4020940D
+
+Kept = Sequence[tuple[int, int]]
+"""Parts of a file that are in it already, from and to a multiple of BLOCK, in order."""
+
+
 class Growing:
     """An open file that is written from its start to its end: threads write buffers while another is filled.
 
     size  bytes of a buffer, a multiple of BLOCK
+    kept  what is in the file already: the same bytes are given, and not written
     """
 
-    def __init__(self, file: int, size: int = BUFFER) -> None:
+    def __init__(self, file: int, size: int = BUFFER, kept: Kept = ()) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         self._file = file
@@ -72,6 +96,7 @@ class Growing:
         self._filling = self._spare.pop()
         self._filled = 0
         self._at = 0
+        self._kept = deque(kept)
         self._written = 0
         self._forgotten = 0
         self._threads = ThreadPoolExecutor(BUFFERS - 1, thread_name_prefix="write")
@@ -88,19 +113,31 @@ class Growing:
         with memoryview(data) as view:
             at = 0
             while at < len(view):
-                count = min(len(view) - at, len(self._filling) - self._filled)
+                start, end = self._kept[0] if self._kept else (sys.maxsize, sys.maxsize)
+                left, place = len(view) - at, self._at + self._filled
+                if start <= place:
+                    at += self._skip(min(left, end - place))
+                    continue
+                count = min(left, len(self._filling) - self._filled, start - place)
                 self._filling[self._filled : self._filled + count] = view[at : at + count]
                 self._filled += count
                 at += count
-                if self._filled == len(self._filling):
+                if self._filled == len(self._filling) or place + count == start:
                     self._pass_on()
+
+    def _skip(self, count: int) -> int:
+        """Pass over bytes that are in the file. What lay before them is on its way: the buffer is empty."""
+        self._at += count
+        if self._at == self._kept[0][1]:
+            self._kept.popleft()
+        return count
 
     def _pass_on(self) -> None:
         """Have a thread write the full buffer, and take another to fill."""
-        full, start = self._filling, self._at
-        self._at += self._filled
+        full, start, size = self._filling, self._at, self._filled
+        self._at += size
         self._filled = 0
-        self._writing.append((self._threads.submit(self._put, full, 0, len(full), start), full, self._at))
+        self._writing.append((self._threads.submit(self._put, full, 0, size, start), full, self._at))
         if not self._spare:
             self._wait()
         self._filling = self._spare.pop()

@@ -185,3 +185,45 @@ def test_what_can_never_fit_is_refused_at_once() -> None:
             direct.reserve(file.fileno(), 1 << 50)
         assert caught.value.errno == errno.ENOSPC
         assert os.fstat(file.fileno()).st_blocks == 0
+
+
+def test_what_is_in_the_file_already_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [(BLOCK, 2 * BLOCK), (2 * BLOCK, 3 * BLOCK), (5 * BLOCK, 9 * BLOCK)]
+    path = tmp_path / "file"
+    before = bytearray(len(DATA))
+    for start, end in kept:
+        before[start:end] = DATA[start:end]
+    path.write_bytes(before)
+    written, pwrite = [], os.pwrite
+
+    def noted(file: int, data: memoryview, at: int) -> int:
+        written.append((at, at + len(data)))
+        return pwrite(file, data, at)
+
+    monkeypatch.setattr(os, "pwrite", noted)
+    pieces = random.Random(2)
+    for size in (BLOCK, 4 * BLOCK):
+        file = os.open(path, os.O_RDWR)
+        with Growing(file, size, kept) as growing:
+            at = 0
+            while at < len(DATA):
+                count = pieces.choice([1, 100, BLOCK, 3 * BLOCK + 7])
+                growing.write(DATA[at : at + count])
+                at += count
+            growing.finish()
+            assert growing.written == len(DATA)
+        os.close(file)
+        assert path.read_bytes() == DATA
+    assert written and not any(at < end and start < to for at, to in written for start, end in kept)
+
+
+def test_blocks_are_shared_where_the_file_system_can_and_else_nothing_happens(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(DATA)
+    (tmp_path / "b").write_bytes(bytes(len(DATA)))
+    with (tmp_path / "a").open("rb") as source, (tmp_path / "b").open("r+b") as target:
+        done = direct.share(source.fileno(), BLOCK, target.fileno(), 4 * BLOCK, 2 * BLOCK)
+        assert not direct.share(source.fileno(), 1, target.fileno(), 0, 7)
+    expected = bytearray(len(DATA))
+    if done:
+        expected[4 * BLOCK : 6 * BLOCK] = DATA[BLOCK : 3 * BLOCK]
+    assert (tmp_path / "b").read_bytes() == expected

@@ -109,6 +109,10 @@ EVENTS: dict[str, Kind] = {
         {"name": TEXT, "label": TEXT, "manifest": DIGEST, "changed": FLAG, "causes": WHY["causes"]},
         ("causes",),
     ),
+    "unpublished": Kind(
+        "A finished model could not be put into the models folder, or written.",
+        {"label": TEXT, "names": TEXTS, "error": ERROR},
+    ),
     "file": Kind(
         "A file outside the models folder is written, or would be.",
         {"path": TEXT, "label": TEXT, "bytes": COUNT, "changed": FLAG, "state": _words("would-write", "would-maybe")},

@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Selection
 
 
-def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = False) -> None:
-    """Bring here what a selection needs of elsewhere, before it is built. Raises Error and Errors."""
+def fetch(call: Invocation, select: Callable[[], Selection], *, force: bool = False) -> bool:
+    """Bring here what a selection needs of elsewhere, before it is built; returns whether that can be anything. Raises Error and Errors."""
     session = call.session
-    if session.outside or any(each.wanted for each in session.broken):
-        from modelbuild.cli.transfer import Meter
-        from modelbuild.session import fetching
+    if not (session.outside or any(each.wanted for each in session.broken)):
+        return False
+    from modelbuild.cli.transfer import Meter
+    from modelbuild.session import fetching
 
-        with Meter(call.report) as meter:
-            try:
-                fetching.ready(session, select, Heard(call.report, meter), force=force)
-            except KeyboardInterrupt as error:
-                error.add_note("the next build goes on with what was downloaded")
-                raise
+    with Meter(call.report) as meter:
+        try:
+            fetching.ready(session, select, Heard(call.report, meter), force=force)
+        except KeyboardInterrupt as error:
+            error.add_note("the next build goes on with what was downloaded")
+            raise
+    return True
 
 
 class Heard:

@@ -129,7 +129,7 @@ class Objects(Progress):
     def hear(self, event: Event) -> None:
         if event["event"] == "variant":
             event = {**event, "name": displayed(event["name"])}
-        elif event["event"] == "stale":
+        elif event["event"] in ("stale", "unpublished"):
             event = {**event, "names": [displayed(name) for name in event["names"]]}
         elif event["event"] == "taken":
             event = {**event, "names": {displayed(name): file for name, file in event["names"].items()}}
@@ -174,6 +174,10 @@ class Lines(Progress):
             case "broken":
                 if event["model"]:
                     self.failed[event["label"]] = None
+            case "unpublished":
+                self.failed[event["label"]] = None
+                self.built.pop(event["label"], None)
+                self.written.discard(event["label"])
             case "start":
                 self.causes(event["step"], "runs", event)
             case "step":

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, TextIO
 
 from modelbuild.cli.places import here, nearer
@@ -166,7 +167,9 @@ class Report:
 
         def command(found: re.Match[str]) -> str:
             words = found[1].split()
-            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in words]
+            # A command may mean something else by a word without a value: `clean --cache`.
+            said = [word for word, value in pairwise(words) if not value.startswith("-")]
+            missing = [f"{option} {shlex.quote(value)}" for option, value in given if option not in said]
             return f"`{' '.join(['modelbuild', *missing, *words])}`"
 
         return re.sub("`modelbuild((?: [^`]*)?)`", command, text)

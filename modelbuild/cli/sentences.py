@@ -188,3 +188,12 @@ _MADE = {
 def _short(text: str) -> str:
     """A value in one line: long texts cut."""
     return cut(" ".join(text.split()), 60)
+
+
+BESIDE = ", not counting what it shares with models folders"
+"""Of the bytes of the cache."""
+
+
+def no_cache(folder: str) -> str:
+    """That nothing can be removed from a cache."""
+    return f"nothing to remove: there is no cache in {folder}"

@@ -302,6 +302,7 @@ class Build:
             with trace.span(f"publish {output.label}", "publish", bytes=self._size(output)):
                 changed = self._put(self._models.publish, output)
         except Error as error:
+            self._unpublished(output, error)
             if not self._options.keep_going:
                 raise
             self.errors.append(error)
@@ -318,6 +319,10 @@ class Build:
                     "changed": changed,
                 }
             )
+
+    def _unpublished(self, output: Output, error: Error) -> None:
+        names = list(output.names)
+        self._report({"event": "unpublished", "label": output.label, "names": names, "error": str(error)})
 
     def _size(self, output: Output) -> int:
         return sum(self.results[name].size for name in (output.manifest, *output.made))
@@ -350,6 +355,7 @@ class Build:
         try:
             return self._put(self._models.restore, output)
         except Error as error:
+            self._unpublished(output, error)
             self.errors.append(error)
             self._changed.remove(output)
             return False

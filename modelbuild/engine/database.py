@@ -249,7 +249,7 @@ def unusable(root: str, error: Exception) -> Error:
         return Error(
             NO_SPACE,
             path=root,
-            hint="free some space (`clean --cache` empties the cache), or name another folder with --cache or $MODELBUILD_CACHE",
+            hint="free some space (`modelbuild clean --cache` empties the cache), or name another folder with --cache or $MODELBUILD_CACHE",
         )
     if isinstance(error, sqlite3.Error) and _is_held(error):
         return Error(

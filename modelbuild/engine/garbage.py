@@ -63,15 +63,22 @@ def projects(store: Store) -> list[str]:
 
 def held(store: Store) -> list[Held]:
     """The files of the store that take space of their own, the first to go first."""
-    costs = {row[0]: row[1:] for row in store.database.rows("select artifact, seconds, used from cost")}
-    found = []
-    for path, info in store.contents().items():
-        if info.st_nlink == 1:
-            artifact = os.path.basename(path).replace("-", ":", 1)
-            seconds, used = costs.get(artifact, (0.0, 0.0))
-            found.append(Held(path, artifact, info.st_size, seconds, max(used, info.st_mtime)))
+    found = placed(store, [(path, info) for path, info in store.contents().items() if info.st_nlink == 1])
     found += [Held(path, None, info.st_size, 0.0, info.st_ctime) for path, info in store.aside().items()]
     return sorted(found, key=_worth)
+
+
+def placed(store: Store, files: Sequence[tuple[str, os.stat_result]]) -> list[Held]:
+    """Files of artifacts, with what is known of their worth."""
+    costs: dict[str, tuple[float, float]] = {}
+    if files:
+        costs = {row[0]: row[1:] for row in store.database.rows("select artifact, seconds, used from cost")}
+    found = []
+    for path, info in files:
+        artifact = os.path.basename(path).replace("-", ":", 1)
+        seconds, used = costs.get(artifact, (0.0, 0.0))
+        found.append(Held(path, artifact, info.st_size, seconds, max(used, info.st_mtime)))
+    return found
 
 
 def _worth(each: Held) -> tuple[float, str]:
@@ -86,13 +93,13 @@ def collect(
     limits: Limits,
     needed: Collection[str] = (),
     dry_run: bool = False,
-    unfinished: Sequence[Held] = (),
+    others: Sequence[Held] = (),
 ) -> Collected:
-    """Remove what is beyond the limits and not needed; `unfinished` is what stopped builds left, as far as it may go.
+    """Remove what is beyond the limits and not needed; `others` are unfinished files and spare artifacts, as far as they may go.
 
     Builds may be under way: one that has looked up an artifact which goes now makes it again.
     """
-    files = sorted([*held(store), *unfinished], key=_worth)
+    files = sorted([*held(store), *others], key=_worth)
     total = sum(each.size for each in files)
     kept = sum(each.size for each in files if each.artifact in needed)
     oldest = None if limits.age is None else time.time() - limits.age
@@ -136,14 +143,15 @@ def _forget(store: Store, artifacts: Sequence[str]) -> None:
         store.forget_all(gone)
 
 
-def evict(store: Store, limit: int) -> int:
-    """Bring the store under `limit` bytes, with what projects need last. Returns the bytes freed."""
-    if store.own_size <= limit:
+def evict(store: Store, limit: int, others: Sequence[Held] = ()) -> int:
+    """Bring the store, and `others` with it, under `limit` bytes, with what projects need last. Returns the bytes freed."""
+    if store.own_size + sum(each.size for each in others) <= limit:
         return 0
-    first = collect(store, Limits(size=limit), needed_by_projects(store))
+    first = collect(store, Limits(size=limit), needed_by_projects(store), others=others)
     freed = sum(each.size for each in first.removed)
     if first.left > limit:
-        freed += sum(each.size for each in collect(store, Limits(size=limit)).removed)
+        left = [each for each in others if each not in first.removed]
+        freed += sum(each.size for each in collect(store, Limits(size=limit), others=left).removed)
     return freed
 
 

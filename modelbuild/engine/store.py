@@ -8,12 +8,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from modelbuild import digest as digests
 from modelbuild import interrupt, ownership
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.database import Database, unusable
+from modelbuild.engine.database import NO_SPACE, Database, unusable
 from modelbuild.engine.notes import Notes
 from modelbuild.engine.tensor_index import forgetting
 from modelbuild.errors import Error
@@ -54,6 +54,17 @@ class Damaged(Exception):
     def __init__(self, artifact: str) -> None:
         super().__init__(artifact)
         self.artifact = artifact
+
+
+class Cleared(NamedTuple):
+    """What became of an emptied store.
+
+    left           artifacts that could not be removed
+    has_forgotten  False if the disk is too full for the database to be changed; all that it knows can be made again
+    """
+
+    left: int
+    has_forgotten: bool
 
 
 class Store:
@@ -342,14 +353,11 @@ class Store:
     def _known(self) -> set[str]:
         return {blob for (blob,) in self.database.rows(KNOWN)}
 
-    def clear(self) -> int:
-        """Forget everything but what was written into models folders: else a later clean-up would not know its own.
-
-        Returns how many artifacts could not be removed.
-        """
+    def clear(self) -> Cleared:
+        """Forget everything but what was written into models folders: else a later clean-up would not know its own."""
         contents = self.contents()
+        # The files first: on a full disk the database has no room to forget them.
         self.notes.remove(self.notes.names())
-        self.database.clear()
         clear_temporaries(self._blobs, UNFINISHED)
         left = 0
         for path in (*contents, *self.aside()):
@@ -359,7 +367,13 @@ class Store:
                 continue
             except OSError:
                 left += 1
-        return left
+        try:
+            self.database.clear()
+        except Error as error:
+            if error.what != NO_SPACE:
+                raise
+            return Cleared(left, has_forgotten=False)
+        return Cleared(left, has_forgotten=True)
 
 
 def _holds(path: str, data: bytes) -> bool:

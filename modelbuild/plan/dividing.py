@@ -33,7 +33,7 @@ def divided(
             own.setdefault(models.pop(), {})[digests[key]] = placed
             continue
         type_ = type_of(key, declared.steps, declared.asked, types)
-        shared[digests[key]] = Shared(*placed, type_, owner(key, declared.asked))
+        shared[digests[key]] = Shared(*placed, type_, owner(key, declared.asked, named[key]))
         for each in variants:
             asks.setdefault(each.model, {}).setdefault(each.label, {})[digests[key]] = None
     made = {output.label: output for output in graph.outputs}

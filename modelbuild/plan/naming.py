@@ -99,14 +99,20 @@ def _wishes(
     elif len(models) == 1:
         owners = [f"{models[0]}:{quant}", *models] if quant else models
     else:
-        base = owner(key, asked)
-        owners = [f"{base}:{quant}" if quant else base]
+        owners = [f"{each}:{quant}" if quant else each for each in _owners(asked[key], variants)]
     return list(dict.fromkeys(f"{owner}/{what}" for owner in owners))
 
 
-def owner(key: str, asked: Mapping[str, Asked]) -> str:
-    """The table or base that a step of several models is named after."""
-    return asked[key].table or _base(_first(asked[key].variants))
+def owner(key: str, asked: Mapping[str, Asked], name: str) -> str:
+    """The table or base that a step of several models is named after, if it has this name."""
+    owners = _owners(asked[key], _first(asked[key].variants))
+    said = name.rpartition("/")[0].partition(":")[0]
+    return said if said in owners else owners[0]
+
+
+def _owners(asked: Asked, variants: Sequence[Variant]) -> list[str]:
+    """What a step of several models may be named after, the best first."""
+    return [asked.table] if asked.table else _bases(variants)
 
 
 def _first(variants: Sequence[Variant]) -> Sequence[Variant]:
@@ -144,11 +150,18 @@ def type_of(
     return known[key]
 
 
-def _base(variants: Sequence[Variant]) -> str:
-    """What most of the variants are based on, without folders, tag and ending."""
+def _bases(variants: Sequence[Variant]) -> list[str]:
+    """What most of the variants are based on: its last part, without tag and ending, then with more and more of what stands before."""
     found = Counter(_stem(line.text) for variant in variants for line in variant.froms[-1:])
-    return max(found, key=lambda stem: found[stem], default="") or "shared"
+    last = Counter(name for stem in found.elements() for name in stem[-1:])
+    stem = max(found, key=lambda stem: (last[stem[-1]] if stem else 0, found[stem], stem), default=())
+    return ["/".join(stem[at:]) for at in reversed(range(len(stem)))] or ["shared"]
 
 
-def _stem(text: str) -> str:
-    return text.rstrip("/").rpartition("/")[2].partition(":")[0].removesuffix(".gguf").strip(".")
+def _stem(text: str) -> tuple[str, ...]:
+    """The parts of a FROM by which a reader knows it. Of a snapshot in the hub's cache, that is the name of its repository."""
+    *folders, last = [part.strip(".") for part in text.split("/") if part.strip(".")] or [""]
+    last = last.partition(":")[0].removesuffix(".gguf")
+    if len(folders) > 1 and folders[-1] == "snapshots" and folders[-2].startswith("models--"):
+        _, *folders, last = folders[-2].split("--")
+    return (*folders, last) if last else ()

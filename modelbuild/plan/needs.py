@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import machine, steps, tools
 from modelbuild.digest import xxh3
-from modelbuild.engine import unfinished
+from modelbuild.engine import spare, unfinished
 from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import Error
 from modelbuild.files import existing, free
@@ -149,7 +149,7 @@ def _clones(path: str) -> bool:
 class Room(NamedTuple):
     """Where a build writes: the folder of the models, and the cache for the weights of exports.
 
-    kept  folders with unfinished files: a build goes on with these, or may remove them
+    kept  folders with unfinished and spare files: a build uses these, or may remove them
     """
 
     folder: str
@@ -166,7 +166,8 @@ class _Disk:
         self.folder = folder
         self.free = free(folder)
         if self.free is not None:
-            self.free += unfinished.held(each for each in kept if _device(each) == _device(folder))
+            near = [each for each in kept if _device(each) == _device(folder)]
+            self.free += unfinished.held(near) + spare.held(near)
         self.needed = 0
 
     def error(self) -> Error:

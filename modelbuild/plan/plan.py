@@ -13,7 +13,7 @@ from modelbuild.plan.declared import output_renamed, renamed
 from modelbuild.plan.naming import names
 from modelbuild.plan.parts import Divided
 from modelbuild.plan.planner import Elsewhere, Planner
-from modelbuild.plan.pulled import NotPulled
+from modelbuild.plan.pulled import NotPulled, Wrote, nobody
 from modelbuild.plan.remarks import Remark
 from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside, Pins
@@ -41,6 +41,7 @@ def plan(
     libraries: Sequence[str],
     pins: Pins | None = None,
     cache: str | None = None,
+    wrote: Wrote = nobody,
     wanted: str | None = None,
 ) -> Plan:
     """Plan every variant of a project.
@@ -48,9 +49,10 @@ def plan(
     libraries  the models folders that FROM looks in
     pins       what the lock says that names mean which are not of this project
     cache      the folder where is kept what was seen of them
+    wrote      see `Wrote`
     wanted     what shapes that are not declared want of the models, as `shapes.wants` says
     """
-    elsewhere = Elsewhere(libraries, pins or {}, cache)
+    elsewhere = Elsewhere(libraries, pins or {}, cache, wrote)
     planner = Planner(project, project.variants, project.root, observed, elsewhere, wanted)
     made: list[Output] = []
     broken: list[Broken] = []

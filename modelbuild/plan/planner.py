@@ -17,7 +17,7 @@ from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.foreign import Foreign
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep, without_model
-from modelbuild.plan.pulled import Pulled, PulledModels
+from modelbuild.plan.pulled import Pulled, PulledModels, Wrote, nobody
 from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.plan.restored import Restored
 from modelbuild.plan.templates import Templates
@@ -43,11 +43,13 @@ class Elsewhere(NamedTuple):
     libraries  the models folders that FROM looks in
     pins       what the lock says that names mean which are not of this project
     cache      the folder where is kept what was seen of them
+    wrote      see `Wrote`
     """
 
     libraries: Sequence[str]
     pins: Pins = {}
     cache: str | None = None
+    wrote: Wrote = nobody
 
 
 class Planner:
@@ -63,7 +65,7 @@ class Planner:
         wanted: str | None = None,
     ) -> None:
         weights, declared = WeightsReader(observed), Declared(root)
-        models = PulledModels(observed, weights, elsewhere.libraries, elsewhere.pins, elsewhere.cache)
+        models = PulledModels(observed, weights, *elsewhere)
         bases = Bases(names, observed, weights, models, Hub(observed, weights, elsewhere.pins))
         self._bases = bases
         self._weights = weights

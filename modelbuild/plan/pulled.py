@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -56,6 +56,18 @@ class NotPulled(Errors):
         self.wanted = wanted
 
 
+Wrote = Callable[[str, str, str], bool]
+"""Tells whether a build of the project put a manifest into a models folder: the folder, the path of the name, the manifest's digest.
+
+It is no look. A plan is kept where the answer comes from, it looks at the manifest, and its own builds alone change the answer.
+"""
+
+
+def nobody(root: str, name: str, digest: str) -> bool:
+    """Where nothing is known of earlier builds."""
+    return False
+
+
 class PulledModels:
     """Finds names in models folders, each name as the lock pins it.
 
@@ -63,13 +75,20 @@ class PulledModels:
     """
 
     def __init__(
-        self, observed: Observed, weights: WeightsReader, libraries: Sequence[str], pins: Pins, cache: str | None
+        self,
+        observed: Observed,
+        weights: WeightsReader,
+        libraries: Sequence[str],
+        pins: Pins,
+        cache: str | None,
+        wrote: Wrote = nobody,
     ) -> None:
         self.libraries = [Library(root) for root in libraries]
         self._observed = observed
         self._weights = weights
         self._pins = pins
         self._cache = cache
+        self._wrote = wrote
         self._found: dict[Name, Pulled] = {}
 
     def knows(self, name: Name) -> bool:
@@ -102,6 +121,8 @@ class PulledModels:
         home, digest, data = self._manifest(line, name)
         if digest is None:
             raise self.wanted(line, name)
+        if home is not None and name.display() not in self._pins and self._wrote(home.root, name.path(), digest):
+            raise _left_over(line, name, home)
         reading = _Reading(self, line, name, digest, home)
         return reading.of(_parsed(line, data if data is not None else reading.seen.manifest))
 
@@ -212,6 +233,17 @@ class _Reading:
                 facts=[("blob", path or digest)],
                 hint="remove that blob and build again: it is pulled again",
             ) from None
+
+
+def _left_over(line: From, name: Name, home: Library) -> Error:
+    """The error for a model that only an earlier state of the project declares: a build elsewhere would not find it."""
+    shown = name.display()
+    return line.place.error(
+        f"'{line.text}' is no longer declared: the installed '{shown}' is left over from an earlier build of this project",
+        facts=[("models", home.root)],
+        hint=f"name a declared model, or one that you keep: `modelbuild cp {shown} NAME`; for the model of this name in its registry, "
+        "remove this one first: `modelbuild clean --stale`",
+    )
 
 
 def _parsed(line: From, data: bytes, path: str | None = None) -> manifest.Manifest:

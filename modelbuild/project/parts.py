@@ -126,8 +126,14 @@ class Reading:
             what = f"part '{part.name}' has the name of {taken[part.name]} in {self._own.top.file}"
             wrong[part.name] = [_named(part).error(what, hint=_NAME_IT)]
         # What else means something, or is no word, cannot stand for the part.
-        called = {name: files[name][0] if name in taken or not WORD.fullmatch(name) else name for name in wrong}
-        broken = [_broken(called[name], errors, is_word=called[name] == name) for name, errors in wrong.items()]
+        words = {name for name in wrong if name not in taken and WORD.fullmatch(name)}
+        called = {name: name if name in words else files[name][0] for name in wrong}
+        broken = []
+        for name, errors in wrong.items():
+            if name in words and len(files[name]) > 1:
+                broken += [_broken(file, errors, (name, f"{name}/")) for file in files[name]]
+            else:
+                broken.append(_broken(called[name], errors, (f"{name}/",) if name in words else ()))
         if not broken:
             known = {name for each in (self._own, *(part.toml for part in parts)) for name in each.table("vars")}
             problems.add(*toml.unknown_variables(self._given, known))
@@ -222,7 +228,7 @@ def _named(part: Part) -> Place:
     return part.top.at("project", "name") if part.toml.table("project").get("name") else Place(part.top.file)
 
 
-def _broken(label: str, errors: Sequence[Error], *, is_word: bool) -> Broken:
-    """What stands for all models of a part, which nobody knows; `label` is its name, if that is a word of the project."""
+def _broken(label: str, errors: Sequence[Error], words: Sequence[str]) -> Broken:
+    """What stands for all models of a part, which nobody knows; `words` are what these may begin with, if that is not something else."""
     ordered = sorted(errors, key=lambda e: (e.path or "", e.line or 0, e.column or 0))
-    return Broken(label, label, ordered, words=(f"{label}/",)) if is_word else Broken("", label, ordered)
+    return Broken(label, label, ordered, words=words) if words else Broken("", label, ordered)

@@ -18,6 +18,7 @@ from modelbuild.files import AGAIN, open_plain, remove_temporary, signature, syn
 from modelbuild.ollama.library import Library
 from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.scratch import Scratch, copy
+from modelbuild.publish.spares import Spares
 from modelbuild.publish.written import Written
 from modelbuild.synced import sync_file, sync_files
 
@@ -31,12 +32,13 @@ _NO_LINK = (errno.EEXIST, errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 class Blobs:
     """The blobs of one models folder. Its lock must be held by who puts any."""
 
-    def __init__(self, library: Library, store: Store, written: Written, scratch: Scratch) -> None:
+    def __init__(self, library: Library, store: Store, written: Written, scratch: Scratch, spares: Spares) -> None:
         self._library = library
         self._folder = library.blobs
         self._store = store
         self._written = written
         self._scratch = scratch
+        self._spares = spares
         self.noted = OneByOne(self._location, lambda: store.located(self._folder))
         """Digest -> signature, as it was noted, of each blob that is known to be whole."""
         self.replaced: dict[str, None] = {}
@@ -139,7 +141,7 @@ class Blobs:
             page_cache.forget(source.fileno())
             before = os.fstat(source.fileno())
             self._young(source.fileno())
-            if os.path.dirname(source.name) == self._scratch.near(self._folder):
+            if os.path.dirname(source.name) == self._scratch.near(self._folder) or self._spares.holds(source.name):
                 self._scratch.move(source.name, target)
                 self._store.forget_location(blob.artifact, source.name)
             else:

@@ -26,6 +26,7 @@ from modelbuild.publish.blobs import Blobs
 from modelbuild.publish.one_by_one import OneByOne
 from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch, litter
+from modelbuild.publish.spares import Spares
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Owner, Written
 
@@ -53,7 +54,8 @@ class ModelsFolder:
         self._owner = owner
         self.written = Written(store.database, root)
         self._scratch = Scratch(self.library, store)
-        self._blobs = Blobs(self.library, store, self.written, self._scratch)
+        self.spares = Spares(self.library, store, self._scratch)
+        self._blobs = Blobs(self.library, store, self.written, self._scratch, self.spares)
         self._users = Users(self.library.manifests)
         self._removal = Removal(self.library, self._scratch, self._users)
         self._published: dict[str, str] = {}
@@ -211,9 +213,8 @@ class ModelsFolder:
 
         Raises as `publish` does.
         """
-        if all(self._blobs.has(blob) for blob in blobs):
-            return False
-        if not any(self._same(self.library.manifest_path(name), manifest) for name in output.names):
+        is_named = any(self._same(self.library.manifest_path(name), manifest) for name in output.names)
+        if not is_named or all(self._blobs.has(blob) for blob in blobs):
             return False
 
         def put() -> None:
@@ -299,12 +300,14 @@ class ModelsFolder:
 
     # Tidying
 
-    def sweep(self) -> list[str]:
+    def sweep(self, spare: bool = True) -> list[str]:
         """Remove the blobs that we wrote and that no manifest names since one was replaced; returns their digests.
+
+        spare  keep those with tensors that the cache has not got for a revert
 
         Raises Error, and OSError also where another build keeps the lock: the next build sweeps the same.
         """
-        return self._sweep(self.written.loose(), TIDYING)
+        return self._sweep(self.written.loose(), TIDYING, spare)
 
     def sweep_when_due(self) -> list[str]:
         """Sweep, where what goes is worth its cost: each manifest is looked at. A large blob is; so are many small ones.
@@ -317,10 +320,7 @@ class ModelsFolder:
         return self.sweep()
 
     def _is_large(self, blob: str) -> bool:
-        try:
-            return os.stat(self.library.blob_path(blob)).st_size > SMALL
-        except OSError:
-            return False
+        return (self.library.size(blob) or 0) > SMALL
 
     def release(self, blobs: Collection[str]) -> list[str]:
         """Remove those of a replaced model's blobs that no manifest names any more, whoever put them; returns their digests.
@@ -333,13 +333,13 @@ class ModelsFolder:
         self.written.note_loose(set(blobs) - used, ours=True)
         return self.sweep()
 
-    def _sweep(self, candidates: Collection[str], at_most: float = math.inf) -> list[str]:
+    def _sweep(self, candidates: Collection[str], at_most: float = math.inf, spare: bool = False) -> list[str]:
         ours = self.written.ours(candidates)
         if not ours:
             self.written.forget_loose(candidates)
             return []
         with self._scratch.locked(at_most):
-            removed = self._removal.unused(ours)
+            removed = self._removal.unused(ours, self.spares.take if spare else None)
             if removed is None:
                 return []
             self.written.forget(blobs=removed)
@@ -388,7 +388,7 @@ class ModelsFolder:
 
         Never raises; returns whether nothing else is left, unfinished downloads and artifacts not counted.
         """
-        folders = self._scratch.folders()
+        folders = [*self.spares.folders(), *self._scratch.folders()]
         if any(map(os.path.isdir, folders)):
             # A killed build's lock and temporary files go with ours.
             with contextlib.suppress(OSError, Error), self._scratch.locked(TIDYING):
@@ -397,4 +397,4 @@ class ModelsFolder:
         for folder in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not any(os.path.lexists(folder) and not os.path.islink(folder) and litter(folder) for folder in folders)
+        return not any(map(litter, self._scratch.folders()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from modelbuild.ollama.library import Library, Users
 from modelbuild.publish.scratch import Scratch
@@ -26,8 +26,8 @@ class Removal:
             while (path := os.path.dirname(path)) != self._library.root:
                 os.rmdir(path)
 
-    def unused(self, candidates: Iterable[str]) -> list[str] | None:
-        """Remove those of some blobs that no manifest names; returns them.
+    def unused(self, candidates: Iterable[str], spare: Callable[[str, str], bool] | None = None) -> list[str] | None:
+        """Remove those of some blobs that no manifest names; returns them. `spare` may keep one: it is told the blob and its file.
 
         Returns None, and removes nothing, where a manifest cannot be read: it may name anything (as in Ollama). A server may put
         a manifest while we look at the others: what that names is put back.
@@ -45,6 +45,6 @@ class Removal:
         for blob, path in away.items():
             if blob in kept:
                 os.replace(path, self._library.blob_path(blob))
-            else:
+            elif spare is None or not spare(blob, path):
                 os.unlink(path)
         return [blob for blob in blobs if blob not in kept]

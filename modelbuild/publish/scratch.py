@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from modelbuild import digest as digests
 from modelbuild import interrupt, page_cache
+from modelbuild.engine.spare import FOLDER
 from modelbuild.engine.store import Store
 from modelbuild.files import (
     AGAIN,
@@ -166,9 +167,12 @@ class Scratch:
 
 
 def litter(folder: str) -> bool:
-    """Whether a folder of ours contains more than what a later command goes on with: unfinished downloads and artifacts."""
+    """Whether a folder of ours contains more than a later command uses: unfinished downloads and artifacts, and spare ones."""
+    if not os.path.lexists(folder) or os.path.islink(folder):
+        return False
     try:
-        return not (names := os.listdir(folder)) or not all(name.startswith((PARTIAL, UNFINISHED)) for name in names)
+        names = os.listdir(folder)
+        return not names or not all(name == FOLDER or name.startswith((PARTIAL, UNFINISHED)) for name in names)
     except OSError:
         return True
 

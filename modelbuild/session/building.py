@@ -90,8 +90,10 @@ def _build(
             building.stamp(selection, done)
     # A few texts do not fill a cache; the next build of more looks through it.
     if done.ran and not (selection.edit and done.written < SMALL):
+        from modelbuild.session.interrupted import spares_of_all
+
         with contextlib.suppress(OSError, Error):
-            garbage.evict(session.store, limit)
+            garbage.evict(session.store, limit, spares_of_all(session.store, [session.models.root]))
     return done.errors
 
 

@@ -39,8 +39,8 @@ def collect(store: Store, asked: Limits, dry_run: bool, folders: Sequence[str] =
 
     folders  models folders to look into besides those that are known
     """
-    unfinished = _unused(interrupted.in_cache(store))
-    collected = garbage.collect(store, asked, needed(store), dry_run, unfinished)
+    movable = [*_unused(interrupted.in_cache(store)), *interrupted.spares_of_all(store, folders)]
+    collected = garbage.collect(store, asked, needed(store), dry_run, movable)
     if asked.age is not None:
         oldest = time.time() - asked.age
         others = [each for each in _unused(interrupted.in_models_folders(store, folders)) if each.used <= oldest]

@@ -1,4 +1,4 @@
-"""What stopped commands left for a later one to go on with: unfinished layers and downloads, in the cache and in models folders."""
+"""What commands left for a later one: unfinished layers and downloads, in the cache and in models folders; and spare layers in these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
-from modelbuild.engine import garbage
+from modelbuild.engine import garbage, spare
 from modelbuild.engine.garbage import Held
 from modelbuild.engine.store import Store
 from modelbuild.files import PARTIAL, UNFINISHED, lock_file
@@ -21,15 +21,39 @@ def in_cache(store: Store) -> list[Held]:
 
 def in_models(library: Library) -> list[Held]:
     """The unfinished layers and downloads of a models folder."""
-    folders = dict.fromkeys(os.path.realpath(os.path.join(each, SCRATCH)) for each in (library.root, library.blobs))
-    return [each for folder in folders for each in _in(folder)]
+    return [each for folder in _folders(library) for each in _in(folder)]
+
+
+def layers(library: Library) -> list[Held]:
+    """The unfinished layers of a models folder, as far as no command writes them."""
+    return [each for each in in_models(library) if not _is_download(each.path) and not is_in_use(each)]
 
 
 def in_models_folders(store: Store, folders: Iterable[str] = ()) -> list[Held]:
     """Those of every models folder that was written from this cache, and of some more."""
+    return [each for library in _libraries(store, folders) for each in in_models(library)]
+
+
+def spares(store: Store, library: Library) -> list[Held]:
+    """The layers of a models folder that no model of it uses, and that are kept for a later build."""
+    found = [each for folder in _folders(library) for each in spare.files(folder)]
+    return garbage.placed(store, found)
+
+
+def spares_of_all(store: Store, folders: Iterable[str] = ()) -> list[Held]:
+    """Those of every models folder that was written from this cache, and of some more."""
+    return [each for library in _libraries(store, folders) for each in spares(store, library)]
+
+
+def _libraries(store: Store, folders: Iterable[str]) -> list[Library]:
     known = [folder for (folder,) in store.database.rows("select distinct folder from wrote")]
-    roots = dict.fromkeys(map(os.path.realpath, (*folders, *known)))
-    return [each for root in roots for each in in_models(Library(root))]
+    return [Library(root) for root in dict.fromkeys(map(os.path.realpath, (*folders, *known)))]
+
+
+def _folders(library: Library) -> list[str]:
+    """Where commands leave files in a models folder."""
+    folders = (os.path.realpath(os.path.join(each, SCRATCH)) for each in (library.root, library.blobs))
+    return list(dict.fromkeys(folders))
 
 
 def _in(folder: str) -> Iterator[Held]:

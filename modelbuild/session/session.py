@@ -18,6 +18,7 @@ from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
+from modelbuild.publish.written import Owner, Written
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Edit, Stamp
@@ -220,7 +221,14 @@ class Session:
         from modelbuild.project import lock
 
         libraries = dict.fromkeys([models, self._home(observed.env("OLLAMA_MODELS"))])
-        return Elsewhere([*libraries], lock.observe(self.file, observed), self.store.root)
+        return Elsewhere([*libraries], lock.observe(self.file, observed), self.store.root, self._wrote)
+
+    def _wrote(self, root: str, name: str, digest: str) -> bool:
+        return Written(self.store.database, root).names(name).get(name) == (self._owner, digest)
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner.of(self.file, self.settings.name)
 
     def take(self, plan: KeptPlan) -> None:
         """Go on with a part of the plan."""
@@ -305,9 +313,8 @@ class Session:
     def models(self) -> ModelsFolder:
         """The models folder that the project is built into."""
         from modelbuild.publish.models_folder import ModelsFolder
-        from modelbuild.publish.written import Owner
 
-        return ModelsFolder(self._plan.models, self.store, Owner.of(self.file, self.settings.name))
+        return ModelsFolder(self._plan.models, self.store, self._owner)
 
     def exported(self, owner: str | None = None, replaces: Replaces = "gguf") -> Exported:
         """The files that models are written to besides the models folder; without an owner those of the project."""
@@ -348,7 +355,7 @@ class Session:
         outputs, broken, part = self.graph.outputs, self.broken, self.part
         if part:
             outputs = tuple(output for output in outputs if output.label.startswith(f"{part}/"))
-            broken = [each for each in broken if each.label == part or each.label.startswith(f"{part}/")]
+            broken = [each for each in broken if part in (each.label, *each.words) or each.label.startswith(f"{part}/")]
         return self._without_withheld((), outputs, broken)
 
     # How it stands

@@ -47,6 +47,7 @@ class Usage(NamedTuple):
     database  bytes of the cache's database and notes
     free      bytes of the cache that nothing needs, once `collecting.retain` has forgotten what projects have no longer
     stopped   bytes of unfinished layers and downloads in the models folder
+    spare     bytes of layers in the models folder that no model uses, kept for a later build; of the cache in `free`
     total     bytes of both folders
     """
 
@@ -57,6 +58,7 @@ class Usage(NamedTuple):
     database: int
     free: int
     stopped: int
+    spare: int
     total: int
 
 
@@ -78,6 +80,8 @@ def usage(store: Store, library: Library) -> Usage:
     held += (unfinished := interrupted.in_cache(store))
     stopped = sum(each.size for each in interrupted.in_models(library))
     aside = sum(each.size for each in held if each.artifact is None)
+    held += (spares := interrupted.spares(store, library))
+    spare = sum(each.size for each in spares)
     needed = collecting.needed(store)
     return Usage(
         models,
@@ -91,7 +95,8 @@ def usage(store: Store, library: Library) -> Usage:
             if each.artifact not in needed and not (each in unfinished and interrupted.is_in_use(each))
         ),
         stopped,
-        sum(inodes.values()) + aside + stopped,
+        spare,
+        sum(inodes.values()) + aside + stopped + spare,
     )
 
 

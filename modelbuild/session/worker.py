@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild import digest as digests
 from modelbuild import steps
-from modelbuild.engine import unfinished
+from modelbuild.engine import spare, unfinished
 from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
@@ -119,6 +119,9 @@ class Worker:
         if left is not None and left < size:
             # What others left unfinished goes first: it costs only time.
             clear_temporaries(folder, UNFINISHED)
+            left = free(folder)
+        if left is not None and left < size:
+            spare.clear(folder, size - left)
             left = free(folder)
         if left is not None and left < size:
             raise Error(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from modelbuild import direct, trace
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Stopped
-from modelbuild.tensors import quants
+from modelbuild.tensors import quants, shared
 from modelbuild.tensors.evaluate import Buffer, Chunk, Reader, Region
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Recipe
@@ -123,7 +123,8 @@ def materialize(
     """
     header, offsets, size = laid or layout(recipe)
     direct.reserve(file, size)
-    found = find([entry.expression.key for entry in recipe.tensors])
+    keys = [entry.expression.key for entry in recipe.tensors]
+    found = find(keys)
     # Most chunks hold a source, one f32 stage and a result: at most 12 bytes an element. Operations that take more, or
     # whole matrices at a time, have fewer chunks under way.
     limits = _Limits(
@@ -131,8 +132,9 @@ def materialize(
     )
     buffer = _buffer(size, resources.memory)
     left = resources.memory - direct.BUFFERS * buffer
+    kept = shared.take(file, [(found[key][0], at) for key, at in zip(keys, offsets, strict=True) if key in found])
     with (
-        direct.Growing(file, buffer) as growing,
+        direct.Growing(file, buffer, kept.parts) as growing,
         Reader(resources.stop, recipe.constants, open_leaf, resources.memory) as reader,
     ):
         follower = _Follower(growing, header, recipe, resources)
@@ -142,6 +144,7 @@ def materialize(
             follower.give_up()
             raise
         digest = follower.finish(size)
+    kept.check()
     reused = sum(entry.expression.key in found for entry in recipe.tensors)
     return Materialized(digest, size, tuple(follower.spans), len(recipe.tensors) - reused, reused)
 

@@ -155,3 +155,10 @@ def test_a_build_that_changes_no_model_says_so() -> None:
         [step("ran"), variant(False), {**SUMMARY, "ran": 1, "hit": 0, "tensors_computed": 0, "tensors_reused": 0}]
     )
     assert streams.err.splitlines()[-1] == "1 model rebuilt, unchanged (1.25 s; 1 step run, 37.1 MB written)"
+
+
+def test_a_model_that_cannot_be_put_counts_as_failed() -> None:
+    streams = Streams()
+    other = {"event": "unpublished", "label": "b", "names": [NAME], "error": "error: no space left"}
+    streams.build([step("ran"), variant(True), other, SUMMARY])
+    assert streams.err.splitlines()[-1].startswith("1 built, 1 failed: b (")

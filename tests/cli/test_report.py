@@ -129,3 +129,17 @@ def test_the_colour_of_a_note_is_our_own_and_the_rest_of_it_harmless(
     assert streams.err.startswith("\x1b[32mpulled   \x1b[0m")
     assert streams.err.count("\x1b") == 2 and "chat:latest\\x1b[2J" in "".join(streams.err.split())
     assert (streams.err.count("\n") > 1) == (columns == 30)
+
+
+def test_a_command_that_is_proposed_has_the_options_that_this_one_was_given() -> None:
+    streams = Streams()
+    streams.report.options = ["-C", "a b", "--cache", "/c", "--models", "/m"]
+    streams.report.note("`modelbuild clean --cache` empties it, `modelbuild -C /x gc` not all, `modelbuild` builds")
+    assert streams.err.splitlines() == [
+        "`modelbuild -C 'a b' --cache /c --models /m clean --cache` empties it, "
+        "`modelbuild --cache /c --models /m -C /x gc` not all, `modelbuild -C 'a b' --cache /c --models /m` builds"
+    ]
+    streams.report.note("`modelbuild clean --cache -n` says what goes")
+    assert streams.err.splitlines()[-1].startswith("`modelbuild -C 'a b' --cache /c --models /m clean --cache -n`")
+    streams.report.error(Error("no space", hint="`modelbuild clean --cache` empties it"))
+    assert "hint  `modelbuild -C 'a b' --cache /c --models /m clean --cache` empties it" in streams.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -125,6 +126,8 @@ def test_a_models_folder_on_another_disk_keeps_them_itself(project: Project, els
     stop(project, signal.SIGINT)
     (kept,) = unfinished(project.folder, elsewhere)
     assert kept.parent == project.models / ".modelbuild"
+    assert "would remove  1 unfinished file, " in project.run("clean", "-n") and kept.exists()
+    assert json.loads(project.run("--json", "clean", "-n"))["unfinished"] == [str(kept)]
     project.build()
     assert project.summary["tensors_reused"] >= AFTER
     assert not unfinished(project.folder, elsewhere) and not (project.models / ".modelbuild").exists()

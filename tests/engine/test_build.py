@@ -6,10 +6,13 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelbuild.engine.graph import Graph, Output, Source, Step, parameters
+from modelbuild.errors import Error
+from modelbuild.publish.models_folder import ModelsFolder
 from tests.engine.toy import Toy, chain, join, model
 
 
@@ -210,3 +213,24 @@ def test_keep_going_publishes_every_output_that_needs_no_failed_step(tmp_path: P
     assert before.isdisjoint(toy.build(three(toy), jobs=jobs))
     published = {event["label"] for event in toy.events if event["event"] == "variant"}
     assert published == set("xyz") and not toy.errors
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_a_model_that_cannot_be_put_is_told_of(
+    tmp_path: Path, keep_going: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy(tmp_path)
+    put = ModelsFolder.publish_all
+
+    def refused(folder: ModelsFolder, output: Output, *rest: Any) -> bool:
+        if output.label == "y":
+            raise Error("no space left")
+        return put(folder, output, *rest)
+
+    monkeypatch.setattr(ModelsFolder, "publish_all", refused)
+    toy.build(three(toy), keep_going=keep_going)
+    told = [event for event in toy.events if event["event"] == "unpublished"]
+    assert [(event["label"], event["error"]) for event in told] == [("y", "error: no space left")]
+    assert [error.what for error in toy.errors] == ["no space left"]
+    if keep_going:
+        assert {event["label"] for event in toy.events if event["event"] == "variant"} == {"x", "z"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ from modelbuild import files
 from modelbuild.engine import garbage, store
 from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.cache import LocalCache
+from modelbuild.engine.database import Database, unusable
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 
@@ -189,3 +191,18 @@ def test_artifact_of_a_cache_that_was_deleted_is_put_again(cache: Store) -> None
     shutil.rmtree(cache.root)
     result = keep(cache, b"two")
     assert cache.read(result.artifact) == b"two"
+
+
+def test_on_a_full_disk_the_files_go_though_the_database_cannot_forget_them(
+    cache: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = keep(cache, b"words")
+
+    def full(database: Database) -> None:
+        raise unusable(database.root, OSError(errno.ENOSPC, "No space left on device"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "clear", full)
+        assert cache.clear() == (0, False)
+    assert not cache.has(kept) and cache.path(kept.artifact) is None
+    assert cache.clear() == (0, True)

@@ -82,6 +82,25 @@ def test_what_models_share_is_named_after_the_table_of_a_text_or_the_base(tmp_pa
     assert named((q, "base", "x"), (p3, "base", "x"), (p2, "base", "x")) == ["story/base"]
 
 
+def test_bases_of_one_last_part_are_told_apart_by_what_stands_before_it(tmp_path: Path) -> None:
+    toml = ""
+    bases = ("./qwen/1b", "./llama/1b", "story:q8_0", "hf.co/org/Model", "./m/qwen/model.gguf", "./m/llama/model.gguf")
+    cached = "./hub/models--org--Tiny/snapshots/0123abcd"
+    for number, base in enumerate([*bases, cached]):
+        toml += "".join(f'[model.m{number}{each}]\nfrom = "{base}"\n' for each in "ab")
+    found = variants(tmp_path, toml)
+    asked = [(each, "convert", "".join(line.text for line in each.froms)) for each in found.values()]
+    assert named(*asked) == [
+        "qwen/1b/convert", "llama/1b/convert", "story/convert", "Model/convert",
+        "qwen/model/convert", "llama/model/convert", "Tiny/convert",
+    ]  # fmt: skip
+    assert named(*asked[:2], *asked[4:]) == [
+        "1b/convert", "story/convert", "Model/convert", "qwen/model/convert", "llama/model/convert", "Tiny/convert"
+    ]  # fmt: skip
+    two = [(each, "base", text) for each in (found["m0a"], found["m0b"]) for text in ("x", "y")]
+    assert named(*two) == ["1b/base", "1b/base-2"] or named(*two) == ["qwen/1b/base", "qwen/1b/base-2"]
+
+
 def test_an_edit_of_a_text_renames_no_step(tmp_path: Path) -> None:
     found = variants(tmp_path, SEVERAL)
     p1, p2 = found["p-1"], found["p-2"]

@@ -107,3 +107,24 @@ def test_looks_are_written_down_for_what_is_not_there(tmp_path: Path) -> None:
     models = PulledModels(observed, WeightsReader(observed), [str(tmp_path / "models")], {}, None)
     assert not models.knows(NAME)
     assert ("kind", str(manifest(tmp_path)), "") in observed.looks()
+
+
+def test_what_an_earlier_build_of_the_project_left_is_no_base_unless_it_is_pinned(tmp_path: Path) -> None:
+    write(tmp_path, library(tmp_path, system=b"S"))
+    digest = sha256(manifest(tmp_path).read_bytes())
+    asked = []
+
+    def wrote(root: str, name: str, found: str) -> bool:
+        asked.append((root, name, found))
+        return True
+
+    def found(pins: dict[str, str]) -> Pulled:
+        observed = Observed()
+        models = PulledModels(observed, WeightsReader(observed), [str(tmp_path / "models")], pins, None, wrote)
+        return models.read(line(tmp_path), NAME)
+
+    assert found({"base:latest": digest}).digest == digest and not asked
+    with pytest.raises(Error, match="'base' is no longer declared: the installed 'base:latest' is left over") as caught:
+        found({})
+    assert "modelbuild cp base:latest NAME" in str(caught.value) and "clean --stale" in str(caught.value)
+    assert asked == [(str(tmp_path / "models"), NAME.path(), digest)]

@@ -224,7 +224,13 @@ def test_two_parts_of_one_name_are_both_broken(tmp_path: Path) -> None:
     text = '[project]\nname = "vision"\n' + CHAT
     write(tmp_path, {f"teams/{name}/ModelBuild.toml": text for name in ("a", "b", "vision")})
     write(tmp_path, {"teams/c/ModelBuild.toml": CHAT})
-    assert [each.label for each in load(tmp_path, BASE).variants] == ["base", "c/chat"]
+    project = load(tmp_path, BASE)
+    assert [each.label for each in project.variants] == ["base", "c/chat"]
+    files = {f"teams/{name}/ModelBuild.toml" for name in ("a", "b", "vision")}
+    assert set(broken(project)) == files == {each.model for each in project.broken}
+    words = project.targets.words
+    assert words.select(["vision"]) == files and words.select(["vision/chat"]) <= files
+    assert words.within(words.parts["teams/a/ModelBuild.toml"]).select(()) == files
     check_golden("parts-of-one-name", complaint(tmp_path, BASE))
 
 

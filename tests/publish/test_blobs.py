@@ -14,6 +14,7 @@ from modelbuild.errors import Error
 from modelbuild.ollama.library import Library
 from modelbuild.publish.blobs import PRUNED, Blobs
 from modelbuild.publish.scratch import Scratch
+from modelbuild.publish.spares import Spares
 from modelbuild.publish.written import Written
 
 
@@ -24,7 +25,8 @@ class Folder:
         self.library = Library(str(path / "models"))
         self.store = Store(str(path / "cache"))
         self.written = Written(self.store.database, self.library.root)
-        self.blobs = Blobs(self.library, self.store, self.written, Scratch(self.library, self.store))
+        scratch = Scratch(self.library, self.store)
+        self.blobs = Blobs(self.library, self.store, self.written, scratch, Spares(self.library, self.store, scratch))
 
     def path(self, blob: ActionResult) -> Path:
         return Path(self.library.blob_path(blob.artifact))

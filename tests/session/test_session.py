@@ -9,6 +9,7 @@ import pytest
 from modelbuild.errors import Error, Errors
 from modelbuild.plan import plan
 from modelbuild.publish.written import Owner
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project
 from tests.plan.test_plan import gguf_file
 from tests.session.conftest import Open
@@ -184,3 +185,23 @@ def test_a_selection_holds_what_is_broken_of_it(start: Open, project: Project) -
         found = session.select(targets)
         assert [output.label for output in found.outputs] == outputs, targets
         assert [each.label for each in found.broken] == broken, targets
+
+
+def test_a_renamed_model_is_no_base_any_more_however_long_it_stays_installed(tmp_path: Path) -> None:
+    project = InProcess(tmp_path)
+    project.checkpoint(layers=1)
+    text = '[model.{}]\nfrom = "./weights"\n[model.chat]\nfrom = "{}"\nsystem = "S"\n'
+    project.write("ModelBuild.toml", text.format("base", "base"))
+    project.build()
+    project.write("ModelBuild.toml", text.format("ground", "base"))
+    for words, code in ((("check",), 1), ((), 2), (("chat",), 2)):
+        project.run(*words, code=code)
+        assert "left over from an earlier build of this project" in project.errors
+    assert not (tmp_path / "ModelBuild.lock").exists()
+    # A copy is the user's own, and a model that others put under the name is theirs.
+    project.run("cp", "base", "frozen")
+    project.write("ModelBuild.toml", text.format("ground", "frozen"))
+    project.build()
+    project.run("cp", "--force", "chat", "base")
+    project.write("ModelBuild.toml", text.format("ground", "base"))
+    project.build()

@@ -177,14 +177,9 @@ def _run(call: Invocation, asked: Request) -> int:
             return GOOD
 
     verb = "would be" if asked.dry_run else "was"
-    chosen = _select(call, asked.targets)
-    if wrong(chosen.broken) and not asked.keep_going:
-        # Before anything is fetched.
-        return _refuse(call, chosen._replace(broken=wrong(chosen.broken)), verb)
-    if not asked.dry_run:
-        fetch(call, partial(_select, call, asked.targets), force=asked.force)
-    selection = _select(call, asked.targets, into)
-    if selection.broken and not (asked.keep_going or asked.dry_run):
+    selection = _fetched(call, asked, _select(call, asked.targets), into)
+    stops = wrong(selection.broken) if asked.dry_run else selection.broken
+    if stops and not asked.keep_going:
         return _refuse(call, selection, verb)
     _warn(call, selection)
     if asked.dry_run:
@@ -250,11 +245,9 @@ def _send(call: Invocation, asked: Request) -> int:
     ):
         if given:
             raise Error(f"--ollama and {option} cannot be used together", hint="leave one of them out")
-    broken = _select(call, asked.targets).broken
+    chosen = _select(call, asked.targets)
     client = sending.server(asked.ollama or os.environ.get("OLLAMA_HOST", ""))
-    if asked.keep_going or not wrong(broken):
-        fetch(call, partial(_select, call, asked.targets), force=asked.force)
-    selection = _select(call, asked.targets)
+    selection = _fetched(call, asked, chosen)
     code = GOOD
     if selection.broken and not asked.keep_going:
         return _refuse(call, selection, "was")
@@ -263,6 +256,14 @@ def _send(call: Invocation, asked: Request) -> int:
     if code != GOOD and not asked.keep_going:
         return code
     return max(code, sending.send(call, client, selection.outputs))
+
+
+def _fetched(call: Invocation, asked: Request, chosen: Selection, into: str | None = None) -> Selection:
+    """What the targets mean, once what they need of elsewhere is here; with faults that stop the build, these, and nothing is fetched."""
+    if (faults := wrong(chosen.broken)) and not asked.keep_going:
+        return chosen._replace(broken=faults)
+    is_new = not asked.dry_run and fetch(call, partial(_select, call, asked.targets), force=asked.force)
+    return _select(call, asked.targets, into) if is_new or into is not None else chosen
 
 
 def _into(call: Invocation, output: str | None) -> str | None:

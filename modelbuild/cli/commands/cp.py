@@ -27,14 +27,14 @@ def parameters() -> list[click.Parameter]:
 def run(call: Invocation, source: str, target: str, force: bool = False) -> int:
     from modelbuild.ollama.name import Name
     from modelbuild.publish.installed import alike
-    from modelbuild.session.models_root import installed_models
+    from modelbuild.session.models_root import find, installed_models
 
     report = call.report
     new = Name.parse(target)
     if (fault := new.reserved()) is not None:
         raise fault
     with installed_models(call.settings, lambda path: report.note(waiting(path))) as models:
-        old = models.find(source)
+        old = find(models, source, call.settings)
         changed = models.copy(old, new, replace=force)
         warning = alike(models.library, new)
     if warning is not None:

@@ -84,18 +84,24 @@ def _show(
     kinds = [[each.kind, f"{each.files:,}", size(each.size), size(each.linked)] for each in found.kinds]
     kinds.append(["database", "", size(found.database), ""])
     report.result(("\n" if models else "") + table(_CACHE, kinds, report.width))
-    stopped = os.path.join(library.root, SCRATCH)
+    left = os.path.join(library.root, SCRATCH)
     named = [
         ["models folder", size(found.blobs), shown_path(library.root, here())],
-        *([["unfinished", size(found.stopped), shown_path(stopped, here())]] if found.stopped else []),
+        *([["unfinished", size(found.stopped), shown_path(left, here())]] if found.stopped else []),
+        *([["spare", size(found.spare), shown_path(left, here())]] if found.spare else []),
         ["cache", size(_cached(found)), shown_path(cache, here())],
-        ["all" if found.stopped else "both", size(found.total), ""],
+        ["all" if found.stopped or found.spare else "both", size(found.total), ""],
     ]
     report.result("\n" + table([Column("FOLDER"), Column("SIZE", right=True), Column("PATH", wrap=True)], named))
     if found.stopped:
         report.note(
             f"{size(found.stopped)} are unfinished layers and downloads of the models folder: the next build or pull goes on "
             "with them; `modelbuild gc --older-than 0d` removes them"
+        )
+    if found.spare:
+        report.note(
+            f"{size(found.spare)} are spare layers: no model of the models folder uses them, and a revert needs no computation with "
+            "them; `modelbuild gc` removes what is old of it"
         )
     if found.unused:
         report.note(f"{size(found.unused)} of the models folder are blobs that no model uses")
@@ -118,6 +124,7 @@ def _data(found: Usage, models: Sequence[ModelUse], cache: str, library: Library
             "bytes": found.blobs,
             "unused_bytes": found.unused,
             "unfinished_bytes": found.stopped,
+            "spare_bytes": found.spare,
         },
         "cache": {
             "path": cache,

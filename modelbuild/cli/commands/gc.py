@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
-from modelbuild.cli.sentences import waiting
+from modelbuild.cli.sentences import BESIDE, no_cache, waiting
 from modelbuild.errors import Error
 from modelbuild.words import plural, size
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from modelbuild.engine.garbage import Collected, Held, Limits
     from modelbuild.session.artifact_kinds import Kind
-
-
-BESIDE = ", not counting what it shares with models folders"
 
 
 def parameters() -> list[click.Parameter]:
@@ -49,6 +46,7 @@ def run(call: Invocation, max_size: int | None = None, older_than: float | None 
     from modelbuild.engine import garbage
     from modelbuild.engine.store import Store
     from modelbuild.session import artifact_kinds, collecting
+    from modelbuild.session.interrupted import spares_of_all
     from modelbuild.session.settings import cache_folder
 
     report, folder = call.report, cache_folder(call.settings)
@@ -58,13 +56,14 @@ def run(call: Invocation, max_size: int | None = None, older_than: float | None 
             report.data(
                 {"cache": folder, "removed": [], "bytes": 0, "left_bytes": 0, "needed_bytes": 0, "dry_run": dry_run}
             )
-        report.note(f"nothing to remove: there is no cache in {folder}")
+        report.note(no_cache(folder))
         return GOOD
     store = Store(folder, lambda path: report.note(waiting(path)))
     try:
         collecting.retain(call.settings, store)
-        kinds = {each.path: artifact_kinds.kind(each.path) for each in garbage.held(store)}
         folders = collecting.models_folders(call.settings)
+        there = [*garbage.held(store), *spares_of_all(store, folders)]
+        kinds = {each.path: artifact_kinds.kind(each.path) for each in there}
         # Ctrl-C is heard when what is gone is forgotten.
         with interrupt.deferred(lambda: None):
             collected = collecting.collect(store, asked, dry_run, folders)

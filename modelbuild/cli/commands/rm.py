@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from modelbuild.ollama.name import Name
     from modelbuild.publish.installed import InstalledModels
+    from modelbuild.session.settings import Settings
 
 
 def parameters() -> list[click.Parameter]:
@@ -37,7 +38,7 @@ def run(call: Invocation, names: Sequence[str], dry_run: bool = False) -> int:
 
     report = call.report
     with installed_models(call.settings, lambda path: report.note(waiting(path))) as models:
-        found = list(dict.fromkeys(name for text in names for name in _matching(models, text)))
+        found = list(dict.fromkeys(name for text in names for name in _matching(models, text, call.settings)))
         owners = models.owners(found)
         # Ctrl-C is heard when nothing is half removed.
         with interrupt.deferred(lambda: None):
@@ -59,9 +60,11 @@ def run(call: Invocation, names: Sequence[str], dry_run: bool = False) -> int:
     return GOOD
 
 
-def _matching(models: InstalledModels, text: str) -> list[Name]:
+def _matching(models: InstalledModels, text: str, settings: Settings) -> list[Name]:
     if not any(mark in text for mark in "*?["):
-        return [models.find(text)]
+        from modelbuild.session.models_root import find
+
+        return [find(models, text, settings)]
     names = [name for name in models.library.names() if fnmatchcase(name.display(), text)]
     if not names:
         raise Error(f"'{text}' matches no installed model", facts=[("looked in", models.library.root)])

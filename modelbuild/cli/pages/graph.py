@@ -6,18 +6,14 @@ Everything comes from the data in the page, and the script puts it there as text
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from html import escape
 from typing import Any
+
+from modelbuild.cli.pages import _page
 
 
 def page(data: Mapping[str, Any]) -> str:
     """Make the page of what `session.explored` found."""
-    with open(os.path.join(os.path.dirname(__file__), "graph.html"), encoding="utf-8") as file:
-        template = file.read()
     # Nothing in it may end the script element, or begin a comment there.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    head, _, rest = template.partition("{{title}}")
-    middle, _, tail = rest.partition("{{data}}")
-    return head + escape(str(data["project"])) + middle + text + tail
+    return _page.page("graph", f"Graph: {data['project']}", {"data": text})

@@ -6,12 +6,11 @@ Figures stand in `<data>` elements: their value as `--json` has it, their text r
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from modelbuild.cli.pages import _page
 from modelbuild.tensors.quality import MEASURES, shown, worst
 
 Data = Mapping[str, Any]
@@ -36,7 +35,6 @@ def page(models: Sequence[Data]) -> str:
     """Make the page of what `--json` prints."""
     measured = any(model.get("divergence") for model in models)
     parts = {
-        "title": escape(", ".join(model["name"] for model in models)),
         "measure_heads": "".join(
             f'<th scope="col" class="number">{title}</th>'
             for title in (*_TITLES.values(), *([_KLD] if measured else []))
@@ -57,9 +55,7 @@ def page(models: Sequence[Data]) -> str:
         # Nothing in it may end the script element.
         "data": json.dumps(models, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    with open(os.path.join(os.path.dirname(__file__), "quality.html"), encoding="utf-8") as file:
-        template = file.read()
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template)
+    return _page.page("quality", "Quantization error: " + ", ".join(model["name"] for model in models), parts)
 
 
 def _figure(values: Data, measure: str) -> str:
