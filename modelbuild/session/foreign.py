@@ -18,7 +18,7 @@ from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import changed, unreadable
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import DAY, open_plain, read_plain, unwritten
+from modelbuild.files import DAY, make_folder, open_plain, read_plain, unwritten
 from modelbuild.plan.needs import no_memory_for
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Program:
         tool, worker = tools.get(name), self._worker
         top = os.path.join(worker.store.root, FOLDER)
         logs = os.path.join(top, LOGS)
-        os.makedirs(logs, exist_ok=True)
+        make_folder(logs)
         _sweep(top)
         log = os.path.join(logs, f"{digests.file_name(self._action)}.log")
         with _workplace(top) as folder:
