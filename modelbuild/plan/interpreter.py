@@ -37,7 +37,7 @@ for name in sys.argv[1:]:
         files.append(os.path.join(path, "METADATA") if os.path.isdir(path) else path)
     except importlib.metadata.PackageNotFoundError:
         found[name] = "none"
-print(json.dumps([found, [each or "." for each in sys.path], files, [sys.prefix, sys.base_prefix]]))
+json.dump([found, [each or "." for each in sys.path], files], sys.stdout)
 """
 
 
@@ -103,7 +103,7 @@ class Interpreters:
             why = reason(error) if isinstance(error, OSError) else f"no answer within {_SECONDS:.0f} seconds"
             raise named.place.error(f"'{named.text}' cannot be started: {why}", hint=_HINT) from error
         try:
-            answer, folders, files, _ = json.loads(done.stdout)
+            answer, folders, files = json.loads(done.stdout)
             found = {str(name): str(version) for name, version in answer.items()}
             paths = [str(path) for path in folders if isinstance(path, str)]
             described = [str(path) for path in files]
