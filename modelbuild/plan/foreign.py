@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelbuild import tools
@@ -35,7 +35,6 @@ _OTHERS = (
 _DESCRIBED = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 """Files in which `auto_map` names code of the checkpoint."""
 
-Versions = Callable[[], "Mapping[str, int] | None"]
 Inputs = Sequence[tuple[str, Source | str]]
 
 
@@ -50,7 +49,12 @@ class Foreign:
     """Declares these steps. `operations` are those versions that a step needs which makes a file of a recipe."""
 
     def __init__(
-        self, observed: Observed, weights: WeightsReader, declared: Declared, cache: str | None, operations: Versions
+        self,
+        observed: Observed,
+        weights: WeightsReader,
+        declared: Declared,
+        cache: str | None,
+        operations: Mapping[str, int] | None,
     ) -> None:
         self._observed = observed
         self._weights = weights
@@ -182,7 +186,7 @@ class Foreign:
         """The file of a model before its quantization."""
         assert base.measured is not None
         weights = [("weights", base.foreign)] if base.foreign else []
-        values = whole.Parameters(operations=self._operations())
+        values = whole.Parameters(operations=self._operations)
         return self._declared.step(variant, whole, values, [("recipe", base.measured), *weights], what="unquantized")
 
     # Tools

@@ -14,9 +14,9 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
-from modelbuild.plan.foreign import Foreign
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep, without_model
+from modelbuild.plan.placed import cycle, from_place
 from modelbuild.plan.pulled import Pulled, PulledModels, Wrote, nobody
 from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.plan.restored import Restored
@@ -25,7 +25,6 @@ from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
-from modelbuild.project.locate import Place
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.variant import Adapter, Variant
@@ -35,6 +34,7 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.plan.adapters import Adapters
+    from modelbuild.plan.foreign import Foreign
 
 
 class Elsewhere(NamedTuple):
@@ -73,7 +73,7 @@ class Planner:
         self.declared = self._declared = declared
         self._restored = Restored(variants, declared, wanted)
         self._templates = Templates(lambda: self._adapters, declared)
-        self._foreign = Foreign(observed, weights, declared, elsewhere.cache, lambda: self._operations)
+        self._cache = elsewhere.cache
         self.meant = bases.meant
         self.based: dict[str, tuple[str, ...]] = {}
         """By the label of a variant, the models of the project that it is based on."""
@@ -88,6 +88,12 @@ class Planner:
         from modelbuild.plan.adapters import Adapters
 
         return Adapters(self._observed, self._weights, self._declared)
+
+    @cached_property
+    def _foreign(self) -> Foreign:
+        from modelbuild.plan.foreign import Foreign
+
+        return Foreign(self._observed, self._weights, self._declared, self._cache, self._operations)
 
     @cached_property
     def _operations(self) -> dict[str, int] | None:
@@ -131,10 +137,10 @@ class Planner:
         known = self._planned.get(variant.label)
         if known is None:
             if variant in self._open:
-                raise self._cycle(variant)
+                raise cycle(self._open, variant)
             if len(self._open) > DEPTH_LIMIT:
                 what = f"models are based on one another more than {DEPTH_LIMIT} levels deep"
-                raise self._from_place(variant).error(what)
+                raise from_place(variant).error(what)
             self._open.append(variant)
             try:
                 known = self._laid(variant)
@@ -146,19 +152,6 @@ class Planner:
         if isinstance(known, Base):
             return known
         raise known
-
-    def _cycle(self, variant: Variant) -> Error:
-        circle = [*self._open[self._open.index(variant) :], variant]
-        way = " -> ".join(f"'{each.label}'" for each in circle)
-        return self._from_place(variant).error(
-            f"'{variant.label}' is based on itself",
-            facts=[("cycle", way)],
-            hint="change FROM of one of them",
-        )
-
-    @staticmethod
-    def _from_place(variant: Variant) -> Place:
-        return variant.froms[0].place if variant.froms else variant.table
 
     def _laid(self, variant: Variant) -> Base:
         base = self._described(variant, self._merged(variant, self._base(variant)))
@@ -299,7 +292,7 @@ class Planner:
         places = {"ftype": place, "mix": variant.mix_table}
         recipe = self._declared.step(variant, quantize, values, inputs, places=places)
         model = self._model_layer(variant, base, recipe)
-        gate = self._foreign.gate(variant, base, model.step)
+        gate = self._foreign.gate(variant, base, model.step) if variant.gate else None
         base = base._replace(layers=base.with_model(model), gates=(gate,) if gate else ())
         return base._replace(finished=recipe, config=without_model(base.config), unquantized=False)
 
@@ -320,7 +313,9 @@ class Planner:
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
         self._used.setdefault(variant.label, set()).add("outtype")
-        recipe, foreign = self._foreign.converted(variant, folder) or (self._native(variant, folder), None)
+        others = "llama.cpp" in variant.converters or folder.fault is not None
+        found = self._foreign.converted(variant, folder) if others else None
+        recipe, foreign = found or (self._native(variant, folder), None)
         made = self._templates.of_weights(variant, folder.chat)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))

@@ -25,7 +25,6 @@ from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, free, reason, reflink
 from modelbuild.publish.writable import named
-from modelbuild.session import foreign
 from modelbuild.session.leaves import Leaves, at_hand
 from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
@@ -210,11 +209,15 @@ class Inputs:
             if digest.startswith("xxh3:") and (detail := self._worker.sources.detail(digest)) is not None:
                 found.append((role, TensorTable.decode(detail)))
             elif digest.startswith("sha256:") and role == "file":
+                from modelbuild.session import foreign
+
                 found.append((role, foreign.table(self._worker.store, digest)))
         return found
 
     def program(self, tool: str, options: Mapping[str, Any]) -> Made:
         """Run a tool in a view of the inputs, read what it made, and take that."""
+        from modelbuild.session import foreign
+
         return foreign.Program(self._action, self._digests, self._step, self._worker).run(tool, options)
 
     def copy(self, role: str, link: bool) -> Made:
