@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from typing import Any
 
 import xxhash
@@ -15,6 +15,9 @@ CHUNK = 4 << 20
 
 def sha256(data: bytes | bytearray | memoryview) -> str:
     """`sha256:` and 64 hex digits."""
+    # A build with nothing to do needs none of it, and OpenSSL is slow to load.
+    import hashlib
+
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
@@ -44,9 +47,10 @@ def canonical(value: Any) -> bytes:
 def file_xxh3(path: str) -> str:
     """Digest a whole file in bounded memory."""
     state = Xxh3()
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
     with open(path, "rb", buffering=0) as file:
+        # Most files are texts: a buffer is made of zeros, which takes longer than to read one.
+        buffer = bytearray(min(CHUNK, os.fstat(file.fileno()).st_size + 1))
+        view = memoryview(buffer)
         while count := file.readinto(buffer):
             interrupt.check()
             state.update(view[:count])

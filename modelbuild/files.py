@@ -268,9 +268,10 @@ def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
     import fcntl
 
     with contextlib.suppress(OSError), os.scandir(folder) as scan:
-        for entry in scan:
+        # The store has a file for each artifact, and a build of one looks through all of their names.
+        for entry in [entry for entry in scan if entry.name.startswith(mark)]:
             with contextlib.suppress(OSError):
-                if entry.name.startswith(mark) and entry.is_file(follow_symlinks=False):
+                if entry.is_file(follow_symlinks=False):
                     descriptor = os.open(entry.path, os.O_RDONLY | _PLAIN)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

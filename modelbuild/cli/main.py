@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import __version__
 from modelbuild.cli.invocation import (
@@ -18,9 +18,7 @@ from modelbuild.cli.invocation import (
     INTERNAL,
     INTERRUPTED,
     WRONG,
-    Invocation,
     guarded,
-    is_command,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
             code = GOOD
         elif any("\udc80" <= char <= "\udcff" for word in words for char in word):
             code = _refuse_bytes(words)
-        elif _is_plain_build(words):
-            code = _build(words)
+        elif (plain := _plain(words)) is not None:
+            code = _build(plain)
         else:
             from modelbuild.cli import arguments
 
@@ -142,11 +140,10 @@ def _forget(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _is_plain_build(words: Sequence[str]) -> bool:
-    """Whether there is nothing to parse: targets alone. Importing click takes longer than a build with nothing to do."""
-    if any(word.startswith("-") for word in words):
-        return False
-    return not (words and is_command(words[0]))
+def _plain(words: Sequence[str]) -> dict[str, Any] | None:
+    from modelbuild.cli import plain
+
+    return plain.read(words)
 
 
 def _refuse_bytes(words: Sequence[str]) -> int:
@@ -160,12 +157,10 @@ def _refuse_bytes(words: Sequence[str]) -> int:
     return WRONG
 
 
-def _build(targets: Sequence[str]) -> int:
+def _build(values: dict[str, Any]) -> int:
     from modelbuild.cli.commands import build
+    from modelbuild.cli.invocation import invoked
     from modelbuild.cli.paths import aimed
-    from modelbuild.cli.report import Report
-    from modelbuild.session.settings import Settings
 
-    return guarded(
-        Invocation(Settings(), Report()), lambda call: build.run(call, **aimed(call, {"targets": tuple(targets)}))
-    )
+    given = {name: value for name, value in values.items() if name in build.Request._fields}
+    return guarded(invoked(values), lambda call: build.run(call, **aimed(call, given)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,6 +20,8 @@ class Action:
         self.version = version
         self.parameters = parameters
         self.inputs = inputs
+        import hashlib
+
         lines = (f"{name}\t{value}" if name else value for _, name, value in self.fields())
         self.digest = "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -9,14 +9,14 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from modelbuild import digest as digests
 from modelbuild import trace
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Source
-from modelbuild.engine.stat_cache import StatCache
+from modelbuild.engine.stat_cache import Hashed, StatCache
 from modelbuild.errors import Error
 from modelbuild.files import TICK, reason, remedy, signature, unwritten, young
 
@@ -65,6 +65,7 @@ class Sources:
         self._known: dict[Source, str] = {}
         self._by_digest: dict[str, Source] = {}
         self._cached: dict[tuple[str, str], tuple[str, str]] = {}
+        self._together: list[Hashed] | None = None
 
     def prepare(self, sources: Iterable[Source]) -> None:
         """Load what the stat cache says of these sources, in one go."""
@@ -137,11 +138,29 @@ class Sources:
             return self._know(source, source.known or ABSENT)
         except OSError as error:
             raise unreadable(path, error) from error
-        if not young(after, started):
-            self._stat_cache.remember(path, source.form, signature(after), found.digest, found.detail)
-        elif found.detail is not None:
-            self._stat_cache.remember(path, source.form, "", found.digest, found.detail)
+        is_young = young(after, started)
+        if not is_young or found.detail is not None:
+            seen = "" if is_young else signature(after)
+            self._note(Hashed(path, source.form, seen, found.digest, found.detail))
         return self._know(source, found.digest)
+
+    def _note(self, hashed: Hashed) -> None:
+        if self._together is None:
+            self._stat_cache.remember([hashed])
+        else:
+            self._together.append(hashed)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Note the digests of many small files in one go. Only for one thread."""
+        noted: list[Hashed] = []
+        self._together = noted
+        try:
+            yield
+        finally:
+            self._together = None
+            if noted:
+                self._stat_cache.remember(noted)
 
     def _take(self, source: Source) -> tuple[float, os.stat_result, FileDigest]:
         """Read a file: when that began, the stat before it, and what was found."""

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from modelbuild.digest import checked, unchecked
 from modelbuild.engine.database import Database
+
+
+class Hashed(NamedTuple):
+    """A file whose digest was taken in some form, the signature of its stat, and what was found in it."""
+
+    path: str
+    form: str
+    signature: str
+    digest: str
+    detail: bytes | None
 
 
 class StatCache:
@@ -26,15 +37,15 @@ class StatCache:
         rows = self._database.rows("select detail from survey where digest = ?", (digest,))
         return unchecked(rows[0][0]) if rows and isinstance(rows[0][0], bytes) else None
 
-    def remember(self, path: str, form: str, signature: str, digest: str, detail: bytes | None) -> None:
-        """Note a file's digest; an empty signature fits no file, and only the detail is of use then."""
-        found = [] if detail is None else [(digest, checked(detail))]
+    def remember(self, files: Iterable[Hashed]) -> None:
+        """Note the digests of files; an empty signature fits no file, and only the detail is of use then."""
+        listed = [*files]
         self._database.change(
+            ("insert or replace into file values (?, ?, ?, ?)", [each[:4] for each in listed if _is_text(each.path)]),
             (
-                "insert or replace into file values (?, ?, ?, ?)",
-                [(path, form, signature, digest)] if _is_text(path) else [],
+                "insert or replace into survey values (?, ?)",
+                [(each.digest, checked(each.detail)) for each in listed if each.detail is not None],
             ),
-            ("insert or replace into survey values (?, ?)", found),
         )
 
     def forget(self, paths: Iterable[str]) -> None:

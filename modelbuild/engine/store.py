@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
@@ -129,6 +128,8 @@ class Store:
         info = os.fstat(file.fileno())
         if info.st_size > SMALL and self._made.get(artifact) == signature(info):
             return
+        import hashlib
+
         sha = hashlib.sha256()
         while data := file.read(digests.CHUNK):
             interrupt.check()
@@ -172,7 +173,7 @@ class Store:
         return path if ownership.may_link(info, folder) else None
 
     def _own_path(self, artifact: str) -> str:
-        return os.path.join(self._blobs, digests.file_name(artifact))
+        return f"{self._blobs}{os.sep}{digests.file_name(artifact)}"
 
     def open(self, artifact: str) -> BinaryIO:
         """Open an artifact, unbuffered and unchecked. Raises Damaged where it is not at hand."""
@@ -378,7 +379,7 @@ class Store:
 
 def _holds(path: str, data: bytes) -> bool:
     try:
-        return read_plain(path, len(data))[0] == data
+        return os.path.lexists(path) and read_plain(path, len(data))[0] == data
     except OSError:
         return False
 

@@ -59,7 +59,7 @@ class Library:
 
     def blob_path(self, digest: str) -> str:
         """Where the blob of a digest (`sha256:<hex>`) lies."""
-        return os.path.join(self.blobs, file_name(digest))
+        return f"{self.blobs}{os.sep}{file_name(digest)}"
 
     def manifest_path(self, name: str) -> str:
         """Where the manifest of a name (`host/namespace/model/tag`) lies."""

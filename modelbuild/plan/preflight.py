@@ -64,7 +64,7 @@ class _Gathered:
     """Errors or warnings by step, each told once of all that need the steps."""
 
     def __init__(self, graph: Graph) -> None:
-        self._needed_by = graph.targets()
+        self._graph = graph
         self._found: dict[tuple[object, ...], tuple[Error, list[Step]]] = {}
 
     def add(self, step: Step, errors: Sequence[Error]) -> None:
@@ -75,8 +75,9 @@ class _Gathered:
 
     def by_step(self) -> dict[str, list[Error]]:
         told: dict[str, list[Error]] = {}
+        needed_by = self._graph.targets() if self._found else {}
         for error, against in self._found.values():
-            labels = dict.fromkeys(label for step in against for label in self._needed_by[step.name])
+            labels = dict.fromkeys(label for step in against for label in needed_by[step.name])
             needed = ("used by", listed((f"'{label}'" for label in labels), 5))
             error = error.replace(facts=(*error.facts, needed))
             for step in against:
@@ -152,8 +153,10 @@ class _Look:
 
     def forget(self, step: Step) -> None:
         """Let go of the recipes that no step after this one asks for."""
-        for name in {step.name, *step.needs}:
-            self._asked[name] -= sum(name == need for need in step.needs)
+        needs = [*step.needs]
+        for name in needs:
+            self._asked[name] -= 1
+        for name in (step.name, *needs):
             if self._asked[name] <= 0:
                 self._made.pop(name, None)
                 self._recipes.pop(name, None)

@@ -26,6 +26,9 @@ from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
 
+MANY = 1000
+"""Steps of a build that may take a moment more: without a stamp the next one has as much to look at."""
+
 KEPT = "finished steps are cached, and finished tensors of unfinished layers"
 """What an interrupted build loses nothing of."""
 
@@ -72,7 +75,8 @@ def _build(
     # An edit of Modelfiles declares the same names and files as before.
     if stale := {} if selection.edit else destination.stale():
         report({"event": "stale", **stale})
-    building = _Building(session, session.graph.select(outputs), destination, report)
+    graph = session.graph.select(outputs)
+    building = _Building(session, graph, destination, report)
     try:
         done = building.run(options)
     except Untrue as untrue:
@@ -83,7 +87,7 @@ def _build(
         done = building.run(options._replace(force=True))
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale or selection.broken):
-        if session.patient:
+        if session.patient or (len(graph.steps) > MANY and not selection.edit):
             # What was written within a tick of the clock cannot be stamped.
             time.sleep(TICK)
         with contextlib.suppress(Error):
@@ -214,6 +218,8 @@ class _Building:
         fresh = self._session.new_sources()
         fresh.prepare(sources)
         fresh.prepare_paths(subject for verb, subject, _ in looks if verb == "read")
-        if not unchanged(looks, fresh.file_digest) or fresh.unhashed(sources):
+        with fresh.together():
+            is_same = unchanged(looks, fresh.file_digest)
+        if not is_same or fresh.unhashed(sources):
             return False
         return all(fresh.digest(source) == self._session.sources.digest(source) for source in sources)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild import trace
-from modelbuild.digest import canonical, sha256
+from modelbuild.digest import canonical, xxh3
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.kept import Kept
 from modelbuild.engine.parts import Parts
@@ -176,7 +176,7 @@ class Session:
             os.path.expanduser("~"),
             settings.wanted,
         ]
-        return sha256(canonical(asked))
+        return xxh3(canonical(asked))
 
     def _models_option(self) -> str | None:
         """The models folder that the command line names."""
@@ -193,7 +193,9 @@ class Session:
         plan = KeptPlan.read("plan:" + self.key, self.kept, self.parts)
         if plan is not None:
             self.sources.prepare_paths(subject for verb, subject, _ in plan.looks if verb == "read")
-            if unchanged(plan.looks, self.sources.file_digest):
+            with self.sources.together():
+                is_same = unchanged(plan.looks, self.sources.file_digest)
+            if is_same:
                 return plan
         with trace.span("plan", "plan", project=self.file):
             plan = self._make(self._observed)
@@ -334,7 +336,7 @@ class Session:
 
     def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
         """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + sha256(canonical([self.key, self.part_file, sorted(targets), into]))
+        return "stamp:" + xxh3(canonical([self.key, self.part_file, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""

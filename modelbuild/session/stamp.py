@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.files import signature, young
+from modelbuild.machine import cores
 from modelbuild.observed import Look
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ CHUNK = 256
 MOST = 100
 """Files that have changed, of which each is looked for; where more have, all is planned and looked up."""
 
+HANDS = 4
+"""Threads that look at files at most."""
+
+EACH = 8
+"""Values for each thread at least: for fewer it would not be worth its start."""
+
 SEVERAL = 4
 """Outputs that may have a file together and each keep it as its own: it may go when they change."""
 
@@ -39,6 +47,9 @@ _COMMON = "common "
 
 Files = dict[str, str]
 """path -> signature of its stat; "" for what must not be there. A folder's signature stands for its listing"""
+
+YOUNG = "young"
+"""The signature of an output that was so young that a change right then would not show in its times: it always counts as changed."""
 
 
 class Changes(NamedTuple):
@@ -102,7 +113,7 @@ class Stamp:
 
     def holds(self) -> bool:
         """Whether all is as it was: then there is nothing to do."""
-        return self._as_started() and not any(changed(chunk.files) for chunk in self._chunks.values())
+        return self._as_started() and not any(_all_changed([chunk.files for chunk in self._chunks.values()]))
 
     def changes(self, among: Collection[str] | None = None) -> Changes | None:
         """What is not as it was, of all files or `among` some; None where that is too much to be told file by file."""
@@ -111,10 +122,9 @@ class Stamp:
         paths: list[str] = []
         labels: dict[str, None] = {}
         some = None if among is None else [path.encode(*_UTF8) for path in among]
-        for chunk in self._chunks.values():
-            if some is not None and not any(path in chunk.files for path in some):
-                continue
-            for number in changed(chunk.files):
+        looked = [chunk for chunk in self._chunks.values() if some is None or any(path in chunk.files for path in some)]
+        for chunk, numbers in zip(looked, _all_changed([chunk.files for chunk in looked]), strict=True):
+            for number in numbers:
                 owner = chunk.owner(number)
                 if owner == COMMON:
                     path = chunk.files.split(b"\0")[2 * number].decode(*_UTF8)
@@ -184,6 +194,25 @@ class Stamp:
         self._chunks.update(touched)
 
 
+def _all_changed(several: Sequence[bytes]) -> Sequence[Sequence[int]]:
+    """`changed` of each of several, by some threads at once: most of the time is the kernel's, which waits for memory."""
+    hands = min(HANDS, len(several) // EACH)
+    hands = min(hands, cores()) if _stats is not None and hands > 1 else 1
+    found: dict[int, Sequence[int]] = {}
+
+    def look(first: int) -> None:
+        for at in range(first, len(several), hands):
+            found[at] = changed(several[at])
+
+    others = [threading.Thread(target=look, args=(first,)) for first in range(1, hands)]
+    for thread in others:
+        thread.start()
+    look(0)
+    for thread in others:
+        thread.join()
+    return [found[at] for at in range(len(several))]
+
+
 def changed(files: bytes) -> Sequence[int]:
     """The numbers of the files that are not as they were: paths and signatures in turn, with a NUL between."""
     if _stats is not None:
@@ -227,7 +256,7 @@ def take(
     own: dict[str, Files] = {}
     if common is None:
         return None
-    for label, found in _once(outputs).items():
+    for label, found in _once(outputs):
         files = settled(found, now)
         if files is None:
             return None
@@ -260,23 +289,23 @@ def again(
     if common is None or more is None or not stamp.asks(looks):
         return None
     own: dict[str, Files] = {}
-    for label, found in _once(outputs).items():
-        files = settled({path: info for path, info in found.items() if path not in known}, now)
-        if files is None:
-            return None
+    for label, found in _once(outputs):
+        files = {
+            path: YOUNG if young(info, now) else signature(info) for path, info in found.items() if path not in known
+        }
         own[label] = {**more, **files}
     return common, own
 
 
-def _once(outputs: Mapping[str, Mapping[str, os.stat_result]]) -> dict[str, dict[str, os.stat_result]]:
+def _once(
+    outputs: Mapping[str, Mapping[str, os.stat_result]],
+) -> Iterator[tuple[str, dict[str, os.stat_result]]]:
     """Each file only for the first output of a model: all of a model are planned and built together."""
-    found: dict[str, dict[str, os.stat_result]] = {}
     known: dict[str, set[str]] = {}
     for label, stats in outputs.items():
         before = known.setdefault(label.partition(":")[0], set())
-        found[label] = {path: info for path, info in stats.items() if path not in before}
+        yield label, {path: info for path, info in stats.items() if path not in before}
         before.update(stats)
-    return found
 
 
 def signed(paths: Iterable[str]) -> Files | None:

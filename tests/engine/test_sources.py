@@ -119,3 +119,17 @@ def test_a_file_that_changes_while_it_is_read_stops_the_build(toy: Toy) -> None:
     toy.digesters["weights"] = digest
     with pytest.raises(Error, match="source changed during the build"):
         toy.sources().digest(source)
+
+
+def test_many_digests_are_noted_in_one_go(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [toy.write(f"{number}.txt", f"{number}") for number in range(5)]
+    time.sleep(0.05)
+    found, changes = prepared(toy, *sources), []
+    change = toy.store.database.change
+    monkeypatch.setattr(type(toy.store.database), "change", lambda db, *told: (changes.append(told), change(*told)))
+    with found.together():
+        digests_ = [found.digest(source) for source in sources]
+        assert not changes
+    assert len(changes) == 1
+    assert prepared(toy, *sources).unhashed(sources) == []
+    assert digests_ == [digests.xxh3(f"{number}".encode()) for number in range(5)]

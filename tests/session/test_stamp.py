@@ -103,3 +103,46 @@ def test_each_file_that_is_not_as_it_was_is_told(
     assert stamps.changed(files) == [1, 2, 3, 5, 6]
     odd = os.fsencode(paths[2]) + b"\0" + signature(os.stat(paths[2])).encode()
     assert stamps.changed(odd) == []
+
+
+@pytest.mark.parametrize("hands", [1, 4])
+def test_many_files_are_looked_at_by_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hands: int) -> None:
+    monkeypatch.setattr(stamps, "CHUNK", 2)
+    monkeypatch.setattr(stamps, "cores", lambda: hands)
+    paths = [str(tmp_path / str(number)) for number in range(100)]
+    for path in paths:
+        Path(path).touch()
+    time.sleep(0.05)
+    stamp = take(1, 1, [], paths, {})
+    assert stamp is not None and stamp.holds()
+    for number in (0, 63, 99):
+        os.unlink(paths[number])
+    found = stamp.changes()
+    assert found is not None and sorted(found.paths) == sorted(paths[number] for number in (0, 63, 99))
+    assert not stamp.holds()
+
+
+def test_an_output_that_is_too_young_after_an_edit_counts_as_changed_until_it_is_older(tmp_path: Path) -> None:
+    paths = {name: str(tmp_path / name) for name in ("source", "one", "two")}
+    for path in paths.values():
+        Path(path).touch()
+    time.sleep(0.05)
+    outputs = {name: {paths[name]: os.stat(paths[name])} for name in ("one", "two")}
+    stamp = take(2, 2, [], [paths["source"]], outputs)
+    assert stamp is not None
+    store = Store(str(tmp_path / "cache"))
+    kept, parts = Kept(store.database), Parts(store.database, "stamp")
+    stamp.keep("stamp", kept, parts)
+    Path(paths["source"]).write_text("x")
+    time.sleep(0.05)
+    Path(paths["one"]).write_text("x")
+    changes = stamp.changes()
+    assert changes == ([paths["source"]], ["one"])
+    for expected in (["one"], []):
+        outputs = {"one": {paths["one"]: os.stat(paths["one"])}}
+        changed = stamps.again(stamp, changes, [], [paths["source"]], outputs)
+        assert changed is not None
+        stamp.change(parts, *changed)
+        assert stamp.changes() == ([], expected)
+        time.sleep(0.05)
+    store.close()

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild.cli.fetched import fetch, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors, Stopped
@@ -135,6 +134,8 @@ class Rebuild:
         return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
 
     def fetch(self, call: Invocation) -> None:
+        from modelbuild.cli.fetched import fetch
+
         fetch(call, partial(_select, call, self.targets), force=self._asked.force)
 
     def build(self, call: Invocation, selection: Selection) -> None:
@@ -176,6 +177,8 @@ def _run(call: Invocation, asked: Request) -> int:
             report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
             return GOOD
 
+    from modelbuild.cli.fetched import wrong
+
     verb = "would be" if asked.dry_run else "was"
     selection = _fetched(call, asked, _select(call, asked.targets), into)
     stops = wrong(selection.broken) if asked.dry_run else selection.broken
@@ -199,16 +202,17 @@ def _since(
     call: Invocation, targets: Sequence[str], into: str | None, stamp: Stamp, among: Collection[str] | None = None
 ) -> Selection | None:
     """What changes of files, or of some of them, since a build reach."""
-    from modelbuild.session import edited
     from modelbuild.session.session import Selection
     from modelbuild.session.stamp import Edit
 
     changes = stamp.changes(among)
-    if changes is None:
+    if changes is None or (any(changes) and into is not None):
         return None
     if not any(changes):
         return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
-    return edited.selection(call.session, targets, stamp, changes) if into is None else None
+    from modelbuild.session import edited
+
+    return edited.selection(call.session, targets, stamp, changes)
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
@@ -260,6 +264,8 @@ def _send(call: Invocation, asked: Request) -> int:
 
 def _fetched(call: Invocation, asked: Request, chosen: Selection, into: str | None = None) -> Selection:
     """What the targets mean, once what they need of elsewhere is here; with faults that stop the build, these, and nothing is fetched."""
+    from modelbuild.cli.fetched import fetch, wrong
+
     if (faults := wrong(chosen.broken)) and not asked.keep_going:
         return chosen._replace(broken=faults)
     is_new = not asked.dry_run and fetch(call, partial(_select, call, asked.targets), force=asked.force)
@@ -299,6 +305,7 @@ def _select(call: Invocation, targets: Sequence[str], into: str | None = None) -
 
 def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
     """Show which targets are broken, before any work begins."""
+    from modelbuild.cli.fetched import wrong
     from modelbuild.cli.progress import broken_events
     from modelbuild.project.broken import told
 
