@@ -17,7 +17,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 ELSEWHERE = {
     "_contain": "test_contained.py",
-    **dict.fromkeys(("plan.foreign", "steps.tool", "steps.whole"), "e2e/test_tools.py"),
+    **dict.fromkeys(("steps.tool", "steps.whole"), "e2e/test_tools.py"),
     "tools": "tools/test_tools.py",
     "tools.*": "tools/test_tools.py",
     "cli.pages._page": "cli/pages/test_graph.py",
