@@ -18,6 +18,13 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 """The most that llama.cpp's runtime knows (src/llama-hparams.h)."""
 
 
+def blocks_to_list(config: Config) -> range:
+    """The blocks of a model, where a list of all is made. Raises Error for more than the runtime allows."""
+    if (blocks := block_count(config)) > BLOCKS_LIMIT:
+        raise Error(f"'num_hidden_layers' expects at most {BLOCKS_LIMIT}, got {blocks:,}", path="config.json")
+    return range(blocks)
+
+
 class Writer:
     """Metadata of an architecture, out of a configuration.
 

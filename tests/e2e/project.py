@@ -88,7 +88,7 @@ class Project:
 
         root = models or self.models
         if (root / "blobs").exists():
-            for path in (root / "blobs").iterdir():
+            for path in filter(Path.is_file, (root / "blobs").iterdir()):
                 assert path.name == "sha256-" + hashlib.sha256(path.read_bytes()).hexdigest(), path
         for path in (root / "manifests").rglob("*"):
             if path.is_file():

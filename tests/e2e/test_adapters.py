@@ -214,11 +214,12 @@ def test_a_base_of_any_kind_gives_the_same_weights(project: Project) -> None:
     path = Path(library.manifest_path("registry.ollama.ai/library/base/latest"))
     blob = manifest.Manifest.parse(path.read_bytes()).layers[0].digest
     shutil.copy(library.blob_path(blob), project.folder / "base.gguf")
+    project.run("cp", "base", "kept")
     project.write(
         "ModelBuild.toml",
         "".join(
             f'[model.{name}]\nfrom = "{base}"\nadapters = [{{ path = "one", mode = "merge" }}]\n'
-            for name, base in (("a", "./base"), ("b", "./base.gguf"), ("c", "plain"), ("d", "base"))
+            for name, base in (("a", "./base"), ("b", "./base.gguf"), ("c", "plain"), ("d", "kept"))
         )
         + '[model.plain]\nfrom = "./base"\n',
     )

@@ -17,7 +17,7 @@ from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures.gemma3 import Gemma3
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
-from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, Writer
+from modelbuild.checkpoint.hyperparameters import Writer, blocks_to_list
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
@@ -222,9 +222,7 @@ class Gemma4(Gemma3):
 
     def parameters(self, file_type: int) -> Values:
         """(Gemma4Model.set_gguf_parameters)"""
-        # Lists of that length are made below.
-        if (blocks := block_count(self.config)) > BLOCKS_LIMIT:
-            raise Error(f"'num_hidden_layers' expects at most {BLOCKS_LIMIT}, got {blocks:,}", path="config.json")
+        blocks_to_list(self.config)
         out = Writer(self.NAME, self.config)
         out.put("attention.shared_kv_layers", "u32", self._shared, "num_kv_shared_layers")
         out.put("embedding_length_per_layer_input", "u32", self._layer, "hidden_size_per_layer_input")

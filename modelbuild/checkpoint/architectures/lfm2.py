@@ -8,7 +8,7 @@ from modelbuild.checkpoint.architectures._short_convolution import LOADED, Short
 from modelbuild.checkpoint.architectures.qwen2 import pooling
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, number
-from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.hyperparameters import Writer, blocks_to_list
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -55,7 +55,7 @@ class Lfm2(ShortConvolution):
         config["rope_theta"] = config.get("theta", config["rope_theta"])
         config["intermediate_size"] = config.get("block_ff_dim", config["intermediate_size"])
         if config.get("layer_types") is None:
-            blocks, full = range(number(config, "num_hidden_layers")), config.get("full_attn_idxs")
+            blocks, full = blocks_to_list(config), config.get("full_attn_idxs")
             if not isinstance(full, list | None):
                 raise Error(f"'full_attn_idxs' expects a list of numbers, got {in_json(full)}", path="config.json")
             config["layer_types"] = ["full_attention" if full is None or n in full else "conv" for n in blocks]

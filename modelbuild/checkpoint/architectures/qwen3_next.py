@@ -9,7 +9,8 @@ from modelbuild.checkpoint.architectures import _gated_delta, _mtp
 from modelbuild.checkpoint.architectures._experts import gated
 from modelbuild.checkpoint.architectures._gated_delta import EXPERT_NAMES, GatedDelta, extent, heads_of
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
-from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.hyperparameters import blocks_to_list
 from modelbuild.tensors.operations.take import Run, take
 from modelbuild.tensors.recipe import Expression
 
@@ -67,8 +68,8 @@ class Qwen3Next(GatedDelta):
         """(transformers, Qwen3NextConfig)"""
         if config.get("layer_types") is None:
             interval = config.get("full_attention_interval", 4)
-            blocks = range(1, block_count(config) + 1)
-            config["layer_types"] = ["linear_attention" if block % interval else "full_attention" for block in blocks]
+            blocks = blocks_to_list(config)
+            config["layer_types"] = ["linear_attention" if (n + 1) % interval else "full_attention" for n in blocks]
         return config
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:

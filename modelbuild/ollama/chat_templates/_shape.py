@@ -97,13 +97,18 @@ def learn(jinja: str, bos: str, eos: str) -> Shape | None:
         return None
 
 
-def _learn(template: Template, bos: str, eos: str) -> Shape | None:
-    names: dict[str, str | bool] = {"bos_token": bos, "eos_token": eos}
-    # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
-    opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], names).count(bos) > 1
+class _Rendering:
+    """Renders conversations with a template, and says what comes out around the messages."""
+
+    def __init__(self, template: Template, bos: str, eos: str) -> None:
+        self._template = template
+        self._names: dict[str, str | bool] = {"bos_token": bos, "eos_token": eos}
+        # SmolLM calls <|im_start|> its BOS. What opens every message is no BOS, and stays.
+        opens = bos not in BOS and template.render([{"role": USER, "content": "qz"}], self._names).count(bos) > 1
+        self._begins = BOS if opens else (bos, *BOS)
 
     def around(
-        roles: tuple[str, ...], thought: str = "", kept: str = "", more: Mapping[str, bool] | None = None
+        self, roles: tuple[str, ...], thought: str = "", kept: str = "", more: Mapping[str, bool] | None = None
     ) -> tuple[list[str], list[str]]:
         """The texts around the messages and the roles, as both come out. What is left out has no place in them.
 
@@ -115,8 +120,8 @@ def _learn(template: Template, bos: str, eos: str) -> Shape | None:
             for each, role in zip(contents, roles, strict=True)
         ]
         messages = [{"role": role, "content": content} for role, content in zip(roles, sent, strict=True)]
-        text = template.render(messages, {**names, **(more or {})})
-        for token in BOS if opens else (bos, *BOS):
+        text = self._template.render(messages, {**self._names, **(more or {})})
+        for token in self._begins:
             if token and text.startswith(token):
                 text = text.removeprefix(token)
                 break
@@ -130,6 +135,9 @@ def _learn(template: Template, bos: str, eos: str) -> Shape | None:
                 at = place + size
         return [*texts, text[at:]], [role for place, _, role in places if place >= 0]
 
+
+def _learn(template: Template, bos: str, eos: str) -> Shape | None:
+    around = _Rendering(template, bos, eos).around
     texts, order = around(THREE)
     if order != list(THREE) or max(map(len, texts[1:])) > LONGEST:
         return None
