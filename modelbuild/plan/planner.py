@@ -253,7 +253,6 @@ class Planner:
                 return self._imported(variant, files)
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
-        self._used.setdefault(variant.label, set()).add("outtype")
         used = self._used.setdefault(variant.label, set())
         used.add("outtype")
         found = None
@@ -261,7 +260,7 @@ class Planner:
             found = self._foreign.converted(variant, folder)
         if found is None:
             values = self._native(variant, folder)
-            used.update(values.keys() & {"architecture", "mtp"})
+            used.update(values.keys() & {"mtp"})
             recipe, foreign = self._declared.step(variant, convert, values, folder.files), None
             kinds = (values["architecture"],) if "architecture" in values else folder.kinds
             draft = self._sides.draft(variant, folder, values["outtype"])
