@@ -15,7 +15,7 @@ def keys(variant: Variant, used: Collection[str]) -> Iterator[Error]:
         what = f"'outtype' has no effect: '{variant.label}' is not made from a folder of weights"
         yield from _own(variant, "outtype", what, "use 'quantize' for the type of a GGUF file")
     by_tool = f"has no effect: llama.cpp's converter makes '{variant.label}'"
-    native = 'remove it, or convert the folder without the tool: convert = ["native"]'
+    native = "remove it: it is for the native conversion"
     if variant.string("architecture") and "convert" in used:
         yield from _own(variant, "architecture", f"'architecture' {by_tool}, by the class in config.json", native)
     elif variant.string("architecture") and "outtype" not in used:
