@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests import checkpoints
+from tests import checkpoints, zoo
 from tests.e2e.project import Project
+from tests.e2e.test_projectors import SEEING
 
 from .peers import Peers, same
 
@@ -146,3 +147,13 @@ def chain(project: Project, peers: Peers, folder: Path, ftype: str) -> None:
     command = [peers.quantizer, "--imatrix", "imatrix.gguf", "model.gguf", "quantized.gguf", ftype, "2"]
     subprocess.run(command, cwd=work, check=True, capture_output=True)
     same(served(project, ftype), (work / "quantized.gguf").read_bytes(), project.folder)
+
+
+@pytest.mark.peer
+def test_a_checkpoint_that_sees_becomes_the_same_whoever_converts_it(project: Project) -> None:
+    zoo.write(project.folder / "base", SEEING)
+    models = '[model.ours]\nfrom = "./base"\n[model.m]\nfrom = "./base"\nconvert = ["llama.cpp"]\n'
+    project.write("ModelBuild.toml", tools(project) + models)
+    assert {"m/converted", "m/model", "ours/model"} <= states(project)
+    for kind in ("model", "projector"):
+        same(project.blob("ours:latest", kind), project.blob("m:latest", kind), project.folder)
