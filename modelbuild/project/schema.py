@@ -353,11 +353,8 @@ def _as_adapter(loc: Path, value: Any) -> str | None:
 
 def spelled(loc: Path) -> str:
     """A key path as errors spell it, from its table on: `adapters[1].path`."""
-    skip = (
-        {"model": 2, "defaults": 1, "project": 1, "vars": 1, "tools": 1, "group": 1, "ftype": 2}.get(str(loc[0]), 0)
-        if loc
-        else 0
-    )
+    tables = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "tools": 1, "group": 1, "ftype": 2}
+    skip = tables.get(str(loc[0]), 0) if loc else 0
     parts = loc[skip:] if len(loc) > skip else loc[-1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
