@@ -86,7 +86,7 @@ class Key(NamedTuple):
     @property
     def is_string(self) -> bool:
         """Whether a number that stands for it on the command line is meant as a string."""
-        return self.holds in ("string", "word", "text", "path", "path or word or false")
+        return self.holds in ("string", "word", "text", "path", "path or word or false", "path or text")
 
     def checked(self, value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
