@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +96,27 @@ def tensors(
 
 def pieces(count: int = 288) -> bytes:
     """A SentencePiece model of three control tokens, all bytes, and words."""
-
-    def message(field: int, data: bytes) -> bytes:
-        length = len(data)
-        return bytes([field << 3 | 2, *([length] if length < 128 else [length & 127 | 128, length >> 7])]) + data
-
     texts = [("<unk>", 2, 0.0), ("<s>", 3, 0.0), ("</s>", 3, 0.0)]
     texts += [(f"<0x{byte:02X}>", 6, 0.0) for byte in range(256)]
     texts += [
         ("\u2581" + chr(97 + number % 26) * (1 + number // 26), 1, -float(number))
         for number in range(count - len(texts))
     ]
+    return protobuf(texts, trainer=b"\x18\x02\x98\x02\x01")  # model_type = BPE, byte_fallback = true
+
+
+def protobuf(texts: Sequence[tuple[str, int, float]], *, trainer: bytes, normalizer: bytes = b"") -> bytes:
+    """A SentencePiece model of pieces (text, type, score), its trainer's and its normalizer's fields already spelled."""
+
+    def message(field: int, data: bytes) -> bytes:
+        length = len(data)
+        return bytes([field << 3 | 2, *([length] if length < 128 else [length & 127 | 128, length >> 7])]) + data
+
     parts = []
     for text, kind, score in texts:
         body = message(1, text.encode()) + b"\x15" + struct.pack("<f", score)
         parts.append(message(1, body + (bytes([0x18, kind]) if kind != 1 else b"")))
-    trainer = b"\x18\x02\x98\x02\x01"  # model_type = BPE, byte_fallback = true
-    return b"".join(parts) + message(2, trainer)
+    return b"".join(parts) + message(2, trainer) + (message(3, normalizer) if normalizer else b"")
 
 
 def write(folder: Path, dtype: str = "bf16", *, tied: bool = False, shards: int = 1, **changes: Any) -> Path:

@@ -96,7 +96,7 @@ _MUTE = re.compile(
 )
 _SCORES = re.compile(r"(?:^|[^a-z])(embed|embedding|embeddings|rerank|reranker|reward|classifier)(?:[^a-z]|$)")
 _TASKS = ("", "text-generation", "text2text-generation", "image-text-to-text", "any-to-any", "conversational")
-_CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "")
+_CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
 def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -> bool:
@@ -104,7 +104,7 @@ def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -
 
     What says nothing is taken for one.
     """
-    if isinstance(task, str) and task not in _TASKS or not class_name.endswith(_CLASSES):
+    if isinstance(task, str) and task not in _TASKS or (class_name and not class_name.endswith(_CLASSES)):
         return False
     words = [name.lower() for name in names if isinstance(name, str)]
     return any(map(_SPEAKS.search, words)) or not any(map(_MUTE.search, words))
@@ -155,5 +155,12 @@ def gguf_talks(metadata: Mapping[str, bytes], file: str) -> bool:
     tags = metadata.get("general.tags")
     if tags is not None and type_name(tags) == "[str]":
         names += decode_value(tags)
-    pooled = f"{scalar(metadata, 'general.architecture')}.pooling_type" in metadata
-    return not pooled and talks([file, *names])
+    return not embeds(metadata) and talks([file, *names])
+
+
+def embeds(metadata: Mapping[str, bytes]) -> bool:
+    """Whether a GGUF file is a model of embeddings or scores: it says how it pools, or that its attention looks ahead."""
+    from modelbuild.tensors.formats.gguf import scalar
+
+    architecture = scalar(metadata, "general.architecture")
+    return f"{architecture}.pooling_type" in metadata or scalar(metadata, f"{architecture}.attention.causal") is False

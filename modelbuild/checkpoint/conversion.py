@@ -12,7 +12,6 @@ from modelbuild.checkpoint import architectures, card, dtypes, scaled, shards, s
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
-from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -62,7 +61,8 @@ class Conversion:
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
-        self.architecture = architectures.find(class_name, plugin, config.get("model_type"))(self.checkpoint)
+        found = architectures.find(class_name, plugin, config.get("model_type")).reading(config)
+        self.architecture = found(self.checkpoint)
         self.method = _method(self.checkpoint, self.architecture)
 
     @cached_property
@@ -103,7 +103,7 @@ class Conversion:
     @cached_property
     def _of_text(self) -> dict[str, Tensor]:
         """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)))
+        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)), self.architecture)
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -222,12 +222,11 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
     return method
 
 
-def _wanted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if is_wanted(name):
-            short = name.replace("language_model.", "")
+        if (short := architecture.named(name)) is not None:
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
             found[short] = tensor
@@ -258,7 +257,10 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
     return list(entries.values())
 
 
-_F32 = (".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight")
+_F32 = (
+    ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
+    "token_types.weight",
+)  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 
 
@@ -285,7 +287,7 @@ def _lacking(entries: Iterable[Entry], architecture: Architecture) -> Error | No
             path="config.json",
             facts=[("missing", f"block {first}" if lacking == 1 else f"block {first} and more")],
         )
-    for stem in ("token_embd", "output_norm"):
+    for stem in ("token_embd", "token_embd_norm", "output_norm"):
         if (name := f"{stem}.weight") not in names and stem in architecture.NAMES.values():
             return Error(
                 f"the checkpoint lacks the tensor that becomes '{name}'",

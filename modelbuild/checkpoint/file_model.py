@@ -50,7 +50,10 @@ class FileModel:
             "1": 1,
             "embd": embd,
             "vocab": items(self.metadata.get("tokenizer.ggml.tokens")) or number("vocab_size"),
+            "ctx": number("context_length"),
+            "types": self._types(),
             "ff": forward,
+            "up": forward,
             "head": key,
             "heads": heads,
             "queries": key * heads,
@@ -71,6 +74,11 @@ class FileModel:
             "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
         }
 
+    def _types(self) -> int:
+        data = self.metadata.get("tokenizer.ggml.token_type_count")
+        value = None if data is None else decode_value(data)
+        return value if isinstance(value, int) else 0
+
     def _is_windowed(self, block: int) -> bool:
         pattern = self.value("attention.sliding_window_pattern")
         return isinstance(pattern, list) and block < len(pattern) and bool(pattern[block])
@@ -78,6 +86,11 @@ class FileModel:
     def lends(self, block: int) -> bool:
         """Whether a block uses the keys and values of an earlier one (llama_hparams::has_kv)."""
         return block >= self.number("block_count") - self.number("attention.shared_kv_layers")
+
+    def has_experts(self, block: int) -> bool:
+        """Whether a block has experts: of those models that have any, all do, or every so many (src/models/bert.cpp)."""
+        every = self.number("moe_every_n_layers")
+        return self.number("expert_count", 0, block) > 0 and (every <= 0 or block % every == 1)
 
     def kind(self, block: int) -> str:
         """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
@@ -94,6 +107,12 @@ class FileModel:
     def is_of(self, block: int, when: str) -> bool:
         """Whether a block is one of those that a line of a table is for (see `tables`)."""
         match when:
+            case "dense" | "experts":
+                return self.has_experts(block) == (when == "experts")
+            case "shared":
+                return self.has_experts(block) and self.number("expert_shared_feed_forward_length") > 0
+            case "layered":
+                return self.number("embedding_length_per_layer_input") > 0
             case "attention":
                 return self.kind(block) in ("attention", "nextn")
             case "recurrent" | "nextn":

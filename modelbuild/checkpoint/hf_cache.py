@@ -158,7 +158,9 @@ def lacking(snapshot: Snapshot, observed: Observed) -> str | None:
         names = [name for name, _, _ in observed.entries(snapshot.folder)]
     except OSError:
         return "config.json"
-    for name in (*shards.FILES, TEMPLATES, "modules.json"):
+    for name in (*shards.FILES, TEMPLATES, *shards.SOMETIMES):
+        if name == shards.PIECES and not _reads_pieces(snapshot, observed):
+            continue
         if name not in names and observed.kind(os.path.join(snapshot.missing, name)) is None:
             return name
     try:
@@ -168,3 +170,12 @@ def lacking(snapshot: Snapshot, observed: Observed) -> str | None:
         return error.path if isinstance(error, Error) and error.path else "model.safetensors"
     gap = shards.gap(weights) if index is None else None
     return gap.first[0] if gap is not None else None
+
+
+def _reads_pieces(snapshot: Snapshot, observed: Observed) -> bool:
+    from modelbuild.checkpoint import shards
+
+    try:
+        return shards.reads_pieces(observed.read(os.path.join(snapshot.folder, "config.json")))
+    except OSError:
+        return False

@@ -18,6 +18,11 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 """The most that llama.cpp's runtime knows (src/llama-hparams.h)."""
 
 
+_WORDS = {
+    "u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers", "str": "a text", "[str]": "texts",
+}  # fmt: skip
+
+
 def blocks_to_list(config: Config) -> range:
     """The blocks of a model, where a list of all is made. Raises Error for more than the runtime allows."""
     if (blocks := block_count(config)) > BLOCKS_LIMIT:
@@ -55,8 +60,7 @@ class Writer:
         try:
             self.values[f"{self.name}.{key}"] = encode_value(value_type, value)
         except Error:
-            words = {"u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers"}[value_type]
-            raise Error(f"'{source}' expects {words}, got {in_json(value)}", path="config.json") from None
+            raise Error(f"'{source}' expects {_WORDS[value_type]}, got {in_json(value)}", path="config.json") from None
 
 
 def base_parameters(name: str, config: Config, file_type: int) -> Values:

@@ -214,9 +214,10 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     blocks = model.number("block_count")
     all_sizes = [model.dimensions(block) for block in range(max(blocks, 1))]
-    experts, layered = bool(all_sizes[0]["experts"]), bool(all_sizes[0]["layer"])
-    present = {"dense": not experts, "experts": experts, "layered": layered}
-    present["shared"] = experts and bool(all_sizes[0]["ff_shexp"])
+    # It may have a gate in it.
+    doubled = (*shapes.get("blk.0.ffn_up.weight", ()), 0)[0] == 2 * all_sizes[0]["ff"]
+    for sizes in all_sizes:
+        sizes["up"] = sizes["ff"] * (2 if doubled else 1)
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
     trunk = model.number("block_count") - model.number("nextn_predict_layers")
@@ -224,8 +225,6 @@ def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Sha
     numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
     first = trunk if trunk < model.number("block_count") and min(numbers, default=0) >= trunk else 0
     for line in table:
-        if not present.get(line.when, True):
-            continue
         for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
             if not model.is_of(number, line.when):
                 continue

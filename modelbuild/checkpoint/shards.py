@@ -27,6 +27,12 @@ FILES = (
 IMAGES = ("preprocessor_config.json", "processor_config.json")
 """The small files that say how images are prepared."""
 
+PIECES = "sentencepiece.bpe.model"
+"""The SentencePiece model of XLM-RoBERTa, which decides bytes of its kind of models alone."""
+
+SOMETIMES = ("modules.json", PIECES)
+"""Small files that decide bytes too, and that only models of embeddings have."""
+
 BESIDE = ("vocab.json", *IMAGES, "video_preprocessor_config.json", "LICENSE", "LICENSE.txt")
 """Small files that decide nothing of a GGUF, and belong to the checkpoint."""
 
@@ -40,8 +46,9 @@ INDEX_LIMIT = 64 << 20
 def small(names: Sequence[str]) -> list[str]:
     """The small files that a conversion depends on, there or not, given the folder's listing."""
     templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
-    pooling = ["modules.json", "1_Pooling/config.json"] if "modules.json" in names else []
-    return [*FILES, *pooling, *sorted(templates)]
+    sometimes = [name for name in SOMETIMES if name in names]
+    pooling = ["1_Pooling/config.json"] if "modules.json" in names else []
+    return [*FILES, *sometimes, *pooling, *sorted(templates)]
 
 
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:
@@ -63,6 +70,11 @@ def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> lis
     if not found:
         raise _no_weights(sorted(names), folder)
     return found
+
+
+def reads_pieces(config: bytes) -> bool:
+    """Whether a model of this config.json has a tokenizer that PIECES may hold."""
+    return b"XLMRoberta" in config or b"NomicBert" in config
 
 
 _PART = re.compile(r"model-(\d{5,9})-of-(\d{5,9})\.safetensors")

@@ -19,9 +19,6 @@ from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import in_json, listed
 
-_OPTIONAL = re.compile(r"output|.*_shexp")
-"""Stems that a model may do without: tied embeddings, experts that all tokens share."""
-
 _INSTEAD = {
     "blk.N.attn_q": "blk.N.attn_qkv",
     "blk.N.attn_k": "blk.N.attn_qkv",
@@ -65,7 +62,8 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     blocks = architecture.blocks[: len(entries)]
     present = {entry.name for entry in entries}
     stems = {_split(name)[0] for name in present if name.endswith(".weight")}
-    needed = {stem for stem in architecture.NAMES.values() if not _OPTIONAL.fullmatch(stem)}
+    optional = re.compile(architecture.OPTIONAL)
+    needed = {stem for stem in architecture.NAMES.values() if not optional.fullmatch(stem)}
     # A stem that one block has, every block has.
     needed |= {stem for stem in stems if stem.startswith("blk.")}
     biases = {_split(name)[0] for name in present if name.endswith(".bias")}
@@ -235,6 +233,15 @@ def _shape(wanted: tuple[Size, ...]) -> str:
 
 _SHAPES = lines("""
     token_embd                 embd vocab
+    token_embd_norm            embd
+    token_types                embd types
+    position_embd              embd ctx
+    cls                        embd embd
+    cls.norm                   embd
+    cls.output                 embd labels
+    blk.N.attn_output_norm     embd
+    blk.N.layer_output_norm    embd
+    blk.N.attn_norm_2          embd
     output                     embd vocab
     output_norm                embd
     blk.N.attn_norm            embd
@@ -301,6 +308,8 @@ def _shapes(architecture: Architecture, sizes: Mapping[str, Size]) -> dict[str, 
             found.setdefault(line.name if bare else f"{line.name}.weight", []).append(shape)
             if not bare and len(shape) > 1 and line.name != "token_embd":
                 found.setdefault(f"{line.name}.bias", []).append(shape[:-1])
+            elif not bare and "norm" in line.name:
+                found.setdefault(f"{line.name}.bias", []).append(shape)
     return found
 
 
@@ -335,6 +344,9 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
     sizes = {
         "embd": hidden,
         "vocab": size("vocab_size"),
+        "ctx": size("max_position_embeddings", written="context_length"),
+        "types": size("type_vocab_size"),
+        "labels": _labels(values, architecture.NAME),
         "ff": forward,
         "head": head,
         "heads": heads,
@@ -342,7 +354,7 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "keys": keys,
         "qkv": Size(queries.value + 2 * keys.value, "queries, keys and values") if queries and keys else None,
         # Without a gate of its own, it stands in the rows of ffn_up.
-        "up": forward if "blk.N.ffn_gate" in stems else _double(forward),
+        "up": forward if "blk.N.ffn_gate" in stems or _ungated(architecture) else _double(forward),
         "experts": size("num_local_experts", "num_experts"),
         "ff_exp": size("moe_intermediate_size") or forward,
         "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
@@ -352,6 +364,17 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         **_linear(size),
     }
     return {word: each for word, each in sizes.items() if each is not None}
+
+
+def _ungated(architecture: Architecture) -> bool:
+    """Whether the runtime knows no gate of its feed forward."""
+    table = {line.name: line.dimensions for line in lines(architecture.LOADS)}
+    return "blk.N.ffn_gate" not in table and table.get("blk.N.ffn_up") == ("embd", "ff")
+
+
+def _labels(values: Mapping[str, bytes], name: str) -> Size:
+    data = values.get(f"{name}.classifier.output_labels")
+    return Size(int.from_bytes(data[8:16], "little"), "id2label") if data else Size(1, "one label")
 
 
 def _times(count: Size | None, each: Size | None) -> Size | None:

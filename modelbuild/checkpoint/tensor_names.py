@@ -34,10 +34,10 @@ ATTENTION_INPUTS = r"blk\.N\.attn_(q|k|v|qkv)"
 def rename(name: str, names: Mapping[str, str], blocks: int) -> str:
     """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""
     stem, _, suffix = name.removeprefix("model.").rpartition(".")
-    block = re.match(r"layers\.(0|[1-9][0-9]{0,9})\.", stem)
-    key = f"layers.N.{stem[block.end() :]}" if block else stem
-    in_range = int(block[1]) < blocks if block else not stem.startswith("layers.")
-    if key not in names or not in_range or suffix not in ("weight", "bias"):
+    block = re.search(r"(?<=\.)(0|[1-9][0-9]{0,9})(?=\.)", stem)
+    key = f"{stem[: block.start()]}N{stem[block.end() :]}" if block else stem
+    in_range = block is None or int(block[1]) < blocks
+    if key not in names or "N" in stem.split(".") or not in_range or suffix not in ("weight", "bias"):
         raise Error(
             f"tensor '{name}' cannot be mapped: this architecture has no such tensor",
             facts=[("blocks", f"{blocks} (num_hidden_layers)")],

@@ -77,6 +77,7 @@ def _remark(bare: Bare, said: bool) -> Error:
         "no TEMPLATE and no chat template: servers send the model the bare prompt",
         path=bare.path,
         facts=[("system and messages", "not sent at all")] if said else [],
-        hint="add the TEMPLATE of the model that it was made from; if the bare prompt is right, "
-        "write TEMPLATE {{ .Prompt }}",
+        hint="add the TEMPLATE of the model that it was made from; if the bare prompt is right, write TEMPLATE {{ .Prompt }}"
+        if bare.talks
+        else "remove them if the model makes embeddings; else add the TEMPLATE of the model that it was made from",
     )

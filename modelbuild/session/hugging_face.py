@@ -110,7 +110,7 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
 def _small(files: Sequence[str]) -> list[str]:
     """The small files of a repository that decide a conversion."""
     templates = [name for name in files if os.path.dirname(name) == hf_cache.TEMPLATES and name.endswith(".jinja")]
-    wanted = [*shards.FILES, *shards.IMAGES, "modules.json", "1_Pooling/config.json", *templates]
+    wanted = [*shards.FILES, *shards.IMAGES, *shards.SOMETIMES, "1_Pooling/config.json", *templates]
     return [name for name in dict.fromkeys(wanted) if name in set(files)]
 
 
@@ -241,7 +241,7 @@ def _check(path: str, name: str) -> None:
 def _mark(snapshot: hf_cache.Snapshot, files: Sequence[str]) -> None:
     """Say in the cache which files do not exist, as huggingface_hub says it where it was told so (file_download.py)."""
     folders = {name.partition("/")[0] for name in files}
-    for name in (*shards.FILES, hf_cache.TEMPLATES, "modules.json"):
+    for name in (*shards.FILES, hf_cache.TEMPLATES, *shards.SOMETIMES):
         path = os.path.join(snapshot.missing, name)
         if name not in folders:
             make_folder(os.path.dirname(path))

@@ -35,7 +35,7 @@ def model(library: Library, name: str, given: Mapping[str, Any], label: str = ""
     if weights is None:
         what = f"'{displayed(name)}' has no GGUF file: only Ollama runs it"
         raise Error(what, hint=f"`ollama run {displayed(name)}`")
-    chat, context = _of_weights(weights)
+    chat, context = _of_weights(weights, displayed(name))
     renderer = texts.config().get("renderer")
     return Model(
         name=displayed(name),
@@ -84,8 +84,11 @@ def named(text: str) -> str | None:
         return None
 
 
-def _of_weights(path: str) -> tuple[tuple[str, str, str] | None, int]:
-    """The chat template with the texts of BOS and EOS, and the context for which weights were trained."""
+def _of_weights(path: str, name: str) -> tuple[tuple[str, str, str] | None, int]:
+    """The chat template with the texts of BOS and EOS, and the context for which weights were trained.
+
+    Raises Error for weights that make no text.
+    """
     from modelbuild.checkpoint import chat
     from modelbuild.tensors.formats import gguf
 
@@ -93,6 +96,11 @@ def _of_weights(path: str) -> tuple[tuple[str, str, str] | None, int]:
         metadata = gguf.read_header(path).table.metadata
     except OSError as error:
         raise Error(f"cannot be read: {reason(error)}", path=path) from None
+    if chat.embeds(metadata):
+        raise Error(
+            f"'{name}' makes embeddings or scores, not text: it cannot be run",
+            hint=f"ask a server for them: Ollama's /api/embed with the model {name}, or llama-server with --embedding or --rerank",
+        )
     found = chat.of_gguf(metadata, path)
     architecture = gguf.scalar(metadata, "general.architecture")
     context = gguf.scalar(metadata, f"{architecture}.context_length")

@@ -122,3 +122,20 @@ def test_an_unfinished_download_is_said_at_its_from(project: Project) -> None:
     project.write("ModelBuild.toml", '[model.a]\nfrom = "./models--acme--tiny"\n')
     project.run(code=2)
     assert "ModelBuild.toml:2:8: model 'a': './models--acme--tiny': the download is incomplete" in project.errors
+
+
+@pytest.mark.parametrize(
+    ("class_name", "expected"), [("XLMRobertaModel", "sentencepiece.bpe.model"), ("LlamaForCausalLM", None)]
+)
+def test_pieces_are_looked_for_only_where_they_decide_bytes(
+    class_name: str, expected: str | None, tmp_path: Path
+) -> None:
+    """A snapshot from before they were looked for stays whole."""
+    folder, missing = tmp_path / "snapshot", tmp_path / "missing"
+    for each in (folder, missing):
+        each.mkdir()
+    (folder / "config.json").write_text(f'{{"architectures": ["{class_name}"]}}')
+    (folder / "model.safetensors").write_bytes(b"")
+    for name in (*shards.FILES, hf_cache.TEMPLATES, "modules.json"):
+        (missing / name).touch()
+    assert hf_cache.lacking(hf_cache.Snapshot(str(folder), str(missing)), Observed()) == expected

@@ -27,6 +27,8 @@ FIRST = {
     "mistral3": "mistral3", "qwen2vl": "qwen2_vl", "qwen3vl": "qwen3_vl", "qwen3vlmoe": "qwen3_vl_moe", "lfm2": "lfm2",
     "lfm2moe": "lfm2_moe",
     "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss", "starcoder2": "starcoder2",
+    "bert": "bert", "nomic-bert": "nomic_bert", "modern-bert": "modernbert", "jina-bert-v2": "jina_bert",
+    "nomic-bert-moe": "nomic_bert_moe", "jina-bert-v3": "jina_bert_v3",
 }  # fmt: skip
 """Architecture -> a file of the zoo with a checkpoint of it."""
 
@@ -66,6 +68,7 @@ def test_each_tensor_is_missed_unless_the_runtime_does_without(name: str) -> Non
     optional = (
         "bias",
         "attn_gate.weight",
+        *(("token_types.weight",) if name != "jina-bert-v2" else ()),
         "rope_freqs.weight",
         "rope_factors_long.weight",
         "rope_factors_short.weight",

@@ -52,6 +52,9 @@ def convert(job):
             for each in classes.values():
                 for name in {"no_mtp", "mtp_only"} & vars(each).keys():
                     delattr(each, name)
+        # The adapters of a conversion, open files of its own: a process is meant for one.
+        if (encoders := sys.modules.get("conversion.bert")) is not None:
+            encoders.XLMRobertaModel._lora_files = {}
 
 
 def adapter(job):

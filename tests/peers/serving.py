@@ -21,11 +21,12 @@ _numbers = itertools.count()
 
 
 def serve(
-    model: str, *, context: int = 512, adapters: Sequence[str] = (), draft: str | None = None
+    model: str, *, context: int = 512, adapters: Sequence[str] = (), draft: str | None = None, pooling: str = ""
 ) -> xllamacpp.Server:
     """Load a model with adapters over it, to be run on one thread and as exactly as can be. Raises RuntimeError where it does not load.
 
-    draft  the file whose blocks predict further tokens; empty: the model's own do
+    draft    the file whose blocks predict further tokens; empty: the model's own do
+    pooling  of an encoder: mean, cls, rank; empty: it is to go on with texts
     """
     params = xllamacpp.CommonParams()
     params.model.path = model
@@ -44,6 +45,9 @@ def serve(
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     # Flash attention rounds to halves.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if pooling:
+        params.embedding = True
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
     params.warmup = False
     params.verbosity = -1
     params.hostnames = [f"{_folder.name}/{next(_numbers)}.sock"]

@@ -98,3 +98,15 @@ def test_what_is_not_whole_says_how_it_comes_back(tmp_path: Path) -> None:
         with pytest.raises(Error) as caught:
             running.model(library, NAME, {}, label)
         assert caught.value.hint == hint
+
+
+def test_a_model_of_embeddings_makes_no_text(tmp_path: Path) -> None:
+    from tests import recipes, zoo
+
+    case = zoo.cases("bert")["cls"]
+    folder = zoo.write(tmp_path / "bert", case)
+    data = recipes.file_of(recipes.converted(folder, pre=case.pre), recipes.Folder(folder).leaves())
+    library = write(tmp_path / "models", (manifest.MODEL, data))
+    with pytest.raises(Error, match="'m:latest' makes embeddings or scores, not text") as caught:
+        running.model(library, NAME, {})
+    assert caught.value.hint and "/api/embed" in caught.value.hint

@@ -139,7 +139,10 @@ def classes(*keys: str) -> set[str]:
 def test_the_page_names_every_class_that_is_read() -> None:
     page = (Path(__file__).parents[2] / "docs/conversion.md").read_text()
     named = set(
-        re.findall(r"\w+(?:For(?:CausalLM\w*|ConditionalGeneration)|Model)\b", page.partition("## Tokenizers")[0])
+        re.findall(
+            r"\b[A-Z]\w+(?:For(?:CausalLM\w*|ConditionalGeneration|MaskedLM|SequenceClassification)|Model)\b",
+            page.partition("## Tokenizers")[0],
+        )
     )
     read = classes("CLASSES", "ALIASES")
     assert read <= named <= read | set(checkpoint_classes.read(checkpoint_classes.PROJECTORS)), named ^ read

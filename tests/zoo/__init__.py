@@ -40,7 +40,8 @@ class Case:
     tokenizer  "sentencepiece": a synthetic tokenizer.model of 288 pieces; "byte pairs": a synthetic tokenizer.json of 280 tokens;
                "answers": the same with "yes" and "no";
                "gemma4": a synthetic tokenizer.json of 307 tokens that falls back to bytes;
-               else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent); "": none
+               "word pieces", "cased word pieces", "unigram", "unigram, sentencepiece", "roberta", "modernbert": of encoders, in
+               `_tokenizers`; else one of TOKENIZERS or the name of a folder of real ones (skipped where it is absent); "": none
     shards     how many weights files
     files      further files of the folder, by name; they win over those that the tokenizer brings
     logits     whether the runtime's logits are compared with transformers'
@@ -67,8 +68,13 @@ class Case:
     @property
     def pre(self) -> str | None:
         """The pre-tokenizer that has to be named, since nobody knows the synthetic tokenizer.json."""
-        return "gpt-2" if self.tokenizer in ("byte pairs", "answers") else None
+        return _PRE.get(self.tokenizer)
 
+
+_PRE = {
+    "byte pairs": "gpt-2", "answers": "gpt-2", "word pieces": "default", "cased word pieces": "default", "roberta": "roberta-bpe",
+    "modernbert": "modern-bert",
+}  # fmt: skip
 
 TOKENIZERS = {
     "mistral": {"tokenizer.model": "tokenizers/mistral/tokenizer.model.v1"},
@@ -147,11 +153,11 @@ def _spread(name: str, dimensions: int, noise: NDArray[np.float32]) -> NDArray[n
         # Of values up to 448.
         return (noise * np.float32(0.5) + np.float32(1)) * np.float32(0.2 / 448)
     near_one = (".layer_scalar", ".router.scale", ".per_expert_scale")
-    if ("norm" in name and name.endswith("weight")) or name.endswith(near_one):
+    if ("norm" in name.lower() and name.endswith("weight")) or name.endswith(near_one):
         return noise * np.float32(0.25) + np.float32(1)
     if dimensions < 2:
         return noise * np.float32(0.1)
-    if "embed_tokens" in name:
+    if "embed_tokens" in name or "embeddings.tok" in name or "embeddings.word" in name:
         return noise
     if "lm_head" in name:
         return noise * np.float32(0.5)
@@ -191,6 +197,10 @@ def _tokenizer(folder: Path, name: str) -> None:
         for here, text in _gemma4_tokenizer.files().items():
             (folder / here).write_text(text)
         return
+    if (made := _of_encoders(name)) is not None:
+        for file, content in made.items():
+            (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return
     files = TOKENIZERS.get(name)
     if files is None:
         files = {path.name: f"tokenizers/{name}/{path.name}" for path in (DATA / "tokenizers" / name).glob("*")}
@@ -198,6 +208,20 @@ def _tokenizer(folder: Path, name: str) -> None:
         pytest.skip("no ../shared/data with this tokenizer beside the repository")
     for here, source in files.items():
         (folder / here).write_bytes((DATA / source).read_bytes())
+
+
+def _of_encoders(name: str) -> Mapping[str, str | bytes] | None:
+    from . import _tokenizers
+
+    if name == "unigram, sentencepiece":
+        return {**_tokenizers.unigram_json(), "sentencepiece.bpe.model": _tokenizers.unigram_model()}
+    if name.endswith("word pieces"):
+        return _tokenizers.word_pieces(lowercase=name == "word pieces")
+    if name == "unigram":
+        return _tokenizers.unigram_json()
+    if name in ("roberta", "modernbert"):
+        return _tokenizers.byte_pairs(byte_pairs(), berts=name == "modernbert")
+    return None
 
 
 BYTE_PAIRS_CONFIG = {

@@ -180,6 +180,7 @@ class Places:
         architecture = kind(Checkpoint(files.get, tensors=lambda: named))
         # What a tokenizer decides, its tokens in the file have decided.
         vars(architecture)["tokenizer"] = self._metadata
+        named = {known: x for name, x in named.items() if (known := architecture.named(name)) is not None}
         made = architecture.tensors(architecture.choose({**named, **self._other_experts(kind, named)}))
         ours = {each.digest: name for name, x in named.items() for each in x.leaves()}
         found = [(name, x) for name, x in made if any(each.digest in ours for each in x.leaves())]

@@ -19,7 +19,7 @@ from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import TEXT_DEFAULTS, TEXT_PARTS, UNREAD, Config, block_count, transformers_takes
 from modelbuild.checkpoint.hyperparameters import base_parameters
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tensor_names import NAMES, rename
+from modelbuild.checkpoint.tensor_names import NAMES, is_wanted, rename
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression
@@ -40,6 +40,7 @@ class Architecture:
     NAMES       stems of the checkpoint's tensors -> stems of GGUF's; N is the number of a block
     QUANTIZED   methods of quantization (`quant_method`) whose tensors it reads as they are stored
     NEEDED      tensors of the file that llama.cpp's runtime asks for besides the weights of NAMES
+    OPTIONAL    stems that a model may do without, as a regular expression
     BIASES      stems whose biases its runtime reads, as a regular expression
     EXPERTS_BESIDE  whether its experts stand beside the feed forward of a block, not in its place
     FREE_HEADS  whether its runtime reads heads that are together not as large as hidden_size
@@ -58,6 +59,7 @@ class Architecture:
     NAMES: ClassVar[Mapping[str, str]] = NAMES
     QUANTIZED: ClassVar[tuple[str, ...]] = ()
     NEEDED: ClassVar[tuple[str, ...]] = ()
+    OPTIONAL: ClassVar[str] = r"output|.*_shexp"
     BIASES: ClassVar[str] = ".*"
     EXPERTS_BESIDE: ClassVar[bool] = False
     FREE_HEADS: ClassVar[bool] = True
@@ -79,6 +81,11 @@ class Architecture:
     def takes(cls, config: Config) -> bool:
         """Whether transformers reads a configuration of this type; the bare file counts where it does not."""
         return transformers_takes(config)
+
+    @classmethod
+    def reading(cls, config: Config) -> type[Architecture]:
+        """The architecture that reads a configuration of these classes: this one, or one of another name in GGUF."""
+        return cls
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +133,10 @@ class Architecture:
     def constants(self) -> Mapping[str, bytes]:
         """Tensors of f32 with one dimension that no checkpoint holds, by name; they come first in the file."""
         return {}
+
+    def named(self, source: str) -> str | None:
+        """What a model of text calls a checkpoint's tensor; None for one that it does not need (filter_tensors)."""
+        return source.replace("language_model.", "") if is_wanted(source) else None
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
         """The tensors of the file, before they get their final type, in its order.

@@ -221,7 +221,7 @@ def _vocabulary(checkpoint: Checkpoint, size: int | None) -> Values:
     for path, place, entry in listed:
         add(place, entry["content"], CONTROL if entry.get("special") else USER_DEFINED, path)
     texts, scores, types = zip(*tokens, strict=True)
-    return tokenizers._vocabulary("llama", "default", texts, types, scores) | special_tokens(checkpoint, count=count)
+    return tokenizers.tables("llama", "default", texts, types, scores) | special_tokens(checkpoint, count=count)
 
 
 def _is_share(part: Any) -> bool:

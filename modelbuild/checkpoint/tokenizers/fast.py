@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers import pretokenizers
+from modelbuild.checkpoint.tokenizers.classes import ADDS_BOS, CLASS_OF_MODEL, CLASSES, MORE_SPECIAL, SPECIAL
 from modelbuild.checkpoint.tokenizers.library import BoundedTokenizer
 from modelbuild.errors import Error
 from modelbuild.words import in_json, listed
@@ -21,45 +23,6 @@ FILE = "tokenizer.json"
 
 SQUARES_LIMIT = 1 << 18
 """Sum of the squares of the lengths of a text's pieces, of which all parts are looked up in the vocabulary; 5 thousand in real ones."""
-
-SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-"""The kinds of special tokens, in transformers' order."""
-
-_CLASSES: dict[str, dict[str, str]] = {
-    "PreTrainedTokenizer": {},
-    "TokenizersBackend": {},
-    "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
-    "CodeLlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
-    "GemmaTokenizer": {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>"},
-    "GPT2Tokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
-    "GPTNeoXTokenizer": {"unk": "<|endoftext|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
-    "Qwen2Tokenizer": {"unk": "<|endoftext|>", "eos": "<|endoftext|>", "pad": "<|endoftext|>"},
-    "CohereTokenizer": {"unk": "<UNK>", "bos": "<BOS_TOKEN>", "eos": "<|END_OF_TURN_TOKEN|>"},
-}
-"""The classes of transformers whose ways are known here, without a trailing 'Fast': the special tokens that each has by default."""
-
-_ADDS_BOS = {
-    "LlamaTokenizer": True,
-    "CodeLlamaTokenizer": True,
-    "GemmaTokenizer": True,
-    "CohereTokenizer": True,
-    "GPTNeoXTokenizer": False,
-}
-"""The classes that put a post-processor of their own in place of the file's, and whether it adds BOS where nothing is said."""
-
-_MORE_SPECIAL = {"CodeLlamaTokenizer": ("\u2581<PRE>", "\u2581<MID>", "\u2581<SUF>", "\u2581<EOT>")}
-
-_CLASS_OF_MODEL = {
-    **dict.fromkeys(
-        ("llama", "mistral", "mixtral", "phi3", "llava", "idefics3", "mistral3", "arcee"), "LlamaTokenizer"
-    ),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
-    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe", "qwen2_audio"), "Qwen2Tokenizer"),
-    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"), "Qwen2Tokenizer"),
-    **dict.fromkeys(("granite", "granitemoe", "olmo3", "starcoder2"), "GPT2Tokenizer"),
-    "olmo2": "GPTNeoXTokenizer",
-}
-"""model_type -> the class where no file names one (TOKENIZER_MAPPING)."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +84,8 @@ class FastTokenizer:
     """A loaded tokenizer.
 
     vocabulary  token -> id, of the model alone
+    kind        of the model: BPE, WordPiece, Unigram
+    scores      of each token of a Unigram model, by id
     merges      'first second', in order; None where the model has none
     added       id -> token, of those that are not left to the model
     special     the texts of the special tokens
@@ -137,8 +102,12 @@ class FastTokenizer:
             )
         model: Any = data.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        self.scores: list[float] = []
+        if isinstance(model, dict) and model.get("type") == "Unigram":
+            vocabulary = self._scored(vocabulary)
         if not isinstance(vocabulary, dict) or not set(map(type, vocabulary.values())) <= {int}:
             raise Error("expected a 'model' with a 'vocab' of texts and ids", path=FILE)
+        self.kind = str(model.get("type"))
         self._data = data
         self._model = model
         self._config = checkpoint.tokenizer_config
@@ -164,6 +133,28 @@ class FastTokenizer:
                 self.beside.add(self._next - 1)
         self.special = tuple(special)
         self._bos, self._eos = content(named.get("bos")), content(named.get("eos"))
+
+    def _scored(self, pieces: Any) -> dict[str, int]:
+        """Take the scores out of the vocabulary of a Unigram model, a list of pieces and their scores."""
+        if not isinstance(pieces, list) or not all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and type(pair[1]) in (int, float)
+            and isfinite(pair[1])
+            for pair in pieces
+        ):
+            raise Error("expected a 'vocab' of pieces, each with a finite score", path=FILE)
+        self.scores = [score for _, score in pieces]
+        found = {piece: number for number, (piece, _) in enumerate(pieces)}
+        if len(found) < len(pieces):
+            twice = next(piece for number, (piece, _) in enumerate(pieces) if found[piece] != number)
+            raise Error(
+                f"contains the token {in_json(twice).removeprefix('the text ')} more than once",
+                path=FILE,
+                hint="llama.cpp's runtime crashes on such a vocabulary: download the file again",
+            )
+        return found
 
     def _add(self, token: Added) -> None:
         """Take a token in as the tokenizers library does (AddedVocabulary::add_tokens)."""
@@ -217,6 +208,9 @@ class FastTokenizer:
             digest = hashlib.sha256(str(library.ids_with_special(pretokenizers.TEXT)).encode()).hexdigest()
             if (name := pretokenizers.find(digest)) is not None:
                 return name, library
+        if self.kind == "WordPiece" and pretokenizers.is_berts(self._data):
+            # The runtime splits text for such a vocabulary in one way only, whatever the name (llm_tokenizer_wpm_session::preprocess).
+            return "default", library
         raise Error(
             "llama.cpp does not know this pre-tokenizer",
             path=FILE,
@@ -268,6 +262,7 @@ class FastTokenizer:
             "added_tokens": [{"id": number, **vars(token)} for number, token in self.added.items()],
             "pre_tokenizer": self._pre_tokenizer(),
             "post_processor": self._post_processor(),
+            "normalizer": self._normalizer(),
             "model": model,
         }
         return BoundedTokenizer(data, FILE)
@@ -284,12 +279,25 @@ class FastTokenizer:
             return {**state, "add_prefix_space": wanted}
         return state
 
+    def _normalizer(self) -> Any:
+        """The file's, with the flags that a class lays over it (BertTokenizerFast)."""
+        state = self._data.get("normalizer")
+        if self.class_name not in ("BertTokenizer", "DistilBertTokenizer") or not isinstance(state, dict):
+            return state
+        config = self._config
+        flags = {
+            "lowercase": config.get("do_lower_case", True),
+            "strip_accents": config.get("strip_accents"),
+            "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        }
+        return state if all(state.get(key, flag) == flag for key, flag in flags.items()) else {**state, **flags}
+
     def _post_processor(self) -> Any:
         """The file's, or what some classes put in its place (LlamaTokenizerFast.update_post_processor)."""
-        if self.class_name not in _ADDS_BOS:
+        if self.class_name not in ADDS_BOS:
             return self._data.get("post_processor")
         flags = (
-            self._config.get("add_bos_token", _ADDS_BOS[self.class_name]),
+            self._config.get("add_bos_token", ADDS_BOS[self.class_name]),
             self._config.get("add_eos_token", False),
         )
         before, after = (
@@ -322,13 +330,13 @@ def _class_name(checkpoint: Checkpoint) -> str:
     config = checkpoint.config
     name = checkpoint.tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class")
     if name is None:
-        name = _CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
-    if not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES:
+        name = CLASS_OF_MODEL.get(str(config.get("model_type")), "PreTrainedTokenizer")
+    if not isinstance(name, str) or name.removesuffix("Fast") not in CLASSES:
         shown = f"'{name}'" if isinstance(name, str) else in_json(name)
         raise Error(
             f"tokenizer_class {shown} is not supported yet",
             path="tokenizer_config.json",
-            facts=[("known", ", ".join(_CLASSES))],
+            facts=[("known", ", ".join(CLASSES))],
             hint="a tokenizer.json that needs no special class can name PreTrainedTokenizerFast",
         )
     return name.removesuffix("Fast")
@@ -339,7 +347,7 @@ def _declared(
 ) -> tuple[dict[str, Any], list[Any], dict[int, Added]]:
     """What the files around tokenizer.json say: special tokens by kind, more of them, added tokens by id."""
     config, path = checkpoint.tokenizer_config, "tokenizer_config.json"
-    named: dict[str, Any] = dict(_CLASSES[class_name])
+    named: dict[str, Any] = dict(CLASSES[class_name])
     padding = data.get("padding")
     if isinstance(padding, dict) and padding.get("pad_token"):
         named["pad"] = padding["pad_token"]
@@ -347,7 +355,7 @@ def _declared(
     extra = config.get("extra_special_tokens")
     more = items(config.get("additional_special_tokens"))
     more += extra.values() if isinstance(extra, dict) else items(extra)
-    more += _MORE_SPECIAL.get(class_name, ())
+    more += MORE_SPECIAL.get(class_name, ())
     if "added_tokens_decoder" in config:
         return named, more, {number: Added.of(entry, path) for number, entry in added_tokens_decoder(checkpoint)}
     # Folders from before added_tokens_decoder: special_tokens_map.json wins over the configuration.

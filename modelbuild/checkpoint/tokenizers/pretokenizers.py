@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 TEXT = (
     "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫️ (multiple emojis concatenated) ✅ 🦙🦙 3 33 333 3333 "
     "33333 333333 3333333 33333333 3.3 3..3 3...3 កាន់តែពិសេសអាច😁 ?我想在apple工作1314151天～ ------======= нещо на Български "
@@ -144,3 +147,10 @@ NAMES = (
 def find(digest: str) -> str | None:
     """The pre-tokenizer that one of the hashes stands for."""
     return next((name for name, digests in HASHES.items() if digest in digests), None)
+
+
+def is_berts(data: Mapping[str, Any]) -> bool:
+    """Whether text is split as BERT does it, which is how the runtime splits text for WordPiece."""
+    parts = [data.get("normalizer"), data.get("pre_tokenizer")]
+    kinds = [part.get("type") if isinstance(part, dict) else None for part in parts]
+    return kinds == ["BertNormalizer", "BertPreTokenizer"]

@@ -28,12 +28,44 @@ class Piece(NamedTuple):
     type: int
 
 
+class Model(NamedTuple):
+    """A whole model.
+
+    pieces    in the order of their ids
+    kind      UNIGRAM, or another number (TrainerSpec.ModelType)
+    prefix    whether a text gets a space before it
+    squeezed  whether spaces beyond one are left out
+    charsmap  the table of characters, and what takes their place; empty: none
+    """
+
+    pieces: list[Piece]
+    kind: int
+    prefix: bool
+    squeezed: bool
+    charsmap: bytes
+
+
+UNIGRAM = 1
+
+
 def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
     """The pieces of a model, in the order of their ids. Raises Error for what is no model."""
+    return read(data, path).pieces
+
+
+def read(data: bytes, path: str) -> Model:
+    """A model. Raises Error for what is none."""
     try:
-        found = [
-            _piece(value) for field, value in _fields(data, PIECES_LIMIT) if field == 1 and isinstance(value, bytes)
-        ]
+        found: list[Piece] = []
+        trainer: dict[int, int | bytes] = {}
+        normalizer: dict[int, int | bytes] = {}
+        for field, value in _fields(data, PIECES_LIMIT):
+            if field == 1 and isinstance(value, bytes):
+                found.append(_piece(value))
+            elif field == 2 and isinstance(value, bytes):
+                trainer |= dict(_fields(value, PIECES_LIMIT))
+            elif field == 3 and isinstance(value, bytes):
+                normalizer |= dict(_fields(value, PARTS_LIMIT))
         if sum(piece.type == UNKNOWN for piece in found) != 1:
             raise ValueError("expected one unknown piece")
     except ValueError as error:
@@ -42,7 +74,14 @@ def pieces(data: bytes, path: str = "tokenizer.model") -> list[Piece]:
             path=path,
             hint="download it again; if it is of another kind, such as Llama 3's, remove it: tokenizer.json is read instead",
         ) from None
-    return found
+    kind, charsmap = trainer.get(3, UNIGRAM), normalizer.get(2, b"")
+    return Model(
+        found,
+        kind if isinstance(kind, int) else 0,
+        bool(normalizer.get(3, True)),
+        bool(normalizer.get(4, True)),
+        charsmap if isinstance(charsmap, bytes) else b"",
+    )
 
 
 def _piece(data: bytes) -> Piece:

@@ -11,7 +11,8 @@ from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
-from modelbuild.checkpoint.tokenizers.fast import SPECIAL, content, items
+from modelbuild.checkpoint.tokenizers.classes import SPECIAL
+from modelbuild.checkpoint.tokenizers.fast import content, items
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 

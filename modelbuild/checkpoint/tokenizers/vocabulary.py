@@ -40,9 +40,10 @@ def looks_special(text: str) -> bool:
     return any(text.startswith(start) and text.endswith(end) for start, end in ends)
 
 
-def _vocabulary(
+def tables(
     model: str, pre: str | None, tokens: Sequence[str | bytes], types: Sequence[int], scores: Sequence[float] | None
 ) -> Values:
+    """The metadata of a vocabulary's tokens. Raises Error for two of one text."""
     _check_distinct(tokens)
     values = {"tokenizer.ggml.model": encode_value("str", model)}
     if pre is not None:
@@ -105,7 +106,7 @@ def sentencepiece(checkpoint: Checkpoint, size: int | None) -> Values | None:
             special = entry.get("special") or looks_special(text)
             tokens[number] = _utf8(text if special else text.replace(SPACE, " "), "tokenizer_config.json")
             scores[number], types[number] = ADDED_SCORE, CONTROL if special else USER_DEFINED
-    values = _vocabulary("llama", "default", tokens, types, scores)
+    values = tables("llama", "default", tokens, types, scores)
     return values | special_tokens(checkpoint, count=count)
 
 
@@ -130,7 +131,7 @@ def llama_hf(checkpoint: Checkpoint, size: int | None = None) -> Values:
     llama.cpp's converter leaves such a vocabulary as short as it is; its runtime would not load the file, whose embedding has more rows.
     """
     tokens, types, scores = _spelled_otherwise(checkpoint, FastTokenizer(checkpoint), size)
-    values = _vocabulary("llama", "default", tokens, types, scores)
+    values = tables("llama", "default", tokens, types, scores)
     return values | special_tokens(checkpoint, count=len(tokens))
 
 
@@ -150,7 +151,7 @@ def gemma4(checkpoint: Checkpoint, size: int | None, visible: Collection[str]) -
     loaded = FastTokenizer(checkpoint)
     tokens, types, scores = _spelled_otherwise(checkpoint, loaded, size)
     types = [USER_DEFINED if text in visible else kind for text, kind in zip(tokens, types, strict=True)]
-    values = _vocabulary("gemma4", None, tokens, types, scores)
+    values = tables("gemma4", None, tokens, types, scores)
     if merges := loaded.merges or _merges_txt(checkpoint):
         values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
     return values | special_tokens(checkpoint)
@@ -163,7 +164,7 @@ def _spelled_otherwise(
     base = len(loaded.vocabulary)
     by_id = loaded.texts()
     if size is not None:
-        _check_room(loaded, by_id, size, checkpoint)
+        check_room(loaded, by_id, size, checkpoint)
     special = {loaded.id_of(text) for text in loaded.special}
     is_byte = re.compile(r"<0x[0-9A-Fa-f]{2}>").fullmatch
     tokens, types = [], []
@@ -188,9 +189,34 @@ def _spelled_otherwise(
 def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     """The vocabulary and merges of a byte-level tokenizer.json, filled up to `size` tokens (None: as many as it has)."""
     loaded = FastTokenizer(checkpoint)
+    if loaded.kind not in ("BPE", "None"):
+        raise Error(
+            f"expected byte pairs ('type' BPE), got {loaded.kind[:40]}, which llama.cpp's converter does not take for this class",
+            path=FILE,
+            hint="the tokenizer belongs to another model",
+        )
+    pre, tokens, types = named_tokens(checkpoint, loaded, size)
+    values = tables("gpt2", pre, tokens, types, None)
+    if merges := loaded.merges or _merges_txt(checkpoint):
+        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    return values | special_tokens(checkpoint)
+
+
+def words(checkpoint: Checkpoint, size: int | None) -> Values:
+    """The vocabulary of a tokenizer.json that splits text at spaces alone, filled up to `size` tokens (_set_vocab_whitespace)."""
+    loaded = FastTokenizer(checkpoint)
+    _, tokens, types = named_tokens(checkpoint, loaded, size)
+    values = tables("whitespace", "whitespace", tokens, types, None)
+    if merges := loaded.merges:
+        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    return values | special_tokens(checkpoint)
+
+
+def named_tokens(checkpoint: Checkpoint, loaded: FastTokenizer, size: int | None) -> tuple[str, list[str], list[int]]:
+    """The name of the pre-tokenizer, and the tokens of a tokenizer.json and their types, filled up to `size` (get_vocab_base)."""
     texts = loaded.texts()
     count = size or len(texts)
-    _check_room(loaded, texts, count, checkpoint)
+    check_room(loaded, texts, count, checkpoint)
     pre, library = loaded.pre_tokenizer(checkpoint.pre)
     types = [NORMAL] * count
     for number, token in loaded.added.items():
@@ -204,13 +230,10 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
         for number in range(count):
             if number not in texts:
                 texts[number], types[number] = f"[PAD{number}]", UNUSED
-    values = _vocabulary("gpt2", pre, [texts[number] for number in range(count)], types, None)
-    if merges := loaded.merges or _merges_txt(checkpoint):
-        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
-    return values | special_tokens(checkpoint)
+    return pre, [texts[number] for number in range(count)], types
 
 
-def _check_room(loaded: FastTokenizer, texts: Mapping[int, str], count: int, checkpoint: Checkpoint) -> None:
+def check_room(loaded: FastTokenizer, texts: Mapping[int, str], count: int, checkpoint: Checkpoint) -> None:
     """Raise Error for tokens that the model has no rows for: where they are said, or why they are added."""
     numbers = [number for number in texts if not 0 <= number < count]
     if not numbers:
