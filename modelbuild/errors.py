@@ -94,6 +94,14 @@ class Error(Exception):
         return render(self)
 
 
+class FellShort(Error):
+    """A model is not what its project asks for: that stops what is made of it, and nothing beside it."""
+
+    def replace(self, **changes: Any) -> Error:
+        parts = {name: value for name, value in vars(self).items() if not name.startswith("__")}
+        return FellShort(**{**parts, **changes})
+
+
 class Errors(Exception):
     """Several errors found in one pass; never empty."""
 

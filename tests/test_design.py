@@ -16,6 +16,10 @@ TESTS = Path(__file__).parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 
 ELSEWHERE = {
+    "_contain": "test_contained.py",
+    **dict.fromkeys(("steps.tool", "steps.whole"), "e2e/test_tools.py"),
+    "tools": "tools/test_tools.py",
+    "tools.*": "tools/test_tools.py",
     "cli.pages._page": "cli/pages/test_graph.py",
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",

@@ -20,7 +20,7 @@ ROWS = (
     ("session",),
     ("plan",),
     ("steps", "project", "publish", "runners"),
-    ("shapes",),
+    ("shapes", "tools"),
     ("checkpoint", "registry"),
     ("ollama", "tensors", "engine"),
     ("ground",),
@@ -39,8 +39,10 @@ NEVER = {
 GROUND = frozenset(
     {
         "",
+        "_contain",
         "bounded_json",
         "code",
+        "contained",
         "digest",
         "direct",
         "errors",

@@ -110,6 +110,14 @@ def number(config: Config, *keys: str) -> int:
     return value
 
 
+def share(value: Any, key: str) -> float:
+    """A part of something, as `key` says it. Raises Error for anything but a number above 0 and at most 1."""
+    if type(value) not in (int, float) or not 0 < value <= 1:
+        got = in_json(value)
+        raise Error(f"'{key}' expects a number above 0 and at most 1, got {got}", path="config.json")
+    return float(value)
+
+
 def rope_parameters(config: Config) -> dict[str, Any]:
     """The rotary embedding's parameters, in today's form whatever the form they were written in (TextModel.__init__)."""
     key = "rope_parameters" if "rope_parameters" in config else "rope_scaling"

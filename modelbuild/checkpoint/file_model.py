@@ -56,6 +56,7 @@ class FileModel:
             "up": forward,
             "head": key,
             "heads": heads,
+            "kv_heads": shared,
             "queries": key * heads,
             "keys": key * shared,
             "values": value * shared,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from modelbuild import steps
 from modelbuild.cli.fetched import not_pulled, show_wanted, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
@@ -38,12 +39,19 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
     why = Why(session, ahead.graph, {step.name: reasons for step, _, reasons in ahead.due})
     for step, sure, reasons in ahead.due:
         if report.as_json:
-            event = {"event": "step", "step": step.name, "kind": step.kind, "targets": needed_by[step.name]}
+            event: dict[str, Any] = {
+                "event": "step",
+                "step": step.name,
+                "kind": step.kind,
+                "targets": needed_by[step.name],
+            }
             event |= {"state": "would-run" if sure else "would-maybe"}
             causes = [cause.data() for cause in why.causes(step)] if explain else []
+            event |= {"foreign": True} if steps.is_foreign(step.kind) else {}
             report.object(event | ({"because": reasons, "causes": causes} if explain else {}))
         elif explain:
-            lines = because(step.name, why.causes(step), "would run" if sure else "may run")
+            name = f"{step.name} (foreign)" if steps.is_foreign(step.kind) else step.name
+            lines = because(name, why.causes(step), "would run" if sure else "may run")
             report.result("\n".join(hanging(line, report.width, 4) for line in lines))
         else:
             report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))

@@ -43,6 +43,7 @@ WHY: dict[str, Schema] = {
     "causes": {"type": "array", "items": CAUSE},
 }
 STEP: dict[str, Schema] = {"step": TEXT, "kind": TEXT, "targets": TEXTS}
+FOREIGN: Schema = {**FLAG, "description": "A program of the user's own makes it."}
 TENSOR = _object({"name": TEXT, "type": TEXT, "shape": {"type": "array", "items": COUNT}})
 TIMING: dict[str, Schema] = {
     "prompt_tokens": _or_null(COUNT),
@@ -81,6 +82,10 @@ EVENTS: dict[str, Kind] = {
     "distrust": Kind("The records of the cache are wrong, and everything is rebuilt.", {"path": TEXT}),
     "unjudged": Kind("A GGUF file was not checked.", {"path": TEXT, "architecture": TEXT}),
     "start": Kind("A step begins.", {**STEP, **WHY}, ("because", "causes")),
+    "tool": Kind(
+        "A program of the user's own has run; whether it could use the network, write other files and leave processes behind.",
+        {"step": TEXT, "tool": TEXT, "network": FLAG, "files": FLAG, "processes": FLAG, "log": TEXT},
+    ),
     "step": Kind(
         "A step is over, or would run.",
         {
@@ -89,12 +94,15 @@ EVENTS: dict[str, Kind] = {
             "seconds": SECONDS,
             "digest": _or_null(DIGEST),
             "error": ERROR,
+            "foreign": FOREIGN,
             **WHY,
         },
-        ("seconds", "digest", "error", "because", "causes"),
+        ("seconds", "digest", "error", "foreign", "because", "causes"),
     ),
     "changed": Kind(
-        "A step became what it is, in the last build that changed something.", {**STEP, "at": SECONDS, **WHY}
+        "A step became what it is, in the last build that changed something.",
+        {**STEP, "at": SECONDS, "foreign": FOREIGN, **WHY},
+        ("foreign",),
     ),
     "variant": Kind(
         "A name is in the models folder.",

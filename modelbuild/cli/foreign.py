@@ -27,10 +27,11 @@ VERBS = {
     # llama.cpp's
     "quantize": '`modelbuild {weights} -q {type} -o {file}` quantizes weights; in ModelBuild.toml it is `quantize = "TYPE"`',
     "convert": '`modelbuild {weights} -o {file}` converts weights; in ModelBuild.toml it is `from = "{weights}"`',
-    "imatrix": 'computing an importance matrix is not supported: `llama-imatrix` makes one, `imatrix = "FILE"` uses it',
+    "imatrix": 'with llama.cpp in [tools], `imatrix = { text = "FILE" }` has an importance matrix made; `imatrix = "FILE"` uses one',
     "merge": '`adapters` with mode = "merge" merges a LoRA into the weights; merging models is not supported',
     "split": "`modelbuild export NAME FOLDER --split 50GB` writes split GGUF files",
-    "perplexity": "`modelbuild quality` compares the weights; `llama-perplexity` measures the model",
+    "perplexity": '`modelbuild quality` compares the weights; with llama.cpp in [tools], `gate = { kld = 0.05, text = "FILE" }` '
+    "compares the answers",
     # make's, ninja's, bake's, DVC's
     "all": "`modelbuild` without a target builds everything, or what `default` in [project] says",
     "make": "`modelbuild` builds, with targets after it",

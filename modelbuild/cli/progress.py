@@ -7,7 +7,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelbuild.cli.places import here, shown_path
-from modelbuild.cli.sentences import STATES, Outcome, because, replaced, summed_up, taken, titled, unjudged, waiting
+from modelbuild.cli.sentences import (
+    STATES,
+    Outcome,
+    because,
+    ran_open,
+    replaced,
+    summed_up,
+    taken,
+    titled,
+    unjudged,
+    waiting,
+)
 from modelbuild.cli.tables import GAP, MARK
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
@@ -153,6 +164,11 @@ class Lines(Progress):
             case "unjudged":
                 if self.report.verbose:
                     self.line(unjudged(event["path"], event["architecture"]))
+            case "tool":
+                if event["network"]:
+                    self.line(ran_open(event["tool"]))
+                if self.report.verbose:
+                    self.line(f"log of {event['tool']}: {event['log']}")
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
             case "broken":

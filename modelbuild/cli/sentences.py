@@ -27,6 +27,11 @@ def unjudged(path: str, architecture: str) -> str:
     return f"not checked: {path}: the architecture '{architecture}' is unknown"
 
 
+def ran_open(tool: str) -> str:
+    """Say that a program ran that could have used the network."""
+    return f"{tool} ran with the network within reach: this system lets no user take it away"
+
+
 def waiting(path: str) -> str:
     """Say that another process holds what we need."""
     return f"waiting for another modelbuild that has locked {path}"

@@ -11,6 +11,7 @@ from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.executors.inline import Done, Inline
 from modelbuild.engine.graph import Graph, Step
+from modelbuild.errors import FellShort
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -215,6 +216,6 @@ class Scheduler:
     def _fail(self, step: Step, error: Exception) -> None:
         self._over.add(step.name)
         self._calls.finished(Finish(step, "failed", None, error, 0.0))
-        if not self._keep_going:
+        if not self._keep_going and not isinstance(error, FellShort):
             self._stopped = True
             self._ready.clear()

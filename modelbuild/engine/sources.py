@@ -181,6 +181,22 @@ class Sources:
                 return started, before, FileDigest(digests.file_xxh3(path), None)
             return started, before, self._digesters[source.form](path)
 
+    def holds(self, source: Source, digest: str) -> os.stat_result:
+        """The stat of a source that still has this digest, for a later look whether it was written to. Raises Error where it hasn't."""
+        try:
+            now = os.stat(source.path)
+            known = self._stat_cache.digests([source.path]).get((source.path, source.form))
+            if known == (signature(now), digest):
+                return now
+            # It was written just before it was hashed, or since then.
+            _, now, found = self._take(source)
+        except OSError as error:
+            raise unreadable(source.path, error) from error
+        if found.digest != digest:
+            self.forget(source.path)
+            raise changed(source.path)
+        return now
+
     def _know(self, source: Source, digest: str) -> str:
         with self._mutex:
             self._known[source] = digest

@@ -62,14 +62,18 @@ class Declared:
         self._asked[key] = Asked(what or named, [variant], same[-1])
         return key
 
-    def of_recipe(self, variant: Variant, what: str, recipe: str) -> str:
-        """Declare the layer of a recipe: `what` it is for the variant."""
-        # The recipe says which operations, not which version of them: without this a finished model would keep its bytes.
-        values = layer.Parameters(operations=self._operations)
-        return self.step(variant, layer, values, [("recipe", recipe)], what=what, pool="cores")
+    def of_recipe(self, variant: Variant, what: str, recipe: str, foreign: str | None = None) -> str:
+        """Declare the layer of a recipe: `what` it is for the variant, and the step of the tool that made its weights, if one did."""
+        values = layer.Parameters(operations=self.operations)
+        inputs = [("recipe", recipe), *([("weights", foreign)] if foreign else [])]
+        return self.step(variant, layer, values, inputs, what=what, pool="cores")
 
     @cached_property
-    def _operations(self) -> dict[str, int] | None:
+    def operations(self) -> dict[str, int] | None:
+        """What a step needs that makes a file of a recipe: this says which operations, not which version of them.
+
+        Without the versions a finished model would keep its bytes.
+        """
         return operations.versions() or None
 
     @property

@@ -50,6 +50,9 @@ class Base(NamedTuple):
     derived     what followed from that; None where a TEMPLATE was said
     draft       the step that makes the recipe of its draft, unquantized, where a checkpoint gives one
     folder      the checkpoint that the weights come from, where they come from one
+    foreign     the step of the tool that made the weights
+    measured    the step that makes the recipe that is measured: `recipe`, without metadata that no runtime computes with
+    gates       the steps that must let the model through before it is published
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.
     """
@@ -68,6 +71,9 @@ class Base(NamedTuple):
     derived: Derived | None = None
     draft: str | None = None
     folder: CheckpointFolder | None = None
+    foreign: str | None = None
+    measured: str | None = None
+    gates: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[tuple[str, Source], ...]:

@@ -13,7 +13,7 @@ from modelbuild.engine.graph import Step
 from modelbuild.project.variant import Variant, part_of
 from modelbuild.steps import quantize
 
-_OF_ROWS = ("quantize", "model", "config", "manifest")
+_OF_ROWS = ("quantize", "model", "config", "manifest", "divergence", "gate")
 """What follows from the row's own values is named after the row, what rows tend to share after the model."""
 
 KEY_OF_TEXT = {

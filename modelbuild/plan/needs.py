@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelbuild import machine, steps
+from modelbuild import machine, steps, tools
 from modelbuild.digest import xxh3
 from modelbuild.engine import spare, unfinished
 from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import Error
 from modelbuild.files import existing, free
+from modelbuild.words import size
 
 if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Recipe
@@ -56,12 +58,14 @@ class Need(NamedTuple):
     """What a step takes: bytes on the disk, and bytes of memory for the largest piece that is computed at once.
 
     stored  its file stays in the cache
+    tool    the program of the user's own that it is for
     """
 
     step: str
     disk: int
     memory: int
     stored: bool = False
+    tool: str = ""
 
 
 def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | None, folder: str) -> list[Need]:
@@ -76,6 +80,8 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
             continue
         if (kind := steps.module(step.kind)).MAKES == "weights" and kind.POOL == "cores":
             found.append(Need(step.name, _below(graph, step), 0, stored=True))
+        if steps.is_foreign(step.kind):
+            found.append(_of_tool(graph, step, files))
         if kind.MAKES != "layer":
             continue
         file = files.get(next(step.needs, ""))
@@ -87,6 +93,22 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
             found.append(Need(step.name, copied, 0))
             seen.add(source.path)
     return found
+
+
+def _of_tool(graph: Graph, step: Step, files: Mapping[str, FileToBe]) -> Need:
+    """What a program of the user's own takes, as far as its inputs are known before they are made."""
+    read = 0
+    for role, ref in step.inputs:
+        if isinstance(ref, str):
+            recipe = files.get(next(graph.steps[ref].needs, ""))
+            read += recipe.size if recipe is not None else 0
+        elif role.startswith(tools.INPUT + "/"):
+            with contextlib.suppress(OSError):
+                read += os.stat(ref.path).st_size
+    values = json.loads(step.parameters)
+    tool = tools.get(values["tool"])
+    needed = tool.needs(values["options"], tools.Sizes(read, 0))
+    return Need(step.name, needed.disk, needed.memory, stored=True, tool=tool.TITLE)
 
 
 def _below(graph: Graph, step: Step) -> int:
@@ -183,7 +205,7 @@ def _full(needs: Sequence[Need], room: Room) -> dict[str, Error]:
 def short_of(needs: Sequence[Need], room: Room, files: int = 0) -> dict[str, list[Error]]:
     """What the machine has too little of, by step: space in folders that need not exist yet, memory; and room for so many files."""
     full, available, inodes = _full(needs, room), machine.available(), _inodes(existing(room.folder))
-    memory = max((need.memory for need in needs), default=0)
+    memory = max((need.memory for need in needs if not need.tool), default=0)
     no_memory = Error(
         "this machine has too little memory for the largest matrix that must be computed in one piece",
         facts=[("needed", f"{memory:,} bytes"), ("available", f"{available or 0:,} bytes")],
@@ -200,10 +222,20 @@ def short_of(needs: Sequence[Need], room: Room, files: int = 0) -> dict[str, lis
         if need.step in full:
             found.setdefault(need.step, []).append(full[need.step])
         if available is not None and need.memory > available:
-            found.setdefault(need.step, []).append(no_memory)
+            error = no_memory_for(need.tool, need.memory, available) if need.tool else no_memory
+            found.setdefault(need.step, []).append(error)
         if inodes is not None and inodes < files:
             found.setdefault(need.step, []).append(no_files)
     return found
+
+
+def no_memory_for(tool: str, needed: int, available: int) -> Error:
+    """The error for a program of the user's own that takes more memory than there is."""
+    return Error(
+        f"this machine has too little memory for {tool}",
+        facts=[("needed", size(needed)), ("available", size(available))],
+        hint="close other programs, or build on a larger machine",
+    )
 
 
 def _inodes(folder: str) -> int | None:

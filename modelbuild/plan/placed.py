@@ -9,7 +9,10 @@ from modelbuild.errors import Error
 from modelbuild.project import locate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelbuild.engine.graph import Step
+    from modelbuild.project.variant import Variant
 
 
 class Named(Protocol):
@@ -45,6 +48,20 @@ def _in_project(error: Error, step: Step) -> Error:
         return error
     place = locate.recalled(spelled).at(*inside)
     return place.error(error.what, facts=error.facts, hint=error.hint, value=not inside)
+
+
+def from_place(variant: Variant) -> locate.Place:
+    """Where a variant says what it is based on; where it is declared, if it says nothing."""
+    return variant.froms[0].place if variant.froms else variant.table
+
+
+def cycle(opened: Sequence[Variant], variant: Variant) -> Error:
+    """The error for a variant that is based on itself, by way of the ones that were `opened` since."""
+    circle = [*opened[opened.index(variant) :], variant]
+    way = " -> ".join(f"'{each.label}'" for each in circle)
+    return from_place(variant).error(
+        f"'{variant.label}' is based on itself", facts=[("cycle", way)], hint="change FROM of one of them"
+    )
 
 
 def in_named(error: Error, named: Named, path: str, *, folder: bool = False) -> Error:

@@ -13,7 +13,7 @@ from modelbuild.tensors import ftypes
 if TYPE_CHECKING:
     from modelbuild.steps import config, convert, describe, layer, manifest, quantize
 
-ADAPT, CONVERT, DESCRIBE, MERGE, QUANTIZE = "adapt", "convert", "describe", "merge", "quantize"
+ADAPT, CONVERT, DESCRIBE, MERGE, QUANTIZE, TOOL = "adapt", "convert", "describe", "merge", "quantize", "tool"
 """The step kinds whose parameters are read here, by name: most graphs have only some of them."""
 
 
@@ -86,6 +86,26 @@ def quantization(step: Step | None) -> quantize.Parameters | None:
     """How a step quantizes; None for a step that does not."""
     value: quantize.Parameters | None = json.loads(step.parameters) if step and step.kind == QUANTIZE else None
     return value
+
+
+def foreign(graph: Graph, output: Output) -> tuple[str, ...]:
+    """The programs of the user's own that have a part in a variant, as messages call them."""
+    from modelbuild import tools
+
+    named = [
+        json.loads(step.parameters)["tool"]
+        for step in graph.up_to([output.manifest]).steps.values()
+        if step.kind == TOOL
+    ]
+    return tuple(dict.fromkeys(tools.get(name).TITLE for name in named))
+
+
+def gate_step(graph: Graph, output: Output) -> Step | None:
+    """The step that lets a variant through; None where it is measured by nothing."""
+    step = graph.steps[output.manifest]
+    return next(
+        (graph.steps[ref] for role, ref in step.inputs if role.startswith("gate ") and isinstance(ref, str)), None
+    )
 
 
 def asked_ftype(step: Step | None) -> str | None:

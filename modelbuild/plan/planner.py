@@ -15,25 +15,27 @@ from modelbuild.plan import readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.hub import Downloaded, Hub
-from modelbuild.plan.layers import Base, LayerStep, without_model
+from modelbuild.plan.layers import Base, LayerStep
+from modelbuild.plan.placed import cycle, from_place
 from modelbuild.plan.pulled import Pulled, PulledModels, Wrote, nobody
 from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.plan.restored import Restored
+from modelbuild.plan.reworked import Reworked
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
 from modelbuild.project import outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
-from modelbuild.project.locate import Place
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.variant import Adapter, File, Variant
-from modelbuild.steps import config, convert, layer, manifest, quantize
+from modelbuild.steps import config, convert, layer, manifest
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.plan.adapters import Adapters
+    from modelbuild.plan.foreign import Foreign
 
 
 class Elsewhere(NamedTuple):
@@ -73,6 +75,8 @@ class Planner:
         self._sides = Sides(declared, weights)
         self._restored = Restored(variants, declared, wanted)
         self._templates = Templates(lambda: self._adapters, declared)
+        self._reworked = Reworked(declared, weights, self._sides, lambda: self._adapters, lambda: self._foreign)
+        self._cache = elsewhere.cache
         self.meant = bases.meant
         self.based: dict[str, tuple[str, ...]] = {}
         """By the label of a variant, the models of the project that it is based on."""
@@ -87,6 +91,12 @@ class Planner:
         from modelbuild.plan.adapters import Adapters
 
         return Adapters(self._observed, self._weights, self._declared)
+
+    @cached_property
+    def _foreign(self) -> Foreign:
+        from modelbuild.plan.foreign import Foreign
+
+        return Foreign(self._observed, self._weights, self._declared, self._cache)
 
     @property
     def warnings(self) -> list[Error]:
@@ -108,6 +118,7 @@ class Planner:
         made_config = self._declared.step(variant, config, {**base.config, "models": models}, inputs)
         listing = manifest.Parameters(layers=[(each.media_type, each.origin) for each in base.layers])
         roles = [("config", made_config), *((str(i), each.step) for i, each in enumerate(base.layers))]
+        roles += [(f"gate {i}", each) for i, each in enumerate(base.gates)]
         made = self._declared.step(variant, manifest, listing, roles)
         blobs = tuple(dict.fromkeys([made_config, *(each.step for each in base.layers)]))
         templates.remark(self.prompts, variant, base)
@@ -125,10 +136,10 @@ class Planner:
         known = self._planned.get(variant.label)
         if known is None:
             if variant in self._open:
-                raise self._cycle(variant)
+                raise cycle(self._open, variant)
             if len(self._open) > DEPTH_LIMIT:
                 what = f"models are based on one another more than {DEPTH_LIMIT} levels deep"
-                raise self._from_place(variant).error(what)
+                raise from_place(variant).error(what)
             self._open.append(variant)
             try:
                 known = self._laid(variant)
@@ -141,22 +152,8 @@ class Planner:
             return known
         raise known
 
-    def _cycle(self, variant: Variant) -> Error:
-        circle = [*self._open[self._open.index(variant) :], variant]
-        way = " -> ".join(f"'{each.label}'" for each in circle)
-        return self._from_place(variant).error(
-            f"'{variant.label}' is based on itself",
-            facts=[("cycle", way)],
-            hint="change FROM of one of them",
-        )
-
-    @staticmethod
-    def _from_place(variant: Variant) -> Place:
-        return variant.froms[0].place if variant.froms else variant.table
-
     def _laid(self, variant: Variant) -> Base:
-        base = self._described(variant, self._merged(variant, self._base(variant)))
-        base = self._with_model(variant, self._quantized(variant, base))
+        base = self._with_model(variant, self._reworked.of(variant, self._base(variant)))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
         dropped = {media.PARAMS} | {KEYS[key].empties for key in variant.cleared}
@@ -221,9 +218,6 @@ class Planner:
         inputs = [("file", Source(path, "gguf")), *checked]
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
 
-    def _model_layer(self, variant: Variant, recipe: str) -> LayerStep:
-        return LayerStep(media.MODEL, self._declared.of_recipe(variant, "model", recipe))
-
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
         layers = list(base.layers)
@@ -232,7 +226,8 @@ class Planner:
                 if base.whole:
                     layers[number] = self._as_it_is(variant, media.MODEL, "model", base.whole)
                 elif base.finished:
-                    layers[number] = self._model_layer(variant, base.finished)
+                    made = self._declared.of_recipe(variant, "model", base.finished, base.foreign)
+                    layers[number] = LayerStep(media.MODEL, made)
         return base._replace(layers=tuple(layers), whole=None)
 
     def _adapter(self, variant: Variant, base: Base, adapter: Adapter) -> LayerStep:
@@ -241,60 +236,6 @@ class Planner:
             return self._as_it_is(variant, media.ADAPTER, "adapter", file.path, [("recipe", recipe)])
         self._used.setdefault(variant.label, set()).add("outtype")
         return LayerStep(media.ADAPTER, self._declared.of_recipe(variant, "adapter", recipe))
-
-    # What is done to the weights
-
-    def _merged(self, variant: Variant, base: Base) -> Base:
-        """Merge adapters into the weights, one after the other."""
-        for adapter in variant.adapters:
-            if adapter.mode == "merge":
-                # What is quantized by somebody else is packed once: to the type of this model, if it has one.
-                recipe = self._adapters.merged(variant, base.recipe, adapter, unpacked=not base.unquantized)
-                finished = self._adapters.merged(variant, base.finished or base.recipe, adapter)
-                restored = self._adapters.grafted(variant, base.restored, adapter) if base.restored else None
-                base = base.made_of(recipe, finished)._replace(restored=restored)
-        return base
-
-    def _described(self, variant: Variant, base: Base) -> Base:
-        """Put the metadata that the variant sets into the recipes it starts from."""
-        own = any(not each.step for each in base.layers)
-        # What [defaults] says is for weights: models that stand on others take it over with theirs.
-        given = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
-        if not given:
-            return base
-        if base.recipe is None:
-            raise variant.place("metadata").error(f"'{variant.label}' has no model file whose metadata could be set")
-        recipe = self._describe(variant, base.recipe, given)
-        finished = self._describe(variant, base.finished, given) if base.finished else recipe
-        return base.made_of(recipe, finished)
-
-    def _describe(self, variant: Variant, recipe: str, given: Mapping[str, Any]) -> str:
-        from modelbuild.steps import describe
-
-        return self._declared.step(variant, describe, describe.Parameters(metadata=given), [("recipe", recipe)])
-
-    def _quantized(self, variant: Variant, base: Base) -> Base:
-        if variant.quantize is None or (variant.quantize_from_defaults and not base.unquantized):
-            return base
-        place = variant.place("quantize")
-        if base.recipe is None:
-            raise place.error(f"'{variant.label}' has no model file to quantize")
-        assert variant.ftype is not None, "set `quantize` too"
-        values = quantize.Parameters(ftype=variant.ftype, requantize=variant.flag("allow_requantize") or None)
-        inputs: list[tuple[str, Source | str]] = [("recipe", base.recipe)]
-        if variant.mix is not None:
-            values["mix"] = {key: value for key, value in variant.mix.items() if key != "base"}
-        if imatrix := variant.file("imatrix"):
-            values["imatrix"] = imatrix.text
-            inputs.append(("imatrix", self._weights.file(imatrix)))
-        places = {"ftype": place, "mix": variant.mix_table}
-        recipe = self._declared.step(variant, quantize, values, inputs, places=places)
-        if base.draft and any(each.media_type == media.DRAFT for each in base.layers):
-            beside = [("recipe", base.draft), *inputs[1:]]
-            draft = self._declared.step(variant, quantize, values, beside, what="quantize-draft", places=places)
-            base = self._sides.with_draft(variant, base, draft)
-        layers = base.with_model(self._model_layer(variant, recipe))
-        return base._replace(layers=layers, finished=recipe, config=without_model(base.config), unquantized=False)
 
     # FROM
 
@@ -312,32 +253,47 @@ class Planner:
                 return self._imported(variant, files)
 
     def _converted(self, variant: Variant, folder: CheckpointFolder) -> Base:
-        self._used.setdefault(variant.label, set()).add("outtype")
+        used = self._used.setdefault(variant.label, set())
+        used.add("outtype")
+        found = None
+        if "llama.cpp" in variant.converters or folder.fault is not None:
+            found = self._foreign.converted(variant, folder)
+        if found is None:
+            values = self._native(variant, folder)
+            used.update(values.keys() & {"mtp"})
+            recipe, foreign = self._declared.step(variant, convert, values, folder.files), None
+            kinds = (values["architecture"],) if "architecture" in values else folder.kinds
+            draft = self._sides.draft(variant, folder, values["outtype"])
+        else:
+            used.add("convert")
+            (recipe, foreign), folder = found, self._foreign.as_converted(folder)
+            kinds, draft = folder.kinds, None
+        made = self._templates.of_checkpoint(variant, folder, kinds)
+        chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
+        bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
+        restored = self._restored.gathered(variant, folder) if folder.fault is None else None
+        layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
+        base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
+        base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
+        return self._sides.with_draft(variant, base._replace(foreign=foreign), draft)
+
+    def _native(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
+        """What our own conversion of a checkpoint is told."""
         values = convert.Parameters(
             folder=folder.name,
             outtype=variant.string("outtype") or "source",
             pre=variant.string("pre"),
             plugin=folder.plugin,
             blind=self._sides.is_known_blind(variant, folder) or None,
-        ) | readers.named(self._observed, variant)
-        values |= self._sides.without_draft(variant, folder)
-        self._used[variant.label].update(values.keys() & {"mtp"})
-        recipe = self._declared.step(variant, convert, values, folder.files)
-        made = self._templates.of_checkpoint(variant, folder)
-        chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
-        bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
-        restored = self._restored.gathered(variant, folder)
-        layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
-        base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
-        base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        return self._sides.with_draft(variant, base, self._sides.draft(variant, folder, values["outtype"]))
+        )
+        return values | readers.named(self._observed, variant) | self._sides.without_draft(variant, folder)
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")
         recipe = self._import(variant, [Source(path, "gguf") for path in parts])
         whole = parts[0] if len(parts) == 1 else None
         if pre := variant.string("pre"):
-            recipe, whole = self._describe(variant, recipe, {"tokenizer.ggml.pre": pre}), None
+            recipe, whole = self._reworked.described(variant, recipe, {"tokenizer.ggml.pre": pre}), None
         made = self._templates.of_gguf(variant, model)
         layers: list[LayerStep] = []
         for path, role in ((file.parts[0], file.contents.role) for file in files):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import steps
 from modelbuild.checkpoint import ggufs
@@ -111,8 +112,11 @@ class _Look:
                         self._heads.table(source)
                 return [], []
             inputs = HeadInputs(step, self._heads, self._made)
+            parameters = json.loads(step.parameters)
+            if not inputs.complete() and step.kind == "quantize":
+                return self._without_importance(step, kind, parameters)
             if inputs.complete():
-                made, warnings = kind.look(json.loads(step.parameters), inputs)
+                made, warnings = kind.look(parameters, inputs)
                 recipe = Recipe.decode(made)
                 self._made[step.name], self._recipes[step.name] = made, recipe
                 self.files[step.name] = FileToBe.of(recipe, made)
@@ -121,6 +125,22 @@ class _Look:
             return several.errors, []
         except Error as error:
             return [self._of_file(error, step)], []
+        return [], []
+
+    def _without_importance(
+        self, step: Step, kind: steps.RecipeKind, parameters: dict[str, Any]
+    ) -> tuple[Sequence[Error], Sequence[Error]]:
+        """See how large a file will be whose importance matrix is yet to be made: that says nothing of what is wrong with it."""
+        from modelbuild.tensors.recipe import Recipe
+
+        inputs = HeadInputs(
+            step._replace(inputs=tuple(each for each in step.inputs if each[0] != "made")), self._heads, self._made
+        )
+        parameters.pop("imatrix", None)
+        with contextlib.suppress(Error, Errors):
+            if inputs.complete():
+                made, _ = kind.look(parameters, inputs)
+                self.files[step.name] = FileToBe.of(Recipe.decode(made), made)
         return [], []
 
     def _of_file(self, error: Error, step: Step) -> Error:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep
+from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project.variant import File, From, Variant
 from modelbuild.steps import convert
@@ -18,7 +19,6 @@ MEDIA = {"projector": media.PROJECTOR, "draft": media.DRAFT}
 
 DEFAULT = "auto"
 """The type of what nobody gives one: as llama.cpp's converter chooses it, 16 bits that hold what the weights have."""
-
 
 DRAFT = "draft"
 
@@ -69,6 +69,8 @@ class Sides:
                 facts=[("files", listed(files))],
                 hint="name one of them",
             )
+        if found.fault is not None:
+            raise in_named(found.fault, draft, found.path, folder=True)
         if base is not None and os.path.realpath(found.path) == os.path.realpath(base.path):
             raise draft.place.error(
                 f"draft '{draft.text}' is the model itself",

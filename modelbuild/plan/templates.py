@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
@@ -37,18 +37,18 @@ class Templates:
         """The chat template that the adapters of a variant bring along."""
         return self._adapters().chat(variant) if variant.adapters else None
 
-    def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> Derived:
-        """What follows from a checkpoint. A template of the variant's own, and `template = false`, stand against all of it."""
+    def of_checkpoint(self, variant: Variant, folder: CheckpointFolder, kinds: Collection[str]) -> Derived:
+        """What follows from a checkpoint that is read as the classes of `kinds`.
+
+        A template of the variant's own, and `template = false`, stand against all of it.
+        """
         made = self._of_chat(variant, folder.chat)
         chat = self.of_adapters(variant)
         if _is_said(variant) or (chat is not None and not _same(chat, folder.chat)):
             return made
-        said = variant.string("architecture")
         text = variant.metadata.get("tokenizer.chat_template")
         template = text if isinstance(text, str) else folder.chat.template if folder.chat else ""
-        return _prompted(
-            variant, made, renderers.of_checkpoint((said,) if said else folder.kinds, template), dated=True
-        )
+        return _prompted(variant, made, renderers.of_checkpoint(kinds, template), dated=True)
 
     def of_gguf(self, variant: Variant, model: Contents) -> Derived:
         """What follows from a GGUF file; its renderer as `ollama create` fills it in, whatever the TEMPLATE."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
@@ -46,6 +46,7 @@ class CheckpointFolder(NamedTuple):
     talks   whether it is a chat model, as far as it says what it is
     kinds   what config.json calls it; nothing of a model that answers with vectors or scores
     parts   what it gives beside its text model, by kind, and the files that decide its conversion
+    fault   what is wrong with its weights, where a converter of the user's own may read others
     """
 
     path: str
@@ -56,6 +57,7 @@ class CheckpointFolder(NamedTuple):
     talks: bool
     kinds: tuple[str, ...] = ()
     parts: Mapping[str, tuple[tuple[str, Source], ...]] = {}
+    fault: Error | None = None
 
 
 class GgufFile(NamedTuple):
@@ -226,11 +228,15 @@ class WeightsReader:
             if what == "file"
         ]
         index = os.path.join(folder, shards.INDEX)
+        fault: Error | None = None
         try:
             weights = shards.weights(names, self._observed.read(index) if shards.INDEX in names else None, folder)
         except Error as error:
             hint = error.hint or (self._within(line, folder) if shards.INDEX not in names else None)
-            raise in_named(error.replace(hint=hint), line, folder, folder=True) from error
+            fault = error.replace(hint=hint)
+            if "config.json" not in names or not any(name.endswith(".bin") for name in names):
+                raise in_named(fault, line, folder, folder=True) from error
+            weights = []
         except OSError as error:
             raise line.place.error(
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
@@ -240,10 +246,10 @@ class WeightsReader:
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         talks = chat is not None or self._talks(folder, name, names)
-        given = {
-            part: (*_small(folder, found.FILES), *tables) for part, found in self._parts(folder, names, weights).items()
-        }
-        return CheckpointFolder(folder, name, files, plugin, chat, talks, self._kinds(folder, name, names), given)
+        given = self._parts(folder, names, weights) if fault is None else {}
+        parts = {part: (*_small(folder, found.FILES), *tables) for part, found in given.items()}
+        kinds = self._kinds(folder, name, names)
+        return CheckpointFolder(folder, name, files, plugin, chat, talks, kinds, parts, fault)
 
     def _kinds(self, folder: str, name: str, names: Sequence[str]) -> tuple[str, ...]:
         from modelbuild.checkpoint import chat
@@ -313,11 +319,8 @@ class WeightsReader:
             from modelbuild.checkpoint import chat
             from modelbuild.checkpoint.checkpoint import Checkpoint
 
-            def read(name: str) -> bytes | None:
-                return self._observed.read(os.path.join(folder, name)) if name in names else None
-
             try:
-                self._chats[folder] = chat.of_checkpoint(Checkpoint(read))
+                self._chats[folder] = chat.of_checkpoint(Checkpoint(self._reader(folder, names)))
             except (Error, OSError):
                 self._chats[folder] = None
         return self._chats[folder]
@@ -326,13 +329,13 @@ class WeightsReader:
         from modelbuild.checkpoint import chat
         from modelbuild.checkpoint.checkpoint import Checkpoint
 
-        def read(file: str) -> bytes | None:
-            return self._observed.read(os.path.join(folder, file)) if file in names else None
-
         try:
-            return chat.checkpoint_talks(Checkpoint(read, folder=name))
+            return chat.checkpoint_talks(Checkpoint(self._reader(folder, names), folder=name))
         except OSError:
             return True
+
+    def _reader(self, folder: str, names: Sequence[str]) -> Callable[[str], bytes | None]:
+        return lambda name: self._observed.read(os.path.join(folder, name)) if name in names else None
 
     # GGUF files
 

@@ -115,10 +115,12 @@ def _same_labels(laid: Laid, labels: Sequence[str], readers: Sequence[Reader]) -
 
 def _unused_imatrices(unquantized: Sequence[Variant]) -> Iterator[Error]:
     for each in unquantized:
-        imatrix = each.file("imatrix")
-        if imatrix and not is_shared(imatrix.place):
-            what = f"'imatrix' is for quantization, but '{each.model}' is not quantized"
-            yield imatrix.place.error(what, hint="set 'quantize', or clear it: imatrix = \"\"")
+        for key, said in (("imatrix", each.file("imatrix") or each.calibration), ("gate", each.gate)):
+            place = each.place(key, "kld" if key == "gate" else None)
+            if said and not is_shared(place):
+                what = f"'{key}' is for quantization, but '{each.model}' is not quantized"
+                clear = 'imatrix = ""' if key == "imatrix" else 'gate = { kld = "" }'
+                yield place.error(what, hint=f"set 'quantize', or clear it: {clear}")
 
 
 def check_names(variants: Sequence[Variant], problems: Problems) -> None:

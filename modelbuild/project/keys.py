@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -14,15 +13,15 @@ from modelbuild.checkpoint import classes, metadata
 from modelbuild.checkpoint.tokenizers import pretokenizers
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
-from modelbuild.ollama.modelfile import grammar, meaning, parameters
+from modelbuild.ollama.modelfile import parameters
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
+from modelbuild.project import allowed
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import limit as limits
-from modelbuild.words import as_text, did_you_mean, got, listed
+from modelbuild.words import as_text
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")
-ADAPTER_MODES = ("layer", "merge")
 LINKS = ("copy", "hard")
 MTP = ("keep", "split", "drop")
 
@@ -43,11 +42,12 @@ Entries = Callable[[Mapping[str, Any]], Iterator[tuple[str, Any, Path]]]
 
 
 Holds = Literal[
-    "string", "word", "text", "text or false", "path", "path or word or false", "flag", "strings", "texts",
+    "string", "word", "text", "text or false", "path", "path or word or false", "path or text", "flag", "strings", "texts", "gate",
     "adapters", "messages", "exports", "pushes", "parameters", "metadata", "axes", "rows", "conditions", "condition",
 ]  # fmt: skip
 """What the value of a key is. A "word" is one of a few, a "text" may stand in a file of its own, a "path" names a file;
-"rows", "conditions" and a "condition" are of a matrix. `schema` knows the shape of each."""
+a "path or text" may also be a table with a text that the file is made from; "rows", "conditions" and a "condition" are of a matrix.
+`schema` knows the shape of each."""
 
 
 class Key(NamedTuple):
@@ -86,7 +86,7 @@ class Key(NamedTuple):
     @property
     def is_string(self) -> bool:
         """Whether a number that stands for it on the command line is meant as a string."""
-        return self.holds in ("string", "word", "text", "path", "path or word or false")
+        return self.holds in ("string", "word", "text", "path", "path or word or false", "path or text")
 
     def checked(self, value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
         """All that can be checked of a value as it is written; of a part that holds variables once they are filled in."""
@@ -97,19 +97,6 @@ class Key(NamedTuple):
 
 
 # What a value may be
-
-
-def choice(value: Any, known: Sequence[str], noun: str) -> str:
-    """One of a few words, in any case."""
-    text = as_text(value)
-    if text.casefold() in known:
-        return text.casefold()
-    raise Error(f"unknown {noun} {got(text)}", facts=[("known", listed(known))], hint=did_you_mean(text, known))
-
-
-def optional(value: Any, known: Sequence[str], noun: str) -> str | None:
-    """One of a few words, or "" for none of them."""
-    return choice(value, known, noun) if value != "" else None
 
 
 def ftype(value: Any, mixes: Collection[str] = ()) -> str | None:
@@ -132,45 +119,6 @@ def _several(text: str, mixes: Collection[str]) -> str | None:
     if len(words) < 2 or not all(word in mixes or ftypes.canonical(word) for word in words):
         return None
     return f"make a matrix, with a variant for each: [model.NAME.matrix] quantize = {axis_of(words)}"
-
-
-def flag(value: Any, key: str) -> bool:
-    """True or false, or their names; "" is false."""
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "false": False, "": False}
-    if isinstance(value, str) and value in words:
-        return words[value]
-    raise Error(f"'{key}' expects true or false, got {got(value)}")
-
-
-def adapter_mode(value: Any) -> str:
-    return choice(value or "layer", ADAPTER_MODES, "adapter mode")
-
-
-def adapter_scale(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Error(f"'scale' expects a number, got {got(value)}")
-    if value == 0 or abs(value) > 1e9:
-        raise Error(f"'scale' expects a number other than 0, got {got(value)}", hint="leave the adapter out")
-    return float(value)
-
-
-def adapter_zero(value: Any) -> bool:
-    return flag(value, "allow_zero")
-
-
-def role(value: Any) -> str:
-    return choice(value, grammar.ROLES, "role")
-
-
-def version(value: Any) -> str:
-    """A version as REQUIRES takes it, without its leading `v`; "" clears."""
-    text = as_text(value)
-    try:
-        return meaning.version(text) if text else ""
-    except Error:
-        raise Error(f"'requires' expects a version such as '0.14.0', got {got(text)}") from None
 
 
 def push_name(value: Any, namespace: str | None = None) -> Name:
@@ -246,6 +194,22 @@ def _metadata_key(value: Any, key: str) -> None:
     metadata.check_key(key)
 
 
+def _imatrix(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    if isinstance(value, dict) and "chunks" in value:
+        yield Part(("chunks",), value["chunks"], allowed.chunks)
+
+
+def _gate(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    for name, check in (("kld", allowed.divergence), ("chunks", allowed.chunks)):
+        if name in value:
+            yield Part((name,), value[name], check)
+
+
+def _converters(value: Any, mixes: Collection[str] | None) -> Iterator[Part]:
+    for number, each in enumerate(value if isinstance(value, list) else ()):
+        yield Part((number,), each, allowed.converter)
+
+
 def _tables(
     value: Any, mixes: Collection[str] | None, *, checks: Mapping[str, Check], alone: Check | None = None
 ) -> Iterator[Part]:
@@ -257,19 +221,24 @@ def _tables(
             yield Part((number,), entry, alone)
 
 
-text = partial(not_true, expected="expected a text")
 TEMPLATE = partial(not_true, expected="'template' expects a string, { file = … } or false")
 PROJECTOR = partial(not_true, expected="'projector' expects a type, a path or false")
-SHAPE, LINK = partial(choice, known=shapes.names(), noun="shape"), partial(choice, known=LINKS, noun="link")
+text = partial(not_true, expected="expected a text")
+SHAPE, LINK = (
+    partial(allowed.choice, known=shapes.names(), noun="shape"),
+    partial(allowed.choice, known=LINKS, noun="link"),
+)
 
 
 def pushed_shape(value: Any) -> str:
-    return choice(value, shapes.pushed(), "shape of registries")
+    return allowed.choice(value, shapes.pushed(), "shape of registries")
 
 
-_adapters = partial(_tables, checks={"mode": adapter_mode, "scale": adapter_scale, "allow_zero": adapter_zero})
+_adapters = partial(
+    _tables, checks={"mode": allowed.adapter_mode, "scale": allowed.adapter_scale, "allow_zero": allowed.adapter_zero}
+)
 _exports = partial(_tables, checks={"as": SHAPE, "split": limits.limit, "link": LINK})
-_messages = partial(_tables, checks={"role": role})
+_messages = partial(_tables, checks={"role": allowed.role})
 _push = partial(_tables, checks={"to": push_name, "as": pushed_shape, "split": limits.limit}, alone=push_name)
 
 
@@ -297,20 +266,35 @@ KEYS: Mapping[str, Key] = {
     ),
     "outtype": Key(
         "word", "The type that weights are converted to before quantization.",
-        partial(optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
+        partial(allowed.optional, known=OUTTYPES, noun="outtype"), words=OUTTYPES, default="source", is_plain=True,
     ),
     "imatrix": Key(
-        "path", "Path of an importance matrix (imatrix, of either file form), for quantization.", is_plain=True,
+        "path or text", "An importance matrix for quantization: the path of one (of either file form), or a text from which "
+        "llama-imatrix of [tools] makes one.", parts=_imatrix, is_plain=True,
+    ),
+    "convert": Key(
+        "strings", "The converters to try, in order: \"native\", and \"llama.cpp\" of [tools] for classes that are not supported.",
+        parts=_converters,
+    ),
+    "trust": Key(
+        "flag", "Whether a converter of [tools] may run code that the checkpoint brings along, and read pickled weights.",
+        partial(allowed.flag, key="trust"), is_plain=True, widest="glob",
+    ),
+    "gate": Key(
+        "gate", "The most that a quantized model may differ from its weights: one that falls short is not published.",
+        parts=_gate, entries=_entries,
     ),
     "allow_requantize": Key(
         "flag", "Also quantize weights that are already quantized, which adds a second error to the first.",
-        partial(flag, key="allow_requantize"), is_plain=True,
+        partial(allowed.flag, key="allow_requantize"), is_plain=True,
     ),
     "adapters": Key(
         "adapters", "Adapters, after the Modelfile's own.",
         parts=_adapters, widest="glob", command="adapter", attribute="adapters", empties=manifest.ADAPTER,
     ),
-    "adapter_mode": Key("word", "The mode of adapters without one.", adapter_mode, words=ADAPTER_MODES, default="layer"),
+    "adapter_mode": Key(
+        "word", "The mode of adapters without one.", allowed.adapter_mode, words=allowed.ADAPTER_MODES, default="layer",
+    ),
     "system": Key(
         "text", 'SYSTEM; "" clears an inherited one.',
         is_plain=True, command="system", attribute="system", empties=manifest.SYSTEM,
@@ -340,7 +324,7 @@ KEYS: Mapping[str, Key] = {
         is_plain=True, command="parser", attribute="parser", empties=manifest.CONFIG,
     ),
     "requires": Key(
-        "string", "REQUIRES, the oldest version of Ollama that runs the model.", version,
+        "string", "REQUIRES, the oldest version of Ollama that runs the model.", allowed.version,
         is_plain=True, command="requires", attribute="requires", empties=manifest.CONFIG,
     ),
     "draft": Key(
@@ -349,7 +333,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "mtp": Key(
         "word", "What becomes of a checkpoint's blocks for the prediction of several tokens; split: a draft of its own.",
-        partial(optional, known=MTP, noun="use of these blocks"), words=MTP, default="keep", is_plain=True,
+        partial(allowed.optional, known=MTP, noun="use of these blocks"), words=MTP, default="keep", is_plain=True,
     ),
     "projector": Key(
         "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",
@@ -363,14 +347,14 @@ KEYS: Mapping[str, Key] = {
     ),
     "pre": Key(
         "string", "llama.cpp's name of the pre-tokenizer, where the tokenizer's files do not tell it.",
-        partial(optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
+        partial(allowed.optional, known=pretokenizers.NAMES, noun="pre-tokenizer"), words=pretokenizers.NAMES, is_plain=True,
     ),
     "push": Key(
         "pushes", "Registry names to push to, each in Ollama's form or in a shape.", parts=_push, widest="glob", extended=False,
     ),
     "link": Key(
         "word", "How an imported GGUF gets into the models folder: 'hard' makes a hard link, for files that nobody edits.",
-        partial(optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
+        partial(allowed.optional, known=LINKS, noun="link"), words=LINKS, default="copy", is_plain=True,
     ),
     "output": Key(
         "path", "Another file for the GGUF, outside the models folder; a path that ends in '/' is a folder.",

@@ -24,6 +24,7 @@ from modelbuild.project import (
     parts,
     pushes,
     toml,
+    tooling,
     unused,
     weights,
 )
@@ -39,7 +40,7 @@ from modelbuild.project.row import Surroundings
 from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Tools, Variant
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
@@ -210,6 +211,7 @@ class _Family:
     def _surroundings(self) -> Iterator[tuple[str, Surroundings]]:
         """What the rows of each part have in common. A part has the mixes of the project's own text, and its own in their place."""
         mixes_around: dict[str, Said] = {}
+        tools_around: Tools | None = None
         faults_around: dict[str, Sequence[Error]] = {}
         for part in self.every:
             declared, wrong = part.toml, Problems()
@@ -218,9 +220,10 @@ class _Family:
             for name, errors in faults.items():
                 declared.problems.of(f"[ftype.{name}]").add(*errors)
             whole, wholly = {**mixes_around, **custom}, {**faults_around, **faults}
+            tools = tooling.read(declared, self._texts, tools_around)
             if not part.name:
-                mixes_around, faults_around = whole, wholly
-            yield part.name, Surroundings(self._texts, declared.vars, part.namespace, whole, wholly)
+                mixes_around, faults_around, tools_around = whole, wholly, tools
+            yield part.name, Surroundings(self._texts, declared.vars, part.namespace, whole, wholly, tools)
 
     def around(self, part: Part, laid: Laid) -> Surroundings:
         """What a model may name: what its part does, and behind that what other parts do whose tables it extends."""

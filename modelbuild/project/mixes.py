@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from modelbuild.errors import Error, Problems
-from modelbuild.project.keys import Check, flag
+from modelbuild.project.allowed import flag
+from modelbuild.project.keys import Check
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
 from modelbuild.project.variables import Scope, filled

@@ -82,7 +82,7 @@ def parse(option: str) -> Set:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError, KeyError):
         value = text
-    if KEYS[key].is_string and isinstance(value, Scalar):
+    if KEYS[key].is_string and split + 1 == len(parts) and isinstance(value, Scalar):
         value = value if isinstance(value, str) else text
     for name in reversed(parts[split + 1 :]):
         value = {name: value}

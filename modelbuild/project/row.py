@@ -15,7 +15,7 @@ from modelbuild.ollama.modelfile import doubts
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import NAMESPACE, Name, can_be
-from modelbuild.project import keys, pushes, variables
+from modelbuild.project import allowed, keys, pushes, tooling, variables
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.matrix import Row
@@ -23,7 +23,7 @@ from modelbuild.project.overlay import Said, in_defaults
 from modelbuild.project.texts import Texts
 from modelbuild.project.values import Values
 from modelbuild.project.variables import Scope
-from modelbuild.project.variant import Adapter, ExportTo, File, From, Variant
+from modelbuild.project.variant import Adapter, ExportTo, File, From, Tools, Variant
 from modelbuild.tensors.formats import limit as limits
 from modelbuild.words import as_text
 
@@ -36,6 +36,7 @@ class Surroundings(NamedTuple):
     namespace  of names that have none
     mixes      the project's own ftypes, as mixes.read gives them
     faults     what is wrong with them, by their names
+    tools      programs of the user's own
     """
 
     texts: Texts
@@ -43,6 +44,7 @@ class Surroundings(NamedTuple):
     namespace: str | None
     mixes: Mapping[str, Said]
     faults: Mapping[str, Sequence[Error]]
+    tools: Tools = Tools()
 
 
 class Declaration(NamedTuple):
@@ -176,6 +178,10 @@ class Reader:
             drafts=read.drafts(),
             exports=read.exports(),
             pushes=pushes.read(read.values, self._around.namespace),
+            converters=tooling.converters(read.values),
+            calibration=tooling.calibration(read.values),
+            gate=tooling.gate(read.values),
+            tools=self._around.tools,
             cleared=frozenset(cleared),
             table=self.declared.table,
             mix_table=mix.place if mix else None,
@@ -205,8 +211,9 @@ class _Reading:
             value: Any
             if key.holds in ("text", "text or false"):
                 value = self.values.text_of(name)
-            elif key.holds == "path":
-                value = self.values.path_of(name)
+            elif key.holds in ("path", "path or text"):
+                is_path = name in self.said and not isinstance(self.said[name].value, dict)
+                value = self.values.path_of(name) if is_path else None
             elif key.holds == "path or word or false":
                 value = self.values.path_or_word_of(name, key.words)
             else:
@@ -284,7 +291,7 @@ class _Reading:
         entries, place = self.said["messages"]
         return tuple(
             (
-                self.values.checked(entry["role"], place.at(number, "role"), keys.role) or "",
+                self.values.checked(entry["role"], place.at(number, "role"), allowed.role) or "",
                 self.values.text(entry["content"], place.at(number, "content")),
             )
             for number, entry in enumerate(entries or ())
@@ -304,7 +311,7 @@ class _Reading:
     def adapters(self) -> tuple[Adapter, ...]:
         """The Modelfile's own, unless the TOML clears them, and then the TOML's."""
         values = self.values
-        mode = values.of("adapter_mode", keys.adapter_mode) or "layer"
+        mode = values.of("adapter_mode", allowed.adapter_mode) or "layer"
         entries = self.said["adapters"].value if "adapters" in self.said else None
         adapters: list[Adapter] = []
         if self.text and entries not in ("", []):
@@ -314,9 +321,9 @@ class _Reading:
         for number, entry in enumerate(entries or ()):
             here = self.said["adapters"].place.at(number)
             file = values.path(entry["path"], here.at("path"))
-            own = values.checked(entry["mode"], here.at("mode"), keys.adapter_mode) if "mode" in entry else None
-            scale = values.checked(entry.get("scale", 1), here.at("scale"), keys.adapter_scale)
-            zero = values.checked(entry.get("allow_zero", False), here.at("allow_zero"), keys.adapter_zero)
+            own = values.checked(entry["mode"], here.at("mode"), allowed.adapter_mode) if "mode" in entry else None
+            scale = values.checked(entry.get("scale", 1), here.at("scale"), allowed.adapter_scale)
+            zero = values.checked(entry.get("allow_zero", False), here.at("allow_zero"), allowed.adapter_zero)
             if file:
                 factor = 1.0 if scale is None else scale
                 adapters.append(Adapter(file.path, file.text, file.folder, factor, own or mode, file.place, bool(zero)))

@@ -23,8 +23,9 @@ from modelbuild.checkpoint import metadata
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
+from modelbuild.project.allowed import ADAPTER_MODES
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import ADAPTER_MODES, KEYS, LINKS, Holds, Key, axis_of
+from modelbuild.project.keys import KEYS, LINKS, Holds, Key, axis_of
 from modelbuild.project.locate import At, Path, Place
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
@@ -143,6 +144,20 @@ class Message(_Table):
     content: Text = Field(description="The text of the message.")
 
 
+class Calibration(_Table):
+    text: str = Field(description="Path of a text, relative to the ModelBuild.toml.")
+    chunks: Number = Field("", description="How many pieces of 512 tokens to read; default: all.")
+
+
+class Gate(_Table):
+    kld: Number = Field("", description="The largest mean KL divergence from the weights before quantization, in nats.")
+    text: str = Field("", description="Path of the text to compare on; default: that of `imatrix`.")
+    chunks: Number = Field("", description="How many pieces of 512 tokens to compare; default: all.")
+
+
+ImportanceMatrix = Annotated[
+    _String | Annotated[Calibration, Tag("\0table")], _one_of('a path, or a table { text = "…", chunks = … }')
+]
 Parameters = Annotated[dict[str, Any], WithJsonSchema(_parameters_schema())]
 Metadata = Annotated[dict[str, Any], WithJsonSchema(_metadata_schema())]
 TensorType = Annotated[str, _suggested(*quants.names())]
@@ -175,6 +190,8 @@ _SHAPES: Mapping[Holds, tuple[Any, Any]] = {
     "text or false": (Template, ""),
     "path": (str, ""),
     "path or word or false": (PathOrFalse, ""),
+    "path or text": (ImportanceMatrix, ""),
+    "gate": (Gate, {}),
     "flag": (Flag, False),
     "strings": (Strings, []),
     "texts": (Licenses, []),
@@ -238,11 +255,20 @@ class Ftype(_Table):
     leave_output_tensor: Flag = Field(False, description="Keep the output tensor as it is (--leave-output-tensor).")
 
 
+class Tools(_Table):
+    llama_cpp: str = Field(
+        "", description="Folder of llama.cpp's source, with its converter, and perhaps its binaries."
+    )
+    binaries: str = Field("", description="Folder of llama.cpp's binaries; default: llama_cpp.")
+    python: str = Field("", description="The Python that runs llama.cpp's converter, with torch and transformers.")
+
+
 class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
     defaults: Defaults = Field(default_factory=Defaults.model_construct, description="Defaults of every model.")
     model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
     ftype: dict[str, Ftype] = Field({}, description="Custom mixes for `quantize`: a type and its exceptions.")
+    tools: Tools = Field(default_factory=Tools.model_construct, description="Programs of your own that make models.")
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
     group: dict[str, list[str]] = Field({}, description="Names for several targets.")
 
@@ -327,9 +353,8 @@ def _as_adapter(loc: Path, value: Any) -> str | None:
 
 def spelled(loc: Path) -> str:
     """A key path as errors spell it, from its table on: `adapters[1].path`."""
-    skip = (
-        {"model": 2, "defaults": 1, "project": 1, "vars": 1, "group": 1, "ftype": 2}.get(str(loc[0]), 0) if loc else 0
-    )
+    tables = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "tools": 1, "group": 1, "ftype": 2}
+    skip = tables.get(str(loc[0]), 0) if loc else 0
     parts = loc[skip:] if len(loc) > skip else loc[-1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
 
@@ -343,6 +368,10 @@ def _known(loc: Path) -> tuple[str, ...]:
             return keys(Project)
         case ("defaults", _):
             return keys(Defaults)
+        case ("tools", _):
+            return keys(Tools)
+        case (*_, "imatrix" | "gate" as key, _):
+            return keys(Gate if key == "gate" else Calibration)
         case ("ftype", _, _):
             return keys(Ftype)
         case ("model", _, _):

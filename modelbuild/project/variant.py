@@ -81,6 +81,29 @@ class PushTo(NamedTuple):
     split: str = ""
 
 
+class Tools(NamedTuple):
+    """Programs of the user's own: the folders that [tools] names, and the interpreter of scripts. Nothing else is looked for."""
+
+    llama_cpp: File | None = None
+    binaries: File | None = None
+    python: File | None = None
+
+
+class Calibration(NamedTuple):
+    """A text, and how many pieces of it are read; None for all of them."""
+
+    text: File
+    chunks: int | None
+
+
+class Gate(NamedTuple):
+    """The most that a quantized model may differ from its weights, in nats, and the text by which they are compared, if said."""
+
+    kld: float
+    text: File | None
+    chunks: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """A model × one row of its matrix, ready to be planned.
@@ -96,6 +119,8 @@ class Variant:
     messages    (role, content) pairs; None where nobody gives any, so that a base's stay
     pushes      the names in registries that it is pushed to, and how
     licenses    of the TOML, which replace all inherited ones (`replaces_licenses`), or of the Modelfile, which add to them
+    converters  the converters of a checkpoint that are tried, in order
+    calibration the text that its importance matrix is made from
     cleared     keys, and `cleared_parameters` parameters, that the TOML empties: what the base gives under them goes too
     """
 
@@ -120,6 +145,10 @@ class Variant:
     drafts: tuple[File, ...]
     exports: tuple[ExportTo, ...]
     pushes: tuple[PushTo, ...]
+    converters: tuple[str, ...]
+    calibration: Calibration | None
+    gate: Gate | None
+    tools: Tools
     cleared: frozenset[str]
     table: Place = field(repr=False, compare=False)
     mix_table: Place | None = field(repr=False, compare=False)

@@ -87,7 +87,7 @@ def _ratios(session: Session, changes: Iterable[proof.Change], recipes: Iterable
     """What is added over what it is added to, by block; none where a source is not what it was."""
     constants = {digest: data for recipe in recipes for digest, data in recipe.constants.items()}
     sums: dict[str, list[float]] = {}
-    leaves = Leaves(session.sources)
+    leaves = Leaves(session.sources, session.cache)
     try:
         with Reader(threading.Event(), constants, leaves.region, memory_limit(session.settings)) as reader:
             for change, (added, before) in _squares(session, changes, reader):

@@ -1,4 +1,4 @@
-"""Where the bytes of tensors lie: those of leaves in the weights of this build, and those that were made before."""
+"""Where the bytes of tensors lie: those of leaves in the weights of this build or in what a tool made, and those made before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelbuild.engine import unfinished
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.sources import Sources
+from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 
 if TYPE_CHECKING:
@@ -15,22 +16,40 @@ if TYPE_CHECKING:
 
 
 class Leaves:
-    """Where the bytes of leaves lie now, by digest, in the weights files of this build."""
+    """Where the bytes of leaves lie now, by digest: in the weights files of this build, else in a file that a tool made.
 
-    def __init__(self, sources: Sources) -> None:
+    made  path -> the artifact that it is, of the files of tools that were led to
+    """
+
+    def __init__(self, sources: Sources, cache: LocalCache) -> None:
         self._sources = sources
+        self._cache = cache
         self._regions: dict[str, Region] | None = None
+        self.made: dict[str, str] = {}
 
     def region(self, digest: str) -> Region:
         if self._regions is None:
             self._regions = dict(self._all())
-        try:
-            return self._regions[digest]
-        except KeyError:
+        found = self._regions.get(digest) or self._foreign(digest)
+        if found is None:
             raise Error(
                 f"no source contains the weights {digest} any more",
                 hint="put the checkpoint back, or build with --force",
-            ) from None
+            )
+        return found
+
+    def _foreign(self, digest: str) -> Region | None:
+        """Where a tensor lies that a tool made: it was noted by the digest of its bytes. Raises Damaged where the file is gone."""
+        from modelbuild.tensors.evaluate import Region
+
+        at = self._cache.tensors([digest]).get(digest)
+        if at is None:
+            return None
+        path = self._cache.store.path(at.blob)
+        if path is None:
+            raise Damaged(at.blob)
+        self.made[path] = at.blob
+        return Region(path, at.offset, at.length, at.blob)
 
     def _all(self) -> Iterable[tuple[str, Region]]:
         from modelbuild.tensors.evaluate import Region

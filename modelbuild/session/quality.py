@@ -5,10 +5,12 @@ The sums of each tensor are kept: those of what has not changed are there at onc
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import NamedTuple
 
 from modelbuild.engine.action import ActionResult
@@ -99,8 +101,26 @@ def measure(session: Session, models: Sequence[Built], jobs: int, following: Fol
         first = each.outputs[0]
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
         ftype = variants.ftype(session, first, session.models.library.served(first.names[0]))
-        measured.append(MeasuredModel(first.label, names, ftype, each.model.artifact, each.model.size, tensors))
+        model = MeasuredModel(first.label, names, ftype, each.model.artifact, each.model.size, tensors)
+        measured.append(replace(model, divergence=_divergence(session, each.outputs)))
     return measured
+
+
+def _divergence(session: Session, outputs: Sequence[Output]) -> Mapping[str, float] | None:
+    """The figures of a model by which a gate judges it; None where none was asked for, or they are not made."""
+    for output in outputs:
+        gate = planned.gate_step(session.graph, output)
+        figures = next(gate.needs, None) if gate is not None else None
+        if figures is None:
+            continue
+        found = session.standing(session.graph.up_to([figures])).results.get(figures)
+        try:
+            value: Mapping[str, float] | None = json.loads(session.store.read(found.artifact)) if found else None
+        except (Damaged, ValueError):
+            continue
+        if value is not None:
+            return value
+    return None
 
 
 def _sums(session: Session, models: Sequence[Built], jobs: int, following: Following) -> dict[str, Sums]:
@@ -178,13 +198,17 @@ def _compared(
 ) -> Iterator[tuple[Comparison, list[Sums]]]:
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="quality")
     resources = Resources(pool, jobs, memory_limit(session.settings), threading.Event(), progress)
-    open_leaf = Leaves(session.sources).region
+    open_leaf = Leaves(session.sources, session.cache).region
     try:
         yield from quality.compare(comparisons, constants=constants, open_leaf=open_leaf, resources=resources)
     except Mismatch as mismatch:
         raise _wrong(session, mismatch) from mismatch
     except OSError as error:
         raise unreadable(str(error.filename), error) from error
+    except Damaged as damage:
+        raise Error(
+            "what a tool made of the weights is gone", facts=[("blob", damage.artifact)], hint="build with --force"
+        ) from damage
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

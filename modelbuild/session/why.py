@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild import tools
 from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.standing import FORCED, Reason, changed
@@ -160,6 +161,8 @@ class Why:
 
     def _input(self, step: Step, role: str, ref: str | None, before: str, after: str) -> Cause:
         source = next((each for r, each in step.inputs if r == role and isinstance(each, Source)), None)
+        if source is not None and role == tools.INTERPRETER:
+            return Cause("the program of the interpreter", CHANGED, source.path)
         if source is not None:
             verb = NEW if before in (ABSENT, "(none)") else REMOVED if after == ABSENT else CHANGED
             return Cause(source.path, verb, source.path, after=self._tensors(before, after))
@@ -218,6 +221,10 @@ class Why:
         verb = NEW if before == "(none)" else REMOVED if after == "(none)" else CHANGED
         head, _, rest = name.partition(".")
         values = ("" if before == "(none)" else before, "" if after == "(none)" else after)
+        if head == "answer":
+            return Cause(f"{rest} of the interpreter", verb, "", *values)
+        if head == "options" and step.kind == "tool":
+            return Cause(rest, verb, self._tooled(step, rest), *values)
         if head == "operations":
             return Cause("this version of modelbuild", f"computes {rest} differently")
         if head == "text":
@@ -253,6 +260,11 @@ class Why:
         return Cause(f"mix rule {rule}", verb, place, before.get(rule, ""), after.get(rule, ""))
 
     # Places
+
+    def _tooled(self, step: Step, option: str) -> str:
+        """Where an option of a tool is said."""
+        key = {"outtype": "outtype", "folder": "from"}.get(option, "imatrix")
+        return self._place(step, key) or (self._place(step, "gate", option) if key == "imatrix" else "")
 
     def _kin(self, step: Step) -> Iterator[Variant]:
         """The variant that a step is for, its bases and theirs."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import digest as digests
 from modelbuild import steps
@@ -168,7 +168,7 @@ class Inputs:
         self._action = action.digest
         self._step = step
         self._worker = worker
-        self._leaves = Leaves(worker.sources)
+        self._leaves = Leaves(worker.sources, worker.cache)
 
     def roles(self) -> list[str]:
         return list(self._digests)
@@ -201,14 +201,24 @@ class Inputs:
         return ActionResult(digest, os.stat(path).st_size)
 
     def tables(self) -> list[tuple[str, TensorTable]]:
-        """The tensor tables of the weights files among the sources: (role, table)."""
+        """The tensor tables of the weights files among the sources, or of the file that a tool made: (role, table)."""
         from modelbuild.tensors.tensor import TensorTable
 
         found = []
         for role, digest in self._digests.items():
             if digest.startswith("xxh3:") and (detail := self._worker.sources.detail(digest)) is not None:
                 found.append((role, TensorTable.decode(detail)))
+            elif digest.startswith("sha256:") and role == "file":
+                from modelbuild.session import foreign
+
+                found.append((role, foreign.table(self._worker.store, digest)))
         return found
+
+    def program(self, tool: str, options: Mapping[str, Any]) -> Made:
+        """Run a tool in a view of the inputs, read what it made, and take that."""
+        from modelbuild.session import foreign
+
+        return foreign.Program(self._action, self._digests, self._step, self._worker).run(tool, options)
 
     def copy(self, role: str, link: bool) -> Made:
         """Take a source file as it is: by hard link if `link`, else by reflink where the file system can, else by a copy."""
@@ -265,13 +275,16 @@ class Inputs:
             ):
                 return bytes(reader.evaluate(x, "values", 0, prod(x.shape)))
         except Mismatch as mismatch:
+            if artifact := self._leaves.made.get(mismatch.region.path):
+                worker.store.forget(artifact)
+                raise Damaged(artifact) from mismatch
             raise self._changed(mismatch.region.path) from mismatch
 
-    def materialize(self, recipe: Recipe) -> Made:
-        """Make the GGUF file that a recipe describes."""
+    def materialize(self, recipe: Recipe, *, stored: bool = False) -> Made:
+        """Make the GGUF file that a recipe describes; one that is `stored` goes into no models folder."""
         from modelbuild.tensors.materialize import layout
 
-        return self._materialized(recipe, layout(recipe), self._worker.scratch())
+        return self._materialized(recipe, layout(recipe), None if stored else self._worker.scratch())
 
     def pack(self, recipe: Recipe) -> Made:
         """Make the safetensors file that the recipe of a checkpoint describes; it goes into no models folder."""
@@ -310,6 +323,9 @@ class Inputs:
                 # Another build moved or dropped a blob between the look-up and the reading: look again.
                 continue
             except Mismatch as mismatch:
+                if artifact := self._leaves.made.get(mismatch.region.path):
+                    worker.store.forget(artifact)
+                    raise Damaged(artifact) from mismatch
                 if mismatch.region.path not in blobs:
                     raise self._changed(mismatch.region.path) from mismatch
                 # A damaged blob loses its entries, and its tensors are computed.

@@ -19,7 +19,8 @@ class Kind(Protocol):
     """A module of this folder. It is imported to plan and to show, so that what its work needs is imported in `run`.
 
     VERSION     the next number when the bytes that it makes change
-    MAKES       what: `recipe`, `layer`, `config`, `manifest`, or the `weights` of an export
+    MAKES       what: `recipe`, `layer`, `config`, `manifest`, the `weights` of an export or for a tool, what is `foreign`
+                (a tool makes it), or a `verdict` on a model
     POOL        `` for quick work, `thread` where it waits for files, `cores` where it uses every core by itself
     Parameters  a TypedDict: the planner makes it, `run` reads it; None says nothing, and is not spelled
     """
@@ -47,7 +48,8 @@ class RecipeKind(Kind, Protocol):
 
 
 _PARTS = ("VERSION", "MAKES", "POOL", "Parameters", "run")
-_PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "weights": (), "config": (), "manifest": ()}
+_PARTS_OF = {"recipe": ("TYPES", "look"), "layer": (), "weights": (), "config": (), "manifest": (),
+             "foreign": (), "verdict": ()}  # fmt: skip
 
 
 @cache
@@ -64,6 +66,11 @@ def module(kind: str) -> Kind:
 def kind_of(module: Kind) -> str:
     """The kind that a module is."""
     return module.__name__.rpartition(".")[2].rstrip("_")
+
+
+def is_foreign(kind: str) -> bool:
+    """Whether a program of the user's own makes what steps of a kind make."""
+    return module(kind).MAKES == "foreign"
 
 
 def recipe_kind(kind: str) -> RecipeKind | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult, Made
@@ -52,5 +52,8 @@ class BlobInputs(Inputs, Protocol):
     def pack(self, recipe: Recipe, /) -> Made:
         """Make the safetensors file that the recipe of a checkpoint describes."""
 
-    def materialize(self, recipe: Recipe, /) -> Made:
-        """Make the GGUF file that a recipe describes."""
+    def materialize(self, recipe: Recipe, /, *, stored: bool = False) -> Made:
+        """Make the GGUF file that a recipe describes; one that is `stored` goes into no models folder."""
+
+    def program(self, tool: str, options: Mapping[str, Any], /) -> Made:
+        """Run a tool in a view of the inputs, read what it made, and take that."""

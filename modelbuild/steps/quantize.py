@@ -25,7 +25,8 @@ class Parameters(TypedDict, total=False):
     ftype       one of ftypes.FTYPES
     mix         the fields of ftypes.Mix
     requantize  quantize also what is quantized already
-    imatrix     the path of the file in the role `imatrix`, as the user wrote it: it goes into the metadata
+    imatrix     the path of the file in the role `imatrix`, as the user wrote it, or the name of the one in the role `made`,
+                which a step makes: it goes into the metadata
     """
 
     ftype: str
@@ -81,7 +82,7 @@ def _importance(path: str, inputs: Inputs) -> Importance:
     from modelbuild.tensors.formats import imatrix
     from modelbuild.tensors.quantization import Importance
 
-    data = inputs.file("imatrix") or b""
+    data = inputs.artifact("made") if "made" in inputs.roles() else inputs.file("imatrix") or b""
     try:
         return Importance(imatrix.parse(data, "imatrix"), path)
     except Error as error:

@@ -329,6 +329,8 @@ class MeasuredModel:
     blob: str
     size: int
     tensors: tuple[MeasuredTensor, ...] = field(repr=False)
+    divergence: Mapping[str, float] | None = None
+    """What llama-perplexity found of its answers, where a gate asks for that: `kld` and others, as tools/divergence.py has them."""
 
     @property
     def figures(self) -> Figures:
@@ -357,6 +359,7 @@ class MeasuredModel:
             "weights": weights,
             "bits_per_weight": bits_per_weight(bytes_, weights),
             **self.figures.data(),
+            "divergence": self.divergence,
             "tensors": [each.data() for each in self.tensors],
         }
 

@@ -219,7 +219,9 @@ def test_documents_of_the_right_shape(root: Path, document: dict[str, Any]) -> N
 
 @given(
     st.dictionaries(
-        words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype"]), anything, max_size=4
+        words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype", "tools"]),
+        anything,
+        max_size=4,
     )
 )
 @quick
@@ -323,4 +325,12 @@ def test_schema_sees_the_shape_alone(document: dict[str, Any], data: st.DataObje
 
 
 def test_the_json_schema_needs_no_project() -> None:
-    assert schema.json_schema()["properties"].keys() == {"project", "defaults", "model", "ftype", "vars", "group"}
+    assert schema.json_schema()["properties"].keys() == {
+        "project",
+        "defaults",
+        "model",
+        "ftype",
+        "tools",
+        "vars",
+        "group",
+    }

@@ -13,6 +13,7 @@ from modelbuild.checkpoint.config import (
     layer_types_fit,
     number,
     rope_parameters,
+    share,
     transformers_takes,
 )
 from modelbuild.errors import Error
@@ -53,6 +54,13 @@ def test_a_count_is_a_whole_number_of_one_or_more(value: object) -> None:
         number({"n": value}, "n", "m")
     with pytest.raises(Error, match="'m' expects a whole number of at least 1, which is missing"):
         number({}, "n", "m")
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.5, True, "half", None, float("nan")])
+def test_a_share_is_above_nothing_and_at_most_all(value: object) -> None:
+    assert [share(0.5, "part"), share(1, "part")] == [0.5, 1.0]
+    with pytest.raises(Error, match="'part' expects a number above 0 and at most 1, got"):
+        share(value, "part")
 
 
 def test_rope_parameters_have_one_form() -> None:

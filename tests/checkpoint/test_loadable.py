@@ -29,6 +29,8 @@ FIRST = {
     "smollm3": "smollm3", "arcee": "arcee", "seed_oss": "seed_oss", "starcoder2": "starcoder2",
     "bert": "bert", "nomic-bert": "nomic_bert", "modern-bert": "modernbert", "jina-bert-v2": "jina_bert",
     "nomic-bert-moe": "nomic_bert_moe", "jina-bert-v3": "jina_bert_v3",
+    "qwen2moe": "qwen2_moe", "command-r": "cohere", "cohere2": "cohere2", "olmoe": "olmoe", "olmo": "olmo",
+    "minimax-m2": "minimax_m2", "exaone4": "exaone4", "phi2": "phi", "glm4": "glm4",
 }  # fmt: skip
 """Architecture -> a file of the zoo with a checkpoint of it."""
 

@@ -148,7 +148,7 @@ def test_json_has_just_these_fields(built: Project) -> None:
     model = quality(built, "base:q4_K_M")["base:q4_K_M"]
     assert list(model) == [
         "label", "name", "names", "ftype", "model_blob", "model_bytes", "tensor_bytes", "weights", "bits_per_weight",
-        "rms_error", "max_error", "snr_db", "source_rms", "tensors",
+        "rms_error", "max_error", "snr_db", "source_rms", "divergence", "tensors",
     ]  # fmt: skip
     assert [list(tensor) for tensor in model["tensors"]] == 21 * [[
         "name", "block", "kind", "type", "source_type", "shape", "weights", "bytes", "bits_per_weight", "exact",

@@ -1,7 +1,8 @@
 """Run by the peers' Python: makes checkpoints, and converts folders with llama.cpp's own converters.
 
 Reads a list of jobs from standard input, one JSON object a line, and answers each with one line:
-    {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers
+    {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers;
+                                                                                  with "of": "Jamba" another model
     {"do": "convert", "folder", "outtype", "out", "options"}                      {"error": null | text}
     {"do": "adapter", "folder", "base", "outtype", "out"}                         an adapter of PEFT, over the folder of its base
 The environment names the source of llama.cpp: MODELBUILD_LLAMA_SRC.
@@ -20,10 +21,11 @@ sys.path.insert(0, os.environ["MODELBUILD_LLAMA_SRC"])
 
 def make(job):
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     torch.manual_seed(job.get("seed", 0))
-    model = LlamaForCausalLM(LlamaConfig(**job["config"]))
+    of = job.get("of", "Llama")
+    model = getattr(transformers, f"{of}ForCausalLM")(getattr(transformers, f"{of}Config")(**job["config"]))
     with torch.no_grad():
         for parameter in model.parameters():
             # Real weights have no two alike; norms start as ones.

@@ -23,7 +23,7 @@ from .peers import Process
 POSITIONS = 210
 CASES = [(model_type, name) for model_type, name in test_zoo.CASES if zoo.cases(model_type)[name].logits]
 
-LIMITS = dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4_text", "gpt_oss", "starcoder2"), 0.3)
+LIMITS = dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4_text", "gpt_oss", "phi", "starcoder2"), 0.3)
 LIMITS["qwen3_5_moe"] = 0.005
 """How far log probabilities may lie apart (nats), where it is more than in most.
 

@@ -57,6 +57,14 @@ MODELS = {
     "smollm3": ("tied", PROJECTIONS),
     "arcee": ("untied", ["q_proj", "k_proj", "up_proj", "down_proj"]),
     "seed_oss": ("untied", PROJECTIONS),
+    "qwen2_moe": ("four experts", [*PROJECTIONS, "shared_expert_gate"]),
+    "cohere": ("short", PROJECTIONS),
+    "cohere2": ("four blocks", PROJECTIONS),
+    "olmoe": ("four experts", PROJECTIONS),
+    "olmo": ("untied", PROJECTIONS),
+    "exaone4": ("untied", PROJECTIONS),
+    "glm4": ("biases", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"]),
+    "phi": ("half of each head", ["q_proj", "k_proj", "dense", "fc1", "fc2"]),
     "starcoder2": ("tied", ["q_proj", "k_proj", "c_fc", "c_proj"]),
 }
 

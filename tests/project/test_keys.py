@@ -72,6 +72,7 @@ def test_a_plain_key_holds_one_value_that_a_variant_can_read() -> None:
         "text or false",
         "path",
         "path or word or false",
+        "path or text",
         "flag",
     }
     assert all(key.check for key in plain if key.holds in ("word", "flag"))
@@ -95,7 +96,13 @@ def test_a_modelfile_has_the_commands_and_attributes_that_keys_name() -> None:
 
 
 def test_what_merges_is_a_table_and_what_says_which_rows_there_are_is_no_axis() -> None:
-    assert {name for name, key in KEYS.items() if key.entries} == {"parameters", "metadata", "matrix", "default"}
+    assert {name for name, key in KEYS.items() if key.entries} == {
+        "parameters",
+        "metadata",
+        "matrix",
+        "default",
+        "gate",
+    }
     rows = {name for name, key in KEYS.items() if key.makes == "rows"}
     assert rows == {"matrix", "include", "exclude", "default", "extends"}
     assert {name for name, key in KEYS.items() if key.makes == "names"} == {"name", "tag", "tags"}

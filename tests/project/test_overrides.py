@@ -38,6 +38,8 @@ def test_set_works_on_a_modelfile(tmp_path: Path) -> None:
         ("m.parameters={ seed = 3 }", lambda v: v.parameters == {"top_k": 1, "seed": 3}),
         ("m.parameters.stop=x", lambda v: v.parameters == {"top_k": 1, "stop": ["x"]}),
         ("m.requires=0.14", lambda v: v.string("requires") == "0.14"),
+        ("m.imatrix=2024", lambda v: v.file("imatrix").text == "2024"),
+        ('m.imatrix={ text = "c.txt", chunks = 3 }', lambda v: v.calibration.chunks == 3),
         ("m.template=false", lambda v: "template" in v.cleared),
         ("m.system=${x}", lambda v: v.string("system") == "X"),
         ('m.tags=["a"]', lambda v: [name.tag for name in v.names] == ["latest", "a"]),

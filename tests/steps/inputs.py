@@ -38,6 +38,6 @@ class Given:
         self.copied.append((role, link))
         return Made(self.entry(role))
 
-    def materialize(self, recipe: Recipe) -> Made:
+    def materialize(self, recipe: Recipe, *, stored: bool = False) -> Made:
         self.materialized.append(recipe)
         return Made(ActionResult("sha256:0", 0))

@@ -12,6 +12,7 @@ import pytest
 
 from modelbuild import steps
 from modelbuild.tensors import operations
+from tests import tooling
 from tests.plan.test_plan import CHECKPOINT, chatting, gguf_file, graph, library
 from tests.plan.test_sides import SEEING
 
@@ -76,6 +77,15 @@ from = "./seeing"
 [model.g]
 from = "./weights"
 projector = false
+[model.h]
+from = "./weights"
+convert = ["llama.cpp"]
+quantize = "q4_0"
+imatrix = { text = "x.dat" }
+gate = { kld = 1 }
+[tools]
+llama_cpp = "llama.cpp"
+python = "python/bin/python"
 """
 
 
@@ -93,6 +103,7 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
         "x.dat": b"x",
     }
     files |= {"lora/adapter_model.safetensors": b"x"}
+    tooling.write(tmp_path)
     seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for step in graph(tmp_path, PROJECT, files).steps.values():
         known = steps.module(step.kind).Parameters

@@ -169,12 +169,14 @@ def find(class_name: str, package: str | None = None, model_type: object = None)
         if package is not None:
             return _from_outside(class_name, package)
         near = _of_type(model_type) or classes.nearest(class_name)
-        convert = "convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM"
+        convert = (
+            'let your own llama.cpp convert it: convert = ["native", "llama.cpp"], and llama_cpp and python in [tools]'
+        )
         raise Error(
             f"architecture '{class_name}' is not supported yet",
             path="config.json",
             facts=[("nearest", near) if near else ("known", listed(sorted(found), len(found)))],
-            hint=f'if it is the same as {near}, set architecture = "{near}"; else {convert}' if near else convert,
+            hint=f'if it is the same, set architecture = "{near}"; else {convert}' if near else convert,
         )
     return found[class_name]
 

@@ -78,6 +78,23 @@ def stacked(
         )
 
 
+def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+    """The names that checkpoints of Mixtral's kind have for what transformers 5 holds in memory, as adapters name it."""
+    for source, x in sources.items():
+        stem, _, part = source.partition(".mlp.")
+        match part:
+            case "experts.gate_up_proj" if len(x.shape) == 3 and not x.shape[1] % 2:
+                half = x.shape[1] // 2
+                yield f"{stem}.block_sparse_moe.experts.w1.weight", slice_(x, 1, 0, half)
+                yield f"{stem}.block_sparse_moe.experts.w3.weight", slice_(x, 1, half, 2 * half)
+            case "experts.down_proj":
+                yield f"{stem}.block_sparse_moe.experts.w2.weight", x
+            case "gate.weight":
+                yield f"{stem}.block_sparse_moe.{part}", x
+            case _:
+                yield source, x
+
+
 PARTS = ("down_proj", "gate_proj", "up_proj")
 
 

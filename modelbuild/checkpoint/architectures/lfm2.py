@@ -100,7 +100,7 @@ class Lfm2Embeddings(Lfm2):
             raise Error(
                 "a dense layer behind the model is not supported yet for LFM2",
                 path="modules.json",
-                hint="convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF file in FROM",
+                hint='let your own llama.cpp convert it: convert = ["llama.cpp"], and llama_cpp and python in [tools]',
             )
 
     def parameters(self, file_type: int) -> Values:

@@ -25,7 +25,10 @@ DIM_LIMIT = 1 << 16
 
 
 class Llama(Architecture):
+    """And what shares its scaling of rotary frequencies: FACTOR is that of llama3 scaling where none is said."""
+
     NAME = "llama"
+    FACTOR: ClassVar[float] = 8.0
     LOADS = LLAMA
     CLASSES: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "LLaMAForCausalLM")
     ALIASES: ClassVar[tuple[str, ...]] = (
@@ -102,7 +105,7 @@ class Llama(Architecture):
         rope = parameters.get("full_attention", parameters)
         if not isinstance(rope, dict) or str(rope.get("rope_type", "")).lower() != "llama3":
             return {}
-        theta, factor = _float(rope, "rope_theta", 10000.0), _float(rope, "factor", 8.0)
+        theta, factor = _float(rope, "rope_theta", 10000.0), _float(rope, "factor", self.FACTOR)
         low, high = _float(rope, "low_freq_factor", 1.0), _float(rope, "high_freq_factor", 4.0)
         context = _float(rope, "original_max_position_embeddings", 8192)
         dim = self.head_dim

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelbuild.checkpoint.architectures._experts import stacked
+from modelbuild.checkpoint.architectures._experts import named_as_mixtral, stacked
 from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.config import Config, number
-from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.recipe import Expression
 
 
@@ -54,22 +53,5 @@ class Mixtral(Llama):
         return config
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        each = dict(self._apart(sources))
+        each = dict(named_as_mixtral(sources))
         return super().tensors(dict(stacked(each, ("w1", "w2", "w3"), self.config, "num_local_experts")))
-
-    @staticmethod
-    def _apart(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        """The names of a checkpoint for what transformers 5 holds in memory, as adapters name it."""
-        for source, x in sources.items():
-            stem, _, part = source.partition(".mlp.")
-            match part:
-                case "experts.gate_up_proj" if len(x.shape) == 3 and not x.shape[1] % 2:
-                    half = x.shape[1] // 2
-                    yield f"{stem}.block_sparse_moe.experts.w1.weight", slice_(x, 1, 0, half)
-                    yield f"{stem}.block_sparse_moe.experts.w3.weight", slice_(x, 1, half, 2 * half)
-                case "experts.down_proj":
-                    yield f"{stem}.block_sparse_moe.experts.w2.weight", x
-                case "gate.weight":
-                    yield f"{stem}.block_sparse_moe.{part}", x
-                case _:
-                    yield source, x

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters
+from modelbuild.checkpoint.config import Config, block_count, first, number, rope_parameters, share
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
@@ -107,9 +107,7 @@ class Phi3(Architecture):
         part = self.rope[name] if name in self.rope else first(self.config, name, "rope_pct", "rope_percent")
         if part is None:
             part = 1.0
-        if not _is_share(part):
-            raise Error(f"'{name}' expects a number above 0 and at most 1, got {in_json(part)}", path="config.json")
-        return int(part * number(self.config, "hidden_size", "n_embd")) // self.heads
+        return int(share(part, name) * number(self.config, "hidden_size", "n_embd")) // self.heads
 
     @cached_property
     def tokenizer(self) -> Values:

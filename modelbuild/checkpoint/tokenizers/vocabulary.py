@@ -186,8 +186,11 @@ def _spelled_otherwise(
     return tokens, types, scores
 
 
-def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
-    """The vocabulary and merges of a byte-level tokenizer.json, filled up to `size` tokens (None: as many as it has)."""
+def byte_pairs(checkpoint: Checkpoint, size: int | None, fixed: Mapping[str, str] | None = None) -> Values:
+    """The vocabulary and merges of a byte-level tokenizer.json, filled up to `size` tokens (None: as many as it has).
+
+    fixed  added tokens by the kinds of special tokens that they are, where the files say nothing of these
+    """
     loaded = FastTokenizer(checkpoint)
     if loaded.kind not in ("BPE", "None"):
         raise Error(
@@ -199,7 +202,16 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None) -> Values:
     values = tables("gpt2", pre, tokens, types, None)
     if merges := loaded.merges or _merges_txt(checkpoint):
         values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
-    return values | special_tokens(checkpoint)
+    return values | special_tokens(checkpoint, fixed=_ids(loaded, fixed or {}))
+
+
+def _ids(loaded: FastTokenizer, fixed: Mapping[str, str]) -> dict[str, int]:
+    ids = {token.content: number for number, token in loaded.added.items()}
+    lacking = sorted({text for text in fixed.values() if text not in ids})
+    if lacking:
+        what = " and ".join(f"'{text}'" for text in lacking)
+        raise Error(f"expected {what} among the added tokens, as this architecture has", path="tokenizer.json")
+    return {kind: ids[text] for kind, text in fixed.items()}
 
 
 def words(checkpoint: Checkpoint, size: int | None) -> Values:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from modelbuild import steps
 from modelbuild.cli.dry_run import forecast
 from modelbuild.cli.fetched import show_wanted, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
@@ -84,6 +85,7 @@ def _models(call: Invocation, selection: Selection) -> int:
     for output in others:
         if missing := stale[output.label]:
             report.result(f"{titled(output.names)} would be installed because\n  " + "\n  ".join(missing))
+    _say_foreign(call, ahead.graph.outputs)
     report.errors([*{id(each): each for errors in ahead.wrong.values() for each in errors}.values(), *told(broken)])
     if not running and not ahead.wrong and not any(stale.values()):
         _before(call, ahead)
@@ -113,6 +115,19 @@ def _say(
         lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in told)]
         text = "\n".join(hanging(line, call.report.width, 4) for line in lines)
         call.report.result(("\n" if number else "") + text)
+
+
+def _say_foreign(call: Invocation, outputs: Sequence[Output]) -> None:
+    """Name the models that programs of the user's own have a part in, by these programs."""
+    from modelbuild.plan.planned import foreign
+
+    made: dict[tuple[str, ...], list[str]] = {}
+    for output in outputs:
+        if titles := foreign(call.session.graph, output):
+            made.setdefault(titles, []).append(titled(output.names))
+    for titles, names in made.items():
+        named = listed(names, NAMED)
+        call.report.note(f"foreign: {named} {'is' if len(names) == 1 else 'are'} made with {listed(titles)} of [tools]")
 
 
 def _uninstalled(session: Session, output: Output, ahead: Ahead) -> list[str]:
@@ -189,4 +204,5 @@ def _events(call: Invocation, selection: Selection) -> None:
         step = graph.steps[name]
         event: dict[str, Any] = {"event": "changed", "step": name, "kind": step.kind, "targets": needed[name]}
         causes = [cause.data() for cause in why.causes(step)]
+        event |= {"foreign": True} if steps.is_foreign(step.kind) else {}
         call.report.object({**event, "at": round(at, 3), "because": because, "causes": causes})

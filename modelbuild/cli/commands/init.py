@@ -6,6 +6,7 @@ existing ModelBuild.toml is never changed.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -95,6 +96,8 @@ def run(call: Invocation) -> int:
         call.report.note(f"left out {plural(len(found.projects), 'project')}; to make them parts of this one: {line}")
     if lines := _adapter_lines(folder, found):
         call.report.note(lines)
+    if lines := _foreign_lines(folder, found):
+        call.report.note(lines)
     call.report.note(
         "next: `modelbuild list` shows the models, `modelbuild check` checks them, `modelbuild` builds them"
     )
@@ -129,6 +132,25 @@ def _adapter_lines(folder: str, found: Found) -> str:
     line = f'adapters = [{{ path = {path}, mode = "merge" }}]'
     names = listed(map(in_line, left), 4)
     return f"left out {plural(len(left), 'adapter')}: {names}; add to the model that it was trained on: {line}"
+
+
+def _foreign_lines(folder: str, found: Found) -> str:
+    """What to write for checkpoints of classes that are not supported."""
+    from modelbuild.checkpoint import classes
+    from modelbuild.checkpoint.checkpoint import Checkpoint
+    from modelbuild.checkpoint.config import class_of
+
+    others = []
+    for each in found.checkpoints:
+        path = os.path.join(folder, each, "config.json")
+        with contextlib.suppress(Error, OSError):
+            name = class_of(Checkpoint({"config.json": read_plain(path, LARGEST)[0]}.get).config)
+            others += [f"{in_line(each)} ({in_line(name)})"] if name not in classes.read() else []
+    if not others:
+        return ""
+    line = '[defaults] convert = ["native", "llama.cpp"], [tools] llama_cpp = "FOLDER", python = "PYTHON"'
+    what = f"{plural(len(others), 'checkpoint')} of a class that is not supported: {listed(others, 4)}"
+    return f"{what}; let your own llama.cpp convert it: {line}"
 
 
 def _nothing(folder: str, found: Found) -> Error:

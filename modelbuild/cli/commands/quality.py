@@ -102,6 +102,12 @@ _MEASURES = [Column(title, right=True, drop=3 if measure == "max_error" else 0) 
 def _text(models: Sequence[Mapping[str, Any]], every: bool, width: int | None) -> str:
     rows = [[each["name"], each["ftype"] or "-", size(each["model_bytes"]), *_figures(each)] for each in models]
     head = [Column("NAME", wrap=True), Column("TYPE", wrap=True), Column("MODEL SIZE", right=True, drop=1), *_MEASURES]
+    if any(each["divergence"] for each in models):
+        head.append(Column("KLD", right=True))
+        rows = [
+            [*row, f"{each['divergence']['kld']:g}" if each["divergence"] else "-"]
+            for row, each in zip(rows, models, strict=True)
+        ]
     parts = [table(head, rows, width)]
     parts += [_every(each, width) if every else _worst(each, width) for each in models]
     return "\n\n".join(part for part in parts if part)

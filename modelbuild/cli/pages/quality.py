@@ -22,6 +22,7 @@ _TITLES = {
     "max_error": "max error",
     "bits_per_weight": "bits per weight",
 }
+_KLD = "KL divergence, nats"
 _ORDER = (
     *("attn_norm", "attn_qkv", "attn_q", "attn_k", "attn_v", "attn_output", "attn_q_norm", "attn_k_norm", "ffn_norm"),
     *("ffn_gate_inp", "ffn_gate", "ffn_up", "ffn_down", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"),
@@ -32,9 +33,13 @@ _ORDER = (
 
 def page(models: Sequence[Data]) -> str:
     """Make the page of what `--json` prints."""
+    measured = any(model.get("divergence") for model in models)
     parts = {
-        "measure_heads": "".join(f'<th scope="col" class="number">{title}</th>' for title in _TITLES.values()),
-        "models": "\n".join(_model(model) for model in models),
+        "measure_heads": "".join(
+            f'<th scope="col" class="number">{title}</th>'
+            for title in (*_TITLES.values(), *([_KLD] if measured else []))
+        ),
+        "models": "\n".join(_model(model, measured) for model in models),
         "buttons": "".join(
             f'<button type="button" data-measure="{key}" aria-pressed="{str(key == "snr_db").lower()}">{title}</button>'
             for key, title in _TITLES.items()
@@ -66,13 +71,21 @@ def _count(measure: str, value: int) -> str:
     return f'<td class="number"><data class="{measure}" value="{value}">{value:,}</data></td>'
 
 
-def _model(model: Data) -> str:
+def _model(model: Data, measured: bool) -> str:
+    """A row of the table of models; with the divergence where any of them was `measured`."""
+    kld = (model.get("divergence") or {}).get("kld")
+    told = f'<td class="number"><data class="kld" value="{"" if kld is None else kld!r}">{_nats(kld)}</data></td>'
     others = [escape(name) for name in model["names"][1:]]
     more = f' <span class="other">{", ".join(others)}</span>' if others else ""
     return (
         f'<tr><th scope="row">{escape(model["name"])}{more}</th><td>{escape(model["ftype"] or "-")}</td>'
-        f"{_count('model_bytes', model['model_bytes'])}{_count('weights', model['weights'])}{_figures(model)}</tr>"
+        f"{_count('model_bytes', model['model_bytes'])}{_count('weights', model['weights'])}{_figures(model)}"
+        f"{told if measured else ''}</tr>"
     )
+
+
+def _nats(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
 
 
 def _tensor_heads() -> str:
