@@ -47,6 +47,7 @@ _JOINING = {
 }
 _SHARED = ("embed_tokens", "norm", "lm_head")
 """What the blocks need of the model."""
+_WITHOUT = 'set mtp = "drop" for a model without them'
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -59,7 +60,15 @@ class Mtp(Architecture):
         """How many such blocks the file has."""
         if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
             return 0
-        return self._declared or self._counted
+        count = self._declared or self._counted
+        if count > 1:
+            raise Error(
+                f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads only models with one",
+                path="config.json",
+                facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
+                hint=_WITHOUT,
+            )
+        return count
 
     @property
     def _declared(self) -> int:
@@ -75,7 +84,7 @@ class Mtp(Architecture):
             got = f"got block {max(numbers)}" if numbers else "got none"
             raise Error(
                 f"the checkpoint expects blocks 0 to {_LIMIT - 1} at most below '{_MTP}layers.', {got}",
-                hint='set mtp = "drop" for a model without them',
+                hint=_WITHOUT,
             )
         return max(numbers) + 1
 

@@ -69,6 +69,22 @@ def test_names_of_old(tmp_path: Path) -> None:
     assert names(made(tmp_path, replace(TEXT, shapes=shapes))) == names(made(tmp_path / "now", TEXT))
 
 
+@pytest.mark.parametrize("mtp", ["keep", "only"])
+@pytest.mark.parametrize("declared", [2, 0])
+def test_two_of_them_are_refused_since_the_runtime_looks_for_what_joins_them_in_each(
+    tmp_path: Path, declared: int, mtp: str
+) -> None:
+    more = {
+        name.replace(".0.", ".1."): shape for name, shape in TEXT.shapes.items() if name.startswith("mtp.layers.0.")
+    }
+    case = replace(TEXT, shapes={**TEXT.shapes, **more})
+    with pytest.raises(Error, match="has 2 blocks for the prediction") as found:
+        made(tmp_path, case, mtp, mtp_num_hidden_layers=declared)
+    assert 'mtp = "drop"' in str(found.value)
+    dropped = made(tmp_path / "drop", case, "drop", mtp_num_hidden_layers=declared)
+    assert value(dropped, "block_count") == 4
+
+
 @pytest.mark.parametrize("count", [-1, "one", 17, 1.0, True])
 def test_a_count_that_can_be_none_is_an_error(tmp_path: Path, count: Any) -> None:
     with pytest.raises(Error, match="'mtp_num_hidden_layers' expects a whole number from 0 to 16"):
