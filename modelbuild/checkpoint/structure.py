@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from modelbuild.checkpoint import required
 from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.hyperparameters import BLOCKS_LIMIT, EXPERTS_LIMIT
 from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
@@ -40,7 +40,8 @@ def faults(entries: Sequence[Entry], architecture: Architecture, gap: Gap | None
     lacking = [*_missing(entries, architecture), *_untied(entries, architecture, gap is not None)]
     found = [gap.explains(error) for error in lacking] if gap else lacking
     found += _biases(entries, architecture)
-    return [*found, *_unfit(entries, architecture), *_hyper_parameters(architecture)]
+    found += _unfit(entries, architecture)
+    return [*found, *required.faults(architecture, {_split(entry.name)[0] for entry in entries})]
 
 
 def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
@@ -115,40 +116,6 @@ def _biases(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Er
             f"the checkpoint contains {count} that llama.cpp's runtime does not read in a model of {architecture.NAME}",
             facts=[("tensors", listed(source(entry.expression) or entry.name for entry in found))],
             hint="llama.cpp would refuse the file; it runs only models without them",
-        )
-
-
-def _hyper_parameters(architecture: Architecture) -> Iterator[Error]:
-    """What the runtime asks for, or ends at (llama.cpp src/llama-model.cpp, load_hparams)."""
-    try:
-        values = architecture.parameters(0)
-    except Error:
-        # Told where the metadata is made.
-        return
-
-    def value(key: str) -> int:
-        return int.from_bytes(values.get(f"{architecture.NAME}.{key}", b"")[4:8], "little")
-
-    other = f"{architecture.NAME}.attention.layer_norm_epsilon"
-    for key, from_key in architecture.REQUIRED.items():
-        if f"{architecture.NAME}.{key}" not in values and not (key.endswith("_rms_epsilon") and other in values):
-            got = (
-                f"got {in_json(architecture.config[from_key])}"
-                if from_key in architecture.config
-                else "which is missing"
-            )
-            yield Error(f"'{from_key}' expects a number above 0, {got}", path="config.json")
-    blocks, experts, used = (value(key) for key in ("block_count", "expert_count", "expert_used_count"))
-    if blocks > BLOCKS_LIMIT or experts > EXPERTS_LIMIT:
-        yield Error(
-            f"the model is larger than llama.cpp's runtime allows: {blocks} blocks, {experts} experts",
-            path="config.json",
-            facts=[("at most", f"{BLOCKS_LIMIT} blocks, {EXPERTS_LIMIT} experts")],
-        )
-    if (experts or used) and not 0 < used <= experts:
-        yield Error(
-            f"'num_experts_per_tok' expects a number from 1 to the number of all experts, {experts}, got {used}",
-            path="config.json",
         )
 
 
@@ -357,7 +324,9 @@ def _sizes(architecture: Architecture, stems: set[str]) -> dict[str, Size]:
         "up": forward if "blk.N.ffn_gate" in stems or _ungated(architecture) else _double(forward),
         "experts": size("num_local_experts", "num_experts"),
         "ff_exp": size("moe_intermediate_size") or forward,
-        "ff_shexp": size("shared_expert_intermediate_size", "shared_intermediate_size"),
+        "ff_shexp": size(
+            "shared_expert_intermediate_size", "shared_intermediate_size", written="expert_shared_feed_forward_length"
+        ),
         "2*embd": _double(hidden),
         "3*embd": Size(3 * hidden.value, f"3 * {hidden.said_by}") if hidden else None,
         "2*queries": _double(queries),

@@ -132,18 +132,3 @@ def test_biases_that_the_runtime_does_not_read_are_named(tmp_path: Path) -> None
     assert "contains 2 biases that llama.cpp's runtime does not read in a model of qwen3" in error.what
     names = [f"model.layers.{block}.self_attn.o_proj.bias" for block in (0, 1)]
     assert dict(error.facts)["tensors"] == ", ".join(names)
-
-
-def test_what_the_runtime_asks_of_the_configuration_must_be_there(tmp_path: Path) -> None:
-    found = case(tmp_path / "m", "olmo2", "scaling that transformers refuses")
-    assert [error.what for error in found] == [
-        f"'{key}' expects a number above 0, which is missing" for key in ("max_position_embeddings", "rms_norm_eps")
-    ]
-
-
-@pytest.mark.parametrize(("experts", "used"), [(4, 5), (4, 0), (0, 2), (2000, 2)])
-def test_experts_are_as_many_as_the_runtime_takes(experts: int, used: int, tmp_path: Path) -> None:
-    folder = checkpoints.write(tmp_path / "m", num_local_experts=experts, num_experts_per_tok=used)
-    (error,) = faults(folder)
-    assert error.path == "config.json"
-    assert ("num_experts_per_tok" in error.what) == (experts < 2000)

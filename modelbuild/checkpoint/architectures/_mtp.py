@@ -63,7 +63,7 @@ class Mtp(Architecture):
         count = self._declared or self._counted
         if count > 1:
             raise Error(
-                f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads only models with one",
+                f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
                 facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
                 hint=_WITHOUT,

@@ -13,6 +13,7 @@ from modelbuild.checkpoint.architectures import _gated_delta
 from modelbuild.checkpoint.architectures._gated_delta import GatedDelta, extent, heads_of
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures._mtp import LOADS
+from modelbuild.checkpoint.architectures._sections import check_sections
 from modelbuild.checkpoint.config import number, rope_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.tensors.formats.gguf import encode_value
@@ -45,7 +46,9 @@ class TiledValues(GatedDelta):
 
     def parameters(self, file_type: int) -> Values:
         values = super().parameters(file_type)
-        if "mrope_section" not in rope_parameters(self.config):
+        if "mrope_section" in rope_parameters(self.config):
+            check_sections(self.config)
+        else:
             values |= {f"{self.NAME}.rope.dimension_sections": encode_value("[i32]", SECTIONS)}
         return values
 
