@@ -67,6 +67,7 @@ class ModernBert(Encoder):
         "classifier.out_proj": "cls.output",
     }
     NEEDED = ()
+    REQUIRED = {**Encoder.REQUIRED, "attention.layer_norm_epsilon": "norm_eps"}
     BIASES = r"cls\.output"
 
     @cached_property
@@ -76,15 +77,22 @@ class ModernBert(Encoder):
         return ends | tokenizers.byte_pairs(self.checkpoint, tokenizers.vocabulary_size(self.config))
 
     def parameters(self, file_type: int) -> Values:
-        """(ModernBertModel.set_gguf_parameters)"""
+        """(ModernBertModel.set_gguf_parameters)
+
+        The epsilon that the runtime asks for is under `norm_eps` in what transformers writes: llama.cpp's converter looks for it under
+        other names, and makes a file without it, which does not load.
+        """
+        values = super().parameters(file_type)
         out = Writer(self.NAME, self.config)
+        if f"{self.NAME}.attention.layer_norm_epsilon" not in values:
+            out.take("attention.layer_norm_epsilon", "f32", "norm_eps")
         out.put("attention.sliding_window", "u32", number(self.config, "local_attention"), "local_attention")
         every = "global_attn_every_n_layers"
         out.put("attention.sliding_window_pattern", "u32", self.config.get(every), every)
         out.put("rope.scaling.type", "str", "none", "")
         out.put("vocab_size", "u32", number(self.config, "vocab_size"), "vocab_size")
         out.put("hidden_activation", "str", self.config.get("hidden_activation") or None, "hidden_activation")
-        return super().parameters(file_type) | out.values
+        return values | out.values
 
     def has(self, stem: str, block: int) -> bool:
         """The first block does not normalize what the embedding's norm has."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from modelbuild.checkpoint.architectures import complete
 from tests import recipes, zoo
 
@@ -49,7 +51,21 @@ def test_biases_are_refused(tmp_path: Path) -> None:
     assert "4 biases that llama.cpp's runtime does not read" in found
 
 
-def test_the_runtime_asks_for_an_epsilon_under_its_other_name(tmp_path: Path) -> None:
-    assert "'layer_norm_eps' expects a number above 0, which is missing" in faults(
-        tmp_path, changed(CLS, {"layer_norm_eps": ...})
+EPSILON = "modern-bert.attention.layer_norm_epsilon"
+
+
+@pytest.mark.parametrize("other", [..., None])
+def test_the_epsilon_is_also_read_under_the_name_that_transformers_gives_it(tmp_path: Path, other: object) -> None:
+    case = changed(CLS, {"layer_norm_eps": other, "norm_eps": 0.25})
+    assert faults(tmp_path / "a", case) == ""
+    assert metadata(tmp_path / "b", case)[EPSILON] == 0.25
+
+
+def test_the_name_that_the_converter_looks_for_comes_first(tmp_path: Path) -> None:
+    assert metadata(tmp_path, changed(CLS, {"layer_norm_eps": 0.5, "norm_eps": 0.25}))[EPSILON] == 0.5
+
+
+def test_the_runtime_asks_for_an_epsilon(tmp_path: Path) -> None:
+    assert "'norm_eps' expects a number above 0, got null" in faults(
+        tmp_path, changed(CLS, {"layer_norm_eps": ..., "norm_eps": None})
     )
