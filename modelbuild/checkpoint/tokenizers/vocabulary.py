@@ -152,8 +152,7 @@ def gemma4(checkpoint: Checkpoint, size: int | None, visible: Collection[str]) -
     tokens, types, scores = _spelled_otherwise(checkpoint, loaded, size)
     types = [USER_DEFINED if text in visible else kind for text, kind in zip(tokens, types, strict=True)]
     values = tables("gemma4", None, tokens, types, scores)
-    if merges := loaded.merges or _merges_txt(checkpoint):
-        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    values["tokenizer.ggml.merges"] = encode_value("[str]", _merges(checkpoint, loaded))
     return values | special_tokens(checkpoint)
 
 
@@ -200,8 +199,7 @@ def byte_pairs(checkpoint: Checkpoint, size: int | None, fixed: Mapping[str, str
         )
     pre, tokens, types = named_tokens(checkpoint, loaded, size)
     values = tables("gpt2", pre, tokens, types, None)
-    if merges := loaded.merges or _merges_txt(checkpoint):
-        values["tokenizer.ggml.merges"] = encode_value("[str]", merges)
+    values["tokenizer.ggml.merges"] = encode_value("[str]", _merges(checkpoint, loaded))
     return values | special_tokens(checkpoint, fixed=_ids(loaded, fixed or {}))
 
 
@@ -309,6 +307,17 @@ def doubts(checkpoint: Checkpoint, metadata: Mapping[str, bytes]) -> list[Error]
             )
         )
     return found
+
+
+def _merges(checkpoint: Checkpoint, loaded: FastTokenizer) -> list[str]:
+    """Those of the tokenizer, or else of merges.txt. Raises Error for none: the runtime loads no byte pairs without (llama_vocab::load)."""
+    if merges := loaded.merges or _merges_txt(checkpoint):
+        return merges
+    raise Error(
+        "'merges' of the byte pairs are missing: llama.cpp's runtime does not load a model without them",
+        path=FILE,
+        hint="take tokenizer.json from the model that this one is based on",
+    )
 
 
 def _merges_txt(checkpoint: Checkpoint) -> list[str]:

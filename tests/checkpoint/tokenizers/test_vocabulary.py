@@ -76,6 +76,16 @@ def test_merges_as_pairs_are_the_same_merges(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+@pytest.mark.parametrize("merges", [None, []])
+def test_byte_pairs_without_merges_are_an_error(monkeypatch: pytest.MonkeyPatch, merges: Any) -> None:
+    """The runtime does not load the file."""
+    bare = tiny()
+    bare["model"] = {**bare["model"], "merges": merges}
+    with pytest.raises(Error, match="'merges' of the byte pairs are missing") as found:
+        byte_pairs(monkeypatch, None, tokenizer_dot_json=bare)
+    assert found.value.path == "tokenizer.json"
+
+
 def test_merges_may_stand_in_merges_txt(monkeypatch: pytest.MonkeyPatch) -> None:
     bare = tiny()
     bare["model"] = {**bare["model"], "merges": []}
