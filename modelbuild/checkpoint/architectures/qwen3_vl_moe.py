@@ -1,4 +1,4 @@
-"""Qwen3-VL with experts, the text part: stacked experts lie the other way round than Qwen3's."""
+"""Qwen3-VL with experts, the text part: transformers 4 stacks experts the other way round than Qwen3's, transformers 5 does not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
+
+_STACKED = (".mlp.experts.gate_up_proj", ".mlp.experts.down_proj")
 
 
 class Qwen3VLMoe(Qwen3Moe):
@@ -37,17 +39,29 @@ class Qwen3VLMoe(Qwen3Moe):
         return super().parameters(file_type) | deepstack(self.NAME, self.config)
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        """(Qwen3VLMoeTextModel.modify_tensors)"""
-        return super().tensors({source: self._turned(source, x) for source, x in sources.items()})
+        """(Qwen3VLMoeTextModel.modify_tensors)
 
-    @staticmethod
-    def _turned(source: str, x: Expression) -> Expression:
-        """[experts, in, out] -> [experts, out, in], of experts that are stacked."""
-        if not source.removesuffix(".weight").endswith((".mlp.experts.gate_up_proj", ".mlp.experts.down_proj")):
-            return x
-        if len(x.shape) != 3:
-            raise Error(f"tensor '{source}' expects three dimensions, the experts first, got {list(x.shape)}")
-        return transpose(x)
+        Raises Error for stacked experts that do not have three dimensions.
+        """
+        stacked = {source: x for source, x in sources.items() if source.removesuffix(".weight").endswith(_STACKED)}
+        for source, x in stacked.items():
+            if len(x.shape) != 3:
+                raise Error(f"tensor '{source}' expects three dimensions, the experts first, got {list(x.shape)}")
+        if self._as_computed(stacked):
+            return super().tensors(sources)
+        return super().tensors({**sources, **{source: transpose(x) for source, x in stacked.items()}})
+
+    def _as_computed(self, stacked: Mapping[str, Expression]) -> bool:
+        """Whether stacked experts are [experts, out, in], as transformers 5 writes them, and not [experts, in, out].
+
+        The width of the model stands on one side of each. One of the two kinds always tells: its other side is not as large.
+        """
+        width = number(self.config, "hidden_size")
+        for source, x in stacked.items():
+            _, rows, columns = x.shape
+            if (rows == width) != (columns == width):
+                return ("down_proj" in source) == (rows == width)
+        return False
 
 
 class Qwen3VLMoeText(Qwen3Moe):
