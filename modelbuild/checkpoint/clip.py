@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import NoReturn
 
-from modelbuild.checkpoint import card, projectors, shards, weights
+from modelbuild.checkpoint import card, dtypes, projectors, shards, weights
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import tower_class_of
 from modelbuild.checkpoint.conversion import Folder, float_type, small_file
@@ -105,10 +105,10 @@ class Clip:
         has(lambda: self.projector.parameters(Writer()))
         has(lambda: self.entries)
         has(lambda: self.recipe)
-        return found or [*self._missing(), *self._unfit()]
+        return found or [*self._missing(), *self._unfit(), *dtypes.faults(self.entries, self.projector.config)]
 
     def warnings(self) -> list[Error]:
-        return []
+        return list(dtypes.doubts(self.entries, self.projector.config, "projector"))
 
     def _missing(self) -> Iterator[Error]:
         here = {entry.name for entry in self.entries}

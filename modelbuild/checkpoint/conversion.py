@@ -202,7 +202,7 @@ class Conversion:
         if not found:
             found = [
                 *structure.faults(self.entries, architecture, self.gap),
-                *dtypes.faults(self.entries, architecture),
+                *dtypes.faults(self.entries, architecture.config),
                 *repacked.faults(self._made),
             ]
         return found
@@ -211,7 +211,7 @@ class Conversion:
         """What is worth a look in a checkpoint without faults."""
         found = [self.gap.warning()] if self.gap else []
         found += structure.doubts(self.entries, self.architecture)
-        found += dtypes.doubts(self.entries, self.architecture)
+        found += dtypes.doubts(self.entries, self.architecture.config, f"{self.architecture.NAME} model")
         found += repacked.doubts(self._made, self.architecture.NAME)
         found += self.architecture.doubts()
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]

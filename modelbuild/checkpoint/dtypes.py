@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.config import Config
 from modelbuild.checkpoint.structure import source
 from modelbuild.checkpoint.tables import SHOWN
 from modelbuild.checkpoint.weights import FP8
@@ -16,30 +16,30 @@ _WHOLE = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "bool")
 _SCALED = ("scale", "mxfp4", "nvfp4", "dequantize", "reciprocal")
 
 
-def faults(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
+def faults(entries: Sequence[Entry], config: Config) -> Iterator[Error]:
     """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
     found = _of(entries, _WHOLE)
-    if found and "float" in _said(architecture):
+    if found and "float" in _said(config):
         yield Error(
-            f"the checkpoint contains {_count(found)} of whole numbers, but config.json says {_said(architecture)}",
+            f"the checkpoint contains {_count(found)} of whole numbers, but config.json says {_said(config)}",
             facts=[_tensors(found)],
             hint="these are quantized values without their scales: start from the unquantized weights",
         )
 
 
-def doubts(entries: Sequence[Entry], architecture: Architecture) -> Iterator[Error]:
-    """What can hardly be meant for weights, and may be."""
+def doubts(entries: Sequence[Entry], config: Config, kind: str) -> Iterator[Error]:
+    """What can hardly be meant for weights, and may be; `kind` is what the entries are the file of, such as `projector`."""
     if found := _of(entries, _WHOLE):
         yield Error(
-            f"the checkpoint contains {_count(found)} of whole numbers, and no {architecture.NAME} model has such weights",
+            f"the checkpoint contains {_count(found)} of whole numbers, and no {kind} has such weights",
             facts=[_tensors(found)],
             hint="if these are quantized values without their scales, the model outputs garbage: "
             "start from the unquantized weights",
         )
-    if (found := _of(entries, FP8)) and "float8" not in _said(architecture):
+    if (found := _of(entries, FP8)) and "float8" not in _said(config):
         yield Error(
             f"the checkpoint contains {_count(found)} of fp8 without scales, and config.json does not say so",
-            facts=[("torch_dtype", _said(architecture) or "not said"), _tensors(found)],
+            facts=[("torch_dtype", _said(config) or "not said"), _tensors(found)],
             hint="this is right if the weights were rounded to fp8 as they are; if their scales were removed, "
             "the model outputs garbage: start from the folder with its scales and quantization_config",
         )
@@ -50,9 +50,11 @@ def _of(entries: Sequence[Entry], dtypes: Sequence[str]) -> list[Entry]:
     return [each for each in entries if len(each.shape) > 1 and any(x in dtypes for x in _bare(each.expression))]
 
 
-def _said(architecture: Architecture) -> str:
-    """The dtype that config.json says the weights have."""
-    return str(architecture.config.get("torch_dtype") or architecture.config.get("dtype") or "")
+def _said(config: Config) -> str:
+    """The dtype that config.json says the weights have; a model of several parts may say it in them alone."""
+    parts = (config, config.get("vision_config"), config.get("text_config"))
+    said = (part.get(key) for part in parts if isinstance(part, dict) for key in ("torch_dtype", "dtype"))
+    return str(next(filter(None, said), ""))
 
 
 def _count(found: Sequence[Entry]) -> str:

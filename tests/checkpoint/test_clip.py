@@ -95,6 +95,26 @@ def test_shapes_are_those_of_the_configuration(kind: str) -> None:
             assert any("shape" in error.what or "expects" in error.what for error in errors), errors
 
 
+def stored(dtype: str, said: str | None) -> Folder:
+    """A tower, one of whose matrices has another dtype."""
+    case = FIRST["gemma3"]
+    folder = Folder(case, {**case.config, "torch_dtype": said})
+    folder.dtypes["vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight"] = dtype
+    return folder
+
+
+def test_codes_without_their_scales_are_no_weights_of_a_tower() -> None:
+    (error,) = refused(stored("i8", "bfloat16"))
+    assert error.what == "the checkpoint contains 1 matrix of whole numbers, but config.json says bfloat16"
+    for dtype, said, what in (
+        ("i8", None, "1 matrix of whole numbers, and no projector has such weights"),
+        ("f8_e4m3", "bfloat16", "1 matrix of fp8 without scales"),
+    ):
+        (warning,) = Clip(stored(dtype, said), folder="m", outtype="auto").warnings()
+        assert what in warning.what
+    assert not Clip(stored("f8_e4m3", "float8_e4m3fn"), folder="m", outtype="auto").warnings()
+
+
 def test_a_tensor_that_stands_for_nothing_is_named() -> None:
     folder = Folder(FIRST["gemma3"])
     folder.shapes["vision_tower.vision_model.lora_A.weight"] = (4, 4)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from modelbuild.checkpoint import dtypes
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.cast import cast
@@ -14,21 +11,15 @@ from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Entry, Expression
 
 
-@dataclass
-class Llama:
-    config: dict[str, Any] = field(default_factory=dict)
-    NAME: str = "llama"
-
-
 def weights(dtype: str, *shape: int) -> Expression:
     x = leaf("xxh3:0", dtype, shape, "w")
     return x if dtype == "bf16" else cast("f32", x)
 
 
 def found(x: Expression, said: str = "") -> tuple[list[Error], list[Error]]:
-    architecture: Any = Llama({"torch_dtype": said})
+    config = {"torch_dtype": said}
     entries = [Entry("blk.0.w.weight", x.shape, x)]
-    return list(dtypes.faults(entries, architecture)), list(dtypes.doubts(entries, architecture))
+    return list(dtypes.faults(entries, config)), list(dtypes.doubts(entries, config, "llama model"))
 
 
 def test_floats_are_weights() -> None:
@@ -57,3 +48,10 @@ def test_fp8_without_scales_is_right_where_it_is_said() -> None:
     faults, (doubt,) = found(weights("f8_e4m3", 4, 32), "bfloat16")
     assert not faults and "1 matrix of fp8 without scales" in doubt.what
     assert found(weights("f8_e4m3", 4, 32), "float8_e4m3fn") == ([], [])
+
+
+def test_the_dtype_may_be_said_in_a_part() -> None:
+    x = weights("i8", 4, 32)
+    for part in ("text_config", "vision_config"):
+        (fault,) = dtypes.faults([Entry("v.blk.0.w.weight", x.shape, x)], {part: {"dtype": "bfloat16"}})
+        assert "config.json says bfloat16" in fault.what
