@@ -42,10 +42,15 @@ def class_of(config: Config) -> str:
         names = part.get("architectures") if isinstance(part, dict) else None
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
-    got = in_json(config["architectures"]) if config.get("architectures") not in (None, []) else None
+    found = config.get("architectures")
+    if isinstance(found, list) and found:
+        said = f"expects a list of classes, got a list with {in_json(found[0])}"
+    elif found in (None, []):
+        said = "is missing: it names the kind of model"
+    else:
+        said = f"expects a list of classes, got {in_json(found)}"
     raise Error(
-        "'architectures' "
-        + (f"expects a list of classes, got {got}" if got else "is missing: it names the kind of model"),
+        f"'architectures' {said}",
         path="config.json",
         hint='copy it from the model that this one is based on, such as ["LlamaForCausalLM"]',
     )

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from modelbuild.checkpoint import required
 from modelbuild.checkpoint.architectures import Architecture
+from modelbuild.checkpoint.architectures._mtp import DROP_THEM
+from modelbuild.checkpoint.config import block_count
 from modelbuild.checkpoint.shards import Gap
 from modelbuild.checkpoint.tables import SHOWN, lines
 from modelbuild.errors import Error
@@ -89,8 +91,21 @@ def _missing(entries: Sequence[Entry], architecture: Architecture) -> Iterator[E
     yield Error(
         f"the checkpoint lacks {len(shown)} {'tensor' if len(shown) == 1 else 'tensors'} that this architecture has",
         facts=facts,
-        hint="the download is incomplete, or config.json belongs to another checkpoint",
+        hint=_why(lacking, architecture),
     )
+
+
+def _why(lacking: Mapping[str, Sequence[int]], architecture: Architecture) -> str:
+    """What to do about tensors that are missing: the numbers of blocks, by the names of tensors."""
+    own = block_count(architecture.config)
+    if all(number >= own for numbers in lacking.values() for number in numbers):
+        return f"the download is incomplete, or these blocks are damaged: {DROP_THEM}"
+    if all(name.endswith(".bias") and ("N" not in name or len(numbers) == own) for name, numbers in lacking.items()):
+        return (
+            f"llama.cpp's runtime loads a model of {architecture.NAME} only with these biases: "
+            "one that was trained without them cannot be run"
+        )
+    return "the download is incomplete, or config.json belongs to another checkpoint"
 
 
 def _untied(entries: Sequence[Entry], architecture: Architecture, cut: bool) -> Iterator[Error]:

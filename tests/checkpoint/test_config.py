@@ -33,7 +33,8 @@ def test_the_class_in_the_text_part_comes_first() -> None:
         ({}, "'architectures' is missing"),
         ({"architectures": []}, "'architectures' is missing"),
         ({"architectures": "LlamaForCausalLM"}, 'expects a list of classes, got the text "LlamaForCausalLM"'),
-        ({"architectures": [None]}, "expects a list of classes, got a list"),
+        ({"architectures": [None]}, "expects a list of classes, got a list with null"),
+        ({"architectures": [5]}, "expects a list of classes, got a list with the number 5"),
     ],
 )
 def test_a_config_without_a_class(config: dict[str, Any], what: str) -> None:

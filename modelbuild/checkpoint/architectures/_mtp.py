@@ -18,6 +18,9 @@ from modelbuild.words import in_json
 
 KEEP, DROP, ONLY = "keep", "drop", "only"
 
+DROP_THEM = 'set mtp = "drop" for a model without them'
+"""What to do about a checkpoint whose blocks are of no use."""
+
 NAMES = {
     "layers.N.eh_proj": "blk.N.nextn.eh_proj",
     "layers.N.enorm": "blk.N.nextn.enorm",
@@ -47,7 +50,6 @@ _JOINING = {
 }
 _SHARED = ("embed_tokens", "norm", "lm_head")
 """What the blocks need of the model."""
-_WITHOUT = 'set mtp = "drop" for a model without them'
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -66,7 +68,7 @@ class Mtp(Architecture):
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
                 facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
-                hint=_WITHOUT,
+                hint=DROP_THEM,
             )
         return count
 
@@ -84,7 +86,7 @@ class Mtp(Architecture):
             got = f"got block {max(numbers)}" if numbers else "got none"
             raise Error(
                 f"the checkpoint expects blocks 0 to {_LIMIT - 1} at most below '{_MTP}layers.', {got}",
-                hint=_WITHOUT,
+                hint=DROP_THEM,
             )
         return max(numbers) + 1
 

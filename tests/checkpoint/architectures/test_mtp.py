@@ -10,6 +10,7 @@ import pytest
 
 from modelbuild.checkpoint import architectures, classes
 from modelbuild.checkpoint.architectures._mtp import Mtp
+from modelbuild.checkpoint.conversion import Conversion
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Recipe
@@ -62,6 +63,15 @@ def test_they_are_counted_where_config_json_does_not_say(tmp_path: Path) -> None
     recipe = made(tmp_path, NEXT)
     assert decode_value(recipe.metadata["qwen3next.nextn_predict_layers"]) == 1
     assert decode_value(recipe.metadata["qwen3next.attention.recurrent_layers"]) == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize("lacking", ["mtp.fc.weight", "mtp.layers.0.mlp.up_proj.weight"])
+def test_what_they_lack_is_no_fault_of_the_model(tmp_path: Path, lacking: str) -> None:
+    case = replace(TEXT, shapes={name: shape for name, shape in TEXT.shapes.items() if name != lacking})
+    folder = recipes.Folder(zoo.write(tmp_path / "m", case))
+    (error,) = Conversion(folder, folder="m", outtype="auto", pre=case.pre).faults()
+    assert "lacks 1 tensor" in error.what and 'mtp = "drop"' in str(error)
+    assert not Conversion(folder, folder="m", outtype="auto", pre=case.pre, mtp="drop").faults()
 
 
 def test_names_of_old(tmp_path: Path) -> None:

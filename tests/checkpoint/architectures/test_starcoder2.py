@@ -26,3 +26,11 @@ def test_biases_are_needed(tmp_path: Path) -> None:
     assert [error.what for error in conversion.faults()] == [
         "the checkpoint lacks 2 tensors that this architecture has"
     ]
+
+
+def test_a_model_without_biases_is_no_incomplete_download(tmp_path: Path) -> None:
+    case = zoo.cases("starcoder2")["tied"]
+    shapes = {name: shape for name, shape in case.shapes.items() if "norm" in name or not name.endswith(".bias")}
+    folder = zoo.write(tmp_path / "m", replace(case, config={**case.config, "use_bias": False}, shapes=shapes))
+    (error,) = Conversion(recipes.Folder(folder), folder="m", outtype="f16", pre=case.pre).faults()
+    assert "only with these biases" in str(error) and "incomplete" not in str(error)
