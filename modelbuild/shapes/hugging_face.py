@@ -118,6 +118,8 @@ def _front(models: Sequence[Finished]) -> str:
     if bases := _bases(general):
         found["base_model"] = bases
         found["base_model_relation"] = "quantized"
+    if found.get("pipeline_tag") == "text-generation" and all(any(each.of("projector")) for each in models):
+        found["pipeline_tag"] = "image-text-to-text"
     tags = _same(general, "general.tags")
     found["tags"] = list(dict.fromkeys(["gguf", *(tags if isinstance(tags, list) else [])]))
     return str(yaml.safe_dump(found, sort_keys=False, allow_unicode=True))

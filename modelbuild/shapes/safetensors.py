@@ -30,6 +30,6 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
 
 
 def said(models: Sequence[Finished], folder: str) -> str:
-    if len(models) == 1:
-        return f'in transformers: AutoModelForCausalLM.from_pretrained("{folder}")'
-    return f'in transformers: AutoModelForCausalLM.from_pretrained("{folder}/{models[0].stem}")'
+    loader = "AutoModelForImageTextToText" if any(models[0].of("projector")) else "AutoModelForCausalLM"
+    path = folder if len(models) == 1 else f"{folder}/{models[0].stem}"
+    return f'in transformers: {loader}.from_pretrained("{path}")'

@@ -227,6 +227,25 @@ def test_a_card_has_yaml_that_means_the_same_whatever_is_in_it() -> None:
     assert "\\<script\\>\\| \\# x" in body
 
 
+def test_models_that_see_are_called_so() -> None:
+    text = finished()
+    seeing = finished("tale:sees", "Q4_K_M", layer("model", b"GGUF"), layer("projector", b"CLIP"))
+    for models, task in (
+        ((seeing,), "image-text-to-text"),
+        ((text,), "text-generation"),
+        ((text, seeing), "text-generation"),
+    ):
+        card = next(each for each in shapes.get("hugging-face").tree(models, "out") if each.path == "README.md")
+        assert isinstance(card.content, Text)
+        assert f"\npipeline_tag: {task}\n" in card.content.data.decode()
+    safetensors = shapes.get("safetensors")
+    assert 'AutoModelForImageTextToText.from_pretrained("out")' in safetensors.said((seeing,), "out")
+    assert 'AutoModelForCausalLM.from_pretrained("out")' in safetensors.said((text,), "out")
+    assert f'AutoModelForImageTextToText.from_pretrained("out/{seeing.stem}")' in safetensors.said(
+        (seeing, text), "out"
+    )
+
+
 def test_artifacts_name_what_they_hold() -> None:
     for module in (oci, modelpack, docker_model):
         for model in ROWS:
