@@ -29,6 +29,8 @@ _MERGE = (
     'or adapter_mode = "merge" for the ADAPTER of a Modelfile'
 )
 
+_FORWARD = (".ffn_gate", ".ffn_up", ".ffn_down")
+
 
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:
     """The recipe of an adapter's file, for the model of a recipe.
@@ -82,6 +84,29 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
         metadata["adapter.alora.invocation_tokens"] = encode_value("[u32]", list(invocation))
     metadata["general.quantization_version"] = encode_value("u32", QUANTIZATION_VERSION)
     return Recipe(metadata, entries, {**constants, **factors.constants})
+
+
+def doubts(base: Recipe, made: Recipe) -> list[Error]:
+    """A warning of what the runtime does not apply an adapter to (llama-graph.cpp, build_ffn)."""
+    types = {entry.name: entry.expression.dtype for entry in base.tensors}
+    stems = [
+        entry.name.removesuffix(".weight.lora_a") for entry in made.tensors if entry.name.endswith(".weight.lora_a")
+    ]
+    packed = [
+        stem
+        for stem in stems
+        if stem.endswith(_FORWARD) and types.get(f"{stem}.weight") == "nvfp4" and f"{stem}.scale" in types
+    ]
+    if not packed:
+        return []
+    return [
+        Error(
+            f"the adapter changes {plural(len(packed), 'tensor')} of the feed forward in NVFP4 with scales, "
+            "at which llama.cpp's runtime ends itself, unless the model is quantized to another type",
+            facts=[("tensors", listed(packed, 6))],
+            hint="quantize it to another type, such as q8_0, with allow_requantize = true; or start from the unquantized weights",
+        )
+    ]
 
 
 def placed(adapter: Adapter, places: Places) -> tuple[dict[str, Pair], Mapping[str, bytes]]:

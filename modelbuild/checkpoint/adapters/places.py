@@ -120,9 +120,10 @@ class Places:
         others = [name for name in tensors if not is_wanted(name)]
         if others:
             raise Error(
-                f"the adapter changes {plural(len(others), 'tensor')} of a vision or audio part, which a text model does not have",
+                f"the adapter changes {plural(len(others), 'tensor')} of a vision or audio part, and an adapter can only go "
+                "into the text model",
                 facts=[("tensors", listed(map(shown, others), 6))],
-                hint="train it on the language model alone, or leave those tensors out of its file",
+                hint="merge it with PEFT (merge_and_unload), and name the merged folder in FROM; or train it on the language model alone",
             )
         return {_short(name): x for name, x in tensors.items()}
 
