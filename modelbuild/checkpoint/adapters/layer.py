@@ -30,6 +30,8 @@ _MERGE = (
 )
 
 _FORWARD = (".ffn_gate", ".ffn_up", ".ffn_down")
+_PLAIN = ("per_layer_model_proj.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
+"""Matrices that the runtime multiplies with, or takes rows from, without adapters (src/models/gemma4.cpp, bert.cpp)."""
 
 
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:
@@ -143,12 +145,18 @@ def _refuse(adapter: Adapter) -> None:
 
 
 def _refuse_rows(pairs: Mapping[str, Pair], places: Places) -> None:
-    """Raise Error for pairs of norms and the like, which the runtime does not multiply with: it leaves them out."""
+    """Raise Error for pairs of what the runtime does not multiply with, or without adapters: it leaves them out."""
     rows = [name for name in pairs if len(places.entries[name].shape) < 2]
     if rows:
         raise Error(
             f"the adapter changes {plural(len(rows), 'tensor')} of one dimension, to which the runtime applies no layer",
             facts=[("tensors", listed(map(shown, rows), 6))],
+            hint=_MERGE,
+        )
+    if plain := [name for name in pairs if name in _PLAIN]:
+        raise Error(
+            f"the adapter changes {plural(len(plain), 'tensor')} to which the runtime applies no layer",
+            facts=[("tensors", listed(plain, 6))],
             hint=_MERGE,
         )
 

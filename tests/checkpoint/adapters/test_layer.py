@@ -238,3 +238,17 @@ def test_the_tower_of_a_model_that_sees_is_not_for_a_layer(model_type: str, tmp_
         ) as caught:
             step(lora, model)
         assert list(caught.value.facts) == [("tensors", f"{module}.weight")]
+
+
+def test_what_the_runtime_applies_no_adapter_to_is_for_a_merge(tmp_path: Path) -> None:
+    """src/models/gemma4.cpp has ggml_mul_mat(ctx0, model.per_layer_model_proj, …), where others have build_lora_mm."""
+    model, case = base(tmp_path / "model", "gemma4_text", "an embedding for each block, shared keys")
+    pairs = adapters.factors(case.shapes, r".*(per_layer_model_projection|per_layer_input_gate)")
+    lora = adapters.write_peft(tmp_path / "lora", pairs)
+    with pytest.raises(Error, match="changes 1 tensor to which the runtime applies no layer") as caught:
+        layer(lora, model)
+    assert list(caught.value.facts) == [("tensors", "per_layer_model_proj.weight")]
+    made = Recipe.decode(merge.run({"scale": 1.0}, adapters.Files(lora, model)))
+    old = {entry.name: entry.expression for entry in model.tensors}
+    changed = [entry.name for entry in made.tensors if entry.expression != old[entry.name]]
+    assert len(changed) == len(pairs) and "per_layer_model_proj.weight" in changed
