@@ -159,7 +159,7 @@ def _ftype(session: Session, output: Output) -> str:
     found = variants.ftype(session, output, None)
     if found is None:
         return ""
-    return found.upper() if ftypes.canonical(found) else found
+    return found.upper() if ftypes.canonical(found) or found in ftypes.FURTHER else found
 
 
 # How it was made
