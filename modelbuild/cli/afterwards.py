@@ -5,20 +5,37 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error
 from modelbuild.ollama import server
 from modelbuild.ollama.name import displayed
 from modelbuild.publish.writable import owner
-from modelbuild.session.running import asked
+from modelbuild.session.running import answers, asked
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.chat import Answers
+    from modelbuild.cli.invocation import Invocation
+    from modelbuild.session.session import Selection
 
 MOST = 5
 """Names that a warning shows, and models that are looked at for one that makes text."""
+
+
+def say(call: Invocation, selection: Selection, published: Mapping[str, str]) -> None:
+    """Print the end of a build that put models into the models folder, name -> manifest."""
+    report, models = call.report, call.session.models
+    names = by_shortest((each.names for each in selection.outputs), published)
+    # As they were given: a watch goes by absolute paths.
+    given = report.options
+    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
+    made = partial(answers, models.library)
+    line, warning = said(models.root, names, made=made, options=found_by, offline=call.settings.offline)
+    report.note_once(line)
+    if warning is not None:
+        report.warning(warning)
 
 
 def by_shortest(models: Iterable[Sequence[str]], published: Mapping[str, str]) -> dict[str, str]:
@@ -34,18 +51,18 @@ def said(
     folder: str,
     built: Mapping[str, str],
     *,
-    answers: Callable[[str], Answers] = lambda name: "text",
+    made: Callable[[str], Answers] = lambda name: "text",
     options: Sequence[str] = (),
     offline: bool = False,
 ) -> tuple[str, Error | None]:
     """A line, and a warning if one is needed. `built` are the names (`host/namespace/model/tag`), each with its manifest.
 
-    answers  what the model of a name makes
+    made     what the model of a name makes
     options  by which another command finds the project and the folder
     offline  ask no server, not even one of this machine
     """
     looked_at = list(built)[:MOST]
-    talking = next((name for name in looked_at if answers(name) == "text"), None)
+    talking = next((name for name in looked_at if made(name) == "text"), None)
     first = displayed(talking or looked_at[0]).removesuffix(":latest")
     home = os.path.expanduser("~")
     at = None if offline else server.address(os.environ.get("OLLAMA_HOST"))
@@ -54,8 +71,8 @@ def said(
     shown = "~" + folder[len(home) :] if folder.startswith(home + os.sep) else folder
     warning = unseen or (_of_another(folder) if serves is None else None)
     if talking is None:
-        made = answers(looked_at[0])
-        return f"in {shown}; {first} makes {made}, not text; {asked(made, first)}", warning
+        other = made(looked_at[0])
+        return f"in {shown}; {first} makes {other}, not text; {asked(other, first)}", warning
     ways = [shlex.join(["modelbuild", *options, "run", first])]
     if serves is not None and unseen is None:
         ways.append(f"ollama run {first}")

@@ -324,24 +324,9 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     report = call.report
     if not published or report.quiet or report.as_json:
         return
-    from modelbuild.cli.afterwards import by_shortest, said
-    from modelbuild.session.running import answers
+    from modelbuild.cli.afterwards import say
 
-    library = call.session.models.library
-    names = by_shortest((each.names for each in selection.outputs), published)
-    # As they were given: a watch goes by absolute paths.
-    given = report.options
-    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
-    line, warning = said(
-        call.session.models.root,
-        names,
-        answers=lambda name: answers(library, name),
-        options=found_by,
-        offline=call.settings.offline,
-    )
-    report.note_once(line)
-    if warning is not None:
-        report.warning(warning)
+    say(call, selection, published)
 
 
 End = Callable[[Invocation, "Selection", Mapping[str, str]], None]
