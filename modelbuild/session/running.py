@@ -19,6 +19,9 @@ from modelbuild.words import shown
 if TYPE_CHECKING:
     from modelbuild.checkpoint.chat import Answers
 
+BEGIN = 1 << 16
+"""Bytes of a GGUF file that are looked at first: what an architecture tells of itself stands before the vocabulary."""
+
 
 def model(library: Library, name: str, given: Mapping[str, Any], label: str = "") -> Model:
     """The model of a name (`host/namespace/model/tag`).
@@ -95,10 +98,23 @@ def answers(library: Library, name: str) -> Answers:
     try:
         served = library.served(name)
         weights = Texts(library, served).path(manifest.MODEL) if served is not None else None
-        table = gguf.read_header(weights).table if weights is not None else None
-        return chat.answers(table.metadata, table.tensors) if table is not None else "text"
+        if weights is None or not _may_embed(weights):
+            return "text"
+        table = gguf.read_header(weights).table
+        return chat.answers(table.metadata, table.tensors)
     except (Error, OSError):
         return "text"
+
+
+def _may_embed(weights: str) -> bool:
+    """Whether the begin of a GGUF file has one of the marks of embeddings. A whole header, with its vocabulary, takes long to read."""
+    from modelbuild.checkpoint import chat
+    from modelbuild.tensors.formats.gguf import encode_value
+
+    with open(weights, "rb") as file:
+        begin = file.read(BEGIN)
+    kinds = (b"general.architecture" + encode_value("str", name) for name in chat.ENCODERS)
+    return any(mark in begin for mark in (b".pooling_type", b".attention.causal", *kinds))
 
 
 def asked(made: Answers, name: str) -> str:
