@@ -107,7 +107,7 @@ def answers(library: Library, name: str) -> Answers:
 
 
 def _may_embed(weights: str) -> bool:
-    """Whether the begin of a GGUF file has one of the marks of embeddings. A whole header, with its vocabulary, takes long to read."""
+    """Whether the beginning of a GGUF file has one of the marks of embeddings. A whole header, with its vocabulary, takes long to read."""
     from modelbuild.checkpoint import chat
     from modelbuild.tensors.formats.gguf import encode_value
 
