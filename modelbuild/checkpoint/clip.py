@@ -31,11 +31,12 @@ _INCOMPLETE = "the download is incomplete, or config.json belongs to another che
 class Clip:
     """One conversion of a projector, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
 
-    def __init__(self, files: Folder, *, folder: str, outtype: str) -> None:
+    def __init__(self, files: Folder, *, folder: str, outtype: str, architecture: str | None = None) -> None:
+        """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(lambda name: small_file(name, files), files.roles(), folder)
-        self.projector = projectors.find(tower_class_of(self.checkpoint.config))(self.checkpoint)
+        self.projector = projectors.find(architecture or tower_class_of(self.checkpoint.config))(self.checkpoint)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

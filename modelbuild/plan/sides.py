@@ -45,6 +45,7 @@ class Sides:
         if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
             return None
         values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
+        values |= _read_as(folder)
         return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
 
     def with_draft(self, variant: Variant, base: Base, recipe: str | None) -> Base:
@@ -113,11 +114,15 @@ class Sides:
         return [*kept[:at], made, *kept[at:]], (part,)
 
     def _layer(self, variant: Variant, folder: CheckpointFolder, part: str, outtype: str) -> LayerStep:
-        values = convert.Parameters(folder=folder.name, outtype=outtype, part=part)
+        values = convert.Parameters(folder=folder.name, outtype=outtype, part=part) | _read_as(folder)
         places = {"outtype": variant.place(part)} if variant.values.get(part) else None
         files = folder.parts[part]
         recipe = self._declared.step(variant, convert, values, files, what=f"convert-{part}", places=places)
         return LayerStep(MEDIA[part], self._declared.of_recipe(variant, part, recipe))
+
+
+def _read_as(folder: CheckpointFolder) -> convert.Parameters:
+    return convert.Parameters(architecture=folder.architecture) if folder.architecture else convert.Parameters()
 
 
 def _is_open(variant: Variant, part: str) -> bool:

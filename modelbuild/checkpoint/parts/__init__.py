@@ -6,7 +6,8 @@ The file's name is the part's, which is also the kind of its layer. Each file de
     reads(config) -> bool           whether checkpoints with this config.json may have the part; decided without their tensors
     is_given(config, names) -> bool whether a checkpoint of these tensors has it
     lacking(config) -> Error | None the warning about one of `reads` that has it not, if that is worth one
-    convert(files, folder, outtype, pre) -> Converted
+    convert(files, folder, outtype, pre, architecture) -> Converted
+                                    `architecture` is the class that the checkpoint is read as, whatever config.json says
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Part(Protocol):
     def reads(self, config: Config, /) -> bool: ...
     def is_given(self, config: Config, names: Collection[str], /) -> bool: ...
     def lacking(self, config: Config, /) -> Error | None: ...
-    def convert(self, files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted: ...
+    def convert(
+        self, files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None
+    ) -> Converted: ...
 
 
 @cache

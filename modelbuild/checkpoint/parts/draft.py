@@ -41,7 +41,7 @@ def lacking(config: Config) -> Error | None:
     )
 
 
-def convert(files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted:
+def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
     from modelbuild.checkpoint.conversion import Conversion
 
-    return Conversion(files, folder=folder, outtype=outtype, pre=pre, mtp="only")
+    return Conversion(files, folder=folder, outtype=outtype, pre=pre, mtp="only", architecture=architecture)

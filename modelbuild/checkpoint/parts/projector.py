@@ -53,7 +53,7 @@ def lacking(config: Config) -> Error:
     )
 
 
-def convert(files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted:
+def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
     from modelbuild.checkpoint.clip import Clip
 
-    return Clip(files, folder=folder, outtype=outtype)
+    return Clip(files, folder=folder, outtype=outtype, architecture=architecture)
