@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from modelbuild.checkpoint.architectures._bert import Encoder
-from modelbuild.checkpoint.config import number
+from modelbuild.checkpoint.config import first, number
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
@@ -68,6 +69,13 @@ class ModernBert(Encoder):
     }
     NEEDED = ()
     BIASES = r"cls\.output"
+
+    @classmethod
+    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """The class's own key for what the runtime asks for; without the other, llama.cpp's converter makes a file that does not load."""
+        if first(config, "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon") is None:
+            config["layer_norm_eps"] = config.get("norm_eps")
+        return super().fill(config)
 
     @cached_property
     def tokenizer(self) -> Values:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from modelbuild.checkpoint.architectures import complete
 from tests import recipes, zoo
 
@@ -25,6 +27,16 @@ def test_windows(tmp_path: Path) -> None:
     assert found["modern-bert.attention.sliding_window_pattern"] == 3
     assert (found["modern-bert.rope.freq_base"], found["modern-bert.rope.freq_base_swa"]) == (160000.0, 10000.0)
     assert (found["modern-bert.rope.scaling.type"], found["modern-bert.hidden_activation"]) == ("none", "gelu")
+
+
+def test_the_epsilon_has_the_name_of_the_class(tmp_path: Path) -> None:
+    config = {key: value for key, value in CLS.config.items() if key != "layer_norm_eps"}
+    both = zoo.write(tmp_path / "both/m", replace(CLS, config={**CLS.config, "norm_eps": 0.25, "layer_norm_eps": 0.25}))
+    own = zoo.write(tmp_path / "own/m", replace(CLS, config={**config, "norm_eps": 0.25}))
+    assert recipes.converted(own, pre=CLS.pre).encode() == recipes.converted(both, pre=CLS.pre).encode()
+    del config["norm_eps"]
+    found = metadata(tmp_path, replace(CLS, config=config))
+    assert found["modern-bert.attention.layer_norm_epsilon"] == pytest.approx(1e-5)
 
 
 def test_the_decoder_of_a_pre_training_goes(tmp_path: Path) -> None:
@@ -50,6 +62,6 @@ def test_biases_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_runtime_asks_for_an_epsilon_under_its_other_name(tmp_path: Path) -> None:
-    assert "'layer_norm_eps' expects a number above 0, which is missing" in faults(
-        tmp_path, changed(CLS, {"layer_norm_eps": ...})
+    assert "'layer_norm_eps' expects a number above 0, got -0.5" in faults(
+        tmp_path, changed(CLS, {"layer_norm_eps": ..., "norm_eps": -0.5})
     )
