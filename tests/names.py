@@ -39,7 +39,10 @@ def _shuffled(case: Case, class_name: str, model_type: str) -> Case:
     inner = _renamed(case, lambda name: name.replace("model.", "model.text_model."))
     config = {"architectures": [class_name], "model_type": model_type,
               "text_config": {**case.config, "architectures": ["VLlama3ForCausalLM"]}}  # fmt: skip
-    tower = {"model.vision_model.post_layernorm.weight": (8,), "model.connector.modality_projection.proj.weight": (8, 8)}
+    tower = {
+        "model.vision_model.post_layernorm.weight": (8,),
+        "model.connector.modality_projection.proj.weight": (8, 8),
+    }
     return replace(inner, config=config, shapes={**inner.shapes, **tower})
 
 

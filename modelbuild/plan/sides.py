@@ -87,8 +87,13 @@ class Sides:
         return {"model_format": "gguf"} | ({"architecture": named} if named else {})
 
     def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
-        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
-        values = convert.Parameters(folder=folder.name, outtype=DEFAULT, pre=None, plugin=folder.plugin)
+        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's.
+
+        Its tokens are the model's, and so is the name of the rule that splits text into them.
+        """
+        values = convert.Parameters(
+            folder=folder.name, outtype=DEFAULT, pre=variant.string("pre"), plugin=folder.plugin
+        )
         recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
         return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
 
