@@ -119,11 +119,13 @@ class Clip:
                 lacking.setdefault(line.name, []).append(name)
         if lacking:
             count = sum(map(len, lacking.values()))
-            yield Error(
+            error = Error(
                 f"the checkpoint lacks {plural(count, 'tensor')} that this kind of projector has",
                 facts=[("missing", listed(names[0] for names in lacking.values()))],
                 hint=_INCOMPLETE,
             )
+            gap = shards.gap(self._files.roles())
+            yield gap.explains(error) if gap else error
 
     def _unfit(self) -> Iterator[Error]:
         shapes = {entry.name: entry for entry in self.entries}
