@@ -127,7 +127,8 @@ class WeightsReader:
             hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
             raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
         found = self.contents(file, path)
-        if role != "draft" and found.role != role:
+        wanted = "model" if role == "draft" else role
+        if found.role != wanted:
             hint = _WHERE[found.role].format(file.text)
             raise file.place.error(
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint

@@ -616,3 +616,10 @@ def test_error_says_where_what_and_what_to_do(tmp_path: Path, case: str) -> None
 
 def test_every_golden_has_its_case() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(ERRORS)
+
+
+@pytest.mark.parametrize(("kind", "got"), [("mmproj", "a projector"), ("adapter", "an adapter")])
+def test_a_draft_is_a_model(kind: str, got: str, tmp_path: Path) -> None:
+    files = {"x.gguf": gguf_file(), "d.gguf": gguf_file(kind)}
+    with pytest.raises(Exception, match=f"expected a draft, got {got}"):
+        graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files)
