@@ -17,6 +17,7 @@ from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
+    from modelbuild.checkpoint.architectures import Architecture
     from modelbuild.checkpoint.ggufs import Contents
     from modelbuild.misspelled import Wanted
 
@@ -133,19 +134,23 @@ class WeightsReader:
             raise file.place.error(
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
             )
+        if role == "draft" and found.embeds:
+            raise file.place.error(
+                f"draft '{file.text}' makes vectors or scores, and no text", facts=[("looked at", path)]
+            )
         return found
 
     def is_folder(self, path: str) -> bool:
         return self._observed.kind(path) == "folder"
 
-    def architecture(self, folder: CheckpointFolder) -> str | None:
-        """The `general.architecture` of the file that one of our classes makes of a checkpoint."""
+    def architecture(self, folder: CheckpointFolder) -> type[Architecture] | None:
+        """The one of our classes that reads a checkpoint."""
         from modelbuild.checkpoint import architectures
         from modelbuild.checkpoint.config import class_of
 
         try:
             config = self._config(folder.path, [name for name, _ in folder.files])
-            return architectures.find(class_of(config)).NAME if config is not None else None
+            return architectures.find(class_of(config)) if config is not None else None
         except Error:  # what is wrong is for the conversion to say
             return None
 
