@@ -34,6 +34,18 @@ def _within(case: Case, class_name: str, model_type: str, prefix: str, **text: A
     return replace(inner, config=config, shapes={**inner.shapes, **tower})
 
 
+def _shuffled(case: Case, class_name: str, model_type: str) -> Case:
+    """Of a text model beside a tower, as these models are published: the part names a class of its own."""
+    inner = _renamed(case, lambda name: name.replace("model.", "model.text_model."))
+    config = {"architectures": [class_name], "model_type": model_type,
+              "text_config": {**case.config, "architectures": ["VLlama3ForCausalLM"]}}  # fmt: skip
+    tower = {
+        "model.vision_model.post_layernorm.weight": (8,),
+        "model.connector.modality_projection.proj.weight": (8, 8),
+    }
+    return replace(inner, config=config, shapes={**inner.shapes, **tower})
+
+
 def _kormo(name: str) -> str:
     return name.replace("input_layernorm", "pre_attention_layernorm").replace(
         "post_attention_layernorm", "pre_mlp_layernorm"
@@ -61,6 +73,8 @@ def cases() -> Mapping[str, Case]:
         "VoxtralForConditionalGeneration": _within(
             llama, "VoxtralForConditionalGeneration", "voxtral", "language_model."
         ),
+        "Idefics3ForConditionalGeneration": _shuffled(llama, "Idefics3ForConditionalGeneration", "idefics3"),
+        "SmolVLMForConditionalGeneration": _shuffled(llama, "SmolVLMForConditionalGeneration", "smolvlm"),
         "Qwen2Model": _bare(qwen2, "Qwen2Model"),
         "KORMoForCausalLM": _renamed(qwen2, _kormo, architectures=["KORMoForCausalLM"], model_type="kormo"),
         "DotsOCRForCausalLM": _renamed(qwen2, str, architectures=["DotsOCRForCausalLM"], model_type="dots_ocr"),

@@ -31,11 +31,12 @@ _INCOMPLETE = "the download is incomplete, or config.json belongs to another che
 class Clip:
     """One conversion of a projector, part by part. Each part raises Error for what is wrong with it; so does what needs that part."""
 
-    def __init__(self, files: Folder, *, folder: str, outtype: str) -> None:
+    def __init__(self, files: Folder, *, folder: str, outtype: str, architecture: str | None = None) -> None:
+        """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(lambda name: small_file(name, files), files.roles(), folder)
-        self.projector = projectors.find(tower_class_of(self.checkpoint.config))(self.checkpoint)
+        self.projector = projectors.find(architecture or tower_class_of(self.checkpoint.config))(self.checkpoint)
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -118,11 +119,13 @@ class Clip:
                 lacking.setdefault(line.name, []).append(name)
         if lacking:
             count = sum(map(len, lacking.values()))
-            yield Error(
+            error = Error(
                 f"the checkpoint lacks {plural(count, 'tensor')} that this kind of projector has",
                 facts=[("missing", listed(names[0] for names in lacking.values()))],
                 hint=_INCOMPLETE,
             )
+            gap = shards.gap(self._files.roles())
+            yield gap.explains(error) if gap else error
 
     def _unfit(self) -> Iterator[Error]:
         shapes = {entry.name: entry for entry in self.entries}

@@ -75,6 +75,15 @@ def tower_class_of(config: Config) -> str | None:
     return None
 
 
+def as_class(config: Config, class_name: str | None) -> Config:
+    """The configuration with a class for that which it, or a part of it, names; as it is where None is given."""
+    if class_name is None:
+        return config
+    parts = {key: value for key in (*TEXT_PARTS, "vision_config") if isinstance(value := config.get(key), dict)}
+    bare = {key: {**value, "architectures": None} for key, value in parts.items()}
+    return {**config, **bare, "architectures": [class_name]}
+
+
 _ROPE_KEYS = {
     "linear": {"factor"},
     "dynamic": {"factor"},

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple
 
-from modelbuild.checkpoint.chat import Chat, gguf_talks, of_gguf
+from modelbuild.checkpoint.chat import Chat, embeds, gguf_talks, of_gguf
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FLOATS
@@ -19,7 +19,8 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 class Contents(NamedTuple):
     """What a file is for, whether all its weights are floats, its `general.architecture`, and its chat template, if it has one.
 
-    talks  whether it is a chat model, as far as it says what it is
+    talks   whether it is a chat model, as far as it says what it is
+    embeds  whether it answers with vectors or scores
     """
 
     role: Literal["model", "projector", "adapter"]
@@ -27,6 +28,7 @@ class Contents(NamedTuple):
     architecture: str
     chat: Chat | None
     talks: bool
+    embeds: bool = False
 
 
 def classify(path: str) -> Contents:
@@ -40,6 +42,7 @@ def classify(path: str) -> Contents:
         architecture if isinstance(architecture, str) else "",
         of_gguf(table.metadata, os.path.basename(path)),
         gguf_talks(table.metadata, os.path.basename(path)),
+        embeds(table.metadata),
     )
 
 

@@ -112,13 +112,20 @@ class Gap(NamedTuple):
         hint = "the download or the save is incomplete: get the files that contain these tensors from where the model came from"
         return error.replace(facts=(*error.facts, where), hint=hint)
 
+    def doubted(self, warning: Error) -> Error:
+        """A warning about what may be missing for good, or lie in these files."""
+        where = ("not there", f"{self.lacking} of {self.total} files: {listed(self.first, 4)}")
+        hint = "the missing files may contain that: get them from where the model came from"
+        wanted = f"; otherwise: {warning.hint}" if warning.hint else ""
+        return warning.replace(facts=(*warning.facts, where), hint=hint + wanted)
+
     def warning(self) -> Error:
-        """What to say where all tensors are there in spite of it."""
+        """What to say where all tensors of the text model are there in spite of it."""
         here = self.total - self.lacking
         return Error(
             f"the weights files are named as {self.total} files, but only {here} are here",
             facts=[("not there", listed(self.first, 4))],
-            hint="the files contain every tensor that config.json asks for, so they are used as they are; "
+            hint="the files contain every tensor of the text model, so they are used as they are; "
             f"to end this warning, name them …-of-{here:05}.safetensors",
         )
 

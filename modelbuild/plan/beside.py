@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, "Shape"]
 """The tensors of a model's file, by name."""
 
+SPARE = 128
+"""Tokens by which a draft that is a model of its own may differ: padding of the vocabulary (SPEC_VOCAB_MAX_SIZE_DIFFERENCE)."""
+
 
 def misfits(
     step: Step, graph: Graph, table: Callable[[Source], TensorTable], made: Callable[[str], Shapes | None]
@@ -62,8 +65,18 @@ def _shapes(model: Step, table: Callable[[Source], TensorTable], made: Callable[
 
 
 def _apart(draft: Shapes, model: Shapes) -> Error | None:
-    """The error for a draft that goes on from the states of a model of another size (src/models/gemma4-assistant.cpp)."""
+    """The error for a draft of other tokens, or one that goes on from the states of a model of another size.
+
+    Source: llama.cpp common/speculative.cpp, src/models/gemma4-assistant.cpp
+    """
     joint, embedding = draft.get("nextn.post_projection.weight"), model.get("token_embd.weight")
+    own = draft.get("token_embd.weight")
+    if own is not None and embedding is not None and abs(own[0] - embedding[0]) > (0 if joint else SPARE):
+        return Error(
+            "the draft has other tokens than the model",
+            facts=[("the model", f"{embedding[0]:,} tokens"), ("the draft", f"{own[0]:,} tokens")],
+            hint="name the draft that was made for this model in DRAFT",
+        )
     if joint is None or embedding is None or len(joint) != 2 or len(embedding) != 2 or joint[0] == embedding[1]:
         return None
     return Error(

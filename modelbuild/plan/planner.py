@@ -179,6 +179,7 @@ class Planner:
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
+        self._bases.warnings += unused.unmerged(variant, base)
         said = "template" in variant.cleared or variant.string("template") is not None
         base = base._replace(bare=None, derived=None) if said else base
         return base._replace(layers=tuple(layers), parameters=merged, config=given)
@@ -259,6 +260,7 @@ class Planner:
         if "llama.cpp" in variant.converters or folder.fault is not None:
             found = self._foreign.converted(variant, folder)
         if found is None:
+            folder = self._weights.read_as(folder, variant.string("architecture"))
             values = self._native(variant, folder)
             used.update(values.keys() & {"mtp"})
             recipe, foreign = self._declared.step(variant, convert, values, folder.files), None

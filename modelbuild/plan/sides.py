@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.declared import Declared
@@ -13,6 +14,9 @@ from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project.variant import File, From, Variant
 from modelbuild.steps import convert
 from modelbuild.words import listed
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.architectures import Architecture
 
 MEDIA = {"projector": media.PROJECTOR, "draft": media.DRAFT}
 """A part of a checkpoint -> the media type of its layer."""
@@ -45,6 +49,7 @@ class Sides:
         if variant.string("mtp") != "split" or DRAFT not in folder.parts or variant.drafts or DRAFT in variant.cleared:
             return None
         values = convert.Parameters(folder=folder.name, outtype=outtype, pre=variant.string("pre"), part=DRAFT)
+        values |= _read_as(folder)
         return self._declared.step(variant, convert, values, folder.files, what="convert-draft")
 
     def with_draft(self, variant: Variant, base: Base, recipe: str | None) -> Base:
@@ -71,6 +76,9 @@ class Sides:
             )
         if found.fault is not None:
             raise in_named(found.fault, draft, found.path, folder=True)
+        if _makes_vectors(self._weights.architecture(found)):
+            what = f"draft '{draft.text}' makes vectors or scores, and no text"
+            raise draft.place.error(what, facts=[("folder", found.path)])
         if base is not None and os.path.realpath(found.path) == os.path.realpath(base.path):
             raise draft.place.error(
                 f"draft '{draft.text}' is the model itself",
@@ -82,12 +90,20 @@ class Sides:
     def described(self, draft: File) -> Mapping[str, str]:
         """What a model's config says of its draft: the `general.architecture` too, as far as it is known before the draft is made."""
         folder = self.folder_of(draft, None)
-        named = self._weights.architecture(folder) if folder else self._weights.contents(draft, draft.path).architecture
+        if folder is None:
+            named = self._weights.contents(draft, draft.path).architecture
+        else:
+            named = found.NAME if (found := self._weights.architecture(folder)) else ""
         return {"model_format": "gguf"} | ({"architecture": named} if named else {})
 
     def of_draft(self, variant: Variant, folder: CheckpointFolder) -> LayerStep:
-        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's."""
-        values = convert.Parameters(folder=folder.name, outtype=DEFAULT, pre=None, plugin=folder.plugin)
+        """The layer of a draft that is a checkpoint of its own, in 16 bits: its quants are no business of its model's.
+
+        Its tokens are the model's, and so is the name of the rule that splits text into them.
+        """
+        values = convert.Parameters(
+            folder=folder.name, outtype=DEFAULT, pre=variant.string("pre"), plugin=folder.plugin
+        )
         recipe = self._declared.step(variant, convert, values, folder.files, what="convert-draft")
         return LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
 
@@ -113,11 +129,22 @@ class Sides:
         return [*kept[:at], made, *kept[at:]], (part,)
 
     def _layer(self, variant: Variant, folder: CheckpointFolder, part: str, outtype: str) -> LayerStep:
-        values = convert.Parameters(folder=folder.name, outtype=outtype, part=part)
+        values = convert.Parameters(folder=folder.name, outtype=outtype, part=part) | _read_as(folder)
         places = {"outtype": variant.place(part)} if variant.values.get(part) else None
         files = folder.parts[part]
         recipe = self._declared.step(variant, convert, values, files, what=f"convert-{part}", places=places)
         return LayerStep(MEDIA[part], self._declared.of_recipe(variant, part, recipe))
+
+
+def _makes_vectors(reader: type[Architecture] | None) -> bool:
+    """Whether what reads a checkpoint makes a model of vectors or scores of it."""
+    from modelbuild.checkpoint.architectures._bert import Encoder
+
+    return reader is not None and issubclass(reader, Encoder)
+
+
+def _read_as(folder: CheckpointFolder) -> convert.Parameters:
+    return convert.Parameters(architecture=folder.architecture) if folder.architecture else convert.Parameters()
 
 
 def _is_open(variant: Variant, part: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
@@ -12,13 +12,13 @@ from modelbuild.errors import Error
 from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
-from modelbuild.plan import readers
+from modelbuild.plan import given, readers
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
+    from modelbuild.checkpoint.architectures import Architecture
     from modelbuild.checkpoint.ggufs import Contents
-    from modelbuild.checkpoint.parts import Part
     from modelbuild.misspelled import Wanted
 
 
@@ -47,6 +47,8 @@ class CheckpointFolder(NamedTuple):
     kinds   what config.json calls it; nothing of a model that answers with vectors or scores
     parts   what it gives beside its text model, by kind, and the files that decide its conversion
     fault   what is wrong with its weights, where a converter of the user's own may read others
+
+    architecture  the class that it is read as, where the project names one
     """
 
     path: str
@@ -58,6 +60,7 @@ class CheckpointFolder(NamedTuple):
     kinds: tuple[str, ...] = ()
     parts: Mapping[str, tuple[tuple[str, Source], ...]] = {}
     fault: Error | None = None
+    architecture: str | None = None
 
 
 class GgufFile(NamedTuple):
@@ -125,24 +128,29 @@ class WeightsReader:
             hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
             raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
         found = self.contents(file, path)
-        if role != "draft" and found.role != role:
+        wanted = "model" if role == "draft" else role
+        if found.role != wanted:
             hint = _WHERE[found.role].format(file.text)
             raise file.place.error(
                 f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
+            )
+        if role == "draft" and found.embeds:
+            raise file.place.error(
+                f"draft '{file.text}' makes vectors or scores, and no text", facts=[("looked at", path)]
             )
         return found
 
     def is_folder(self, path: str) -> bool:
         return self._observed.kind(path) == "folder"
 
-    def architecture(self, folder: CheckpointFolder) -> str | None:
-        """The `general.architecture` of the file that one of our classes makes of a checkpoint."""
+    def architecture(self, folder: CheckpointFolder) -> type[Architecture] | None:
+        """The one of our classes that reads a checkpoint."""
         from modelbuild.checkpoint import architectures
         from modelbuild.checkpoint.config import class_of
 
         try:
             config = self._config(folder.path, [name for name, _ in folder.files])
-            return architectures.find(class_of(config)).NAME if config is not None else None
+            return architectures.find(class_of(config)) if config is not None else None
         except Error:  # what is wrong is for the conversion to say
             return None
 
@@ -242,12 +250,12 @@ class WeightsReader:
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
             ) from error
         tables = [(name, Source(os.path.join(folder, name), "safetensors")) for name in weights]
-        files = (*_small(folder, shards.small([*names, *nested], self._reader(folder, names))), *tables)
+        files = (*given.small(folder, shards.small([*names, *nested], self._reader(folder, names))), *tables)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         talks = chat is not None or self._talks(folder, name, names)
-        given = self._parts(folder, names, weights) if fault is None else {}
-        parts = {part: (*_small(folder, found.FILES), *tables) for part, found in given.items()}
+        config = self._config(folder, names) if fault is None else None
+        parts = given.parts(self._observed, folder, config, tables) if config is not None else {}
         kinds = self._kinds(folder, name, names)
         return CheckpointFolder(folder, name, files, plugin, chat, talks, kinds, parts, fault)
 
@@ -257,26 +265,16 @@ class WeightsReader:
         config = self._config(folder, names)
         return () if config is None or MODULES in names else chat.kinds(config, name)
 
-    def _parts(self, folder: str, names: Sequence[str], weights: Sequence[str]) -> Mapping[str, Part]:
-        """What a checkpoint gives beside its text model. What is wrong with its files is for the conversion to say."""
-        from modelbuild.checkpoint import parts, shards
+    def read_as(self, folder: CheckpointFolder, class_name: str | None) -> CheckpointFolder:
+        """A checkpoint with the parts that it has as one of another class; as it is where none is named."""
+        from modelbuild.checkpoint.config import as_class
 
-        if (config := self._config(folder, names)) is None or not (possible := parts.possible(config)):
-            return {}
-        try:
-            if shards.INDEX in names:
-                tensors = shards.indexed(self._observed.read(os.path.join(folder, shards.INDEX)))
-            else:
-                tensors = [each for name in weights for each in self._tensors(os.path.join(folder, name))]
-            return {part: parts.get(part) for part in possible if parts.get(part).is_given(config, set(tensors))}
-        except (Error, OSError):
-            return {}
-
-    def _tensors(self, path: str) -> Iterable[str]:
-        from modelbuild.tensors.formats import safetensors
-
-        self._observed.stat(path)
-        return safetensors.table(path).tensors
+        config = self._config(folder.path, ["config.json"])
+        if not class_name or config is None or folder.fault is not None:
+            return folder
+        tables = [each for each in folder.files if each[1].is_weights]
+        found = given.parts(self._observed, folder.path, as_class(config, class_name), tables)
+        return folder._replace(parts=found, architecture=class_name)
 
     def _within(self, line: From, folder: str) -> str | None:
         """A hint that names a folder of weights in a folder that has none of its own."""
@@ -375,11 +373,6 @@ class WeightsReader:
             found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
         # A file that is whole comes before one of parts, each by its path.
         return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
-
-
-def _small(folder: str, names: Iterable[str]) -> tuple[tuple[str, Source], ...]:
-    """The small files of a folder, there or not."""
-    return tuple((name, Source(os.path.join(folder, *name.split("/")), "bytes")) for name in names)
 
 
 def spelled(named: Named, path: str) -> str:

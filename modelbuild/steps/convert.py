@@ -63,12 +63,14 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 
 def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
     """Warnings about what a text model has not beside it, and others of its class have."""
-    from modelbuild.checkpoint import parts
+    from modelbuild.checkpoint import parts, shards
     from modelbuild.checkpoint.checkpoint import Checkpoint
+    from modelbuild.checkpoint.config import as_class
 
-    config = Checkpoint(inputs.file).config
+    config = as_class(Checkpoint(inputs.file).config, parameters.get("architecture"))
     if parameters.get("part") is None and not parameters.get("blind") and parts.possible(config):
-        yield from parts.lacking(config, {name for _, table in inputs.tables() for name in table.tensors})
+        tensors = {name for _, table in inputs.tables() for name in table.tensors}
+        yield from parts.lacking(config, tensors, shards.gap(inputs.roles()))
 
 
 def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:
@@ -77,7 +79,8 @@ def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:
 
     folder, outtype = parameters["folder"], parameters["outtype"]
     if part := parameters.get("part"):
-        return parts.get(part).convert(inputs, folder=folder, outtype=outtype, pre=parameters.get("pre"))
+        named = parameters.get("architecture")
+        return parts.get(part).convert(inputs, folder, outtype, parameters.get("pre"), named)
     return Conversion(
         inputs,
         folder=folder,

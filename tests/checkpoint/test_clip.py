@@ -13,6 +13,7 @@ import pytest
 
 from modelbuild.checkpoint import parts
 from modelbuild.checkpoint.clip import Clip
+from modelbuild.checkpoint.shards import Gap
 from modelbuild.errors import Error, Errors
 from modelbuild.steps import convert
 from modelbuild.tensors.formats.gguf import decode_value
@@ -261,9 +262,22 @@ def test_a_text_model_without_its_tower_says_so() -> None:
         "'Gemma3ForConditionalGeneration' reads images, but this checkpoint has no tower for them: it becomes a model of text"
     )
     assert not list(parts.lacking(config, {"vision_tower.vision_model.post_layernorm.weight"}))
+    gap = Gap(1, 2, ("model-00002-of-00002.safetensors",))
+    (error,) = parts.lacking(config, {"model.norm.weight"}, gap)
+    assert ("not there", "1 of 2 files: model-00002-of-00002.safetensors") in error.facts
+    assert error.hint and "the missing files may contain that" in error.hint and "projector = false" in error.hint
     other = {"architectures": ["LlavaForConditionalGeneration"], "vision_config": {"model_type": "clip_vision_model"}}
-    (error,) = parts.lacking(other, {"vision_tower.vision_model.post_layernorm.weight"})
-    assert "is of a kind that is not supported yet (clip_vision_model)" in error.what
+    (error,) = parts.lacking(other, {"vision_tower.vision_model.post_layernorm.weight"}, gap)
+    assert error.facts == () and "is of a kind that is not supported yet (clip_vision_model)" in error.what
+
+
+def test_files_that_are_missing_by_their_names_may_hold_what_a_tower_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = without("gemma3", "mm_input_projection")
+    roles = [*folder.roles(), "model-00001-of-00002.safetensors"]
+    monkeypatch.setattr(folder, "roles", lambda: roles)
+    (error,) = refused(folder)
+    assert ("not there", "1 of 2 files: model-00002-of-00002.safetensors") in error.facts
+    assert error.hint and error.hint.startswith("the download or the save is incomplete")
 
 
 def test_a_class_that_transformers_moved_is_found() -> None:

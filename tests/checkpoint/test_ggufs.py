@@ -43,7 +43,7 @@ def test_a_file_of_floats_is_unquantized(dtype: str, unquantized: bool, tmp_path
     )
     path = tmp_path / "m.gguf"
     path.write_bytes(head + bytes({"f32": 256, "bf16": 128, "q8_0": 96}[dtype] + 128))
-    assert ggufs.classify(str(path)) == ("model", unquantized, "llama", None, True)
+    assert ggufs.classify(str(path)) == ("model", unquantized, "llama", None, True, False)
 
 
 def test_the_parts_of_a_file() -> None:

@@ -94,6 +94,9 @@ def test_a_gap_in_the_numbers_of_files_is_known() -> None:
     explained = shards.Gap(1, 3, tuple(named(1))).explains(Error("lacks x", facts=[("missing", "x")], hint="h"))
     assert explained.facts == (("missing", "x"), ("not there", "1 of 3 files: model-00001-of-00003.safetensors"))
     assert "are here" in shards.Gap(1, 3, tuple(named(1))).warning().what
+    doubted = shards.Gap(1, 3, tuple(named(1))).doubted(Error("has no x", hint="h"))
+    assert doubted.facts == (("not there", "1 of 3 files: model-00001-of-00003.safetensors"),)
+    assert doubted.hint == "the missing files may contain that: get them from where the model came from; otherwise: h"
 
 
 def test_a_folder_of_an_adapter_is_no_model() -> None:

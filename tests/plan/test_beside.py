@@ -82,3 +82,18 @@ def test_a_draft_goes_on_from_the_states_of_its_model(size: int, fits: bool, tmp
     found = preflight.look(graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files))
     told = [f"{Path(str(error.path)).name}: {error.what}" for error in preflight.distinct(found.errors)]
     assert told == ([] if fits else ["d.gguf: the draft belongs to another model"])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "joint", "fits"),
+    [(320, False, True), (448, False, True), (449, False, False), (320, True, True), (321, True, False)],
+)
+def test_a_draft_has_the_tokens_of_its_model(tokens: int, joint: bool, fits: bool, tmp_path: Path) -> None:
+    rows = SHAPES["token_embd.weight"]
+    assert 320 in rows
+    draft = {"token_embd.weight": tuple(tokens if each == 320 else each for each in rows)}
+    draft |= {"nextn.post_projection.weight": (64, 32)} if joint else {}
+    files = {"x.gguf": file("model", SHAPES), "d.gguf": file("model", draft)}
+    found = preflight.look(graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files))
+    told = [error.what for error in preflight.distinct(found.errors)]
+    assert told == ([] if fits else ["the draft has other tokens than the model"])

@@ -206,10 +206,12 @@ def test_a_draft_may_be_a_checkpoint(tmp_path: Path) -> None:
         ("ggufs", "draft 'ggufs' is a folder of GGUF files"),
         ("model", "draft 'model' is the model itself"),
         ("empty", "no weights here"),
+        ("encoder", "draft 'encoder' makes vectors or scores, and no text"),
     ],
 )
 def test_folders_that_are_no_draft(draft: str, what: str, tmp_path: Path) -> None:
     zoo.write(tmp_path / "model", zoo.cases("gemma4_text")["experts, f32"])
+    zoo.write(tmp_path / "encoder", zoo.cases("modernbert")["cls"])
     (tmp_path / "empty").mkdir()
     (tmp_path / "ggufs").mkdir()
     (tmp_path / "ggufs" / "d.gguf").write_bytes(gguf_file())
@@ -616,3 +618,16 @@ def test_error_says_where_what_and_what_to_do(tmp_path: Path, case: str) -> None
 
 def test_every_golden_has_its_case() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(ERRORS)
+
+
+@pytest.mark.parametrize(("kind", "got"), [("mmproj", "a projector"), ("adapter", "an adapter")])
+def test_a_draft_is_a_model(kind: str, got: str, tmp_path: Path) -> None:
+    files = {"x.gguf": gguf_file(), "d.gguf": gguf_file(kind)}
+    with pytest.raises(Exception, match=f"expected a draft, got {got}"):
+        graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files)
+
+
+def test_a_draft_makes_text(tmp_path: Path) -> None:
+    files = {"x.gguf": gguf_file(), "d.gguf": gguf_file(**{"llama.pooling_type": 1})}
+    with pytest.raises(Exception, match="draft 'd.gguf' makes vectors or scores, and no text"):
+        graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files)

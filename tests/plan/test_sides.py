@@ -204,6 +204,14 @@ def test_a_draft_that_is_said_goes_before_the_checkpoints_own(tmp_path: Path, sa
     assert kinds(made) == (["model"] if said.endswith('""') else ["model", "draft"])
 
 
+@pytest.mark.parametrize("where", ["[defaults]\npre = 'gpt-2'\n" + FROM, FROM + "pre = 'gpt-2'\n"])
+def test_a_draft_of_its_own_folder_splits_text_as_its_model_does(tmp_path: Path, where: str) -> None:
+    small = {name.replace("seeing/", "small/"): data for name, data in seeing().items()}
+    made = graph(tmp_path, f'{where}draft = "small"\n', {**PREDICTING, **small})
+    assert kinds(made) == ["model", "draft"]
+    assert json.loads(made.steps["a/convert-draft"].parameters)["pre"] == "gpt-2"
+
+
 @pytest.mark.parametrize("files", [seeing(name="Qwen3_5ForCausalLM"), seeing(HEAD, name="LlamaForCausalLM")])
 def test_without_such_blocks_nothing_is_split_and_it_is_said(tmp_path: Path, files: dict[str, str | bytes]) -> None:
     made = planned(tmp_path, f'{FROM}mtp = "split"\n', files)

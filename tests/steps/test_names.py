@@ -38,6 +38,15 @@ def test_every_further_name_has_a_checkpoint() -> None:
     assert json.loads(GOLDEN.read_text())["recorded with"] == RECORDED_WITH
 
 
+@pytest.mark.parametrize("name", ["Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration"])
+def test_the_text_model_of_a_known_class_needs_no_class_of_its_own(name: str, tmp_path: Path) -> None:
+    case = names.cases()[name]
+    text = {key: value for key, value in case.config["text_config"].items() if key != "architectures"}
+    bare = zoo.write(tmp_path / "a/model", replace(case, config={**case.config, "text_config": text}))
+    named = recipes.converted(zoo.write(tmp_path / "b/model", case))
+    assert recipes.converted(bare).encode() == named.encode()
+
+
 @pytest.mark.parametrize("config", [{"architectures": ["MyTunedLlama"]}, {"architectures": None}])
 def test_a_checkpoint_is_read_as_the_class_that_is_named(config: dict[str, object], tmp_path: Path) -> None:
     case = zoo.cases("llama")["bf16"]

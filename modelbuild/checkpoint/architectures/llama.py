@@ -37,6 +37,8 @@ class Llama(Architecture):
         "IQuestCoderForCausalLM",
         "LlavaForConditionalGeneration",
         "VoxtralForConditionalGeneration",
+        "Idefics3ForConditionalGeneration",
+        "SmolVLMForConditionalGeneration",
     )
     MODEL_TYPE = "llama"
     DEFAULTS = {

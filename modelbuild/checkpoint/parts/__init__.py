@@ -5,8 +5,10 @@ The file's name is the part's, which is also the kind of its layer. Each file de
     FILES                           the small files that its conversion depends on, there or not
     reads(config) -> bool           whether checkpoints with this config.json may have the part; decided without their tensors
     is_given(config, names) -> bool whether a checkpoint of these tensors has it
-    lacking(config) -> Error | None the warning about one of `reads` that has it not, if that is worth one
-    convert(files, folder, outtype, pre) -> Converted
+    lacking(config, gap) -> Error | None
+                                    the warning about one of `reads` that has it not, if that is worth one; `gap`: missing files
+    convert(files, folder, outtype, pre, architecture) -> Converted
+                                    `architecture` is the class that the checkpoint is read as, whatever config.json says
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from modelbuild.checkpoint.config import Config
     from modelbuild.checkpoint.conversion import Folder
+    from modelbuild.checkpoint.shards import Gap
     from modelbuild.errors import Error
     from modelbuild.tensors.recipe import Recipe
 
@@ -44,8 +47,10 @@ class Part(Protocol):
 
     def reads(self, config: Config, /) -> bool: ...
     def is_given(self, config: Config, names: Collection[str], /) -> bool: ...
-    def lacking(self, config: Config, /) -> Error | None: ...
-    def convert(self, files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted: ...
+    def lacking(self, config: Config, gap: Gap | None, /) -> Error | None: ...
+    def convert(
+        self, files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None
+    ) -> Converted: ...
 
 
 @cache
@@ -67,8 +72,8 @@ def possible(config: Config) -> list[str]:
     return [name for name in names() if get(name).reads(config)]
 
 
-def lacking(config: Config, tensors: Collection[str]) -> Iterator[Error]:
-    """Warnings about the parts that a checkpoint of these tensors may have by its class, and has not."""
+def lacking(config: Config, tensors: Collection[str], gap: Gap | None = None) -> Iterator[Error]:
+    """Warnings about the parts that a checkpoint of these tensors may have by its class, and has not; `gap`: which files are missing."""
     for name in possible(config):
-        if not get(name).is_given(config, tensors) and (warning := get(name).lacking(config)):
+        if not get(name).is_given(config, tensors) and (warning := get(name).lacking(config, gap)):
             yield warning

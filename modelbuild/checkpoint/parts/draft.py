@@ -28,20 +28,21 @@ def is_given(config: Config, names: Collection[str]) -> bool:
     return any(name.replace("language_model.", "").startswith(("mtp.", "model.mtp.")) for name in names)
 
 
-def lacking(config: Config) -> Error | None:
+def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
     text = config.get("text_config")
     declared = next((part.get("mtp_num_hidden_layers") for part in (text, config) if isinstance(part, dict)), None)
     if not declared:
         return None
-    return Error(
+    warning = Error(
         "config.json declares blocks for the prediction of several tokens (mtp_num_hidden_layers), but the checkpoint has none: "
         "the model is made without them",
         path="config.json",
         hint="this is usual after training; the model that it was trained from may have them",
     )
+    return gap.doubted(warning) if gap else warning
 
 
-def convert(files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted:
+def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
     from modelbuild.checkpoint.conversion import Conversion
 
-    return Conversion(files, folder=folder, outtype=outtype, pre=pre, mtp="only")
+    return Conversion(files, folder=folder, outtype=outtype, pre=pre, mtp="only", architecture=architecture)

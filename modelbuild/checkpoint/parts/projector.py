@@ -32,17 +32,18 @@ def is_given(config: Config, names: Collection[str]) -> bool:
     return reader.reads(config) and any(map(reader.is_tower, names))
 
 
-def lacking(config: Config) -> Error:
+def lacking(config: Config, gap: shards.Gap | None = None) -> Error:
     from modelbuild.checkpoint import projectors
 
     name = tower_class_of(config)
     if projectors.find(name).reads(config):
-        return Error(
+        warning = Error(
             f"'{name}' reads images, but this checkpoint has no tower for them: it becomes a model of text",
             path="config.json",
             hint='to give it those of the model that it was trained from: projector = "FILE"; '
             "if a model of text is wanted: projector = false",
         )
+        return gap.doubted(warning) if gap else warning
     vision = config.get("vision_config")
     kind = vision.get("model_type") if isinstance(vision, dict) else None
     return Error(
@@ -53,7 +54,7 @@ def lacking(config: Config) -> Error:
     )
 
 
-def convert(files: Folder, /, folder: str, outtype: str, pre: str | None) -> Converted:
+def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
     from modelbuild.checkpoint.clip import Clip
 
-    return Clip(files, folder=folder, outtype=outtype)
+    return Clip(files, folder=folder, outtype=outtype, architecture=architecture)
