@@ -13,6 +13,7 @@ from modelbuild import steps
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama import manifest as media
 from modelbuild.ollama.library import is_blob
 from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
@@ -47,7 +48,7 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     looked = _Look(graph)
     wrong, doubtful = _Gathered(graph), _Gathered(graph)
     # What is made already stands in no one's way, but others are told from it.
-    recipes = [name for name in wanted or () if steps.recipe_kind(graph.steps[name].kind) is not None]
+    recipes = [name for name in wanted or () if steps.recipe_kind(graph.steps[name].kind) or _joins(graph.steps[name])]
     before = graph.up_to(recipes).steps.keys() - (wanted or ())
     for step in graph.steps.values():
         if step.name in before:
@@ -58,6 +59,13 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
             doubtful.add(step, warnings)
         looked.forget(step)
     return Findings(looked.files, wrong.by_step(), doubtful.by_step(), looked.unjudged)
+
+
+def _joins(step: Step) -> bool:
+    """Whether a step puts adapters or a draft beside a model, which have to fit its tensors."""
+    if steps.module(step.kind).MAKES != "manifest":
+        return False
+    return any(kind in (media.ADAPTER, media.DRAFT) for kind, _ in json.loads(step.parameters)["layers"])
 
 
 class _Gathered:
