@@ -44,10 +44,16 @@ class Closure(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a tool has to do with, in bytes: all that it reads, and the largest tensor, as far as that is known."""
+    """What a tool has to do with, as far as that is known: bytes of all that it reads, and of the largest tensor.
+
+    text        bytes of what it reads besides weights
+    vocabulary  tokens of the model
+    """
 
     inputs: int
     largest: int
+    text: int = 0
+    vocabulary: int = 0
 
 
 class Needs(NamedTuple):
@@ -118,6 +124,12 @@ def get(name: str) -> Tool:
     missing = [part for part in _PARTS if not hasattr(found, part)]
     assert not missing, f"{found.__name__} lacks {', '.join(missing)}"
     return found  # type: ignore[no-any-return]
+
+
+def vocabulary(shapes: Mapping[str, Sequence[int]]) -> int:
+    """How many tokens a model has, by the shapes of its tensors; 0 where they do not tell."""
+    table = shapes.get("token_embd.weight", ())
+    return table[0] if len(table) == 2 else 0
 
 
 def beside(path: str) -> str:
