@@ -29,6 +29,7 @@ class FileToBe(NamedTuple):
     size     bytes of the file
     memory   bytes for the largest piece that is computed at once
     names    of the tensors, in order; so are `types` and `shapes`
+    architecture  of the model, where it says one
     """
 
     key: str
@@ -37,9 +38,11 @@ class FileToBe(NamedTuple):
     names: tuple[str, ...]
     types: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    architecture: str = ""
 
     @staticmethod
     def of(recipe: Recipe, encoded: bytes) -> FileToBe:
+        from modelbuild.tensors.formats import gguf
         from modelbuild.tensors.materialize import layout
 
         entries = recipe.tensors
@@ -51,6 +54,7 @@ class FileToBe(NamedTuple):
             tuple(sys.intern(entry.name) for entry in entries),
             tuple(sys.intern(entry.expression.dtype) for entry in entries),
             tuple(entry.shape for entry in entries),
+            str(gguf.scalar(recipe.metadata, "general.architecture") or ""),
         )
 
 

@@ -99,6 +99,7 @@ class Program:
         self._worker = worker
         self._linked: list[_Linked] = []
         self._sizes = tools.Sizes(0, 0)
+        self._architecture = ""
 
     def run(self, name: str, options: Mapping[str, Any]) -> Made:
         """Run the tool, read what it made, and take that into the store."""
@@ -110,6 +111,8 @@ class Program:
         log = os.path.join(logs, f"{digests.file_name(self._action)}.log")
         with _workplace(top) as folder:
             command = [*self._view(folder), *tool.arguments(options, list(self._digests))]
+            if (error := tools.encoder(name, self._architecture)) is not None:
+                raise error
             needed = tool.needs(options, self._sizes)
             worker.need_space(needed.disk, folder)
             _need_memory(tool.TITLE, needed.memory)
@@ -210,14 +213,15 @@ class Program:
     def _artifact(self, role: str, digest: str) -> str:
         """The path of what another step made, whole."""
         with self._worker.store.open(digest) as file:
-            read = self._sizes.inputs + os.fstat(file.fileno()).st_size
+            self._sizes = self._sizes._replace(inputs=self._sizes.inputs + os.fstat(file.fileno()).st_size)
             self._worker.store.verify(digest, file)
             path = os.path.realpath(file.name)
-        self._sizes = self._sizes._replace(inputs=read)
         if role == f"{tools.MODEL}/model.gguf":
             from modelbuild.tensors.formats import gguf
 
-            shapes = {name: tensor.shape for name, tensor in gguf.read_header(path).table.tensors.items()}
+            table = gguf.read_header(path).table
+            self._architecture = str(gguf.scalar(table.metadata, "general.architecture"))
+            shapes = {name: tensor.shape for name, tensor in table.tensors.items()}
             self._sizes = self._sizes._replace(vocabulary=tools.vocabulary(shapes))
         return path
 

@@ -7,11 +7,13 @@ recorded as far as we can know it, and the bytes are the program's.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
+from modelbuild.errors import Error
 from modelbuild.observed import Listing
 
 Entries = Callable[[str], Listing]
@@ -28,6 +30,9 @@ DATA = (".gguf", ".jinja")
 
 INTERPRETER = "interpreter"
 """The role of the interpreter of a script, which runs where it lies."""
+
+_ENCODERS = re.compile("bert|embed|t5encoder")
+"""In the names of architectures without logits (llama.cpp src/models/*.cpp)."""
 
 
 class Closure(NamedTuple):
@@ -124,6 +129,18 @@ def get(name: str) -> Tool:
     missing = [part for part in _PARTS if not hasattr(found, part)]
     assert not missing, f"{found.__name__} lacks {', '.join(missing)}"
     return found  # type: ignore[no-any-return]
+
+
+def encoder(tool: str, architecture: str) -> Error | None:
+    """The error for a tool that reads what a model foretells, if that is one of embeddings: llama.cpp's graph ends before any token."""
+    keys = {"imatrix": ("imatrix", 'imatrix = ""'), "logits": ("gate", 'gate = { kld = "" }')}
+    if tool not in keys or not _ENCODERS.search(architecture):
+        return None
+    key, line = keys[tool]
+    return Error(
+        f"a model of embeddings foretells no tokens: {get(tool).TITLE} cannot read '{architecture}'",
+        hint=f"leave the model out of '{key}', also of that in [defaults]: set {line} in its table",
+    )
 
 
 def vocabulary(shapes: Mapping[str, Sequence[int]]) -> int:

@@ -232,6 +232,16 @@ def test_its_last_error_is_the_message_and_the_rest_is_kept(project: Project) ->
     assert "much before" in log(project) and os.path.dirname(log_of(project)) in project.errors.replace("\n", "")
 
 
+def test_a_model_of_embeddings_that_it_made_is_not_given_to_llama_imatrix(project: Project) -> None:
+    project.write("t.txt", "some words\n" * 50)
+    toml = TOML.replace("[model", 'binaries = "llama.cpp/bin"\n[model', 1)
+    project.write("ModelBuild.toml", toml.replace("q8_0", "q4_K_M") + 'imatrix = { text = "t.txt" }\n')
+    weights(project.folder, arch="mystery-embed")
+    project.build(code=1)
+    assert "foretells no tokens: llama-imatrix cannot read 'mystery-embed'" in project.errors
+    assert 'set imatrix = ""' in project.errors
+
+
 def log_of(project: Project) -> str:
     tool = [event for event in project.events if event["event"] == "tool"][-1]
     return os.path.relpath(tool["log"], project.folder)
