@@ -48,3 +48,11 @@ def test_link_is_for_files_that_are_taken_as_they_are(base: str, is_said: bool, 
     )
     assert bool(found) == is_said
     assert said(tmp_path, f'[model.a]\n{base}link = "copy"\n') == ""
+
+
+def test_the_type_of_a_projector_is_for_checkpoints_that_have_one(tmp_path: Path) -> None:
+    assert said(tmp_path, '[model.a]\nfrom = "./weights"\nprojector = "q8_0"\n') == (
+        "warning: ModelBuild.toml:3:1: model 'a': 'projector' has no effect: "
+        "'a' is not made from a checkpoint with images or sounds that modelbuild reads\n"
+        "  hint  remove it; a file of this name is './q8_0'"
+    )
