@@ -365,6 +365,9 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     assert not (native.models / "manifests/registry.ollama.ai/library/chat").exists()
     # The second build measures nothing again, and still fails.
     assert ran(native, code=1) == set()
+    told = " ".join(native.run("explain", "m:q2_K", code=None).split())
+    assert "m:q2_K is not built because it falls short of its gate: its divergence is " in told
+    assert "expected at most 0.002" in told and "never built" not in told
     figures = json.loads(native.run("quality", "m", "--json"))
     found = {
         each["label"]: each["divergence"]["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)
@@ -375,3 +378,11 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     assert "KL divergence, nats" in (native.folder / "q.html").read_text()
     native.write("ModelBuild.toml", GATE.replace("kld = 0.002", "kld = 5"))
     assert ran(native) >= {"m:q2_K/gate", "m:q2_K/manifest", "chat/manifest"}
+    # A variant that is installed stays as it was when its limit is lowered.
+    installed = native.models / "manifests/registry.ollama.ai/library/m/q2_K"
+    before = installed.read_bytes()
+    native.write("ModelBuild.toml", GATE)
+    assert ran(native, code=1) == set() and installed.read_bytes() == before
+    assert "it falls short of its gate: its divergence is " in " ".join(
+        native.run("explain", "m:q2_K", code=None).split()
+    )
