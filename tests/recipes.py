@@ -25,7 +25,7 @@ class Folder:
     def __init__(self, path: Path, files: list[str] | None = None) -> None:
         self.path = path
         names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
-        self.sources = shards.small(names)
+        self.sources = shards.small(names, self.file)
         index = self.file(shards.INDEX)
         self.weights = files if files is not None else shards.weights(names, index)
 

@@ -11,6 +11,7 @@ import pytest
 
 from modelbuild import extend
 from modelbuild.checkpoint import architectures
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures.llama import Llama
 
 ROOT = Path(__file__).parents[1]
@@ -61,9 +62,20 @@ def test_who_extends_imports_nothing_else(file: str) -> None:
     assert set(re.findall(r"`(modelbuild\.[\w.]+)`", text)) <= {"modelbuild.extend", "modelbuild.architectures"}
 
 
+def test_the_page_tells_every_member_that_a_package_may_set() -> None:
+    told = (ROOT / "docs/extending.md").read_text().partition("## The class")[2]
+    rows = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (`[^|]*`) \|", told, re.MULTILINE))))
+    members = {name for name in vars(Architecture) if not name.startswith("_")} | {"NAME"}
+    without_effect = set(re.findall(r"`([A-Z]+)`", re.findall(r"^.* have an effect only in", told, re.MULTILINE)[0]))
+    assert members - rows == without_effect == {"ALIASES", "MTP", "ASKS"}
+
+
 def test_the_page_names_only_what_there_is() -> None:
     page = (ROOT / "docs/extending.md").read_text()
     told = page.partition("## The class")[2]
+    for members in re.findall(r"^\| (`[^|]*`) \|", told, re.MULTILINE):
+        for name in re.findall(r"`(\w+)", members):
+            assert hasattr(Architecture, name) or name in Architecture.__annotations__, name
     operations = re.findall(r"`(\w+)`", told.partition("The operations are")[2].partition("The final type")[0])
     assert {"permute", "slice_", "scale"} < set(operations)
     assert set(operations) < faces().keys()

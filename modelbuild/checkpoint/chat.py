@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
+
+Answers = Literal["text", "embeddings", "scores"]
 
 
 class Chat(NamedTuple):
@@ -158,9 +160,34 @@ def gguf_talks(metadata: Mapping[str, bytes], file: str) -> bool:
     return not embeds(metadata) and talks([file, *names])
 
 
+ENCODERS = frozenset((
+    "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert",
+    "gemma-embedding", "llama-embed", "t5encoder",
+))  # fmt: skip
+"""Architectures of which no model makes text, also if its file tells neither pooling nor attention (llama.cpp src/llama-arch.cpp)."""
+
+RANK = 4
+"""The pooling of a model that makes scores (llama.h, LLAMA_POOLING_TYPE_RANK)."""
+
+
 def embeds(metadata: Mapping[str, bytes]) -> bool:
-    """Whether a GGUF file is a model of embeddings or scores: it says how it pools, or that its attention looks ahead."""
+    """Whether a GGUF file is a model of embeddings or scores: by its architecture, its pooling, or an attention that looks ahead."""
     from modelbuild.tensors.formats.gguf import scalar
 
     architecture = scalar(metadata, "general.architecture")
-    return f"{architecture}.pooling_type" in metadata or scalar(metadata, f"{architecture}.attention.causal") is False
+    pooled = f"{architecture}.pooling_type" in metadata
+    return architecture in ENCODERS or pooled or scalar(metadata, f"{architecture}.attention.causal") is False
+
+
+def answers(metadata: Mapping[str, bytes], tensors: Iterable[str]) -> Answers:
+    """What the model of a GGUF file makes of a text; `tensors` are the names of its tensors.
+
+    One that does not tell its pooling makes scores if it has the head of a classifier.
+    """
+    from modelbuild.tensors.formats.gguf import scalar
+
+    if not embeds(metadata):
+        return "text"
+    pooled = scalar(metadata, f"{scalar(metadata, 'general.architecture')}.pooling_type")
+    scores = any(name.startswith("cls.") for name in tensors) if pooled is None else pooled == RANK
+    return "scores" if scores else "embeddings"

@@ -38,10 +38,8 @@ UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
 
 def class_of(config: Config) -> str:
     """The class a configuration names. Raises Error where it names none."""
-    for part in (*(config.get(key) for key in TEXT_PARTS), config):
-        names = part.get("architectures") if isinstance(part, dict) else None
-        if isinstance(names, list) and names and isinstance(names[0], str):
-            return names[0]
+    if found := named_class(config):
+        return found
     got = in_json(config["architectures"]) if config.get("architectures") not in (None, []) else None
     raise Error(
         "'architectures' "
@@ -49,6 +47,15 @@ def class_of(config: Config) -> str:
         path="config.json",
         hint='copy it from the model that this one is based on, such as ["LlamaForCausalLM"]',
     )
+
+
+def named_class(config: Config) -> str:
+    """The class a configuration names; "" where it names none, and the project says which it is."""
+    for part in (*(config.get(key) for key in TEXT_PARTS), config):
+        names = part.get("architectures") if isinstance(part, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+    return ""
 
 
 def tower_class_of(config: Config) -> str | None:

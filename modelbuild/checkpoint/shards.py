@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from modelbuild import bounded_json
@@ -33,6 +34,12 @@ PIECES = "sentencepiece.bpe.model"
 SOMETIMES = ("modules.json", PIECES)
 """Small files that decide bytes too, and that only models of embeddings have."""
 
+POOLING = "1_Pooling/config.json"
+"""How a model of embeddings pools, in the folder that sentence-transformers makes for that."""
+
+PATH_LIMIT = 200
+"""Bytes of a folder's name that modules.json gives. Those of sentence-transformers are `N_CLASS`."""
+
 BESIDE = ("vocab.json", *IMAGES, "video_preprocessor_config.json", "LICENSE", "LICENSE.txt")
 """Small files that decide nothing of a GGUF, and belong to the checkpoint."""
 
@@ -43,12 +50,24 @@ INDEX_LIMIT = 64 << 20
 """Bytes. The largest real ones, of two hundred thousand tensors, have some 23 million."""
 
 
-def small(names: Sequence[str]) -> list[str]:
-    """The small files that a conversion depends on, there or not, given the folder's listing."""
+def small(names: Sequence[str], read: Callable[[str], bytes | None] = lambda name: None) -> list[str]:
+    """The small files that a conversion depends on, there or not, given the folder's listing and a reader of its modules.json."""
     templates = [name for name in names if name.startswith("additional_chat_templates/") and name.endswith(".jinja")]
     sometimes = [name for name in SOMETIMES if name in names]
-    pooling = ["1_Pooling/config.json"] if "modules.json" in names else []
-    return [*FILES, *sometimes, *pooling, *sorted(templates)]
+    pools = [pooling(read)] if "modules.json" in names else []
+    return [*FILES, *sometimes, *pools, *sorted(templates)]
+
+
+def pooling(read: Callable[[str], bytes | None]) -> str:
+    """The file that says how a model of embeddings pools, by its modules.json; the usual one where that names none in the folder."""
+    try:
+        found = json.loads(read("modules.json") or b"[]")
+        path = next(str(module["path"]) for module in found if str(module["type"]).endswith("Pooling"))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, StopIteration):
+        return POOLING
+    parts = path.split("/")
+    fits = path.isprintable() and len(path.encode()) < PATH_LIMIT and not {"", ".", ".."}.intersection(parts)
+    return f"{path}/config.json" if fits else POOLING
 
 
 def weights(names: Sequence[str], index: bytes | None, folder: str = ".") -> list[str]:

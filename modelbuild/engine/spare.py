@@ -29,6 +29,14 @@ def held(folders: Iterable[str]) -> int:
     return sum(512 * info.st_blocks for folder in folders for _, info in files(folder))
 
 
+def remove(path: str) -> None:
+    """Remove a spare artifact, and the folders that are empty without it. Never raises."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
+        os.rmdir(os.path.dirname(os.path.dirname(path)))
+
+
 def clear(folder: str, size: int) -> None:
     """Remove spare artifacts until `size` bytes are freed, those first that have lain there longest. Never raises."""
     for path, info in sorted(files(folder), key=lambda each: each[1].st_ctime):

@@ -242,7 +242,7 @@ class WeightsReader:
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
             ) from error
         tables = [(name, Source(os.path.join(folder, name), "safetensors")) for name in weights]
-        files = (*_small(folder, shards.small([*names, *nested])), *tables)
+        files = (*_small(folder, shards.small([*names, *nested], self._reader(folder, names))), *tables)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         talks = chat is not None or self._talks(folder, name, names)

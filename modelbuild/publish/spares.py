@@ -35,8 +35,11 @@ class Spares:
         return True
 
     def _is_far(self) -> bool:
-        """Whether the store lies on another file system, so that it cannot have links to these blobs."""
-        return os.stat(self._store.scratch).st_dev != os.stat(self._library.blobs).st_dev
+        """Whether the store lies on another file system, so that it cannot have links to these blobs. False if it is gone."""
+        try:
+            return os.stat(self._store.scratch).st_dev != os.stat(self._library.blobs).st_dev
+        except OSError:
+            return False
 
     def holds(self, path: str) -> bool:
         """Whether a file is one of these."""

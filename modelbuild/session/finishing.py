@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelbuild import steps
+from modelbuild.checkpoint import chat
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output, Step
 from modelbuild.errors import Error
@@ -69,12 +70,13 @@ def finished(
     """
     layers: list[Layer] = []
     metadata: dict[str, Any] = {}
+    answers: chat.Answers = "text"
     for layer, to_be in zip(planned.layers(session.graph, output), before.layers, strict=True):
         made = results[layer.step.name]
         layer_ = replace(to_be, digest=made.artifact, size=made.size)
         if layer.kind == "model" and not metadata:
             table = _table(session, made)
-            metadata = dict(_general(table))
+            metadata, answers = dict(_general(table)), chat.answers(table.metadata, table.tensors)
             if limit is not None:
                 layer_ = replace(layer_, parts=_parts(table, made, limit))
         layers.append(layer_)
@@ -88,6 +90,7 @@ def finished(
         config=config,
         ftype=ftype,
         metadata=metadata,
+        answers=answers,
         manifest=session.store.read(manifest.artifact),
         checkpoint=_checkpoint(session, [results[name] for name in output.beside], limit) if output.beside else {},
     )
@@ -156,7 +159,7 @@ def _ftype(session: Session, output: Output) -> str:
     found = variants.ftype(session, output, None)
     if found is None:
         return ""
-    return found.upper() if ftypes.canonical(found) else found
+    return found.upper() if ftypes.canonical(found) or found in ftypes.FURTHER else found
 
 
 # How it was made

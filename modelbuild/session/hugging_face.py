@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.checkpoint import hf_cache, shards
+from modelbuild.checkpoint.checkpoint import SIZE_LIMIT
 from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.files import free, make_folder, reason
@@ -92,10 +93,14 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
         small = _small(found.files)
         snapshot = hf_cache.snapshot_of(home, repository, found.commit)
         _fetch(repository, found.commit, small, home, hear)
+        if "modules.json" in small:
+            # The folder of the pooling may have another name than the usual one.
+            pooling = shards.pooling(lambda name: _begin(os.path.join(snapshot.folder, name), SIZE_LIMIT))
+            if pooling in found.files and pooling not in small:
+                _fetch(repository, found.commit, [pooling], home, hear)
         index = None
         if shards.INDEX in small:
-            with open(os.path.join(snapshot.folder, shards.INDEX), "rb") as file:
-                index = file.read(shards.INDEX_LIMIT + 1)
+            index = _begin(os.path.join(snapshot.folder, shards.INDEX), shards.INDEX_LIMIT + 1)
         try:
             weights = shards.weights([name for name in found.files if "/" not in name], index, repository.name)
         except Error as error:
@@ -107,10 +112,15 @@ def download(repository: Repository, found: Contents, store: Store, hear: Hear) 
             _note(home, repository, found.commit)
 
 
+def _begin(path: str, limit: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(limit)
+
+
 def _small(files: Sequence[str]) -> list[str]:
     """The small files of a repository that decide a conversion."""
     templates = [name for name in files if os.path.dirname(name) == hf_cache.TEMPLATES and name.endswith(".jinja")]
-    wanted = [*shards.FILES, *shards.IMAGES, *shards.SOMETIMES, "1_Pooling/config.json", *templates]
+    wanted = [*shards.FILES, *shards.IMAGES, *shards.SOMETIMES, shards.POOLING, *templates]
     return [name for name in dict.fromkeys(wanted) if name in set(files)]
 
 

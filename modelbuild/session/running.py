@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.errors import Error
 from modelbuild.files import reason
@@ -15,6 +15,12 @@ from modelbuild.publish import installed
 from modelbuild.runners import Model
 from modelbuild.session.layers import Texts
 from modelbuild.words import shown
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.chat import Answers
+
+BEGIN = 1 << 16
+"""Bytes of a GGUF file that are looked at first: what an architecture tells of itself stands before the vocabulary."""
 
 
 def model(library: Library, name: str, given: Mapping[str, Any], label: str = "") -> Model:
@@ -84,6 +90,40 @@ def named(text: str) -> str | None:
         return None
 
 
+def answers(library: Library, name: str) -> Answers:
+    """What the model of a name (`host/namespace/model/tag`) makes; text, if nothing says otherwise."""
+    from modelbuild.checkpoint import chat
+    from modelbuild.tensors.formats import gguf
+
+    try:
+        served = library.served(name)
+        weights = Texts(library, served).path(manifest.MODEL) if served is not None else None
+        if weights is None or not _may_embed(weights):
+            return "text"
+        table = gguf.read_header(weights).table
+        return chat.answers(table.metadata, table.tensors)
+    except (Error, OSError):
+        return "text"
+
+
+def _may_embed(weights: str) -> bool:
+    """Whether the beginning of a GGUF file has one of the marks of embeddings. A whole header, with its vocabulary, takes long to read."""
+    from modelbuild.checkpoint import chat
+    from modelbuild.tensors.formats.gguf import encode_value
+
+    with open(weights, "rb") as file:
+        begin = file.read(BEGIN)
+    kinds = (b"general.architecture" + encode_value("str", name) for name in chat.ENCODERS)
+    return any(mark in begin for mark in (b".pooling_type", b".attention.causal", *kinds))
+
+
+def asked(made: Answers, name: str) -> str:
+    """How a server is asked for what a model makes that is not text."""
+    if made == "scores":
+        return f"ask llama-server for them, with --rerank: `modelbuild show {name}` names the file"
+    return f"ask a server for them: Ollama's /api/embed with the model {name}, or llama-server with --embedding"
+
+
 def _of_weights(path: str, name: str) -> tuple[tuple[str, str, str] | None, int]:
     """The chat template with the texts of BOS and EOS, and the context for which weights were trained.
 
@@ -93,14 +133,13 @@ def _of_weights(path: str, name: str) -> tuple[tuple[str, str, str] | None, int]
     from modelbuild.tensors.formats import gguf
 
     try:
-        metadata = gguf.read_header(path).table.metadata
+        table = gguf.read_header(path).table
     except OSError as error:
         raise Error(f"cannot be read: {reason(error)}", path=path) from None
-    if chat.embeds(metadata):
-        raise Error(
-            f"'{name}' makes embeddings or scores, not text: it cannot be run",
-            hint=f"ask a server for them: Ollama's /api/embed with the model {name}, or llama-server with --embedding or --rerank",
-        )
+    metadata = table.metadata
+    made = chat.answers(metadata, table.tensors)
+    if made != "text":
+        raise Error(f"'{name}' makes {made}, not text: it cannot be run", hint=asked(made, name))
     found = chat.of_gguf(metadata, path)
     architecture = gguf.scalar(metadata, "general.architecture")
     context = gguf.scalar(metadata, f"{architecture}.context_length")

@@ -56,8 +56,7 @@ def _recipe_ftype(session: Session, step: Step | None) -> str | None:
         value = Recipe.decode(session.store.read(made.artifact)).metadata.get("general.file_type")
     except Damaged:
         return None
-    number = gguf.decode_value(value) if value is not None else None
-    return next((name for name, known in ftypes.FTYPES.items() if known == number), None)
+    return ftypes.of_number(gguf.decode_value(value)) if value is not None else None
 
 
 def model_size(session: Session, manifest: str) -> int | None:

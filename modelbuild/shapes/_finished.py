@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from modelbuild.checkpoint.chat import Answers
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import Name
@@ -111,6 +112,7 @@ class Finished:
     metadata    `general.*` of its GGUF, single values and lists of texts
     history     how it was made, a phrase for each step
     checkpoint  where the shape wants one: path -> content of its files
+    answers     what it makes of a text, as far as its GGUF says so
     """
 
     label: str
@@ -125,6 +127,7 @@ class Finished:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[str, ...] = ()
     checkpoint: Mapping[str, Content] = field(default_factory=dict)
+    answers: Answers = "text"
 
     @property
     def is_made(self) -> bool:

@@ -9,6 +9,9 @@ from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.shapes._finished import GGUFS, Entry, Finished, Text, entries, numbered, part_names
 from modelbuild.shapes._seal import sealed
 
+SERVED = {"embeddings": "--embedding", "scores": "--rerank"}
+"""What a model makes that is not text -> the option of llama-server; Ollama makes no scores."""
+
 INSTRUCTIONS = {"model": "from", "projector": "from", "adapter": "adapter", "draft": "draft"}
 
 
@@ -26,10 +29,16 @@ def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
 
 
 def said(models: Sequence[Finished], folder: str) -> str:
-    file = f"{folder}/{name_of(models[0], models)}"
-    if any(layer.parts for layer in models[0].layers):
-        return f"try it: modelbuild run {file}"
-    return f"try it: modelbuild run {file}; in Ollama: ollama create NAME -f {file}"
+    shown = next((each for each in models if each.answers == "text"), models[0])
+    file = f"{folder}/{name_of(shown, models)}"
+    if shown.answers == "text":
+        ways = [f"try it: modelbuild run {file}"]
+    else:
+        weights = part_names(next(stem for layer, stem in _stems(shown) if layer is shown.model), shown.model)[0]
+        ways = [f"in llama.cpp: llama-server -m {folder}/{weights} {SERVED[shown.answers]}"]
+    if shown.answers != "scores" and not any(layer.parts for layer in shown.layers):
+        ways.append(f"in Ollama: ollama create NAME -f {file}")
+    return "; ".join(ways)
 
 
 def name_of(model: Finished, models: Sequence[Finished]) -> str:

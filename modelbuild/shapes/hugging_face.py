@@ -20,6 +20,9 @@ SPLIT = "50GB"
 
 CARD = "README.md"
 
+TASKS = {"text": "text-generation", "embeddings": "feature-extraction"}
+"""What a model makes -> the hub's word for it; scores may be for texts that are ranked, or classes of one."""
+
 
 def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
     stems = _names.typed(models)
@@ -107,7 +110,10 @@ def _use(model: Finished) -> list[str]:
 def _front(models: Sequence[Finished]) -> str:
     import yaml  # type: ignore[import-untyped, unused-ignore]
 
-    found: dict[str, Any] = {"library_name": "gguf", "pipeline_tag": "text-generation"}
+    found: dict[str, Any] = {"library_name": "gguf"}
+    tasks = {TASKS.get(each.answers) for each in models}
+    if len(tasks) == 1 and (task := tasks.pop()):
+        found["pipeline_tag"] = task
     general = [each.metadata for each in models]
     if license := _same(general, "general.license"):
         found["license"] = license

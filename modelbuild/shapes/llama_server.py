@@ -24,6 +24,9 @@ SETTINGS = {
 }  # fmt: skip
 """Ollama's parameter -> the server's option without its dashes (common/arg.cpp)."""
 
+ANSWERS = {"text": (), "embeddings": ("embeddings = true",), "scores": ("reranking = true",)}
+"""What a model makes -> what the server must be told to have it make that."""
+
 _AMISS = re.compile(r"mmproj|-00001-of-|\.gguf|^(mtp|dspark|dflash)-")
 """What in a file's name makes the server take it for a part of another model, or call the model otherwise."""
 
@@ -61,7 +64,7 @@ def said(models: Sequence[Finished], folder: str) -> str:
 
 
 def _section(model: Finished, beside: Sequence[tuple[Layer, str]]) -> str:
-    lines = [f"\n[{model.stem}]"]
+    lines = [f"\n[{model.stem}]", *ANSWERS[model.answers]]
     for key, value in model.parameters.items():
         lines += _setting(key, value)
     loras = [path for layer, path in beside if layer.kind == "adapter"]

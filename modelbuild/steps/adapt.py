@@ -45,12 +45,12 @@ def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
-    """Make the recipe, and say where the adapter names another model than this one."""
-    from modelbuild.checkpoint.adapters import naming, reading
+    """Make the recipe, and say where the adapter names another model than this one, and what the runtime does not apply it to."""
+    from modelbuild.checkpoint.adapters import layer, naming, reading
 
     try:
         base, adapter, made = _made(parameters, inputs)
-        return Looked(made.encode(), naming.doubts(adapter, base.metadata))
+        return Looked(made.encode(), [*naming.doubts(adapter, base.metadata), *layer.doubts(base, made)])
     except Error as error:
         raise reading.placed(error, inputs) from error
 

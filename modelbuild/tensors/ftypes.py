@@ -21,6 +21,12 @@ FTYPES = {
 }  # fmt: skip
 """Canonical spelling -> `general.file_type` (llama.h, enum llama_ftype)."""
 
+FURTHER = {
+    "iq2_xxs": 19, "iq2_xs": 20, "iq3_xs": 22, "iq3_xxs": 23, "iq1_s": 24, "iq3_s": 26, "iq3_m": 27, "iq2_s": 28, "iq2_m": 29,
+    "iq1_m": 31, "nvfp4": 39, "q1_0": 40, "q2_0": 41,
+}  # fmt: skip
+"""Types that a file may have, and that none is quantized to here -> `general.file_type`."""
+
 ALIASES = {"q3_k": "q3_K_M", "q4_k": "q4_K_M", "q5_k": "q5_K_M"}
 
 KNOWN = tuple(FTYPES)
@@ -40,6 +46,11 @@ _BY_FOLD = {name.lower(): name for name in KNOWN} | ALIASES
 def canonical(name: str) -> str | None:
     """The spelling DESIGN uses for an ftype in any case, or None for a word that is none."""
     return _BY_FOLD.get(name.lower())
+
+
+def of_number(number: object) -> str | None:
+    """The name of a `general.file_type`, whoever made the file; None for one that is not known."""
+    return next((name for name, known in (FTYPES | FURTHER).items() if known == number), None)
 
 
 _ELSEWHERE = {

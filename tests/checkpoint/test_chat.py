@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from modelbuild.checkpoint.chat import Chat, of_checkpoint, of_gguf
+from modelbuild.checkpoint.chat import Chat, answers, embeds, gguf_talks, of_checkpoint, of_gguf
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -91,3 +91,30 @@ def test_halves_of_characters_are_no_text() -> None:
     assert of_checkpoint(Checkpoint({"tokenizer_config.json": b'{"chat_template": "T\\ud800"}'}.get)) is None
     data = b'{"chat_template": "T", "bos_token": "\\udfff", "eos_token": "", "x": 1}'
     assert of_checkpoint(Checkpoint({"tokenizer_config.json": data}.get)) == Chat("T", "tokenizer_config.json")
+
+
+def gguf(architecture: str, **values: bytes) -> dict[str, bytes]:
+    found = {f"{architecture}.{key.replace('__', '.')}": value for key, value in values.items()}
+    return {"general.architecture": encode_value("str", architecture), **found}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tensors", "expected"),
+    [
+        (gguf("llama"), ["output.weight"], "text"),
+        (gguf("qwen3"), ["cls.output.weight"], "text"),
+        (gguf("qwen3", pooling_type=encode_value("u32", 3)), [], "embeddings"),
+        (gguf("qwen3", pooling_type=encode_value("u32", 4)), ["cls.output.weight"], "scores"),
+        (gguf("bert", pooling_type=encode_value("u32", 1)), ["cls.weight"], "embeddings"),
+        (gguf("bert", attention__causal=encode_value("bool", False)), ["token_embd.weight"], "embeddings"),
+        (gguf("bert"), ["cls.weight", "cls.output.weight"], "scores"),
+        (gguf("lfm2", attention__causal=encode_value("bool", False)), [], "embeddings"),
+        (gguf("gemma-embedding"), ["token_embd.weight"], "embeddings"),
+        (gguf("gemma3"), ["token_embd.weight"], "text"),
+        ({}, [], "text"),
+    ],
+)
+def test_what_a_gguf_file_makes_of_a_text(metadata: dict[str, bytes], tensors: list[str], expected: str) -> None:
+    assert answers(metadata, tensors) == expected
+    assert embeds(metadata) == (expected != "text")
+    assert gguf_talks(metadata, "a-chat") == (expected == "text")

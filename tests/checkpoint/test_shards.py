@@ -27,6 +27,31 @@ def test_the_files_that_decide_a_conversion_may_be_absent() -> None:
     assert not {"modules.json", "notes.txt"} & set(shards.small([]))
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("2_Pooling", "2_Pooling/config.json"),
+        ("modules/pool", "modules/pool/config.json"),
+        ("", shards.POOLING),
+        ("../2_Pooling", shards.POOLING),
+        ("/etc", shards.POOLING),
+        ("a\0b", shards.POOLING),
+        ("\ud800", shards.POOLING),
+        ("x" * 300, shards.POOLING),
+    ],
+)
+def test_the_folder_of_the_pooling_is_the_one_that_is_named(path: str, expected: str) -> None:
+    modules = json.dumps([{"type": "Transformer", "path": ""}, {"type": "models.Pooling", "path": path}]).encode()
+    read = {"modules.json": modules}.get
+    assert shards.pooling(read) == expected
+    assert expected in shards.small(["modules.json"], read) and expected not in shards.small([], read)
+
+
+@pytest.mark.parametrize("modules", [b"", b"{", b"3", b"[3]", b'[{"type": "Pooling"}]', b"[" * 100_000, b"\xff", None])
+def test_modules_that_cannot_be_read_name_the_usual_folder(modules: bytes | None) -> None:
+    assert shards.pooling({"modules.json": modules}.get) == shards.POOLING
+
+
 def test_the_index_says_which_files_count() -> None:
     assert shards.weights(["a.safetensors", "model.safetensors"], index(x="a.safetensors")) == ["a.safetensors"]
     with pytest.raises(Error, match="the checkpoint is incomplete: 1 of 2 weights files is missing") as caught:

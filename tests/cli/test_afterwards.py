@@ -25,6 +25,17 @@ def lists(monkeypatch: pytest.MonkeyPatch, models: dict[str, str] | None) -> Non
     monkeypatch.setattr(server, "listed", lambda at: models)
 
 
+def test_a_model_that_makes_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists(monkeypatch, {"chat:latest": "", "m:0": "", "m:1": ""})
+    line, _ = afterwards.said("/m", CHAT, made=lambda name: "embeddings")
+    assert line.startswith("in /m; chat makes embeddings, not text; ask a server for them: Ollama's /api/embed")
+    line, _ = afterwards.said("/m", CHAT, made=lambda name: "scores")
+    assert line.startswith("in /m; chat makes scores, not text; ask llama-server") and "ollama run" not in line
+    few = dict(list(SEVERAL.items())[:2])
+    line, _ = afterwards.said("/m", few, made=lambda name: "text" if name.endswith("1") else "embeddings")
+    assert line == "in /m; try one: modelbuild run m:1, or ollama run m:1"
+
+
 def test_no_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lists(monkeypatch, None)
     folder = str(home / ".ollama/models")

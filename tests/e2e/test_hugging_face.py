@@ -181,3 +181,13 @@ def test_the_variables_of_the_library_hold_for_the_program_too(project: InProces
     done = subprocess.run(project.command(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert any(path.startswith("/api/models/org/tiny") for path in hub.asked)
+
+
+def test_the_folder_of_the_pooling_is_downloaded_by_any_name(
+    project: InProcess, hub: Hub, weights: dict[str, bytes]
+) -> None:
+    modules = b'[{"type": "sentence_transformers.models.Pooling", "path": "modules/pool"}]'
+    files = {"modules.json": modules, "modules/pool/config.json": b'{"pooling_mode_mean_tokens": true}'}
+    hub.put("org/tiny", {**weights, **files})
+    project.run()
+    assert any("modules/pool/config.json" in path for path in hub.asked)

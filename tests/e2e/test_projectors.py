@@ -64,15 +64,18 @@ def test_show_says_which_type_a_projector_has_and_where_that_is_said(project: Pr
     }
 
 
-def test_a_merge_into_the_text_model_leaves_the_projector_as_it_is(project: Project) -> None:
+@pytest.mark.parametrize("mode", ["merge", "layer"])
+def test_an_adapter_of_the_text_model_leaves_the_projector_as_it_is(mode: str, project: Project) -> None:
     project.build()
     before = digest(project, "model"), digest(project, "projector")
     adapters.write_peft(project.folder / "lora", adapters.factors(SPOKEN, r".*q_proj"))
-    project.write("ModelBuild.toml", TOML + 'adapters = [{ path = "lora", mode = "merge" }]\n')
+    project.write("ModelBuild.toml", f'{TOML}adapters = [{{ path = "lora", mode = "{mode}" }}]\n')
     ran = project.build()
     assert not any("projector" in step for step, how in ran.items() if how == "ran")
-    assert digest(project, "model") != before[0]
+    assert (digest(project, "model") == before[0]) is (mode == "layer")
     assert digest(project, "projector") == before[1]
+    if mode == "layer":
+        assert project.blob("seer:latest", "adapter")[:4] == b"GGUF"
 
 
 def test_an_edit_of_the_images_preparation_rebuilds_the_projector_alone(project: Project) -> None:

@@ -29,3 +29,16 @@ def test_those_go_first_that_have_lain_there_longest(tmp_path: Path) -> None:
     assert [path.exists() for path in paths] == [False, False, True]
     spare.clear(str(tmp_path), 1 << 40)
     assert not paths[2].exists() and all(map(os.path.exists, foreign))
+
+
+def test_one_that_is_removed_leaves_no_empty_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "models/.modelbuild" / spare.FOLDER
+    folder.mkdir(parents=True)
+    paths = [folder / f"sha256-{number:064x}" for number in (1, 2)]
+    for path in paths:
+        path.write_bytes(b"x")
+    spare.remove(str(paths[0]))
+    assert paths[1].exists()
+    spare.remove(str(paths[1]))
+    spare.remove(str(paths[1]))
+    assert list((tmp_path / "models").iterdir()) == []

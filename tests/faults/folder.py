@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modelbuild.digest import file_name, sha256
+from modelbuild.engine.spare import FOLDER as SPARE
+
 BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 SCRATCH = ".modelbuild"
 LIBRARY = "manifests/registry.ollama.ai/library"
@@ -39,13 +42,22 @@ def tree(models: Path) -> dict[str, bytes]:
 
 
 def scratch(models: Path) -> list[str]:
-    """The folders `.modelbuild` of a models folder, and what lies in them."""
+    """The folders `.modelbuild` of a models folder, and what lies in them, but for spare blobs that are whole."""
     found = []
     for folder, _, files in os.walk(models):
         place = os.path.relpath(folder, models)
         if SCRATCH in place.split(os.sep):
-            found += [place, *(os.path.join(place, name) for name in files)]
-    return found
+            names = [name for name in files if not _is_spare(Path(folder), name)]
+            found += [os.path.join(place, name) for name in names]
+            found += [place] if names or not any(each.is_file() for each in Path(folder).rglob("*")) else []
+    return sorted(found)
+
+
+def _is_spare(folder: Path, name: str) -> bool:
+    """Whether a file is a blob that is kept for a revert."""
+    if folder.name != SPARE or BLOB.fullmatch(name) is None:
+        return False
+    return name == file_name(sha256((folder / name).read_bytes()))
 
 
 def examine(models: Path) -> list[str]:

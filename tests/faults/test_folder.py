@@ -131,3 +131,15 @@ def test_signals_come_at_the_call(what: int, code: int, tmp_path: Path) -> None:
     assert done.returncode == code and not done.stdout, done
     assert (tmp_path / "root/new").exists() == (what == shim.INTERRUPT)
     assert os.listdir(tmp_path / "root")
+
+
+def test_a_spare_blob_may_lie_there_if_it_is_whole(models: Path) -> None:
+    folder = models / "blobs/.modelbuild/spare"
+    folder.mkdir(parents=True)
+    whole = folder / blob(models, b"weights").name
+    whole.write_bytes(b"weights")
+    assert scratch(models) == []
+    whole.write_bytes(b"wEights")
+    assert scratch(models) == ["blobs/.modelbuild/spare", f"blobs/.modelbuild/spare/{whole.name}"]
+    whole.unlink()
+    assert scratch(models) == ["blobs/.modelbuild", "blobs/.modelbuild/spare"]

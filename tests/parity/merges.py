@@ -3,7 +3,7 @@
 Reads jobs from standard input, one JSON object a line, and answers each with one line, {"error": null | text}:
     {"do": "merge", "base", "dtype", "merged", "adapters": [{"folder", "config": {…}, "scale": 1.0}], "size": 0.1, "rows": null}
         random LoRAs with factors of that size, each saved, and all merged into their checkpoint in this order;
-        with `rows` the vocabulary has grown to so many before
+        with `rows` the vocabulary has grown to so many before; with `of` it is another class than AutoModelForCausalLM
     {"do": "versions"}      {"peft", "torch", "transformers"}
 """
 
@@ -18,12 +18,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 def merge(job):
     import torch
+    import transformers
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
-    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(job.get("seed", 0))
-    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=getattr(torch, job["dtype"]))
+    of = getattr(transformers, job.get("of") or "AutoModelForCausalLM")
+    model = of.from_pretrained(job["base"], dtype=getattr(torch, job["dtype"]))
     if job.get("rows"):
         model.resize_token_embeddings(job["rows"])
     adapters = dict(zip(("default", "second", "third"), job["adapters"], strict=False))

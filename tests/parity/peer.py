@@ -4,7 +4,7 @@ Reads a list of jobs from standard input, one JSON object a line, and answers ea
     {"do": "make", "folder", "config": {…}, "dtype", "seed", "shard": "40KB"}     a random Llama, saved by transformers;
                                                                                   with "of": "Jamba" another model
     {"do": "convert", "folder", "outtype", "out", "options"}                      {"error": null | text}
-    {"do": "adapter", "folder", "base", "outtype", "out"}                         an adapter of PEFT, over the folder of its base
+    {"do": "adapter", "folder", "base", "outtype", "out", "pre"}                  an adapter of PEFT, over the folder of its base
 The environment names the source of llama.cpp: MODELBUILD_LLAMA_SRC.
 """
 
@@ -58,9 +58,17 @@ def convert(job):
 
 
 def adapter(job):
+    from conversion.base import TextModel
+
     script = os.path.join(os.environ["MODELBUILD_LLAMA_SRC"], "convert_lora_to_gguf.py")
     sys.argv = [script, job["folder"], "--base", job["base"], "--outtype", job["outtype"], "--outfile", job["out"]]
-    runpy.run_path(script, run_name="__main__")
+    find = TextModel.get_vocab_base_pre
+    if job.get("pre"):
+        TextModel.get_vocab_base_pre = lambda self, tokenizer: job["pre"]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        TextModel.get_vocab_base_pre = find
 
 
 def main():

@@ -79,9 +79,9 @@ class Peers:
         assert error is None, error
         return self.out.read_bytes()
 
-    def convert_adapter(self, folder: Path, base: Path, outtype: str) -> bytes:
-        """What the converter of adapters makes of a PEFT folder."""
-        job = {"folder": str(folder), "base": str(base), "outtype": outtype, "out": str(self.out)}
+    def convert_adapter(self, folder: Path, base: Path, outtype: str, pre: str | None = None) -> bytes:
+        """What the converter of adapters makes of a PEFT folder; `pre` is what it is told of the base's pre-tokenizer."""
+        job = {"folder": str(folder), "base": str(base), "outtype": outtype, "out": str(self.out), "pre": pre}
         error = self.ask(do="adapter", **job)
         assert error is None, error
         return self.out.read_bytes()

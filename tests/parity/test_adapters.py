@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.checkpoint.tensor_names import is_wanted
 from modelbuild.steps import adapt
 from modelbuild.tensors.recipe import Recipe
 from tests import adapters, recipes, zoo
 
 from .peers import Peers, same
 
-MODELS = {model_type: next(iter(zoo.cases(model_type))) for model_type in zoo.model_types()}
-"""One checkpoint of each `model_type`."""
+NONE = ("gemma4_assistant", "jina_bert_v3", "nomic_bert_moe", "packed", "mistral3")
+"""A draft; two that take no adapters; checkpoints whose tensors have other shapes than their matrices; and one of whose adapters that
+script writes the base once more (Mistral3Model hands all to a model of its own)."""
+MODELS = {model_type: next(iter(zoo.cases(model_type))) for model_type in zoo.model_types() if model_type not in NONE}
+"""One checkpoint of each other `model_type`."""
+OTHERS = "query|key|value|dense|Wqkv|Wo|Wi|out_proj|in_proj|in_proj_[abz]|fc1|fc2|fc11|fc12|[qkv]_lin|out_lin|lin1|lin2"
+TARGETS = adapters.ALL.replace("w1|", f"{OTHERS}|w1|")
+"""Also the projections of encoders, of short convolutions and of linear attention."""
 
 
 @pytest.mark.peer
@@ -24,16 +31,17 @@ def test_an_adapter_becomes_llama_cpps_file(model_type: str, peers: Peers, tmp_p
     case = zoo.cases(model_type)[MODELS[model_type]]
     base = zoo.write(tmp_path / "model", case)
     model = recipes.converted(base, "source", case.pre)
+    shapes = {tensor: shape for tensor, shape in case.shapes.items() if is_wanted(tensor)}
     for dtype, name, outtype in (
         ("f32", "Tiny-Tales-1B-lora", "f32"),
         ("f32", "plain", "q8_0"),
         ("bf16", "org-7b-instruct-v2", "bf16"),
         ("f16", "tales", "f16"),
     ):
-        folder = adapters.write_peft(tmp_path / name, adapters.factors(case.shapes), dtype=dtype, lora_alpha=20)
+        folder = adapters.write_peft(tmp_path / name, adapters.factors(shapes, TARGETS), dtype=dtype, lora_alpha=20)
         (folder / "README.md").write_text("---\nlicense: mit\nbase_model: org/Tiny-1B\ntags: [lora]\n---\nhello\n")
         files = adapters.Files(folder, model)
-        theirs = peers.convert_adapter(folder, base, outtype)
+        theirs = peers.convert_adapter(folder, base, outtype, case.pre)
         made = Recipe.decode(adapt.run({"folder": name, "outtype": outtype, "scale": 1.0}, files))
         same(recipes.file_of(made, files.leaves()), theirs, tmp_path)
 

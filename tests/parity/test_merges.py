@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,12 @@ def compare(
     configs: Configs,
     scales: Sequence[float] = (1.0,),
     rows: int = 0,
+    of: str = "",
 ) -> None:
-    """Merge adapters that PEFT makes, and assert that PEFT's merge is ours; `rows`: of a vocabulary that has grown before."""
+    """Merge adapters that PEFT makes, and assert that PEFT's merge is ours; `rows`: of a vocabulary that has grown before.
+
+    of  the class of transformers, where it is another than AutoModelForCausalLM
+    """
     base, parts = zoo.write(folder / "base", case), [folder / f"adapter-{number}" for number in range(len(configs))]
     said = [
         {"folder": str(part), "config": config, "scale": scale}
@@ -99,7 +104,7 @@ def compare(
     ]
     merged = folder / "merged"
     answer = process.ask(
-        do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said, rows=rows
+        do="merge", base=str(base), dtype=DTYPES[case.dtype], merged=str(merged), adapters=said, rows=rows, of=of
     )
     assert answer["error"] is None
     assert json.loads((parts[0] / "adapter_config.json").read_text())["peft_type"] == "LORA"
@@ -219,9 +224,46 @@ EXPERTS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("model_type", EXPERTS)
 def test_parameters_of_all_experts(model_type: str, dtype: str, process: Process, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     name, targets = EXPERTS[model_type]
     case = replace(zoo.cases(model_type)[name], dtype=dtype)
     config = {"r": 4, "lora_alpha": 8, "target_modules": [], "target_parameters": targets}
     compare(f"{model_type}, all experts, {dtype}", process, case, tmp_path, [config])
+
+
+SEEN = "AutoModelForImageTextToText"
+SPEAKING = rf".*language_model.*\.({'|'.join(PROJECTIONS)})"
+"""The text model's projections of a model that sees, and not its tower's."""
+NEWER: dict[str, tuple[str, str, Any, str]] = {
+    "qwen3_5": ("text", "bf16", "all-linear", ""),
+    "qwen3_5_moe": ("text", "f32", "all-linear", ""),
+    "qwen3_next": ("as many heads of values as of keys, tied, stacked, f16", "f32", "all-linear", ""),
+    "gemma4_text": ("an embedding for each block, shared keys", "bf16", "all-linear", ""),
+    "gemma4": ("unified", "bf16", SPEAKING, SEEN),
+    "mistral3": ("small", "bf16", SPEAKING, SEEN),
+    "qwen2_vl": ("2, tied", "bf16", SPEAKING, SEEN),
+    "qwen3_vl": ("tied", "bf16", SPEAKING, SEEN),
+    "lfm2_moe": ("four experts", "bf16", "all-linear", ""),
+    "minimax_m2": ("four experts", "f32", "all-linear", ""),
+    "mixtral": ("eight experts", "f32", "all-linear", ""),
+    "qwen3_moe": ("eight experts", "f32", PROJECTIONS, ""),
+    "bert": ("cls", "bf16", ["query", "key", "value", "dense"], "AutoModel"),
+    "xlm_roberta": ("pieces of tokenizer.json, cls", "bf16", ["query", "key", "value", "dense"], "AutoModel"),
+}
+"""model_type -> checkpoint, dtype, targets, class. In f32 where experts are fused: their product is rounded, and then the sum."""
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("newer"), "merges.py", "TRANSFORMERS5_PYTHON")
+    yield process
+    process.close()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("model_type", NEWER)
+def test_models_in_transformers_5(model_type: str, newer: Process, tmp_path: Path) -> None:
+    """It names the projections of all experts as two parameters, without their module."""
+    name, dtype, targets, of = NEWER[model_type]
+    case = replace(zoo.cases(model_type)[name], dtype=dtype, shards=1)
+    what = f"{model_type}, {dtype}, transformers 5"
+    compare(what, newer, case, tmp_path, [{**PLAIN, "target_modules": targets}], of=of)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
@@ -58,6 +59,17 @@ def test_an_unreadable_tokenizer_file_is_for_the_conversion_to_tell(tmp_path: Pa
     write(tmp_path, {**CHECKPOINT, "weights/tokenizer_config.json": "{,"})
     found = weights(tmp_path, "weights")
     assert isinstance(found, CheckpointFolder) and found.chat is None
+
+
+def test_the_pooling_that_modules_json_names_is_read(tmp_path: Path) -> None:
+    modules = json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "2_Pool"}])
+    write(tmp_path, {**CHECKPOINT, "weights/modules.json": modules, "weights/2_Pool/config.json": "{}"})
+    observed = Observed()
+    path = str(tmp_path / "weights")
+    found = WeightsReader(observed).read([(From("weights", True, str(tmp_path), PLACE), path)])
+    assert isinstance(found, CheckpointFolder)
+    assert dict(found.files)["2_Pool/config.json"] == Source(f"{path}/2_Pool/config.json", "bytes")
+    assert ("read", f"{path}/modules.json", xxh3(modules.encode())) in observed.looks()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,9 @@ def test_on_one_file_system_the_cache_has_them(tmp_path: Path, store: Store) -> 
 def test_what_a_revert_does_not_need_is_not_kept(tmp_path: Path, store: Store, spares: Spares, case: str) -> None:
     blob, path = away(tmp_path, store, noted=case != "without tensors", stored=case == "in the store")
     assert not spares.take(blob, str(path)) and path.exists()
+
+
+def test_nothing_is_kept_for_a_cache_that_is_gone(tmp_path: Path, store: Store) -> None:
+    library = Library(str(tmp_path / "models"))
+    shutil.rmtree(tmp_path / "cache")
+    assert not Spares(library, store, Scratch(library, store)).take("sha256:" + "0" * 64, str(tmp_path / "x"))

@@ -81,3 +81,17 @@ def test_hosts_that_nobody_else_knows_are_not_told() -> None:
         assert finishing._public(f"{host}/team/bot:q8") == "team/bot:q8"
     for name in ("hf.co/team/bot:q8", "llama3.2:latest", "ghcr.io/team/bot:q8"):
         assert finishing._public(name) == name
+
+
+def test_what_the_file_makes_is_told(start: Open, project: Project) -> None:
+    from tests import zoo
+
+    zoo.write(project.folder / "embedder", zoo.cases("gemma_embedding")["pooled"])
+    project.write("ModelBuild.toml", '[model.embedder]\nfrom = "./embedder"\n')
+    session = start()
+    assert not build(session, session.select(()), BuildOptions(), lambda event: None)
+    (output,) = session.graph.outputs
+    standing = session.standing(session.graph)
+    before = finishing.ahead(session, output, "embedder")
+    after = finishing.finished(session, output, before, standing.results[output.manifest], standing.results)
+    assert after.answers == "embeddings"

@@ -100,13 +100,30 @@ def test_what_is_not_whole_says_how_it_comes_back(tmp_path: Path) -> None:
         assert caught.value.hint == hint
 
 
-def test_a_model_of_embeddings_makes_no_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "case", "made", "hint"),
+    [
+        ("bert", "cls", "embeddings", "/api/embed"),
+        ("bert", "three labels, rows of 48", "scores", "--rerank"),
+        ("gemma_embedding", "rope parameters of today, f32, not pooled", "embeddings", "--embedding"),
+    ],
+)
+def test_a_model_of_embeddings_or_scores_makes_no_text(
+    tmp_path: Path, kind: str, case: str, made: str, hint: str
+) -> None:
     from tests import recipes, zoo
 
-    case = zoo.cases("bert")["cls"]
-    folder = zoo.write(tmp_path / "bert", case)
-    data = recipes.file_of(recipes.converted(folder, pre=case.pre), recipes.Folder(folder).leaves())
+    example = zoo.cases(kind)[case]
+    folder = zoo.write(tmp_path / "weights", example)
+    data = recipes.file_of(recipes.converted(folder, pre=example.pre), recipes.Folder(folder).leaves())
     library = write(tmp_path / "models", (manifest.MODEL, data))
-    with pytest.raises(Error, match="'m:latest' makes embeddings or scores, not text") as caught:
+    assert running.answers(library, NAME) == made
+    with pytest.raises(Error, match=f"'m:latest' makes {made}, not text") as caught:
         running.model(library, NAME, {})
-    assert caught.value.hint and "/api/embed" in caught.value.hint
+    assert caught.value.hint and hint in caught.value.hint
+
+
+def test_what_says_nothing_makes_text(tmp_path: Path) -> None:
+    assert running.answers(write(tmp_path / "a", (manifest.MODEL, FABLE.read_bytes())), NAME) == "text"
+    assert running.answers(write(tmp_path / "b", (manifest.MODEL, b"GGUF")), NAME) == "text"
+    assert running.answers(write(tmp_path / "c", (manifest.SYSTEM, b"S")), NAME) == "text"

@@ -6,7 +6,7 @@ import pytest
 
 from modelbuild.engine.build import BuildOptions
 from modelbuild.engine.graph import Output
-from modelbuild.session import variants
+from modelbuild.session import finishing, variants
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
 from tests.e2e.project import Project
@@ -40,3 +40,16 @@ def test_a_mix_is_called_as_the_project_calls_it(start: Open, project: Project) 
         variant = variants.mixed(session, output(session, label))
         assert variant is not None and variant.label == "base"
         assert variants.ftype(session, output(session, label), None) == "mine"
+
+
+def test_a_type_that_only_checkpoints_have(start: Open, project: Project) -> None:
+    from tests import zoo
+
+    zoo.write(project.folder / "packed", zoo.cases("packed")["Llama, modelopt NVFP4"])
+    project.write("ModelBuild.toml", '[model.packed]\nfrom = "./packed"\n')
+    session = start()
+    assert not build(session, session.select(()), BuildOptions(), lambda event: None)
+    packed = output(session, "packed")
+    for served in (None, session.models.library.served(packed.names[0])):
+        assert variants.ftype(session, packed, served) == "nvfp4"
+    assert finishing.ahead(session, packed, "packed").ftype == "NVFP4"

@@ -16,7 +16,7 @@ from modelbuild import shapes
 from modelbuild.digest import sha256
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
-from modelbuild.shapes import _names, _oci, _seal, docker_model, llama_server, modelpack, oci
+from modelbuild.shapes import _names, _oci, _seal, docker_model, folder, llama_server, modelpack, oci
 from modelbuild.shapes._finished import Copy, Entry, Finished, Text
 
 from .models import finished, layer, printed
@@ -204,6 +204,30 @@ def test_presets_are_plain_settings_or_comments() -> None:
     parser.read_string("[DEFAULT]\n" + text)
     assert dict(parser["tale-q4"]) == {"version": "1", "seed": "-1", "load-mode": "none"}
     assert all(line.startswith((";", "[")) or "=" in line or not line for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("answers", "setting", "task", "way"),
+    [
+        ("text", "", "text-generation", "try it: modelbuild run out/Modelfile; in Ollama: ollama create"),
+        ("embeddings", "embeddings = true", "feature-extraction",
+         "in llama.cpp: llama-server -m out/tale-q4.gguf --embedding; in Ollama: ollama create"),
+        ("scores", "reranking = true", "", "in llama.cpp: llama-server -m out/tale-q4.gguf --rerank"),
+    ],
+)  # fmt: skip
+def test_what_a_model_makes_is_said(answers: Any, setting: str, task: str, way: str) -> None:
+    model = finished(answers=answers)
+    assert Finished.decode(model.encode()).answers == answers
+    presets = printed(tree("llama-server", (model,)))
+    assert (setting in presets) and ("true" in presets) == bool(setting)
+    assert f"pipeline_tag: {task}" in (card := printed(tree("hugging-face", (model,)))) or "pipeline_tag" not in card
+    assert ("pipeline_tag" in card) == bool(task)
+    said = folder.said((model,), "out")
+    assert said.startswith(way) and ("ollama" in said) == (answers != "scores")
+    first = "tale" if answers == "text" else "chat"
+    assert folder.said((model, finished("chat:q4")), "out").startswith(f"try it: modelbuild run out/{first}-q4.Model")
+    both = printed(tree("hugging-face", (model, finished("chat:q4"))))
+    assert ("pipeline_tag" in both) == (answers == "text")
 
 
 def test_adapters_lie_where_the_server_does_not_take_them_for_models() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.ollama.manifest import file_type_name
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
@@ -184,3 +185,12 @@ def test_ftypes_are_spelled_in_any_case() -> None:
     assert [ftypes.default_quant(name) for name in ("q3_K_L", "q2_K", "mxfp4_moe", "iq4_nl", "bf16")] == [
         "q3_k", "q2_k", "mxfp4", "iq4_nl", "bf16",
     ]  # fmt: skip
+
+
+def test_numbers_of_types_are_those_of_llama_cpp() -> None:
+    assert [ftypes.of_number(number) for number in (0, 15, 19, 39, 41, 33, None)] == [
+        "f32", "q4_K_M", "iq2_xxs", "nvfp4", "q2_0", None, None,
+    ]  # fmt: skip
+    assert not FTYPES.keys() & ftypes.FURTHER.keys() and not set(FTYPES.values()) & set(ftypes.FURTHER.values())
+    for name, number in (FTYPES | ftypes.FURTHER).items():
+        assert file_type_name(number) in (name.upper(), "unknown"), "as Ollama calls it"

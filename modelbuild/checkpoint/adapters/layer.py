@@ -29,6 +29,10 @@ _MERGE = (
     'or adapter_mode = "merge" for the ADAPTER of a Modelfile'
 )
 
+_FORWARD = (".ffn_gate", ".ffn_up", ".ffn_down")
+_PLAIN = ("per_layer_model_proj.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
+"""Matrices that the runtime multiplies with, or takes rows from, without adapters (src/models/gemma4.cpp, bert.cpp)."""
+
 
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:
     """The recipe of an adapter's file, for the model of a recipe.
@@ -84,6 +88,29 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
     return Recipe(metadata, entries, {**constants, **factors.constants})
 
 
+def doubts(base: Recipe, made: Recipe) -> list[Error]:
+    """A warning of what the runtime does not apply an adapter to (llama-graph.cpp, build_ffn)."""
+    types = {entry.name: entry.expression.dtype for entry in base.tensors}
+    stems = [
+        entry.name.removesuffix(".weight.lora_a") for entry in made.tensors if entry.name.endswith(".weight.lora_a")
+    ]
+    packed = [
+        stem
+        for stem in stems
+        if stem.endswith(_FORWARD) and types.get(f"{stem}.weight") == "nvfp4" and f"{stem}.scale" in types
+    ]
+    if not packed:
+        return []
+    return [
+        Error(
+            f"the adapter changes {plural(len(packed), 'tensor')} of the feed forward in NVFP4 with scales, "
+            "at which llama.cpp's runtime ends itself, unless the model is quantized to another type",
+            facts=[("tensors", listed(packed, 6))],
+            hint="quantize it to another type, such as q8_0, with allow_requantize = true; or start from the unquantized weights",
+        )
+    ]
+
+
 def placed(adapter: Adapter, places: Places) -> tuple[dict[str, Pair], Mapping[str, bytes]]:
     """The pairs by the names of the model's file, in the order of that, and the bytes of leaves that no file holds."""
     if adapter.placed:
@@ -118,12 +145,18 @@ def _refuse(adapter: Adapter) -> None:
 
 
 def _refuse_rows(pairs: Mapping[str, Pair], places: Places) -> None:
-    """Raise Error for pairs of norms and the like, which the runtime does not multiply with: it leaves them out."""
+    """Raise Error for pairs of what the runtime does not multiply with, or without adapters: it leaves them out."""
     rows = [name for name in pairs if len(places.entries[name].shape) < 2]
     if rows:
         raise Error(
             f"the adapter changes {plural(len(rows), 'tensor')} of one dimension, to which the runtime applies no layer",
             facts=[("tensors", listed(map(shown, rows), 6))],
+            hint=_MERGE,
+        )
+    if plain := [name for name in pairs if name in _PLAIN]:
+        raise Error(
+            f"the adapter changes {plural(len(plain), 'tensor')} to which the runtime applies no layer",
+            facts=[("tensors", listed(plain, 6))],
             hint=_MERGE,
         )
 

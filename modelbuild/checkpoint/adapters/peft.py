@@ -242,12 +242,16 @@ class _Settings:
         return rank, alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
 
     def parameters_of(self, module: str) -> dict[str, tuple[int, float]]:
-        """The parameters of a module that the configuration names, with the rank and factor of each."""
+        """The parameters of a module that the configuration names, with the rank and factor of each.
+
+        A name without its module's (`gate_up_proj`) is one of experts: so PEFT writes what it was told of gate_proj and up_proj, with
+        transformers 5.
+        """
         named = [name.rpartition(".") for name in self.parameters]
         return {
             parameter: self.of(f"{module}.{parameter}")
             for holder, _, parameter in named
-            if module == holder or module.endswith(f".{holder}")
+            if module == holder or module.endswith(f".{holder}" if holder else ".experts")
         }
 
     def rows(self, module: str, values: Expression) -> Rows:

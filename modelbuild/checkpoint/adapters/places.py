@@ -120,9 +120,10 @@ class Places:
         others = [name for name in tensors if not is_wanted(name)]
         if others:
             raise Error(
-                f"the adapter changes {plural(len(others), 'tensor')} of a vision or audio part, which a text model does not have",
+                f"the adapter changes {plural(len(others), 'tensor')} of a vision or audio part, and an adapter can only go "
+                "into the text model",
                 facts=[("tensors", listed(map(shown, others), 6))],
-                hint="train it on the language model alone, or leave those tensors out of its file",
+                hint="merge it with PEFT (merge_and_unload), and name the merged folder in FROM; or train it on the language model alone",
             )
         return {_short(name): x for name, x in tensors.items()}
 
@@ -194,16 +195,21 @@ class Places:
 
     def _other_experts(self, kind: type[Architecture], named: Mapping[str, Expression]) -> dict[str, Expression]:
         """The experts of a block of which an adapter changes some, where a checkpoint holds each apart."""
-        stems = [key.rpartition(".")[0] for key in kind.NAMES if ".experts." in key]
-        parts = [key.rpartition(".")[2] for key in kind.NAMES if ".experts." in key]
+        keys = [key.partition(".experts.") for key in kind.NAMES if ".experts." in key]
+        parts = [part for _, _, part in keys]
         found: dict[str, Expression] = {}
         shapes: dict[str, Shape] = {}
         blocks = []
+        together = {
+            name.partition(".experts.")[0] for name in named if ".experts." in name and not _EXPERT.fullmatch(name)
+        }
         for name, x in named.items():
-            if (match := _EXPERT.fullmatch(name)) and stems:
-                blocks.append(match[1])
+            if (match := _EXPERT.fullmatch(name)) and keys and match[1] not in together:
+                # transformers 5 calls the holder of all experts `mlp`, whatever the checkpoint does.
+                block = f"{match[1].rpartition('.')[0]}.{keys[0][0].rpartition('.')[2]}"
+                blocks.append(block)
                 if match[2]:
-                    shapes[f"{match[1]}.{match[2]}"] = x.shape
+                    shapes[f"{block}.{match[2]}"] = x.shape
         for block in dict.fromkeys(blocks):
             for part in parts:
                 shape = shapes.get(f"{block}.{part}", (1, 1))

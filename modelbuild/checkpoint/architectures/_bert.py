@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
-from modelbuild.checkpoint.architectures.qwen2 import CLS, MEAN, pooling
+from modelbuild.checkpoint.architectures.qwen2 import CLS, MEAN, pooling, unpooled
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import number
+from modelbuild.checkpoint.config import named_class, number
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -151,14 +151,8 @@ class Encoder(Architecture):
         return values
 
     def doubts(self) -> Iterator[Error]:
-        names = self.checkpoint.config.get("architectures") or [""]
-        if pooling(self.checkpoint) is None and not str(names[0]).endswith("ForSequenceClassification"):
-            yield Error(
-                "is missing: the file will not say how one embedding is made of those of all tokens (pooling)",
-                path="modules.json",
-                hint="copy modules.json and 1_Pooling/config.json from where the model came from; "
-                "without them Ollama takes the file for a model of text",
-            )
+        if not named_class(self.checkpoint.config).endswith("ForSequenceClassification"):
+            yield from unpooled(self.checkpoint)
 
     def named(self, source: str) -> str | None:
         """(BertModel.filter_tensors, modify_tensors) Heads of a pre-training go, and so does the pooler."""

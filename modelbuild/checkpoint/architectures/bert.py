@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from modelbuild.checkpoint.architectures._bert import CLASSIFIER, EMBEDDINGS, HEADS, LAYERS, PLAIN, Encoder
-from modelbuild.checkpoint.config import class_of
+from modelbuild.checkpoint.config import named_class
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.checkpoint.tokenizers.wordpiece import word_pieces
@@ -48,7 +48,7 @@ class Bert(Encoder):
                 path="config.json",
                 hint="the embeddings will not be those of transformers: use another model",
             )
-        if class_of(self.checkpoint.config) in OTHER_HEADS:
+        if named_class(self.checkpoint.config) in OTHER_HEADS:
             yield Error(
                 "the scores of this classifier will not be those of transformers: llama.cpp's runtime computes another head",
                 path="config.json",

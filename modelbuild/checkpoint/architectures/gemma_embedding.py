@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from modelbuild.checkpoint.architectures.gemma import require
 from modelbuild.checkpoint.architectures.gemma3 import Gemma3
-from modelbuild.checkpoint.architectures.qwen2 import modules, pooling
+from modelbuild.checkpoint.architectures.qwen2 import modules, pooling, unpooled
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
@@ -34,6 +34,7 @@ class GemmaEmbedding(Gemma3):
         return super().parameters(file_type) | out.values
 
     def doubts(self) -> Iterator[Error]:
+        yield from unpooled(self.checkpoint)
         if dense := modules(self.checkpoint, "Dense"):
             yield Error(
                 "the model has layers behind its pooling, which are left out as llama.cpp's converter does by itself: "

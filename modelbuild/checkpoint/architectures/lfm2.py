@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures._short_convolution import LOADED, ShortConvolution
-from modelbuild.checkpoint.architectures.qwen2 import pooling
+from modelbuild.checkpoint.architectures.qwen2 import pooling, unpooled
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, number
 from modelbuild.checkpoint.hyperparameters import Writer, blocks_to_list
@@ -106,6 +107,9 @@ class Lfm2Embeddings(Lfm2):
     def parameters(self, file_type: int) -> Values:
         values, kind = super().parameters(file_type), pooling(self.checkpoint)
         return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
+
+    def doubts(self) -> Iterator[Error]:
+        yield from unpooled(self.checkpoint)
 
 
 class Lfm2Bidirectional(Lfm2Embeddings):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.config import Config, layer_types_fit, named_class, number, transformers_takes
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.errors import Error
@@ -74,6 +74,14 @@ class Qwen2(Architecture):
         values, kind = super().parameters(file_type), pooling(self.checkpoint)
         return values if kind is None else values | {f"{self.NAME}.pooling_type": encode_value("u32", kind)}
 
+    def doubts(self) -> Iterator[Error]:
+        if named_class(self.checkpoint.config) in _HEADLESS:
+            yield from unpooled(self.checkpoint)
+
+
+_HEADLESS = ("Qwen2Model", "Qwen3Model")
+"""Classes without a head for text, in which models of embeddings are saved."""
+
 
 def modules(checkpoint: Checkpoint, kind: str) -> list[str]:
     """The folders of a kind of modules, in the order in which sentence-transformers runs them; none of any other model."""
@@ -103,3 +111,14 @@ def pooling(checkpoint: Checkpoint) -> int | None:
     if str(found.get("pooling_mode")) not in kinds:
         raise Error(f"llama.cpp does not know this pooling: expected one of {', '.join(kinds)}", path=name)
     return kinds[found["pooling_mode"]]
+
+
+def unpooled(checkpoint: Checkpoint) -> Iterator[Error]:
+    """The warning about a model that makes embeddings, if its file will not say how it pools."""
+    if pooling(checkpoint) is None:
+        yield Error(
+            "is missing: the file will not say how one embedding is made of those of all tokens (pooling)",
+            path="modules.json",
+            hint="copy modules.json and 1_Pooling/config.json from where the model came from; "
+            "without them Ollama takes the file for a model of text",
+        )

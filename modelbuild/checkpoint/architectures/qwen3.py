@@ -93,6 +93,10 @@ class Qwen3(Qwen2):
             values["tokenizer.chat_templates"] = encode_value("[str]", ["rerank"])
         return values
 
+    def doubts(self) -> Iterator[Error]:
+        if not self.is_reranker:
+            yield from super().doubts()
+
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         """Of a reranker, the output's rows of the two answers take its place (Qwen3Model.modify_tensors)."""
         if not self.is_reranker:

@@ -324,16 +324,9 @@ def say_how_to_run(call: Invocation, selection: Selection, published: Mapping[st
     report = call.report
     if not published or report.quiet or report.as_json:
         return
-    from modelbuild.cli.afterwards import by_shortest, said
+    from modelbuild.cli.afterwards import say
 
-    names = by_shortest((each.names for each in selection.outputs), published)
-    # As they were given: a watch goes by absolute paths.
-    given = report.options
-    found_by = [word for at, word in enumerate(given) if given[at & ~1] != "-t"]
-    line, warning = said(call.session.models.root, names, options=found_by, offline=call.settings.offline)
-    report.note_once(line)
-    if warning is not None:
-        report.warning(warning)
+    say(call, selection, published)
 
 
 End = Callable[[Invocation, "Selection", Mapping[str, str]], None]

@@ -157,6 +157,7 @@ def _opened(folder: str, dry_run: bool) -> tuple[Store | None, int, int]:
 
 
 def _cache(call: Invocation, dry_run: bool) -> int:
+    from modelbuild.engine import spare
     from modelbuild.session import interrupted
     from modelbuild.session.settings import cache_folder
 
@@ -186,8 +187,7 @@ def _cache(call: Invocation, dry_run: bool) -> int:
         strangers = store.strangers()
         if not dry_run:
             for each in spares:
-                with contextlib.suppress(OSError):
-                    os.unlink(each.path)
+                spare.remove(each.path)
             left, has_forgotten = store.clear()
             if left:
                 raise Error(

@@ -169,3 +169,37 @@ def test_alone_and_transposed_it_is_told_by_old_versions_alone(version: str, tmp
         assert "fit both ways round, which depends on the transformers that it was trained with" in refused(
             folder, model
         )
+
+
+def test_parameters_may_be_named_without_their_module(tmp_path: Path) -> None:
+    """So PEFT writes what it was told of gate_proj, up_proj and down_proj, with transformers 5."""
+    model, _ = base(tmp_path / "model", "qwen3_moe", "eight experts")
+    bare = [name.rpartition(".")[2] for name in TARGETS]
+    ranks = {rf".*\.{name}": R for name in bare}
+    folder, factors = write(tmp_path / "lora", False, r=2 * R, target_parameters=bare, rank_pattern=ranks)
+    check(applied(*layer(folder, model)), factors)
+
+
+@pytest.mark.parametrize(("model_type", "case"), [("mixtral", "eight experts"), ("minimax_m2", "four experts")])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_router_goes_where_the_model_has_it(model_type: str, case: str, alone: bool, tmp_path: Path) -> None:
+    model, found = base(tmp_path / "model", model_type, case)
+    count, forward = (found.config[key] for key in ("num_local_experts", "intermediate_size"))
+    a, b = adapters.matrix("router.A", R, 64), adapters.matrix("router.B", count, R)
+    of_experts = of_each("gate_up", 2 * forward, 64, count)
+    halves = {"mlp.gate": (a, b)} if alone else {"mlp.gate": (a, b), "mlp.experts": together(*of_experts, False)}
+    more = {
+        f"base_model.model.model.layers.0.{module}.lora_{half}.weight": x
+        for module, pair in halves.items()
+        for half, x in zip("AB", pair, strict=True)
+    }
+    named = ["gate.weight"] if alone else ["gate.weight", "gate_up_proj"]
+    folder = adapters.write_peft(tmp_path / "lora", {}, more=more, r=R, target_parameters=named, peft_version="0.21.2")
+    deltas = applied(*layer(folder, model))
+    router = deltas.pop("blk.0.ffn_gate_inp.weight")
+    np.testing.assert_allclose(router, product((a, b)), rtol=1e-5, atol=1e-6)
+    if not alone:
+        both = product(of_experts)
+        np.testing.assert_allclose(deltas.pop("blk.0.ffn_gate_exps.weight"), both[:, :forward], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(deltas.pop("blk.0.ffn_up_exps.weight"), both[:, forward:], rtol=1e-5, atol=1e-6)
+    assert not deltas

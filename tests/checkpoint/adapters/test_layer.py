@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from modelbuild.checkpoint.adapters.files import GGUF
-from modelbuild.steps import adapt
+from modelbuild.errors import Error
+from modelbuild.steps import adapt, merge
 from modelbuild.tensors.formats.gguf import decode_value
 from modelbuild.tensors.recipe import Recipe
 from tests import adapters, recipes, zoo
@@ -202,3 +203,52 @@ def test_the_outtype_is_the_adapters_too(outtype: str, dtype: str, types: set[st
     folder = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes), dtype=dtype)
     recipe, _ = layer(folder, model, outtype)
     assert {entry.expression.dtype for entry in recipe.tensors} == types
+
+
+@pytest.mark.parametrize(("projection", "tensor"), [("q_proj", None), ("up_proj", "ffn_up"), ("down_proj", "ffn_down")])
+def test_a_feed_forward_in_nvfp4_is_doubtful(projection: str, tensor: str | None, tmp_path: Path) -> None:
+    """llama-graph.cpp, build_ffn: GGML_ASSERT(!up_s || !up || up->type != GGML_TYPE_NVFP4 || !has_lora(up))."""
+    model, case = base(tmp_path / "model", "packed", "Llama, modelopt NVFP4")
+    shapes = {"q_proj": (128, 128), "up_proj": (192, 128), "down_proj": (128, 192)}
+    found = {
+        name: shapes[projection] for name in case.shapes if name.endswith(f"layers.0.{_holder(projection)}.weight")
+    }
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors(found))
+    said = adapt.look({"folder": "x", "outtype": "f32", "scale": 1.0}, adapters.Files(lora, model)).warnings
+    facts = [fact for warning in said for fact in warning.facts]
+    assert facts == ([("tensors", f"blk.0.{tensor}")] if tensor else [])
+
+
+def _holder(projection: str) -> str:
+    return f"{'self_attn' if projection == 'q_proj' else 'mlp'}.{projection}"
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_vl", "mistral3", "gemma4"])
+def test_the_tower_of_a_model_that_sees_is_not_for_a_layer(model_type: str, tmp_path: Path) -> None:
+    model, _ = base(tmp_path / "model", model_type, next(iter(zoo.cases(model_type))))
+    module = {
+        "qwen3_vl": "model.visual.blocks.0.attn.qkv",
+        "mistral3": "model.multi_modal_projector.linear_1",
+        "gemma4": "model.vision_tower.encoder.layers.0.mlp.up_proj.linear",
+    }[model_type]
+    lora = adapters.write_peft(tmp_path / "lora", adapters.factors({f"{module}.weight": (32, 32)}, ".*"))
+    for step in (layer, lambda path, recipe: merge.run({"scale": 1.0}, adapters.Files(path, recipe))):
+        with pytest.raises(
+            Error, match="of a vision or audio part, and an adapter can only go into the text model"
+        ) as caught:
+            step(lora, model)
+        assert list(caught.value.facts) == [("tensors", f"{module}.weight")]
+
+
+def test_what_the_runtime_applies_no_adapter_to_is_for_a_merge(tmp_path: Path) -> None:
+    """src/models/gemma4.cpp has ggml_mul_mat(ctx0, model.per_layer_model_proj, …), where others have build_lora_mm."""
+    model, case = base(tmp_path / "model", "gemma4_text", "an embedding for each block, shared keys")
+    pairs = adapters.factors(case.shapes, r".*(per_layer_model_projection|per_layer_input_gate)")
+    lora = adapters.write_peft(tmp_path / "lora", pairs)
+    with pytest.raises(Error, match="changes 1 tensor to which the runtime applies no layer") as caught:
+        layer(lora, model)
+    assert list(caught.value.facts) == [("tensors", "per_layer_model_proj.weight")]
+    made = Recipe.decode(merge.run({"scale": 1.0}, adapters.Files(lora, model)))
+    old = {entry.name: entry.expression for entry in model.tensors}
+    changed = [entry.name for entry in made.tensors if entry.expression != old[entry.name]]
+    assert len(changed) == len(pairs) and "per_layer_model_proj.weight" in changed

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from modelbuild.checkpoint.architectures import complete
+from modelbuild.checkpoint.architectures.bert import Bert
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from tests import recipes, zoo
 from tests.zoo import bert
@@ -61,6 +63,9 @@ def test_what_is_worth_a_look(tmp_path: Path) -> None:
     assert "computes another head" in str(warning)
     (warning,) = conversion(tmp_path / "c", bert.case()).warnings()
     assert warning.path == "modules.json" and "pooling" in warning.what
+    config = {key: value for key, value in bert.case().config.items() if key != "architectures"}
+    (warning,) = Bert(Checkpoint({"config.json": json.dumps(config).encode()}.get)).doubts()
+    assert warning.path == "modules.json", "the project names the class"
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,8 @@ def test_layers_behind_the_pooling_are_told() -> None:
     assert list(model(POOLED).doubts()) == []
     (doubt,) = model({**POOLED, "modules.json": json.dumps([*MODULES, *dense])}).doubts()
     assert "which are left out" in doubt.what and doubt.facts == (("left out", "2_Dense, 3_Dense"),)
+
+
+def test_no_pooling_is_told() -> None:
+    (doubt,) = model().doubts()
+    assert doubt.path == "modules.json" and "(pooling)" in doubt.what

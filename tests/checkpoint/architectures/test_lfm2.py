@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelbuild.checkpoint.architectures import complete
+from modelbuild.checkpoint.architectures import complete, find
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
 from tests import recipes, zoo
@@ -79,3 +81,10 @@ def test_a_dense_layer_behind_the_model_is_refused(tmp_path: Path) -> None:
     modules = '[{"type": "pylate.models.Dense", "path": "1_Dense"}]'
     with pytest.raises(Error, match="a dense layer behind the model is not supported yet for LFM2"):
         convert(tmp_path / "m", replace(HEADLESS, files={"modules.json": modules}))
+
+
+@pytest.mark.parametrize("name", ["Lfm2Model", "Lfm2BidirectionalModel"])
+def test_no_pooling_is_told(name: str) -> None:
+    config = json.dumps({**CASE.config, "architectures": [name]}).encode()
+    (doubt,) = find(name)(Checkpoint({"config.json": config}.get)).doubts()
+    assert doubt.path == "modules.json" and "(pooling)" in doubt.what

@@ -97,3 +97,20 @@ def test_a_model_of_embeddings_tells_its_pooling() -> None:
     found = Qwen2(Checkpoint({"config.json": json.dumps(CONFIG).encode(), **files}.get)).parameters(1)
     assert list(found)[-1] == "qwen2.pooling_type"
     assert decode_value(found["qwen2.pooling_type"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "told"),
+    [
+        ("Qwen2Model", {}, True),
+        ("Qwen3Model", {}, True),
+        ("Qwen3Model", {"README.md": b"# Qwen3-Reranker-0.6B\n"}, False),
+        ("Qwen2Model", {"modules.json": MODULES, "1_Pooling/config.json": b'{"pooling_mode": "mean"}'}, False),
+        ("Qwen2ForCausalLM", {}, False),
+        ("Qwen3ForCausalLM", {}, False),
+    ],
+)
+def test_a_model_without_a_head_for_text_needs_pooling(name: str, files: dict[str, bytes], told: bool) -> None:
+    config = json.dumps({**CONFIG, "architectures": [name]}).encode()
+    doubts = [*find(name)(Checkpoint({"config.json": config, **files}.get)).doubts()]
+    assert [doubt.path for doubt in doubts] == ["modules.json"] * told
