@@ -7,12 +7,12 @@ recorded as far as we can know it, and the bytes are the program's.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
+from modelbuild.checkpoint.chat import ENCODERS
 from modelbuild.errors import Error
 from modelbuild.observed import Listing
 
@@ -30,9 +30,6 @@ DATA = (".gguf", ".jinja")
 
 INTERPRETER = "interpreter"
 """The role of the interpreter of a script, which runs where it lies."""
-
-_ENCODERS = re.compile("bert|embed|t5encoder")
-"""In the names of architectures without logits (llama.cpp src/models/*.cpp)."""
 
 
 class Closure(NamedTuple):
@@ -134,7 +131,7 @@ def get(name: str) -> Tool:
 def encoder(tool: str, architecture: str) -> Error | None:
     """The error for a tool that reads what a model foretells, if that is one of embeddings: llama.cpp's graph ends before any token."""
     keys = {"imatrix": ("imatrix", 'imatrix = ""'), "logits": ("gate", 'gate = { kld = "" }')}
-    if tool not in keys or not _ENCODERS.search(architecture):
+    if tool not in keys or architecture not in ENCODERS:
         return None
     key, line = keys[tool]
     return Error(

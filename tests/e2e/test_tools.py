@@ -236,9 +236,9 @@ def test_a_model_of_embeddings_that_it_made_is_not_given_to_llama_imatrix(projec
     project.write("t.txt", "some words\n" * 50)
     toml = TOML.replace("[model", 'binaries = "llama.cpp/bin"\n[model', 1)
     project.write("ModelBuild.toml", toml.replace("q8_0", "q4_K_M") + 'imatrix = { text = "t.txt" }\n')
-    weights(project.folder, arch="mystery-embed")
+    weights(project.folder, arch="neo-bert")
     project.build(code=1)
-    assert "foretells no tokens: llama-imatrix cannot read 'mystery-embed'" in project.errors
+    assert "foretells no tokens: llama-imatrix cannot read 'neo-bert'" in project.errors
     assert 'set imatrix = ""' in project.errors
 
 
