@@ -82,6 +82,7 @@ class Scheduler:
         self._under_way: dict[Future[_Timed], Step] = {}
         self._stopped = False
         self._over: set[str] = set()
+        self._took: dict[str, float] = {}
 
     def run(self) -> None:
         """Finish every step, or those that a failure leaves possible."""
@@ -161,8 +162,11 @@ class Scheduler:
 
     def _timed(self, step: Step) -> _Timed:
         begun = time.perf_counter()
-        result, ran = self._calls.execute(step)
-        return result, ran, time.perf_counter() - begun
+        try:
+            result, ran = self._calls.execute(step)
+        finally:
+            self._took[step.name] = time.perf_counter() - begun
+        return result, ran, self._took[step.name]
 
     def _close(self, step: Step, done: Done[_Timed] | Future[_Timed]) -> None:
         try:
@@ -215,7 +219,7 @@ class Scheduler:
 
     def _fail(self, step: Step, error: Exception) -> None:
         self._over.add(step.name)
-        self._calls.finished(Finish(step, "failed", None, error, 0.0))
+        self._calls.finished(Finish(step, "failed", None, error, self._took.get(step.name, 0.0)))
         if not self._keep_going and not isinstance(error, FellShort):
             self._stopped = True
             self._ready.clear()

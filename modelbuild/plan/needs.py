@@ -29,6 +29,7 @@ class FileToBe(NamedTuple):
     size     bytes of the file
     memory   bytes for the largest piece that is computed at once
     names    of the tensors, in order; so are `types` and `shapes`
+    architecture  of the model, where it says one
     """
 
     key: str
@@ -37,9 +38,11 @@ class FileToBe(NamedTuple):
     names: tuple[str, ...]
     types: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    architecture: str = ""
 
     @staticmethod
     def of(recipe: Recipe, encoded: bytes) -> FileToBe:
+        from modelbuild.tensors.formats import gguf
         from modelbuild.tensors.materialize import layout
 
         entries = recipe.tensors
@@ -51,6 +54,7 @@ class FileToBe(NamedTuple):
             tuple(sys.intern(entry.name) for entry in entries),
             tuple(sys.intern(entry.expression.dtype) for entry in entries),
             tuple(entry.shape for entry in entries),
+            str(gguf.scalar(recipe.metadata, "general.architecture") or ""),
         )
 
 
@@ -97,17 +101,20 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
 
 def _of_tool(graph: Graph, step: Step, files: Mapping[str, FileToBe]) -> Need:
     """What a program of the user's own takes, as far as its inputs are known before they are made."""
-    read = 0
+    read = text = vocabulary = 0
     for role, ref in step.inputs:
         if isinstance(ref, str):
             recipe = files.get(next(graph.steps[ref].needs, ""))
-            read += recipe.size if recipe is not None else 0
+            if recipe is not None:
+                read += recipe.size
+                vocabulary = tools.vocabulary(dict(zip(recipe.names, recipe.shapes, strict=True)))
         elif role.startswith(tools.INPUT + "/"):
             with contextlib.suppress(OSError):
-                read += os.stat(ref.path).st_size
+                length = os.stat(ref.path).st_size
+                read, text = read + length, text + (0 if ref.is_weights else length)
     values = json.loads(step.parameters)
     tool = tools.get(values["tool"])
-    needed = tool.needs(values["options"], tools.Sizes(read, 0))
+    needed = tool.needs(values["options"], tools.Sizes(read, 0, text, vocabulary))
     return Need(step.name, needed.disk, needed.memory, stored=True, tool=tool.TITLE)
 
 

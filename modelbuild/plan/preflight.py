@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelbuild import steps
+from modelbuild import steps, tools
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
+from modelbuild.ollama import manifest as media
 from modelbuild.ollama.library import is_blob
 from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
@@ -47,17 +48,26 @@ def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     looked = _Look(graph)
     wrong, doubtful = _Gathered(graph), _Gathered(graph)
     # What is made already stands in no one's way, but others are told from it.
-    recipes = [name for name in wanted or () if steps.recipe_kind(graph.steps[name].kind) is not None]
+    recipes = [name for name in wanted or () if steps.recipe_kind(graph.steps[name].kind) or _joins(graph.steps[name])]
     before = graph.up_to(recipes).steps.keys() - (wanted or ())
     for step in graph.steps.values():
         if step.name in before:
             looked.try_(step)
         elif wanted is None or step.name in wanted:
             errors, warnings = looked.try_(step)
-            wrong.add(step, [*errors, *looked.unloadable(step), *looked.misfits(step)])
+            wrong.add(step, [*errors, *looked.unloadable(step), *looked.misfits(step), *looked.unread(step)])
             doubtful.add(step, warnings)
         looked.forget(step)
     return Findings(looked.files, wrong.by_step(), doubtful.by_step(), looked.unjudged)
+
+
+def _joins(step: Step) -> bool:
+    """Whether a step puts adapters or a draft beside a model, which have to fit its tensors, or has a tool read the model."""
+    if steps.is_foreign(step.kind):
+        return any(role.startswith(f"{tools.MODEL}/") for role, _ in step.inputs)
+    if steps.module(step.kind).MAKES != "manifest":
+        return False
+    return any(kind in (media.ADAPTER, media.DRAFT) for kind, _ in json.loads(step.parameters)["layers"])
 
 
 class _Gathered:
@@ -171,6 +181,16 @@ class _Look:
             return list(beside.misfits(step, self._graph, self._heads.table, self._shapes))
         except Error:  # told already, of the file
             return []
+
+    def unread(self, step: Step) -> Sequence[Error]:
+        """Why a tool could not read the model that it is given."""
+        model = dict(step.inputs).get(f"{tools.MODEL}/model.gguf") if steps.is_foreign(step.kind) else None
+        file = self.files.get(next(self._graph.steps[model].needs, "")) if isinstance(model, str) else None
+        error = tools.encoder(json.loads(step.parameters)["tool"], file.architecture) if file is not None else None
+        weights = self._weights(step)
+        if error is None or weights is None:
+            return [error] if error else []
+        return [error.replace(path=os.path.dirname(weights.path) if weights.form == "safetensors" else weights.path)]
 
     def _shapes(self, recipe: str) -> Mapping[str, Shape] | None:
         file = self.files.get(recipe)

@@ -24,7 +24,7 @@ def keys(variant: Variant, used: Collection[str]) -> Iterator[Error]:
         what = f"'architecture' has no effect: '{variant.label}' is not made from a folder of weights"
         yield from _own(variant, "architecture", what, "remove it: a GGUF file says itself what it is")
     if isinstance(said := variant.values["projector"], str) and "projector" not in used:
-        what = f"'projector' has no effect: '{variant.label}' is not made from a checkpoint that has one of a type that is read"
+        what = f"'projector' has no effect: '{variant.label}' is not made from a checkpoint with images or sounds that modelbuild reads"
         yield from _own(variant, "projector", what, f"remove it; a file of this name is './{said}'")
     if variant.string("mtp") in ("split", "drop") and "convert" in used:
         yield from _own(variant, "mtp", f"'mtp' {by_tool}", native)

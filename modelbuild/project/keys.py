@@ -161,6 +161,13 @@ def not_true(value: Any, expected: str) -> Any:
     return value
 
 
+def projector(value: Any) -> Any:
+    """The type of a projector, a path or false: a type of other weights is not taken for a path."""
+    said = not_true(value, "'projector' expects a type, a path or false")
+    is_other = isinstance(said, str) and ftypes.canonical(said) and said.casefold() not in OUTTYPES
+    return allowed.choice(said, OUTTYPES[1:], "type of a projector") if is_other else said
+
+
 # What is checked of a value of several parts
 
 
@@ -222,7 +229,6 @@ def _tables(
 
 
 TEMPLATE = partial(not_true, expected="'template' expects a string, { file = … } or false")
-PROJECTOR = partial(not_true, expected="'projector' expects a type, a path or false")
 text = partial(not_true, expected="expected a text")
 SHAPE, LINK = (
     partial(allowed.choice, known=shapes.names(), noun="shape"),
@@ -337,7 +343,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "projector": Key(
         "path or word or false", "The type of the projector of a checkpoint, or a GGUF that contains one; false: none.",
-        PROJECTOR, words=OUTTYPES[1:], default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
+        projector, words=OUTTYPES[1:], default="auto", is_plain=True, widest="glob", empties=manifest.PROJECTOR,
     ),
     "metadata": Key(
         "metadata", 'Keys of the GGUF file to set; "" removes one.', parts=_metadata, entries=metadata.flat,

@@ -71,12 +71,14 @@ def finished(
     layers: list[Layer] = []
     metadata: dict[str, Any] = {}
     answers: chat.Answers = "text"
+    predicts = False
     for layer, to_be in zip(planned.layers(session.graph, output), before.layers, strict=True):
         made = results[layer.step.name]
         layer_ = replace(to_be, digest=made.artifact, size=made.size)
         if layer.kind == "model" and not metadata:
             table = _table(session, made)
             metadata, answers = dict(_general(table)), chat.answers(table.metadata, table.tensors)
+            predicts = any(".nextn." in name for name in table.tensors)
             if limit is not None:
                 layer_ = replace(layer_, parts=_parts(table, made, limit))
         layers.append(layer_)
@@ -91,6 +93,7 @@ def finished(
         ftype=ftype,
         metadata=metadata,
         answers=answers,
+        predicts=predicts,
         manifest=session.store.read(manifest.artifact),
         checkpoint=_checkpoint(session, [results[name] for name in output.beside], limit) if output.beside else {},
     )

@@ -98,8 +98,8 @@ class Program:
         self._step = step
         self._worker = worker
         self._linked: list[_Linked] = []
-        self._largest = 0
-        self._read = 0
+        self._sizes = tools.Sizes(0, 0)
+        self._architecture = ""
 
     def run(self, name: str, options: Mapping[str, Any]) -> Made:
         """Run the tool, read what it made, and take that into the store."""
@@ -111,7 +111,9 @@ class Program:
         log = os.path.join(logs, f"{digests.file_name(self._action)}.log")
         with _workplace(top) as folder:
             command = [*self._view(folder), *tool.arguments(options, list(self._digests))]
-            needed = tool.needs(options, tools.Sizes(self._read, self._largest))
+            if (error := tools.encoder(name, self._architecture)) is not None:
+                raise error
+            needed = tool.needs(options, self._sizes)
             worker.need_space(needed.disk, folder)
             _need_memory(tool.TITLE, needed.memory)
             with worker.budget.share(min(needed.memory, worker.memory), needed.memory):
@@ -174,7 +176,7 @@ class Program:
             path = os.path.join(folder, *role.split("/"))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if isinstance(ref, str):
-                os.symlink(self._artifact(digest), path)
+                os.symlink(self._artifact(role, digest), path)
             elif role == tools.INTERPRETER:
                 self._link(ref, digest)
                 start = [ref.path, "-s", *start]
@@ -199,19 +201,29 @@ class Program:
 
     def _count(self, source: Source, digest: str) -> None:
         """Count a source to what the tool has to do with."""
-        self._read += self._linked[-1].before.st_size
+        size, known = self._linked[-1].before.st_size, self._sizes
+        self._sizes = known._replace(inputs=known.inputs + size, text=known.text + (0 if source.is_weights else size))
         if source.is_weights and (detail := self._worker.sources.detail(digest)) is not None:
             from modelbuild.tensors.tensor import TensorTable
 
             tensors = TensorTable.decode(detail).tensors.values()
-            self._largest = max([self._largest, *(tensor.length for tensor in tensors)])
+            largest = max([known.largest, *(tensor.length for tensor in tensors)])
+            self._sizes = self._sizes._replace(largest=largest)
 
-    def _artifact(self, digest: str) -> str:
+    def _artifact(self, role: str, digest: str) -> str:
         """The path of what another step made, whole."""
         with self._worker.store.open(digest) as file:
-            self._read += os.fstat(file.fileno()).st_size
+            self._sizes = self._sizes._replace(inputs=self._sizes.inputs + os.fstat(file.fileno()).st_size)
             self._worker.store.verify(digest, file)
-            return os.path.realpath(file.name)
+            path = os.path.realpath(file.name)
+        if role == f"{tools.MODEL}/model.gguf":
+            from modelbuild.tensors.formats import gguf
+
+            table = gguf.read_header(path).table
+            self._architecture = str(gguf.scalar(table.metadata, "general.architecture"))
+            shapes = {name: tensor.shape for name, tensor in table.tensors.items()}
+            self._sizes = self._sizes._replace(vocabulary=tools.vocabulary(shapes))
+        return path
 
     def _copy(self, source: Source, digest: str, path: str, copied: dict[str, str]) -> None:
         """Copy a file of the tool's own, and see that it is what was hashed."""

@@ -106,6 +106,15 @@ def measure(session: Session, models: Sequence[Built], jobs: int, following: Fol
     return measured
 
 
+def shortfall(session: Session, output: Output) -> str:
+    """How far a model falls short of its gate, in words; "" where it does not, or nobody knows."""
+    gate, found = planned.gate_step(session.graph, output), _divergence(session, [output])
+    limit = json.loads(gate.parameters)["kld"] if gate is not None else None
+    if limit is None or found is None or not found.get("kld", 0) > limit:
+        return ""
+    return f"its divergence is {found['kld']:g}, expected at most {limit:g}"
+
+
 def _divergence(session: Session, outputs: Sequence[Output]) -> Mapping[str, float] | None:
     """The figures of a model by which a gate judges it; None where none was asked for, or they are not made."""
     for output in outputs:

@@ -14,6 +14,7 @@ from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.standing import FORCED, Reason, changed
 from modelbuild.errors import Error
+from modelbuild.plan import planned
 from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
 
@@ -94,6 +95,14 @@ class Why:
         session = self._session
         is_known = not self._is_history or session.records.history.last(output.manifest) is not None
         return not is_known and session.models.library.served(output.names[0]) is not None
+
+    def short(self, output: Output) -> Cause | None:
+        """Why a model was measured as it is now, and not let through."""
+        from modelbuild.session.quality import shortfall
+
+        gated = planned.gate_step(self._graph, output) is not None
+        said = shortfall(self._session, output) if gated else ""
+        return Cause("it", f"falls short of its gate: {said}") if said else None
 
     def roots(self, output: Output) -> list[Cause]:
         """What an output differs by since it was built, followed down to what somebody wrote."""

@@ -112,6 +112,7 @@ class Finished:
     metadata    `general.*` of its GGUF, single values and lists of texts
     history     how it was made, a phrase for each step
     checkpoint  where the shape wants one: path -> content of its files
+    predicts    whether the file of the model has blocks for the prediction of several tokens
     answers     what it makes of a text, as far as its GGUF says so
     """
 
@@ -128,6 +129,7 @@ class Finished:
     history: tuple[str, ...] = ()
     checkpoint: Mapping[str, Content] = field(default_factory=dict)
     answers: Answers = "text"
+    predicts: bool = False
 
     @property
     def is_made(self) -> bool:

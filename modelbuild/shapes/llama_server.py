@@ -74,6 +74,8 @@ def _section(model: Finished, beside: Sequence[tuple[Layer, str]]) -> str:
         lines += _line("lora", ",".join(loras))
     if drafts:
         lines += _line("spec-draft-model", drafts[0])
+    elif model.predicts:
+        lines += _line("spec-type", "draft-mtp")
     for kind in ("system", "messages"):
         if any(model.of(kind)):
             lines.append(f"; the server has no setting for {kind.upper()}: send it with each request")

@@ -31,6 +31,6 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
         raise FellShort(
             f"the model falls short: its divergence is {found:g}, expected at most {parameters['kld']:g}",
             parameter=("kld",),
-            hint="quantize it to a larger type, give it an importance matrix, or raise 'kld'",
+            hint="quantize it to a larger type or with an importance matrix of a fitting text, or raise 'kld'",
         )
     return canonical({"kld": found})

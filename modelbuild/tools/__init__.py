@@ -12,6 +12,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
+from modelbuild.checkpoint.chat import ENCODERS
+from modelbuild.errors import Error
 from modelbuild.observed import Listing
 
 Entries = Callable[[str], Listing]
@@ -44,10 +46,16 @@ class Closure(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a tool has to do with, in bytes: all that it reads, and the largest tensor, as far as that is known."""
+    """What a tool has to do with, as far as that is known: bytes of all that it reads, and of the largest tensor.
+
+    text        bytes of what it reads besides weights
+    vocabulary  tokens of the model
+    """
 
     inputs: int
     largest: int
+    text: int = 0
+    vocabulary: int = 0
 
 
 class Needs(NamedTuple):
@@ -118,6 +126,24 @@ def get(name: str) -> Tool:
     missing = [part for part in _PARTS if not hasattr(found, part)]
     assert not missing, f"{found.__name__} lacks {', '.join(missing)}"
     return found  # type: ignore[no-any-return]
+
+
+def encoder(tool: str, architecture: str) -> Error | None:
+    """The error for a tool that reads what a model foretells, if that is one of embeddings: llama.cpp's graph ends before any token."""
+    keys = {"imatrix": ("imatrix", 'imatrix = ""'), "logits": ("gate", 'gate = { kld = "" }')}
+    if tool not in keys or architecture not in ENCODERS:
+        return None
+    key, line = keys[tool]
+    return Error(
+        f"a model of embeddings foretells no tokens: {get(tool).TITLE} cannot read '{architecture}'",
+        hint=f"leave the model out of '{key}', also of that in [defaults]: set {line} in its table",
+    )
+
+
+def vocabulary(shapes: Mapping[str, Sequence[int]]) -> int:
+    """How many tokens a model has, by the shapes of its tensors; 0 where they do not tell."""
+    table = shapes.get("token_embd.weight", ())
+    return table[0] if len(table) == 2 else 0
 
 
 def beside(path: str) -> str:

@@ -25,6 +25,7 @@ _HEAD = struct.Struct("<8sIii")
 _CONTEXT = 1 << 30
 TOKENS = 512
 """Tokens of a context, if nobody says another number."""
+_LONG = 8
 
 
 def closure(folder: str, entries: Entries) -> Closure:
@@ -39,9 +40,10 @@ def arguments(options: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
 
 
 def needs(options: Mapping[str, Any], sizes: Sizes) -> Needs:
-    """A chunk of the largest vocabularies, of a quarter of a million tokens, takes 134 million bytes."""
-    chunks = options.get("chunks") or 100
-    return Needs(_CONTEXT, chunks * (TOKENS // 2) * 2 * (1 << 18))
+    """The file takes at least so much: no text that makes sense has more than `_LONG` bytes to a token."""
+    most = max(1, sizes.text // (_LONG * TOKENS))
+    chunks = min(options.get("chunks") or most, most)
+    return Needs(_CONTEXT, _size(TOKENS, sizes.vocabulary, chunks) if sizes.vocabulary else _HEAD.size)
 
 
 def read(path: str, said: str) -> Read:
@@ -54,8 +56,13 @@ def read(path: str, said: str) -> Read:
     magic, context, vocabulary, chunks = _HEAD.unpack(data)
     if magic != b"_logits_" or vocabulary <= 0 or chunks <= 0 or context < 4:
         raise Error("it is not a file of logits")
-    row = 2 * (2 * ((vocabulary + 1) // 2) + 4)
-    expected = _HEAD.size + 4 * chunks * context + chunks * (context - 1 - context // 2) * row
+    expected = _size(context, vocabulary, chunks)
     if size != expected:
         raise Error(f"expected a file of {expected:,} bytes, got {size:,}")
     return Read()
+
+
+def _size(context: int, vocabulary: int, chunks: int) -> int:
+    """Bytes of the file: the tokens of each chunk, and for those of its second half a number of 16 bits for each of the vocabulary."""
+    row = 2 * (2 * ((vocabulary + 1) // 2) + 4)
+    return _HEAD.size + 4 * chunks * context + chunks * (context - 1 - context // 2) * row

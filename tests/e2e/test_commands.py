@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from modelbuild.cli import main
 from modelbuild.session.building import KEPT
 from tests import adapters
 from tests.e2e.project import Project, old
+from tests.plan.test_plan import gguf_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
 
@@ -685,3 +687,29 @@ def test_the_completion_script_is_printed(built: Project) -> None:
         assert done.returncode == 0
         assert f"{shell}_complete" in done.stdout
     assert ask(built, _MODELBUILD_COMPLETE="tcsh_source").returncode == 1
+
+
+def test_init_gives_models_the_projectors_and_drafts_beside_them(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for name in (
+        "q35.gguf",
+        "q35-draft.gguf",
+        "other-Q8_0.gguf",
+        "mtp-other-Q8_0.gguf",
+        "one/m.gguf",
+        "two-draft.gguf",
+    ):
+        project.write(name, "").write_bytes(gguf_file("model"))
+    for name in ("q35-mmproj.gguf", "mmproj-Other-F16.gguf", "one/mmproj.gguf", "mmproj-else.gguf"):
+        project.write(name, "").write_bytes(gguf_file("mmproj"))
+    _, _, err = run(project, "init")
+    models = tomllib.loads((tmp_path / "ModelBuild.toml").read_text())["model"]
+    assert models == {
+        "q35": {"from": "./q35.gguf", "projector": "./q35-mmproj.gguf", "draft": "./q35-draft.gguf"},
+        "other-q8_0": {
+            "from": "./other-Q8_0.gguf", "projector": "./mmproj-Other-F16.gguf", "draft": "./mtp-other-Q8_0.gguf",
+        },
+        "m": {"from": "./one/m.gguf", "projector": "./one/mmproj.gguf"},
+        "two-draft": {"from": "./two-draft.gguf"},
+    }  # fmt: skip
+    assert "left out 1 projector: mmproj-else.gguf" in err

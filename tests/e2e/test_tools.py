@@ -232,6 +232,16 @@ def test_its_last_error_is_the_message_and_the_rest_is_kept(project: Project) ->
     assert "much before" in log(project) and os.path.dirname(log_of(project)) in project.errors.replace("\n", "")
 
 
+def test_a_model_of_embeddings_that_it_made_is_not_given_to_llama_imatrix(project: Project) -> None:
+    project.write("t.txt", "some words\n" * 50)
+    toml = TOML.replace("[model", 'binaries = "llama.cpp/bin"\n[model', 1)
+    project.write("ModelBuild.toml", toml.replace("q8_0", "q4_K_M") + 'imatrix = { text = "t.txt" }\n')
+    weights(project.folder, arch="neo-bert")
+    project.build(code=1)
+    assert "foretells no tokens: llama-imatrix cannot read 'neo-bert'" in project.errors
+    assert 'set imatrix = ""' in project.errors
+
+
 def log_of(project: Project) -> str:
     tool = [event for event in project.events if event["event"] == "tool"][-1]
     return os.path.relpath(tool["log"], project.folder)
@@ -355,6 +365,9 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     assert not (native.models / "manifests/registry.ollama.ai/library/chat").exists()
     # The second build measures nothing again, and still fails.
     assert ran(native, code=1) == set()
+    told = " ".join(native.run("explain", "m:q2_K", code=None).split())
+    assert "m:q2_K is not built because it falls short of its gate: its divergence is " in told
+    assert "expected at most 0.002" in told and "never built" not in told
     figures = json.loads(native.run("quality", "m", "--json"))
     found = {
         each["label"]: each["divergence"]["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)
@@ -365,3 +378,11 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     assert "KL divergence, nats" in (native.folder / "q.html").read_text()
     native.write("ModelBuild.toml", GATE.replace("kld = 0.002", "kld = 5"))
     assert ran(native) >= {"m:q2_K/gate", "m:q2_K/manifest", "chat/manifest"}
+    # A variant that is installed stays as it was when its limit is lowered.
+    installed = native.models / "manifests/registry.ollama.ai/library/m/q2_K"
+    before = installed.read_bytes()
+    native.write("ModelBuild.toml", GATE)
+    assert ran(native, code=1) == set() and installed.read_bytes() == before
+    assert "it falls short of its gate: its divergence is " in " ".join(
+        native.run("explain", "m:q2_K", code=None).split()
+    )

@@ -33,6 +33,7 @@ class Run:
         self.made, self.bad = made.split(), bad.split()
         self.order: list[str] = []
         self.states: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
         self.most = 0
         self._under_way = 0
         self._mutex = threading.Lock()
@@ -60,6 +61,7 @@ class Run:
     def _finished(self, finish: Finish) -> None:
         assert finish.step.name not in self.states
         self.states[finish.step.name] = finish.state
+        self.seconds[finish.step.name] = finish.seconds
 
     def _abort(self) -> None:
         self.aborted = True
@@ -184,3 +186,9 @@ def test_keep_going_runs_all_that_needs_no_failed_step(seed: int) -> None:
     once = Quick(steps, made=" ".join(made), bad=" ".join(bad), jobs=2, costs=costs)
     assert once.states.keys() == set(names)
     assert ("failed" in once.states.values()) == ("failed" in run.states.values())
+
+
+@pytest.mark.parametrize("pool", ["", "thread"])
+def test_a_step_that_fails_has_taken_its_time_too(pool: str) -> None:
+    run = Run([join("a")._replace(pool=pool)], bad="a")
+    assert run.states == {"a": "failed"} and 0.01 <= run.seconds["a"] < 60

@@ -97,3 +97,13 @@ def test_a_draft_has_the_tokens_of_its_model(tokens: int, joint: bool, fits: boo
     found = preflight.look(graph(tmp_path, '[model.a]\nfrom = "./x.gguf"\ndraft = "d.gguf"\n', files))
     told = [error.what for error in preflight.distinct(found.errors)]
     assert told == ([] if fits else ["the draft has other tokens than the model"])
+
+
+def test_a_draft_is_judged_where_the_file_of_its_model_is_made_already(tmp_path: Path) -> None:
+    files = {"x.gguf": file("model", SHAPES), "d.gguf": file("model", {"nextn.post_projection.weight": (96, 32)})}
+    toml = '[model.a]\nfrom = "./x.gguf"\nmetadata = { "general.name" = "N" }\ndraft = "d.gguf"\n'
+    made = graph(tmp_path, toml, files)
+    manifest = [name for name, step in made.steps.items() if step.kind == "manifest"]
+    found = preflight.look(made, manifest)
+    assert [error.what for error in preflight.distinct(found.errors)] == ["the draft belongs to another model"]
+    assert list(found.errors) == manifest

@@ -9,10 +9,12 @@ import pytest
 
 from modelbuild.engine.graph import Graph
 from modelbuild.errors import Errors
+from modelbuild.plan import needs, preflight
 from modelbuild.plan.interpreter import Interpreters
-from tests import tooling
+from tests import checkpoints, tooling, zoo
 from tests.plan.test_plan import graph, planned
 from tests.plan.test_sides import PREDICTING, SEEING, TOWER, kinds, seeing
+from tests.zoo import bert
 
 TOOLS = '[tools]\nllama_cpp = "llama.cpp"\npython = "python/bin/python"\n'
 FROM = f'{TOOLS}[model.a]\nfrom = "./seeing"\n'
@@ -129,3 +131,35 @@ def test_a_renderer_follows_from_the_class_whoever_converts_it(
 ) -> None:
     made = graph(project, FROM + said, seeing(name=name))
     assert json.loads(made.steps["a/config"].parameters).get("renderer") == expected
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(
+    ("said", "tool", "clear"),
+    [
+        ('imatrix = { text = "t.txt" }\nquantize = "q4_K_M"\n', "llama-imatrix", 'imatrix = ""'),
+        ('gate = { kld = 0.1, text = "t.txt" }\nquantize = "q8_0"\n', "llama-perplexity", 'gate = { kld = "" }'),
+    ],
+)
+def test_a_model_of_embeddings_is_no_model_for_tools_that_read_what_is_foretold(
+    project: Path, said: str, tool: str, clear: str, cached: bool
+) -> None:
+    zoo.write(project / "m", bert.case())
+    toml = TOOLS + f'[defaults]\n{said}[model.a]\nfrom = "./m"\n'
+    made = graph(project, toml, {"t.txt": "words " * 4000})
+    wanted = [name for name, step in made.steps.items() if step.kind == "tool"]
+    found = preflight.look(made, wanted if cached else None)
+    (error,) = preflight.distinct(found.errors)
+    assert tool in error.what and "'bert'" in error.what and clear in str(error.hint)
+    assert error.path == str(project / "m") and ("used by", "'a'") in error.facts
+    again = TOOLS + f'[defaults]\n{said}[model.a]\nfrom = "./m"\n{clear}\n'
+    assert not any(step.kind == "tool" for step in graph(project, again, {}).steps.values())
+
+
+def test_what_logits_take_is_told_by_the_models_vocabulary(project: Path) -> None:
+    checkpoints.write(project / "m")
+    toml = TOOLS + '[model.a]\nfrom = "./m"\nquantize = "q8_0"\ngate = { kld = 0.1, text = "t.txt", chunks = 500 }\n'
+    made = graph(project, toml, {"t.txt": "words " * 2500})
+    wanted = [name for name, step in made.steps.items() if step.kind == "tool"]
+    needed = {need.step: need.disk for need in needs.of(made, preflight.look(made, wanted).files, wanted, str(project))}
+    assert needed["a/logits"] == 20 + 3 * (4 * 512 + 255 * 2 * (288 + 4))

@@ -67,3 +67,11 @@ def test_a_draft_without_the_adapter_of_its_model_is_named(more: str, is_said: b
     toml = f'[model.a]\nfrom = "./seeing"\nadapters = [{{ path = "lora", mode = "merge" }}]\n{more}'
     found = "\n".join(map(str, planned(tmp_path, toml, {**PREDICTING, **LORA}).warnings))
     assert ("merged into 'a' alone, and not into its draft" in found) == is_said
+
+
+def test_the_type_of_a_projector_is_for_checkpoints_that_have_one(tmp_path: Path) -> None:
+    assert said(tmp_path, '[model.a]\nfrom = "./weights"\nprojector = "q8_0"\n') == (
+        "warning: ModelBuild.toml:3:1: model 'a': 'projector' has no effect: "
+        "'a' is not made from a checkpoint with images or sounds that modelbuild reads\n"
+        "  hint  remove it; a file of this name is './q8_0'"
+    )

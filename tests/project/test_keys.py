@@ -175,3 +175,10 @@ def test_what_other_tools_call_a_type_gets_a_hint(text: str, meant: str) -> None
     with pytest.raises(Error) as caught:
         keys.ftype(text)
     assert caught.value.hint == f"did you mean '{meant}'?"
+
+
+def test_a_type_that_no_projector_has_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    told = complaint(tmp_path, M + 'projector = "q4_K_M"\n', {"m/Modelfile": FROM})
+    assert "unknown type of a projector 'q4_K_M'" in told
+    assert "auto, f32, f16, bf16, q8_0" in told
+    assert one(tmp_path, M + 'projector = "./q4_K_M"\n').file("projector") is not None

@@ -230,6 +230,15 @@ def test_what_a_model_makes_is_said(answers: Any, setting: str, task: str, way: 
     assert ("pipeline_tag" in both) == (answers == "text")
 
 
+def test_the_server_uses_the_blocks_that_a_model_predicts_with() -> None:
+    """Of a draft beside the model it tells by itself what it is (llama.cpp common/arg.cpp)."""
+    model = finished(predicts=True)
+    assert "spec-type = draft-mtp\n" in printed(tree("llama-server", (model,)))
+    assert Finished.decode(model.encode()).predicts
+    assert "spec-type" not in printed(tree("llama-server", (finished(),)))
+    assert "spec-type" not in printed(tree("llama-server", BESIDE))
+
+
 def test_adapters_lie_where_the_server_does_not_take_them_for_models() -> None:
     paths = [entry.path for entry in tree("llama-server", BESIDE)]
     assert paths == ["seer/seer.gguf", "seer/mmproj.gguf", "seer/beside/adapter.gguf", "presets.ini"]

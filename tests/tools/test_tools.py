@@ -155,3 +155,18 @@ def test_an_importance_matrix_without_entries(tmp_path: Path) -> None:
     path.write_bytes(gguf.header({"general.type": gguf.encode_value("str", "imatrix")}, []))
     with pytest.raises(Error):
         imatrix.read(str(path), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks", "expected"),
+    [(15_000, 500, 3), (15_000, None, 3), (1 << 30, 500, 500), (100, None, 1)],
+)
+def test_logits_take_what_their_text_and_vocabulary_can_make(text: int, chunks: int | None, expected: int) -> None:
+    needed = logits.needs({"chunks": chunks}, tools.Sizes(0, 0, text, 1024))
+    assert needed.disk == 20 + expected * (4 * 512 + 255 * 2 * (1024 + 4))
+    assert logits.needs({"chunks": 500}, tools.Sizes(0, 0, 1 << 30)).disk < 100
+
+
+def test_the_vocabulary_of_a_model_is_known_by_its_embeddings() -> None:
+    assert tools.vocabulary({"token_embd.weight": (1024, 64)}) == 1024
+    assert tools.vocabulary({"blk.0.attn_q.weight": (64, 64)}) == tools.vocabulary({"token_embd.weight": (64,)}) == 0

@@ -80,7 +80,11 @@ def _models(call: Invocation, selection: Selection) -> int:
         if output.manifest in reasons and output.label not in running:
             # All of it was made before, as after a revert.
             running.add(output.label)
-    _say(call, [each for each in ahead.graph.outputs if each.label in running], why.roots, "would be built")
+    short = {each.label: cause for each in ahead.graph.outputs if each.label in running and (cause := why.short(each))}
+    due_now = [each for each in ahead.graph.outputs if each.label in running and each.label not in short]
+    _say(call, due_now, why.roots, "would be built")
+    kept_back = [each for each in ahead.graph.outputs if each.label in short]
+    _say(call, kept_back, lambda each: [short[each.label]], "is not built")
     others = [each for each in ahead.graph.outputs if each.label not in running]
     for output in others:
         if missing := stale[output.label]:
@@ -110,7 +114,7 @@ def _say(
         names = [titled(output.names) for output in found[:NAMED]]
         more = len(found) - len(names)
         subject = listed(names) + (f" and {more} more" if more else "")
-        verb = doing if len(found) == 1 else doing.replace("was ", "were ")
+        verb = doing if len(found) == 1 else doing.replace("was ", "were ").replace("is ", "are ")
         told = causes if len(found) == 1 else [_OF_SEVERAL.get(cause, cause) for cause in causes]
         lines = [f"{subject} {verb} because", *(f"  {cause}" for cause in told)]
         text = "\n".join(hanging(line, call.report.width, 4) for line in lines)

@@ -48,6 +48,7 @@ class Found(NamedTuple):
     written   the files that `-o`, `output` or `export` wrote, which are no sources
     adapters  folders of LoRAs; which model each belongs to is not known
     projects  the ModelBuild.tomls of other projects
+    projectors  GGUF files that belong to models beside them
     """
 
     modelfiles: list[str]
@@ -57,6 +58,7 @@ class Found(NamedTuple):
     written: list[str]
     adapters: list[str]
     projects: list[str]
+    projectors: list[str]
 
 
 def run(call: Invocation) -> int:
@@ -94,6 +96,12 @@ def run(call: Invocation) -> int:
     if found.projects and any(found[:3]):
         line = f"include = [{json.dumps(_parts(found.projects))}]"
         call.report.note(f"left out {plural(len(found.projects), 'project')}; to make them parts of this one: {line}")
+    left = [path for path in found.projectors if path not in _projectors(found).values()]
+    if left and found.ggufs:
+        names = listed(map(in_line, left), 4)
+        call.report.note(
+            f"left out {plural(len(left), 'projector')}: {names}; add to its model: projector = {json.dumps(left[0])}"
+        )
     if lines := _adapter_lines(folder, found):
         call.report.note(lines)
     if lines := _foreign_lines(folder, found):
@@ -182,7 +190,9 @@ def _without_written(call: Invocation, folder: str, found: Found) -> Found:
         return found
     store = Store(cache)
     try:
-        ours = Exported(store, "").written(os.path.join(folder, each) for each in (*found.modelfiles, *found.ggufs))
+        ours = Exported(store, "").written(
+            os.path.join(folder, each) for each in (*found.modelfiles, *found.ggufs, *found.projectors)
+        )
     finally:
         store.close()
 
@@ -190,12 +200,17 @@ def _without_written(call: Invocation, folder: str, found: Found) -> Found:
         return [each for each in paths if os.path.join(folder, each) not in ours]
 
     written = sorted(os.path.relpath(path, folder) for path in ours)
-    return found._replace(modelfiles=others(found.modelfiles), ggufs=others(found.ggufs), written=written)
+    return found._replace(
+        modelfiles=others(found.modelfiles),
+        ggufs=others(found.ggufs),
+        projectors=others(found.projectors),
+        written=written,
+    )
 
 
 def look(folder: str) -> Found:
     """Find Modelfiles and weights in a folder and those in it, down to `DEPTH`; a project of its own is passed by."""
-    found = Found([], [], [], {}, [], [], [])
+    found = Found([], [], [], {}, [], [], [], [])
     base = os.path.abspath(folder)
     for at, folders, files in os.walk(base):
         relative = os.path.relpath(at, base).replace(os.sep, "/")
@@ -216,8 +231,8 @@ def look(folder: str) -> Found:
                 if name_after(os.path.join(at, name)):
                     _check_modelfile(os.path.join(at, name), prefix + name)
                     found.modelfiles.append(prefix + name)
-                elif name.endswith(".gguf") and _is_model(os.path.join(at, name)):
-                    found.ggufs.append(prefix + name)
+                elif name.endswith(".gguf") and (role := _role(os.path.join(at, name))):
+                    {"model": found.ggufs, "projector": found.projectors}[role].append(prefix + name)
             except Error as error:
                 found.left_out[prefix + name] = error if error.line else error.replace(path=prefix + name)
             except OSError as error:
@@ -233,14 +248,15 @@ def _check_modelfile(path: str, shown: str) -> None:
         raise error
 
 
-def _is_model(path: str) -> bool:
-    """Whether a GGUF file is a model, or the first part of one; projectors and adapters belong to others."""
+def _role(path: str) -> str | None:
+    """What a GGUF file is: a model, or the first part of one, or a projector; None for other parts, and for adapters."""
     from modelbuild.checkpoint import ggufs
 
     part = _PART.fullmatch(os.path.basename(path))
     if part and int(part[2]) != 1:
-        return False
-    return ggufs.classify(path).role == "model"
+        return None
+    role = ggufs.classify(path).role
+    return role if role != "adapter" else None
 
 
 def compose(folder: str, found: Found) -> str:
@@ -267,16 +283,56 @@ def compose(folder: str, found: Found) -> str:
     for path, own in names.items():
         if path not in good:
             models[_unique(_name(own) or name, {*taken, *models})] = {"modelfile": path}
+    drafts, projectors = _drafts(found.ggufs), _projectors(found)
     for path in [*found.checkpoints, *found.ggufs]:
+        if path in drafts.values():
+            continue
         if os.path.normpath(os.path.join(folder, path)) in used or os.path.dirname(path) in found.checkpoints:
             continue
         model = _unique(_name(_stem(path)) or name, {*taken, *models}, _name(os.path.basename(os.path.dirname(path))))
         models[model] = {"from": "." if path == "." else f"./{path}"}
         if path in found.checkpoints:
             models[model]["quantize"] = "q4_K_M"
+        beside = {"projector": projectors.get(path), "draft": drafts.get(path)}
+        models[model].update((key, f"./{each}") for key, each in beside.items() if each)
     if models:
         document["model"] = models
     return tomli_w.dumps(document)
+
+
+def _drafts(paths: Sequence[str]) -> dict[str, str]:
+    """GGUF file of a model -> the draft that is named after it, as exports name it (`M-draft`) and as llama.cpp does (`mtp-M`)."""
+    whole = {(os.path.dirname(path), _stem(path)): path for path in paths}
+    found = {}
+    for path in paths:
+        stem = _stem(path)
+        model = stem.removesuffix("-draft") if stem.endswith("-draft") else stem.removeprefix("mtp-")
+        own = whole.get((os.path.dirname(path), model))
+        if own is not None and own != path:
+            found[own] = path
+    return found
+
+
+def _projectors(found: Found) -> dict[str, str]:
+    """GGUF file of a model -> its projector: the only one in its folder that is named after it, or all that is beside it."""
+    drafts = _drafts(found.ggufs).values()
+    owned = {}
+    for path in found.ggufs:
+        here = [each for each in found.projectors if os.path.dirname(each) == os.path.dirname(path)]
+        models = [each for each in found.ggufs if os.path.dirname(each) == os.path.dirname(path) and each not in drafts]
+        named = [each for each in here if _stem(path).casefold().startswith(_named_after(each))]
+        fitting = here if len(models) == 1 else named
+        if path in models and len(fitting) == 1:
+            owned[path] = fitting[0]
+    return owned
+
+
+def _named_after(projector: str) -> str:
+    """The model in the name of a projector: `q35` of `q35-mmproj` and `mmproj-q35-f16`; what no name begins with if there is none."""
+    words = [each for each in re.split(r"[-.]", _stem(projector).casefold()) if each and each != "mmproj"]
+    while words and words[-1] in ("f16", "f32", "bf16", "q8_0"):
+        words.pop()
+    return "-".join(words) or "/"
 
 
 def _parts(projects: Sequence[str]) -> str:
