@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,14 @@ def named(text: str) -> str | None:
 def answers(library: Library, name: str) -> Answers:
     """What the model of a name (`host/namespace/model/tag`) makes; text, if nothing says otherwise."""
     from modelbuild.checkpoint import chat
-    from modelbuild.tensors.formats import gguf
 
     try:
         served = library.served(name)
         weights = Texts(library, served).path(manifest.MODEL) if served is not None else None
         if weights is None or not _may_embed(weights):
             return "text"
+        from modelbuild.tensors.formats import gguf
+
         table = gguf.read_header(weights).table
         return chat.answers(table.metadata, table.tensors)
     except (Error, OSError):
@@ -109,11 +111,11 @@ def answers(library: Library, name: str) -> Answers:
 def _may_embed(weights: str) -> bool:
     """Whether the beginning of a GGUF file has one of the marks of embeddings. A whole header, with its vocabulary, takes long to read."""
     from modelbuild.checkpoint import chat
-    from modelbuild.tensors.formats.gguf import encode_value
 
     with open(weights, "rb") as file:
         begin = file.read(BEGIN)
-    kinds = (b"general.architecture" + encode_value("str", name) for name in chat.ENCODERS)
+    # As a string of GGUF: type 8 and its length before it.
+    kinds = (b"general.architecture" + struct.pack("<IQ", 8, len(name)) + name.encode() for name in chat.ENCODERS)
     return any(mark in begin for mark in (b".pooling_type", b".attention.causal", *kinds))
 
 

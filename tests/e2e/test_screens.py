@@ -46,7 +46,7 @@ metadata = {{ "general.description" = "{"words and more words " * 20}" }}
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Screen]]:
     """A project of two hundred variants, built on a terminal of 80 columns from an empty cache."""
     project = Project(tmp_path_factory.mktemp("screens"))
-    project.checkpoint()
+    project.checkpoint(layers=10)
     project.write("ModelBuild.toml", TOML)
     code, screen = run(project.command(), 80)
     assert code == 0, "\n".join(screen.text())
