@@ -196,6 +196,16 @@ class Targets:
         return spellings
 
     @cached_property
+    def _rows(self) -> Mapping[str, tuple[Variant | Broken, ...]]:
+        """A model -> its default row, or all of its rows if it has none."""
+        rows: dict[str, list[Variant | Broken]] = {}
+        for each in self.called:
+            rows.setdefault(each.model, []).append(each)
+        return {
+            model: tuple(each for each in found if each.is_default) or tuple(found) for model, found in rows.items()
+        }
+
+    @cached_property
     def words(self) -> Words:
         """Every word that can be a target, globs aside, and what none at all means."""
         numbers = {**self.spellings, **{group: self._members(group) for group in self.groups}}
@@ -233,9 +243,8 @@ class Targets:
         return own or self._candidates(text)
 
     def _candidates(self, text: str) -> tuple[Variant | Broken, ...]:
-        rows = [each for each in self.called if each.model == text]
-        if rows:
-            return tuple(each for each in rows if each.is_default) or tuple(rows)
+        if text and (rows := self._rows.get(text)):
+            return rows
         numbers = self.spellings.get(text, set())
         if ":" not in text.rpartition("/")[2]:
             numbers = self.spellings.get(f"{text}:latest", numbers)
