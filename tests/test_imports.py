@@ -57,6 +57,7 @@ GROUND = frozenset(
         "plugins",
         "synced",
         "trace",
+        "tuples",
     }
     | {"words"}
 )

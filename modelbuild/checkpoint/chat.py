@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.tuples import NamedTuple
 
 Answers = Literal["text", "embeddings", "scores"]
 

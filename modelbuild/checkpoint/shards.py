@@ -6,13 +6,13 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
 from modelbuild.errors import Error
 from modelbuild.tensors import mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 INDEX = "model.safetensors.index.json"

@@ -6,8 +6,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_line
 
 GAP = 2

@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.digest import checked, file_name, unchecked
 from modelbuild.engine.action import ActionResult, Made, Range
 from modelbuild.files import LARGEST, Temporary, read_plain
+from modelbuild.tuples import NamedTuple
 
 VERSION = 1
 

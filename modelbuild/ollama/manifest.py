@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from modelbuild.errors import Error
 from modelbuild.ollama.go_json import encode_json, parse_object
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 MODEL = "application/vnd.ollama.image.model"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 
 class Prompting(NamedTuple):

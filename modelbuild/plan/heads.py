@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelbuild.engine.graph import Source, Step
@@ -52,7 +51,7 @@ class Heads:
             table = formats.get(source.form).table(path)
         except OSError as error:
             raise unreadable(path, error) from error
-        named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
+        named = {name: t._replace(digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
         return TensorTable(table.metadata, named)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
@@ -15,6 +15,7 @@ from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan import given, readers
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.variant import Adapter, File, From
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.architectures import Architecture

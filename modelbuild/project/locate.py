@@ -6,11 +6,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.ollama.modelfile.grammar import Command
@@ -53,8 +53,7 @@ class Position(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something was said: a key path of a TOML text, a command of a Modelfile, or an option of the command line.
 
     file  as users see it: relative to the project, or the option itself
@@ -62,10 +61,23 @@ class Place:
     """
 
     file: str
-    text: str = field(default="", repr=False, compare=False)
+    text: str = ""
     key: Path = ()
-    modelfile: Modelfile | None = field(default=None, repr=False, compare=False)
+    modelfile: Modelfile | None = None
     command: Command | None = None
+
+    def __eq__(self, other: object) -> bool:
+        # Not by all of a text.
+        return isinstance(other, Place) and self._told() == other._told()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._told())
+
+    def _told(self) -> tuple[str, Path, Command | None]:
+        return self.file, self.key, self.command
 
     def at(self, *more: str | int) -> Place:
         return Place(self.file, self.text, (*self.key, *more)) if self.text else self

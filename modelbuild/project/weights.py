@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 
 from modelbuild.project.discovery import MODEL
 from modelbuild.project.toml import Toml
@@ -23,7 +22,7 @@ def adopt(file: str, declared: Toml, *, is_named: bool) -> Toml:
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
         what = f"'{name}' would be the model's name, but is not a valid name"
         raise declared.top.error(what, hint=hint)
-    return replace(declared, document={"model": {name: {"from": file}}})
+    return declared._replace(document={"model": {name: {"from": file}}})
 
 
 def name_after(path: str) -> str:

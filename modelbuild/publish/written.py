@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from modelbuild.engine.database import Database
 from modelbuild.publish.one_by_one import FEW
+from modelbuild.tuples import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who wrote a name, as it is noted: the project of a file, or the one model that `-t` named on a command line.
 
     Nothing but that command line declares such a name, so no other build of the file may call it stale.

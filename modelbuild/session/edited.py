@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.graph import Graph
 from modelbuild.engine.parts import Parts
@@ -19,6 +18,7 @@ from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, WHOLE, Head, KeptPlan, file_mark, marks_of
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.stamp import Changes, Edit, Stamp, signed
+from modelbuild.tuples import NamedTuple
 
 MOST = 100
 """Models that are planned again alone."""

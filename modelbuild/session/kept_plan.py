@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
 from modelbuild.engine.database import Database
@@ -13,6 +13,7 @@ from modelbuild.engine.kept import Kept
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
 from modelbuild.observed import Look
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph

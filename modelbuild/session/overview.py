@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine.graph import Output
 from modelbuild.engine.log import Log, Record
@@ -10,6 +10,7 @@ from modelbuild.engine.standing import due
 from modelbuild.project.broken import Broken
 from modelbuild.session import state
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 
 
 class Overview(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild import trace
 from modelbuild.digest import canonical, xxh3
@@ -22,6 +22,7 @@ from modelbuild.publish.written import Owner, Written
 from modelbuild.session.kept_plan import WHOLE, KeptPlan, KeptPlans
 from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
 from modelbuild.session.stamp import Edit, Stamp
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class Session:
     def _find(self) -> tuple[str, str | None]:
         from modelbuild.project.included import project_of
 
-        file = self._nearest()
-        project = project_of(file)
+        project = project_of(file := self._nearest())
         return (file, None) if project is None else (project, file)
 
     def _nearest(self) -> str:

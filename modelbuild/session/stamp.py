@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.files import signature, young
 from modelbuild.machine import cores
 from modelbuild.observed import Look
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.kept import Kept

@@ -14,7 +14,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import shown_path
@@ -22,6 +22,7 @@ from modelbuild.errors import Error, Errors
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.project.discovery import MODEL, PROJECT_FILE, name_after, telling_apart
 from modelbuild.session.settings import cache_folder, folder_of
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_line, listed, plural
 
 if TYPE_CHECKING:
