@@ -173,16 +173,16 @@ def index(text: str) -> Mapping[Path, Spot]:
     return _Scanner(text).document()
 
 
-_SPACE = re.compile(r"[ \t]*")
-_FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STRINGS = (
-    ('"""', re.compile(r'"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?', re.DOTALL)),
-    ("'''", re.compile(r"'''.*?'''(?:'{1,2}(?!'))?", re.DOTALL)),
-    ('"', re.compile(r'"(?:\\.|[^"\\])*"')),
-    ("'", re.compile(r"'[^']*'")),
-)
-_SCALAR = re.compile(r"[^,\]}#\r\n]*[^,\]}#\s]")
+_SPACE = r"[ \t]*"
+_FILLER = r"(?:[ \t\r\n]|#[^\n]*)*"
+_BARE_KEY = r"[A-Za-z0-9_-]+"
+_STRINGS = {
+    '"""': r'(?s)"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?',
+    "'''": r"(?s)'''.*?'''(?:'{1,2}(?!'))?",
+    '"': r'"(?:\\.|[^"\\])*"',
+    "'": r"'[^']*'",
+}
+_SCALAR = r"[^,\]}#\r\n]*[^,\]}#\s]"
 
 
 class _Scanner:
@@ -206,8 +206,8 @@ class _Scanner:
                 break
         return self.spots
 
-    def _skip(self, pattern: re.Pattern[str]) -> int:
-        found = pattern.match(self.text, self.at)
+    def _skip(self, pattern: str) -> int:
+        found = re.compile(pattern).match(self.text, self.at)
         if found:
             self.at = found.end()
         return self.at
@@ -307,9 +307,9 @@ class _Scanner:
             self.at = len(self.text)
 
     def _string(self) -> None:
-        for opening, pattern in _STRINGS:
+        for opening, pattern in _STRINGS.items():
             if self.text.startswith(opening, self.at):
-                found = pattern.match(self.text, self.at)
+                found = re.compile(pattern).match(self.text, self.at)
                 self.at = found.end() if found else len(self.text)
                 return
 

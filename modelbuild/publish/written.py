@@ -39,9 +39,9 @@ class Written:
         """name -> (who wrote it, manifest digest), of all or of `only` one"""
         return self._owned("select name, project, manifest from wrote where folder = ?", only)
 
-    def count(self) -> int:
-        """How many names there are."""
-        return int(self._database.rows("select count(*) from wrote where folder = ?", (self._folder,))[0][0])
+    def are_more(self, count: int) -> bool:
+        """Whether there are more names than so many."""
+        return bool(self._database.rows("select 1 from wrote where folder = ? limit 1 offset ?", (self._folder, count)))
 
     def putting(self, only: str | None = None) -> dict[str, tuple[Owner, str]]:
         """Names that were about to be written and were not noted since: they are ours if they say that manifest."""

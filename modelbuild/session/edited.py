@@ -59,9 +59,8 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     _keep(session, id_, known.parts, new, revised)
     known = known._replace(parts={**known.parts, **new})
     reached = {model: known.parts[model] for model in models}
-    labels = stamp.labels()
     graph = parts.graph(known)
-    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and each.label in labels]
+    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and stamp.has(each.label)]
     if not outputs:
         return None
     plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)
