@@ -114,9 +114,16 @@ class Exaone4(Llama):
             )
         return [each == "sliding_attention" for each in types]
 
+    @property
+    def loses_windows(self) -> bool:
+        """Whether the runtime gives no block the window that it was trained with."""
+        windows = self.config.get("sliding_window") is not None and any(self.windowed or ())
+        return windows and block_count(self.config) != WINDOWED
+
     def doubts(self) -> Iterator[Error]:
-        blocks = block_count(self.config)
-        if self.config.get("sliding_window") is not None and blocks != WINDOWED and any(self.windowed or ()):
+        yield from super().doubts()
+        if self.loses_windows:
+            blocks = block_count(self.config)
             yield Error(
                 f"llama.cpp's runtime gives blocks of such a model a window only where there are {WINDOWED}, and this one has "
                 f"{blocks}: its answers would be wrong",
