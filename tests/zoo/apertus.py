@@ -60,7 +60,9 @@ def learned(shapes: Shapes, dtype: str) -> dict[str, bytes]:
     return {name: encode(made[at : at + 1], dtype) for at, name in enumerate(names)}
 
 
-def case(changes: Mapping[str, Any] | None = None, *, dtype: str = "bf16", biases: tuple[str, ...] = (), **more: Any) -> Case:
+def case(
+    changes: Mapping[str, Any] | None = None, *, dtype: str = "bf16", biases: tuple[str, ...] = (), **more: Any
+) -> Case:
     config = changed(CONFIG, changes or {})
     made = shapes(config, biases)
     return Case(config, made, dtype=dtype, given=learned(made, dtype), tokenizer="byte pairs", **more)

@@ -53,7 +53,9 @@ def shapes(config: Mapping[str, Any], *, tied: bool = False) -> Shapes:
     return found
 
 
-PLAIN = changed(CONFIG, {"rope_scaling": None, "rope_theta": 10000.0, "tie_word_embeddings": True, "num_key_value_heads": 4})
+PLAIN = changed(
+    CONFIG, {"rope_scaling": None, "rope_theta": 10000.0, "tie_word_embeddings": True, "num_key_value_heads": 4}
+)
 
 CASES = {
     "scaled rotations": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs", newer=True),

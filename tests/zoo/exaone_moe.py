@@ -45,7 +45,11 @@ CONFIG: dict[str, Any] = {
 
 
 def with_norms(found: Shapes, config: Mapping[str, Any]) -> Shapes:
-    norms = {name.replace("_proj", "_norm"): (config["head_dim"],) for name in found if name.endswith(("q_proj.weight", "k_proj.weight"))}
+    norms = {
+        name.replace("_proj", "_norm"): (config["head_dim"],)
+        for name in found
+        if name.endswith(("q_proj.weight", "k_proj.weight"))
+    }
     return {**found, **norms}
 
 

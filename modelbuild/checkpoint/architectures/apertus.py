@@ -77,6 +77,7 @@ class Apertus(Llama):
     """
     BIASES = rf"{ATTENTION_INPUTS}|blk\.N\.attn_(output|q_norm|k_norm)"
     NEEDED = ("output.weight",)
+    ASKS_BESIDE = tuple(f"xielu.{part}" for part in XIELU)
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -63,7 +63,7 @@ class Cohere2(Architecture):
         out.put("rope.dimension_count", "u32", turned, "rotary_pct")
         return super().parameters(file_type) | scaled_logits(self.NAME, config) | out.values | unscaled(self.NAME)
 
-    def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
         """(Cohere2Model.modify_tensors)"""
         return super().tensors(unbiased(sources, self.checkpoint))
 
@@ -84,11 +84,5 @@ class Cohere2(Architecture):
 
 
 def unbiased(sources: Mapping[str, Expression], checkpoint: Checkpoint) -> dict[str, Expression]:
-    """A checkpoint's tensors without biases, of which the runtime knows none. Raises Error for one that is not zero everywhere."""
-    for name in sources:
-        if name.endswith(".bias") and any(checkpoint.values(name)):
-            raise Error(
-                f"the checkpoint contains a bias that is not zero, '{name}', and llama.cpp's runtime reads none in this architecture",
-                hint="llama.cpp would refuse the file; it runs only models without biases, or with biases of zero",
-            )
-    return {name: x for name, x in sources.items() if not name.endswith(".bias")}
+    """A checkpoint's tensors without biases that are zero everywhere: the runtime knows none."""
+    return {name: x for name, x in sources.items() if not name.endswith(".bias") or any(checkpoint.values(name))}

@@ -21,16 +21,6 @@ from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json
 
 _PARTS = ("gate_proj", "up_proj", "down_proj")
-_EXPERTS = """
-    {0} blk.N.ffn_gate_inp{1}         embd experts
-    {0} blk.N.ffn_gate_exps?          embd ff_exp experts
-    {0} blk.N.ffn_up_exps?            embd ff_exp experts
-    {0} blk.N.ffn_gate_up_exps?       embd 2*ff_exp experts
-    {0} blk.N.ffn_down_exps{1}        ff_exp embd experts
-    {0} blk.N.ffn_gate_shexp?         embd ff_shexp
-    {0} blk.N.ffn_up_shexp?           embd ff_shexp
-    {0} blk.N.ffn_down_shexp?         ff_shexp embd
-"""
 LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -47,7 +37,13 @@ class Cohere2Moe(Architecture):
         first blk.N.ffn_gate              embd ff
         first blk.N.ffn_up                embd ff
         first blk.N.ffn_down              ff embd
-        {_EXPERTS.format("later", "")}
+        later blk.N.ffn_gate_inp          embd experts
+        later blk.N.ffn_gate_exps?        embd ff_exp experts
+        later blk.N.ffn_up_exps?          embd ff_exp experts
+        later blk.N.ffn_down_exps         ff_exp embd experts
+        later blk.N.ffn_gate_shexp?       embd ff_shexp
+        later blk.N.ffn_up_shexp?         embd ff_shexp
+        later blk.N.ffn_down_shexp?       ff_shexp embd
     """
     CLASSES = ("Cohere2MoeForCausalLM",)
     NAMES = {
@@ -61,6 +57,8 @@ class Cohere2Moe(Architecture):
     }
     SHAPES = _mtp.SHAPES
     OPTIONAL = r"output|blk\.N\.nextn\.(embed_tokens|shared_head_head|shared_head_norm)"
+    # Which blocks have which, `has` says of each.
+    EXPERTS_BESIDE = True
     BIASES = r"(?!)"
     ASKS = ("attention.sliding_window", "logit_scale", "leading_dense_block_count", "expert_feed_forward_length")
 

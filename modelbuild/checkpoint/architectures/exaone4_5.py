@@ -14,7 +14,6 @@ class Exaone45(_mtp.Idle, Exaone4):
     MODEL_TYPE = ""
     DEFAULTS = {}
     NAMES = {**Exaone4.NAMES, **_mtp.NAMES}
-    SHAPES = f"{Exaone4.SHAPES} {_mtp.SHAPES}"
 
     def parameters(self, file_type: int) -> Values:
         return self.with_further(super().parameters(file_type))

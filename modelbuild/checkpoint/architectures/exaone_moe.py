@@ -59,12 +59,14 @@ class ExaoneMoe(_mtp.Idle, Exaone4):
         **_mtp.NAMES,
     }
     SHAPES = f"""
-        {Exaone4.SHAPES} {_mtp.SHAPES}
+        {Exaone4.SHAPES}
         blk.N.exp_probs_b.bias            experts
     """
     OPTIONAL = "(?!)"
     BIASES = rf"{ATTENTION_INPUTS}|blk\.N\.exp_probs_b"
     NEEDED = ("output.weight",)
+    # Which blocks have which, `has` says of each.
+    EXPERTS_BESIDE = True
     FREE_HEADS = True
     REQUIRED = {**Exaone4.REQUIRED, "attention.sliding_window": "sliding_window"}
     ASKS = (*Exaone4.ASKS, "attention.sliding_window", "expert_feed_forward_length", "expert_gating_func")

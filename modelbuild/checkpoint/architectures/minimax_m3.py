@@ -66,6 +66,8 @@ class MiniMaxM3(MiniMaxM2):
         blk.N.indexer.q_norm              index
         blk.N.indexer.k_norm              index
     """
+    # Which blocks have which, `has` says of each.
+    EXPERTS_BESIDE = True
     ASKS = (
         *MiniMaxM2.ASKS,
         "expert_shared_count",
