@@ -30,6 +30,7 @@ class Folder(Protocol):
     def roles(self) -> Sequence[str]: ...
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+    def values(self, x: Expression, /) -> bytes: ...
 
 
 REMEMBERED = 4
@@ -57,7 +58,13 @@ class Conversion:
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(
-            lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+            lambda name: small_file(name, files),
+            files.roles(),
+            folder,
+            pre=pre,
+            mtp=mtp,
+            tensors=lambda: self._of_text,
+            values=lambda name: weights.floats(self._of_text[name], files.values),
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
@@ -275,7 +282,7 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
 
 _F32 = (
     ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight",
+    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight",
 )  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 

@@ -48,6 +48,7 @@ class Architecture:
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
     SHAPES      tensors whose shapes are others than in most models, as a table
     ASKS        metadata that its runtime asks for besides what it asks of every model
+    ASKS_BESIDE the same, of keys that do not begin with NAME
     """
 
     NAME: ClassVar[str]
@@ -72,6 +73,7 @@ class Architecture:
     LOADS: ClassVar[str] = ""
     SHAPES: ClassVar[str] = ""
     ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
+    ASKS_BESIDE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
