@@ -73,6 +73,19 @@ class FileModel:
             "rank": number("ssm.time_step_rank"),
             "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
             "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
+            **self._mixer(),
+        }
+
+    def _mixer(self) -> dict[str, int]:
+        """The sizes of a Mamba-2 mixer (src/models/granite-hybrid.cpp, nemotron-h.cpp)."""
+        inner, groups, heads = (self.number(f"ssm.{key}") for key in ("inner_size", "group_count", "time_step_rank"))
+        mixed = 2 * groups * self.number("ssm.state_size")
+        return {
+            "ssm": inner,
+            "groups": groups,
+            "ssm_group": inner // groups if groups else 0,
+            "ssm_conv": inner + mixed,
+            "ssm_in": 2 * inner + mixed + heads,
         }
 
     def _types(self) -> int:
@@ -100,7 +113,7 @@ class FileModel:
         recurrent = self.value("attention.recurrent_layers")
         if isinstance(recurrent, list):
             return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
-        if self.has("shortconv.l_cache"):
+        if self.has("shortconv.l_cache") or isinstance(self.value("attention.head_count_kv"), list):
             return "attention" if self.number("attention.head_count_kv", 1, block) else "recurrent"
         interval = self.number("full_attention_interval", 4)
         return "recurrent" if interval and (block + 1) % interval else "attention"

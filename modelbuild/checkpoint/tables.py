@@ -10,7 +10,8 @@ any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `
 forward), `up` (what ffn_up makes: with a gate in it, twice that), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values`
 (all heads together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`;
 of linear attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and
-values); `layer` (of the embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of
+values); of a Mamba-2 mixer `ssm` (channels), `groups`, `ssm_group` (channels of a group), `ssm_conv` (what its convolution mixes), `ssm_in` (what
+its first matrix makes); `layer` (of the embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of
 these, as `2*ff`.
 """
 
@@ -87,6 +88,11 @@ SAID = {
     "2*rank": "2 * ssm.time_step_rank",
     "inner": "ssm.state_size * ssm.time_step_rank",
     "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
+    "ssm": "ssm.inner_size",
+    "groups": "ssm.group_count",
+    "ssm_group": "ssm.inner_size / ssm.group_count",
+    "ssm_conv": "ssm.inner_size + 2 * ssm.group_count * ssm.state_size",
+    "ssm_in": "2 * ssm.inner_size + 2 * ssm.group_count * ssm.state_size + ssm.time_step_rank",
     "layer": "embedding_length_per_layer_input",
     "layered": "block_count * embedding_length_per_layer_input",
     "out": "embedding_length_out",
