@@ -68,6 +68,7 @@ class FileModel:
             "layer": number("embedding_length_per_layer_input"),
             "layered": number("embedding_length_per_layer_input") * number("block_count"),
             "out": number("embedding_length_out"),
+            "latent": number("moe_latent_size") or embd,
             "conv": number("ssm.conv_kernel") or number("shortconv.l_cache"),
             "state": number("ssm.state_size"),
             "rank": number("ssm.time_step_rank"),
@@ -107,13 +108,18 @@ class FileModel:
         return self.number("expert_count", 0, block) > 0 and (every <= 0 or block % every == 1)
 
     def kind(self, block: int) -> str:
-        """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
+        """What a block is where they differ: `attention`, `recurrent`, `forward` with neither, or `nextn`, which has all but the second.
+
+        (load_arch_hparams)
+        """
         if block >= self.number("block_count") - self.number("nextn_predict_layers"):
             return "nextn"
         recurrent = self.value("attention.recurrent_layers")
         if isinstance(recurrent, list):
             return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
         if self.has("shortconv.l_cache") or isinstance(self.value("attention.head_count_kv"), list):
+            if isinstance(self.value("feed_forward_length"), list) and self.number("feed_forward_length", 0, block):
+                return "forward"
             return "attention" if self.number("attention.head_count_kv", 1, block) else "recurrent"
         interval = self.number("full_attention_interval", 4)
         return "recurrent" if interval and (block + 1) % interval else "attention"
@@ -129,6 +135,8 @@ class FileModel:
                 return self.number("embedding_length_per_layer_input") > 0
             case "attention":
                 return self.kind(block) in ("attention", "nextn")
+            case "forward":
+                return self.kind(block) in ("forward", "nextn")
             case "recurrent" | "nextn":
                 return self.kind(block) == when
             case "first" | "later":

@@ -69,21 +69,19 @@ class Mamba2(Architecture):
         return tokenizers.sentencepiece(self.checkpoint, size) or tokenizers.byte_pairs(self.checkpoint, size)
 
     def kinds(self) -> list[str]:
-        """What each block is: `recurrent` with such a mixer, `attention`, or another word for what has neither."""
+        """What each block is: `recurrent` with such a mixer, `attention`, `forward` with neither, `nextn` for further tokens."""
         raise NotImplementedError
 
     def has(self, stem: str, block: int) -> bool:
         part = stem.removeprefix("blk.N.")
         if part.startswith("ssm_"):
             return self.kinds()[block] == "recurrent"
-        return part not in ATTENTION or self.kinds()[block] == "attention"
+        return part not in ATTENTION or self.kinds()[block] in ("attention", "nextn")
 
     @property
     def inner(self) -> int:
         """The channels of a mixer (`d_inner`)."""
-        if "mamba_head_dim" in self.config:
-            return mamba_number(self.config, "num_heads") * number(self.config, "mamba_head_dim")
-        return mamba_number(self.config, "expand") * number(self.config, "hidden_size")
+        raise NotImplementedError
 
     @property
     def groups(self) -> int:
@@ -115,7 +113,7 @@ class Mamba2(Architecture):
     def shared_heads(self) -> Values:
         """Heads of keys for each block, none where there is no attention."""
         heads = number(self.config, "num_key_value_heads", "n_head_kv")
-        each = [heads if kind == "attention" else 0 for kind in self.kinds()]
+        each = [heads if kind in ("attention", "nextn") else 0 for kind in self.kinds()]
         return {f"{self.NAME}.attention.head_count_kv": encode_value("[i32]", each)}
 
     def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:

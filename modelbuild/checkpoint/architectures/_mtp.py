@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture, Item
 from modelbuild.checkpoint.config import block_count
@@ -40,7 +41,6 @@ LOADS = """
 """Further lines of LOADS."""
 
 _MTP = "mtp."
-_KEY = "mtp_num_hidden_layers"
 _BLOCK = re.compile(r"mtp\.layers\.([0-9]{1,9})\.(.+)")
 _JOINING = {
     "mtp.fc": "eh_proj",
@@ -48,39 +48,45 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
-_SHARED = ("embed_tokens", "norm", "lm_head")
-"""What the blocks need of the model."""
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
 
 class Mtp(Architecture):
-    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin)."""
+    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
+
+    COUNT   the key of config.json that says how many
+    SHARED  stems of the checkpoint's tensors that the blocks need of the model
+    """
+
+    COUNT: ClassVar[str] = "mtp_num_hidden_layers"
+    SHARED: ClassVar[tuple[str, ...]] = ("embed_tokens", "norm", "lm_head")
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
         if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
             return 0
-        count = self._declared or self._counted
+        count = self._declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
-                facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
+                facts=[("from", self.COUNT if self._declared else f"tensors '{_MTP}layers.…'")],
                 hint=DROP_THEM,
             )
         return count
 
     @property
     def _declared(self) -> int:
-        count = self.config.get(_KEY) or 0
+        count = self.config.get(self.COUNT) or 0
         if type(count) is not int or not 0 <= count <= _LIMIT:
-            raise Error(f"'{_KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
+            raise Error(f"'{self.COUNT}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
         return count
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
+        """How many there are by the names of tensors, where config.json says none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
         if not numbers or max(numbers) >= _LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
@@ -108,12 +114,13 @@ class Mtp(Architecture):
             short = _short(name)
             if short.startswith(_MTP):
                 if mode != DROP:
-                    found[self._named(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
+                    found[self.joined(short)] = x
+            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in self.SHARED:
                 found[name] = x
         return found
 
-    def _named(self, name: str) -> str:
+    def joined(self, name: str) -> str:
+        """What a tensor `mtp.…` is called as one of a further block of the model."""
         first = block_count(self.config)
         if block := _BLOCK.fullmatch(name):
             return f"model.layers.{first + int(block[1])}.{block[2]}"

@@ -10,7 +10,7 @@ from modelbuild.checkpoint.architectures._loads import EMBEDDING, LLAMA, OUTPUT
 from modelbuild.checkpoint.architectures._mamba2 import Mamba2, listed_kinds, mamba_number
 from modelbuild.checkpoint.architectures.granite import Granite
 from modelbuild.checkpoint.architectures.granitemoe import GraniteMoe
-from modelbuild.checkpoint.config import Config, block_count
+from modelbuild.checkpoint.config import Config, block_count, number
 from modelbuild.checkpoint.hyperparameters import blocks_to_list
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
@@ -73,6 +73,10 @@ class GraniteHybrid(Mamba2, GraniteMoe):
 
     def kinds(self) -> list[str]:
         return _kinds(self.config)
+
+    @property
+    def inner(self) -> int:
+        return mamba_number(self.config, "expand") * number(self.config, "hidden_size")
 
     @property
     def has_experts(self) -> bool:
