@@ -58,8 +58,6 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
-_SHARED = ("embed_tokens", "norm", "lm_head")
-"""What the blocks need of the model."""
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -67,17 +65,19 @@ _LIMIT = 16
 class Mtp(Architecture):
     """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
 
-    KEY  what config.json calls their number
+    KEY     what config.json calls their number
+    SHARED  stems of the checkpoint's tensors that the blocks need of the model
     """
 
     KEY: ClassVar[str] = "mtp_num_hidden_layers"
+    SHARED: ClassVar[tuple[str, ...]] = ("embed_tokens", "norm", "lm_head")
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
         if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
             return 0
-        count = self._declared or self._counted
+        count = self._declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
@@ -97,7 +97,8 @@ class Mtp(Architecture):
         return count
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
+        """How many there are by the names of tensors, where config.json says none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
         if not numbers or max(numbers) >= _LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
@@ -125,12 +126,13 @@ class Mtp(Architecture):
             short = _short(name)
             if short.startswith(_MTP):
                 if mode != DROP:
-                    found[self._named(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
+                    found[self.joined(short)] = x
+            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in self.SHARED:
                 found[name] = x
         return found
 
-    def _named(self, name: str) -> str:
+    def joined(self, name: str) -> str:
+        """What a tensor `mtp.…` is called as one of a further block of the model."""
         first = block_count(self.config)
         if block := _BLOCK.fullmatch(name):
             return f"model.layers.{first + int(block[1])}.{block[2]}"
