@@ -98,6 +98,17 @@ def test_a_checkpoint_without_its_tower_says_so_once(project: Project) -> None:
     assert "it becomes a model of text" not in project.run("check") + project.errors
 
 
+def test_a_tower_whose_file_is_missing_stops_the_build_unless_none_is_wanted(project: Project) -> None:
+    zoo.write(project.folder / "base", replace(SEEING, shapes=SPOKEN))
+    weights = project.folder / "base" / "model.safetensors"
+    weights.rename(weights.with_name("model-00001-of-00002.safetensors"))
+    project.run("check", code=1)
+    assert "no weights file here contains its tower" in project.errors
+    assert "1 of 2 files: model-00002-of-00002.safetensors" in project.errors
+    project.write("ModelBuild.toml", f"{TOML}projector = false\n")
+    project.run("check")
+
+
 def test_a_tower_that_is_incomplete_stops_the_build_before_anything_is_written(project: Project) -> None:
     lacking = {name: shape for name, shape in SEEING.shapes.items() if "post_layernorm" in name or "vision" not in name}
     zoo.write(project.folder / "base", replace(SEEING, shapes=lacking))
