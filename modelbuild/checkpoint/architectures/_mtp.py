@@ -105,12 +105,9 @@ class Mtp(Architecture):
         if mode == ONLY and not has_mtp(tensors):
             raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
         for name, x in tensors.items():
-            short = _short(name)
-            if short.startswith(_MTP):
-                if mode != DROP:
-                    found[self._named(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
-                found[name] = x
+            if belongs(name, mode):
+                short = _short(name)
+                found[self._named(short) if short.startswith(_MTP) else name] = x
         return found
 
     def _named(self, name: str) -> str:
@@ -126,6 +123,13 @@ class Mtp(Architecture):
         return values | (
             {f"{self.NAME}.nextn_predict_layers": encode_value("u32", self.further)} if self.further else {}
         )
+
+
+def belongs(name: str, mode: str) -> bool:
+    """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
+    if _short(name).startswith(_MTP):
+        return mode != DROP
+    return mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:
