@@ -103,7 +103,7 @@ class _Shown:
     """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output, standing: Standing | None = None) -> None:
-        from modelbuild.session import state, variants
+        from modelbuild.session import gates, state, variants
         from modelbuild.session.provenance import Provenance
 
         self.output = output
@@ -116,6 +116,7 @@ class _Shown:
         # What stands in the models folder says nothing of what a build would change.
         self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
+        self.gate = gates.verdict(session, output, standing)
         self.adapters: Sequence[Applied] = ()
         if self.provenance.variant.adapters or any(layer.kind == "adapter" for layer in self.provenance.layers):
             from modelbuild.session import applied
@@ -162,6 +163,7 @@ class _Shown:
             "parameters": _plain(found.parameters()),
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
+            "gate": self.gate.data() if self.gate else None,
             "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
             "path": self.model_path(),
@@ -191,6 +193,8 @@ class _Shown:
             for name, each in provenance.parameters().items()
         ]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
+        if self.gate:
+            rows.append(["gate", f"divergence at most {self.gate.kld:g}: {self.gate.short}", provenance.gate_place()])
         for adapter in self.adapters:
             rows += _adapter_rows(adapter)
         for layer in self.layer_rows():
