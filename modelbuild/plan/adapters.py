@@ -95,7 +95,7 @@ class Adapters:
             allow_zero=adapter.allow_zero or None,
             mtp=mtp,
         )
-        inputs = [("recipe", recipe), *found.files, *found.tokens]
+        inputs: list[tuple[str, Source | str]] = [("recipe", recipe), *found.files, *found.tokens]
         what = "merge-draft" if mtp == "only" else ""
         return self._declared.step(variant, merge, values, inputs, what=what, places={"requantize": adapter.place})
 

@@ -62,6 +62,14 @@ def test_show_says_which_type_a_projector_has_and_where_that_is_said(project: Pr
         "small": {"value": "q8_0", "place": "ModelBuild.toml:9:1"},
         "same": {"value": "auto", "place": "inherited from 'seer:latest'"},
     }
+    project.build()
+    for words in (("seer",), ("registry.ollama.ai/library/seer",)):
+        layers = json.loads(project.run("show", "--json", *words))["layers"]
+        (beside,) = [(each["type"], each["projector_types"]) for each in layers if each["kind"] == "projector"]
+        assert beside == ("bf16", ["gemma3"])
+    text = project.run("diff", "seer", "small", code=1)
+    assert " bf16 gemma3 sha256:" in text and " q8_0 gemma3 sha256:" in text
+    assert " bf16  gemma3" in project.run("show", "seer")
 
 
 @pytest.mark.parametrize("mode", ["merge", "layer"])

@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.checkpoint import ggufs
 from modelbuild.cli import one_installed
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.one_target import one
@@ -21,6 +22,7 @@ from modelbuild.cli.tables import laid_out
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
+from modelbuild.ollama.manifest import BESIDE
 from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, listed, plural, size
 
@@ -139,6 +141,8 @@ class _Shown:
         rows = []
         for layer in self.provenance.layers:
             made = self.made.get(layer.step.name)
+            path = self.blob_path(layer.step.name) if layer.media_type in BESIDE else None
+            told = ggufs.told(path) if path else ggufs.Told()
             rows.append(
                 {
                     "kind": layer.kind,
@@ -146,6 +150,7 @@ class _Shown:
                     "size": made.size if made else None,
                     "from": layer.origin or None,
                     "step": layer.step.name,
+                    **({"type": told.type, "projector_types": list(told.projectors)} if told.words else {}),
                 }
             )
         return rows
@@ -200,8 +205,9 @@ class _Shown:
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
+            told = "".join(f"  {word}" for word in (layer.get("type"), *layer.get("projector_types", ())) if word)
             origin = f"  from {layer['from']}" if layer["from"] else ""
-            rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
+            rows.append([f"layer {layer['kind']}", digest + bytes_ + told + origin, ""])
         if path := self.model_path():
             rows.append(["file", path, ""])
         rows += [["output", path, ""] for path, _ in self.output.files]
