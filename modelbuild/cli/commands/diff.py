@@ -107,10 +107,10 @@ def _text(found: Compared, width: int | None, *, every: bool) -> str:
     if found.equal:
         tensors = f"; {plural(found.tensors.equal, 'tensor')}" if found.tensors else ""
         return f"{found.before.title} and {found.after.title} are equal{tensors}"
-    rows = [
-        [f"layer {each.kind}", f"{_layer(each.before, each.told[0])} -> {_layer(each.after, each.told[1])}", ""]
-        for each in found.layers
-    ]
+    rows = []
+    for layer in found.layers:
+        before, after = map(_layer, (layer.before, layer.after), layer.told)
+        rows.append([f"layer {layer.kind}", f"{before} -> {after}", ""])
     blocks = []
     for each in found.values:
         if _is_long(each):
