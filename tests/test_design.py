@@ -63,6 +63,7 @@ ELSEWHERE = {
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
     "tensors.products": "tensors/operations/test_merge.py",
+    "tensors.operations._nibbles": "tensors/operations/test_mxfp4.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""

@@ -78,7 +78,9 @@ def block(config: Mapping[str, Any], kind: str, stem: str, *, biases: bool, stac
         forward = config["intermediate_size"]
         found |= {f"{stem}up_proj.weight": (forward, hidden), f"{stem}down_proj.weight": (hidden, forward)}
         return found | ({f"{stem}up_proj.bias": (forward,), f"{stem}down_proj.bias": (hidden,)} if biases else {})
-    experts, forward, latent = (config.get(key) for key in ("n_routed_experts", "moe_intermediate_size", "moe_latent_size"))
+    experts, forward, latent = (
+        config.get(key) for key in ("n_routed_experts", "moe_intermediate_size", "moe_latent_size")
+    )
     shared = config["moe_shared_expert_intermediate_size"]
     found |= {
         f"{stem}gate.weight": (experts, hidden),

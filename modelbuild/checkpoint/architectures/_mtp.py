@@ -58,6 +58,8 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
+_SHARED = ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
+"""What the blocks need of the model, as checkpoints call it."""
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -65,12 +67,10 @@ _LIMIT = 16
 class Mtp(Architecture):
     """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
 
-    KEY     what config.json calls their number
-    SHARED  stems of the checkpoint's tensors that the blocks need of the model
+    KEY  what config.json calls their number
     """
 
     KEY: ClassVar[str] = "mtp_num_hidden_layers"
-    SHARED: ClassVar[tuple[str, ...]] = ("embed_tokens", "norm", "lm_head")
 
     @cached_property
     def further(self) -> int:
@@ -123,12 +123,9 @@ class Mtp(Architecture):
         if mode == ONLY and not has_mtp(tensors):
             raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
         for name, x in tensors.items():
-            short = _short(name)
-            if short.startswith(_MTP):
-                if mode != DROP:
-                    found[self.joined(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in self.SHARED:
-                found[name] = x
+            if belongs(name, mode):
+                short = _short(name)
+                found[self.joined(short) if short.startswith(_MTP) else name] = x
         return found
 
     def joined(self, name: str) -> str:
@@ -186,6 +183,13 @@ class Idle(Mtp):
                 path="config.json",
                 hint="llama.cpp's runtime does not use them in this architecture",
             )
+
+
+def belongs(name: str, mode: str) -> bool:
+    """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
+    if _short(name).startswith(_MTP):
+        return mode != DROP
+    return mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:

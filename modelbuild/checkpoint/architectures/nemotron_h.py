@@ -120,7 +120,9 @@ class NemotronH(Mamba2, Granite):
             kinds.append(_KINDS[kind])
         if "recurrent" not in kinds or {"forward", "experts"} <= set(kinds):
             lacks = "experts in some blocks and none in others" if "recurrent" in kinds else "no Mamba mixer"
-            raise Error(f"llama.cpp's runtime knows no Nemotron-H with {lacks}", path="config.json", facts=[("from", key)])
+            raise Error(
+                f"llama.cpp's runtime knows no Nemotron-H with {lacks}", path="config.json", facts=[("from", key)]
+            )
         return ["forward" if kind == "experts" else kind for kind in kinds]
 
     @property
@@ -154,7 +156,10 @@ class NemotronH(Mamba2, Granite):
     def _check(self) -> None:
         for key, known in (("mlp_hidden_act", "relu2"), ("mamba_hidden_act", "silu"), ("hidden_act", "silu")):
             if (got := self.config.get(key)) not in (None, known):
-                raise Error(f"'{key}' expects {known}, which llama.cpp's runtime computes, got {in_json(got)}", path="config.json")
+                raise Error(
+                    f"'{key}' expects {known}, which llama.cpp's runtime computes, got {in_json(got)}",
+                    path="config.json",
+                )
 
     def doubts(self) -> Iterable[Error]:
         return self.unclamped()
@@ -166,7 +171,9 @@ class NemotronH(Mamba2, Granite):
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         for source, x in sources.items():
-            yield from self.mixer(source, x) if self._is_mixers(source) else [(self.rename(source), self.rotated(source, x))]
+            yield from (
+                self.mixer(source, x) if self._is_mixers(source) else [(self.rename(source), self.rotated(source, x))]
+            )
 
     def _is_mixers(self, source: str) -> bool:
         return ".mixer." in source and source.endswith(_MIXERS)
@@ -209,7 +216,6 @@ class NemotronHMoe(Mtp, NemotronH):
     CLASSES = ()
     MTP = True
     KEY = "num_nextn_predict_layers"
-    SHARED = ("embeddings", "norm_f", "lm_head")
     NAMES = {
         **{stem: known for stem, known in NemotronH.NAMES.items() if ".ffn_" not in known},
         **JOINING,
