@@ -85,7 +85,7 @@ class SharedCache(LocalCache):
 
     def record_all(self, made: Mapping[str, Made]) -> None:
         super().record_all(made)
-        if self._terms.writes and self.line.serves("write"):
+        if self._terms.writes:
             for action, each in made.items():
                 if self._is_shared(action):
                     self.uploads.add(action, each)
