@@ -79,7 +79,7 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     loaded = _Loaded(every, others, given, texts, problems)
     targets = loaded.targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
-    cache = remote_cache.read(declared)
+    cache = remote_cache.read(declared, texts)
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))

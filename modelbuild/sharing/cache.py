@@ -21,6 +21,7 @@ from modelbuild.remotes import BLOBS, RECORDS, Remote
 from modelbuild.sharing.keys import Keys
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
+from modelbuild.sharing.signing import Signer, Trust
 from modelbuild.sharing.uploads import Sent, Uploads
 
 ASKED_AT_ONCE = 32
@@ -35,11 +36,14 @@ class Terms(NamedTuple):
 
     reads, writes  whether results are taken from the remote, and sent there
     shares         whether a step's results are asked for and sent at all
+    signer, trust  what signs records, and by whom they must be signed to be believed
     """
 
     reads: bool
     writes: bool
     shares: Callable[[Step], bool]
+    signer: Signer | None = None
+    trust: Trust | None = None
 
 
 class SharedCache(LocalCache):
@@ -64,7 +68,7 @@ class SharedCache(LocalCache):
         self._scratch = scratch
         self._tell = tell
         self.line = Line(remote, tell)
-        self.uploads = Uploads(self.line, store, keys.key)
+        self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer))
         self._mutex = threading.Lock()
         self._records: dict[str, Record | None] = {}
         self._bringing: dict[str, threading.Lock] = {}
@@ -180,9 +184,10 @@ class SharedCache(LocalCache):
             return None
         if data is None:
             return None
-        found = Record.decode(data, key)
+        found = Record.decode(data, key, self._terms.trust)
         if found is None:
-            self.line.wrong("has a record that cannot be believed")
+            signed = " that is signed with a key of `trust`" if self._terms.trust is not None else ""
+            self.line.wrong(f"has a record that is not one{signed}")
         return found
 
     def _take(self, found: Mapping[str, Record | None]) -> None:
