@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Step
 from modelbuild.engine.store import Store
 from modelbuild.remotes import BLOBS, RECORDS, Remote
+from modelbuild.sharing.hashing import Hashing
 from modelbuild.sharing.keys import Keys
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
@@ -239,8 +238,8 @@ class SharedCache(LocalCache):
                     return False
 
     def _received(self, result: ActionResult, folder: str | None, step: Step | None) -> bool:
-        sha, count = hashlib.sha256(), 0
-        with self.store.temporary(folder) as file:
+        count = 0
+        with self.store.temporary(folder) as file, Hashing() as sha:
             with contextlib.ExitStack() as held:
                 write: Callable[[bytes], None] = file.write
                 growing: direct.Growing | None = None
@@ -258,7 +257,7 @@ class SharedCache(LocalCache):
                         self._tell({"event": "progress", "step": step.name, "done": count, "total": result.size})
                 if growing is not None and count == result.size:
                     growing.finish()
-            if count != result.size or "sha256:" + sha.hexdigest() != result.artifact:
+            if count != result.size or sha.digest() != result.artifact:
                 self.line.wrong("sent other bytes than their digest says")
                 return False
             self.store.adopt(file.path, result.artifact, folder)
