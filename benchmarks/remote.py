@@ -73,12 +73,11 @@ def curl(*words: str) -> float:
 
 def blob(folder: Path) -> None:
     """One large file, each way; the best of three, with curl's beside it."""
+    from modelbuild import remotes
     from modelbuild.engine.action import ActionResult, Made
     from modelbuild.engine.store import Store
     from modelbuild.sharing.cache import SharedCache, Terms
     from modelbuild.sharing.keys import Keys
-
-    from modelbuild import remotes
 
     path = folder / "blob"
     sha = hashlib.sha256()
@@ -98,7 +97,12 @@ def blob(folder: Path) -> None:
             os.link(path, Path(store.scratch) / ".tmp-1")
             store.adopt(str(Path(store.scratch) / ".tmp-1"), result.artifact, None)
             shared = SharedCache(
-                store, remotes.connect(url), Keys(lambda *_: None), Terms(True, True, lambda step: True), lambda: None, print
+                store,
+                remotes.connect(url),
+                Keys(lambda *_: None),
+                Terms(True, True, lambda step: True),
+                lambda: None,
+                print,
             )
             begun = time.perf_counter()
             shared.uploads._send_file(result.artifact, result.size)
@@ -107,7 +111,12 @@ def blob(folder: Path) -> None:
             (folder / "fetched").unlink()
             other = Store(str(folder / f"other{turn}"))
             shared = SharedCache(
-                other, remotes.connect(url), Keys(lambda *_: None), Terms(True, True, lambda step: True), lambda: None, print
+                other,
+                remotes.connect(url),
+                Keys(lambda *_: None),
+                Terms(True, True, lambda step: True),
+                lambda: None,
+                print,
             )
             begun = time.perf_counter()
             assert shared.fetch(result)
@@ -137,7 +146,12 @@ def records(folder: Path) -> None:
             (folder / "www/ac" / key).write_bytes(Record(key, ActionResult(sha256(key.encode()), 64)).encode())
         store = Store(str(folder / "store"))
         shared = SharedCache(
-            store, remotes.connect(url), Keys(lambda *_: None), Terms(True, True, lambda step: True), lambda: None, print
+            store,
+            remotes.connect(url),
+            Keys(lambda *_: None),
+            Terms(True, True, lambda step: True),
+            lambda: None,
+            print,
         )
         begun = time.perf_counter()
         found = list(shared._asked(keys))

@@ -89,7 +89,9 @@ def _private(path: str) -> Ed25519PrivateKey:
     try:
         data, _ = read_plain(path, _LIMIT)
     except OSError as error:
-        raise Error(f"cannot be read: {reason(error)}", path=path, hint="it signs what goes to the remote cache") from None
+        raise Error(
+            f"cannot be read: {reason(error)}", path=path, hint="it signs what goes to the remote cache"
+        ) from None
     load = load_ssh_private_key if b"OPENSSH" in data else load_pem_private_key
     try:
         found = load(data, None)
