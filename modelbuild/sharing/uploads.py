@@ -41,13 +41,22 @@ class Uploads:
 
     key   the key of an action, which may take as long as its sources are to read; None if it has none
     sign  spells records
+    parts says to the remote where the tensors of what an action made lie; None: nothing is said
     """
 
-    def __init__(self, line: Line, store: Store, key: Callable[[str], str | None], sign: Sign = Record.encode) -> None:
+    def __init__(
+        self,
+        line: Line,
+        store: Store,
+        key: Callable[[str], str | None],
+        sign: Sign = Record.encode,
+        parts: Callable[[str, Made], None] | None = None,
+    ) -> None:
         self._line = line
         self._store = store
         self._key = key
         self._sign = sign
+        self._parts = parts
         self._mutex = threading.Lock()
         self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
         self._left: dict[str, Made] = {}
@@ -125,6 +134,8 @@ class Uploads:
             self._send(index, len(spelled), lambda: [spelled])
         record = self._sign(Record(key, result, made.seconds, index, data))
         self._line.put(RECORDS, key, len(record), lambda: [record])
+        if self._parts is not None and made.tensors:
+            self._parts(action, made)
         return True
 
     def _send_file(self, artifact: str, size: int) -> None:
