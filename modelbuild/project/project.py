@@ -9,6 +9,7 @@ from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import in_defaults
+from modelbuild.project.remote_cache import RemoteCache
 from modelbuild.project.targets import Targets
 from modelbuild.project.variant import From, Variant
 from modelbuild.tuples import NamedTuple
@@ -40,6 +41,7 @@ class Project(NamedTuple):
     targets   what may be built, and all the words for it
     warnings  errors that nobody need act on
     origins   of each model that is right in itself
+    cache     where results are shared with other machines
     unowned   the parts whose names are the namespaces of their models, since nobody declared one
     """
 
@@ -52,6 +54,7 @@ class Project(NamedTuple):
     warnings: tuple[Error, ...] = ()
     origins: Mapping[str, Origin] = {}
     unowned: frozenset[str] = frozenset()
+    cache: RemoteCache = RemoteCache()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
