@@ -46,7 +46,7 @@ ELSEWHERE = {
     "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._gated_delta": "checkpoint/architectures/test_qwen3_5.py",
-    "checkpoint.architectures._mamba2": "checkpoint/architectures/test_granite_hybrid.py",
+    "checkpoint.architectures._mamba2": "checkpoint/architectures/test_granitemoehybrid.py",
     "checkpoint.architectures._short_convolution": "checkpoint/architectures/test_lfm2.py",
     "checkpoint.architectures._sections": "checkpoint/architectures/test_qwen2_vl.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",

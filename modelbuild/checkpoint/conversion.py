@@ -263,9 +263,7 @@ def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) 
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")
 
 
-def _entries(
-    expressions: Iterable[tuple[str, Expression]], outtype: str, architecture: Architecture
-) -> list[Entry]:
+def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str, architecture: Architecture) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for name, expression in expressions:
         if name in entries:

@@ -81,7 +81,9 @@ class Mtp(Architecture):
     def _declared(self) -> int:
         count = self.config.get(self.COUNT) or 0
         if type(count) is not int or not 0 <= count <= _LIMIT:
-            raise Error(f"'{self.COUNT}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
+            raise Error(
+                f"'{self.COUNT}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json"
+            )
         return count
 
     @property

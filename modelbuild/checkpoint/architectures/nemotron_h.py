@@ -16,7 +16,7 @@ from modelbuild.checkpoint.architectures._mtp import LOADS as NEXTN
 from modelbuild.checkpoint.architectures._mtp import NAMES as JOINING
 from modelbuild.checkpoint.architectures._mtp import Mtp
 from modelbuild.checkpoint.architectures.granite import Granite
-from modelbuild.checkpoint.architectures.granite_hybrid import CONTEXT
+from modelbuild.checkpoint.architectures.granitemoehybrid import CONTEXT
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, block_count, number
 from modelbuild.checkpoint.hyperparameters import Writer
@@ -99,7 +99,7 @@ class NemotronH(Mamba2, Granite):
         whole = {**config, **part} if isinstance(part, dict) else config
         pattern = whole.get(_PATTERN) or whole.get(_LIST)
         has = isinstance(pattern, str | list) and any(_KINDS.get(str(kind)) == "experts" for kind in pattern)
-        return NemotronHMoe if has else cls
+        return NemotronHMoe if has else NemotronH
 
     @property
     def tokenizer(self) -> Values:
@@ -120,7 +120,9 @@ class NemotronH(Mamba2, Granite):
             kinds.append(_KINDS[kind])
         if "recurrent" not in kinds or {"forward", "experts"} <= set(kinds):
             lacks = "experts in some blocks and none in others" if "recurrent" in kinds else "no Mamba mixer"
-            raise Error(f"llama.cpp's runtime knows no Nemotron-H with {lacks}", path="config.json", facts=[("from", key)])
+            raise Error(
+                f"llama.cpp's runtime knows no Nemotron-H with {lacks}", path="config.json", facts=[("from", key)]
+            )
         return ["forward" if kind == "experts" else kind for kind in kinds]
 
     @property
@@ -144,7 +146,8 @@ class NemotronH(Mamba2, Granite):
         values = super().parameters(file_type) | self.mixers() | self.shared_heads()
         values[f"{name}.rope.scaling.finetuned"] = encode_value("bool", False)
         values[f"{name}.context_length"] = encode_value("u32", CONTEXT)
-        head = number(config, "head_dim", "attention_head_dim")
+        key = "head_dim" if "head_dim" in config or "attention_head_dim" not in config else "attention_head_dim"
+        head = number(config, key)
         values |= dict.fromkeys(
             (f"{name}.attention.key_length", f"{name}.attention.value_length"), encode_value("u32", head)
         )
@@ -154,7 +157,10 @@ class NemotronH(Mamba2, Granite):
     def _check(self) -> None:
         for key, known in (("mlp_hidden_act", "relu2"), ("mamba_hidden_act", "silu"), ("hidden_act", "silu")):
             if (got := self.config.get(key)) not in (None, known):
-                raise Error(f"'{key}' expects {known}, which llama.cpp's runtime computes, got {in_json(got)}", path="config.json")
+                raise Error(
+                    f"'{key}' expects {known}, which llama.cpp's runtime computes, got {in_json(got)}",
+                    path="config.json",
+                )
 
     def doubts(self) -> Iterable[Error]:
         return self.unclamped()
@@ -166,7 +172,9 @@ class NemotronH(Mamba2, Granite):
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         for source, x in sources.items():
-            yield from self.mixer(source, x) if self._is_mixers(source) else [(self.rename(source), self.rotated(source, x))]
+            yield from (
+                self.mixer(source, x) if self._is_mixers(source) else [(self.rename(source), self.rotated(source, x))]
+            )
 
     def _is_mixers(self, source: str) -> bool:
         return ".mixer." in source and source.endswith(_MIXERS)
@@ -206,7 +214,6 @@ class NemotronHMoe(Mtp, NemotronH):
         blk.N.nextn.hnorm         embd
         blk.N.nextn.shared_head_norm  embd
     """
-    CLASSES = ()
     MTP = True
     COUNT = "num_nextn_predict_layers"
     SHARED = ("embeddings", "norm_f", "lm_head")

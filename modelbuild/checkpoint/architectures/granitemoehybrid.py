@@ -67,7 +67,7 @@ class GraniteHybrid(Mamba2, GraniteMoe):
     def reading(cls, config: Config) -> type[Architecture]:
         """Models of attention alone are files of another name (GraniteHybridModel.__init__)."""
         if "recurrent" in _kinds(config):
-            return cls
+            return GraniteHybrid
         used = config.get("num_experts_per_tok", config.get("num_experts_per_token"))
         return GraniteMoeOfAttention if used else GraniteOfAttention
 
@@ -145,7 +145,6 @@ class GraniteOfAttention(GraniteHybrid):
 
     NAME = "granite"
     LOADS = LLAMA
-    CLASSES = ()
     ASKS = Granite.ASKS
     REQUIRED = Granite.REQUIRED
     NEEDED = ()
