@@ -144,6 +144,7 @@ class GraniteOfAttention(GraniteHybrid):
     """One without a Mamba mixer and without experts."""
 
     NAME = "granite"
+    MODEL_TYPE = ""
     LOADS = LLAMA
     ASKS = Granite.ASKS
     REQUIRED = Granite.REQUIRED

@@ -189,6 +189,7 @@ class NemotronHMoe(Mtp, NemotronH):
     """One with experts, and maybe a block for further tokens, which is stored as two."""
 
     NAME = "nemotron_h_moe"
+    MODEL_TYPE = ""
     LOADS = f"""
         {EMBEDDING} {OUTPUT} {_mamba2.MIXER} {_ATTENTION} {NEXTN}
         blk.N.attn_norm                   embd
