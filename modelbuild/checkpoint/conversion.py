@@ -30,6 +30,7 @@ class Folder(Protocol):
     def roles(self) -> Sequence[str]: ...
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+    def values(self, x: Expression, /) -> bytes: ...
 
 
 REMEMBERED = 4
@@ -57,7 +58,13 @@ class Conversion:
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(
-            lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+            lambda name: small_file(name, files),
+            files.roles(),
+            folder,
+            pre=pre,
+            mtp=mtp,
+            tensors=lambda: self._of_text,
+            values=lambda name: weights.floats(self._of_text[name], files.values),
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)

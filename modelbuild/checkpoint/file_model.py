@@ -46,6 +46,8 @@ class FileModel:
         if self._is_windowed(block):
             key, value = number("attention.key_length_swa", key), number("attention.value_length_swa", value)
         forward, used = number("feed_forward_length"), number("expert_used_count")
+        forward_exp = number("expert_feed_forward_length") or (forward // used if used else forward)
+        index = number("attention.indexer.key_length")
         return {
             "1": 1,
             "embd": embd,
@@ -61,8 +63,10 @@ class FileModel:
             "keys": key * shared,
             "values": value * shared,
             "experts": number("expert_count"),
-            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
-            "ff_shexp": number("expert_shared_feed_forward_length"),
+            "ff_exp": forward_exp,
+            "ff_shexp": number("expert_shared_feed_forward_length") or forward_exp * number("expert_shared_count"),
+            "index": index,
+            "indices": index * number("attention.indexer.head_count"),
             "labels": items(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
             "rot": number("rope.dimension_count", whole),
             "layer": number("embedding_length_per_layer_input"),
@@ -140,7 +144,8 @@ class FileModel:
             case "recurrent" | "nextn":
                 return self.kind(block) == when
             case "first" | "later":
-                return (block < self.number("leading_dense_block_count")) == (when == "first")
+                is_first = block < self.number("leading_dense_block_count")
+                return is_first == (when == "first") and self.kind(block) != "nextn"
             case "own" | "lent":
                 return self.lends(block) == (when == "lent")
         return True

@@ -31,6 +31,7 @@ FIRST = {
     "nomic-bert-moe": "nomic_bert_moe", "jina-bert-v3": "jina_bert_v3",
     "qwen2moe": "qwen2_moe", "command-r": "cohere", "cohere2": "cohere2", "olmoe": "olmoe", "olmo": "olmo",
     "minimax-m2": "minimax_m2", "exaone4": "exaone4", "phi2": "phi", "glm4": "glm4",
+    "apertus": "apertus", "exaone": "exaone", "exaone-moe": "exaone_moe", "cohere2moe": "cohere2_moe", "minimax-m3": "minimax_m3",
 }  # fmt: skip
 """Architecture -> a file of the zoo with a checkpoint of it."""
 
@@ -131,6 +132,12 @@ def test_metadata_that_the_runtime_ends_at(key: str, value: bytes | None, text: 
         changed.pop("tokenizer.ggml.scores", None)
         changed.pop("tokenizer.ggml.token_type", None)
     assert text in told(changed, shapes)
+
+
+def test_metadata_of_a_name_of_its_own_is_asked_for() -> None:
+    metadata, shapes = model("apertus")
+    found = told({key: data for key, data in metadata.items() if key != "xielu.beta"}, shapes)
+    assert "lacks a key" in found and "xielu.beta" in found
 
 
 def test_byte_pairs_need_merges() -> None:

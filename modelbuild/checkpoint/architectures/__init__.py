@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 
 _F32 = (
     ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight",
+    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight",
 )  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 
@@ -55,6 +55,7 @@ class Architecture:
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
     SHAPES      tensors whose shapes are others than in most models, as a table
     ASKS        metadata that its runtime asks for besides what it asks of every model
+    ASKS_BESIDE the same, of keys that do not begin with NAME
     """
 
     NAME: ClassVar[str]
@@ -79,6 +80,7 @@ class Architecture:
     LOADS: ClassVar[str] = ""
     SHAPES: ClassVar[str] = ""
     ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
+    ASKS_BESIDE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

@@ -216,8 +216,7 @@ class NemotronHMoe(Mtp, NemotronH):
         blk.N.nextn.shared_head_norm  embd
     """
     MTP = True
-    COUNT = "num_nextn_predict_layers"
-    SHARED = ("embeddings", "norm_f", "lm_head")
+    KEY = "num_nextn_predict_layers"
     NAMES = {
         **{stem: known for stem, known in NemotronH.NAMES.items() if ".ffn_" not in known},
         **JOINING,

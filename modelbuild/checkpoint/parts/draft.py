@@ -43,6 +43,11 @@ def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
     return gap.doubted(warning) if gap else warning
 
 
+def lost(config: Config, gap: shards.Gap) -> Error | None:
+    """None: the model says the same without its blocks, and after training a checkpoint often lacks them for good."""
+    return None
+
+
 def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
     from modelbuild.checkpoint.conversion import Conversion
 
