@@ -18,9 +18,9 @@ FROM = "FROM ./x\n"
 
 @pytest.fixture(autouse=True)
 def soon_enough() -> Iterator[None]:
-    start = time.monotonic()
+    start = time.process_time()
     yield
-    assert time.monotonic() - start < 60, "took too long"
+    assert time.process_time() - start < 60, "took too long"
 
 
 @pytest.mark.parametrize("opening", ["[", "{a=", "[{a=["])
