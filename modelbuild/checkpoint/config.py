@@ -32,7 +32,7 @@ TEXT_DEFAULTS: Mapping[str, Config] = {
 }  # fmt: skip
 """The `model_type` of models of several parts -> what transformers fills in where the part of the text model lacks a key."""
 
-UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
+UNREAD = frozenset({"audioflamingo3", "exaone4_5", "lfm2-vl", "minimax_m3_vl"})
 """The `model_type` of models of several parts that transformers 4.57.6 does not know: nothing is filled in, in no part."""
 
 

@@ -30,11 +30,12 @@ def is_given(config: Config, names: Collection[str]) -> bool:
 
 def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
     text = config.get("text_config")
-    declared = next((part.get("mtp_num_hidden_layers") for part in (text, config) if isinstance(part, dict)), None)
+    whole = {**config, **text} if isinstance(text, dict) else config
+    declared = next((key for key in ("mtp_num_hidden_layers", "num_nextn_predict_layers") if whole.get(key)), None)
     if not declared:
         return None
     warning = Error(
-        "config.json declares blocks for the prediction of several tokens (mtp_num_hidden_layers), but the checkpoint has none: "
+        f"config.json declares blocks for the prediction of several tokens ({declared}), but the checkpoint has none: "
         "the model is made without them",
         path="config.json",
         hint="this is usual after training; the model that it was trained from may have them",
