@@ -129,8 +129,15 @@ class SharedCache(LocalCache):
         return self._gathering.gathered(action, wanted)
 
     def finish(self, check: Callable[[], None]) -> Sent:
-        """Wait for the uploads, and tell what was exchanged."""
-        sent = self.uploads.finish(check)
+        """Wait for the uploads, and tell what was exchanged; also if `check` raises, since somebody does not want to wait."""
+        try:
+            self.uploads.finish(check)
+        finally:
+            sent = self._told()
+        return sent
+
+    def _told(self) -> Sent:
+        sent = self.uploads.sent()
         count, size = self._brought
         if count or sent.results or sent.left:
             self._tell(

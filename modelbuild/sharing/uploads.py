@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -85,15 +84,18 @@ class Uploads:
         with self._mutex:
             return dict(self._left)
 
-    def finish(self, check: Callable[[], None]) -> Sent:
+    def sent(self) -> Sent:
+        """What became of the uploads so far."""
+        with self._mutex:
+            return Sent(self._results, self._bytes, len(self._left))
+
+    def finish(self, check: Callable[[], None]) -> None:
         """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
         while self._due and self._line.serves("write") and any(each.is_alive() for each in self._threads):
             check()
             time.sleep(0.02)
         for _ in self._threads:
             self._waiting.put(None)
-        with self._mutex:
-            return Sent(self._results, self._bytes, len(self._left))
 
     def _work(self) -> None:
         while (taken := self._waiting.get()) is not None:
@@ -165,15 +167,3 @@ class Uploads:
                 self._bytes += size
         with self._mutex:
             self._there.add(digest)
-
-
-def spelled(left: dict[str, Made]) -> bytes:
-    """What is not sent yet, to be kept for a later build: the actions alone."""
-    return json.dumps(sorted(left)).encode()
-
-
-def recalled(data: bytes | None) -> list[str]:
-    with suppress(ValueError, TypeError):
-        found = json.loads(data or b"[]")
-        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
-    return []
