@@ -111,7 +111,8 @@ class Build:
             look_up = self._rebuilder.look_up
             calls = Calls(look_up, self._execute, self._started, self._finished, self._rest, self._models.abort)
             try:
-                Scheduler(graph, self._options.jobs, self._options.keep_going, calls, self._costs).run()
+                options, away = self._options, self._models.away
+                Scheduler(graph, options.jobs, options.keep_going, calls, self._costs, away).run()
                 self._settle()
             finally:
                 with contextlib.suppress(Error):
