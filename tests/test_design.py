@@ -55,6 +55,7 @@ ELSEWHERE = {
     "checkpoint.parts.projector": "plan/test_sides.py",
     "checkpoint.projectors": "checkpoint/test_clip.py",
     "checkpoint.projectors.*": "steps/test_towers.py",
+    "remotes": "remotes/test_remotes.py",
     "shapes": "shapes/test_shapes.py",
     "shapes.*": "shapes/test_shapes.py",
     "steps": "steps/test_steps.py",

@@ -20,7 +20,7 @@ ROWS = (
     ("session",),
     ("plan",),
     ("steps", "project", "publish", "runners"),
-    ("shapes", "tools"),
+    ("shapes", "tools", "remotes"),
     ("checkpoint", "registry"),
     ("ollama", "tensors", "engine"),
     ("ground",),

@@ -99,6 +99,17 @@ EVENTS: dict[str, Kind] = {
         },
         ("seconds", "digest", "error", "foreign", "because", "causes"),
     ),
+    "brought": Kind(
+        "What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}
+    ),
+    "shared": Kind(
+        "What was exchanged with the remote cache, at the end: results, and the bytes of their files.",
+        {"remote": TEXT, **dict.fromkeys(("fetched", "bytes_fetched", "sent", "bytes_sent", "left"), COUNT)},
+    ),
+    "remote-lost": Kind(
+        "The remote cache is not used any more in this build.",
+        {"remote": TEXT, "direction": _words("read", "write"), "error": ERROR},
+    ),
     "changed": Kind(
         "A step became what it is, in the last build that changed something.",
         {**STEP, "at": SECONDS, "foreign": FOREIGN, **WHY},

@@ -37,6 +37,24 @@ def waiting(path: str) -> str:
     return f"waiting for another modelbuild that has locked {path}"
 
 
+def remote_lost(event: Event) -> str:
+    """That a remote cache is given up for this build."""
+    doing = "asked" if event["direction"] == "read" else "sent to"
+    return f"the remote cache is no longer {doing} in this build: {event['error']}"
+
+
+def exchanged(event: Event) -> str:
+    """What was exchanged with a remote cache."""
+    parts = []
+    if event["fetched"]:
+        parts.append(f"{plural(event['fetched'], 'result')} fetched ({size(event['bytes_fetched'])})")
+    if event["sent"]:
+        parts.append(f"{event['sent']} sent ({size(event['bytes_sent'])})")
+    if event["left"]:
+        parts.append(f"{event['left']} not sent: `modelbuild cache push` sends them")
+    return f"remote cache: {', '.join(parts)}"
+
+
 def taken(names: Mapping[str, str], folder: str) -> list[Error]:
     """A warning for each file of another project that wrote some of the names before this build did."""
     by_file: dict[str, list[str]] = {}

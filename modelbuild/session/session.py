@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from modelbuild.project.lock import Outside
     from modelbuild.project.overrides import Overrides
     from modelbuild.project.project import Project
+    from modelbuild.project.remote_cache import RemoteCache
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
@@ -125,6 +126,12 @@ class Session:
     @property
     def sources(self) -> Sources:
         return self.records.sources
+
+    def use(self, cache: LocalCache) -> None:
+        """Ask this cache for earlier results from now on."""
+        self.cache = cache
+        if "records" in vars(self):
+            vars(self)["records"] = self.records._replace(cache=cache)
 
     def new_sources(self) -> Sources:
         """The sources, none of which has been looked at."""
@@ -283,6 +290,12 @@ class Session:
     def outside(self) -> Mapping[str, Outside]:
         """By the label of a variant, the model or repository of elsewhere that it is based on, and what that is pinned to."""
         return self._plan.outside
+
+    @property
+    def remote_cache(self) -> RemoteCache:
+        """Where results are shared with other machines, by the project and the command line."""
+        declared = self._plan.head.cache
+        return declared._replace(mode=self.settings.remote_cache or declared.mode)
 
     @property
     def root(self) -> str:

@@ -1,0 +1,88 @@
+"""The sha256 of source files. The engine knows a source by xxh3, which is quick, and which somebody could make two files for."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from modelbuild import interrupt, trace
+from modelbuild.digest import CHUNK
+from modelbuild.engine.graph import Source
+from modelbuild.engine.stat_cache import Hashed, StatCache
+from modelbuild.errors import Error
+from modelbuild.files import open_plain, signature, young
+
+FORM = "sha256 of "
+"""Begins the form under which the stat cache has both digests of a file, from one reading."""
+
+
+class Running(Protocol):
+    """Takes the engine's digest of a source whose bytes are given in their order."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+
+    def digest(self) -> str: ...
+
+
+class Contents:
+    """Knows the sha256 of sources; used by several threads at once.
+
+    running  takes the engine's digest of a source anew. Raises Error for a file that is not of its form
+    absent   the sha256 of a source that is not here, if anybody has said it
+    """
+
+    def __init__(
+        self, cache: StatCache, running: Callable[[Source], Running], absent: Callable[[Source], str | None]
+    ) -> None:
+        self._cache = cache
+        self._running = running
+        self._absent = absent
+        self._mutex = threading.Lock()
+        self._known: dict[tuple[str, str, str], str | None] = {}
+
+    def sha256(self, source: Source, digest: str) -> str | None:
+        """The sha256 of the file that has this digest for the engine; None if it no longer has it, or cannot be read.
+
+        Both digests come from one reading: a file that changes between two readings would have a key that says one content
+        and a result that was made of another.
+        """
+        key = (source.path, source.form, digest)
+        with self._mutex:
+            if key not in self._known:
+                try:
+                    self._known[key] = self._of(source, digest)
+                except (Error, OSError):
+                    self._known[key] = None
+            return self._known[key]
+
+    def _of(self, source: Source, digest: str) -> str | None:
+        try:
+            now = signature(os.stat(source.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return self._absent(source) if source.known == digest else None
+        form = FORM + source.form
+        seen, both = self._cache.digests([source.path]).get((source.path, form), ("", ""))
+        if seen != now or not both:
+            both = self._read(source, form)
+        sha256, _, local = both.partition(" ")
+        return sha256 if local == digest else None
+
+    def _read(self, source: Source, form: str) -> str:
+        import hashlib
+
+        sha, running, started = hashlib.sha256(), self._running(source), time.time()
+        with open_plain(source.path, buffering=0) as file:
+            before = os.fstat(file.fileno())
+            with trace.span(f"sha256 of {os.path.basename(source.path)}", "io", bytes=before.st_size):
+                while data := file.read(CHUNK):
+                    interrupt.check()
+                    sha.update(data)
+                    running.update(data)
+        after = os.stat(source.path)
+        both = f"sha256:{sha.hexdigest()} {running.digest()}"
+        if signature(before) == signature(after) and not young(after, started):
+            self._cache.remember([Hashed(source.path, form, signature(after), both, None)])
+        return both

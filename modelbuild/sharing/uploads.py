@@ -1,0 +1,159 @@
+"""Results on their way to a remote, in threads of their own: the bytes first, and the record that names them last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from modelbuild.digest import sha256
+from modelbuild.engine.action import Made
+from modelbuild.engine.store import Damaged, Store
+from modelbuild.errors import Error
+from modelbuild.remotes import BLOBS, CHUNK, RECORDS
+from modelbuild.sharing.line import Line, Lost
+from modelbuild.sharing.record import SMALL, Record, encode_index
+
+THREADS = 4
+
+Sign = Callable[[Record], bytes]
+"""Spells a record as it is kept."""
+
+
+class Sent(NamedTuple):
+    """What became of the uploads: results that are there now, bytes that were sent, results that are not there."""
+
+    results: int
+    bytes: int
+    left: int
+
+
+class Uploads:
+    """Sends results; `add` never waits.
+
+    key   the key of an action, which may take as long as its sources are to read; None if it has none
+    sign  spells records
+    """
+
+    def __init__(self, line: Line, store: Store, key: Callable[[str], str | None], sign: Sign = Record.encode) -> None:
+        self._line = line
+        self._store = store
+        self._key = key
+        self._sign = sign
+        self._mutex = threading.Lock()
+        self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
+        self._left: dict[str, Made] = {}
+        self._there: set[str] = set()
+        self._results = 0
+        self._bytes = 0
+        self._threads: list[threading.Thread] = []
+
+    def add(self, action: str, made: Made) -> None:
+        """Send what an action made, when there is time."""
+        with self._mutex:
+            if action in self._left:
+                return
+            self._left[action] = made
+            if len(self._threads) < THREADS:
+                thread = threading.Thread(target=self._work, name="upload", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._waiting.put((action, made))
+
+    @property
+    def left(self) -> dict[str, Made]:
+        """What is not there yet, by action."""
+        with self._mutex:
+            return dict(self._left)
+
+    def finish(self, check: Callable[[], None]) -> Sent:
+        """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
+        while self.left and self._line.serves("write") and any(each.is_alive() for each in self._threads):
+            check()
+            time.sleep(0.02)
+        for _ in self._threads:
+            self._waiting.put(None)
+        with self._mutex:
+            return Sent(self._results, self._bytes, len(self._left))
+
+    def _work(self) -> None:
+        while (taken := self._waiting.get()) is not None:
+            action, made = taken
+            try:
+                sent = self.send(action, made)
+            except (Lost, Error, OSError, Damaged):
+                continue
+            except BaseException:
+                # An interrupt, which the thread that builds hears too.
+                return
+            with self._mutex:
+                self._left.pop(action, None)
+                self._results += sent
+
+    def send(self, action: str, made: Made) -> bool:
+        """Send one result, now; False if it has no key. Raises Lost, and Damaged where the artifact is not what it was."""
+        if (key := self._key(action)) is None:
+            return False
+        result, data, index = made.result, None, None
+        if result.size <= SMALL:
+            data = self._store.read(result.artifact)
+        else:
+            self._send_file(result.artifact, result.size)
+        if made.tensors:
+            spelled = encode_index(made.tensors)
+            index = sha256(spelled)
+            self._send(index, len(spelled), lambda: [spelled])
+        record = self._sign(Record(key, result, made.seconds, index, data))
+        self._line.put(RECORDS, key, len(record), lambda: [record])
+        return True
+
+    def _send_file(self, artifact: str, size: int) -> None:
+        with self._store.open(artifact) as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise Damaged(artifact)
+
+            def pieces() -> Iterator[bytes]:
+                """The file, hashed as it goes. Its last byte stays here if the others were wrong: a body cut short is not kept."""
+                file.seek(0)
+                sha, held = hashlib.sha256(), b""
+                while data := file.read(CHUNK):
+                    sha.update(data)
+                    if held:
+                        yield held
+                    held = data
+                if "sha256:" + sha.hexdigest() != artifact:
+                    raise Damaged(artifact)
+                yield held
+
+            self._send(artifact, size, pieces)
+
+    def _send(self, digest: str, size: int, pieces: Callable[[], Iterator[bytes] | list[bytes]]) -> None:
+        """Send bytes that are not there yet."""
+        name = digest.removeprefix("sha256:")
+        with self._mutex:
+            if digest in self._there:
+                return
+        if self._line.size(BLOBS, name) != size:
+            self._line.put(BLOBS, name, size, pieces)
+            with self._mutex:
+                self._bytes += size
+        with self._mutex:
+            self._there.add(digest)
+
+
+def spelled(left: dict[str, Made]) -> bytes:
+    """What is not sent yet, to be kept for a later build: the actions alone."""
+    return json.dumps(sorted(left)).encode()
+
+
+def recalled(data: bytes | None) -> list[str]:
+    with suppress(ValueError, TypeError):
+        found = json.loads(data or b"[]")
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return []

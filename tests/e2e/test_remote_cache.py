@@ -1,0 +1,96 @@
+"""Two machines and one remote: what one has built, the other takes, and the bytes are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.in_process import InProcess
+from tests.e2e.project import flip, old, tensor_offset
+from tests.remotes.webdav import Server, serving
+
+TOML = """\
+[cache]
+remote = "{remote}"
+[model.chat]
+from = "./weights"
+system = "Hello."
+[model.chat.matrix]
+quantize = ["q8_0", "q4_0"]
+"""
+
+
+class Machine(InProcess):
+    """A clone of the project in a folder of its own, with a store of its own."""
+
+    def __init__(self, folder: Path, remote: str) -> None:
+        super().__init__(folder)
+        self.write("ModelBuild.toml", TOML.format(remote=remote))
+
+    @property
+    def computed(self) -> int:
+        return int(self.summary["tensors_computed"])
+
+    def told(self, name: str) -> list[dict[str, object]]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def brought(self) -> list[object]:
+        return [event["step"] for event in self.told("brought")]
+
+
+@pytest.fixture(params=["folder", "http"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        (tmp_path / "share").mkdir()
+        yield f"file://{tmp_path}/share"
+        return
+    with serving() as server:
+        yield server.url
+
+
+def pair(tmp_path: Path, remote: str) -> tuple[Machine, Machine]:
+    machines = Machine(tmp_path / "first", remote), Machine(tmp_path / "other" / "place", remote)
+    for each in machines:
+        for path in each.checkpoint().iterdir():
+            old(path)
+    return machines
+
+
+def test_what_one_machine_built_another_takes(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    assert first.computed > 0
+    assert first.told("shared")[0]["left"] == 0
+    second.build()
+    assert second.computed == 0
+    assert sorted(map(str, second.brought)) == ["chat:q4_0/model", "chat:q8_0/model"]
+    assert second.tree() == first.tree()
+    # What was fetched is known from now on, without the remote.
+    again = second.build("--remote-cache", "off")
+    assert again == {}
+
+
+def test_other_weights_have_other_keys(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    weights = second.folder / "weights" / "model.safetensors"
+    flip(weights, tensor_offset(weights, "model.norm.weight"))
+    old(weights)
+    second.build()
+    assert second.computed > 0
+    assert not second.brought
+    assert second.tree() != first.tree()
+
+
+@pytest.mark.parametrize(("mode", "sends", "takes"), [("read", False, True), ("write", True, False), ("off", False, False)])
+def test_the_mode_says_what_is_exchanged(tmp_path: Path, mode: str, sends: bool, takes: bool) -> None:
+    with serving() as server:
+        first, second = pair(tmp_path, server.url)
+        first.build("--remote-cache", mode)
+        assert bool(server.files) == sends
+        first.build("--remote-cache", "write", "--force")
+        second.build("--remote-cache", mode)
+        assert bool(second.brought) == takes
