@@ -24,7 +24,7 @@ from modelbuild.plan.reworked import Reworked
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
-from modelbuild.project import outputs
+from modelbuild.project import lock, outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
 from modelbuild.project.lock import Outside, Pins
@@ -65,7 +65,7 @@ class Planner:
         elsewhere: Elsewhere,
         wanted: str | None = None,
     ) -> None:
-        weights, declared = WeightsReader(observed), Declared(root)
+        weights, declared = WeightsReader(observed, lock.weights(elsewhere.pins, root)), Declared(root)
         models = PulledModels(observed, weights, *elsewhere)
         bases = Bases(names, observed, weights, models, Hub(observed, weights, elsewhere.pins))
         self._bases = bases

@@ -94,3 +94,21 @@ def test_the_mode_says_what_is_exchanged(tmp_path: Path, mode: str, sends: bool,
         first.build("--remote-cache", "write", "--force")
         second.build("--remote-cache", mode)
         assert bool(second.brought) == takes
+
+
+def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    lock = (first.folder / "ModelBuild.lock").read_text()
+    assert '"weights/model.safetensors" = "sha256:' in lock
+    second.write("ModelBuild.lock", lock)
+    (second.folder / "weights" / "model.safetensors").unlink()
+    second.build()
+    assert second.computed == 0
+    assert sorted(map(str, second.brought)) == ["chat:q4_0/model", "chat:q8_0/model"]
+    assert second.tree() == first.tree()
+    assert second.build("--remote-cache", "off") == {}
+    # Another variant is not there.
+    second.write("ModelBuild.toml", TOML.format(remote=remote).replace("q4_0", "q4_1"))
+    second.build(code=1)
+    assert "weights/model.safetensors" in second.errors
