@@ -41,12 +41,16 @@ class Untrue(Exception):
 
 
 class BuildOptions(NamedTuple):
-    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run."""
+    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run.
+
+    executor  the URL of a cluster that runs what takes long; None: all is run here
+    """
 
     jobs: int = 1
     keep_going: bool = False
     force: bool = False
     explain: bool = False
+    executor: str | None = None
 
 
 class Build:
@@ -223,7 +227,7 @@ class Build:
             begun = time.perf_counter()
             try:
                 made = self._models.work(action, step)
-                return made._replace(seconds=time.perf_counter() - begun)
+                return made if made.seconds else made._replace(seconds=time.perf_counter() - begun)
             except Damaged as damage:
                 names = [name for name in step.needs if self._rebuilder.results[name].artifact == damage.artifact]
                 if not names:

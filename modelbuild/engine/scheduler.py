@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
@@ -55,16 +55,21 @@ class Calls(NamedTuple):
 _Timed = tuple[ActionResult, bool, float]
 
 
-class Away(NamedTuple):
-    """Where steps run that do not run here.
+class Away(Protocol):
+    """Runs steps that do not run here: a `concurrent.futures.Executor`, and what the scheduler must know of it."""
 
-    executor  runs them, `places` at once
-    travels   whether a step is run there
-    """
+    @property
+    def places(self) -> int:
+        """How many steps it has at once, at most; who asks has one for it."""
 
-    executor: Executor
-    places: int
-    travels: Callable[[Step], bool]
+    def travels(self, step: Step, /) -> bool:
+        """Whether a step is run there."""
+
+    def submit(self, call: Callable[[Step], _Timed], step: Step, /) -> Future[_Timed]:
+        """Run a step there: the call waits for it."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Begin nothing more."""
 
 
 class Scheduler:
@@ -127,7 +132,7 @@ class Scheduler:
             self._calls.abort()
             raise
         finally:
-            for executor in (self._threads, self._away.executor if self._away else None):
+            for executor in (self._threads, self._away):
                 if executor is not None:
                     executor.shutdown(wait=True, cancel_futures=True)
         for name, step in self._graph.steps.items():
@@ -171,8 +176,7 @@ class Scheduler:
                 self._close(step, self._inline.submit(self._timed, step))
 
     def _submit(self, step: Step) -> None:
-        is_away = self._away is not None and self._pool_of(step) == AWAY
-        executor = self._away.executor if self._away is not None and is_away else self._pool()
+        executor = self._away if self._away is not None and self._away.travels(step) else self._pool()
         future = executor.submit(self._timed, step)
         self._under_way[future] = step
         future.add_done_callback(self._ended().put)

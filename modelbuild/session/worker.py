@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,13 @@ class Worker:
             except OSError as error:
                 raise self.failed(error) from error
         raise AssertionError
+
+    def reading(self, sources: Sources) -> Worker:
+        """The same worker, with the same threads and memory, for actions that read other sources."""
+        self.pool()
+        other = copy(self)
+        other.sources = sources
+        return other
 
     def sweep(self, folder: str) -> None:
         """Remove the unfinished files that were left in a folder for too long, once."""

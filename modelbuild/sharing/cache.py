@@ -18,7 +18,7 @@ from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Step
 from modelbuild.engine.store import Store
 from modelbuild.remotes import BLOBS, RECORDS, Remote
-from modelbuild.sharing.keys import Keys
+from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
 from modelbuild.sharing.uploads import Sent, Uploads
@@ -53,13 +53,13 @@ class SharedCache(LocalCache):
         self,
         store: Store,
         remote: Remote,
-        keys: Keys,
+        keys: Known,
         terms: Terms,
         scratch: Callable[[], str | None],
         tell: Callable[[Event], None],
     ) -> None:
         super().__init__(store)
-        self._keys = keys
+        self.keys = keys
         self._terms = terms
         self._scratch = scratch
         self._tell = tell
@@ -73,7 +73,7 @@ class SharedCache(LocalCache):
     # The engine's questions
 
     def expect(self, steps: Mapping[Step, Action]) -> None:
-        self._keys.learn(steps)
+        self.keys.learn(steps)
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         wanted = list(actions)
@@ -87,7 +87,8 @@ class SharedCache(LocalCache):
         super().record_all(made)
         if self._terms.writes and self.line.serves("write"):
             for action, each in made.items():
-                if self._is_shared(action):
+                # What a worker has sent there, the remote says itself.
+                if self._is_shared(action) and self._records.get(action) is None:
                     self.uploads.add(action, each)
 
     def fetch(self, result: ActionResult) -> bool:
@@ -105,7 +106,7 @@ class SharedCache(LocalCache):
             return None
         record = self._ask([action], anew=True).get(action)
         known = record.result if record is not None else super().results([action]).get(action)
-        if known is None or not self._bring(known, self._keys.step(action)):
+        if known is None or not self._bring(known, self.keys.step(action)):
             return None
         tensors = self._index(record) if record is not None else ()
         super().record_all({action: Made(known, tensors, seconds=record.seconds if record is not None else 0.0)})
@@ -137,7 +138,7 @@ class SharedCache(LocalCache):
     # Records
 
     def _is_shared(self, action: str) -> bool:
-        step = self._keys.step(action)
+        step = self.keys.step(action)
         return step is not None and self._terms.shares(step)
 
     def _ask(self, actions: Sequence[str], anew: bool = False) -> dict[str, Record]:
@@ -145,9 +146,9 @@ class SharedCache(LocalCache):
         if not self._terms.reads:
             return {}
         with self._mutex:
-            new = [each for each in actions if each not in self._records]
+            new = [each for each in actions if each not in self._records or (anew and self._records[each] is None)]
         new = [action for action in new if self._is_shared(action)]
-        keys = {action: key for action in new if (key := self._keys.key(action)) is not None}
+        keys = {action: key for action in new if (key := self.keys.key(action)) is not None}
         if keys and self.line.serves("read"):
             with trace.span("ask the remote cache", "io", records=len(keys)):
                 self._take(dict(zip(keys, self._asked(list(keys.values())), strict=True)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from modelbuild.digest import canonical
 from modelbuild.engine.action import ABSENT, Action
@@ -17,6 +18,22 @@ from modelbuild.engine.graph import Source, Step
 
 VERSION = 1
 """The next number when keys are made otherwise: nobody finds what was kept by the older ones."""
+
+
+class Known(Protocol):
+    """Knows actions: what their steps are, and their keys."""
+
+    def learn(self, steps: Mapping[Step, Action]) -> None:
+        """Hear what steps are, after those that they need."""
+
+    def step(self, action: str) -> Step | None:
+        """The step of an action that was heard of."""
+
+    def key(self, action: str) -> str | None:
+        """64 hex digits; None where a file that decides the result is not what it was, or nobody knows its sha256."""
+
+    def contents(self, source: Source, digest: str, /) -> str | None:
+        """The sha256 of a source that has this digest for the engine; None if that is not known."""
 
 
 class Keys:
@@ -51,6 +68,11 @@ class Keys:
             if action not in self._made:
                 self._made[action] = self._key(action)
             return self._made[action]
+
+    def contents(self, source: Source, digest: str) -> str | None:
+        """The sha256 of a source that has this digest for the engine; None if that is not known."""
+        with self._mutex:
+            return self._contents(source, digest)
 
     def _key(self, digest: str) -> str | None:
         if digest not in self._steps:
