@@ -119,7 +119,7 @@ def _spread(
         return contextlib.nullcontext()
     from modelbuild.session.cluster.submitting import submitting
 
-    return submitting(options.executor, graph, session.cache, session.sources, worker.run)
+    return submitting(options.executor, graph, session.cache, session.sources, worker.run, worker.report)
 
 
 class _Building:

@@ -11,10 +11,11 @@ from typing import Protocol, TypeVar
 
 from modelbuild import steps
 from modelbuild.engine.action import Action, ActionResult, Made
+from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.executors.dask import Call
+from modelbuild.engine.executors.dask import Call, Workers
 from modelbuild.engine.graph import Graph, Source, Step
-from modelbuild.engine.sources import Sources
+from modelbuild.engine.sources import Sources, changed
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 from modelbuild.session.cluster.task import Answer, Task, Weights
@@ -33,6 +34,10 @@ TRIES = 3
 class Cluster(Protocol):
     """Runs calls elsewhere, as engine/executors/dask.py does."""
 
+    address: str
+
+    def workers(self) -> Workers: ...
+
     @property
     def places(self) -> int: ...
 
@@ -45,7 +50,12 @@ class Cluster(Protocol):
 
 @contextmanager
 def submitting(
-    url: str, graph: Graph, cache: LocalCache, sources: Sources, here: Callable[[Action, Step], Made]
+    url: str,
+    graph: Graph,
+    cache: LocalCache,
+    sources: Sources,
+    here: Callable[[Action, Step], Made],
+    tell: Callable[[Event], None],
 ) -> Iterator[Submitting]:
     """Within, the cluster that `url` names runs steps of the graph. Raises Error where there can be none, or its scheduler is lost."""
     from modelbuild.engine.executors import dask
@@ -53,7 +63,7 @@ def submitting(
     dask.address_of(url)
     if not isinstance(cache, SharedCache) or not (cache.line.serves("read") and cache.line.serves("write")):
         raise needs_shared_cache()
-    found = Submitting(lambda: dask.connect(url, _function), graph, cache, sources, here)
+    found = Submitting(lambda: dask.connect(url, _function), graph, cache, sources, here, tell)
     try:
         yield found
     except dask.SchedulerLost as lost:
@@ -85,12 +95,14 @@ class Submitting:
         cache: SharedCache,
         sources: Sources,
         here: Callable[[Action, Step], Made],
+        tell: Callable[[Event], None],
     ) -> None:
         self._connect = connect
         self._graph = graph
         self._cache = cache
         self._sources = sources
         self._here = here
+        self._tell = tell
         self._mutex = threading.Lock()
         self._lending = threading.Lock()
         self._reads: dict[str, frozenset[Source]] = {}
@@ -110,7 +122,17 @@ class Submitting:
 
     @cached_property
     def _cluster(self) -> Cluster:
-        return self._connect()
+        cluster = self._connect()
+        workers = cluster.workers()
+        self._tell(
+            {
+                "event": "cluster",
+                "scheduler": cluster.address,
+                "workers": workers.number,
+                "threads": workers.threads,
+            }
+        )
+        return cluster
 
     @cached_property
     def places(self) -> int:
@@ -149,8 +171,9 @@ class Submitting:
         """What a worker has made of an action, brought here; None where that cannot be."""
         try:
             task = self._task(action, step)
-            for _ in range(TRIES if task is not None else 0):
-                assert task is not None
+            if task is None:
+                return None
+            for _ in range(TRIES):
                 answer = Answer.decode(self._cluster.run(self._call(task, step)))
                 if answer.error is not None:
                     raise answer.error
@@ -159,24 +182,27 @@ class Submitting:
                 if answer.made is not None:
                     return self._brought(action, answer, answer.made)
                 self._give(task, answer.missing)
+            raise self._another_cache(answer, "does not find there what the build has put into it")
         except (Lost, OSError):
             # This side cannot reach the shared cache: what workers make could not come here.
-            pass
-        return None
+            return None
 
     def _brought(self, action: Action, answer: Answer, made: Made) -> Made | None:
         result = self._cache.bring(action.digest)
         if result is None:
             if not self._cache.line.serves("read"):
                 return None
-            raise Error(
-                f"the worker on {answer.host} has made it, and the shared cache of the build does not have it",
-                facts=[("worker", answer.remote), ("build", self._cache.line.remote.name)],
-                hint="workers and builds must name the same shared cache",
-            )
+            raise self._another_cache(answer, "has put there what the build does not find")
         if result != made.result:
             raise Damaged(result.artifact)
         return made
+
+    def _another_cache(self, answer: Answer, what: str) -> Error:
+        return Error(
+            f"the worker on {answer.host} seems to have another shared cache: it {what}",
+            facts=[("worker", answer.remote), ("build", self._cache.line.remote.name)],
+            hint="workers and builds must name the same shared cache",
+        )
 
     def _call(self, task: Task, step: Step) -> Call:
         needs = {"memory": MEMORY, "disk": self._sizes.get(step.name, 0)}
@@ -251,8 +277,12 @@ class Submitting:
         for artifact in missing:
             if artifact in files:
                 weights = files[artifact]
-                with self._lending:
-                    self._cache.uploads.give(artifact, weights.file.size, weights.path)
+                try:
+                    with self._lending:
+                        self._cache.uploads.give(artifact, weights.file.size, weights.path)
+                except Damaged:
+                    self._sources.forget(weights.path)
+                    raise changed(weights.path) from None
         for each in (*task.artifacts, *(known.table for known in task.weights)):
             if each.artifact in missing:
                 self._cache.uploads.doubt(each.artifact)
