@@ -23,6 +23,9 @@ TRIES = 5
 FRESH = 5.0
 """Seconds for which what the workers offer is believed."""
 
+PATIENCE = 15
+"""Seconds for which a scheduler is tried to be reached."""
+
 LEAST, MOST = 32, 1024
 """Calls that are under way at once: at least so many, since machines may join, and at most."""
 
@@ -92,7 +95,10 @@ class Cluster:
         return max(LEAST, min(MOST, 2 * self.workers().threads))
 
     def run(self, call: Call) -> str:
-        """Wait for what a call gives. Raises SchedulerLost, Stopped after `stop`, an Error where workers die of it, and what it raises itself."""
+        """Wait for what a call gives.
+
+        Raises SchedulerLost, Stopped after `stop`, an Error where workers die of it, and what it raises itself.
+        """
         for attempt in range(TRIES):
             found = self._run(call, call.key if not attempt else f"{call.key}-{attempt}")
             if found is not None:
@@ -106,7 +112,6 @@ class Cluster:
     def _run(self, call: Call, key: str) -> str | None:
         """One try; None where several workers died of it."""
         from concurrent.futures import CancelledError
-
         from queue import SimpleQueue
 
         from distributed import KilledWorker
@@ -164,13 +169,18 @@ def connect(url: str, function: Callable[[], Callable[[str], str]]) -> Cluster:
 
     Raises Error where Dask is not installed, or the scheduler does not answer.
     """
+    import logging
+
     address = address_of(url)
     try:
         from distributed import Client
     except ImportError:
         raise missing("--executor dask://…") from None
     try:
-        client = Client(address, set_as_default=False)
+        # What Dask would log of a lost connection is said by our own errors.
+        for name in ("distributed", "distributed.client", "tornado.application"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        client = Client(address, set_as_default=False, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as fault:
         raise unreachable(address, fault) from None
     return Cluster(client, function(), client.scheduler.address)

@@ -1,4 +1,4 @@
-"""What travels between a build and a worker: an action with what it needs, and the answer. Both are JSON; the bytes go by the shared cache."""
+"""What travels between a build and a worker, as JSON: an action with what it needs, and the answer. Bytes go by the shared cache."""
 
 from __future__ import annotations
 

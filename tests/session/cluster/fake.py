@@ -20,9 +20,7 @@ class FakeCluster:
     def __init__(self, folder: Path, remote: str, count: int = 2) -> None:
         self.calls: list[Call] = []
         self.before: Callable[[Call], None] = lambda call: None
-        self.shops = [
-            Workshop(Means(str(folder / f"worker{number}"), remote, 64 << 20, 1)) for number in range(count)
-        ]
+        self.shops = [Workshop(Means(str(folder / f"worker{number}"), remote, 64 << 20, 1)) for number in range(count)]
         self._next = itertools.cycle(self.shops)
         self._mutex = threading.Lock()
 
