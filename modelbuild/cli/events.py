@@ -90,14 +90,15 @@ EVENTS: dict[str, Kind] = {
         "A step is over, or would run.",
         {
             **STEP,
-            "state": _words("ran", "hit", "failed", "skipped", "would-run", "would-maybe"),
+            "state": _words("ran", "hit", "failed", "skipped", "would-run", "would-maybe", "would-fetch"),
             "seconds": SECONDS,
             "digest": _or_null(DIGEST),
             "error": ERROR,
             "foreign": FOREIGN,
+            "bytes": COUNT,
             **WHY,
         },
-        ("seconds", "digest", "error", "foreign", "because", "causes"),
+        ("bytes", "seconds", "digest", "error", "foreign", "because", "causes"),
     ),
     "cluster": Kind(
         "A cluster runs what takes long: the workers that it has now, and how many actions they run at once.",

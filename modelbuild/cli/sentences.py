@@ -14,6 +14,7 @@ from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, duration, in_line, listed, plural, size
 
 if TYPE_CHECKING:
+    from modelbuild.engine.action import ActionResult
     from modelbuild.engine.build import Event
     from modelbuild.session.forecast import Forecast
     from modelbuild.session.why import Cause
@@ -139,9 +140,11 @@ def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = F
     return f"{head} ({duration(seconds)}; {', '.join(parts)})"
 
 
-def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
-    """The totals of a build that would run, in one line."""
+def to_come(sure: int, maybe: int, models: int, disk: int, offers: Collection[ActionResult] = ()) -> str:
+    """The totals of a build that would run, in one line; `offers` are what a remote cache has."""
     parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
+    if offers:
+        parts.append(f"{plural(len(offers), 'result')} to fetch, {size(sum(each.size for each in offers))}")
     parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
     return "; ".join(parts)
 

@@ -149,6 +149,9 @@ class Worker:
                 facts=[("free", f"{left:,} bytes")] if left is not None else [],
                 hint=_SPACE,
             )
+        if error.errno == errno.ENOENT and self.sources.is_away(place):
+            hint = "get the file, or build once with it where the same remote cache is used"
+            return Error("the weights are not here, and nothing that was made of them is", path=place, hint=hint)
         return Error(reason(error), path=place)
 
     def most(self) -> int:

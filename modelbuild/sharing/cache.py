@@ -85,7 +85,7 @@ class SharedCache(LocalCache):
 
     def record_all(self, made: Mapping[str, Made]) -> None:
         super().record_all(made)
-        if self._terms.writes and self.line.serves("write"):
+        if self._terms.writes:
             for action, each in made.items():
                 # What a worker has sent there, the remote says itself.
                 if self._is_shared(action) and self._records.get(action) is None:
@@ -104,7 +104,7 @@ class SharedCache(LocalCache):
     def bring(self, action: str) -> ActionResult | None:
         if not self._is_shared(action) or not self._terms.reads:
             return None
-        record = self._ask([action], anew=True).get(action)
+        record = self._ask([action]).get(action)
         known = record.result if record is not None else super().results([action]).get(action)
         if known is None or not self._bring(known, self.keys.step(action)):
             return None
@@ -135,13 +135,25 @@ class SharedCache(LocalCache):
         self.line.stop()
         self.line.remote.close()
 
+    def shares(self, step: Step) -> bool:
+        """Whether a step's results are exchanged at all."""
+        return self._terms.shares(step)
+
+    def is_sent(self, action: str) -> bool:
+        """Whether the remote has a record of an action."""
+        try:
+            key = self._keys.key(action)
+            return key is not None and self.line.size(RECORDS, key, "read") is not None
+        except Lost:
+            return False
+
     # Records
 
     def _is_shared(self, action: str) -> bool:
         step = self.keys.step(action)
         return step is not None and self._terms.shares(step)
 
-    def _ask(self, actions: Sequence[str], anew: bool = False) -> dict[str, Record]:
+    def _ask(self, actions: Sequence[str]) -> dict[str, Record]:
         """The records of actions that the remote has and that can be believed. Small artifacts that stand in them are stored."""
         if not self._terms.reads:
             return {}

@@ -23,6 +23,9 @@ from modelbuild.sharing.record import SMALL, Record, encode_index
 
 THREADS = 4
 
+TRIES = 3
+"""Times that a result is sent while the remote is not given up."""
+
 Sign = Callable[[Record], bytes]
 """Spells a record as it is kept."""
 
@@ -50,6 +53,7 @@ class Uploads:
         self._mutex = threading.Lock()
         self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
         self._left: dict[str, Made] = {}
+        self._due = 0
         self._there: set[str] = set()
         self._results = 0
         self._bytes = 0
@@ -61,6 +65,7 @@ class Uploads:
             if action in self._left:
                 return
             self._left[action] = made
+            self._due += 1
             if len(self._threads) < THREADS:
                 thread = threading.Thread(target=self._work, name="upload", daemon=True)
                 self._threads.append(thread)
@@ -75,7 +80,7 @@ class Uploads:
 
     def finish(self, check: Callable[[], None]) -> Sent:
         """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
-        while self.left and self._line.serves("write") and any(each.is_alive() for each in self._threads):
+        while self._due and self._line.serves("write") and any(each.is_alive() for each in self._threads):
             check()
             time.sleep(0.02)
         for _ in self._threads:
@@ -87,15 +92,25 @@ class Uploads:
         while (taken := self._waiting.get()) is not None:
             action, made = taken
             try:
-                sent = self.send(action, made)
-            except (Lost, Error, OSError, Damaged):
-                continue
+                for left in reversed(range(TRIES)):
+                    with suppress(Lost):
+                        self._sent(action, self.send(action, made))
+                        break
+                    if not left or not self._line.serves("write"):
+                        break
+            except (Error, OSError, Damaged):
+                pass  # it stays among those that are left
             except BaseException:
                 # An interrupt, which the thread that builds hears too.
                 return
-            with self._mutex:
-                self._left.pop(action, None)
-                self._results += sent
+            finally:
+                with self._mutex:
+                    self._due -= 1
+
+    def _sent(self, action: str, is_new: bool) -> None:
+        with self._mutex:
+            self._left.pop(action, None)
+            self._results += is_new
 
     def send(self, action: str, made: Made) -> bool:
         """Send one result, now; False if it has no key. Raises Lost, and Damaged where the artifact is not what it was."""

@@ -11,17 +11,22 @@ import pytest
 from modelbuild import remotes
 from modelbuild.errors import Error, Stopped
 from modelbuild.remotes import BLOBS, RECORDS, Missing, Remote
+from tests.remotes.buckets import bucket
 from tests.remotes.webdav import serving
 
 DATA = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.fixture(params=["folder", "http"])
+@pytest.fixture(params=["folder", "http", pytest.param("s3", marks=pytest.mark.peer)])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
     if request.param == "folder":
         (tmp_path / "a share").mkdir()
         yield remotes.connect(f"file://{tmp_path}/a%20share")
+        return
+    if request.param == "s3":
+        with bucket() as url:
+            yield remotes.connect(url)
         return
     with serving() as server:
         found = remotes.connect(server.url)
@@ -78,7 +83,7 @@ def test_only_digests_are_names(remote: Remote, name: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("ftp://host/path", "beginning with file://, https://, http://"),
+        ("ftp://host/path", "beginning with file://, https://, http://, s3://"),
         ("/mnt/share", "a folder is written as file:///"),
         ("file://host/path", "is not the URL of a folder"),
         ("file:///path?x=1", "is not the URL of a folder"),
