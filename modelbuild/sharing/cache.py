@@ -135,6 +135,11 @@ class SharedCache(LocalCache):
         self.line.stop()
         self.line.remote.close()
 
+    def ask_again(self, action: str) -> None:
+        """Somebody has made this since it was asked for."""
+        with self._mutex:
+            self._records.pop(action, None)
+
     def shares(self, step: Step) -> bool:
         """Whether a step's results are exchanged at all."""
         return self._terms.shares(step)
@@ -142,7 +147,7 @@ class SharedCache(LocalCache):
     def is_sent(self, action: str) -> bool:
         """Whether the remote has a record of an action."""
         try:
-            key = self._keys.key(action)
+            key = self.keys.key(action)
             return key is not None and self.line.size(RECORDS, key, "read") is not None
         except Lost:
             return False
@@ -158,7 +163,7 @@ class SharedCache(LocalCache):
         if not self._terms.reads:
             return {}
         with self._mutex:
-            new = [each for each in actions if each not in self._records or (anew and self._records[each] is None)]
+            new = [each for each in actions if each not in self._records]
         new = [action for action in new if self._is_shared(action)]
         keys = {action: key for action in new if (key := self.keys.key(action)) is not None}
         if keys and self.line.serves("read"):

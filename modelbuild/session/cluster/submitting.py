@@ -188,6 +188,7 @@ class Submitting:
             return None
 
     def _brought(self, action: Action, answer: Answer, made: Made) -> Made | None:
+        self._cache.ask_again(action.digest)
         result = self._cache.bring(action.digest)
         if result is None:
             if not self._cache.line.serves("read"):
