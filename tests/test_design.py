@@ -23,6 +23,7 @@ ELSEWHERE = {
     "cli.pages._page": "cli/pages/test_graph.py",
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",
+    "session.cluster.dask_worker": "e2e/test_cluster.py",
     "session.missing": "session/test_session.py",
     "engine.model_side": "engine/test_build.py",
     "__main__": "cli/test_main.py",

@@ -31,14 +31,15 @@ def parameters() -> list[click.Parameter]:
 
 def run(call: Invocation, scheduler: str, remote: str | None = None, jobs: int | None = None) -> int:
     from modelbuild.engine.executors.dask import SCHEME, missing
+    from modelbuild.session.cluster import serving
 
+    means = serving.means(call.settings, remote)
     try:
         from modelbuild.session.cluster import dask_worker
     except ModuleNotFoundError as absent:
         if (absent.name or "").partition(".")[0] != "distributed":
             raise
         raise missing("modelbuild worker") from None
-    means = dask_worker.means(call.settings, remote)
     address = scheduler.removeprefix(SCHEME)
     dask_worker.serve(address, means, jobs or AT_ONCE, call.report.note, call.report.verbose)
     return GOOD

@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from modelbuild.errors import Error
-from modelbuild.machine import cores
-from modelbuild.session.cluster.serving import Means, Workshop
-from modelbuild.session.settings import Settings, cache_folder, memory_limit
+from modelbuild.session.cluster.serving import Means, Workshop, means, tokens
+from modelbuild.session.settings import Settings
 
 NAME = "modelbuild"
-
-REMOTE = "MODELBUILD_REMOTE"
-"""The variable with the URL of the shared cache, where no option names it."""
 
 
 class _Shop(WorkerPlugin):  # type: ignore[misc]
@@ -57,22 +51,6 @@ async def dask_setup(worker: Worker) -> None:
     # Before it is known to the scheduler, which hears of them then.
     worker.state.total_resources.update(tokens(found))
     worker.state.available_resources.update(tokens(found))
-
-
-def means(settings: Settings, remote: str | None) -> Means:
-    """What a worker has, by the options and the environment. Raises Error."""
-    url = remote or os.environ.get(REMOTE)
-    if not url:
-        raise Error("a worker needs a shared cache", hint=f"name it with --remote URL, or in ${REMOTE}")
-    return Means(cache_folder(settings), url, memory_limit(settings), cores())
-
-
-def tokens(means: Means) -> Mapping[str, float]:
-    """What a worker says that it has: bytes of memory for tensors, and of its disk."""
-    folder = means.cache
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return {"memory": float(means.memory), "disk": float(shutil.disk_usage(folder).free)}
 
 
 def serve(address: str, means: Means, threads: int, say: Callable[[str], None], verbose: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -20,13 +21,17 @@ from modelbuild.engine.sources import Sources
 from modelbuild.engine.stat_cache import Hashed, StatCache
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
+from modelbuild.machine import cores
 from modelbuild.remotes import BLOBS
 from modelbuild.session.cluster.task import Answer, Task, Weights
-from modelbuild.session.settings import cache_limit
+from modelbuild.session.settings import Settings, cache_folder, cache_limit, memory_limit
 from modelbuild.session.worker import Worker, digesters
 from modelbuild.sharing.cache import SharedCache, Terms
 from modelbuild.sharing.line import Lost
 from modelbuild.sharing.record import SMALL
+
+REMOTE = "MODELBUILD_REMOTE"
+"""The variable with the URL of the shared cache, if no option names it."""
 
 TRIES = 3
 """Times that an action is begun whose inputs turn out to be damaged."""
@@ -48,6 +53,22 @@ class Means(NamedTuple):
     remote: str
     memory: int
     jobs: int
+
+
+def means(settings: Settings, remote: str | None) -> Means:
+    """What a worker has, by the options and the environment. Raises Error."""
+    url = remote or os.environ.get(REMOTE)
+    if not url:
+        raise Error("a worker needs a shared cache", hint=f"name it with --remote URL, or in ${REMOTE}")
+    return Means(cache_folder(settings), url, memory_limit(settings), cores())
+
+
+def tokens(means: Means) -> Mapping[str, float]:
+    """What a worker says that it has: bytes of memory for tensors, and of its disk."""
+    folder = means.cache
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return {"memory": float(means.memory), "disk": float(shutil.disk_usage(folder).free)}
 
 
 class Told:
@@ -136,7 +157,7 @@ class Workshop:
     def _made(self, task: Task) -> Made:
         """What the action of a task made, here or elsewhere; it is in the shared cache when this returns."""
         action = task.action
-        step = Step(f"{action.kind} {task.key[:12]}", action.kind, action.version, action.parameters, (), "cores")
+        step = _step(action, task.key)
         self._keys.tell(action.digest, step, task.key)
         # Another build may have had it made since this one looked.
         offered = self.cache.offer(action.digest)
@@ -167,6 +188,7 @@ class Workshop:
     def _run(self, task: Task, step: Step) -> Made:
         for left in reversed(range(TRIES)):
             self._have([*task.artifacts, *(each.table for each in task.weights)])
+            self._learn(task)
             worker = self._worker.reading(self._sources(task))
             begun = time.perf_counter()
             try:
@@ -179,6 +201,13 @@ class Workshop:
             self._local.record(task.action.digest, made)
             return made
         raise AssertionError
+
+    def _learn(self, task: Task) -> None:
+        """Bring the part files of a task here, so that their tensors are found. What is not to be had is computed."""
+        for part in task.parts:
+            self._keys.tell(part.action.digest, _step(part.action, part.key), part.key)
+            self.cache.ask_again(part.action.digest)
+            self.cache.bring(part.action.digest)
 
     def _have(self, wanted: list[ActionResult]) -> None:
         """Bring to hand what is not. Raises Absent, with all that is nowhere, or Lost."""
@@ -220,6 +249,11 @@ class Workshop:
                 return
         with contextlib.suppress(OSError, Error):
             garbage.evict(self.store, cache_limit(), ())
+
+
+def _step(action: Action, key: str) -> Step:
+    """The step of an action, as far as it matters to a worker: what it is given is by digest."""
+    return Step(f"{action.kind} {key[:12]}", action.kind, action.version, action.parameters, (), "cores")
 
 
 def _is_at(weights: Weights) -> bool:

@@ -18,7 +18,8 @@ from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.engine.sources import Sources, changed
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
-from modelbuild.session.cluster.task import Answer, Task, Weights
+from modelbuild.session.cluster import groups
+from modelbuild.session.cluster.task import Answer, Part, Task, Weights
 from modelbuild.sharing.cache import SharedCache
 from modelbuild.sharing.line import Lost
 
@@ -108,6 +109,7 @@ class Submitting:
         self._reads: dict[str, frozenset[Source]] = {}
         self._weights: dict[Source, Weights | None] = {}
         self._given: set[str] = set()
+        self._asking = 0
         self._paths: Mapping[str, float] = {}
         self._sizes: Mapping[str, int] = {}
 
@@ -173,6 +175,19 @@ class Submitting:
             task = self._task(action, step)
             if task is None:
                 return None
+            parts, computed = self._parts(task, step)
+            answer = self._answered(task._replace(parts=parts), step)
+            made = self._brought(action, answer)
+            return made._replace(computed=made.computed + computed) if made is not None else None
+        except (Lost, OSError):
+            # This side cannot reach the shared cache: what workers make could not come here.
+            return None
+
+    def _answered(self, task: Task, step: Step) -> Answer:
+        """The answer of a worker that has run a task. Raises Error where it failed, and Lost."""
+        with self._mutex:
+            self._asking += 1
+        try:
             for _ in range(TRIES):
                 answer = Answer.decode(self._cluster.run(self._call(task, step)))
                 if answer.error is not None:
@@ -180,23 +195,48 @@ class Submitting:
                 if answer.lost:
                     raise _unreachable(answer)
                 if answer.made is not None:
-                    return self._brought(action, answer, answer.made)
+                    return answer
                 self._give(task, answer.missing)
             raise self._another_cache(answer, "does not find there what the build has put into it")
-        except (Lost, OSError):
-            # This side cannot reach the shared cache: what workers make could not come here.
-            return None
+        finally:
+            with self._mutex:
+                self._asking -= 1
 
-    def _brought(self, action: Action, answer: Answer, made: Made) -> Made | None:
+    def _brought(self, action: Action, answer: Answer) -> Made | None:
+        """What a worker made, with its artifact here; None where the shared cache no longer answers."""
+        assert answer.made is not None
         self._cache.ask_again(action.digest)
         result = self._cache.bring(action.digest)
         if result is None:
             if not self._cache.line.serves("read"):
                 return None
             raise self._another_cache(answer, "has put there what the build does not find")
-        if result != made.result:
-            raise Damaged(result.artifact)
-        return made
+        if result != answer.made.result:
+            raise Error(
+                f"the shared cache has other bytes than the worker on {answer.host} made of the same inputs",
+                facts=[("cache", result.artifact), ("worker", answer.made.result.artifact)],
+                hint="report this: steps must be deterministic",
+            )
+        return answer.made
+
+    def _parts(self, task: Task, step: Step) -> tuple[tuple[Part, ...], int]:
+        """Have the groups of tensors of a large layer made by workers that have nothing else to do; and how many tensors were computed."""
+        idle = self._cluster.workers().number - self._asking
+        number = groups.count(self._sizes.get(step.name, 0), idle)
+        if number == 1 or task.action.kind != "layer":
+            return (), 0
+        from modelbuild.tensors.recipe import Recipe
+
+        asked = []
+        for recipe in groups.divided(Recipe.decode(self._cache.store.read(task.artifacts[0].artifact)), number):
+            spelled = self._cache.store.put(recipe.encode())
+            self._give_once(spelled)
+            part = groups.part_of(task.action, task.key, spelled.artifact)
+            asked.append(Task(part.action, part.key, (spelled,), task.weights))
+        with ThreadPoolExecutor(len(asked), thread_name_prefix="part") as threads:
+            answers = list(threads.map(lambda each: self._answered(each, step), asked))
+        computed = sum(answer.made.computed for answer in answers if answer.made is not None)
+        return tuple(Part(each.action, each.key) for each in asked), computed
 
     def _another_cache(self, answer: Answer, what: str) -> Error:
         return Error(

@@ -40,18 +40,26 @@ class Weights(NamedTuple):
     table: ActionResult
 
 
+class Part(NamedTuple):
+    """An action that makes some tensors of a layer beforehand, and its key in the shared cache."""
+
+    action: Action
+    key: str
+
+
 class Task(NamedTuple):
     """An action to run.
 
-    action     its canonical text
     key        by which the shared cache knows it: 64 hex digits
     artifacts  what other steps made of its inputs
+    parts      where tensors that it makes may be had from
     """
 
     action: Action
     key: str
     artifacts: tuple[ActionResult, ...]
     weights: tuple[Weights, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def encode(self) -> str:
         value = {
@@ -61,6 +69,7 @@ class Task(NamedTuple):
             "key": self.key,
             "artifacts": self.artifacts,
             "weights": self.weights,
+            "parts": [[each.action.encode(), each.key] for each in self.parts],
         }
         return canonical(value).decode()
 
@@ -75,9 +84,8 @@ class Task(NamedTuple):
             action = Action.decode(value["action"])
             artifacts = tuple(_result(*each) for each in value["artifacts"])
             weights = tuple(_weights(*each) for each in value["weights"])
-            if not _KEY.fullmatch(value["key"]):
-                raise ValueError("not a key")
-            return Task(action, value["key"], artifacts, weights)
+            parts = tuple(Part(Action.decode(action), _key(key)) for action, key in value["parts"])
+            return Task(action, _key(value["key"]), artifacts, weights, parts)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Error("the worker was sent something that is not a task of modelbuild") from None
 
@@ -88,6 +96,12 @@ def _skewed(other: object) -> Error:
         facts=[("worker", __version__), ("build", str(other))],
         hint="install the same version on all machines",
     )
+
+
+def _key(text: Any) -> str:
+    if not _KEY.fullmatch(text):
+        raise ValueError("not a key")
+    return str(text)
 
 
 def _result(artifact: Any, size: Any) -> ActionResult:

@@ -9,8 +9,11 @@ import pytest
 
 from modelbuild.digest import sha256
 from modelbuild.engine.action import Action, ActionResult
+from modelbuild.errors import Error
+from modelbuild.session.cluster import serving
 from modelbuild.session.cluster.serving import Means, Workshop
 from modelbuild.session.cluster.task import Answer, Task
+from modelbuild.session.settings import Settings
 from modelbuild.tensors.recipe import Recipe
 from tests.tensors.made import ARCHITECTURE
 
@@ -72,3 +75,18 @@ def test_a_damaged_input_is_fetched_once_more(shop: Workshop) -> None:
     asked = Action("layer", 1, "{}", (("recipe", recipe.artifact),))
     made = answer(shop, task(action=asked, artifacts=(recipe,))).made
     assert made is not None and made.result.size > 0 and path.read_bytes() == data
+
+
+def test_the_shared_cache_is_named_by_an_option_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(cache=str(tmp_path / "cache"), memory=1 << 20)
+    monkeypatch.delenv(serving.REMOTE, raising=False)
+    with pytest.raises(Error, match="a worker needs a shared cache"):
+        serving.means(settings, None)
+    monkeypatch.setenv(serving.REMOTE, "file:///one")
+    assert serving.means(settings, None).remote == "file:///one"
+    means = serving.means(settings, "file:///other")
+    assert means.remote == "file:///other" and means.cache == str(tmp_path / "cache")
+    offered = serving.tokens(means)
+    assert offered["memory"] == 1 << 20 and offered["disk"] > 0

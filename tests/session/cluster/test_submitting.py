@@ -11,8 +11,9 @@ from modelbuild.engine.executors import dask
 from modelbuild.engine.executors.dask import Call, SchedulerLost
 from modelbuild.engine.graph import Source, Step
 from modelbuild.errors import Error
-from modelbuild.session.cluster import serving
+from modelbuild.session.cluster import groups, serving
 from modelbuild.session.cluster.submitting import travels
+from modelbuild.session.cluster.task import Task
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import flip, old, tensor_offset
 from tests.session.cluster.fake import FakeCluster
@@ -102,6 +103,21 @@ def test_weights_that_a_worker_cannot_read_come_by_the_shared_cache(
     assert project.tree() == expected
     # Each model was asked for twice at most: the first time the weights were missing.
     assert 2 < len(cluster.calls) <= 4
+
+
+def test_a_large_layer_is_made_in_parts_and_joined(
+    project: Here, cluster: FakeCluster, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "LEAST", 1 << 16)
+    project.build("-j", "1", "--set", 'chat.matrix={quantize=["q8_0"]}', "--executor", URL)
+    # Two parts by two workers, and the layer, whose tensors are those of the parts.
+    assert len(cluster.calls) == 3 and len({call.key for call in cluster.calls}) == 3
+    assert project.blob("chat:q8_0", "model") in expected.values()
+    whole, *parts = (Task.decode(call.text) for call in reversed(cluster.calls))
+    assert {each.key for each in whole.parts} == {each.key for each in parts}
+    answers = [serving.Answer.decode(shop.run(call.text)) for shop in cluster.shops for call in cluster.calls]
+    assert all(each.made is not None and each.made.computed == 0 for each in answers)
+    assert project.summary["tensors_computed"] == 21
 
 
 @pytest.mark.parametrize("readable", [True, False])

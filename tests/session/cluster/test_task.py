@@ -9,7 +9,7 @@ import pytest
 
 from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.errors import Error
-from modelbuild.session.cluster.task import Answer, Task, Weights
+from modelbuild.session.cluster.task import Answer, Part, Task, Weights
 
 BLOB = ActionResult("sha256:" + "a" * 64, 12)
 TASK = Task(
@@ -17,12 +17,14 @@ TASK = Task(
     "b" * 64,
     (BLOB,),
     (Weights("xxh3:" + "c" * 32, "safetensors", "/weights/model.safetensors", BLOB, BLOB),),
+    (Part(Action("layer", 1, "{}", (("recipe", BLOB.artifact),)), "d" * 64),),
 )
 
 
 def test_a_task_is_read_as_it_was_spelled() -> None:
     read = Task.decode(TASK.encode())
-    assert read.action.digest == TASK.action.digest and read[1:] == TASK[1:]
+    assert read.action.digest == TASK.action.digest and read[1:-1] == TASK[1:-1]
+    assert [(part.action.digest, part.key) for part in read.parts] == [(TASK.action.digest, "d" * 64)]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def changed(text: str, **changes: Any) -> str:
         changed(TASK.encode(), artifacts=[["sha256:" + "a" * 64, -1]]),
         changed(TASK.encode(), artifacts=[["/etc/passwd", 1]]),
         changed(TASK.encode(), weights=[["xxh3:" + "c" * 32, "os", "/f", BLOB, BLOB]]),
+        changed(TASK.encode(), parts=[[TASK.action.encode(), "../x"]]),
         changed(TASK.encode(), action=json.dumps(["layer"])),
     ],
 )
