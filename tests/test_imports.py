@@ -19,7 +19,7 @@ ROWS = (
     ("cli",),
     ("session",),
     ("plan",),
-    ("steps", "project", "publish", "runners"),
+    ("steps", "project", "publish", "runners", "sharing"),
     ("shapes", "tools", "remotes"),
     ("checkpoint", "registry"),
     ("ollama", "tensors", "engine"),

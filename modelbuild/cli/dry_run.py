@@ -16,8 +16,8 @@ from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
 from modelbuild.session import state
-from modelbuild.session.shared import joined
 from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
+from modelbuild.session.shared import joined
 from modelbuild.session.why import Why
 from modelbuild.words import plural, size
 

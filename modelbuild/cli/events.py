@@ -104,9 +104,7 @@ EVENTS: dict[str, Kind] = {
         "A cluster runs what takes long: the workers that it has now, and how many actions they run at once.",
         {"scheduler": TEXT, "workers": COUNT, "threads": COUNT},
     ),
-    "brought": Kind(
-        "What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}
-    ),
+    "brought": Kind("What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}),
     "shared": Kind(
         "What was exchanged with the remote cache, at the end: results, and the bytes of their files.",
         {"remote": TEXT, **dict.fromkeys(("fetched", "bytes_fetched", "sent", "bytes_sent", "left"), COUNT)},

@@ -15,6 +15,7 @@ from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import NAMESPACE, Name
 from modelbuild.project import (
+    caching,
     discovery,
     expansion,
     grouping,
@@ -23,7 +24,6 @@ from modelbuild.project import (
     outputs,
     parts,
     pushes,
-    remote_cache,
     toml,
     tooling,
     unused,
@@ -79,7 +79,7 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     loaded = _Loaded(every, others, given, texts, problems)
     targets = loaded.targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
-    cache = remote_cache.read(declared)
+    cache = caching.read(declared, texts)
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))

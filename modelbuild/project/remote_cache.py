@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from modelbuild.project.toml import Toml
+from collections.abc import Sequence
+from typing import NamedTuple
 
 MODES = ("both", "read", "write", "off")
 """What is done with a remote: results are taken from it and sent there, or one of both, or neither."""
@@ -17,28 +15,16 @@ class RemoteCache(NamedTuple):
     url      of the remote; "" where there is none
     mode     one of MODES
     foreign  whether what programs of the user's own made is shared too
+    sign     the file of the key that signs what is sent, absolute; "" where nothing is signed
+    trust    the public keys one of which must have signed what is taken
     """
 
     url: str = ""
     mode: str = MODES[0]
     foreign: bool = False
+    sign: str = ""
+    trust: tuple[str, ...] = ()
 
-
-def read(declared: Toml) -> RemoteCache:
-    """The remote cache of [cache]. What is wrong goes to the text's problems."""
-    table, here = declared.table("cache"), declared.top.at("cache")
-    if not table:
-        return RemoteCache()
-    from modelbuild import remotes
-    from modelbuild.project import allowed
-
-    url = declared.string(table, "remote", here)
-    mode, foreign = MODES[0], False
-    with declared.problems.at(here.at("mode")):
-        mode = allowed.choice(declared.string(table, "mode", here) or mode, MODES, "mode of the cache")
-    with declared.problems.at(here.at("foreign")):
-        foreign = allowed.flag(table.get("foreign", False), "foreign")
-    if url:
-        with declared.problems.at(here.at("remote")):
-            remotes.check(url)
-    return RemoteCache(url, mode, foreign)
+    @staticmethod
+    def recalled(url: str, mode: str, foreign: bool, sign: str, trust: Sequence[str]) -> RemoteCache:
+        return RemoteCache(url, mode, foreign, sign, tuple(trust))

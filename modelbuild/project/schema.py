@@ -270,6 +270,8 @@ class Cache(_Table):
         MODES[0], description="Whether results are taken from it, sent there, or both."
     )
     foreign: Flag = Field(False, description="Share also what programs of your own made.")
+    sign: str = Field("", description="Path of the Ed25519 key that signs what is sent.")
+    trust: list[str] = Field([], description="Public keys, 'ssh-ed25519 …': what none of them signed is not taken.")
 
 
 class Document(_Table):

@@ -95,7 +95,9 @@ def _checked(url: str) -> str:
     if scheme not in known:
         got = f"'{shown(scheme)}:'" if scheme else f"'{shown(url.partition('@')[0])}'"
         hint = did_you_mean(scheme, known) or "a folder is written as file:///path/of/the/folder"
-        what = f"expected the URL of a remote cache, beginning with {listed([f'{each}://' for each in known])}, got {got}"
+        what = (
+            f"expected the URL of a remote cache, beginning with {listed([f'{each}://' for each in known])}, got {got}"
+        )
         raise Error(what, hint=hint)
     return known[scheme]
 

@@ -27,7 +27,13 @@ def connect(url: str) -> Folder:
     """The folder of a URL `file:///path`. It is made when something is put there."""
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if parts.netloc not in ("", "localhost") or not path.startswith("/") or parts.query or parts.fragment or "\0" in path:
+    if (
+        parts.netloc not in ("", "localhost")
+        or not path.startswith("/")
+        or parts.query
+        or parts.fragment
+        or "\0" in path
+    ):
         hint = "write the absolute path of a folder: file:///mnt/share/modelbuild"
         raise Error(f"'{shown(url)}' is not the URL of a folder", hint=hint)
     return Folder(os.path.normpath(path))

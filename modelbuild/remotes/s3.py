@@ -164,4 +164,6 @@ class Bucket:
             raise
         except Exception as error:
             facts = [("reason", type(error).__name__)]
-            raise Unreachable(f"'{self.name}' cannot be used", facts=facts, hint="check the network and the name") from None
+            raise Unreachable(
+                f"'{self.name}' cannot be used", facts=facts, hint="check the network and the name"
+            ) from None

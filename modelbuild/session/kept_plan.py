@@ -79,7 +79,7 @@ class Head(NamedTuple):
         found = [_broken(each, errors) for each in broken]
         based = {label: _outside(each) for label, each in outside.items()}
         told = [*map(Error.recalled, warnings)]
-        return Head(root, models, told, found, based, editable, parts, RemoteCache(*cache))
+        return Head(root, models, told, found, based, editable, parts, RemoteCache.recalled(*cache))
 
 
 class KeptPlan:

@@ -69,6 +69,7 @@ def connected(
     from modelbuild.sharing.cache import SharedCache, Terms
     from modelbuild.sharing.contents import Contents
     from modelbuild.sharing.keys import Keys
+    from modelbuild.sharing.signing import Signer, Trust
 
     pinned = lock.weights(pins.read(session), session.root)
 
@@ -81,7 +82,14 @@ def connected(
 
     contents = Contents(StatCache(session.store.database), _running, absent)
     reads, writes = declared.mode in ("both", "read"), declared.mode in ("both", "write")
-    terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign))
+    signer = None
+    # Who has no key of those that others trust may still read: a key lies on few machines.
+    if writes and declared.sign and (declared.mode == "write" or os.path.lexists(declared.sign)):
+        signer = Signer(declared.sign)
+    if signer is None and (declared.sign or declared.trust):
+        writes = False
+    trust = Trust(declared.trust) if declared.trust else None
+    terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign), signer, trust)
     remote = remotes.connect(declared.url)
     keys = Keys(contents.sha256)
     return Shared(SharedCache(session.store, remote, keys, terms, scratch or (lambda: None), tell), contents)

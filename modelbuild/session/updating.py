@@ -36,7 +36,11 @@ def update(session: Session, names: Sequence[str]) -> Updated:
         )
     before = pins.read(session)
     used = _used(session)
-    wanted = [_named(name, sorted({*used, *filter(lambda each: not lock.is_weights(each), before)})) for name in names] if names else used
+    wanted = (
+        [_named(name, sorted({*used, *filter(lambda each: not lock.is_weights(each), before)})) for name in names]
+        if names
+        else used
+    )
     if unknown := [each for each in wanted if isinstance(each, Error)]:
         raise Errors(unknown)
     new: dict[str, str | None] = {}

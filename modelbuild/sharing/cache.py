@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +16,11 @@ from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Step
 from modelbuild.engine.store import Store
 from modelbuild.remotes import BLOBS, RECORDS, Remote
+from modelbuild.sharing.hashing import Hashing
 from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
+from modelbuild.sharing.signing import Signer, Trust
 from modelbuild.sharing.uploads import Sent, Uploads
 
 ASKED_AT_ONCE = 32
@@ -35,11 +35,14 @@ class Terms(NamedTuple):
 
     reads, writes  whether results are taken from the remote, and sent there
     shares         whether a step's results are asked for and sent at all
+    signer, trust  what signs records, and by whom they must be signed to be believed
     """
 
     reads: bool
     writes: bool
     shares: Callable[[Step], bool]
+    signer: Signer | None = None
+    trust: Trust | None = None
 
 
 class SharedCache(LocalCache):
@@ -64,7 +67,7 @@ class SharedCache(LocalCache):
         self._scratch = scratch
         self._tell = tell
         self.line = Line(remote, tell)
-        self.uploads = Uploads(self.line, store, keys.key)
+        self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer))
         self._mutex = threading.Lock()
         self._records: dict[str, Record | None] = {}
         self._bringing: dict[str, threading.Lock] = {}
@@ -186,9 +189,10 @@ class SharedCache(LocalCache):
             return None
         if data is None:
             return None
-        found = Record.decode(data, key)
+        found = Record.decode(data, key, self._terms.trust)
         if found is None:
-            self.line.wrong("has a record that cannot be believed")
+            signed = " that is signed with a key of `trust`" if self._terms.trust is not None else ""
+            self.line.wrong(f"has a record that is not one{signed}")
         return found
 
     def _take(self, found: Mapping[str, Record | None]) -> None:
@@ -240,8 +244,8 @@ class SharedCache(LocalCache):
                     return False
 
     def _received(self, result: ActionResult, folder: str | None, step: Step | None) -> bool:
-        sha, count = hashlib.sha256(), 0
-        with self.store.temporary(folder) as file:
+        count = 0
+        with self.store.temporary(folder) as file, Hashing() as sha:
             with contextlib.ExitStack() as held:
                 write: Callable[[bytes], None] = file.write
                 growing: direct.Growing | None = None
@@ -259,7 +263,7 @@ class SharedCache(LocalCache):
                         self._tell({"event": "progress", "step": step.name, "done": count, "total": result.size})
                 if growing is not None and count == result.size:
                     growing.finish()
-            if count != result.size or "sha256:" + sha.hexdigest() != result.artifact:
+            if count != result.size or sha.digest() != result.artifact:
                 self.line.wrong("sent other bytes than their digest says")
                 return False
             self.store.adopt(file.path, result.artifact, folder)

@@ -41,7 +41,7 @@ class Contents:
         self._running = running
         self._absent = absent
         self._mutex = threading.Lock()
-        self._known: dict[tuple[str, str, str], str | None] = {}
+        self._known: dict[tuple[Source, str], str | None] = {}
 
     def sha256(self, source: Source, digest: str) -> str | None:
         """The sha256 of the file that has this digest for the engine; None if it no longer has it, or cannot be read.
@@ -49,7 +49,7 @@ class Contents:
         Both digests come from one reading: a file that changes between two readings would have a key that says one content
         and a result that was made of another.
         """
-        key = (source.path, source.form, digest)
+        key = (source, digest)
         with self._mutex:
             if key not in self._known:
                 try:

@@ -12,6 +12,7 @@ from modelbuild.bounded_json import check
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.action import ActionResult, Range
 from modelbuild.errors import Error
+from modelbuild.sharing.signing import Signer, Trust
 
 VERSION = 1
 
@@ -59,14 +60,16 @@ class Record(NamedTuple):
             found["data"] = base64.b64encode(self.data).decode()
         return found
 
-    def encode(self) -> bytes:
-        return canonical(self.value())
+    def encode(self, signer: Signer | None = None) -> bytes:
+        return canonical(signer.signed(self.value()) if signer is not None else self.value())
 
     @staticmethod
-    def decode(data: bytes, key: str) -> Record | None:
-        """A record that says what it should, of this key; None for any other."""
+    def decode(data: bytes, key: str, trust: Trust | None = None) -> Record | None:
+        """A record that says what it should, of this key, and that is signed by whom we trust if we do; None for any other."""
         value = _object(data)
         if value is None or value.get("v") != VERSION or value.get("key") != key:
+            return None
+        if trust is not None and not trust.believes(value):
             return None
         artifact, size, seconds = value.get("artifact"), value.get("size"), value.get("seconds")
         index, text = value.get("index"), value.get("data")

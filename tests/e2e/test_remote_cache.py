@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import flip, old, tensor_offset
-from tests.remotes.webdav import Server, serving
+from tests.remotes.webdav import serving
 
 TOML = """\
 [cache]
@@ -85,7 +86,9 @@ def test_other_weights_have_other_keys(tmp_path: Path, remote: str) -> None:
     assert second.tree() != first.tree()
 
 
-@pytest.mark.parametrize(("mode", "sends", "takes"), [("read", False, True), ("write", True, False), ("off", False, False)])
+@pytest.mark.parametrize(
+    ("mode", "sends", "takes"), [("read", False, True), ("write", True, False), ("off", False, False)]
+)
 def test_the_mode_says_what_is_exchanged(tmp_path: Path, mode: str, sends: bool, takes: bool) -> None:
     with serving() as server:
         first, second = pair(tmp_path, server.url)
@@ -112,3 +115,29 @@ def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: 
     second.write("ModelBuild.toml", TOML.format(remote=remote).replace("q4_0", "q4_1"))
     second.build(code=1)
     assert "weights/model.safetensors" in second.errors
+
+
+def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:
+    """`modelbuild cache`: what was built without a remote is sent later, and fetched without a build."""
+    with serving() as server:
+        first, second = pair(tmp_path, server.url)
+        first.build("--remote-cache", "off")
+        assert not server.files
+        assert "7 results sent" in first.run("cache", "push") + first.errors
+        assert "0 results sent" in first.run("cache", "push") + first.errors
+        table = first.run("cache", "stat")
+        assert [line.split() for line in table.splitlines()] == [
+            ["model", "results", "here", "remote", "to", "fetch"],
+            ["chat:q8_0", "4", "4", "4", "-"],
+            ["chat:q4_0", "4", "4", "4", "-"],
+        ]
+        asked = json.loads(second.run("--json", "cache", "pull", "chat:q8_0"))
+        assert asked["missing"] == [] and asked["moved"] == 1
+        assert not second.models.exists() or not list(second.models.rglob("manifests/*"))
+        second.build("--remote-cache", "off", "chat:q8_0")
+        assert second.computed == 0
+        server.files.clear()
+        second.run("cache", "pull", "chat:q4_0", code=1)
+        second.write("ModelBuild.toml", "[model.chat]\nfrom = './weights'\n")
+        second.run("cache", "push", code=2)
+        assert "this project has no remote cache" in second.errors

@@ -52,7 +52,9 @@ def test_a_login_comes_from_netrc_and_is_in_no_error(
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "does not let us in"), (405, "takes no uploads"), (413, "as large")])
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "does not let us in"), (405, "takes no uploads"), (413, "as large")]
+)
 def test_what_a_server_refuses_says_what_to_do(
     server: Server, status: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,9 @@ def test_a_bad_remote_costs_time_alone(tmp_path: Path, remote: Memory, spoil: An
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("spoil", ["cut", "flip", "break", Error("stopped answering"), "blobless", "recordless"], ids=str)
+@pytest.mark.parametrize(
+    "spoil", ["cut", "flip", "break", Error("stopped answering"), "blobless", "recordless"], ids=str
+)
 def test_a_bad_remote_costs_time_alone_fifty_times(tmp_path: Path, spoil: Any) -> None:
     for seed in range(50):
         spoiled(tmp_path / str(seed), Memory(), spoil, seed)

@@ -50,7 +50,9 @@ def _say(call: Invocation, what: str, done: Exchanged) -> int:
         parts += [f"{others} there already" if what == "push" else f"{others} here already"] if others > 0 else []
         report.note(", ".join(parts))
         if done.missing:
-            report.note(f"not built yet: {listed(done.missing)}" if what == "push" else f"not there: {listed(done.missing)}")
+            report.note(
+                f"not built yet: {listed(done.missing)}" if what == "push" else f"not there: {listed(done.missing)}"
+            )
     return FAILED if done.missing and what == "pull" else GOOD
 
 
