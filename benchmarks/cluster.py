@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import os
 import statistics
 import sys
 import tempfile
@@ -35,15 +36,14 @@ QUANTS = ("q4_K_M", "q5_K_M", "q6_K", "q8_0")
 
 
 def project(root: Path, count: int, share: Path) -> None:
-    """A project of so many variants of a tiny model, of which no two share a tensor's result: each has weights of its own."""
+    """A project of so many variants of a tiny model; no two are the same, nor the same as those of a project in another folder."""
     from benchmarks import synthetic
 
     synthetic.checkpoint(root / "weights", layers=1, hidden=64, intermediate=64, vocabulary=300)
     lines = [f'[cache]\nremote = "file://{share}"']
     for number in range(count):
-        lines.append(
-            f'[model.m{number:05}]\nfrom = "./weights"\nquantize = "{QUANTS[number % 4]}"\nmetadata = {{ "general.name" = "m{number}" }}'
-        )
+        lines.append(f'[model.m{number:05}]\nfrom = "./weights"\nquantize = "{QUANTS[number % 4]}"')
+        lines.append(f'metadata = {{ "general.name" = "{root.name} {number}" }}')
     (root / "ModelBuild.toml").write_text("\n".join(lines) + "\n")
 
 
@@ -51,18 +51,16 @@ def overhead(count: int, workers: int, rounds: int) -> None:
     from modelbuild.cli.main import main
     from tests.e2e.machines import Machines
 
-    found: dict[str, list[float]] = {"cluster": [], "here": []}
+    found: dict[str, list[tuple[float, float]]] = {"cluster": [], "here": []}
     with tempfile.TemporaryDirectory() as name:
         machines = Machines(Path(name) / "machines", workers)
+        pids = [os.getpid(), machines.scheduler.pid, *(each.pid for each in machines.workers.values())]
         try:
             for number in range(rounds + 1):
                 for side in found:
                     root = Path(name) / f"{side}{number}"
                     share = machines.share if side == "cluster" else root / "share"
                     share.mkdir(parents=True, exist_ok=True)
-                    for kind in ("ac", "cas"):
-                        for path in (share / kind).rglob("*") if (share / kind).exists() else ():
-                            path.unlink(missing_ok=True) if path.is_file() else None
                     project(root, count, share)
                     words = [
                         "-C",
@@ -73,16 +71,25 @@ def overhead(count: int, workers: int, rounds: int) -> None:
                         str(root / "models"),
                         "--quiet",
                     ]
-                    begun = time.perf_counter()
+                    begun, before = time.perf_counter(), sum(map(busy, pids))
                     code = main([*words, *(["--executor", machines.url] if side == "cluster" else [])])
-                    found[side].append(time.perf_counter() - begun)
+                    found[side].append((time.perf_counter() - begun, sum(map(busy, pids)) - before))
                     assert code == 0
         finally:
             machines.end()
     # The first round imports and warms up.
-    here, cluster = (statistics.median(found[side][1:] or found[side]) for side in ("here", "cluster"))
-    print(f"{count} actions: {here:.2f} s here, {cluster:.2f} s by {workers} workers on the same cores")
-    print(f"{1000 * (cluster - here) / count:.1f} ms an action more, {1000 * cluster / count:.1f} ms in all")
+    for what, each in (("seconds", 0), ("seconds of processors", 1)):
+        here, cluster = (statistics.median(run[each] for run in found[side][1:]) for side in ("here", "cluster"))
+        print(
+            f"{count} actions, {what}: {here:.2f} here, {cluster:.2f} by {workers} workers on the same cores: "
+            f"{1000 * (cluster - here) / count:+.1f} ms an action"
+        )
+
+
+def busy(pid: int) -> float:
+    """Seconds that a process has had of the processors: on a machine with other work, these say more than a clock does."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # The simulation

@@ -143,6 +143,11 @@ class SharedCache(LocalCache):
         with self._mutex:
             self._records.pop(action, None)
 
+    @property
+    def is_mutual(self) -> bool:
+        """Whether results are both taken from the remote and sent there."""
+        return self._terms.reads and self._terms.writes
+
     def shares(self, step: Step) -> bool:
         """Whether a step's results are exchanged at all."""
         return self._terms.shares(step)

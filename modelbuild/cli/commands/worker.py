@@ -6,6 +6,7 @@ gives to the shared cache that the builds use too. It ends when the scheduler do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import GOOD, Invocation
@@ -25,15 +26,24 @@ def parameters() -> list[click.Parameter]:
     return [
         click.Argument(["scheduler"]),
         click.Option(["--remote"], metavar="URL", help="The shared cache; default: $MODELBUILD_REMOTE."),
+        click.Option(["--sign"], type=click.Path(), metavar="FILE", help="The key that signs what is shared."),
+        click.Option(["--trust"], multiple=True, metavar="KEY", help="Take only what this public key signed."),
         click.Option(["-j", "--jobs"], type=Count(), metavar="N", help=f"Run N actions at once; default: {AT_ONCE}."),
     ]
 
 
-def run(call: Invocation, scheduler: str, remote: str | None = None, jobs: int | None = None) -> int:
+def run(
+    call: Invocation,
+    scheduler: str,
+    remote: str | None = None,
+    sign: str | None = None,
+    trust: Sequence[str] = (),
+    jobs: int | None = None,
+) -> int:
     from modelbuild.engine.executors.dask import SCHEME, missing
     from modelbuild.session.cluster import serving
 
-    means = serving.means(call.settings, remote)
+    means = serving.means(call.settings, remote, sign, trust)
     try:
         from modelbuild.session.cluster import dask_worker
     except ModuleNotFoundError as absent:

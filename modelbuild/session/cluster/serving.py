@@ -8,7 +8,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from modelbuild import remotes
@@ -24,14 +24,15 @@ from modelbuild.errors import Error
 from modelbuild.machine import cores
 from modelbuild.remotes import BLOBS
 from modelbuild.session.cluster.task import Answer, Task, Weights
-from modelbuild.session.settings import Settings, cache_folder, cache_limit, memory_limit
+from modelbuild.session.settings import Settings, cache_folder, cache_limit, memory_limit, started_in
 from modelbuild.session.worker import Worker, digesters
 from modelbuild.sharing.cache import SharedCache, Terms
 from modelbuild.sharing.line import Lost
 from modelbuild.sharing.record import SMALL
+from modelbuild.sharing.signing import Signer, Trust
 
-REMOTE = "MODELBUILD_REMOTE"
-"""The variable with the URL of the shared cache, if no option names it."""
+REMOTE, SIGN, TRUST = "MODELBUILD_REMOTE", "MODELBUILD_SIGN", "MODELBUILD_TRUST"
+"""The variables for what no option names: the shared cache, the file of the key that signs, public keys with commas between."""
 
 TRIES = 3
 """Times that an action is begun whose inputs turn out to be damaged."""
@@ -47,20 +48,33 @@ class Means(NamedTuple):
     remote  the URL of the shared cache
     memory  bytes for tensors under way, of all tasks together
     jobs    threads that compute
+    sign    the file of the key that signs what is shared
+    trust   the public keys of those whose results are taken; none: everybody's
     """
 
     cache: str
     remote: str
     memory: int
     jobs: int
+    sign: str | None = None
+    trust: tuple[str, ...] = ()
 
 
-def means(settings: Settings, remote: str | None) -> Means:
+def means(settings: Settings, remote: str | None, sign: str | None = None, trust: Sequence[str] = ()) -> Means:
     """What a worker has, by the options and the environment. Raises Error."""
     url = remote or os.environ.get(REMOTE)
     if not url:
         raise Error("a worker needs a shared cache", hint=f"name it with --remote URL, or in ${REMOTE}")
-    return Means(cache_folder(settings), url, memory_limit(settings), cores())
+    key = sign or os.environ.get(SIGN)
+    keys = trust or os.environ.get(TRUST, "").split(",")
+    return Means(
+        cache_folder(settings),
+        url,
+        memory_limit(settings),
+        cores(),
+        started_in(settings.folder, key) if key else None,
+        tuple(each.strip() for each in keys if each.strip()),
+    )
 
 
 def tokens(means: Means) -> Mapping[str, float]:
@@ -111,7 +125,8 @@ class Workshop:
         self._keys = Told()
         self._hear = hear
         self._fault = ""
-        terms = Terms(True, True, lambda step: True)
+        signer = Signer(means.sign) if means.sign else None
+        terms = Terms(True, True, lambda step: True, signer, Trust(means.trust) if means.trust else None)
         self.cache = SharedCache(self.store, self.remote, self._keys, terms, lambda: None, self._heard)
         self._stats = StatCache(self.store.database)
         self._worker = Worker(
@@ -167,6 +182,8 @@ class Workshop:
             for left in reversed(range(TRIES)):
                 made = self._known(action) or self._run(task, step)
                 try:
+                    # The shared cache may have dropped what was sent there before.
+                    self.cache.uploads.doubt(made.result.artifact)
                     self.cache.uploads.send(action.digest, made)
                     break
                 except Damaged as damaged:

@@ -62,7 +62,7 @@ def submitting(
     from modelbuild.engine.executors import dask
 
     dask.address_of(url)
-    if not isinstance(cache, SharedCache) or not (cache.line.serves("read") and cache.line.serves("write")):
+    if not isinstance(cache, SharedCache) or not cache.is_mutual:
         raise needs_shared_cache()
     found = Submitting(lambda: dask.connect(url, _function), graph, cache, sources, here, tell)
     try:
@@ -210,7 +210,7 @@ class Submitting:
         if result is None:
             if not self._cache.line.serves("read"):
                 return None
-            raise self._another_cache(answer, "has put there what the build does not find")
+            raise self._another_cache(answer, "has put there what the build does not find or believe")
         if result != answer.made.result:
             raise Error(
                 f"the shared cache has other bytes than the worker on {answer.host} made of the same inputs",
@@ -242,7 +242,7 @@ class Submitting:
         return Error(
             f"the worker on {answer.host} seems to have another shared cache: it {what}",
             facts=[("worker", answer.remote), ("build", self._cache.line.remote.name)],
-            hint="workers and builds must name the same shared cache",
+            hint="workers and builds must name the same shared cache, and workers sign if the project trusts certain keys",
         )
 
     def _call(self, task: Task, step: Step) -> Call:
