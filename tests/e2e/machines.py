@@ -26,7 +26,7 @@ class Machines:
         self.share.mkdir(parents=True)
         self.env = {**os.environ, **(env or {})}
         scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        self.scheduler = self._start("scheduler", [*scheduler, "--protocol", protocol])
+        self.scheduler = self.start("scheduler", [*scheduler, "--protocol", protocol])
         self.address = self._said("scheduler", rf"Scheduler at:\s+({protocol}://\S+)")
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         for number in range(count):
@@ -41,7 +41,7 @@ class Machines:
 
     def begin(self, name: str) -> None:
         words = ["-m", "modelbuild", "--cache", str(self.folder / name), "-v", "worker", self.address]
-        self.workers[name] = self._start(name, [*words, "--remote", f"file://{self.share}"])
+        self.workers[name] = self.start(name, [*words, "--remote", f"file://{self.share}"])
 
     def awaited(self, name: str) -> None:
         self._said(name, "working for (.*)")
@@ -59,7 +59,7 @@ class Machines:
             process.kill()
             process.wait()
 
-    def _start(self, name: str, words: list[str]) -> subprocess.Popen[bytes]:
+    def start(self, name: str, words: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=self.env
