@@ -29,6 +29,7 @@ ELSEWHERE = {
     **dict.fromkeys(("plan.away", "session.shared", "session.exchanging"), "e2e/test_remote_cache.py"),
     "project.remote_cache": "project/test_caching.py",
     **dict.fromkeys(("sharing.line", "sharing.uploads"), "sharing/test_cache.py"),
+    "sharing.parts": "sharing/test_gathering.py",
     "engine.model_side": "engine/test_build.py",
     "__main__": "cli/test_main.py",
     "cli.commands.*": "cli/test_commands.py",

@@ -105,6 +105,10 @@ EVENTS: dict[str, Kind] = {
         {"scheduler": TEXT, "workers": COUNT, "threads": COUNT},
     ),
     "brought": Kind("What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}),
+    "gathered": Kind(
+        "Tensors that a step needs came from the remote cache, and the bytes that were asked for.",
+        {"step": TEXT, "tensors": COUNT, "bytes": COUNT},
+    ),
     "shared": Kind(
         "What was exchanged with the remote cache, at the end: results, and the bytes of their files.",
         {"remote": TEXT, **dict.fromkeys(("fetched", "bytes_fetched", "sent", "bytes_sent", "left"), COUNT)},

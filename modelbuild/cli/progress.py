@@ -181,6 +181,10 @@ class Lines(Progress):
             case "brought":
                 if self.report.verbose:
                     self.line(f"{'fetched':<{MARK}}  {event['step']}  {size(event['bytes'])}", MARK + GAP)
+            case "gathered":
+                if self.report.verbose:
+                    tensors = plural(event["tensors"], "tensor")
+                    self.line(f"{'fetched':<{MARK}}  {tensors} of {event['step']}  {size(event['bytes'])}", MARK + GAP)
             case "shared":
                 self.line(exchanged(event))
             case "broken":

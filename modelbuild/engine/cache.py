@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 from modelbuild.engine.action import Action, ActionResult, Made, Range
 from modelbuild.engine.graph import Step
@@ -98,6 +98,10 @@ class LocalCache:
 
     def bring(self, action: str) -> ActionResult | None:
         return None
+
+    def gathered(self, action: str, wanted: Any) -> AbstractContextManager[None]:
+        """Within, tensors are at hand that lie elsewhere, of those that an action needs; `wanted` is for who knows tensors to read."""
+        return nullcontext()
 
     def lock(self, action: str) -> AbstractContextManager[None]:
         return self.store.lock(action)

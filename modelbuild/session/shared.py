@@ -92,7 +92,8 @@ def connected(
     terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign), signer, trust)
     remote = remotes.connect(declared.url)
     keys = Keys(contents.sha256)
-    return Shared(SharedCache(session.store, remote, keys, terms, scratch or (lambda: None), tell), contents)
+    where = scratch or (lambda: None)
+    return Shared(SharedCache(session.store, remote, keys, terms, where, tell, contents.tensors), contents)
 
 
 def is_shared(step: Step, *, foreign: bool) -> bool:

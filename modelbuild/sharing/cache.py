@@ -6,7 +6,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 from modelbuild import direct, trace
 from modelbuild.digest import sha256
@@ -16,6 +17,7 @@ from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Step
 from modelbuild.engine.store import Store
 from modelbuild.remotes import BLOBS, RECORDS, Remote
+from modelbuild.sharing.gathering import Gathering, Means, Tensors
 from modelbuild.sharing.hashing import Hashing
 from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
@@ -49,7 +51,8 @@ class SharedCache(LocalCache):
     """Answers from the store, and from a remote for what the store does not know.
 
     scratch  the folder that large artifacts are made in; None means the store
-    tell     told the events `remote-lost`, `brought` and `shared`
+    tensors  the sha256 of each tensor of weights; None: tensors are not shared one by one
+    tell     told the events `remote-lost`, `brought`, `gathered` and `shared`
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class SharedCache(LocalCache):
         terms: Terms,
         scratch: Callable[[], str | None],
         tell: Callable[[Event], None],
+        tensors: Tensors | None = None,
     ) -> None:
         super().__init__(store)
         self.keys = keys
@@ -67,7 +71,12 @@ class SharedCache(LocalCache):
         self._scratch = scratch
         self._tell = tell
         self.line = Line(remote, tell)
-        self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer))
+        self._gathering: Gathering | None = None
+        if tensors is not None:
+            means = Means(self.line, keys, tensors, terms.signer, terms.trust, tell)
+            self._gathering = Gathering(self, means)
+        send_parts = self._gathering.send if self._gathering is not None else None
+        self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer), send_parts)
         self._mutex = threading.Lock()
         self._records: dict[str, Record | None] = {}
         self._bringing: dict[str, threading.Lock] = {}
@@ -115,9 +124,21 @@ class SharedCache(LocalCache):
         super().record_all({action: Made(known, tensors, seconds=record.seconds if record is not None else 0.0)})
         return known
 
+    def gathered(self, action: str, wanted: Any) -> AbstractContextManager[None]:
+        if self._gathering is None or not self._terms.reads or not self._is_shared(action):
+            return super().gathered(action, wanted)
+        return self._gathering.gathered(action, wanted)
+
     def finish(self, check: Callable[[], None]) -> Sent:
-        """Wait for the uploads, and tell what was exchanged."""
-        sent = self.uploads.finish(check)
+        """Wait for the uploads, and tell what was exchanged; also if `check` raises, since somebody does not want to wait."""
+        try:
+            self.uploads.finish(check)
+        finally:
+            sent = self._told()
+        return sent
+
+    def _told(self) -> Sent:
+        sent = self.uploads.sent()
         count, size = self._brought
         if count or sent.results or sent.left:
             self._tell(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import threading
 import time
@@ -14,6 +16,8 @@ from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import Hashed, StatCache
 from modelbuild.errors import Error
 from modelbuild.files import open_plain, signature, young
+from modelbuild.sharing.hashing import Hashing
+from modelbuild.tensors.file_digest import RunningDigest
 
 FORM = "sha256 of "
 """Begins the form under which the stat cache has both digests of a file, from one reading."""
@@ -41,6 +45,7 @@ class Contents:
         self._running = running
         self._absent = absent
         self._mutex = threading.Lock()
+        self._tensors: dict[str, bytes] = {}
         self._known: dict[tuple[Source, str], str | None] = {}
 
     def sha256(self, source: Source, digest: str) -> str | None:
@@ -71,18 +76,48 @@ class Contents:
         return sha256 if local == digest else None
 
     def _read(self, source: Source, form: str) -> str:
-        import hashlib
-
-        sha, running, started = hashlib.sha256(), self._running(source), time.time()
-        with open_plain(source.path, buffering=0) as file:
+        running, started = self._running(source), time.time()
+        # Of each tensor too: what other weights have in common with these is known by it.
+        tensors = running.twin(Sha256) if isinstance(running, RunningDigest) else None
+        with open_plain(source.path, buffering=0) as file, Hashing() as sha:
             before = os.fstat(file.fileno())
             with trace.span(f"sha256 of {os.path.basename(source.path)}", "io", bytes=before.st_size):
                 while data := file.read(CHUNK):
                     interrupt.check()
                     sha.update(data)
                     running.update(data)
-        after = os.stat(source.path)
-        both = f"sha256:{sha.hexdigest()} {running.digest()}"
-        if signature(before) == signature(after) and not young(after, started):
-            self._cache.remember([Hashed(source.path, form, signature(after), both, None)])
+                    if tensors is not None:
+                        tensors.update(data)
+            after = os.stat(source.path)
+            both = f"{sha.digest()} {running.digest()}"
+        detail = None
+        if tensors is not None and isinstance(running, RunningDigest):
+            detail = json.dumps(dict(zip(running.regions(), tensors.regions(), strict=True))).encode()
+            self._tensors[both.partition(" ")[2]] = detail
+        seen = signature(after) if signature(before) == signature(after) and not young(after, started) else ""
+        if seen:
+            self._cache.remember([Hashed(source.path, form, seen, both, detail)])
         return both
+
+    def tensors(self, source: Source, digest: str) -> dict[str, str]:
+        """The sha256 of each tensor of a weights file that has this digest for the engine, by its xxh3; empty if they are not known."""
+        sha256 = self.sha256(source, digest)
+        detail = self._tensors.get(digest) or (self._cache.detail(f"{sha256} {digest}") if sha256 else None)
+        try:
+            found = json.loads(detail or b"{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+class Sha256:
+    """A running sha256."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self._state.update(data)
+
+    def digest(self) -> str:
+        return "sha256:" + self._state.hexdigest()

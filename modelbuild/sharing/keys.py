@@ -35,6 +35,12 @@ class Known(Protocol):
     def contents(self, source: Source, digest: str, /) -> str | None:
         """The sha256 of a source that has this digest for the engine; None if that is not known."""
 
+    def weights(self, action: str) -> Mapping[str, Source]:
+        """The weights files that an action's recipes may name tensors of, by the digests that the engine has of them."""
+
+    def recipe(self, action: str) -> str | None:
+        """The recipe that an action is run on; None if it has none."""
+
 
 class Keys:
     """Makes the keys of a build's actions; used by several threads at once.
@@ -73,6 +79,26 @@ class Keys:
         """The sha256 of a source that has this digest for the engine; None if that is not known."""
         with self._mutex:
             return self._contents(source, digest)
+
+    def weights(self, action: str) -> dict[str, Source]:
+        """The weights files that an action's recipes may name tensors of, by the digests that the engine has of them."""
+        with self._mutex:
+            found: dict[str, Source] = {}
+            todo = [action]
+            while todo:
+                if (known := self._steps.get(todo.pop())) is None:
+                    continue
+                for (_, ref), (_, local) in zip(known[0].inputs, known[1].inputs, strict=True):
+                    if isinstance(ref, str):
+                        todo.append(self._latest.get(ref, ""))
+                    elif ref.is_weights:
+                        found[local] = ref
+            return found
+
+    def recipe(self, action: str) -> str | None:
+        """The recipe that an action is run on; None if it has none."""
+        known = self._steps.get(action)
+        return dict(known[1].inputs).get("recipe") if known else None
 
     def _key(self, digest: str) -> str | None:
         if digest not in self._steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -42,13 +41,22 @@ class Uploads:
 
     key   the key of an action, which may take as long as its sources are to read; None if it has none
     sign  spells records
+    parts says to the remote where the tensors of what an action made lie; None: nothing is said
     """
 
-    def __init__(self, line: Line, store: Store, key: Callable[[str], str | None], sign: Sign = Record.encode) -> None:
+    def __init__(
+        self,
+        line: Line,
+        store: Store,
+        key: Callable[[str], str | None],
+        sign: Sign = Record.encode,
+        parts: Callable[[str, Made], None] | None = None,
+    ) -> None:
         self._line = line
         self._store = store
         self._key = key
         self._sign = sign
+        self._parts = parts
         self._mutex = threading.Lock()
         self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
         self._left: dict[str, Made] = {}
@@ -77,15 +85,18 @@ class Uploads:
         with self._mutex:
             return dict(self._left)
 
-    def finish(self, check: Callable[[], None]) -> Sent:
+    def sent(self) -> Sent:
+        """What became of the uploads so far."""
+        with self._mutex:
+            return Sent(self._results, self._bytes, len(self._left))
+
+    def finish(self, check: Callable[[], None]) -> None:
         """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
         while self._due and self._line.serves("write") and any(each.is_alive() for each in self._threads):
             check()
             time.sleep(0.02)
         for _ in self._threads:
             self._waiting.put(None)
-        with self._mutex:
-            return Sent(self._results, self._bytes, len(self._left))
 
     def _work(self) -> None:
         while (taken := self._waiting.get()) is not None:
@@ -126,6 +137,8 @@ class Uploads:
             self._send(index, len(spelled), lambda: [spelled])
         record = self._sign(Record(key, result, made.seconds, index, data))
         self._line.put(RECORDS, key, len(record), lambda: [record])
+        if self._parts is not None and made.tensors:
+            self._parts(action, made)
         return True
 
     def give(self, artifact: str, size: int, path: str | None = None) -> None:
@@ -161,15 +174,3 @@ class Uploads:
                 self._bytes += size
         with self._mutex:
             self._there.add(digest)
-
-
-def spelled(left: dict[str, Made]) -> bytes:
-    """What is not sent yet, to be kept for a later build: the actions alone."""
-    return json.dumps(sorted(left)).encode()
-
-
-def recalled(data: bytes | None) -> list[str]:
-    with suppress(ValueError, TypeError):
-        found = json.loads(data or b"[]")
-        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
-    return []

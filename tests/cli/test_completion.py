@@ -54,7 +54,7 @@ def values(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["c"], ["check", "clean", "cp", "chat", "chat:latest"]),
+        (["c"], ["cache", "check", "clean", "cp", "chat", "chat:latest"]),
         (["show", "base:"], ["base:q4_K_M", "base:q8_0"]),
         (["-k", "rel"], ["release"]),
         (["build", "chat", "ba"], ["base", "base:q4_K_M", "base:q8_0"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +143,42 @@ def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:
         second.write("ModelBuild.toml", "[model.chat]\nfrom = './weights'\n")
         second.run("cache", "push", code=2)
         assert "this project has no remote cache" in second.errors
+
+
+def test_what_a_fine_tune_has_in_common_with_its_base_is_fetched(tmp_path: Path) -> None:
+    """Other weights, of which one tensor differs: the others come as ranges of the base's file, and that one is computed."""
+    with serving() as server:
+        first, second, alone = (Machine(tmp_path / name, server.url) for name in ("first", "second", "alone"))
+        for each in (first, second, alone):
+            each.checkpoint(layers=3, hidden=512, intermediate=512)
+            weights = each.folder / "weights" / "model.safetensors"
+            if each is not first:
+                flip(weights, tensor_offset(weights, "model.layers.1.mlp.up_proj.weight"), 64)
+            for path in (each.folder / "weights").iterdir():
+                old(path)
+        first.build("chat:q8_0")
+        server.asked.clear()
+        second.build("chat:q8_0")
+        (gathered,) = second.told("gathered")
+        alone.build("chat:q8_0", "--remote-cache", "off")
+        assert alone.summary["tensors_computed"] - second.computed == gathered["tensors"] >= 20
+        assert second.tree() == alone.tree()
+        ranges = [each for each in server.asked if each[2]]
+        assert ranges and len(ranges) < 4
+        # Nothing of it is left in the store, but what was made.
+        assert not second.build("chat:q8_0")
+        kept = [path.stat().st_size for path in (second.cache / "blobs").glob("sha256-*")]
+        assert sum(size > 1 << 20 for size in kept) == 1
+
+
+def test_without_a_remote_nothing_of_it_is_imported(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "")
+    machine.write("ModelBuild.toml", '[model.chat]\nfrom = "./weights"\n')
+    machine.checkpoint()
+    code = (
+        "import sys\nfrom modelbuild.cli.main import main\n"
+        f"assert main({machine.command()[3:]!r}) == 0\n"
+        "print([name for name in sys.modules if name.startswith(('modelbuild.sharing', 'modelbuild.remotes', 'urllib3', 'obstore'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -107,6 +107,13 @@ class Told:
         """A task says the keys themselves."""
         return None
 
+    def weights(self, action: str) -> Mapping[str, Source]:
+        """Only a build knows them in the way in which tensors are shared one by one."""
+        return {}
+
+    def recipe(self, action: str) -> str | None:
+        return None
+
 
 class Absent(Exception):
     """Something is neither here nor in the shared cache."""
