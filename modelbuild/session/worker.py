@@ -20,7 +20,7 @@ from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
-from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
+from modelbuild.engine.sources import Sources, changed, unreadable
 from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
@@ -40,19 +40,6 @@ if TYPE_CHECKING:
     from modelbuild.tensors.tensor import TensorTable
 
     Find = Callable[[Iterable[str]], Mapping[str, tuple[Region, str]]]
-
-
-def digesters() -> dict[str, Digester]:
-    """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
-
-    def digester(form: str) -> Digester:
-        def digest(path: str) -> FileDigest:
-            found = formats.get(form).survey(path)
-            return FileDigest(found.digest, found.table.encode())
-
-        return digest
-
-    return {form: digester(form) for form in formats.WEIGHTS}
 
 
 _SPACE = "free some space, or name other folders with --cache and --models; finished steps are cached"

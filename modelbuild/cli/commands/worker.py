@@ -1,4 +1,4 @@
-"""Work for a cluster: run the actions of builds that name its scheduler.
+"""Work for a cluster: run actions of builds that name it.
 
 SCHEDULER is the address of a Dask scheduler, such as tcp://scheduler:8786. The worker has a cache of its own, and takes from and
 gives to the shared cache that the builds use too. It ends when the scheduler does, or on Ctrl-C; what it ran then runs elsewhere.

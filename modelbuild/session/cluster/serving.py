@@ -24,8 +24,9 @@ from modelbuild.errors import Error
 from modelbuild.machine import cores
 from modelbuild.remotes import BLOBS
 from modelbuild.session.cluster.task import Answer, Task, Weights
+from modelbuild.session.leaves import digesters
 from modelbuild.session.settings import Settings, cache_folder, cache_limit, memory_limit, started_in
-from modelbuild.session.worker import Worker, digesters
+from modelbuild.session.worker import Worker
 from modelbuild.sharing.cache import SharedCache, Terms
 from modelbuild.sharing.line import Lost
 from modelbuild.sharing.record import SMALL
