@@ -23,6 +23,7 @@ ELSEWHERE = {
     "cli.pages._page": "cli/pages/test_graph.py",
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",
+    "session.cluster.dask_worker": "e2e/test_cluster.py",
     **dict.fromkeys(("session.missing", "session.nearest"), "session/test_session.py"),
     "project.mistakes": "project/test_schema.py",
     **dict.fromkeys(("plan.away", "session.shared", "session.exchanging"), "e2e/test_remote_cache.py"),

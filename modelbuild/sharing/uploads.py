@@ -14,6 +14,7 @@ from modelbuild.digest import sha256
 from modelbuild.engine.action import Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
+from modelbuild.files import open_plain
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import SMALL, Record, encode_index
@@ -129,7 +130,7 @@ class Uploads:
         if result.size <= SMALL:
             data = self._store.read(result.artifact)
         else:
-            self._send_file(result.artifact, result.size)
+            self.give(result.artifact, result.size)
         if made.tensors:
             spelled = encode_index(made.tensors)
             index = sha256(spelled)
@@ -140,8 +141,9 @@ class Uploads:
             self._parts(action, made)
         return True
 
-    def _send_file(self, artifact: str, size: int) -> None:
-        with self._store.open(artifact) as file:
+    def give(self, artifact: str, size: int, path: str | None = None) -> None:
+        """Send a file now: an artifact of the store, or what lies at a path. Raises Lost, Damaged, OSError."""
+        with self._store.open(artifact) if path is None else open_plain(path, buffering=0) as file:
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged(artifact)
 
@@ -154,6 +156,11 @@ class Uploads:
             self._store.verify(artifact, file)
 
             self._send(artifact, size, pieces)
+
+    def doubt(self, digest: str) -> None:
+        """Somebody did not find there what was sent before."""
+        with self._mutex:
+            self._there.discard(digest)
 
     def _send(self, digest: str, size: int, pieces: Callable[[], Iterator[bytes] | list[bytes]]) -> None:
         """Send bytes that are not there yet."""

@@ -137,6 +137,7 @@ def golden(name: str, project: Project, *words: str, **env: str) -> None:
         ("build_verbose", ["-v", "chat"]),
         ("dry_run_nothing", ["-n"]),
         ("list", ["list"]),
+        ("worker_without_cache", ["worker", "tcp://scheduler:8786"]),
         ("list_json", ["list", "--json"]),
         ("list_one", ["list", "base:q8_0"]),
         ("show", ["show", "chat"]),
