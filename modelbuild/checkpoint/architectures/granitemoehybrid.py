@@ -55,7 +55,7 @@ class GraniteHybrid(Mamba2, GraniteMoe):
     MODEL_TYPE = "granitemoehybrid"
     DEFAULTS = {}
     NAMES = {**GraniteMoe.NAMES, **_mamba2.names("layers.N.mamba")}
-    NEEDED = _mamba2.NEEDED
+    NEEDED: ClassVar[tuple[str, ...]] = _mamba2.NEEDED
     BIASES = r"blk\.N\.(attn_(q|k|v|output)|ssm_(dt|conv1d))"
     REQUIRED = Architecture.REQUIRED
 

@@ -75,7 +75,7 @@ class NemotronH(Mamba2, Granite):
         "layers.N.mixer.down_proj": "blk.N.ffn_down",
         **_mamba2.names("layers.N.mixer"),
     }
-    NEEDED = _mamba2.NEEDED
+    NEEDED: ClassVar[tuple[str, ...]] = _mamba2.NEEDED
     BIASES = r"blk\.N\.(attn_(q|k|v|output)|ssm_(dt|conv1d)|ffn_(up|down))"
     REQUIRED = {
         **{key: source for key, source in Architecture.REQUIRED.items() if not key.endswith("epsilon")},
