@@ -275,7 +275,7 @@ def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> lis
 
 _F32 = (
     ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight",
+    "token_types.weight", ".indexer.proj.weight",
 )  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 

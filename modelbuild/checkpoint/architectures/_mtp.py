@@ -6,8 +6,9 @@ A checkpoint has them beside its model, under `mtp.`; the file has them as furth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture, Item
 from modelbuild.checkpoint.config import block_count
@@ -40,7 +41,6 @@ LOADS = """
 """Further lines of LOADS."""
 
 _MTP = "mtp."
-_KEY = "mtp_num_hidden_layers"
 _BLOCK = re.compile(r"mtp\.layers\.([0-9]{1,9})\.(.+)")
 _JOINING = {
     "mtp.fc": "eh_proj",
@@ -50,42 +50,55 @@ _JOINING = {
 }
 _SHARED = ("embed_tokens", "norm", "lm_head")
 """What the blocks need of the model."""
-_LIMIT = 16
+LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
 
 class Mtp(Architecture):
-    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin)."""
+    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
+
+    COUNTED  the key of config.json that says how many
+    CALLED   what their tensors are called
+    """
+
+    COUNTED: ClassVar[str] = "mtp_num_hidden_layers"
+    CALLED: ClassVar[str] = "mtp.…"
+
+    def predicts(self, name: str) -> bool:
+        """Whether a tensor of the checkpoint belongs to such blocks."""
+        return _short(name).startswith(_MTP)
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
-        if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
+        if self.checkpoint.mtp == DROP or not any(map(self.predicts, self.checkpoint.tensors)):
             return 0
-        count = self._declared or self._counted
+        count = self.declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
-                facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
+                facts=[("from", self.COUNTED if self.declared else f"tensors '{self.CALLED}'")],
                 hint=DROP_THEM,
             )
         return count
 
     @property
-    def _declared(self) -> int:
-        count = self.config.get(_KEY) or 0
-        if type(count) is not int or not 0 <= count <= _LIMIT:
-            raise Error(f"'{_KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
+    def declared(self) -> int:
+        """How many config.json tells of. Raises Error for what is no count."""
+        count = self.config.get(self.COUNTED) or 0
+        if type(count) is not int or not 0 <= count <= LIMIT:
+            raise Error(f"'{self.COUNTED}' expects a whole number from 0 to {LIMIT}, got {in_json(count)}", path="config.json")
         return count
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
+        """How many there are by the names of tensors. Raises Error where these tell none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
-        if not numbers or max(numbers) >= _LIMIT:
+        if not numbers or max(numbers) >= LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
             raise Error(
-                f"the checkpoint expects blocks 0 to {_LIMIT - 1} at most below '{_MTP}layers.', {got}",
+                f"the checkpoint expects blocks 0 to {LIMIT - 1} at most below '{_MTP}layers.', {got}",
                 hint=DROP_THEM,
             )
         return max(numbers) + 1
@@ -102,19 +115,21 @@ class Mtp(Architecture):
     def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
         """(_QwenMtpMixin.filter_tensors). Raises Error where only these blocks are wanted and there are none."""
         mode, found = self.checkpoint.mtp, {}
-        if mode == ONLY and not has_mtp(tensors):
-            raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
+        if mode == ONLY and not any(map(self.predicts, tensors)):
+            raise Error(
+                f"the checkpoint has no blocks for the prediction of several tokens (no tensor '{self.CALLED}')"
+            )
         for name, x in tensors.items():
-            short = _short(name)
-            if short.startswith(_MTP):
+            if self.predicts(name):
                 if mode != DROP:
-                    found[self._named(short)] = x
+                    found[self.in_file(name)] = x
             elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
                 found[name] = x
         return found
 
-    def _named(self, name: str) -> str:
-        first = block_count(self.config)
+    def in_file(self, name: str) -> str:
+        """What a tensor of these blocks would be called if they stood behind the model's own."""
+        first, name = block_count(self.config), _short(name)
         if block := _BLOCK.fullmatch(name):
             return f"model.layers.{first + int(block[1])}.{block[2]}"
         stem, _, suffix = name.rpartition(".")
@@ -126,11 +141,6 @@ class Mtp(Architecture):
         return values | (
             {f"{self.NAME}.nextn_predict_layers": encode_value("u32", self.further)} if self.further else {}
         )
-
-
-def has_mtp(tensors: Iterable[str]) -> bool:
-    """Whether a checkpoint with tensors of these names has such blocks."""
-    return any(_short(name).startswith(_MTP) for name in tensors)
 
 
 def _short(name: str) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FILES = shards.FILES
 
+NUMBERED = "num_nextn_predict_layers"
+"""The key of checkpoints that number these blocks behind their model's own."""
+
 
 def reads(config: Config) -> bool:
     try:
@@ -25,16 +28,27 @@ def reads(config: Config) -> bool:
 
 
 def is_given(config: Config, names: Collection[str]) -> bool:
-    return any(name.replace("language_model.", "").startswith(("mtp.", "model.mtp.")) for name in names)
+    short = [name.replace("language_model.", "") for name in names]
+    if any(name.startswith(("mtp.", "model.mtp.")) for name in short):
+        return True
+    if not (config.get(NUMBERED) or any(".eh_proj." in name for name in short)):
+        return False
+    from modelbuild.checkpoint.architectures import _numbered_mtp
+
+    try:
+        return _numbered_mtp.are_given(config, short)
+    except Error:
+        # Told where the model is made.
+        return False
 
 
 def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
-    text = config.get("text_config")
-    declared = next((part.get("mtp_num_hidden_layers") for part in (text, config) if isinstance(part, dict)), None)
-    if not declared:
+    parts = [part for part in (config.get("text_config"), config) if isinstance(part, dict)]
+    key = next((key for key in ("mtp_num_hidden_layers", NUMBERED) if any(part.get(key) for part in parts)), None)
+    if key is None:
         return None
     warning = Error(
-        "config.json declares blocks for the prediction of several tokens (mtp_num_hidden_layers), but the checkpoint has none: "
+        f"config.json declares blocks for the prediction of several tokens ({key}), but the checkpoint has none: "
         "the model is made without them",
         path="config.json",
         hint="this is usual after training; the model that it was trained from may have them",
