@@ -90,12 +90,12 @@ LITE: dict[str, Any] = {
 }  # fmt: skip
 FEW = changed(
     CONFIG,
-    {"rope_scaling": None, "rms_norm_eps": ..., "n_group": None, "topk_group": None, "first_k_dense_replace": 0, "norm_topk_prob": True,
+    {"rope_scaling": None, "rms_norm_eps": ..., "n_group": None, "topk_group": None, "first_k_dense_replace": 0, "routed_scaling_factor": 16.0,
      "num_hidden_layers": 1, "tie_word_embeddings": True},
 )  # fmt: skip
 
 CASES = {
-    "scaled rotary embeddings": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs"),
-    "Lite, queries not compressed, f16 in shards": Case(LITE, shapes(LITE), dtype="f16", shards=2, tokenizer="byte pairs"),
+    "scaled rotary embeddings": Case(CONFIG, shapes(CONFIG), tokenizer="byte pairs", newer=True),
+    "Lite, queries not compressed, f16 in shards": Case(LITE, shapes(LITE), dtype="f16", shards=2, tokenizer="byte pairs", newer=True),
     "tied with an output, f32": Case(FEW, shapes(FEW), dtype="f32", tokenizer="byte pairs"),
 }  # fmt: skip

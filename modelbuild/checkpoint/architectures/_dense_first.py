@@ -6,6 +6,7 @@ Source: llama.cpp conversion/deepseek.py (DeepseekV2Model), conversion/glm.py (G
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._experts import gated
@@ -56,14 +57,28 @@ class DenseFirst(Architecture):
 
     @property
     def dense(self) -> int:
-        """How many blocks come before those with experts: as many as it has, in a model without any."""
-        blocks = block_count(self.config)
+        """How many blocks come before those with experts: as many as it has, in a model without any.
+
+        transformers 5 writes the kind of each block in its place, for which the converter does not ask.
+        """
+        blocks, kinds = block_count(self.config), self.config.get("mlp_layer_types")
         count = self.config.get("first_k_dense_replace")
+        if count is None and kinds is not None:
+            return self._counted(kinds, blocks)
         if count is None:
             count = 0 if self.config.get("n_routed_experts") is not None else blocks
         if type(count) is not int or not 0 <= count <= blocks:
             raise Error(
                 f"'first_k_dense_replace' expects a number of blocks, at most {blocks}, got {in_json(count)}",
+                path="config.json",
+            )
+        return count
+
+    def _counted(self, kinds: Any, blocks: int) -> int:
+        count = next((n for n, kind in enumerate(kinds) if kind != "dense"), blocks) if isinstance(kinds, list) else 0
+        if kinds != ["dense"] * count + ["sparse"] * (blocks - count):
+            raise Error(
+                f"'mlp_layer_types' expects {blocks} kinds, first 'dense' and then 'sparse', got {in_json(kinds)}",
                 path="config.json",
             )
         return count

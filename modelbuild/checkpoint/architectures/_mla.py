@@ -23,6 +23,7 @@ from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
+from modelbuild.words import in_json
 
 LOADS = f"""
     {EMBEDDING} {OUTPUT} {_dense_first.LOADS} {MTP_LOADS}
@@ -127,6 +128,21 @@ class Mla(DenseFirst):
         if part in ("attn_q_a", "attn_q_a_norm", "attn_q_b"):
             return self.rank is not None
         return super().has(stem, block)
+
+    def doubts(self) -> Iterator[Error]:
+        rope = rope_parameters(self.config)
+        if self.config.get("rope_interleave") is False:
+            yield Error(
+                "llama.cpp's runtime rotates each two neighbours of such a model together, and this one halves of a head "
+                "(rope_interleave false): it would output garbage",
+                path="config.json",
+            )
+        if rope.get("mscale_all_dim") is not None and rope.get("mscale") != rope["mscale_all_dim"]:
+            yield Error(
+                "llama.cpp's runtime takes 'mscale' to be 'mscale_all_dim': some answers will be others",
+                path="config.json",
+                facts=[(key, in_json(rope.get(key))) for key in ("mscale", "mscale_all_dim")],
+            )
 
     def sizes(self, block: int) -> Mapping[str, tuple[int, str]]:
         config = self.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -78,14 +79,29 @@ class DeepseekV2(Mla):
         return None if block and int(block[1]) >= block_count(self.config) else name
 
     def parameters(self, file_type: int) -> Values:
-        """Raises Error where the runtime, which goes by the number of blocks, would take the queries for what they are not."""
-        values, blocks = super().parameters(file_type), block_count(self.config)
-        is_lite = blocks in LITE or (blocks, self.config.get("vocab_size")) == LITE_BY_TOKENS
-        if is_lite is (self.rank is not None):
-            raise Error(
-                f"llama.cpp's runtime loads a model of {self.NAME} with {blocks} blocks only "
-                f"{'without' if is_lite else 'with'} a 'q_lora_rank', got {in_json(self.rank)}",
+        check_rank(self)
+        return super().parameters(file_type)
+
+    def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
+        groups = self.config.get("n_group")
+        if self.config.get("topk_method") == "group_limited_greedy" and isinstance(groups, int) and groups > 1:
+            yield Error(
+                "llama.cpp's runtime chooses groups of experts by the two best of each, as DeepSeek V3 does, and this model by the best: "
+                "some answers will be others",
                 path="config.json",
-                facts=[("without", f"models of {LITE[0]} or {LITE[1]} blocks, as DeepSeek V2-Lite")],
+                facts=[("topk_method", "group_limited_greedy"), ("n_group", str(groups))],
             )
-        return values
+
+
+def check_rank(architecture: Mla) -> None:
+    """Raise Error where the runtime, which goes by the number of blocks, would take the queries for what they are not."""
+    config, blocks, rank = architecture.config, block_count(architecture.config), architecture.rank
+    is_lite = blocks in LITE or (blocks, config.get("vocab_size")) == LITE_BY_TOKENS
+    if is_lite is (rank is not None):
+        raise Error(
+            f"llama.cpp's runtime loads a model of {architecture.NAME} with {blocks} blocks only "
+            f"{'without' if is_lite else 'with'} a 'q_lora_rank', got {in_json(rank)}",
+            path="config.json",
+            facts=[("without", f"models of {LITE[0]} or {LITE[1]} blocks, as DeepSeek V2-Lite")],
+        )
