@@ -20,7 +20,6 @@ BLOCKS_LIMIT, EXPERTS_LIMIT = 512, 1024
 
 _WORDS = {
     "u32": "a whole number of at least 0", "f32": "a number", "[i32]": "whole numbers", "str": "a text", "[str]": "texts",
-    "bool": "true or false",
 }  # fmt: skip
 
 

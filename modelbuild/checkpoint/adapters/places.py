@@ -32,6 +32,16 @@ _CONFIG = {
     "shared_intermediate_size": "expert_shared_feed_forward_length",
     "num_local_experts": "expert_count",
     "num_experts": "expert_count",
+    "n_routed_experts": "expert_count",
+    "n_shared_experts": "expert_shared_count",
+    "first_k_dense_replace": "leading_dense_block_count",
+    "num_nextn_predict_layers": "nextn_predict_layers",
+    "q_lora_rank": "attention.q_lora_rank",
+    "kv_lora_rank": "attention.kv_lora_rank",
+    "qk_rope_head_dim": "rope.dimension_count",
+    "v_head_dim": "attention.value_length_mla",
+    "index_n_heads": "attention.indexer.head_count",
+    "index_head_dim": "attention.indexer.key_length",
     "mtp_num_hidden_layers": "nextn_predict_layers",
     "full_attention_interval": "full_attention_interval",
     "linear_num_key_heads": "ssm.group_count",
@@ -174,6 +184,8 @@ class Places:
         found = {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
         if further := found.get("mtp_num_hidden_layers"):
             found["num_hidden_layers"] = max(found.get("num_hidden_layers", 0) - further, 0)
+        if (key := self._number("attention.key_length_mla")) is not None:
+            found["qk_nope_head_dim"] = key - found.get("qk_rope_head_dim", 0)
         return found
 
     def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:

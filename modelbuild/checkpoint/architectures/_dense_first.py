@@ -49,7 +49,16 @@ SHAPES = """
 """
 """Lines of SHAPES."""
 
-_EXPERTS = ("ffn_gate_inp", "exp_probs_b", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp")
+_EXPERTS = (
+    "ffn_gate_inp",
+    "exp_probs_b",
+    "ffn_gate_exps",
+    "ffn_up_exps",
+    "ffn_down_exps",
+    "ffn_gate_shexp",
+    "ffn_up_shexp",
+    "ffn_down_shexp",
+)
 
 
 class DenseFirst(Architecture):
@@ -67,11 +76,8 @@ class DenseFirst(Architecture):
             return self._counted(kinds, blocks)
         if count is None:
             count = 0 if self.config.get("n_routed_experts") is not None else blocks
-        if type(count) is not int or not 0 <= count <= blocks:
-            raise Error(
-                f"'first_k_dense_replace' expects a number of blocks, at most {blocks}, got {in_json(count)}",
-                path="config.json",
-            )
+        if type(count) is not int or not 0 <= count < 1 << 31:
+            raise Error(f"'first_k_dense_replace' expects a number of blocks, got {in_json(count)}", path="config.json")
         return count
 
     def _counted(self, kinds: Any, blocks: int) -> int:

@@ -98,9 +98,7 @@ def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, E
 PARTS = ("down_proj", "gate_proj", "up_proj")
 
 
-def gated(
-    sources: Mapping[str, Expression], config: Config, *keys: str
-) -> Iterator[tuple[str, Expression]]:
+def gated(sources: Mapping[str, Expression], config: Config, *keys: str) -> Iterator[tuple[str, Expression]]:
     """A checkpoint's tensors, with those of experts apart stacked, and those that are stacked already with gate and up apart.
 
     keys  of the configuration; the first that is there tells how many experts a block has; by default those of most models

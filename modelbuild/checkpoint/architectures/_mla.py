@@ -19,6 +19,7 @@ from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES
 from modelbuild.errors import Error
+from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.transpose import transpose
@@ -186,6 +187,11 @@ class Mla(DenseFirst):
                 path="config.json",
                 facts=[("from", "num_attention_heads * (qk_nope_head_dim + v_head_dim)")],
                 hint="config.json belongs to another checkpoint",
+            )
+        if x.dtype not in FLOATS:
+            raise Error(
+                f"tensor '{source}' is packed ({x.dtype}), and the runtime needs it in two parts",
+                hint="start from the unquantized weights",
             )
         both = reshape(x, (heads, nope + value, x.shape[1]))
         yield self.rename(source.replace("kv_b_proj", "k_b_proj")), transpose(slice_(both, 1, 0, nope))

@@ -88,7 +88,9 @@ class Mtp(Architecture):
         """How many config.json tells of. Raises Error for what is no count."""
         count = self.config.get(self.COUNTED) or 0
         if type(count) is not int or not 0 <= count <= LIMIT:
-            raise Error(f"'{self.COUNTED}' expects a whole number from 0 to {LIMIT}, got {in_json(count)}", path="config.json")
+            raise Error(
+                f"'{self.COUNTED}' expects a whole number from 0 to {LIMIT}, got {in_json(count)}", path="config.json"
+            )
         return count
 
     @property
