@@ -90,8 +90,8 @@ LITE: dict[str, Any] = {
 }  # fmt: skip
 FEW = changed(
     CONFIG,
-    {"rope_scaling": None, "rms_norm_eps": ..., "n_group": None, "topk_group": None, "first_k_dense_replace": 0, "routed_scaling_factor": 16.0,
-     "num_hidden_layers": 1, "tie_word_embeddings": True},
+    {"rope_scaling": None, "rms_norm_eps": ..., "n_group": None, "topk_group": None, "first_k_dense_replace": 0,
+     "routed_scaling_factor": 16.0, "num_hidden_layers": 1, "tie_word_embeddings": True},
 )  # fmt: skip
 
 CASES = {

@@ -1,4 +1,4 @@
-"""Attention over compressed keys and values (MLA), as DeepSeek V2 made it: of each position a few numbers, and one rotated key for all heads.
+"""Attention over compressed keys and values (MLA), as DeepSeek V2 made it: a few numbers of each position, and one rotated key.
 
 The checkpoint has one matrix that makes keys and values of the compressed ones, head by head; the file has one for the keys, which is
 transposed, and one for the values, so that the runtime need not make them (absorption).

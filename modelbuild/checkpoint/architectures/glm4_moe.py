@@ -94,11 +94,8 @@ class Glm4Moe(NumberedMtp, DenseFirst):
     def parameters(self, file_type: int) -> Values:
         """(Glm4MoeModel.set_gguf_parameters)"""
         config = self.config
-        head = config.get("head_dim")
-        if head is None:
-            head = number(config, "hidden_size") // number(config, "num_attention_heads")
-        else:
-            head = number(config, "head_dim")
+        fallback = number(config, "hidden_size") // number(config, "num_attention_heads")
+        head = fallback if config.get("head_dim") is None else number(config, "head_dim")
         part = share(rope_parameters(config).get("partial_rotary_factor", 0.5), "partial_rotary_factor")
         out = Writer(self.NAME, config)
         out.put("rope.dimension_count", "u32", int(head * part), "partial_rotary_factor")

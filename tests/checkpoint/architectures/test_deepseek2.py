@@ -1,4 +1,4 @@
-"""DeepSeek V2: keys and values of one matrix in two tensors, queries that are compressed or not, and what the runtime computes otherwise."""
+"""DeepSeek V2: keys and values of one matrix in two tensors, queries that are compressed or not, what the runtime computes otherwise."""
 
 from __future__ import annotations
 
