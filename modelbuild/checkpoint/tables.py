@@ -6,8 +6,8 @@ where none is said, and none where the name ends in a dot. `?` behind a name: th
 those with experts, in those; `attention`, `recurrent` and `nextn`, only in blocks with attention, with linear attention or a convolution,
 for further tokens; `low` and `high`, only in models whose queries are compressed, are not; `split` and `whole`, only where keys and
 values are made of compressed ones by two tensors, by one; `own` and `lent`, only in blocks with keys and values of their own, with those
-of earlier blocks; `layered`, only with an embedding for each block. `blk.N.qkv Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has
-any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions), `types` (of segments), `ff` (feed
+of earlier blocks; `layered`, only with an embedding for each block. `blk.N.qkv Q K V` stands for queries, keys and values in one tensor
+or in three, with biases if the file has any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions), `types` (of segments), `ff` (feed
 forward), `up` (what ffn_up makes: with a gate in it, twice that), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values`
 (all heads together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`;
 of linear attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and
