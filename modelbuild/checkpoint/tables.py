@@ -1,20 +1,20 @@
 """Tables of tensors: names, and the dimensions of each in words, as llama.cpp's source has them (src/models/NAME.cpp, load_arch_tensors).
 
-A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
+A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm embd`, N for each block. The suffix is `.weight`
 where none is said, and none where the name ends in a dot. `?` behind a name: the file may lack it. Before it: `dense`, `experts` and
 `shared`, only in blocks without experts, with experts, with experts that all tokens share; `first` and `later`, only in the blocks before
 those with experts, in those; `attention`, `recurrent` and `nextn`, only in blocks with attention, with linear attention or a convolution,
 for further tokens; `low` and `high`, only in models whose queries are compressed, are not; `split` and `whole`, only where keys and
 values are made of compressed ones by two tensors, by one; `own` and `lent`, only in blocks with keys and values of their own, with those
 of earlier blocks; `layered`, only with an embedding for each block. `blk.N.qkv Q K V` stands for queries, keys and values in one tensor
-or in three, with biases if the file has any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions), `types` (of segments), `ff` (feed
-forward), `up` (what ffn_up makes: with a gate in it, twice that), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values`
-(all heads together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`;
-of linear attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and
-values); of attention over compressed keys and values `q_lora`, `kv_lora` (what is compressed), `kv_a` (with the rotated key),
-`kv_b` (keys and values of all heads), `nope` (of a key, what does not rotate), `mla_queries`, `mla_values` (all heads), `mla_value`
-(a head), `indexers`, `indexer`, `indexing` (heads of the indexer, one, all); `layer` (of the embedding for one block), `layered` (for
-all), `out` (of the model that a draft serves), `1`; and multiples of these, as `2*ff`.
+or in three, with biases if the file has any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions),
+`types` (of segments), `ff` (feed forward), `up` (what ffn_up makes: with a gate in it, twice that), `head` (of a key), `heads`,
+`kv_heads`, `queries`, `keys`, `values` (all heads together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared
+one), `labels` (of a classifier), `rot/2`; of linear attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these
+together), `mixed` (queries, keys and values); of attention over compressed keys and values `q_lora`, `kv_lora` (what is compressed),
+`kv_a` (with the rotated key), `kv_b` (keys and values of all heads), `nope` (of a key, what does not rotate), `mla_queries`, `mla_values`
+(all heads), `mla_value` (a head), `indexers`, `indexer`, `indexing` (heads of the indexer, one, all); `layer` (of the embedding for one
+block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of these, as `2*ff`.
 """
 
 from __future__ import annotations
