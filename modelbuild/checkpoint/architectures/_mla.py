@@ -116,7 +116,7 @@ class Mla(DenseFirst):
             out.take("expert_weights_norm", "bool", "norm_topk_prob")
         out.put("rope.dimension_count", "u32", turned, "qk_rope_head_dim")
         scale = rope_parameters(config).get("mscale_all_dim")
-        if type(scale) in (int, float):
+        if isinstance(scale, int | float) and not isinstance(scale, bool):
             # The runtime divides by it again (TAG_DEEPSEEK2_YARN_LOG_MUL_FIX).
             scale *= 0.1
         out.put("rope.scaling.yarn_log_multiplier", "f32", scale, "mscale_all_dim")
