@@ -92,7 +92,8 @@ class DenseFirst(Architecture):
     @property
     def shared(self) -> int:
         """How many experts all tokens share. Raises Error for none: no runtime computes blocks with experts without."""
-        return number(self.config, "n_shared_experts") if self.dense < block_count(self.config) else 0
+        asked = self.dense < block_count(self.config) or self.config.get("n_shared_experts")
+        return number(self.config, "n_shared_experts") if asked else 0
 
     def has(self, stem: str, block: int) -> bool:
         part = stem.removeprefix("blk.N.")
