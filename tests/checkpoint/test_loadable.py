@@ -136,6 +136,15 @@ def test_metadata_that_the_runtime_ends_at(key: str, value: bytes | None, text: 
     assert text in told(changed, shapes)
 
 
+@pytest.mark.parametrize(("name", "told_of"), [("glm4_moe", ""), ("glm_dsa", ""), ("qwen3_5", "lacks")])
+def test_blocks_for_further_tokens_that_are_declared_and_absent(name: str, told_of: str) -> None:
+    """The runtime does without GLM's (load_arch_tensors, trunk_only)."""
+    metadata, shapes = model(name)
+    last = f"blk.{max(int(key.split('.')[1]) for key in shapes if key.startswith('blk.'))}."
+    found = told(metadata, {key: shape for key, shape in shapes.items() if not key.startswith(last)})
+    assert told_of in found and bool(found) is bool(told_of)
+
+
 def test_byte_pairs_need_merges() -> None:
     metadata, shapes = model("qwen2")
     assert told(metadata, shapes) == ""

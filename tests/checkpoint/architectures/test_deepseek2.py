@@ -13,8 +13,10 @@ import pytest
 from modelbuild.checkpoint.architectures import complete
 from modelbuild.checkpoint.conversion import Conversion
 from modelbuild.errors import Error
+from modelbuild.steps import adapt, merge
 from modelbuild.tensors.formats.gguf import decode_value
-from tests import recipes, zoo
+from modelbuild.tensors.recipe import Recipe
+from tests import adapters, recipes, zoo
 from tests.zoo.deepseek2 import YARN
 from tests.zoo.mistral import changed
 
@@ -119,3 +121,41 @@ def test_a_tokenizer_that_is_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Error, match="code that comes with the checkpoint") as caught:
         _ = opened(tmp_path / "m", case).vocabulary
     assert "trust = true" in str(caught.value)
+
+
+PROJECTIONS = r".*\.0\.self_attn\.(q_a_proj|q_b_proj|kv_a_proj_with_mqa|kv_b_proj|o_proj)"
+
+
+def test_an_adapter_of_keys_and_values_goes_into_both_of_their_tensors(tmp_path: Path) -> None:
+    base = zoo.write(tmp_path / "model", replace(CASE, dtype="f32"))
+    model = recipes.converted(base, "source", CASE.pre)
+    pairs = adapters.factors(CASE.shapes, PROJECTIONS)
+    files = adapters.Files(adapters.write_peft(tmp_path / "adapter", pairs), model)
+    made = Recipe.decode(merge.run({"scale": 1.0}, files))
+    leaves = {**recipes.Folder(base).leaves(), **files.leaves(), **made.constants}
+    names = [f"blk.0.attn_{part}.weight" for part in ("k_b", "v_b", "q_b", "kv_a_mqa")]
+    before, after = (
+        [
+            np.frombuffer(recipes.evaluate(entry.expression, leaves), "<f4").reshape(entry.shape)
+            for name in names
+            for entry in recipe.tensors
+            if entry.name == name
+        ]
+        for recipe in (model, made)
+    )
+    stem = "model.layers.0.self_attn"
+    grown = {name: 2 * pair["B"] @ pair["A"] for name, pair in pairs.items()}
+    both = grown[f"{stem}.kv_b_proj"].reshape(4, 56, 32)
+    wanted = [both[:, :32].transpose(0, 2, 1), both[:, 32:], grown[f"{stem}.q_b_proj"]]
+    wanted.append(grown[f"{stem}.kv_a_proj_with_mqa"])
+    for old, new, delta in zip(before, after, wanted, strict=True):
+        assert np.allclose(new - old, delta, atol=1e-6) and np.abs(delta).max() > 0.01
+
+
+def test_a_layer_over_what_the_runtime_multiplies_without_adapters_is_refused(tmp_path: Path) -> None:
+    model = recipes.converted(zoo.write(tmp_path / "model", CASE), "source", CASE.pre)
+    pairs = adapters.factors(CASE.shapes, PROJECTIONS)
+    files = adapters.Files(adapters.write_peft(tmp_path / "adapter", pairs), model)
+    with pytest.raises(Error, match="changes 5 tensors to which the runtime applies no layer") as caught:
+        adapt.run({"folder": "adapter", "outtype": "f32", "scale": 1.0}, files)
+    assert "merge" in str(caught.value) and "attn_output" not in str(caught.value)
