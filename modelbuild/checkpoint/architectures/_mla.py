@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from modelbuild.checkpoint.architectures import _dense_first
+from modelbuild.checkpoint.architectures import _dense_first, _numbered_mtp
 from modelbuild.checkpoint.architectures._dense_first import DenseFirst
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures._mtp import LOADS as MTP_LOADS
@@ -60,13 +60,14 @@ class Mla(DenseFirst):
         "layers.N.self_attn.v_b_proj": "blk.N.attn_v_b",
     }
     SHAPES = f"""
-        {_dense_first.SHAPES}
+        {_dense_first.SHAPES} {_numbered_mtp.SHAPES}
         blk.N.attn_q_a_norm   q_lora
         blk.N.attn_q_a        embd q_lora
         blk.N.attn_q_b        q_lora mla_queries
         blk.N.attn_q          embd mla_queries
         blk.N.attn_kv_a_norm  kv_lora
         blk.N.attn_kv_a_mqa   embd kv_a
+        blk.N.attn_kv_b       kv_lora kv_b
         blk.N.attn_k_b        nope kv_lora heads
         blk.N.attn_v_b        kv_lora mla_value heads
         blk.N.attn_output     mla_values embd

@@ -28,7 +28,6 @@ class Glm4MoeLite(NumberedMtp, Mla):
     COUNTS_NONE = False
     CLASSES = ("Glm4MoeLiteForCausalLM",)
     NAMES = {**Mla.NAMES, **_numbered_mtp.NAMES}
-    SHAPES = Mla.SHAPES + _numbered_mtp.SHAPES
     OPTIONAL = rf"{Mla.OPTIONAL}|{_numbered_mtp.OPTIONAL}"
 
     @cached_property

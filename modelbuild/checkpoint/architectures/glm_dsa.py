@@ -48,7 +48,7 @@ class GlmMoeDsa(NumberedMtp, Mla):
         "layers.N.self_attn.indexer.weights_proj": "blk.N.indexer.proj",
     }
     SHAPES = f"""
-        {Mla.SHAPES} {_numbered_mtp.SHAPES}
+        {Mla.SHAPES}
         blk.N.indexer.k_norm      indexer
         blk.N.indexer.proj        embd indexers
         blk.N.indexer.attn_k      embd indexer
