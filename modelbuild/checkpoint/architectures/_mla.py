@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from modelbuild.checkpoint.architectures import _dense_first, _numbered_mtp
+from modelbuild.checkpoint.architectures import _dense_first, _mtp
 from modelbuild.checkpoint.architectures._dense_first import DenseFirst
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
-from modelbuild.checkpoint.architectures._mtp import LOADS as MTP_LOADS
 from modelbuild.checkpoint.config import number, rope_parameters
 from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
 from modelbuild.checkpoint.metadata import Values
@@ -27,7 +26,7 @@ from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json
 
 LOADS = f"""
-    {EMBEDDING} {OUTPUT} {_dense_first.LOADS} {MTP_LOADS}
+    {EMBEDDING} {OUTPUT} {_dense_first.LOADS} {_mtp.LOADS}
     blk.N.attn_norm               embd
     blk.N.attn_kv_a_norm          kv_lora
     low blk.N.attn_q_a_norm       q_lora
@@ -60,7 +59,7 @@ class Mla(DenseFirst):
         "layers.N.self_attn.v_b_proj": "blk.N.attn_v_b",
     }
     SHAPES = f"""
-        {_dense_first.SHAPES} {_numbered_mtp.SHAPES}
+        {_dense_first.SHAPES} {_mtp.SHAPES}
         blk.N.attn_q_a_norm   q_lora
         blk.N.attn_q_a        embd q_lora
         blk.N.attn_q_b        q_lora mla_queries

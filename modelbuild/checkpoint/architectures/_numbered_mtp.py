@@ -16,7 +16,7 @@ from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 
-KEY = "num_nextn_predict_layers"
+COUNT = "num_nextn_predict_layers"
 
 NAMES = {
     **_mtp.NAMES,
@@ -24,16 +24,6 @@ NAMES = {
     "layers.N.shared_head.head": "blk.N.nextn.shared_head_head",
 }
 """Further stems of NAMES (gguf-py tensor_mapping.py), which only these blocks have."""
-
-SHAPES = """
-    blk.N.nextn.eh_proj           2*embd embd
-    blk.N.nextn.enorm             embd
-    blk.N.nextn.hnorm             embd
-    blk.N.nextn.embed_tokens      embd vocab
-    blk.N.nextn.shared_head_head  embd vocab
-    blk.N.nextn.shared_head_norm  embd
-"""
-"""Lines of SHAPES."""
 
 OPTIONAL = r"blk\.N\.nextn\.(embed_tokens|shared_head_head|shared_head_norm)"
 """Stems that these blocks may do without: the model's own stand in."""
@@ -44,7 +34,7 @@ _BLOCK = re.compile(r"(?:model\.)?layers\.([0-9]{1,9})\.(.+)")
 class NumberedMtp(Mtp):
     """A mixin: such blocks are those from num_hidden_layers on, if config.json counts them or one of them is joined to the model."""
 
-    COUNTED = KEY
+    KEY = COUNT
     CALLED = "model.layers.….eh_proj.weight"
     COUNTS_NONE = True
     """Whether the file says that there are none, where config.json does."""
@@ -55,7 +45,7 @@ class NumberedMtp(Mtp):
 
     @cached_property
     def _are_told(self) -> bool:
-        return bool(self.config.get(KEY)) or is_joined(self.checkpoint.tensors, block_count(self.config))
+        return bool(self.config.get(COUNT)) or is_joined(self.checkpoint.tensors, block_count(self.config))
 
     @property
     def counted(self) -> int:
@@ -74,7 +64,7 @@ class NumberedMtp(Mtp):
     def with_further(self, values: Values) -> Values:
         """The same; a count of none is said where config.json says it."""
         values = super().with_further(values)
-        if self.COUNTS_NONE and self.checkpoint.mtp != DROP and self.config.get(KEY) == 0 and not self.further:
+        if self.COUNTS_NONE and self.checkpoint.mtp != DROP and self.config.get(COUNT) == 0 and not self.further:
             values |= {f"{self.NAME}.nextn_predict_layers": encode_value("u32", 0)}
         return values
 
@@ -88,7 +78,7 @@ def is_joined(names: Iterable[str], first: int) -> bool:
 def are_given(config: Config, names: Iterable[str]) -> bool:
     """Whether a checkpoint has such blocks, by its config.json and the names of its tensors. Raises Error for no count of blocks."""
     first = block_count(config)
-    if not config.get(KEY):
+    if not config.get(COUNT):
         return is_joined(names, first)
     blocks = map(_BLOCK.match, names)
     return any(block and int(block[1]) >= first for block in blocks)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from modelbuild.checkpoint.architectures import _dense_first, _numbered_mtp
+from modelbuild.checkpoint.architectures import _dense_first, _mtp, _numbered_mtp
 from modelbuild.checkpoint.architectures._dense_first import SIGMOID, DenseFirst
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
-from modelbuild.checkpoint.architectures._mtp import LOADS as MTP_LOADS
 from modelbuild.checkpoint.architectures._numbered_mtp import NumberedMtp
 from modelbuild.checkpoint.config import number, rope_parameters, share
 from modelbuild.checkpoint.hyperparameters import Writer
@@ -27,7 +26,7 @@ class Glm4Moe(NumberedMtp, DenseFirst):
 
     NAME = "glm4moe"
     LOADS = f"""
-        {EMBEDDING} {OUTPUT} {_dense_first.LOADS} {MTP_LOADS}
+        {EMBEDDING} {OUTPUT} {_dense_first.LOADS} {_mtp.LOADS}
         blk.N.attn_norm               embd
         blk.N.qkv                     queries keys values
         blk.N.attn_output             queries embd
@@ -69,7 +68,7 @@ class Glm4Moe(NumberedMtp, DenseFirst):
         "layers.N.post_attention_layernorm": "blk.N.post_attention_norm",
     }
     SHAPES = f"""
-        {_dense_first.SHAPES} {_numbered_mtp.SHAPES}
+        {_dense_first.SHAPES} {_mtp.SHAPES}
         blk.N.attn_q_norm     head
         blk.N.attn_k_norm     head
     """

@@ -31,11 +31,11 @@ class GlmMoeDsa(NumberedMtp, Mla):
     NAME = "glm-dsa"
     LOADS = f"""
         {_mla.LOADS}
-        blk.N.indexer.k_norm?         indexer
-        blk.N.indexer.k_norm.bias?    indexer
+        blk.N.indexer.k_norm?         index
+        blk.N.indexer.k_norm.bias?    index
         blk.N.indexer.proj?           embd indexers
-        blk.N.indexer.attn_k?         embd indexer
-        blk.N.indexer.attn_q_b?       q_lora indexing
+        blk.N.indexer.attn_k?         embd index
+        blk.N.indexer.attn_q_b?       q_lora indices
     """
     MTP = True
     CLASSES = ("GlmMoeDsaForCausalLM",)
@@ -49,10 +49,10 @@ class GlmMoeDsa(NumberedMtp, Mla):
     }
     SHAPES = f"""
         {Mla.SHAPES}
-        blk.N.indexer.k_norm      indexer
+        blk.N.indexer.k_norm      index
         blk.N.indexer.proj        embd indexers
-        blk.N.indexer.attn_k      embd indexer
-        blk.N.indexer.attn_q_b    q_lora indexing
+        blk.N.indexer.attn_k      embd index
+        blk.N.indexer.attn_q_b    q_lora indices
     """
     BIASES = rf"{Mla.BIASES}|blk\.N\.indexer\.k_norm"
     OPTIONAL = rf"{Mla.OPTIONAL}|{_numbered_mtp.OPTIONAL}"
@@ -115,6 +115,6 @@ class GlmMoeDsa(NumberedMtp, Mla):
         return {
             **super().sizes(block),
             "indexers": (heads, "index_n_heads"),
-            "indexer": (head, "index_head_dim"),
-            "indexing": (heads * head, "index_n_heads * index_head_dim"),
+            "index": (head, "index_head_dim"),
+            "indices": (heads * head, "index_n_heads * index_head_dim"),
         }

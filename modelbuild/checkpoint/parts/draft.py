@@ -43,17 +43,23 @@ def is_given(config: Config, names: Collection[str]) -> bool:
 
 
 def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
-    parts = [part for part in (config.get("text_config"), config) if isinstance(part, dict)]
-    key = next((key for key in ("mtp_num_hidden_layers", NUMBERED) if any(part.get(key) for part in parts)), None)
-    if key is None:
+    text = config.get("text_config")
+    whole = {**config, **text} if isinstance(text, dict) else config
+    declared = next((key for key in ("mtp_num_hidden_layers", NUMBERED) if whole.get(key)), None)
+    if not declared:
         return None
     warning = Error(
-        f"config.json declares blocks for the prediction of several tokens ({key}), but the checkpoint has none: "
+        f"config.json declares blocks for the prediction of several tokens ({declared}), but the checkpoint has none: "
         "the model is made without them",
         path="config.json",
         hint="this is usual after training; the model that it was trained from may have them",
     )
     return gap.doubted(warning) if gap else warning
+
+
+def lost(config: Config, gap: shards.Gap) -> Error | None:
+    """None: the model says the same without its blocks, and after training a checkpoint often lacks them for good."""
+    return None
 
 
 def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:
