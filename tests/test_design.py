@@ -54,6 +54,8 @@ ELSEWHERE = {
     "checkpoint.architectures._gated_delta": "checkpoint/architectures/test_qwen3_5.py",
     "checkpoint.architectures._mamba2": "checkpoint/architectures/test_granitemoehybrid.py",
     "checkpoint.architectures._short_convolution": "checkpoint/architectures/test_lfm2.py",
+    "checkpoint.architectures._dense_first": "checkpoint/architectures/test_glm4_moe.py",
+    "checkpoint.architectures._mla": "checkpoint/architectures/test_deepseek2.py",
     "checkpoint.architectures._sections": "checkpoint/architectures/test_qwen2_vl.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
     "checkpoint.architectures._tiled_values": "checkpoint/architectures/test_qwen3_5.py",

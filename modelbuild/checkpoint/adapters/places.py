@@ -35,6 +35,15 @@ _CONFIG = {
     "n_routed_experts": "expert_count",
     "mamba_n_groups": "ssm.group_count",
     "mamba_num_heads": "ssm.time_step_rank",
+    "n_shared_experts": "expert_shared_count",
+    "first_k_dense_replace": "leading_dense_block_count",
+    "num_nextn_predict_layers": "nextn_predict_layers",
+    "q_lora_rank": "attention.q_lora_rank",
+    "kv_lora_rank": "attention.kv_lora_rank",
+    "qk_rope_head_dim": "rope.dimension_count",
+    "v_head_dim": "attention.value_length_mla",
+    "index_n_heads": "attention.indexer.head_count",
+    "index_head_dim": "attention.indexer.key_length",
     "mtp_num_hidden_layers": "nextn_predict_layers",
     "full_attention_interval": "full_attention_interval",
     "linear_num_key_heads": "ssm.group_count",
@@ -192,6 +201,8 @@ class Places:
         if (inner := self._number("ssm.inner_size")) and "mamba_num_heads" in found and "hidden_size" in found:
             found["mamba_head_dim"] = inner // found["mamba_num_heads"]
             found["mamba_expand"] = inner // found["hidden_size"]
+        if (key := self._number("attention.key_length_mla")) is not None:
+            found["qk_nope_head_dim"] = key - found.get("qk_rope_head_dim", 0)
         return found
 
     def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:

@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 
 _F32 = (
     ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight",
+    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight", ".indexer.proj.weight",
 )  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 

@@ -131,12 +131,13 @@ def has_part(stem: str, *, experts: bool) -> bool | None:
 PARTS = ("down_proj", "gate_proj", "up_proj")
 
 
-def gated(sources: Mapping[str, Expression], config: Config) -> Iterator[tuple[str, Expression]]:
+def gated(sources: Mapping[str, Expression], config: Config, *keys: str) -> Iterator[tuple[str, Expression]]:
     """A checkpoint's tensors, with those of experts apart stacked, and those that are stacked already with gate and up apart.
 
+    keys  of the configuration; the first that is there tells how many experts a block has; by default those of most models
     Source: llama.cpp conversion, Qwen2MoeModel.modify_tensors. Raises Error for a form that is neither.
     """
-    for source, x in stacked(sources, PARTS, config, "num_local_experts", "num_experts"):
+    for source, x in stacked(sources, PARTS, config, *(keys or ("num_local_experts", "num_experts"))):
         name = source.removesuffix(".weight")
         if name.endswith(".mlp.experts.gate_up_proj"):
             stem = name.removesuffix("gate_up_proj")
