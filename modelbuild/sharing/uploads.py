@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from modelbuild.digest import sha256
-from modelbuild.engine.action import Made
+from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
@@ -129,7 +129,7 @@ class Uploads:
         if result.size <= SMALL:
             data = self._store.read(result.artifact)
         else:
-            self._send_file(result.artifact, result.size)
+            self.send_blob(result)
         if made.tensors:
             spelled = encode_index(made.tensors)
             index = sha256(spelled)
@@ -140,7 +140,9 @@ class Uploads:
             self._parts(action, made)
         return True
 
-    def _send_file(self, artifact: str, size: int) -> None:
+    def send_blob(self, result: ActionResult) -> None:
+        """Send an artifact that is not there yet. Raises Lost, and Damaged where it is not what it was."""
+        artifact, size = result
         with self._store.open(artifact) as file:
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged(artifact)
