@@ -221,12 +221,10 @@ def graph_of(count: int, folder: Path) -> Any:
         session.close()
 
 
-def simulate(machines: int, variants: int, rates: Rates, fetches: bool) -> None:
+def simulate(graph: Any, machines: int, rates: Rates, fetches: bool) -> None:
     from modelbuild.engine.action import ActionResult
     from modelbuild.engine.scheduler import Calls, Scheduler
 
-    with tempfile.TemporaryDirectory() as name:
-        graph = graph_of(variants, Path(name))
     clock = Clock()
     cluster = Machines(clock, machines, rates, fetches)
     result = ActionResult("sha256:" + "0" * 64, 0)
@@ -280,8 +278,10 @@ def run() -> None:
         overhead(asked.variants or 400, asked.workers, asked.rounds)
         return
     rates = Rates(*(getattr(asked, key) for key in Rates._fields))
+    with tempfile.TemporaryDirectory() as name:
+        graph = graph_of(asked.variants or 10_000, Path(name))
     for count in asked.machines:
-        simulate(count, asked.variants or 10_000, rates, asked.fetch)
+        simulate(graph, count, rates, asked.fetch)
 
 
 if __name__ == "__main__":
