@@ -42,9 +42,16 @@ class Removal:
                 away[blob] = self._scratch.set_aside(self._library.blob_path(blob))
         used = self._users.used() if away else set()
         kept = set(away) if used is None else used.intersection(away)
-        for blob, path in away.items():
-            if blob in kept:
-                os.replace(path, self._library.blob_path(blob))
-            elif spare is None or not spare(blob, path):
+        for blob in sorted(kept):
+            os.replace(away.pop(blob), self._library.blob_path(blob))
+        try:
+            for blob, path in away.items():
+                if spare is not None and spare(blob, path):
+                    continue
                 os.unlink(path)
+        finally:
+            # A spare one is no longer there, and whatever could not be kept is not left lying either.
+            for path in away.values():
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
         return [blob for blob in blobs if blob not in kept]

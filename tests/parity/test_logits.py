@@ -17,6 +17,7 @@ from modelbuild.tensors.formats.gguf import decode_value
 from tests import checkpoints, recipes, zoo
 from tests.steps import test_zoo
 
+from . import test_encoders
 from .conftest import ROWS
 from .peers import Process
 
@@ -84,8 +85,8 @@ def test_runtime_says_what_transformers_says(model_type: str, name: str, runtime
     assert difference < LIMITS.get(model_type, 0.001), answer
 
 
-GO_ON_WITH_NOTHING = ("gemma4_assistant", "gemma_embedding")
-"""A draft needs its model (`test_drafts`), and a model of embeddings puts out no tokens."""
+GO_ON_WITH_NOTHING = ("gemma4_assistant", *test_encoders.MODEL_TYPES)
+"""A draft needs its model (`test_drafts`), and an encoder puts out no tokens (`test_encoders`)."""
 OTHERS = [found for found in test_zoo.CASES if found not in CASES and found[0] not in GO_ON_WITH_NOTHING]
 
 NO_CONTEXT = "transformers refuses config.json, so no context length is filled in"

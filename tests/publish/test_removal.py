@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine.store import Store
+from modelbuild.errors import Error
 from modelbuild.ollama.library import Library, Users
 from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch
@@ -62,6 +63,18 @@ def test_what_a_server_names_meanwhile_is_put_back(
     monkeypatch.setattr(Scratch, "set_aside", and_pull)
     assert removal.unused([digest("mine")]) == []
     assert "mine" in blobs(tmp_path)
+
+
+def test_nothing_is_left_lying_where_a_blob_cannot_be_kept(tmp_path: Path, removal: Removal) -> None:
+    install(tmp_path / "models", "h/n/m/a", "one", "two").unlink()
+
+    def spare(blob: str, path: str) -> bool:
+        raise Error("the cache cannot be written")
+
+    with pytest.raises(Error):
+        removal.unused([digest("one"), digest("two")], spare)
+    assert not {"one", "two"} & blobs(tmp_path)
+    assert [path.name for path in (tmp_path / "models/.modelbuild").iterdir()] == []
 
 
 def test_empty_folders_go_with_the_last_manifest(tmp_path: Path, removal: Removal) -> None:
