@@ -16,7 +16,7 @@ from modelbuild.files import open_plain, read_plain
 
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
-    from modelbuild.tensors.recipe import Expression
+    from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
 
@@ -63,7 +63,7 @@ class Heads:
 class HeadInputs:
     """What a step that makes a recipe is given here: the project's small files, tables without digests, recipes made of such."""
 
-    def __init__(self, step: Step, heads: Heads, made: Mapping[str, bytes]) -> None:
+    def __init__(self, step: Step, heads: Heads, made: Mapping[str, Recipe]) -> None:
         self._refs = dict(step.inputs)
         self._heads = heads
         self._made = made
@@ -93,6 +93,9 @@ class HeadInputs:
             raise unreadable(role, error).of_input() from error
 
     def artifact(self, role: str) -> bytes:
+        return self.recipe(role).encode()
+
+    def recipe(self, role: str) -> Recipe:
         return self._made[str(self._refs[role])]
 
     def values(self, x: Expression) -> bytes:

@@ -56,7 +56,7 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
         if faults := conversion.faults():
             raise Errors([fault.of_input() for fault in faults])
         warnings = [*conversion.warnings(), *_lacking(parameters, inputs)]
-        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in warnings])
+        return Looked(conversion.recipe, [warning.of_input() for warning in warnings])
     except Error as error:
         raise error.of_input() from error
 
