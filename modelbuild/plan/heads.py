@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -49,14 +48,14 @@ class Heads:
     def _read(source: Source) -> TensorTable:
         from modelbuild.engine.sources import unreadable
         from modelbuild.tensors import formats
-        from modelbuild.tensors.tensor import TensorTable
+        from modelbuild.tensors.tensor import Tensor, TensorTable
 
         path = source.path
         try:
             table = formats.get(source.form).table(path)
         except OSError as error:
             raise unreadable(path, error) from error
-        named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
+        named = {name: Tensor(*t[:-1], f"unread: {name} of {path}") for name, t in table.tensors.items()}
         return TensorTable(table.metadata, named)
 
 
