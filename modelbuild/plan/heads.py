@@ -16,7 +16,7 @@ from modelbuild.files import open_plain, read_plain
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
     from modelbuild.tensors.recipe import Expression, Recipe
-    from modelbuild.tensors.tensor import TensorTable
+    from modelbuild.tensors.tensor import Tensor, TensorTable
 
 
 SMALL_LIMIT = 200_000_000
@@ -112,9 +112,7 @@ class HeadInputs:
                 continue
             tensor = self._table(role, ref).tensors.get(leaf.label)
             if tensor is not None and tensor.digest == leaf.digest:
-                with open_plain(ref.path) as file:
-                    file.seek(tensor.offset)
-                    return file.read(tensor.length)
+                return _read(role, ref.path, tensor)
         raise KeyError(leaf.label)
 
     def tables(self) -> list[tuple[str, TensorTable]]:
@@ -128,6 +126,20 @@ class HeadInputs:
             return self._heads.table(source)
         except Error as error:
             raise error.replace(path=None, input=role) from error
+
+
+def _read(role: str, path: str, tensor: Tensor) -> bytes:
+    from modelbuild.engine.sources import unreadable
+
+    try:
+        with open_plain(path) as file:
+            file.seek(tensor.offset)
+            data = file.read(tensor.length)
+    except OSError as error:
+        raise unreadable(role, error).of_input() from error
+    if len(data) != tensor.length:
+        raise Error("ends early: it was cut short while it was read", input=role)
+    return data
 
 
 def _nowhere(digest: str) -> Region:
