@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from modelbuild.tensors import quants
 
@@ -22,8 +23,7 @@ def byte_count(dtype: str, shape: Shape) -> int:
     return prod(shape) // quant.block * quant.bytes
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor in a source file: `length` bytes at `offset`, dtype in lower case (`bf16`, `q4_k`)."""
 
     name: str

@@ -35,7 +35,9 @@ def stacked(
     blocks: dict[str, str] = {}
     pending: dict[str, dict[tuple[int, str], Expression]] = {}
     complete = set()
+    count = 0
     for name, x in sources.items():
+        # Most tensors of a large model are those of experts apart.
         expert = _EXPERT.fullmatch(name)
         if expert is None:
             if router := _ROUTER.fullmatch(name):
@@ -46,7 +48,7 @@ def stacked(
             yield name, x
             continue
         stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
-        count = number(config, *keys)
+        count = count or number(config, *keys)
         if index >= count or part not in parts:
             raise Error(
                 f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
