@@ -58,6 +58,7 @@ GROUND = frozenset(
         "plugins",
         "synced",
         "trace",
+        "tuples",
     }
     | {"words"}
 )

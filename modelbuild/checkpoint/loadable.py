@@ -12,7 +12,6 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.file_model import FileModel, items
@@ -21,6 +20,7 @@ from modelbuild.checkpoint.tables import SAID, SHOWN, Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value, type_name
 from modelbuild.tensors.tensor import Shape
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 HINT = "download the file again, or convert it again from its weights"

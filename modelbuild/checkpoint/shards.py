@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
@@ -15,6 +14,7 @@ from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 INDEX = "model.safetensors.index.json"

@@ -23,7 +23,8 @@ that a draft serves), `1`; and multiples of these, as `2*ff`.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 SHOWN = 4
 """Kinds of tensors that an error shows."""

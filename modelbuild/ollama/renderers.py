@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, listed, shown
 
 

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild import machine, steps, tools
 from modelbuild.engine import spare, unfinished
 from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import Error
 from modelbuild.files import existing, free
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import size
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import steps, tools
 from modelbuild.checkpoint import ggufs
@@ -19,6 +19,7 @@ from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
 from modelbuild.plan.needs import FileToBe, Room
 from modelbuild.plan.placed import placed
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from modelbuild.digest import sha256
 from modelbuild.engine.action import Made
@@ -18,6 +17,7 @@ from modelbuild.files import open_plain
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import SMALL, Record, encode_index
+from modelbuild.tuples import NamedTuple
 
 THREADS = 4
 

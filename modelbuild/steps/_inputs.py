@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult, Made

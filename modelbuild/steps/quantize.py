@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelbuild.errors import Error
 from modelbuild.steps._inputs import Inputs, Looked
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.tensors.ftypes import Mix

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild import interrupt
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

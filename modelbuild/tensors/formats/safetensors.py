@@ -8,13 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import bounded_json
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken
 from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 if TYPE_CHECKING:
